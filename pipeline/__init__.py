@@ -1,0 +1,1 @@
+"""The batch pipeline: sweeps over Ray, results in Parquet, tracking in MLflow."""

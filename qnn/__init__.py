@@ -1,0 +1,1 @@
+"""Training quantized networks with certificates of global optimality."""
