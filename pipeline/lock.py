@@ -1,0 +1,237 @@
+"""One sweep a folder: a lock file that says who holds it and that outlives no crash.
+
+On a local (or NFS) folder the kernel's file lock decides, so a dead driver's lock is free at once
+and two drivers cannot both win. Object stores have no such lock: there the file carries a token,
+its holder renews it, and one that was not renewed for `STALE_AFTER` seconds is taken over.
+"""
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import socket
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow.fs as pafs
+
+from pipeline.store import RunFolder, StoreError
+from qnn.errors import InputError
+
+log = logging.getLogger(__name__)
+
+LOCK_FILE = "sweep.lock"
+RENEW_EVERY = 15.0
+STALE_AFTER = 90.0
+# Two drivers may see the same stale token; the later writer wins, both look again after this.
+SETTLE = 1.0
+
+
+class FolderLock(Protocol):
+    """A held lock. `token` is in the file as long as it is held."""
+
+    token: str
+
+    def renew(self) -> None:
+        """Say that the holder is alive. Raises `StoreError` where the lock was lost."""
+
+    def release(self) -> None:
+        """Give the folder free; harmless when called again."""
+
+
+def acquire_lock(folder: RunFolder) -> FolderLock:
+    """Take the folder for this process; a dead holder's lock is taken over, and said.
+
+    Raises `InputError` where another sweep is running in the folder.
+    """
+    if folder.local_path is not None:
+        return LocalLock(folder.local_path)
+    return TokenLock(folder)
+
+
+def _holder() -> dict[str, Any]:
+    return {
+        "token": uuid.uuid4().hex,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "process_start": _process_start(os.getpid()),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _describe(holder: dict[str, Any]) -> str:
+    return (
+        f"host {holder.get('host', '?')}, process {holder.get('pid', '?')}, "
+        f"since {holder.get('started', '?')}"
+    )
+
+
+def _parse(content: bytes) -> dict[str, Any]:
+    try:
+        holder = json.loads(content)
+    except ValueError:
+        return {}
+    return holder if isinstance(holder, dict) else {}
+
+
+def _refusal(location: str, holder: dict[str, Any]) -> InputError:
+    return InputError(
+        f"{location}: another sweep is running in this folder ({_describe(holder)}); "
+        "wait for it, stop it, or give another --out"
+    )
+
+
+class LocalLock:
+    """`flock` on the lock file; its content only says who holds it."""
+
+    def __init__(self, folder: str) -> None:
+        self.path = Path(folder) / LOCK_FILE
+        self.token = ""
+        while True:
+            try:
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            except OSError as error:
+                raise StoreError(f"{self.path}: cannot be written: {error.strerror}") from error
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                holder = _parse(os.read(descriptor, 4096))
+                os.close(descriptor)
+                raise _refusal(folder, holder) from error
+            if self._is_current(descriptor):
+                break
+            # Its last holder removed the file between our open and our lock.
+            os.close(descriptor)
+        self.descriptor: int | None = descriptor
+        self._write(descriptor)
+
+    def _is_current(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.stat(self.path))
+        except FileNotFoundError:
+            return False
+
+    def _write(self, descriptor: int) -> None:
+        before = _parse(os.read(descriptor, 4096))
+        if before:
+            log.warning(
+                "%s: the sweep that held this folder (%s) ended without releasing it; taken over",
+                self.path,
+                _describe(before),
+            )
+        holder = _holder()
+        self.token = holder["token"]
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+        except OSError as error:
+            os.close(descriptor)
+            raise StoreError(f"{self.path}: cannot be written: {error.strerror}") from error
+
+    def renew(self) -> None:
+        """Do nothing: the kernel knows whether this process lives."""
+
+    def release(self) -> None:
+        """Remove the file and let go, in this order, so that nobody locks a removed file."""
+        if self.descriptor is None:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+        os.close(self.descriptor)
+        self.descriptor = None
+
+
+class TokenLock:
+    """A token in the lock file, renewed by its holder; times are those of the store's own clock."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        holder = _holder()
+        self.token = str(holder["token"])
+        self._content = json.dumps(holder).encode()
+        other = self._read()
+        if other and self._alive(other):
+            raise _refusal(folder.location, other)
+        if other:
+            log.warning(
+                "%s: the sweep that held this folder (%s) is gone; taken over",
+                folder.location,
+                _describe(other),
+            )
+        self._write()
+        time.sleep(SETTLE)
+        self._check()
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            return _parse(self.folder.read(LOCK_FILE))
+        except FileNotFoundError:
+            return {}
+
+    def _write(self) -> None:
+        self.folder.write(LOCK_FILE, self._content)
+        self._renewed = time.monotonic()
+
+    def _check(self) -> None:
+        holder = self._read()
+        if holder.get("token") != self.token:
+            raise _refusal(self.folder.location, holder)
+
+    def _alive(self, holder: dict[str, Any]) -> bool:
+        if holder.get("host") == socket.gethostname() and not _is_running(holder):
+            return False
+        probe = f"{LOCK_FILE}.{self.token}"
+        self.folder.write(probe, b"")
+        now = self._modified(probe)
+        self.folder.remove(probe)
+        then = self._modified(LOCK_FILE)
+        if now is None or then is None:
+            return then is not None
+        return now - then < timedelta(seconds=STALE_AFTER)
+
+    def _modified(self, relative: str) -> datetime | None:
+        info = self.folder.filesystem.get_file_info(f"{self.folder.root}/{relative}")
+        return info.mtime if info.type == pafs.FileType.File else None
+
+    def renew(self) -> None:
+        """Write the token again every `RENEW_EVERY` seconds, after a look whether it is ours."""
+        if time.monotonic() - self._renewed < RENEW_EVERY:
+            return
+        holder = self._read()
+        if holder.get("token") not in (self.token, None):
+            raise StoreError(
+                f"{self.folder.location}: another sweep took this folder over ({_describe(holder)})"
+            )
+        self._write()
+
+    def release(self) -> None:
+        """Remove the token if it is still ours."""
+        if self._read().get("token") == self.token:
+            self.folder.remove(LOCK_FILE)
+
+
+def _is_running(holder: dict[str, Any]) -> bool:
+    """Whether the holder's process is alive here; the start time tells a reused id apart."""
+    pid = holder.get("pid")
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return bool(holder.get("process_start") == _process_start(pid))
+
+
+def _process_start(pid: int) -> str | None:
+    """The kernel's start tick of a process (field 22 of /proc/PID/stat); None without /proc."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return stat.rpartition(")")[2].split()[19]

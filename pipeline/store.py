@@ -1,0 +1,318 @@
+"""A run's folder: every file is written under a temporary name beside its place and then moved.
+
+A reader therefore sees a file whole or not at all, whatever kills the writer. A path's results file
+is written last and is its commit point: certificates and networks without one belong to unfinished
+work and are overwritten by a rerun. The folder may lie on any `pyarrow.fs` file system.
+"""
+
+import logging
+import os
+import re
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from qnn.errors import InputError, QnnError
+
+log = logging.getLogger(__name__)
+
+CONFIG_FILE = "sweep.yaml"
+RESULTS, DATA, CERTIFICATES, NETWORKS = "results", "data", "certificates", "networks"
+# Rows of a path that never got to its own results file (lost workers): readable like the others,
+# but not a commit: the next run computes the path again.
+LOST_SUFFIX = ".lost.parquet"
+METRICS = ("accuracy", "rmse", "r2")
+PARTS = ("train", "validation", "test")
+
+_TEXT = ("trial", "path", "certificate", "network", "dataset", "shard")
+_IDENTITY = ("rounding", "loss", "activation", "alphabet", "certify", "solver")
+_REAL = ("lower_bound", "upper_bound", "gap", "relaxation_value", "loss_value")
+
+RESULTS_SCHEMA = pa.schema(
+    [
+        *(pa.field(name, pa.string()) for name in _TEXT),
+        pa.field("n", pa.int64()),
+        pa.field("d", pa.int64()),
+        pa.field("beta", pa.float64()),
+        pa.field("beta_fraction", pa.float64()),
+        pa.field("beta_max", pa.float64()),
+        pa.field("seed", pa.int64()),
+        pa.field("width", pa.int64()),
+        *(pa.field(name, pa.string()) for name in _IDENTITY),
+        *(pa.field(name, pa.float64()) for name in _REAL),
+        *(pa.field(f"{part}_{metric}", pa.float64()) for part in PARTS for metric in METRICS),
+        pa.field("neurons", pa.int64()),
+        pa.field("bytes", pa.int64()),
+        pa.field("preprocessing_bytes", pa.int64()),
+        pa.field("seconds", pa.float64()),
+        pa.field("relaxation_seconds", pa.float64()),
+        pa.field("rounding_seconds", pa.float64()),
+        pa.field("status", pa.string()),
+        pa.field("error", pa.string()),
+        pa.field("versions", pa.string()),
+    ]
+)
+# The columns in which two runs of one config may differ.
+TIMING_COLUMNS = ("seconds", "relaxation_seconds", "rounding_seconds")
+
+
+class StoreError(QnnError, OSError):
+    """The run's folder could not be read or written (disk full, storage away, no permission)."""
+
+
+def safe_name(name: str) -> str:
+    """Return `name` as one path component: what is outside `[A-Za-z0-9._=+-]` becomes `%XX`.
+
+    A leading dot is escaped too, so that no name is hidden or climbs out of its folder.
+    """
+    escaped = re.sub(
+        r"[^A-Za-z0-9._=+-]",
+        lambda match: "".join(f"%{byte:02X}" for byte in match.group().encode()),
+        name,
+    )
+    return re.sub(r"^\.", "%2E", escaped) or "%00"
+
+
+def data_file(dataset: str, shard: str) -> str:
+    """Return where the training matrix of a shard lies, relative to the run's folder."""
+    return f"{DATA}/{safe_name(dataset)}/{safe_name(shard)}.parquet"
+
+
+class RunFolder:
+    """A folder of results on a `pyarrow.fs` file system.
+
+    `location` is what a person would type (a local path or a URI) and what worker processes open
+    again. Paths given to the methods are relative, with forward slashes.
+    """
+
+    def __init__(self, filesystem: pafs.FileSystem, root: str, location: str) -> None:
+        self.filesystem = filesystem
+        self.root = root.rstrip("/")
+        self.location = location
+        self._made: set[str] = set()
+
+    @classmethod
+    def open(cls, location: str | os.PathLike[str]) -> "RunFolder":
+        """Open a local path or a `pyarrow.fs` URI (`s3://…`, `gs://…`, `file:///…`).
+
+        Raises `InputError` where the URI names no known file system.
+        """
+        text = os.fspath(location)
+        if "://" not in text:
+            path = os.path.abspath(os.path.expanduser(text))
+            return cls(pafs.LocalFileSystem(), path, path)
+        try:
+            filesystem, root = pafs.FileSystem.from_uri(text)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise InputError(
+                f"{text}: not a folder that pyarrow can open ({one_line(error)}); "
+                "give a path or a file://, s3:// or gs:// URI"
+            ) from error
+        return cls(filesystem, root, text)
+
+    @property
+    def local_path(self) -> str | None:
+        """The folder as a path of this machine, or None where it is elsewhere."""
+        return self.root if isinstance(self.filesystem, pafs.LocalFileSystem) else None
+
+    def _path(self, relative: str) -> str:
+        parts = relative.split("/")
+        if relative.startswith("/") or ".." in parts:
+            raise InputError(f"{relative}: leaves the run's folder {self.location}")
+        return f"{self.root}/{relative}" if self.root else relative
+
+    def _make_folder(self, path: str) -> None:
+        if path and path not in self._made:
+            self.filesystem.create_dir(path, recursive=True)
+            self._made.add(path)
+
+    def create(self) -> None:
+        """Make the folder where it is missing. Raises `StoreError` where that is impossible."""
+        try:
+            self._make_folder(self.root)
+        except OSError as error:
+            raise StoreError(f"{self.location}: cannot be created: {one_line(error)}") from error
+
+    def write(self, relative: str, content: bytes | pa.Buffer) -> None:
+        """Write a whole file under a temporary name and move it to its place.
+
+        Raises `StoreError`; the file is then as it was before.
+        """
+        target = self._path(relative)
+        folder, _, name = target.rpartition("/")
+        temporary = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
+        try:
+            self._make_folder(folder)
+            with self.filesystem.open_output_stream(temporary) as stream:
+                stream.write(content)
+            self.filesystem.move(temporary, target)
+        except OSError as error:
+            self._forget(temporary)
+            raise StoreError(
+                f"{self.location}/{relative}: cannot be written: {one_line(error)}"
+            ) from error
+
+    def _forget(self, path: str) -> None:
+        try:
+            self.filesystem.delete_file(path)
+        except OSError:
+            log.debug("%s could not be removed", path)
+
+    def write_table(self, relative: str, table: pa.Table) -> None:
+        """Write a Parquet file with a checksum in each page, so that flipped bytes are noticed."""
+        buffer = pa.BufferOutputStream()
+        pq.write_table(table, buffer, write_page_checksum=True)
+        self.write(relative, buffer.getvalue())
+
+    def read(self, relative: str) -> bytes:
+        """Return a file's bytes. Raises `FileNotFoundError` or `StoreError`."""
+        try:
+            with self.filesystem.open_input_file(self._path(relative)) as stream:
+                return bytes(stream.read())
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise StoreError(
+                f"{self.location}/{relative}: cannot be read: {one_line(error)}"
+            ) from error
+
+    def read_table(self, relative: str) -> pa.Table:
+        """Return a Parquet file. Raises `FileNotFoundError`, `StoreError`, or `ValueError`.
+
+        `ValueError` says that the bytes are there but no sound Parquet file.
+        """
+        return decode_table(self.read(relative), relative)
+
+    def exists(self, relative: str) -> bool:
+        """Whether there is such a file."""
+        return bool(self.filesystem.get_file_info(self._path(relative)).type == pafs.FileType.File)
+
+    def files(self, folder: str = "", suffix: str = "") -> list[str]:
+        """Return the files under `folder`, sorted, relative to the run's folder.
+
+        Hidden names (temporary ones among them) are left out.
+        """
+        return [path for path in self._all_files(folder) if _visible(path, suffix)]
+
+    def _all_files(self, folder: str) -> list[str]:
+        selector = pafs.FileSelector(
+            self._path(folder) if folder else self.root, allow_not_found=True, recursive=True
+        )
+        try:
+            infos = self.filesystem.get_file_info(selector)
+        except OSError as error:
+            raise StoreError(f"{self.location}: cannot be listed: {one_line(error)}") from error
+        start = len(self.root) + 1 if self.root else 0
+        return sorted(info.path[start:] for info in infos if info.type == pafs.FileType.File)
+
+    def remove(self, relative: str) -> None:
+        """Remove a file; it is no error if there is none."""
+        if self.exists(relative):
+            self.filesystem.delete_file(self._path(relative))
+
+    def quarantine(self, relative: str, reason: str) -> None:
+        """Rename a file that cannot be trusted to `<name>.corrupt`, and say so."""
+        log.warning("%s: %s; kept as %s.corrupt", relative, reason, relative)
+        self.filesystem.move(self._path(relative), self._path(f"{relative}.corrupt"))
+
+    def clean(self) -> int:
+        """Remove what dead writers left under temporary names; return how many files."""
+        left = [path for path in self._all_files("") if _temporary(path)]
+        for path in left:
+            self._forget(self._path(path))
+        return len(left)
+
+
+def _visible(path: str, suffix: str) -> bool:
+    return path.endswith(suffix) and not path.rpartition("/")[2].startswith(".")
+
+
+def _temporary(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return name.startswith(".") and name.endswith(".tmp")
+
+
+def one_line(error: BaseException | str, limit: int = 500) -> str:
+    """Return an error's text as one line, its type in front where the text alone says little."""
+    text = " ".join(str(error).split())
+    if isinstance(error, BaseException) and not isinstance(error, (QnnError, OSError)):
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def decode_table(content: bytes, name: str) -> pa.Table:
+    """Return the Parquet file in `content`; `ValueError` where it is none or was damaged."""
+    try:
+        return pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{name}: not a sound Parquet file ({one_line(error)})") from error
+
+
+def results_file(path_id: str) -> str:
+    """Return where the rows of a path lie."""
+    return f"{RESULTS}/{path_id}.parquet"
+
+
+def rows_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
+    """Return rows as a table of `RESULTS_SCHEMA`; `ValueError` on a column outside it."""
+    unknown = {key for row in rows for key in row} - set(RESULTS_SCHEMA.names)
+    if unknown:
+        raise ValueError(f"no such result columns: {', '.join(sorted(unknown))}")
+    return pa.Table.from_pylist(list(rows), schema=RESULTS_SCHEMA)
+
+
+def write_results(folder: RunFolder, path_id: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Commit a path: after this its work is done."""
+    folder.write_table(results_file(path_id), rows_table(rows))
+
+
+def write_lost(folder: RunFolder, path_id: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Record failed rows of a path that got no results of its own; a rerun tries it again."""
+    folder.write_table(f"{RESULTS}/{path_id}{LOST_SUFFIX}", rows_table(rows))
+
+
+def clear_lost(folder: RunFolder) -> None:
+    """Forget the lost paths of an earlier run, which are about to be computed again."""
+    for path in folder.files(RESULTS, LOST_SUFFIX):
+        folder.remove(path)
+
+
+def path_of(file: str) -> str:
+    """Return the path id that a results file is named after."""
+    return file.rpartition("/")[2].removesuffix(LOST_SUFFIX).removesuffix(".parquet")
+
+
+def read_path(folder: RunFolder, file: str) -> pa.Table | None:
+    """Return one results file; None, and the file quarantined, where it cannot be trusted."""
+    try:
+        table = folder.read_table(file)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        folder.quarantine(file, one_line(str(error).removeprefix(f"{file}: ")))
+        return None
+    if table.schema.names != RESULTS_SCHEMA.names or table.num_rows == 0:
+        folder.quarantine(file, "not the columns of a results file of this version")
+        return None
+    table = table.cast(RESULTS_SCHEMA)
+    if set(table["path"].to_pylist()) != {path_of(file)}:
+        folder.quarantine(file, "its rows belong to another path")
+        return None
+    return table
+
+
+def read_results(folder: RunFolder) -> pa.Table:
+    """Return all rows of a run, ordered by path and trial; damaged files are quarantined."""
+    files = folder.files(RESULTS, ".parquet")
+    complete = {path_of(file) for file in files if not file.endswith(LOST_SUFFIX)}
+    tables = [
+        table
+        for file in files
+        if not (file.endswith(LOST_SUFFIX) and path_of(file) in complete)
+        and (table := read_path(folder, file)) is not None
+    ]
+    return pa.concat_tables(tables) if tables else RESULTS_SCHEMA.empty_table()
