@@ -1,0 +1,257 @@
+"""The independent checker: from a certificate and the data to a proven lower bound.
+
+It imports no solver, no loss and no lift: every formula is written here a second time, in floating
+arithmetic whose rounding errors are bounded and taken off. With ``u = 2^-53`` and
+``gamma_k = k u / (1 - k u)``:
+
+* A sum of n products of three factors, computed in any order, differs from its exact value by at
+  most ``gamma_{n+2}`` times the sum of absolute values (N. Higham, Accuracy and Stability of
+  Numerical Algorithms, 2002, section 3.1). So ``|fl(M) - M| <= E`` entrywise with E computable, and
+  ``Diag(row sums of E)`` dominates the error matrix.
+* If the floating Cholesky factorization of S runs to its end then ``S + Delta >= 0`` with
+  ``|Delta_ij| <= gamma / (1 - gamma) sqrt(s_ii s_jj)`` (Higham, theorem 10.3), and
+  ``sqrt(s_ii s_jj)`` as a matrix is dominated by ``D Diag(s)``. So a relative reduction of the
+  diagonal before the factorization turns its success into a proof (compare S. M. Rump,
+  Verification of positive definiteness, BIT 2006).
+* The budget ``sum(a) <= beta d`` is compared in rational arithmetic.
+"""
+
+import hashlib
+import math
+from fractions import Fraction
+
+import numpy as np
+
+from qnn.certificates.record import FORMAT, Certificate
+from qnn.errors import CertificateError
+
+Array = np.ndarray
+
+_U = 2.0**-53
+_TINY = float(np.finfo(np.float64).tiny)
+_KINDS = ("relaxation",)
+
+
+def verify(certificate: Certificate, X: Array, y: Array) -> float:
+    """The proven lower bound of a certificate on the data it speaks of.
+
+    Parameters
+    ----------
+    certificate : the record; its own ``lower_bound`` is not trusted, only compared.
+    X, y : the training matrix (n, d) and targets (n,), as the certificate's digest has them.
+
+    Returns
+    -------
+    A number that the objective of every network of the certificate's kind, of any width, reaches
+    or exceeds.
+
+    Raises
+    ------
+    CertificateError : where anything is not proven.
+    """
+    X, y = np.ascontiguousarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    _check_record(certificate, X, y)
+    if data_digest(X, y) != certificate.data_sha256:
+        raise CertificateError("the data are not those of the certificate (SHA-256 differs)")
+    bound = proven_bound(certificate, X, y)
+    if not certificate.lower_bound <= bound:
+        raise CertificateError(
+            f"it states the bound {certificate.lower_bound!r}, but only {bound!r} is proven"
+        )
+    return bound
+
+
+def proven_bound(certificate: Certificate, X: Array, y: Array, margin: float = 1.0) -> float:
+    """The bound that the dual point proves, whatever the record states.
+
+    ``margin`` multiplies every allowance for rounding; a maker of certificates asks for 2 or more,
+    so that the rounding of another machine cannot refuse what this one accepted.
+    """
+    if certificate.polynomial is None:
+        weights, template = [1.0], None
+    else:
+        a, b, c = (float(value) for value in certificate.polynomial)
+        weights, template = _bit_weights(certificate.alphabet), (a, b, c)
+    M, radius = _adjoint(X, certificate.nu, weights, template)
+    for diagonal, sign in _slacks(certificate):
+        _prove_semidefinite(diagonal, sign * M, margin * radius, margin)
+        _prove_budget(diagonal, certificate.beta, certificate.d)
+    return _dual_value(certificate, y, margin)
+
+
+def data_digest(X: Array, y: Array) -> str:
+    """SHA-256 of the rows [x, y], little-endian float64, one row after the other."""
+    digest = hashlib.sha256()
+    for start in range(0, len(X), 4096):
+        block = np.hstack([X[start : start + 4096], y[start : start + 4096, None]])
+        digest.update(block.astype("<f8").tobytes())
+    return digest.hexdigest()
+
+
+def _check_record(certificate: Certificate, X: Array, y: Array) -> None:
+    n, d = X.shape
+    if certificate.format != FORMAT:
+        raise CertificateError(f"unknown certificate format {certificate.format}")
+    if certificate.kind not in _KINDS:
+        raise CertificateError(f"unknown kind of certificate {certificate.kind!r}")
+    if certificate.d != d or certificate.nu.shape != (n,) or y.shape != (n,):
+        raise CertificateError(
+            f"it is for {len(certificate.nu)} rows of {certificate.d} columns, the data have {n} "
+            f"of {d}"
+        )
+    if not (np.isfinite(X).all() and np.isfinite(y).all() and np.isfinite(certificate.nu).all()):
+        raise CertificateError("the data or the dual point are not finite")
+    if not (math.isfinite(certificate.beta) and certificate.beta > 0):
+        raise CertificateError(f"beta must be positive (it is {certificate.beta})")
+    bilinear = certificate.activation == "bilinear"
+    if bilinear == (certificate.polynomial is not None) or (
+        not bilinear and certificate.activation != "polynomial"
+    ):
+        raise CertificateError(f"unknown activation {certificate.activation!r}")
+    weights = _bit_weights(certificate.alphabet)
+    size = d if bilinear else d * len(weights) + 1
+    if certificate.polynomial is not None and not (
+        certificate.polynomial.shape == (3,) and np.isfinite(certificate.polynomial).all()
+    ):
+        raise CertificateError("a polynomial activation has three finite coefficients")
+    wanted = {"diag": bilinear, "diag_positive": not bilinear, "diag_negative": not bilinear}
+    for name, present in wanted.items():
+        diagonal = getattr(certificate, name)
+        if (diagonal is not None) != present:
+            raise CertificateError(f"{name} does not belong to this activation, or is missing")
+        if present and not (diagonal.shape == (size,) and np.isfinite(diagonal).all()):
+            raise CertificateError(f"{name} must be {size} finite numbers")
+
+
+def _bit_weights(alphabet: str) -> list[float]:
+    """What each binary vector of the lift counts for."""
+    if alphabet == "binary":
+        return [1.0]
+    if alphabet == "ternary":
+        return [0.5, 0.5]
+    if not (alphabet.isdecimal() and 2 <= int(alphabet) <= 7):
+        raise CertificateError(f"unknown alphabet {alphabet!r}")
+    bits = int(alphabet)
+    return [2**k / (2**bits - 1) for k in range(bits)]
+
+
+def _slacks(certificate: Certificate) -> list[tuple[Array, float]]:
+    """The pairs (a, s) whose ``Diag(a) + s M`` must be semidefinite."""
+    if certificate.diag is not None:
+        return [(certificate.diag, -1.0), (certificate.diag, 1.0)]
+    assert certificate.diag_positive is not None
+    assert certificate.diag_negative is not None
+    return [(certificate.diag_positive, -1.0), (certificate.diag_negative, 1.0)]
+
+
+def _gamma(k: int) -> float:
+    return k * _U / (1.0 - k * _U)
+
+
+def _adjoint(
+    X: Array, nu: Array, weights: list[float], template: tuple[float, float, float] | None
+) -> tuple[Array, Array]:
+    """M(nu) in floating arithmetic, lower triangle valid, and per row the sum of error bounds."""
+    n = len(X)
+    features = np.hstack([weight * X for weight in weights]) if weights != [1.0] else X
+    if template is not None:
+        features = np.hstack([features, np.ones((n, 1))])
+    absolute = np.abs(features)
+    M = (features * nu[:, None]).T @ features
+    size = (absolute * np.abs(nu)[:, None]).T @ absolute
+    if template is not None:
+        a, b, c = template
+        mask = np.full(M.shape, a)
+        mask[-1, :] = mask[:, -1] = 0.5 * b
+        mask[-1, -1] = c
+        M, size = mask * M, np.abs(mask) * size
+    # Roundings an entry sees: n additions, 2 products, 2 for the features' bit weights on each
+    # side, 1 for the template; twice over for the computed size itself and the sum of a row.
+    factor = _gamma(2 * n + 2 * len(M) + 20)
+    largest = float(absolute.max(initial=1.0)) ** 2
+    underflow = _TINY * (n + 1.0) * largest * (1.0 if template is None else 1.0 + max(
+        abs(value) for value in template
+    ))
+    # The lower triangle, mirrored, is the matrix that is tested: so its errors count on both sides.
+    lower = np.tril(size) + np.tril(size, -1).T
+    M = np.tril(M) + np.tril(M, -1).T
+    return M, factor * lower.sum(axis=1) + len(M) * underflow
+
+
+def _prove_semidefinite(diagonal: Array, M: Array, radius: Array, margin: float) -> None:
+    """Prove ``Diag(diagonal) + M' >= 0`` for every symmetric M' within the error bounds of M."""
+    size = len(M)
+    entry = np.diag(M)
+    rounding = 4.0 * _U * margin * (np.abs(diagonal) + np.abs(entry) + radius)
+    s = diagonal + entry - radius - rounding
+    shift = margin * 1.01 * size * _gamma(2 * size + 10)
+    s = s * (1.0 - shift) - size * _TINY
+    # A row without any coupling needs only a diagonal that is not negative.
+    free = ~np.any(M, axis=1) & (radius <= size * size * _TINY * len(M)) & (diagonal >= 0.0)
+    if shift >= 0.5 or not np.all(s[~free] > 0.0):
+        raise CertificateError("a diagonal entry of the dual slack is not proven positive")
+    S = M[np.ix_(~free, ~free)].copy()
+    np.fill_diagonal(S, s[~free])
+    if not np.isfinite(S).all():
+        raise CertificateError("the dual slack overflows")
+    try:
+        factor = np.linalg.cholesky(S)
+    except np.linalg.LinAlgError:
+        raise CertificateError("the dual slack is not proven positive semidefinite") from None
+    if not np.isfinite(factor).all():
+        raise CertificateError("the dual slack is not proven positive semidefinite")
+
+
+def _prove_budget(diagonal: Array, beta: float, d: int) -> None:
+    if sum(map(Fraction, diagonal.tolist()), Fraction(0)) > Fraction(beta) * d:
+        raise CertificateError("the diagonal spends more than beta * d")
+
+
+def _dual_value(certificate: Certificate, y: Array, margin: float) -> float:
+    """A lower bound of ``-g*(-nu)``, with the domain of the conjugate checked exactly."""
+    nu, loss, parameter = certificate.nu, certificate.loss, certificate.loss_parameter
+    if (loss == "huber") != (parameter is not None):
+        raise CertificateError(f"loss {loss!r}: its parameter is missing or does not belong")
+    if loss in ("logistic", "hinge", "squared_hinge") and not np.isin(y, (-1.0, 1.0)).all():
+        raise CertificateError(f"loss {loss!r} needs targets -1 or +1")
+    if loss == "squared":
+        return _parabola(nu, y, margin)
+    if loss == "squared_hinge":
+        _require(np.all(y * nu >= 0.0), loss)
+        return _parabola(nu, y, margin)
+    if loss == "huber":
+        assert parameter is not None
+        _require(math.isfinite(parameter) and np.all(np.abs(nu) <= parameter), loss)
+        return _parabola(nu, y, margin)
+    if loss == "absolute":
+        _require(np.all(np.abs(nu) <= 1.0), loss)
+        return _sum_below(nu * y, margin)
+    if loss == "hinge":
+        w = y * nu
+        _require(np.all((w >= 0.0) & (w <= 1.0)), loss)
+        return _sum_below(w, margin)
+    if loss == "logistic":
+        w = y * nu
+        _require(np.all((w >= 0.0) & (w <= 1.0)), loss)
+        inner = w[(w > 0.0) & (w < 1.0)]
+        # Both terms are nonnegative; logarithms are taken as good to 16 units in the last place.
+        entropy = -inner * np.log(inner) - (1.0 - inner) * np.log1p(-inner)
+        return math.fsum(entropy.tolist()) * (1.0 - margin * 32.0 * _U)
+    raise CertificateError(f"unknown loss {loss!r}")
+
+
+def _require(holds: object, loss: str) -> None:
+    if not holds:
+        raise CertificateError(f"the dual point is outside the domain of loss {loss!r}")
+
+
+def _parabola(nu: Array, y: Array, margin: float) -> float:
+    return _sum_below(np.concatenate([nu * y, -0.5 * nu * nu]), margin)
+
+
+def _sum_below(terms: Array, margin: float) -> float:
+    """Below the exact sum of products that were each rounded at most twice."""
+    if not np.isfinite(terms).all():
+        raise CertificateError("the dual value overflows")
+    total, size = math.fsum(terms.tolist()), math.fsum(np.abs(terms).tolist())
+    return total - margin * (4.0 * _U * size + len(terms) * _TINY)

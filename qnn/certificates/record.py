@@ -1,0 +1,116 @@
+"""The certificate: all that is needed to check a lower bound, and nothing else."""
+
+import os
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from qnn.errors import InputError
+
+Array = np.ndarray
+
+FORMAT = 1
+_TEXTS = ("activation", "alphabet", "loss", "kind", "data", "data_sha256")
+_OPTIONAL = ("loss_parameter", "polynomial", "diag", "diag_positive", "diag_negative")
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """A dual point whose objective bounds every network of a problem, of any width, from below.
+
+    Bilinear: ``Diag(diag) - M(nu) >= 0``, ``Diag(diag) + M(nu) >= 0`` and ``sum(diag) <= beta d``
+    with ``M(nu) = X' diag(nu) X``. Polynomial: ``Diag(diag_positive) - M >= 0`` and
+    ``Diag(diag_negative) + M >= 0``, each sum within ``beta d``. The bound is ``-g*(-nu)``, less
+    what verified arithmetic takes off. ``nu`` (n,); ``diag`` (d,), the others the length of the
+    lift. ``data`` names the file of the training matrix, ``data_sha256`` its content.
+    """
+
+    nu: Array
+    lower_bound: float
+    beta: float
+    d: int
+    data_sha256: str
+    loss: str = "squared"
+    loss_parameter: float | None = None
+    activation: str = "bilinear"
+    polynomial: Array | None = None
+    alphabet: str = "binary"
+    diag: Array | None = None
+    diag_positive: Array | None = None
+    diag_negative: Array | None = None
+    kind: str = "relaxation"
+    output: int = 0
+    data: str = ""
+    format: int = FORMAT
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to path as npz without pickle, under a temporary name first, then renamed."""
+        path = Path(path)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with partial.open("wb") as stream:
+                np.savez(stream, **self.arrays())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def arrays(self) -> dict[str, Array]:
+        """The fields as plain arrays, those without a value left out."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: np.asarray(value) for name, value in values.items() if value is not None}
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Certificate":
+        """Read a certificate; InputError where the file is not a whole one of a known format."""
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such certificate") from None
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError):
+            raise InputError(
+                f"{path}: not a readable certificate (damaged or another kind of file): make it anew"
+            ) from None
+        return cls.from_arrays(arrays, str(path))
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Array], where: str) -> "Certificate":
+        """The record from plain arrays; ``where`` names their origin in errors."""
+        known = {field.name for field in fields(cls)}
+        missing = known - set(_OPTIONAL) - set(arrays)
+        foreign = set(arrays) - known
+        if missing or foreign:
+            what = f"lacks {sorted(missing)[0]!r}" if missing else f"has {sorted(foreign)[0]!r}"
+            raise InputError(f"{where}: not a certificate of format {FORMAT}: it {what}")
+        try:
+            values = {name: _value(name, array) for name, array in arrays.items()}
+        except (TypeError, ValueError):
+            raise InputError(f"{where}: a field of the certificate has the wrong type") from None
+        if values["format"] != FORMAT:
+            raise InputError(
+                f"{where}: certificate format {values['format']} is not {FORMAT}: use the version "
+                "that wrote it"
+            )
+        return cls(**values)
+
+
+def _value(name: str, array: Array) -> object:
+    if name in ("nu", "diag", "diag_positive", "diag_negative", "polynomial"):
+        if array.ndim != 1 or array.dtype != np.float64:
+            raise ValueError(name)
+        return array
+    if array.ndim != 0:
+        raise ValueError(name)
+    if name in _TEXTS:
+        if array.dtype.kind != "U":
+            raise ValueError(name)
+        return str(array)
+    if name in ("d", "output", "format"):
+        if array.dtype.kind != "i":
+            raise ValueError(name)
+        return int(array)
+    if array.dtype != np.float64:
+        raise ValueError(name)
+    return float(array)

@@ -1,0 +1,108 @@
+"""Dual repair: from any dual point to a certificate that the checker accepts."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+from scipy.linalg import eigvalsh
+
+from qnn.activations import Polynomial
+from qnn.certificates.checker import proven_bound
+from qnn.certificates.diagonal import optimal_diagonals
+from qnn.certificates.record import Certificate
+from qnn.errors import CertificateError
+from qnn.problem import Problem
+
+Array = np.ndarray
+
+
+def certify(problem: Problem, nu: Array, diagonals: Iterable[Array] | None = None) -> Certificate:
+    """A verified certificate from any dual point; at worst it proves the trivial bound of nu = 0.
+
+    Parameters
+    ----------
+    problem : the training problem.
+    nu : (n,) any dual point; it is clipped to the domain of the loss's conjugate.
+    diagonals : the dual's diagonal(s) (D,), one for a joint lift and two (positive, negative)
+        otherwise, approximately feasible with nu. None asks for the best ones, at the price of a
+        small semidefinite program.
+
+    The diagonals are raised until their slacks are semidefinite, the point is scaled by the best
+    ``t`` within the budget and the domain, and what is left of the budget is spent on the
+    diagonals: the margin that lets floating arithmetic prove it.
+    """
+    nu = problem.loss.clip_dual(np.asarray(nu, dtype=np.float64), problem.y)
+    M = problem.lift.adjoint(nu)
+    if diagonals is None:
+        diagonals = optimal_diagonals(M, problem.lift.joint)
+    raised = _raise(M, tuple(diagonals), problem.lift.joint)
+    spent = max(float(a.sum()) for a in raised)
+    limit = problem.budget / spent if spent > 0.0 else np.inf
+    scale = problem.loss.best_dual_scale(nu, problem.y, limit)
+    for margin in (1e-13, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-6, 1e-4, 1e-2):
+        t = min(scale, limit * (1.0 - margin))
+        certificate = _record(problem, t * nu, [_spend(t * a, problem.budget) for a in raised])
+        try:
+            bound = proven_bound(certificate, problem.X, problem.y, margin=4.0)
+        except CertificateError:
+            continue
+        if bound > 0.0:
+            return replace(certificate, lower_bound=bound)
+        break
+    even = np.full(problem.lift.size, problem.budget / problem.lift.size)
+    trivial = _record(
+        problem, np.zeros(problem.n), [_spend(even * 0.5, problem.budget) for _ in raised]
+    )
+    return replace(trivial, lower_bound=proven_bound(trivial, problem.X, problem.y, margin=4.0))
+
+
+def _raise(M: Array, diagonals: tuple[Array, ...], joint: bool) -> list[Array]:
+    """Make the diagonals dominate M: multiply or add, whichever spends less."""
+    raised = []
+    for index, a in enumerate(diagonals):
+        signed = M if joint or index == 0 else -M
+        floor = 1e-9 * max(float(np.abs(a).max(initial=0.0)), float(np.abs(M).max(initial=0.0)))
+        positive = np.maximum(a, floor)
+        if floor == 0.0:
+            raised.append(positive)
+            continue
+        root = 1.0 / np.sqrt(positive)
+        values = eigvalsh(root[:, None] * signed * root[None, :], check_finite=False)
+        multiplied = positive * max(float(values[-1]), -float(values[0]) if joint else 0.0, 1e-300)
+        lowest = [eigvalsh(np.diag(a) - signed, check_finite=False)[0]]
+        if joint:
+            lowest.append(eigvalsh(np.diag(a) + signed, check_finite=False)[0])
+        added = a - min(lowest)
+        usable = float(added.min()) >= 0.0
+        better = usable and float(added.sum()) < float(multiplied.sum())
+        raised.append(added if better else multiplied)
+    return raised
+
+
+def _spend(a: Array, budget: float) -> Array:
+    """Spread what is left of the budget evenly, rounded so that the sum stays within it."""
+    rest = budget * (1.0 - 1e-15 * len(a)) - float(a.sum())
+    return a + max(rest, 0.0) / len(a) * (1.0 - 1e-12)
+
+
+def _record(problem: Problem, nu: Array, diagonals: list[Array]) -> Certificate:
+    activation = problem.activation
+    polynomial = None
+    if isinstance(activation, Polynomial):
+        polynomial = np.array([activation.a, activation.b, activation.c], dtype=np.float64)
+    joint = problem.lift.joint
+    return Certificate(
+        nu=nu,
+        lower_bound=-np.inf,
+        beta=problem.beta,
+        d=problem.d,
+        data_sha256=problem.data_sha256,
+        loss=problem.loss.name,
+        loss_parameter=problem.loss.parameter,
+        activation=activation.name,
+        polynomial=polynomial,
+        alphabet=problem.alphabet.name,
+        diag=diagonals[0] if joint else None,
+        diag_positive=None if joint else diagonals[0],
+        diag_negative=None if joint else diagonals[1],
+    )

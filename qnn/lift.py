@@ -1,0 +1,52 @@
+"""The lifted operators: a network is linear in the matrix that its weights span.
+
+For one row with features ``f`` the network's output is ``A(Z) = f' (T o Z) f`` (o: entrywise), and
+the adjoint is ``M(nu) = T o (F' diag(nu) F)``. The bilinear activation has ``f = x`` and T all ones;
+the polynomial one has ``f = [x; 1]`` and ``T = [[a, b/2], [b/2, c]]`` by blocks.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Lift:
+    """Features (n, D), the template T (D, D; None for all ones), and how the diagonals are tied.
+
+    ``joint``: one diagonal for both blocks, ``diag(P) + diag(N) = rho`` (bilinear); otherwise each
+    block has its own, ``diag(P) = rho_plus`` and ``diag(N) = rho_minus`` (polynomial).
+    """
+
+    features: Array
+    template: Array | None
+    joint: bool
+
+    @property
+    def size(self) -> int:
+        """D, the order of the lifted matrices."""
+        return int(self.features.shape[1])
+
+    def apply(self, Z: Array) -> Array:
+        """``A(Z)``: (D, D) symmetric to (n,)."""
+        weighted = Z if self.template is None else self.template * Z
+        return np.einsum("ij,ij->i", self.features @ weighted, self.features)
+
+    def adjoint(self, nu: Array) -> Array:
+        """``M(nu)``: (n,) to (D, D) symmetric."""
+        M = (self.features * nu[:, None]).T @ self.features
+        M = 0.5 * (M + M.T)
+        return M if self.template is None else self.template * M
+
+    def gram(self) -> Array:
+        """``K[i, k] = <A_i, A_k>``, (n, n): the kernel of the lifted rows."""
+        if self.template is None:
+            return (self.features @ self.features.T) ** 2
+        # T has at most the blocks (a, b/2, c) with the last feature apart, so K splits by them.
+        head, tail = self.features[:, :-1], self.features[:, -1]
+        a, half_b = self.template[0, 0], self.template[0, -1]
+        c = self.template[-1, -1]
+        inner, last = head @ head.T, np.outer(tail, tail)
+        return a**2 * inner**2 + 2.0 * half_b**2 * inner * last + c**2 * last**2

@@ -1,0 +1,87 @@
+"""What a loss must offer: its value, its gradient, and its conjugate with the domain."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from qnn.errors import InputError
+
+Array = np.ndarray
+
+
+class Loss(ABC):
+    """A convex loss ``g(yhat) = sum_i l(yhat_i, y_i)``, summed (not averaged) over rows.
+
+    ``nu`` is the dual variable; at an optimum ``nu = -grad g(yhat)``. The dual objective is
+    ``-g*(-nu)``, where ``g*`` is the convex conjugate.
+    """
+
+    name: str
+    parameter: float | None = None
+    #: an upper bound of the second derivative of l; None where l is not smooth
+    curvature: float | None = None
+
+    @abstractmethod
+    def value(self, predictions: Array, y: Array) -> float:
+        """``g(predictions)``; both (n,)."""
+
+    @abstractmethod
+    def gradient(self, predictions: Array, y: Array) -> Array:
+        """A (sub)gradient of ``g`` at predictions, (n,)."""
+
+    @abstractmethod
+    def dual_value(self, nu: Array, y: Array) -> float:
+        """``-g*(-nu)``; ``-inf`` outside the domain."""
+
+    @abstractmethod
+    def prox(self, v: Array, y: Array, step: float) -> Array:
+        """``argmin_r g(r) + ||r - v||^2 / (2 step)``, elementwise, (n,)."""
+
+    def clip_dual(self, nu: Array, y: Array) -> Array:
+        """The nearest point of the conjugate's domain, (n,)."""
+        return nu
+
+    def domain_scale(self, nu: Array, y: Array) -> float:
+        """The largest ``t`` with ``t nu`` in the conjugate's domain, for nu in the domain."""
+        return np.inf
+
+    def best_dual_scale(self, nu: Array, y: Array, limit: float) -> float:
+        """The ``t`` in ``[0, min(limit, domain_scale)]`` that maximizes ``dual_value(t nu)``."""
+        top = min(limit, self.domain_scale(nu, y))
+        if not np.isfinite(top):
+            top = 1e6
+        found = minimize_scalar(
+            lambda t: -self.dual_value(t * nu, y),
+            bounds=(0.0, top),
+            method="bounded",
+            options={"xatol": 1e-10 * max(top, 1e-300)},
+        )
+        candidates = (0.0, float(found.x), top)
+        return max(candidates, key=lambda t: self.dual_value(t * nu, y))
+
+    def check_targets(self, y: Array) -> None:
+        """Raise InputError where this loss cannot take these targets."""
+
+
+class MarginLoss(Loss):
+    """A loss of the margin ``y * yhat``, for targets -1 and +1."""
+
+    def check_targets(self, y: Array) -> None:
+        """Only -1 and +1 are classes to a margin loss."""
+        if not np.isin(y, (-1.0, 1.0)).all():
+            raise InputError(
+                f"loss {self.name!r} needs targets -1 or +1: encode the two classes so, "
+                "or choose squared, huber or absolute"
+            )
+
+
+def largest_scale(values: Array, bound: float) -> float:
+    """The largest ``t`` with ``t * max(values) <= bound``, rounded down; inf if max(values) <= 0."""
+    top = float(np.max(values, initial=0.0))
+    if top <= 0.0:
+        return np.inf
+    scale = bound / top
+    while scale * top > bound:
+        scale = float(np.nextafter(scale, 0.0))
+    return scale

@@ -1,0 +1,59 @@
+"""The Huber loss."""
+
+import numpy as np
+
+from qnn.errors import InputError
+from qnn.losses.base import Array, Loss, largest_scale
+
+
+class Huber(Loss):
+    """``l = r^2/2`` for ``|r| <= delta``, ``delta |r| - delta^2/2`` beyond, ``r = yhat - y``.
+
+    ``-g*(-nu) = nu'y - ||nu||^2 / 2`` for ``|nu_i| <= delta``. ``delta`` is in units of y.
+    """
+
+    name = "huber"
+    curvature = 1.0
+
+    def __init__(self, delta: float = 1.0) -> None:
+        if not (np.isfinite(delta) and delta > 0):
+            raise InputError(f"loss 'huber': its parameter must be positive (got {delta})")
+        self.parameter: float = float(delta)
+
+    def value(self, predictions: Array, y: Array) -> float:
+        """Quadratic inside delta, linear outside."""
+        delta = self.parameter
+        r = np.abs(predictions - y)
+        return float(np.where(r <= delta, 0.5 * r * r, delta * r - 0.5 * delta**2).sum())
+
+    def gradient(self, predictions: Array, y: Array) -> Array:
+        """The residual, clipped to +-delta."""
+        return np.clip(predictions - y, -self.parameter, self.parameter)
+
+    def dual_value(self, nu: Array, y: Array) -> float:
+        """``nu'y - ||nu||^2 / 2`` where ``|nu| <= delta``, else -inf."""
+        if np.any(np.abs(nu) > self.parameter):
+            return -np.inf
+        return float(nu @ y) - 0.5 * float(nu @ nu)
+
+    def prox(self, v: Array, y: Array, step: float) -> Array:
+        """Shrink the residual by the factor 1/(1+step), by at most step*delta."""
+        r = v - y
+        inside = np.abs(r) <= self.parameter * (1.0 + step)
+        return y + np.where(inside, r / (1.0 + step), r - step * self.parameter * np.sign(r))
+
+    def clip_dual(self, nu: Array, y: Array) -> Array:
+        """Clipped to +-delta."""
+        return np.clip(nu, -self.parameter, self.parameter)
+
+    def domain_scale(self, nu: Array, y: Array) -> float:
+        """``delta / max|nu|``."""
+        return largest_scale(np.abs(nu), self.parameter)
+
+    def best_dual_scale(self, nu: Array, y: Array, limit: float) -> float:
+        """``nu'y / ||nu||^2``, clipped: the dual is a parabola in the scale."""
+        square = float(nu @ nu)
+        if square == 0.0:
+            return 0.0
+        top = min(limit, self.domain_scale(nu, y))
+        return float(np.clip(float(nu @ y) / square, 0.0, top))

@@ -1,0 +1,36 @@
+"""Half the sum of squared errors."""
+
+import numpy as np
+
+from qnn.losses.base import Array, Loss
+
+
+class Squared(Loss):
+    """``l = (yhat - y)^2 / 2``; ``-g*(-nu) = nu'y - ||nu||^2 / 2`` everywhere."""
+
+    name = "squared"
+    curvature = 1.0
+
+    def value(self, predictions: Array, y: Array) -> float:
+        """``||predictions - y||^2 / 2``."""
+        residual = predictions - y
+        return 0.5 * float(residual @ residual)
+
+    def gradient(self, predictions: Array, y: Array) -> Array:
+        """``predictions - y``."""
+        return predictions - y
+
+    def dual_value(self, nu: Array, y: Array) -> float:
+        """``nu'y - ||nu||^2 / 2``."""
+        return float(nu @ y) - 0.5 * float(nu @ nu)
+
+    def prox(self, v: Array, y: Array, step: float) -> Array:
+        """The weighted mean of v and y."""
+        return (v + step * y) / (1.0 + step)
+
+    def best_dual_scale(self, nu: Array, y: Array, limit: float) -> float:
+        """``nu'y / ||nu||^2``, clipped: the dual is a parabola in the scale."""
+        square = float(nu @ nu)
+        if square == 0.0:
+            return 0.0
+        return float(np.clip(float(nu @ y) / square, 0.0, limit))

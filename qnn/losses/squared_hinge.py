@@ -1,0 +1,43 @@
+"""The squared hinge loss."""
+
+import numpy as np
+
+from qnn.losses.base import Array, MarginLoss
+
+
+class SquaredHinge(MarginLoss):
+    """``l = max(0, 1 - y yhat)^2 / 2``; ``-g*(-nu) = sum y nu - nu^2 / 2`` for ``y nu >= 0``."""
+
+    name = "squared_hinge"
+    curvature = 1.0
+
+    def value(self, predictions: Array, y: Array) -> float:
+        """``sum max(0, 1 - y yhat)^2 / 2``."""
+        slack = np.maximum(0.0, 1.0 - y * predictions)
+        return 0.5 * float(slack @ slack)
+
+    def gradient(self, predictions: Array, y: Array) -> Array:
+        """``-y max(0, 1 - y yhat)``."""
+        return -y * np.maximum(0.0, 1.0 - y * predictions)
+
+    def dual_value(self, nu: Array, y: Array) -> float:
+        """``sum y nu - nu^2 / 2`` where ``y nu >= 0``, else -inf."""
+        if np.any(y * nu < 0.0):
+            return -np.inf
+        return float(nu @ y) - 0.5 * float(nu @ nu)
+
+    def prox(self, v: Array, y: Array, step: float) -> Array:
+        """The weighted mean of the margin and 1, where the margin is below 1."""
+        margin = y * v
+        return y * np.where(margin >= 1.0, margin, (margin + step) / (1.0 + step))
+
+    def clip_dual(self, nu: Array, y: Array) -> Array:
+        """Entries of the wrong sign become 0."""
+        return y * np.maximum(y * nu, 0.0)
+
+    def best_dual_scale(self, nu: Array, y: Array, limit: float) -> float:
+        """``nu'y / ||nu||^2``, clipped: the dual is a parabola in the scale."""
+        square = float(nu @ nu)
+        if square == 0.0:
+            return 0.0
+        return float(np.clip(float(nu @ y) / square, 0.0, limit))
