@@ -1,8 +1,8 @@
 """The lifted operators: a network is linear in the matrix that its weights span.
 
-For one row with features ``f`` the network's output is ``A(Z) = f' (T o Z) f`` (o: entrywise), and
-the adjoint is ``M(nu) = T o (F' diag(nu) F)``. The bilinear activation has ``f = x`` and T all ones;
-the polynomial one has ``f = [x; 1]`` and ``T = [[a, b/2], [b/2, c]]`` by blocks.
+For one row with features ``f`` the network's output is ``A(Z) = f' (T o Z) f`` (o: entrywise),
+and the adjoint is ``M(nu) = T o (F' diag(nu) F)``. The bilinear activation has ``f = x`` and T all
+ones; the polynomial one has ``f = [x; 1]`` and ``T = [[a, b/2], [b/2, c]]`` by blocks.
 """
 
 from dataclasses import dataclass

@@ -169,9 +169,12 @@ def _adjoint(
     # side, 1 for the template; twice over for the computed size itself and the sum of a row.
     factor = _gamma(2 * n + 2 * len(M) + 20)
     largest = float(absolute.max(initial=1.0)) ** 2
-    underflow = _TINY * (n + 1.0) * largest * (1.0 if template is None else 1.0 + max(
-        abs(value) for value in template
-    ))
+    underflow = (
+        _TINY
+        * (n + 1.0)
+        * largest
+        * (1.0 if template is None else 1.0 + max(abs(value) for value in template))
+    )
     # The lower triangle, mirrored, is the matrix that is tested: so its errors count on both sides.
     lower = np.tril(size) + np.tril(size, -1).T
     M = np.tril(M) + np.tril(M, -1).T

@@ -1,12 +1,14 @@
 """The certificate: all that is needed to check a lower bound, and nothing else."""
 
+from __future__ import annotations
+
 import os
-import zipfile
 from dataclasses import dataclass, fields
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from qnn.archive import pack_arrays, read_file, unpack_arrays, write_file
 from qnn.errors import InputError
 
 Array = np.ndarray
@@ -47,14 +49,11 @@ class Certificate:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to path as npz without pickle, under a temporary name first, then renamed."""
-        path = Path(path)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with partial.open("wb") as stream:
-                np.savez(stream, **self.arrays())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_file(path, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The npz file's bytes, the same for the same certificate."""
+        return pack_arrays(self.arrays())
 
     def arrays(self) -> dict[str, Array]:
         """The fields as plain arrays, those without a value left out."""
@@ -62,21 +61,17 @@ class Certificate:
         return {name: np.asarray(value) for name, value in values.items() if value is not None}
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Certificate":
+    def load(cls, path: str | os.PathLike[str]) -> Certificate:
         """Read a certificate; InputError where the file is not a whole one of a known format."""
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such certificate") from None
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError):
-            raise InputError(
-                f"{path}: not a readable certificate (damaged or another kind of file): make it anew"
-            ) from None
-        return cls.from_arrays(arrays, str(path))
+        return cls.from_bytes(read_file(path, "certificate"), str(path))
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, Array], where: str) -> "Certificate":
+    def from_bytes(cls, data: bytes, where: str) -> Certificate:
+        """The record from a file's bytes; ``where`` names their origin in errors."""
+        return cls.from_arrays(unpack_arrays(data, where, "certificate"), where)
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Array], where: str) -> Certificate:
         """The record from plain arrays; ``where`` names their origin in errors."""
         known = {field.name for field in fields(cls)}
         missing = known - set(_OPTIONAL) - set(arrays)
@@ -96,7 +91,7 @@ class Certificate:
         return cls(**values)
 
 
-def _value(name: str, array: Array) -> object:
+def _value(name: str, array: Array) -> Any:
     if name in ("nu", "diag", "diag_positive", "diag_negative", "polynomial"):
         if array.ndim != 1 or array.dtype != np.float64:
             raise ValueError(name)

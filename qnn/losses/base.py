@@ -61,7 +61,8 @@ class Loss(ABC):
         return max(candidates, key=lambda t: self.dual_value(t * nu, y))
 
     def check_targets(self, y: Array) -> None:
-        """Raise InputError where this loss cannot take these targets."""
+        """Raise InputError where this loss cannot take these targets; any finite ones here."""
+        return None
 
 
 class MarginLoss(Loss):
@@ -77,7 +78,7 @@ class MarginLoss(Loss):
 
 
 def largest_scale(values: Array, bound: float) -> float:
-    """The largest ``t`` with ``t * max(values) <= bound``, rounded down; inf if max(values) <= 0."""
+    """The largest ``t`` with ``t * max(values) <= bound``, rounded down; inf if none is > 0."""
     top = float(np.max(values, initial=0.0))
     if top <= 0.0:
         return np.inf
