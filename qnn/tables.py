@@ -1,0 +1,184 @@
+"""Reading columns out of whatever holds a table: a mapping, a data frame, a 2-D array.
+
+Data frames are recognised by what they can do (`columns`, `[]`, `to_numpy`), so that pandas is not
+imported here. Rows in messages are counted from 1, as a person counts them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from qnn.errors import InputError
+
+Table = Any  # Mapping[str, array], a data frame, or a 2-D array in column order
+
+
+def column_names(table: Table) -> tuple[str, ...]:
+    """The column names of a table in order; a 2-D array's are x0, x1, …
+
+    Raises:
+        InputError: duplicate names, or something that is no table.
+    """
+    if isinstance(table, Mapping):
+        names = [str(name) for name in table]
+    elif hasattr(table, "columns"):
+        names = [str(name) for name in table.columns]
+    else:
+        names = [f"x{j}" for j in range(_matrix(table).shape[1])]
+    refuse_duplicates(names)
+    return tuple(names)
+
+
+def refuse_duplicates(names: Sequence[str]) -> None:
+    """Raise InputError naming the column names that occur more than once."""
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise InputError(
+            f"duplicate column names: {', '.join(twice)}; rename or remove one of each"
+        )
+
+
+def get_columns(table: Table, names: Sequence[str], needed: Sequence[str]) -> dict[str, np.ndarray]:
+    """The columns `needed` of a table as 1-D arrays of one length.
+
+    A mapping or a data frame is read by name and may hold more; a 2-D array must have exactly the
+    columns `names`, in that order.
+
+    Raises:
+        InputError: a column is missing, a wrong number of columns, columns of different lengths.
+    """
+    if isinstance(table, Mapping) or hasattr(table, "columns"):
+        present = {
+            str(name): name for name in (table if isinstance(table, Mapping) else table.columns)
+        }
+        absent = [name for name in needed if name not in present]
+        if absent:
+            raise InputError(
+                f"columns missing from the data: {shorten(absent)} (present: {shorten(present)})"
+            )
+        found = {name: _as_array(table[present[name]], name) for name in needed}
+    else:
+        matrix = _matrix(table)
+        if matrix.shape[1] != len(names):
+            raise InputError(
+                f"the array has {matrix.shape[1]} columns, but {len(names)} are expected"
+            )
+        position = {name: j for j, name in enumerate(names)}
+        found = {name: matrix[:, position[name]] for name in needed}
+    lengths = {len(column) for column in found.values()}
+    if len(lengths) > 1:
+        raise InputError(f"columns have different lengths: {sorted(lengths)}")
+    return found
+
+
+def shorten(names: Any, limit: int = 12) -> str:
+    """Names joined by commas, the rest counted where there are more than `limit`."""
+    listed = [str(name) for name in names]
+    more = f", … {len(listed) - limit} more" if len(listed) > limit else ""
+    return ", ".join(listed[:limit]) + more
+
+
+def is_numeric(values: np.ndarray) -> bool:
+    """Whether every present value of a column is a number or a boolean (text never is)."""
+    if values.dtype.kind in "fiub":
+        return True
+    return values.dtype.kind == "O" and all(
+        isinstance(value, (int, float, np.number, np.bool_)) or is_missing(value)
+        for value in values
+    )
+
+
+def is_missing(value: object) -> bool:
+    """Whether a single value is None or a NaN."""
+    return value is None or (isinstance(value, (float, np.floating)) and bool(np.isnan(value)))
+
+
+def to_numbers(values: np.ndarray, name: str) -> np.ndarray:
+    """A column as float64, missing values as NaN.
+
+    Raises:
+        InputError: the first value that is no number, with its row.
+    """
+    if values.dtype.kind in "fiub":
+        return values.astype(np.float64)
+    numbers = np.empty(len(values))
+    for row, value in enumerate(values):
+        try:
+            numbers[row] = np.nan if is_missing(value) else float(value)
+        except (TypeError, ValueError):
+            raise InputError(
+                f"column '{name}' should be numeric, but row {row + 1} holds {brief(value)}; "
+                "correct it, or declare the column categorical"
+            ) from None
+    return numbers
+
+
+def to_categories(values: np.ndarray) -> np.ndarray:
+    """A column as an object array of str, missing values as None.
+
+    Whole numbers lose their ".0", so that an integer column that became float on its way (as pandas
+    does to columns with gaps) keeps its categories.
+    """
+    keys = np.empty(len(values), dtype=object)
+    for row, value in enumerate(values):
+        if is_missing(value):
+            keys[row] = None
+        elif isinstance(value, (float, np.floating)) and float(value).is_integer():
+            keys[row] = str(int(value))
+        else:
+            keys[row] = str(value)
+    return keys
+
+
+def refuse_bad_values(values: np.ndarray, name: str, missing: str) -> None:
+    """Raise InputError for infinite values, and for missing ones where `missing` is "refuse"."""
+    numeric = values.dtype.kind == "f"
+    infinite = np.flatnonzero(np.isinf(values)) if numeric else np.array([], dtype=int)
+    if len(infinite):
+        raise InputError(
+            f"column '{name}' has infinite values in {rows_text(infinite)}; correct or remove them"
+        )
+    absent = (
+        np.isnan(values) if numeric else np.array([value is None for value in values], dtype=bool)
+    )
+    if missing == "refuse" and absent.any():
+        raise InputError(
+            f"column '{name}' has missing values in {rows_text(np.flatnonzero(absent))}; "
+            "fill them, or set missing to impute"
+        )
+
+
+def rows_text(rows: np.ndarray) -> str:
+    """How many rows and which is the first, counted from 1; `rows` is not empty."""
+    return f"{len(rows)} row{'s' if len(rows) > 1 else ''} (first: row {rows[0] + 1})"
+
+
+def brief(value: object, limit: int = 40) -> str:
+    """A value's repr, cut where it is long, for one-line messages."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    text = repr(plain)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _as_array(column: Any, name: str) -> np.ndarray:
+    if hasattr(column, "to_numpy"):
+        # Extension types (pandas' NA) only become None when told to; plain dtypes keep theirs.
+        kind = getattr(column.dtype, "kind", "O")
+        native = isinstance(column.dtype, np.dtype) and kind in "fiub"
+        array = column.to_numpy() if native else column.to_numpy(dtype=object, na_value=None)
+    else:
+        array = np.asarray(column)
+    if array.ndim != 1:
+        raise InputError(f"column '{name}' should be one-dimensional, but has shape {array.shape}")
+    return array
+
+
+def _matrix(table: Any) -> np.ndarray:
+    matrix = np.asarray(table)
+    if matrix.ndim != 2:
+        raise InputError(f"expected a table with named columns or a 2-D array, got {matrix.ndim}-D")
+    return matrix
