@@ -1,0 +1,348 @@
+"""The figures of a sweep: each takes the table of results and returns a matplotlib Figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from pipeline import summary
+from pipeline.drawing import (
+    BLUE,
+    INK,
+    ORANGE,
+    RED,
+    ROUNDING_COLOURS,
+    RULE,
+    SOFT,
+    end_labels,
+    log_x,
+    new_figure,
+    plain_log_y,
+    say_nothing,
+    style,
+)
+from pipeline.summary import KRIVINE_CONSTANT, Metric
+
+# With more points a scatter is drawn as pixels inside the SVG, which else grows to megabytes.
+MOST_VECTOR_POINTS = 400
+
+
+def bounds_figure(results: pa.Table | pd.DataFrame) -> Figure:
+    """Objective of the best network and the proven lower bound against β, and the gap between them.
+
+    Each line is the median over shards, the band around it their range. Nothing quantized of any
+    width can lie in the shaded region under the lower bound.
+    """
+    data = summary.searched(summary.frame(results))
+    with style():
+        if not len(data):
+            figure, axes = new_figure(7.6, 4.2)
+            return say_nothing(
+                figure, axes, "No network was finished: there are no bounds to draw."
+            )
+        figure = Figure(figsize=(7.6, 5.4), layout="constrained")
+        axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.15])
+        axis = summary.beta_axis(data)
+        data = data.assign(level=axis.values(data))
+        by_problem = data.groupby(["level", "shard"])
+        best = by_problem["upper_bound"].min().groupby("level")
+        lower = by_problem["lower_bound"].max().groupby("level")
+        relaxed = by_problem["relaxation_value"].min().groupby("level")
+        levels = np.array(sorted(data["level"].unique()))
+        for grouped, colour in ((best, BLUE), (lower, INK)):
+            axes.fill_between(
+                levels, grouped.min(), grouped.max(), color=colour, alpha=0.13, linewidth=0
+            )
+        floor = min(0.0, float(lower.median().min()))
+        axes.fill_between(levels, floor, lower.median(), color=INK, alpha=0.05, linewidth=0)
+        axes.plot(levels, best.median(), color=BLUE, marker="o", markersize=4.5)
+        axes.plot(levels, lower.median(), color=INK, marker="_", markersize=7)
+        axes.plot(levels, relaxed.median(), linestyle="none", marker="o", markersize=7.5,
+                  markerfacecolor="none", markeredgecolor=ORANGE, markeredgewidth=1.3)  # fmt: skip
+        axes.set_ylim(bottom=floor)
+        axes.margins(x=0.04)
+        log_x(axes, levels)
+        axes.set_ylabel("training objective\n(loss + β d Σ|α|)")
+        _draw_best_gap(below, by_problem["gap"].min().groupby("level"), levels)
+        below.set_xlabel(axis.label)
+        end_labels(
+            axes,
+            levels[-1],
+            [
+                (float(best.median().iloc[-1]), "best network found", BLUE),
+                (float(relaxed.median().iloc[-1]), "value of the relaxation (○)", "#9a6700"),
+                (float(lower.median().iloc[-1]), "proven lower bound", INK),
+            ],
+        )
+        if len(levels) > 1:
+            middle = len(levels) // 2
+            axes.annotate(
+                "no quantized network\nof any width lies here",
+                (levels[middle], 0.45 * (float(lower.median().iloc[middle]) + floor)),
+                ha="center", va="center", color=SOFT, fontsize=9, style="italic",
+            )  # fmt: skip
+        return figure
+
+
+def _draw_best_gap(axes: Axes, grouped: Any, levels: np.ndarray) -> None:
+    axes.fill_between(
+        levels, 100 * grouped.min(), 100 * grouped.max(), color=BLUE, alpha=0.13, linewidth=0
+    )
+    axes.plot(levels, 100 * grouped.median(), color=BLUE, marker="o", markersize=4.5)
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
+    axes.set_ylabel("certified gap")
+
+
+def gap_figure(results: pa.Table | pd.DataFrame) -> Figure:
+    """Median certified gap against the width asked for: a panel a rounding, a line a β."""
+    data = summary.searched(summary.frame(results))
+    data = data[data["gap"].notna()]
+    with style():
+        if not len(data):
+            figure, axes = new_figure(7.6, 4.2)
+            return say_nothing(figure, axes, "No network was finished: there are no gaps to draw.")
+        axis = summary.beta_axis(data)
+        data = data.assign(level=axis.values(data))
+        roundings = sorted(data["rounding"].unique())
+        figure = Figure(figsize=(max(7.6, 3.8 * len(roundings)), 4.2), layout="constrained")
+        panels = figure.subplots(1, len(roundings), sharey=True, squeeze=False)[0]
+        levels = sorted(data["level"].unique())
+        colours = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.85, max(len(levels), 2)))
+        medians = data.groupby(["rounding", "level", "width"])["gap"].median()
+        logarithmic = bool((medians > 0).all())
+        for panel, rounding in zip(panels, roundings, strict=True):
+            ends: list[tuple[float, str, Any]] = []
+            last = 0.0
+            for level, colour in zip(levels, colours, strict=False):
+                if (rounding, level) not in medians.index:
+                    continue
+                line = medians[rounding, level]
+                panel.plot(line.index, 100 * line, color=colour, marker="o", markersize=3.5)
+                last = max(last, float(line.index[-1]))
+                ends.append((100 * float(line.iloc[-1]), f"{level:.3g}", colour))
+            panel.set_title(f"{rounding} rounding")
+            panel.set_xlabel("width asked for (neurons)")
+            if logarithmic:
+                panel.set_yscale("log")
+            log_x(panel, np.array(sorted(data["width"].unique())))
+            end_labels(panel, last, ends, most=7, heading=_short(axis))
+        if logarithmic:
+            plain_log_y(panels[0], " %")
+        else:
+            panels[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
+        panels[0].set_ylabel("certified gap, median over shards and seeds")
+        return figure
+
+
+def rounding_figure(results: pa.Table | pd.DataFrame) -> Figure:
+    """Distribution of network objective over relaxation value: a strip a rounding and width.
+
+    Every point is a network; the bar spans the quartiles, the tick is the median. 1 is the value of
+    the relaxation, K = 1.782 the factor within which the true optimum must lie (bilinear).
+    """
+    data = summary.searched(summary.frame(results))
+    with style():
+        data = data.assign(ratio=data["upper_bound"] / data["relaxation_value"])
+        data = data[np.isfinite(data["ratio"]) & (data["ratio"] > 0)]
+        if not len(data):
+            figure, axes = new_figure(7.6, 3.0)
+            return say_nothing(figure, axes, "No network was finished, so nothing was rounded.")
+        roundings = sorted(data["rounding"].unique())
+        groups = sorted(data.groupby(["rounding", "width"]),
+                        key=lambda item: (roundings.index(item[0][0]), item[0][1]))  # fmt: skip
+        figure, axes = new_figure(7.6, 1.3 + 0.42 * len(groups))
+        rng = np.random.default_rng(0)
+        for place, ((rounding, _), group) in enumerate(groups):
+            colour = ROUNDING_COLOURS[roundings.index(rounding) % len(ROUNDING_COLOURS)]
+            ratio = group["ratio"].to_numpy()
+            jitter = place + rng.uniform(-0.26, 0.26, len(ratio))
+            axes.scatter(ratio, jitter, s=9, color=colour, alpha=0.35, linewidths=0,
+                         rasterized=len(data) > MOST_VECTOR_POINTS)  # fmt: skip
+            low, middle, high = np.quantile(ratio, [0.25, 0.5, 0.75])
+            axes.plot([low, high], [place, place], color=colour, linewidth=6, alpha=0.55,
+                      solid_capstyle="butt")  # fmt: skip
+            axes.plot([middle, middle], [place - 0.34, place + 0.34], color=INK, linewidth=1.8)
+            axes.annotate(
+                f"{middle:.3g}", (middle, place - 0.36), (0, 1), textcoords="offset points",
+                ha="center", va="bottom", fontsize=8, color=INK,
+                bbox={"boxstyle": "round,pad=0.1", "fc": "white", "alpha": 0.75, "lw": 0},
+            )  # fmt: skip
+        axes.set_yticks(
+            range(len(groups)), [f"{rounding}, {width} neurons" for (rounding, width), _ in groups]
+        )
+        axes.set_ylim(len(groups) - 0.45, -0.95)
+        axes.grid(axis="y", visible=False)
+        axes.axvline(1.0, color=INK, linewidth=1.2)
+        right = max(float(data["ratio"].max()) * 1.03, 1.06)
+        left = min(0.99, float(data["ratio"].min()))
+        log_x(axes, np.array([left, right]), least_ticks=4)
+        axes.set_xlim(left, right)
+        axes.set_xlabel("network objective ÷ value of the relaxation   (closer to 1 is better)")
+        bilinear = set(data["activation"]) == {"bilinear"}
+        if bilinear and right > KRIVINE_CONSTANT:
+            axes.axvline(KRIVINE_CONSTANT, color=SOFT, linewidth=1.2, linestyle=(0, (4, 3)))
+            axes.annotate("K = 1.782: the optimum lies left of this", (KRIVINE_CONSTANT, -0.92),
+                          (4, 0), textcoords="offset points", va="top", color=SOFT,
+                          fontsize=8)  # fmt: skip
+        return figure
+
+
+def size_figure(
+    results: pa.Table | pd.DataFrame, champion: str | None = None, *, chosen: bool = True
+) -> Figure:
+    """Validation and test metric against packed bytes: a point a setting.
+
+    Settings are averaged over shards and seeds. The stepped line joins those that no smaller one
+    beats on validation. `champion` (a trial id) is marked on the test panel unless `chosen` is
+    false.
+    """
+    data = summary.frame(results)
+    metric = summary.metric_of(data)
+    with style():
+        points = summary.settings(data) if len(summary.searched(data)) else pd.DataFrame()
+        parts = [p for p in ("validation", "test")
+                 if len(points) and points[metric.column(p)].notna().any()]  # fmt: skip
+        if not parts:
+            figure, axes = new_figure(7.6, 4.0)
+            return say_nothing(figure, axes, "No network has a validation or test metric to draw.")
+        figure = Figure(figsize=(9.2 if len(parts) > 1 else 6.4, 4.2), layout="constrained")
+        panels = figure.subplots(1, len(parts), sharey=True, sharex=True, squeeze=False)[0]
+        roundings = sorted(points["rounding"].unique())
+        front = _frontier(points, metric, parts[0])
+        for panel, part in zip(panels, parts, strict=True):
+            for place, rounding in enumerate(roundings):
+                some = points[points["rounding"] == rounding]
+                panel.scatter(
+                    some["bytes"], some[metric.column(part)], s=26, alpha=0.75, linewidths=0,
+                    color=ROUNDING_COLOURS[place % len(ROUNDING_COLOURS)], label=rounding,
+                    marker="os^Dv"[place % 5], rasterized=len(points) > MOST_VECTOR_POINTS,
+                )  # fmt: skip
+            panel.plot(front["bytes"], front[metric.column(part)], color=INK, linewidth=1,
+                       drawstyle="steps-post" if part == parts[0] else "default",
+                       marker="o", markersize=3, alpha=0.8,
+                       label="best at its size (on validation)")  # fmt: skip
+            panel.set_title(
+                "validation: chooses" if part == "validation" else "test: never used to choose"
+            )
+            panel.set_xlabel("bytes (packed bits + scalars)")
+        log_x(panels[0], points["bytes"].to_numpy())
+        if metric.name == "accuracy":
+            panels[0].yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.4g} %"))
+        panels[0].yaxis.set_major_locator(MaxNLocator(7))
+        panels[0].set_ylabel(metric.label)
+        row = summary.champion_row(data, champion) if chosen else None
+        if row is not None and "test" in parts and np.isfinite(row[metric.column("test")]):
+            panels[-1].scatter([row["bytes"]], [row[metric.column("test")]], marker="*", s=190,
+                               color=ORANGE, edgecolors=INK, linewidths=0.9, zorder=5,
+                               label="the chosen network")  # fmt: skip
+        panels[-1].legend(
+            frameon=True, framealpha=0.9, edgecolor=RULE, fontsize=8.5,
+            loc="lower right" if metric.higher_is_better else "upper right",
+        )  # fmt: skip
+        return figure
+
+
+def beta_figure(results: pa.Table | pd.DataFrame) -> Figure:
+    """Train, validation and test metric of the best setting at each β (mean over its shards)."""
+    data = summary.frame(results)
+    metric = summary.metric_of(data)
+    rows = summary.searched(data)
+    with style():
+        figure, axes = new_figure(7.6, 3.8)
+        if not len(rows):
+            return say_nothing(
+                figure, axes, "No network was finished, so there is nothing to draw."
+            )
+        axis = summary.beta_axis(rows)
+        best = summary.settings(data).drop_duplicates("beta_level").sort_values("beta_level")
+        ends = []
+        for part, colour, dash in (
+            ("train", SOFT, (0, (1, 1.5))), ("validation", BLUE, "-"), ("test", RED, (0, (5, 2)))
+        ):  # fmt: skip
+            values = best[metric.column(part)]
+            if values.notna().any():
+                axes.plot(best["beta_level"], values, color=colour, linestyle=dash, marker="o",
+                          markersize=4)  # fmt: skip
+                ends.append((float(values.iloc[-1]), part, colour))
+        axes.margins(x=0.04)
+        log_x(axes, best["beta_level"].to_numpy())
+        if metric.name == "accuracy":
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.4g} %"))
+        axes.set_xlabel(axis.label)
+        axes.set_ylabel(f"{metric.label} of the best setting")
+        end_labels(axes, float(best["beta_level"].iloc[-1]), ends)
+        return figure
+
+
+def _short(axis: summary.BetaAxis) -> str:
+    return "β / β max" if axis.column == "beta_fraction" else "β"
+
+
+def _frontier(points: pd.DataFrame, metric: Metric, part: str) -> pd.DataFrame:
+    """The settings that no setting of at most their size beats, by size."""
+    column = metric.column(part)
+    sign = 1.0 if metric.higher_is_better else -1.0
+    ordered = points[points[column].notna()].sort_values(
+        ["bytes", column], ascending=[True, not metric.higher_is_better]
+    )
+    score = sign * ordered[column]
+    return ordered[score > score.cummax().shift(fill_value=-np.inf)]
+
+
+@dataclass(frozen=True)
+class FigureKind:
+    """A figure with the words that go with it. `describe` is also its text for screen readers."""
+
+    name: str
+    title: str
+    describe: str
+    draw: Callable[[pa.Table | pd.DataFrame], Figure]
+
+
+FIGURES: tuple[FigureKind, ...] = (
+    FigureKind(
+        "bounds",
+        "How good can any network be, and how good are ours?",
+        "Objective of the best network and the proven lower bound against β. Lines are medians "
+        "over the shards, bands their range. The distance between the two lines, drawn below as "
+        "the certified gap, is all that can still be gained.",
+        bounds_figure,
+    ),
+    FigureKind(
+        "metric_and_size",
+        "What does a byte buy?",
+        "Validation and test metric against the size of the network. A point is one setting (β, "
+        "width, rounding), averaged over shards and seeds.",
+        size_figure,
+    ),
+    FigureKind(
+        "metric_along_beta",
+        "Where along β is the best network?",
+        "Training, validation and test metric of the setting that is best on validation at each β.",
+        beta_figure,
+    ),
+    FigureKind(
+        "gap_and_width",
+        "How much width does the proof need?",
+        "Certified gap against the number of neurons asked for, one line for each β.",
+        gap_figure,
+    ),
+    FigureKind(
+        "rounding",
+        "How much does rounding lose?",
+        "Objective of every network divided by the value of its relaxation. Points are networks, "
+        "bars span the quartiles, ticks are medians.",
+        rounding_figure,
+    ),
+)
