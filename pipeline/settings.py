@@ -1,0 +1,243 @@
+"""The fields of a sweep's configuration, one frozen record a section.
+
+What a field may hold stands here alone: a new loss, activation or alphabet is one more word in the
+Literal below (and what it needs in qnn).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+Loss = Literal["squared"]
+Activation = Literal["bilinear"]
+Alphabet = Literal["binary"]
+Certify = Literal["relaxation"]
+Solver = Literal["auto", "admm", "cvxpy-scs", "cvxpy-clarabel"]
+Rounding = Literal["krivine", "refined"]
+Task = Literal["classification", "regression"]
+
+Label = str | int | float | bool
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    twice = sorted({repr(value) for value in values if values.count(value) > 1})
+    if twice:
+        raise PydanticCustomError("distinct", "{twice} occurs twice", {"twice": ", ".join(twice)})
+    return values
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Distinct = AfterValidator(_distinct)
+NonEmpty = Field(min_length=1)
+
+
+class Section(BaseModel):
+    """A part of the configuration: immutable, no unknown keys, no coercion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class DataConfig(Section):
+    """Where the table is and what its columns are."""
+
+    source: Annotated[str, Field(min_length=1)]
+    target: str = "target"
+    positive: Label | None = None
+    features: Annotated[tuple[str, ...], NonEmpty, Distinct] | None = None
+    exclude: Annotated[tuple[str, ...], Distinct] = ()
+    categorical: Annotated[tuple[str, ...], Distinct] | None = None
+    missing: Literal["refuse", "impute"] = "refuse"
+    missing_values: tuple[str, ...] = ()
+    constant_columns: Literal["drop", "keep"] = "drop"
+
+
+class PreprocessingConfig(Section):
+    """What is done to the features; fitted on training rows only."""
+
+    scaling: Literal["standardize", "none"] = "standardize"
+    clip: Positive | None = None
+    bias: bool = True
+
+
+class HoldOut(Section):
+    """Rows that are never used to choose anything; fraction 0: none."""
+
+    fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    seed: Seed = 0
+
+
+class KFold(Section):
+    """Every row is in one validation fold, and in the training part of all other shards."""
+
+    kind: Literal["kfold"]
+    count: Annotated[int, Field(ge=2)]
+    seed: Seed = 0
+
+
+class Parts(Section):
+    """Disjoint parts, each split into training and validation rows."""
+
+    kind: Literal["parts"]
+    count: Annotated[int, Field(ge=1)]
+    seed: Seed = 0
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+
+
+class ByColumn(Section):
+    """One part for each value of a column (a date, a site), split as `Parts` are."""
+
+    kind: Literal["column"]
+    column: str
+    seed: Seed = 0
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+
+
+Shards = Annotated[KFold | Parts | ByColumn, Field(discriminator="kind")]
+
+
+class LogSpacing(Section):
+    """Points evenly spaced in the logarithm, from `start` to `stop`."""
+
+    start: Fraction
+    stop: Fraction
+    count: Annotated[int, Field(ge=2, le=1000)]
+
+    def points(self) -> tuple[float, ...]:
+        """The points to 6 digits, so that they are the same numbers on every machine."""
+        step = (self.stop / self.start) ** (1 / (self.count - 1))
+        inner = (float(f"{self.start * step**k:.6g}") for k in range(1, self.count - 1))
+        return (self.start, *inner, self.stop)
+
+
+def _how_given(value: Any) -> str:
+    spaced = isinstance(value, (dict, LogSpacing))
+    return "spaced" if spaced else "listed"
+
+
+class BetaConfig(Section):
+    """β as fractions of each shard's beta_max, listed or log-spaced, or as plain values."""
+
+    fractions: (
+        Annotated[
+            Annotated[tuple[Fraction, ...], NonEmpty, Distinct, Tag("listed")]
+            | Annotated[LogSpacing, Tag("spaced")],
+            Discriminator(_how_given),
+        ]
+        | None
+    ) = None
+    values: Annotated[tuple[Positive, ...], NonEmpty, Distinct] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> BetaConfig:
+        if (self.fractions is None) == (self.values is None):
+            raise PydanticCustomError("one_of", "give either fractions or values, not both or none")
+        _distinct(self.points)
+        return self
+
+    @property
+    def kind(self) -> Literal["fractions", "values"]:
+        """Which of the two was given."""
+        return "values" if self.values is not None else "fractions"
+
+    @property
+    def points(self) -> tuple[float, ...]:
+        """The βs or fractions themselves, from large to small: the order of the path."""
+        given = self.values or self.fractions or ()
+        listed = given.points() if isinstance(given, LogSpacing) else given
+        return tuple(sorted(listed, reverse=True))
+
+
+class RelaxationConfig(Section):
+    """How each SDP is solved; `time_limit` in seconds."""
+
+    solver: Solver = "auto"
+    tol: Annotated[float, Field(gt=0, lt=1)] = 1e-4
+    time_limit: Positive | None = None
+
+
+class TrackingConfig(Section):
+    """Where MLflow keeps the run; null: the sweep's name, and MLFLOW_TRACKING_URI or the folder."""
+
+    experiment: Annotated[str, Field(min_length=1)] | None = None
+    top: Annotated[int, Field(ge=0)] = 5
+    registered_model: Annotated[str, Field(min_length=1)] | None = None
+    uri: Annotated[str, Field(min_length=1)] | None = None
+
+
+class Resources(Section):
+    """What a Ray task asks for, how often a lost one is retried, how many are under way at once."""
+
+    cpus_per_task: Positive = 1.0
+    max_retries: Annotated[int, Field(ge=0)] = 3
+    max_in_flight: Annotated[int, Field(ge=1)] | None = None
+
+
+class SweepConfig(Section):
+    """One sweep: shards × β × seeds × widths × roundings on one table."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    data: DataConfig
+    task: Task = "classification"
+    preprocessing: PreprocessingConfig = PreprocessingConfig()
+    test: HoldOut = HoldOut()
+    shards: Shards
+    beta: BetaConfig
+    seeds: Annotated[tuple[Seed, ...], NonEmpty, Distinct] = (0, 1, 2, 3)
+    widths: Annotated[tuple[Annotated[int, Field(ge=1)], ...], NonEmpty, Distinct] = (8, 32, 128)
+    rounding: Annotated[tuple[Rounding, ...], NonEmpty, Distinct] = ("krivine", "refined")
+    loss: Loss = "squared"
+    activation: Activation = "bilinear"
+    alphabet: Alphabet = "binary"
+    relaxation: RelaxationConfig = RelaxationConfig()
+    certify: Certify = "relaxation"
+    tracking: TrackingConfig = TrackingConfig()
+    resources: Resources = Resources()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> SweepConfig:
+        for problem in self._problems():
+            raise PydanticCustomError("fits", "{problem}", {"problem": problem})
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        data, group = self.data, self.group_column
+        if self.task == "regression" and data.positive is not None:
+            yield "data.positive names a class, but task is regression; remove it"
+        if data.target in (data.features or ()) or data.target in (data.categorical or ()):
+            yield f"data.target '{data.target}' cannot be a feature too"
+        for name in data.features or ():
+            if name in data.exclude:
+                yield f"column '{name}' is both in data.features and in data.exclude"
+        if group is not None and group == data.target:
+            yield f"shards.column '{group}' is the target; choose another column"
+        if group is not None and group in (data.features or ()):
+            yield f"shards.column '{group}' cannot be a feature too"
+
+    @property
+    def group_column(self) -> str | None:
+        """The column that shards are made by, if any; it is never a feature."""
+        return self.shards.column if isinstance(self.shards, ByColumn) else None
+
+    @property
+    def experiment(self) -> str:
+        """The MLflow experiment's name."""
+        return self.tracking.experiment or self.name
+
+    @property
+    def registered_model(self) -> str:
+        """The registered model's name."""
+        return self.tracking.registered_model or self.name
