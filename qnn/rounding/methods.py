@@ -1,0 +1,50 @@
+"""The rounding methods by name, and what each of them can take."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from qnn.errors import InputError
+from qnn.network import QuantizedNetwork
+from qnn.problem import Problem
+from qnn.rounding.krivine import krivine_network
+from qnn.rounding.refined import refined_network
+from qnn.rounding.refit import check_loss
+from qnn.solvers.result import Relaxation
+
+Method = Callable[[Relaxation, int, np.random.Generator], QuantizedNetwork]
+METHODS: dict[str, Method] = {"krivine": krivine_network, "refined": refined_network}
+
+
+def round_relaxation(
+    relaxation: Relaxation, width: int, rng: np.random.Generator, method: str = "refined"
+) -> QuantizedNetwork:
+    """A network of at most `width` neurons from a solved relaxation.
+
+    "krivine": exactly `width` sign pairs with one common α, as in the paper (fewer only where the
+    relaxation's answer is the zero network). "refined": Krivine samples as candidates, column
+    generation with ℓ1 refits, reduction to `width` neurons, local search.
+    The same generator state gives the same network. Raises InputError for an unknown method, a
+    width below 1 and problems that the method cannot round.
+    """
+    check_rounding(relaxation.problem, width, method)
+    return METHODS[method](relaxation, width, rng)
+
+
+def check_rounding(problem: Problem, width: int, method: str) -> None:
+    """Raise InputError, before any computing, if `round_relaxation` cannot do this."""
+    if method not in METHODS:
+        raise InputError(f"rounding {method!r} is not known: choose one of {', '.join(METHODS)}")
+    if isinstance(width, bool) or not isinstance(width, int | np.integer) or width < 1:
+        raise InputError(f"width must be a whole number of neurons, 1 or more (got {width!r})")
+    if problem.activation.name != "bilinear":
+        raise InputError(
+            f"rounding {method!r} needs the bilinear activation (got {problem.activation.name!r})"
+        )
+    if problem.alphabet.name != "binary":
+        raise InputError(
+            f"rounding {method!r} makes binary weights (got alphabet {problem.alphabet.name!r}): "
+            "use alphabet binary"
+        )
+    if method == "refined":
+        check_loss(problem.loss)
