@@ -1,10 +1,14 @@
 """The best dual diagonal for a given M: a small semidefinite program of its own."""
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, eigvalsh
 from scipy.linalg.lapack import dpotri
 
 Array = np.ndarray
+Blocks = tuple[Array, ...]
+
+_MIXING_RANK = 16
+_MIXING_STEPS = 200
 
 
 def optimal_diagonals(M: Array, joint: bool, tol: float = 1e-9) -> tuple[Array, ...]:
@@ -14,60 +18,155 @@ def optimal_diagonals(M: Array, joint: bool, tol: float = 1e-9) -> tuple[Array, 
     ``max <M, Z>`` over ``gamma_2(Z) <= 1``, at least ``max u'Mv`` over signs. Otherwise a pair
     ``(a_plus, a_minus)`` with ``Diag(a_plus) - M >= 0`` and ``Diag(a_minus) + M >= 0``.
 
-    Each is strictly feasible in floating arithmetic and its sum within ``tol`` relative of the
-    least. M (D, D) symmetric; the diagonals (D,).
+    Each is feasible in floating arithmetic and its sum within ``tol`` relative of the least. M
+    (D, D) symmetric; the diagonals (D,).
+
+    A few steps of the mixing method come first for the joint diagonal (Wang, Chang, Kolter, The
+    mixing method, 2017): they end the work where the optimum has a low rank and is well separated,
+    as for images, and are the start of the interior-point method otherwise.
     """
-    if joint:
-        return (_least_diagonal((M, -M), tol),)
-    return _least_diagonal((M,), tol), _least_diagonal((-M,), tol)
-
-
-def _least_diagonal(blocks: tuple[Array, ...], tol: float) -> Array:
-    """``min sum(a)`` s.t. ``Diag(a) - B >= 0`` for all blocks B, by a log barrier.
-
-    Newton's method on ``sum(a)/mu - sum log det(Diag(a) - B)``; the Hessian is the sum of the
-    entrywise squares of the inverses, and the duality gap on the path is ``mu D len(blocks)``.
-    """
-    size = len(blocks[0])
-    scale = float(np.abs(blocks[0]).sum(axis=1).max())
+    scale = float(np.abs(M).sum(axis=1).max(initial=0.0))
     if scale == 0.0:
-        return np.zeros(size)
-    blocks = tuple(B / scale for B in blocks)
-    # Strictly diagonally dominant, so feasible.
-    a = 1.05 * np.maximum(np.abs(blocks[0]).sum(axis=1), 1e-3)
-    mu = float(a.sum()) / (size * len(blocks))
-    while mu * size * len(blocks) > 0.5 * tol * float(a.sum()):
-        a = _center(blocks, a, mu)
-        mu *= 0.1
-    return scale * a
+        return (np.zeros(len(M)),) * (1 if joint else 2)
+    M = M / scale
+    if not joint:
+        return tuple(scale * _interior_point((B,), *_cold((B,)), tol) for B in (M, -M))
+    a, P, N, gap = _mixing(M, tol)
+    if gap > tol:
+        a = _interior_point((M, -M), *_blend(a, (P, N)), tol)
+    return (scale * a,)
 
 
-def _center(blocks: tuple[Array, ...], a: Array, mu: float) -> Array:
-    for _ in range(50):
-        inverses = [_inverse(np.diag(a) - B) for B in blocks]
-        gradient = 1.0 / mu - sum(np.diag(inverse) for inverse in inverses)
-        hessian = np.sum([inverse**2 for inverse in inverses], axis=0)
-        step = -cho_solve(cho_factor(hessian, check_finite=False), gradient, check_finite=False)
-        decrement = float(np.sqrt(max(-gradient @ step, 0.0)))
-        length = 1.0 if decrement < 0.25 else 1.0 / (1.0 + decrement)
-        a = _feasible(blocks, a, step, length)
-        if decrement < 0.5:
+def _mixing(M: Array, tol: float) -> tuple[Array, Array, Array, float]:
+    """Alternate unit vectors ``u_i ~ (M V)_i``, ``v_i ~ (M U)_i``; a feasible a, and (P, N).
+
+    They climb ``sum_ij M_ij u_i'v_j``, a lower bound of the least sum; the norms ``|(M V)_i|`` are
+    the KKT multipliers at a fixed point, raised to be feasible. The gap is between those two.
+    """
+    size = len(M)
+    rows = np.abs(M).sum(axis=1)
+    V = np.random.default_rng(0).standard_normal((size, _MIXING_RANK))
+    V /= np.linalg.norm(V, axis=1)[:, None]
+    gap, value = np.inf, 0.0
+    check = 8
+    for step in range(1, _MIXING_STEPS + 1):
+        U, norms_u = _unit_rows(M @ V)
+        V, norms_v = _unit_rows(M @ U)
+        rise, value = float(norms_v.sum()) - value, float(norms_v.sum())
+        slow = rise < 1e-2 * tol * value
+        if step == check or slow or step == _MIXING_STEPS:
+            a = np.maximum(0.5 * (norms_u + norms_v), 1e-6 * np.maximum(rows, 1e-6))
+            a = a * _dominance(M, a)
+            gap = 1.0 - value / float(a.sum())
+            if gap <= tol or slow:
+                break
+            check *= 2
+    p, q = 0.5 * (U + V), 0.5 * (U - V)
+    return a, p @ p.T, q @ q.T, gap
+
+
+def _unit_rows(G: Array) -> tuple[Array, Array]:
+    norms = np.linalg.norm(G, axis=1)
+    unit = G / np.where(norms > 0.0, norms, 1.0)[:, None]
+    unit[norms == 0.0, 0] = 1.0
+    return unit, norms
+
+
+def _dominance(M: Array, a: Array) -> float:
+    """The least t with ``t Diag(a) - M`` and ``t Diag(a) + M`` semidefinite, rounded up."""
+    root = 1.0 / np.sqrt(a)
+    values = eigvalsh(root[:, None] * M * root[None, :], check_finite=False)
+    return float(max(values[-1], -values[0])) * (1.0 + 4.0 * len(M) * np.finfo(np.float64).eps)
+
+
+def _cold(blocks: Blocks) -> tuple[Array, Blocks]:
+    """A start that is strictly diagonally dominant, and lifted where a row is tiny."""
+    rows = np.abs(blocks[0]).sum(axis=1)
+    share = np.eye(len(rows)) / len(blocks)
+    return 1.1 * np.maximum(rows, 0.1 * float(rows.mean())), tuple(share for _ in blocks)
+
+
+def _blend(a: Array, blocks: Blocks, weight: float = 0.1) -> tuple[Array, Blocks]:
+    """An interior point near the mixing method's answer."""
+    even = np.eye(len(a)) / len(blocks)
+    lifted = np.maximum(a, 1e-3 * float(a.mean()))
+    return (1.0 + weight) * lifted, tuple((1.0 - weight) * P + weight * even for P in blocks)
+
+
+def _interior_point(blocks: Blocks, a: Array, primal: Blocks, tol: float) -> Array:
+    """``min sum(a)`` s.t. ``Diag(a) - B >= 0`` for all blocks B.
+
+    The primal-dual method of Helmberg, Rendl, Vanderbei, Wolkowicz (An interior-point method for
+    semidefinite programming, 1996) with one more block: the primal is ``max sum <B, P>`` with
+    ``diag(sum P) = 1``, restored exactly after each step so that its value is a lower bound.
+    """
+    size, count = len(a), len(blocks)
+    slacks = _slacks(a, blocks)
+    mu = 0.5 * _inner(primal, slacks) / (count * size)
+    for _ in range(150):
+        if float(a.sum()) - _inner(primal, blocks) <= tol * float(np.abs(a).sum()):
             break
+        inverses = tuple(_inverse(S) for S in slacks)
+        hessian = np.sum([P * W for P, W in zip(primal, inverses, strict=True)], axis=0)
+        step = _solve(hessian, mu * sum(np.diag(W) for W in inverses) - 1.0)
+        changes = tuple(
+            _symmetric(mu * W - P - (P * step) @ W)
+            for P, W in zip(primal, inverses, strict=True)
+        )
+        length_primal = _length(primal, changes)
+        length_dual = _length(slacks, (np.diag(step),) * count)
+        if length_primal + length_dual == 0.0:
+            break
+        primal = _unit_diagonal(
+            tuple(P + length_primal * D for P, D in zip(primal, changes, strict=True))
+        )
+        a = a + length_dual * step
+        slacks = _slacks(a, blocks)
+        reach = length_primal + length_dual
+        mu = _inner(primal, slacks) / (count * size)
+        mu *= 0.5 if reach <= 1.6 else 0.1 if reach < 1.9 else 0.03
     return a
 
 
-def _feasible(blocks: tuple[Array, ...], a: Array, step: Array, length: float) -> Array:
-    """The longest of ``length, length/2, ...`` along step that stays positive definite."""
+def _slacks(a: Array, blocks: Blocks) -> Blocks:
+    return tuple(np.diag(a) - B for B in blocks)
+
+
+def _inner(left: Blocks, right: Blocks) -> float:
+    return float(sum(np.vdot(L, R) for L, R in zip(left, right, strict=True)))
+
+
+def _symmetric(D: Array) -> Array:
+    return 0.5 * (D + D.T)
+
+
+def _unit_diagonal(primal: Blocks) -> Blocks:
+    root = 1.0 / np.sqrt(np.sum([np.diag(P) for P in primal], axis=0))
+    return tuple(P * root[:, None] * root[None, :] for P in primal)
+
+
+def _length(blocks: Blocks, changes: Blocks) -> float:
+    """A step that keeps all blocks positive definite, the full one where that does."""
+    length = 1.0
     while length > 1e-12:
-        candidate = a + length * step
         try:
-            for B in blocks:
-                np.linalg.cholesky(np.diag(candidate) - B)
+            for B, D in zip(blocks, changes, strict=True):
+                np.linalg.cholesky(B + length * D)
         except np.linalg.LinAlgError:
-            length *= 0.5
+            length *= 0.8
         else:
-            return candidate
-    return a
+            return length if length == 1.0 else 0.95 * length
+    return 0.0
+
+
+def _solve(matrix: Array, right: Array) -> Array:
+    """Newton's system, equilibrated: features may differ by many orders of magnitude."""
+    scale = 1.0 / np.sqrt(np.diag(matrix))
+    scaled = _symmetric(matrix) * scale[:, None] * scale[None, :]
+    # Without the ridge rounding alone can make a positive semidefinite matrix indefinite.
+    np.fill_diagonal(scaled, 1.0 + 4.0 * len(scaled) * np.finfo(np.float64).eps)
+    factor = cho_factor(scaled, check_finite=False)
+    return scale * cho_solve(factor, scale * right, check_finite=False)
 
 
 def _inverse(S: Array) -> Array:
