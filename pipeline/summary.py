@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-FINAL_SHARD = "all"
-"""Name of the shard that holds every row but the test rows: the final refits live there."""
+from pipeline.selection import FINAL_SHARD, choose
 
 KRIVINE_CONSTANT = float(np.pi / (2.0 * np.log(1.0 + np.sqrt(2.0))))
 """K = π/(2 ln(1+√2)) ≈ 1.7822: no optimum is further than this factor above its relaxation."""
@@ -158,8 +157,9 @@ def best_networks(data: pd.DataFrame, count: int) -> pd.DataFrame:
 def champion_row(data: pd.DataFrame, trial: str | None = None) -> Mapping[str, Any] | None:
     """The row of the chosen network.
 
-    `trial` names it. Without a name: the final refit with the lowest objective, or, where no refit
-    was made, the best network by validation. None where nothing finished.
+    `trial` names it. Without a name: of the final refits of the setting that the selection chooses,
+    the one with the lowest objective, or, where no refit was made, the best network by validation.
+    None where nothing finished.
     """
     rows = finished(data)
     if trial is not None:
@@ -167,10 +167,26 @@ def champion_row(data: pd.DataFrame, trial: str | None = None) -> Mapping[str, A
         if len(named):
             return dict(named.iloc[0])
     final = rows[rows["shard"] == FINAL_SHARD].sort_values(["upper_bound", "bytes", "trial"])
-    if len(final):
-        return dict(final.iloc[0])
-    best = best_networks(data, 1)
-    return dict(best.iloc[0]) if len(best) else None
+    chosen = final[_of_chosen_setting(data, final)]
+    for some in (chosen, final, best_networks(data, 1)):
+        if len(some):
+            return dict(some.iloc[0])
+    return None
+
+
+def _of_chosen_setting(data: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
+    """Which rows belong to the setting that the selection chooses: a resume may leave others."""
+    axis, metric = beta_axis(searched(data)), metric_of(data)
+    choice = choose(
+        pa.Table.from_pandas(data, preserve_index=False),
+        "fractions" if axis.column == "beta_fraction" else "values",
+        "classification" if metric.name == "accuracy" else "regression",
+    )
+    if choice is None:
+        return rows["status"] != "ok"
+    level = float(f"{choice.beta:.10g}")
+    same_shape = (rows["width"] == choice.width) & (rows["rounding"] == choice.rounding)
+    return same_shape & (axis.values(rows) == level)
 
 
 def percent(value: float | None) -> str:

@@ -1,0 +1,42 @@
+"""Secrets kept out of whatever is shown: reports, tracking parameters, messages.
+
+Storage URIs may carry keys (`s3://KEY:SECRET@bucket`), and an error text may repeat them. The
+environment variables that hold secrets by their name are also searched for by their value.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+HIDDEN = "***"
+
+_USER = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s@'\"]+@")
+_QUERY = re.compile(
+    r"(?P<key>[?&][\w.-]*(?:secret|token|password|passwd|credential|signature|key|sig)[\w.-]*=)"
+    r"[^&\s'\"]+",
+    re.IGNORECASE,
+)
+_SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|ACCESS_KEY|API_KEY|CREDENTIAL")
+_LEAST_LENGTH = 8
+
+
+def redact(text: str) -> str:
+    """`text` with the credentials in URIs, and every secret of the environment, as `***`."""
+    text = _USER.sub(rf"\g<scheme>{HIDDEN}@", text)
+    text = _QUERY.sub(rf"\g<key>{HIDDEN}", text)
+    for secret in _environment_secrets():
+        text = text.replace(secret, HIDDEN)
+    return text
+
+
+def _environment_secrets() -> list[str]:
+    found = [
+        value
+        for name, value in os.environ.items()
+        if _SECRET_NAME.search(name)
+        and not name.endswith(("_PATH", "_FILE"))
+        # Shorter values ("token", "1") are settings, and hiding them would garble plain words.
+        and len(value) >= _LEAST_LENGTH
+    ]
+    return sorted(found, key=len, reverse=True)

@@ -1,0 +1,356 @@
+"""The report of a sweep: one HTML page that needs no network, made from the run's folder alone."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib import resources
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from pipeline import plots, summary
+from pipeline.config import SweepConfig, dump_config, parse_config
+from pipeline.drawing import to_svg
+from pipeline.redact import redact
+from pipeline.selection import FINAL_SHARD
+from pipeline.store import CONFIG_FILE, RunFolder, read_results
+from pipeline.summary import Metric, byte_text, percent
+from qnn.errors import InputError
+from qnn.network import QuantizedNetwork
+
+REPORT_FILE = "report.html"
+BEST_SHOWN = 25
+ERRORS_SHOWN = 50
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """All that a report is made of. `features` are the names that the chosen network reads."""
+
+    results: pa.Table
+    config: SweepConfig | None = None
+    champion: str | None = None
+    features: tuple[str, ...] = ()
+    location: str = "."
+
+
+def write_report(folder: RunFolder, champion: str | None = None) -> str:
+    """Make `report.html` in the run's folder; return where it lies.
+
+    `champion` is the trial id of the chosen network; without it the selection is repeated.
+
+    Raises:
+        InputError: there are no results in the folder.
+    """
+    page = render_report(collect(folder, champion))
+    folder.write(REPORT_FILE, page.encode())
+    return f"{folder.location.rstrip('/')}/{REPORT_FILE}"
+
+
+def collect(folder: RunFolder, champion: str | None = None) -> ReportInput:
+    """Read what a report needs. Raises InputError where the folder has no results."""
+    results = read_results(folder)
+    if not results.num_rows:
+        raise InputError(
+            f"{folder.location}: no results here; give the folder of a sweep (the one that holds "
+            "results/*.parquet)"
+        )
+    row = summary.champion_row(summary.frame(results), champion)
+    features = () if row is None else _features(folder, str(row["network"]))
+    return ReportInput(results, _config(folder), champion, features, folder.location)
+
+
+def render_report(content: ReportInput) -> str:
+    """The page as text; equal inputs give equal pages."""
+    data = summary.frame(content.results)
+    metric = summary.metric_of(data)
+    champion = summary.champion_row(data, content.champion)
+    script = _text("page.js")
+    return render_page(
+        "report_page.html",
+        script=script,
+        script_hash=_script_hash(script),
+        name=content.config.name if content.config else _first(data, "dataset", "sweep"),
+        dataset=_first(data, "dataset", "the data"),
+        metric=metric.label,
+        counts={"ok": len(summary.finished(data)), "failed": len(summary.failed(data)),
+                "all": len(data)},
+        champion=None if champion is None else _headline(data, metric, champion),
+        shards=sorted(set(data["shard"]) - {FINAL_SHARD}),
+        figures=_figures(content) if len(summary.finished(data)) else [],
+        best=_best_table(data, metric, champion),
+        settings=_settings_table(data, metric),
+        proof=proof_words(_first(data, "loss", "squared"), _first(data, "activation", "bilinear")),
+        verify_command=f"qnn verify {content.location}",
+        failures=_failures(summary.failed(data)),
+        facts=_facts(data, content.config),
+        features=[redact(name) for name in content.features],
+        config=redact(dump_config(content.config)) if content.config else "",
+        versions=redact(_versions(data)),
+    )  # fmt: skip
+
+
+def render_page(template: str, **values: Any) -> str:
+    """A page from one of the package's templates; everything put into it is escaped."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    # Style and script are the package's own files: the only text that is not escaped.
+    own = {"css": jinja2.utils.markupsafe.Markup(_text("page.css"))}
+    if "script" in values:
+        own["script"] = jinja2.utils.markupsafe.Markup(values.pop("script"))
+    return environment.from_string(_text(template)).render(**values, **own)
+
+
+def proof_words(loss: str, activation: str) -> dict[str, str]:
+    """The inequality that a certificate's ν and diagonal satisfy, and the bound it gives."""
+    bounds = {
+        "squared": "νᵀy − ½‖ν‖², the negative conjugate of the loss ½‖ŷ − y‖² at −ν",
+    }
+    if activation == "bilinear":
+        condition = (
+            "Diag(a) − M(ν) ⪰ 0,   Diag(a) + M(ν) ⪰ 0,   Σ a ≤ β·d      with  M(ν) = Xᵀ diag(ν) X"
+        )
+    else:
+        condition = (
+            "Diag(a₊) − M(ν) ⪰ 0,   Diag(a₋) + M(ν) ⪰ 0,   Σ a₊ ≤ β·d,   Σ a₋ ≤ β·d\n"
+            "with M(ν) = Σᵢ νᵢ Ãᵢ over the lifted rows"
+        )
+    return {
+        "condition": condition,
+        "bound": bounds.get(loss, f"−g*(−ν), the negative conjugate of the {loss} loss at −ν"),
+    }
+
+
+def gap_words(row: Mapping[str, Any]) -> str:
+    """A certified gap as half a sentence."""
+    if not np.isfinite(row["gap"]):
+        return "no gap is stated"
+    if row["gap"] <= 1e-6:
+        return "the network is optimal to within rounding"
+    return (
+        f"at most {percent(row['gap'])} of the objective could still be saved, whatever the width"
+    )
+
+
+def _figures(content: ReportInput) -> list[dict[str, str]]:
+    found = []
+    for kind in plots.FIGURES:
+        draw = kind.draw
+        if draw is plots.size_figure:
+            draw = partial(plots.size_figure, champion=content.champion)
+        encoded = base64.b64encode(to_svg(draw(content.results))).decode()
+        found.append(
+            {
+                "name": kind.name,
+                "title": kind.title,
+                "describe": kind.describe,
+                "source": f"data:image/svg+xml;base64,{encoded}",
+            }
+        )
+    return found
+
+
+def _headline(data: pd.DataFrame, metric: Metric, row: Mapping[str, Any]) -> dict[str, Any]:
+    test = row[metric.column("test")]
+    final = row["shard"] == FINAL_SHARD
+    return {
+        "test": metric.text(test),
+        "has_test": bool(np.isfinite(test)),
+        "validation": metric.text(row[metric.column("validation")]),
+        "setting_validation": _setting_validation(data, metric, row),
+        "bytes": byte_text(row["bytes"]),
+        "total_bytes": byte_text(row["bytes"] + row["preprocessing_bytes"]),
+        "preprocessing_bytes": byte_text(row["preprocessing_bytes"]),
+        "neurons": int(row["neurons"]),
+        "gap": percent(row["gap"]),
+        "gap_words": gap_words(row),
+        "upper": f"{row['upper_bound']:.6g}",
+        "lower": f"{row['lower_bound']:.6g}",
+        "beta": f"{row['beta']:.5g}",
+        "n": int(row["n"]),
+        "final": final,
+        "network": row["network"],
+        "certificate": row["certificate"],
+    }
+
+
+def _setting_validation(data: pd.DataFrame, metric: Metric, row: Mapping[str, Any]) -> str:
+    axis = summary.beta_axis(summary.searched(data))
+    level = float(f"{row[axis.column]:.10g}")
+    means = summary.settings(data)
+    same = means[
+        (means["beta_level"] == level)
+        & (means["width"] == row["width"])
+        & (means["rounding"] == row["rounding"])
+    ]
+    return metric.text(float(same[metric.column("validation")].iloc[0])) if len(same) else ""
+
+
+# Columns of the two tables: title, column of the results, how its values are written.
+_TEXT_COLUMNS = ("rounding", "shard", "trial")
+
+
+def _best_table(
+    data: pd.DataFrame, metric: Metric, champion: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    best = summary.best_networks(data, BEST_SHOWN)
+    axis = summary.beta_axis(summary.searched(data))
+    columns = [
+        ("validation, mean of setting", "setting_validation", metric.text),
+        ("validation, own", metric.column("validation"), metric.text),
+        ("test", metric.column("test"), metric.text),
+        ("gap", "gap", percent),
+        ("bytes", "bytes", _whole),
+        ("neurons", "neurons", _whole),
+        ("β / β max" if axis.column == "beta_fraction" else "β", axis.column, _short),
+        ("width", "width", _whole),
+        ("rounding", "rounding", str),
+        ("shard", "shard", str),
+        ("seed", "seed", _whole),
+        ("objective", "upper_bound", _short),
+        ("lower bound", "lower_bound", _short),
+        ("trial", "trial", str),
+    ]
+    rows = best.to_dict("records")
+    if champion is not None and champion["shard"] == FINAL_SHARD:
+        rows.insert(0, {"setting_validation": float("nan"), **champion})
+    chosen = None if champion is None else champion["trial"]
+    return _table(columns, rows, chosen)
+
+
+def _settings_table(data: pd.DataFrame, metric: Metric) -> dict[str, Any]:
+    rows = summary.settings(data).to_dict("records") if len(summary.searched(data)) else []
+    axis = summary.beta_axis(summary.searched(data))
+    columns = [
+        ("β / β max" if axis.column == "beta_fraction" else "β", "beta_level", _short),
+        ("width", "width", _whole),
+        ("rounding", "rounding", str),
+        ("networks", "networks", _whole),
+        *((f"{part} {metric.label}", metric.column(part), metric.text)
+          for part in ("validation", "test", "train")),
+        ("gap", "gap", percent),
+        ("bytes", "bytes", _whole),
+        ("neurons", "neurons", _whole),
+    ]  # fmt: skip
+    return _table(columns, rows, None)
+
+
+def _table(
+    columns: list[tuple[str, str, Any]], rows: list[dict[Any, Any]], chosen: str | None
+) -> dict[str, Any]:
+    return {
+        "columns": [{"title": title, "text": key in _TEXT_COLUMNS} for title, key, _ in columns],
+        "rows": [
+            {
+                "chosen": chosen is not None and row.get("trial") == chosen,
+                "cells": [
+                    {"sort": _sort_key(row[key]), "text": write(row[key])}
+                    for _, key, write in columns
+                ],
+            }
+            for row in rows
+        ],
+    }
+
+
+def _sort_key(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{float(value):.10g}" if np.isfinite(value) else ""
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}" if np.isfinite(value) else "–"
+
+
+def _whole(value: float) -> str:
+    return f"{value:.0f}" if np.isfinite(value) else "–"
+
+
+def _failures(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    found = []
+    counted = rows.assign(error=rows["error"].fillna("(no message)")).groupby("error", sort=False)
+    for error, group in sorted(counted, key=lambda item: -len(item[1]))[:ERRORS_SHOWN]:
+        shards = sorted(group["shard"].unique())
+        shown = ", ".join(shards[:8]) + (", …" if len(shards) > 8 else "")
+        found.append({"count": len(group), "error": redact(str(error)), "where": shown})
+    return found
+
+
+def _facts(data: pd.DataFrame, config: SweepConfig | None) -> list[dict[str, str]]:
+    rows = summary.finished(data)
+    facts = [("data set", _first(data, "dataset", "–"))]
+    if config is not None:
+        facts += [("source", redact(config.data.source)), ("target column", config.data.target)]
+    facts.append(
+        ("inputs of a network", f"{_range(rows, 'd')} (one-hot columns and bias included)")
+    )
+    facts.append(("training rows of a shard", _range(rows, "n")))
+    facts.append(("shards", ", ".join(sorted(set(data["shard"]) - {FINAL_SHARD})) or FINAL_SHARD))
+    if config is not None:
+        held = f"{percent(config.test.fraction)} of the rows, never used to choose anything"
+        facts.append(("test rows", held if config.test.fraction else "none"))
+    facts.append(("loss, activation, weights", ", ".join(
+        _first(data, key, "–") for key in ("loss", "activation", "alphabet"))))  # fmt: skip
+    facts.append(("solver", ", ".join(sorted(set(rows["solver"].dropna()))) or "–"))
+    facts.append(("computing time", f"{data['seconds'].sum():.0f} s over all trials"))
+    return [{"name": name, "value": value} for name, value in facts]
+
+
+def _range(rows: pd.DataFrame, column: str) -> str:
+    values = rows[column].dropna()
+    if not len(values):
+        return "–"
+    low, high = int(values.min()), int(values.max())
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def _first(data: pd.DataFrame, column: str, otherwise: str) -> str:
+    values = data[column].dropna()
+    return str(values.iloc[0]) if len(values) else otherwise
+
+
+def _versions(data: pd.DataFrame) -> str:
+    """All version sets that occur, most rows first: a resumed run may have more than one."""
+    sets = []
+    for text in data["versions"].dropna().value_counts().index:
+        try:
+            named = json.loads(text)
+        except ValueError:
+            named = {}
+        sets.append(", ".join(f"{name} {version}" for name, version in named.items()) or text)
+    return " · then ".join(sets) or "not recorded"
+
+
+def _config(folder: RunFolder) -> SweepConfig | None:
+    """The resolved config; None where the folder has none that this version reads."""
+    try:
+        return parse_config(folder.read(CONFIG_FILE).decode(), CONFIG_FILE)
+    except (FileNotFoundError, UnicodeDecodeError, InputError):
+        return None
+
+
+def _features(folder: RunFolder, network: str) -> tuple[str, ...]:
+    try:
+        preprocessing = QuantizedNetwork.from_bytes(folder.read(network), network).preprocessing
+    except (FileNotFoundError, InputError):
+        return ()
+    return () if preprocessing is None else preprocessing.feature_names
+
+
+def _text(name: str) -> str:
+    return resources.files("pipeline").joinpath(name).read_text(encoding="utf-8")
+
+
+def _script_hash(script: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"sha256-{digest}"
