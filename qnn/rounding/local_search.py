@@ -6,6 +6,8 @@ and L = 1 for the squared loss) and `r = −∇ℓ/L`, `λ = βd/L`, a neuron th
 `L · max(|hᵀr_k| − λ, 0)² / (2‖h‖²)` or more. Losses without a curvature skip the bits.
 """
 
+import time
+
 import numpy as np
 
 from qnn.pricing.heuristic import alternating_maximization, signs
@@ -29,13 +31,17 @@ def improve(
     rng: np.random.Generator,
     sampler: KrivineSampler | None = None,
     max_rounds: int = 50,
+    deadline: float | None = None,
 ) -> Incumbent:
     """A network of at most `width` neurons that is no worse: bits, then atoms, until neither helps.
 
     `incumbent` has at most `width` neurons. `sampler` adds Krivine samples to the starts of the
-    pricing. Stops when a round gains less than 1e-6 relative, or after `max_rounds`.
+    pricing. Stops when a round gains less than 1e-6 relative, after `max_rounds`, or
+    at `deadline` (`time.monotonic`).
     """
     for _ in range(max_rounds):
+        if deadline is not None and time.monotonic() > deadline:
+            break
         before = incumbent.objective
         incumbent = improve_atoms(incumbent, width, rng, sampler)
         if incumbent.width and before - incumbent.objective <= 10 * TOLERANCE * before:

@@ -23,61 +23,75 @@ ROOM_FACTOR = 4
 # A reduction that costs more than this, relative, is tried again in small steps.
 COSTLY = 0.005
 STEP = 0.8
+# Violation at which the column generation hands over to the reduction.
+WIDE_TOLERANCE = 1e-3
+# Columns inserted a round: enough for the master to move, few enough for it to stay small.
+COLUMNS = 40
+# Rounds in a row without progress that end the column generation.
+IDLE_ROUNDS = 5
 
 
 def refined_network(
     relaxation: Relaxation, width: int, rng: np.random.Generator
 ) -> QuantizedNetwork:
     """At most `width` neurons; see the module. Bilinear, binary, a loss with a refit."""
+    return to_network(refine(relaxation, width, rng))
+
+
+def refine(
+    relaxation: Relaxation, width: int, rng: np.random.Generator, deadline: float | None = None
+) -> Incumbent:
+    """`refined_network` before it is packed; `deadline` (`time.monotonic`) cuts it short."""
     sampler = sampler_of(relaxation)
-    if sampler is None:
-        return to_network(empty(relaxation.problem))
-    wide = improve(
-        start(relaxation, sampler, width, rng), max(ROOM, ROOM_FACTOR * width), rng, sampler
-    )
-    best = improve(narrowed(wide, width), width, rng, sampler)
+    room = max(ROOM, ROOM_FACTOR * width)
+    wide, _ = column_generation(relaxation, rng, WIDE_TOLERANCE, room=room, deadline=deadline)
+    best = improve(narrowed(wide, width), width, rng, sampler, deadline=deadline)
     if best.objective > (1.0 + COSTLY) * wide.objective:
         gradual = wide
         while gradual.width > width:
-            gradual = narrowed(gradual, max(width, int(STEP * gradual.width)))
-            gradual = improve(gradual, max(width, gradual.width), rng, sampler, max_rounds=4)
-        gradual = improve(gradual, width, rng, sampler)
+            step = max(width, int(STEP * gradual.width))
+            gradual = improve(narrowed(gradual, step), step, rng, sampler, 4, deadline)
+        gradual = improve(gradual, width, rng, sampler, deadline=deadline)
         best = gradual if gradual.objective < best.objective else best
-    return to_network(best)
+    return best
 
 
 def column_generation(
     relaxation: Relaxation,
     rng: np.random.Generator,
     tol: float = 1e-4,
+    room: int | None = None,
     max_rounds: int = 500,
     deadline: float | None = None,
 ) -> tuple[Incumbent, dict[str, float]]:
     """As many neurons as the optimum uses: atoms are inserted until none is found that violates.
 
     Stops when the heuristic pricing finds no atom with `|uᵀM(ν)v| > βd(1 + tol)`, also with eight
-    times the starts, after `max_rounds`, or at `deadline` (`time.monotonic`). That it finds none
-    does not prove that there is none. Returns the network's parts and statistics: rounds and the
-    largest violation last seen.
+    times the starts, when some rounds in a row lower nothing, after `max_rounds`, or at `deadline`
+    (`time.monotonic`). That it finds none does not prove that there is none. `room` limits the
+    neurons. Returns the network's parts and statistics: rounds and the largest violation last seen.
     """
     sampler = sampler_of(relaxation)
     if sampler is None:
-        return empty(relaxation.problem), {"rounds": 0, "violation": 0.0}
-    incumbent = start(relaxation, sampler, 0, rng)
-    violation = np.inf
-    rounds = 0
-    for rounds in range(1, max_rounds + 1):
+        return empty(relaxation.problem), {"rounds": 0.0, "violation": 0.0}
+    count = max(CANDIDATES, 2 * (room or 0) // ROOM_FACTOR)
+    U, V = sampler.sample(count, rng)
+    incumbent = build(relaxation.problem, U, V, np.zeros(count))
+    violation, rounds, idle = np.inf, 0, 0
+    while rounds < max_rounds and idle < IDLE_ROUNDS:
+        rounds += 1
         U, V, violations = price(incumbent, rng, sampler)
         if violations.max(initial=0.0) <= tol:
             U, V, violations = price(incumbent, rng, sampler, 8 * STARTS)
         violation = float(violations.max(initial=0.0))
-        late = deadline is not None and time.monotonic() > deadline
-        if violation <= tol or late:
+        if violation <= tol or (deadline is not None and time.monotonic() > deadline):
             break
-        # Enough columns a round for the master to move, few enough for it to stay small.
-        count = 40
-        longer = extended(incumbent, U[:, :count], V[:, :count])
-        incumbent = longer if longer.objective < incumbent.objective else incumbent
+        longer = extended(incumbent, U[:, :COLUMNS], V[:, :COLUMNS])
+        if room is not None:
+            longer = narrowed(longer, room)
+        better = longer.objective < incumbent.objective
+        incumbent = longer if better else incumbent
+        idle = 0 if better else idle + 1
     return incumbent, {"rounds": float(rounds), "violation": violation}
 
 
@@ -87,15 +101,6 @@ def sampler_of(relaxation: Relaxation) -> KrivineSampler | None:
     if rho <= 0.0:
         return None
     return KrivineSampler.from_relaxation(relaxation.P, relaxation.N, rho)
-
-
-def start(
-    relaxation: Relaxation, sampler: KrivineSampler, width: int, rng: np.random.Generator
-) -> Incumbent:
-    """Krivine samples, refitted and pruned."""
-    count = max(CANDIDATES, 2 * width)
-    U, V = sampler.sample(count, rng)
-    return build(relaxation.problem, U, V, np.zeros(count))
 
 
 def to_network(incumbent: Incumbent) -> QuantizedNetwork:

@@ -1,0 +1,156 @@
+"""The scikit-learn face: a classifier and a regressor with a certified gap."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from qnn.errors import InputError
+from qnn.preprocessing import FeatureLayout, Preprocessing
+from qnn.problem import Problem
+from qnn.train import Trained, train
+
+
+class _QuantizedEstimator(BaseEstimator):
+    """What the two estimators share: parameters, and training behind the preprocessing."""
+
+    def __init__(
+        self,
+        *,
+        beta_fraction: float = 0.05,
+        beta: float | None = None,
+        width: int | None = None,
+        tol: float = 1e-3,
+        time_limit: float | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.beta_fraction = beta_fraction
+        self.beta = beta
+        self.width = width
+        self.tol = tol
+        self.time_limit = time_limit
+        self.random_state = random_state
+
+    def _fit(self, X: np.ndarray, target: np.ndarray, classes: np.ndarray | None) -> None:
+        layout = FeatureLayout.from_table(X, categorical=[], constant_columns="keep")
+        preprocessing = layout.fit(X, target, None if classes is None else list(classes))
+        matrix = preprocessing.transform(X)
+        problem = self._problem(matrix, preprocessing.encode_target(target))
+        # Estimators take RandomState by convention; the library takes a seed.
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        trained = train(
+            problem, seed=seed, width=self.width, time_limit=self.time_limit, tol=self.tol
+        )
+        self._keep(trained, preprocessing, problem)
+
+    def _problem(self, X: np.ndarray, y: np.ndarray) -> Problem:
+        if self.beta is not None:
+            return Problem(X, y, beta=self.beta)
+        if not 0.0 < self.beta_fraction <= 1.0:
+            raise InputError(
+                f"beta_fraction must be above 0 and at most 1 (got {self.beta_fraction!r})"
+            )
+        problem = Problem(X, y, beta=1.0)
+        # A target that is constant after centring has beta_max 0: any beta gives the 0 network.
+        return problem.with_beta(self.beta_fraction * problem.beta_max or 1.0)
+
+    def _keep(self, trained: Trained, preprocessing: Preprocessing, problem: Problem) -> None:
+        self.network_ = replace(trained.network, preprocessing=preprocessing)
+        self.beta_ = problem.beta
+        self.lower_bound_ = trained.lower_bound
+        self.upper_bound_ = trained.objective
+        self.gap_ = trained.gap
+        self.certificate_ = trained.certificate
+        self.relaxation_value_ = trained.relaxation.upper_bound
+
+    def _rows(self, X: Any) -> np.ndarray:
+        check_is_fitted(self, "network_")
+        return validate_data(self, X, dtype=np.float64, reset=False)
+
+
+class QuantizedClassifier(ClassifierMixin, _QuantizedEstimator):
+    """Two-class classifier: a bilinear network with weights ±1, and a certificate.
+
+    Features are standardized and a constant column is appended; classes are coded −1 and +1; the
+    loss is `½‖f(X) − y‖²`, the penalty `βd Σ|α|`.
+
+    Parameters: `beta_fraction` in (0, 1], β as a fraction of the β at which the network becomes
+    zero; `beta`, the number itself, instead; `width`, most neurons allowed (None: as many as the
+    optimum uses); `tol`, relative gap to which the relaxation is solved; `time_limit` in seconds;
+    `random_state`.
+
+    After `fit`: `classes_`, `n_features_in_`, `network_` (with its preprocessing: it can be saved
+    and predicts from raw rows), `lower_bound_` (verified, below the objective of every such
+    network), `upper_bound_` (this network's objective), `gap_`, `certificate_`, `beta_`,
+    `relaxation_value_`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> model = QuantizedClassifier(beta_fraction=0.3, random_state=0).fit(X, y)
+    >>> bool(model.lower_bound_ <= model.upper_bound_)
+    True
+    """
+
+    def fit(self, X: Any, y: Any) -> "QuantizedClassifier":
+        """Train on X (n, d) and labels y (n,) of two classes; ValueError otherwise."""
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(y)
+        kind = type_of_target(y, input_name="y", raise_unknown=True)
+        self.classes_ = np.unique(y)
+        if kind != "binary":
+            raise InputError(
+                f"Only binary classification is supported. The type of the target is {kind}."
+            )
+        if len(self.classes_) < 2:
+            raise InputError(
+                "the classifier needs samples of two classes; the data contain one class, "
+                f"{self.classes_[0]!r}"
+            )
+        self._fit(X, y, self.classes_)
+        return self
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Scores (n,): above 0 for the second of `classes_`."""
+        return self.network_.scores(self._rows(X))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Labels (n,)."""
+        return self.classes_[(self.decision_function(X) > 0).astype(int)]
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
+
+
+class QuantizedRegressor(RegressorMixin, _QuantizedEstimator):
+    """Regressor: a bilinear network with weights ±1, and a certificate.
+
+    Features and target are standardized and a constant column is appended; the loss is
+    `½‖f(X) − y‖²` on the standardized target, and the bounds are in its units. Parameters and
+    fitted attributes as for `QuantizedClassifier`, without `classes_`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.arange(20.0)[:, None]
+    >>> model = QuantizedRegressor(random_state=0).fit(X, 3.0 * X[:, 0])
+    >>> bool(model.score(X, 3.0 * X[:, 0]) > 0.9)
+    True
+    """
+
+    def fit(self, X: Any, y: Any) -> "QuantizedRegressor":
+        """Train on X (n, d) and numbers y (n,); ValueError otherwise."""
+        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        self._fit(X, y.astype(np.float64), None)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predictions (n,) in units of the target."""
+        return self.network_.predict(self._rows(X))

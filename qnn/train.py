@@ -1,0 +1,82 @@
+"""From a problem to a network and the proof of how far from optimal it can be."""
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from qnn.certificates.record import Certificate
+from qnn.errors import InputError
+from qnn.network import QuantizedNetwork
+from qnn.problem import Problem
+from qnn.rounding.methods import check_rounding
+from qnn.rounding.refined import column_generation, refine, to_network
+from qnn.solvers.front import solve
+from qnn.solvers.result import Relaxation, relative_gap
+
+CERTIFY = ("relaxation",)
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A network with its objective (loss + penalty) and the verified bound below every network.
+
+    `gap = (objective − lower_bound)/|objective|`, 0 where both are 0. `certificate` proves
+    `lower_bound`; statistics: seconds, relaxation_seconds, and of the column generation rounds and
+    the largest violation of the dual constraint last found.
+    """
+
+    network: QuantizedNetwork
+    objective: float
+    lower_bound: float
+    gap: float
+    certificate: Certificate
+    relaxation: Relaxation
+    statistics: dict[str, float] = field(default_factory=dict)
+
+
+def train(
+    problem: Problem,
+    seed: int | np.random.Generator = 0,
+    width: int | None = None,
+    certify: str = "relaxation",
+    time_limit: float | None = None,
+    tol: float = 1e-4,
+) -> Trained:
+    """Train a quantized network: relaxation, rounding, column generation, certificate.
+
+    seed: an integer or a numpy Generator; the same seed gives the same network, unless the time
+    limit cuts the work short. width: most neurons allowed; None: as many as the optimum uses.
+    certify: "relaxation", the bound of the SDP. time_limit: seconds for everything together; what
+    is found by then is returned with its honest gap. tol: relative gap of the relaxation.
+    Raises InputError, before any computing, for what cannot be trained or certified.
+    """
+    began = time.monotonic()
+    if certify not in CERTIFY:
+        raise InputError(f"certify {certify!r} is not known: choose one of {', '.join(CERTIFY)}")
+    check_rounding(problem, 1 if width is None else width, "refined")
+    deadline = None if time_limit is None else began + time_limit
+    # Half for the bound, half for the network: either alone is worth little.
+    relaxation = solve(
+        problem, tol=tol, time_limit=None if time_limit is None else 0.5 * time_limit
+    )
+    relaxed = time.monotonic()
+    rng = np.random.default_rng(seed)
+    statistics: dict[str, float] = {}
+    if width is None:
+        incumbent, statistics = column_generation(relaxation, rng, deadline=deadline)
+    else:
+        incumbent = refine(relaxation, width, rng, deadline)
+    network = to_network(incumbent)
+    objective = problem.objective(network)
+    statistics["relaxation_seconds"] = relaxed - began
+    statistics["seconds"] = time.monotonic() - began
+    return Trained(
+        network=network,
+        objective=objective,
+        lower_bound=relaxation.lower_bound,
+        gap=relative_gap(objective, relaxation.lower_bound),
+        certificate=relaxation.certificate,
+        relaxation=relaxation,
+        statistics=statistics,
+    )

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from qnn.certificates.checker import verify
+from qnn.errors import InputError
+from qnn.estimators import QuantizedClassifier, QuantizedRegressor
+from qnn.network import QuantizedNetwork
+
+
+@parametrize_with_checks([QuantizedClassifier(), QuantizedRegressor()])
+def test_scikit_learn_contract(estimator, check):
+    check(estimator)
+
+
+def test_breast_cancer_is_classified_with_a_proven_gap(tmp_path):
+    X, labels = load_breast_cancer(return_X_y=True)
+    y = np.array(["malignant", "benign"])[labels]
+    model = QuantizedClassifier(random_state=0).fit(X[::2], y[::2])
+    assert model.score(X[1::2], y[1::2]) > 0.9
+    assert model.lower_bound_ <= model.upper_bound_
+    assert model.gap_ == pytest.approx(1 - model.lower_bound_ / model.upper_bound_)
+    assert model.gap_ < 0.1
+    matrix = model.network_.preprocessing.transform(X[::2])
+    coded = np.where(y[::2] == model.classes_[1], 1.0, -1.0)
+    assert verify(model.certificate_, matrix, coded) == pytest.approx(model.lower_bound_)
+    penalty = model.beta_ * matrix.shape[1] * np.abs(model.network_.alpha).sum()
+    loss = 0.5 * np.sum((model.decision_function(X[::2]) - coded) ** 2)
+    assert loss + penalty == pytest.approx(model.upper_bound_)
+    model.network_.save(tmp_path / "n.npz")
+    loaded = QuantizedNetwork.load(tmp_path / "n.npz")
+    assert list(loaded.predict(X)) == list(model.predict(X))
+
+
+def test_width_and_beta_are_respected():
+    X, y = load_breast_cancer(return_X_y=True)
+    model = QuantizedClassifier(beta=50.0, width=5, random_state=1).fit(X, y)
+    assert model.network_.neurons <= 5
+    assert model.beta_ == model.certificate_.beta == 50.0
+
+
+def test_diabetes_is_regressed_in_its_own_units():
+    X, y = load_diabetes(return_X_y=True)
+    model = QuantizedRegressor(random_state=0).fit(X, 1000.0 * y + 5.0)
+    assert model.score(X, 1000.0 * y + 5.0) > 0.45
+    assert model.lower_bound_ <= model.upper_bound_
+
+
+def test_the_same_random_state_gives_the_same_network():
+    X, y = load_breast_cancer(return_X_y=True)
+    one, two = (QuantizedClassifier(width=8, random_state=3).fit(X, y) for _ in range(2))
+    assert one.network_.to_bytes() == two.network_.to_bytes()
+
+
+@pytest.mark.parametrize("fraction", [0.0, -0.1, 1.5, float("nan")])
+def test_a_beta_fraction_outside_the_unit_interval_is_refused(fraction):
+    with pytest.raises(InputError, match=r"beta_fraction must be above 0 and at most 1 \(got"):
+        QuantizedClassifier(beta_fraction=fraction).fit(np.eye(4), [0, 1, 0, 1])
+
+
+def test_one_class_is_refused():
+    with pytest.raises(InputError, match="needs samples of two classes; the data contain one cl"):
+        QuantizedClassifier().fit(np.eye(4), [1, 1, 1, 1])
