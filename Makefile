@@ -1,0 +1,47 @@
+# Two commands do everything on a fresh Debian machine with Python >= 3.11 and make:
+#   make sweep    the default sweep on real data, then where to look
+#   make test     the test suite
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CONFIG ?= infra/sweeps/wdbc.yaml
+OUT ?= out/wdbc
+
+# Runs must not phone home, and one BLAS thread a process is the fastest here.
+export RAY_USAGE_STATS_ENABLED = 0
+export MLFLOW_DISABLE_TELEMETRY = true
+export OPENBLAS_NUM_THREADS ?= 1
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: sweep test test-all bench lint types audit coverage clean
+
+$(READY): pyproject.toml constraints.txt infra/setup.sh
+	PYTHON=$(PYTHON) bash infra/setup.sh $(VENV)
+	touch $@
+
+sweep: $(READY)
+	$(BIN)/qnn sweep $(CONFIG) --out $(OUT)
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(READY)
+	bash infra/browser.sh
+	$(BIN)/python -m pytest -m slow
+
+bench: $(READY)
+	$(BIN)/python -m tests.benchmarks
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+coverage: $(READY)
+	$(BIN)/python -m pytest -m "not slow" tests/qnn --cov=qnn --cov-report=term-missing
+
+clean:
+	rm -rf out build .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,56 @@
+"""The exact optimum of small problems, by enumeration of every neuron and cvxpy for alpha."""
+
+import itertools
+
+import cvxpy as cp
+import numpy as np
+
+from qnn.problem import Problem
+
+
+def sign_vectors(d: int) -> np.ndarray:
+    """All of {-1, +1}^d as columns, (d, 2^d)."""
+    return np.array(list(itertools.product((-1.0, 1.0), repeat=d))).T
+
+
+def weight_vectors(problem: Problem) -> np.ndarray:
+    """All of the alphabet's weight vectors as columns, decoded."""
+    levels = np.array(problem.alphabet.levels)
+    grid = np.array(list(itertools.product(levels, repeat=problem.d))).T
+    return problem.alphabet.decode(grid)
+
+
+def all_neurons(problem: Problem) -> np.ndarray:
+    """The hidden outputs of every neuron there is, one up to sign each, (n, many)."""
+    weights = weight_vectors(problem)
+    if problem.activation.name == "bilinear":
+        products = problem.X @ weights
+        hidden = (products[:, :, None] * products[:, None, :]).reshape(problem.n, -1)
+    else:
+        hidden = problem.activation.hidden(problem.X, weights, None)
+    return np.unique(hidden.round(12), axis=1)
+
+
+def loss_expression(problem: Problem, predictions: cp.Expression) -> cp.Expression:
+    """The loss as cvxpy states it, independent of qnn.losses."""
+    y, name = problem.y, problem.loss.name
+    if name == "squared":
+        return 0.5 * cp.sum_squares(predictions - y)
+    if name == "logistic":
+        return cp.sum(cp.logistic(-cp.multiply(y, predictions)))
+    if name == "hinge":
+        return cp.sum(cp.pos(1 - cp.multiply(y, predictions)))
+    if name == "squared_hinge":
+        return 0.5 * cp.sum_squares(cp.pos(1 - cp.multiply(y, predictions)))
+    if name == "huber":
+        delta = problem.loss.parameter
+        return 0.5 * cp.sum(cp.huber(predictions - y, delta))
+    return cp.norm1(predictions - y)
+
+
+def exact_optimum(problem: Problem) -> float:
+    """p*_infinity: the Lasso over all neurons, solved by Clarabel to its tight default."""
+    hidden = all_neurons(problem)
+    alpha = cp.Variable(hidden.shape[1])
+    objective = loss_expression(problem, hidden @ alpha) + problem.budget * cp.norm1(alpha)
+    return float(cp.Problem(cp.Minimize(objective)).solve(solver=cp.CLARABEL))
