@@ -5,11 +5,14 @@ and the adjoint is ``M(nu) = T o (F' diag(nu) F)``. The bilinear activation has 
 ones; the polynomial one has ``f = [x; 1]`` and ``T = [[a, b/2], [b/2, c]]`` by blocks.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 Array = np.ndarray
+
+_BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,25 @@ class Lift:
     def apply(self, Z: Array) -> Array:
         """``A(Z)``: (D, D) symmetric to (n,)."""
         weighted = Z if self.template is None else self.template * Z
-        return np.einsum("ij,ij->i", self.features @ weighted, self.features)
+        values = np.empty(len(self.features))
+        for rows in self._blocks():
+            block = self.features[rows]
+            values[rows] = np.einsum("ij,ij->i", block @ weighted, block)
+        return values
 
     def adjoint(self, nu: Array) -> Array:
         """``M(nu)``: (n,) to (D, D) symmetric."""
-        M = (self.features * nu[:, None]).T @ self.features
+        M = np.zeros((self.size, self.size))
+        for rows in self._blocks():
+            block = self.features[rows]
+            M += (block * nu[rows, None]).T @ block
         M = 0.5 * (M + M.T)
         return M if self.template is None else self.template * M
+
+    def _blocks(self) -> Iterator[slice]:
+        """Row blocks, so that no second matrix of the size of the features is ever formed."""
+        for start in range(0, len(self.features), _BLOCK):
+            yield slice(start, start + _BLOCK)
 
     def gram(self) -> Array:
         """``K[i, k] = <A_i, A_k>``, (n, n): the kernel of the lifted rows."""

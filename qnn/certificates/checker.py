@@ -30,6 +30,8 @@ Array = np.ndarray
 _U = 2.0**-53
 _TINY = float(np.finfo(np.float64).tiny)
 _KINDS = ("relaxation",)
+# Rows at once: their copies stay small beside X.
+_ROWS = 4096
 
 
 def verify(certificate: Certificate, X: Array, y: Array) -> float:
@@ -152,29 +154,41 @@ def _adjoint(
     X: Array, nu: Array, weights: list[float], template: tuple[float, float, float] | None
 ) -> tuple[Array, Array]:
     """M(nu) in floating arithmetic, lower triangle valid, and per row the sum of error bounds."""
-    n = len(X)
-    features = np.hstack([weight * X for weight in weights]) if weights != [1.0] else X
-    if template is not None:
-        features = np.hstack([features, np.ones((n, 1))])
-    absolute = np.abs(features)
-    M = (features * nu[:, None]).T @ features
-    size = (absolute * np.abs(nu)[:, None]).T @ absolute
+    width = X.shape[1] * len(weights) + (template is not None)
+    M, size = np.zeros((width, width)), np.zeros((width, width))
+    largest = 1.0
+    for start in range(0, len(X), _ROWS):
+        block = _features(X[start : start + _ROWS], weights, template is not None)
+        absolute = np.abs(block)
+        weight = nu[start : start + _ROWS, None]
+        M += (block * weight).T @ block
+        size += (absolute * np.abs(weight)).T @ absolute
+        largest = max(largest, float(absolute.max(initial=0.0)) ** 2)
     if template is not None:
         a, b, c = template
         mask = np.full(M.shape, a)
         mask[-1, :] = mask[:, -1] = 0.5 * b
         mask[-1, -1] = c
         M, size = mask * M, np.abs(mask) * size
-    # Roundings an entry sees: n additions, 2 products, 2 for the features' bit weights on each
-    # side, 1 for the template; twice over for the computed size itself and the sum of a row.
+        largest *= 1.0 + max(abs(value) for value in template)
+    return _with_radius(M, size, len(X), largest)
+
+
+def _features(X: Array, weights: list[float], constant: bool) -> Array:
+    """The lifted rows of a block: a copy of X for each bit, and a constant column."""
+    features = np.hstack([weight * X for weight in weights]) if weights != [1.0] else X
+    return np.hstack([features, np.ones((len(X), 1))]) if constant else features
+
+
+def _with_radius(M: Array, size: Array, n: int, largest: float) -> tuple[Array, Array]:
+    """M made symmetric, and the row sums of its error bounds; ``size`` is that of |products|.
+
+    Roundings an entry sees: n additions, in whatever order the blocks of rows bring them, 2
+    products, 2 for the features' bit weights on each side, 1 for the template; twice over for the
+    computed size itself and the sum of a row.
+    """
     factor = _gamma(2 * n + 2 * len(M) + 20)
-    largest = float(absolute.max(initial=1.0)) ** 2
-    underflow = (
-        _TINY
-        * (n + 1.0)
-        * largest
-        * (1.0 if template is None else 1.0 + max(abs(value) for value in template))
-    )
+    underflow = _TINY * (n + 1.0) * largest
     # The lower triangle, mirrored, is the matrix that is tested: so its errors count on both sides.
     lower = np.tril(size) + np.tril(size, -1).T
     M = np.tril(M) + np.tril(M, -1).T

@@ -54,7 +54,7 @@ def _mixing(M: Array, tol: float) -> tuple[Array, Array, Array, float]:
         V, norms_v = _unit_rows(M @ U)
         rise, value = float(norms_v.sum()) - value, float(norms_v.sum())
         slow = rise < 1e-2 * tol * value
-        if step == check or slow or step == _MIXING_STEPS:
+        if step in (check, _MIXING_STEPS) or slow:
             a = np.maximum(0.5 * (norms_u + norms_v), 1e-6 * np.maximum(rows, 1e-6))
             a = a * _dominance(M, a)
             gap = 1.0 - value / float(a.sum())
@@ -108,7 +108,8 @@ def _interior_point(blocks: Blocks, a: Array, primal: Blocks, tol: float) -> Arr
             break
         inverses = tuple(_inverse(S) for S in slacks)
         hessian = np.sum([P * W for P, W in zip(primal, inverses, strict=True)], axis=0)
-        step = _solve(hessian, mu * sum(np.diag(W) for W in inverses) - 1.0)
+        centre = mu * np.sum([np.diag(W) for W in inverses], axis=0) - 1.0
+        step = _solve(hessian, centre)
         changes = tuple(
             _symmetric(mu * W - P - (P * step) @ W)
             for P, W in zip(primal, inverses, strict=True)

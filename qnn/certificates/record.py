@@ -15,7 +15,8 @@ Array = np.ndarray
 
 FORMAT = 1
 _TEXTS = ("activation", "alphabet", "loss", "kind", "data", "data_sha256")
-_OPTIONAL = ("loss_parameter", "polynomial", "diag", "diag_positive", "diag_negative")
+_VECTORS = ("nu", "diag", "diag_positive", "diag_negative", "polynomial")
+_OPTIONAL = ("loss_parameter", "nu_matrix", *_VECTORS[1:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,9 @@ class Certificate:
     with ``M(nu) = X' diag(nu) X``. Polynomial: ``Diag(diag_positive) - M >= 0`` and
     ``Diag(diag_negative) + M >= 0``, each sum within ``beta d``. The bound is ``-g*(-nu)``, less
     what verified arithmetic takes off. ``nu`` (n,); ``diag`` (d,), the others the length of the
-    lift. ``data`` names the file of the training matrix, ``data_sha256`` its content.
+    lift. Where rows are too many to store a number for each, ``nu`` is empty and ``nu_matrix``
+    (d, d) gives it: ``nu_i = y_i - x_i' nu_matrix x_i`` (squared loss; see `verify_stream`).
+    ``data`` names the file of the training matrix, ``data_sha256`` its content.
     """
 
     nu: Array
@@ -42,6 +45,7 @@ class Certificate:
     diag: Array | None = None
     diag_positive: Array | None = None
     diag_negative: Array | None = None
+    nu_matrix: Array | None = None
     kind: str = "relaxation"
     output: int = 0
     data: str = ""
@@ -92,8 +96,8 @@ class Certificate:
 
 
 def _value(name: str, array: Array) -> Any:
-    if name in ("nu", "diag", "diag_positive", "diag_negative", "polynomial"):
-        if array.ndim != 1 or array.dtype != np.float64:
+    if name in (*_VECTORS, "nu_matrix"):
+        if array.ndim != (2 if name == "nu_matrix" else 1) or array.dtype != np.float64:
             raise ValueError(name)
         return array
     if array.ndim != 0:
