@@ -73,7 +73,8 @@ def _raise(M: Array, diagonals: tuple[Array, ...], joint: bool) -> list[Array]:
         if joint:
             lowest.append(eigvalsh(np.diag(a) + signed, check_finite=False)[0])
         added = a - min(lowest)
-        usable = float(added.min()) >= 0.0
+        # A diagonal of its own may be negative where M is; a common one dominates both signs.
+        usable = not joint or float(added.min()) >= 0.0
         better = usable and float(added.sum()) < float(multiplied.sum())
         raised.append(added if better else multiplied)
     return raised

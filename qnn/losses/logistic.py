@@ -28,24 +28,20 @@ class Logistic(MarginLoss):
         return float(-(xlogy(w, w) + xlog1py(1.0 - w, -w)).sum())
 
     def prox(self, v: Array, y: Array, step: float) -> Array:
-        """Newton on the dual weight ``w = y nu`` in (0, 1), safeguarded by bisection.
+        """Newton's method on the margin ``s = y r``: ``F(s) = s - y v - step expit(-s) = 0``.
 
-        The optimum has ``r = v + step y w`` with ``w = expit(-y r)``: one increasing scalar
-        equation a row, ``w - expit(-(y v + step w)) = 0``.
+        F is increasing, convex for s < 0 and concave for s > 0, so from 0 (or the nearer end of the
+        bracket ``[y v, y v + step]``) the iterates approach the root from one side.
         """
         margin = y * v
-        low, high = np.zeros_like(v), np.ones_like(v)
-        w = expit(-margin)
-        for _ in range(60):
-            p = expit(-(margin + step * w))
-            f = w - p
-            high, low = np.where(f > 0, w, high), np.where(f > 0, low, w)
-            if np.max(np.abs(f), initial=0.0) <= 1e-15:
+        s = np.clip(0.0, margin, margin + step)
+        for _ in range(100):
+            p = expit(-s)
+            change = (s - margin - step * p) / (1.0 + step * p * (1.0 - p))
+            s = s - change
+            if np.max(np.abs(change) - 4e-16 * np.abs(s), initial=0.0) <= 1e-15:
                 break
-            newton = w - f / (1.0 + step * p * (1.0 - p))
-            inside = (newton > low) & (newton < high)
-            w = np.where(inside, newton, 0.5 * (low + high))
-        return v + step * y * w
+        return y * s
 
     def clip_dual(self, nu: Array, y: Array) -> Array:
         """``y nu`` clipped to [0, 1]."""
