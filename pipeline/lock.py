@@ -155,11 +155,11 @@ class TokenLock:
         self._content = json.dumps(holder).encode()
         other = self._read()
         if other and self._alive(other):
-            raise _refusal(folder.location, other)
+            raise _refusal(folder.label, other)
         if other:
             log.warning(
                 "%s: the sweep that held this folder (%s) is gone; taken over",
-                folder.location,
+                folder.label,
                 _describe(other),
             )
         self._write()
@@ -179,7 +179,7 @@ class TokenLock:
     def _check(self) -> None:
         holder = self._read()
         if holder.get("token") != self.token:
-            raise _refusal(self.folder.location, holder)
+            raise _refusal(self.folder.label, holder)
 
     def _alive(self, holder: dict[str, Any]) -> bool:
         if holder.get("host") == socket.gethostname() and not _is_running(holder):
@@ -204,7 +204,7 @@ class TokenLock:
         holder = self._read()
         if holder.get("token") not in (self.token, None):
             raise StoreError(
-                f"{self.folder.location}: another sweep took this folder over ({_describe(holder)})"
+                f"{self.folder.label}: another sweep took this folder over ({_describe(holder)})"
             )
         self._write()
 

@@ -54,14 +54,14 @@ def claim(folder: RunFolder, resolved: str) -> None:
         before = dict(flatten(yaml.safe_load(content)))
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         raise InputError(
-            f"{folder.location}/{CONFIG_FILE}: cannot be read ({one_line(error)}); "
+            f"{folder.label}/{CONFIG_FILE}: cannot be read ({one_line(error)}); "
             "restore it or give another --out"
         ) from error
     now = dict(flatten(yaml.safe_load(resolved)))
     for key in [*now, *(key for key in before if key not in now)]:
         if key.split(".")[0] not in FREE_SECTIONS and before.get(key) != now.get(key):
             raise InputError(
-                f"{folder.location}: holds a sweep with another config: {key} is "
+                f"{folder.label}: holds a sweep with another config: {key} is "
                 f"{_show(before, key)} there and {_show(now, key)} here; "
                 "give another --out or restore the config"
             )

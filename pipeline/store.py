@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from pipeline.redact import redact
 from qnn.errors import InputError, QnnError
 
 log = logging.getLogger(__name__)
@@ -86,13 +87,15 @@ class RunFolder:
     """A folder of results on a `pyarrow.fs` file system.
 
     `location` is what a person would type (a local path or a URI) and what worker processes open
-    again. Paths given to the methods are relative, with forward slashes.
+    again; `label` is the same without credentials, for messages. Paths given to the methods are
+    relative, with forward slashes.
     """
 
     def __init__(self, filesystem: pafs.FileSystem, root: str, location: str) -> None:
         self.filesystem = filesystem
         self.root = root.rstrip("/")
         self.location = location
+        self.label = redact(location)
         self._made: set[str] = set()
 
     @classmethod
@@ -109,7 +112,7 @@ class RunFolder:
             filesystem, root = pafs.FileSystem.from_uri(text)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise InputError(
-                f"{text}: not a folder that pyarrow can open ({one_line(error)}); "
+                f"{redact(text)}: not a folder that pyarrow can open ({redact(one_line(error))}); "
                 "give a path or a file://, s3:// or gs:// URI"
             ) from error
         return cls(filesystem, root, text)
@@ -122,7 +125,7 @@ class RunFolder:
     def _path(self, relative: str) -> str:
         parts = relative.split("/")
         if relative.startswith("/") or ".." in parts:
-            raise InputError(f"{relative}: leaves the run's folder {self.location}")
+            raise InputError(f"{relative}: leaves the run's folder {self.label}")
         return f"{self.root}/{relative}" if self.root else relative
 
     def _make_folder(self, path: str) -> None:
@@ -135,7 +138,7 @@ class RunFolder:
         try:
             self._make_folder(self.root)
         except OSError as error:
-            raise StoreError(f"{self.location}: cannot be created: {one_line(error)}") from error
+            raise StoreError(f"{self.label}: cannot be created: {one_line(error)}") from error
 
     def write(self, relative: str, content: bytes | pa.Buffer) -> None:
         """Write a whole file under a temporary name and move it to its place.
@@ -153,7 +156,7 @@ class RunFolder:
         except OSError as error:
             self._forget(temporary)
             raise StoreError(
-                f"{self.location}/{relative}: cannot be written: {one_line(error)}"
+                f"{self.label}/{relative}: cannot be written: {one_line(error)}"
             ) from error
 
     def _forget(self, path: str) -> None:
@@ -177,7 +180,7 @@ class RunFolder:
             raise
         except OSError as error:
             raise StoreError(
-                f"{self.location}/{relative}: cannot be read: {one_line(error)}"
+                f"{self.label}/{relative}: cannot be read: {one_line(error)}"
             ) from error
 
     def read_table(self, relative: str) -> pa.Table:
@@ -205,7 +208,7 @@ class RunFolder:
         try:
             infos = self.filesystem.get_file_info(selector)
         except OSError as error:
-            raise StoreError(f"{self.location}: cannot be listed: {one_line(error)}") from error
+            raise StoreError(f"{self.label}: cannot be listed: {one_line(error)}") from error
         start = len(self.root) + 1 if self.root else 0
         return sorted(info.path[start:] for info in infos if info.type == pafs.FileType.File)
 

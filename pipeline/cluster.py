@@ -1,0 +1,74 @@
+"""Starting, joining and leaving Ray."""
+
+import logging
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+def prepare_environment(address: str | None, token_folder: Path) -> None:
+    """Set what Ray reads from the environment; to be called before Ray is imported.
+
+    An embedded Ray listens on all interfaces whatever it is told, so it gets a token of its own in
+    a file that only this user can read. To join a running cluster, its own settings are needed:
+    `RAY_AUTH_MODE` and `RAY_AUTH_TOKEN_PATH` are then left as they are.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # While Ray starts, SIGTERM is its own to handle; it would wait a minute for idle workers.
+    os.environ.setdefault("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "0")
+    if address is not None or "RAY_AUTH_MODE" in os.environ:
+        return
+    path = token_folder / "ray-token"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(secrets.token_hex(32))
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(path)
+
+
+@contextmanager
+def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
+    """A Ray of our own (`address` None), or the one at `address`, for the length of the block.
+
+    Must be entered on the main thread: the kernel ends the embedded Ray's processes together with
+    the thread that started them. A Ray that this process has already joined is used and left as
+    it is. Ray replaces the SIGTERM handler; the caller's is put back.
+    """
+    with tempfile.TemporaryDirectory(prefix="qnn-") as folder:
+        prepare_environment(address, Path(folder))
+        import ray
+
+        if ray.is_initialized():
+            yield
+            return
+        _start(address, cpus)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _start(address: str | None, cpus: int | None) -> None:
+    import signal
+
+    import ray
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        if address is None:
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="error",
+            )
+        else:
+            ray.init(address=address, log_to_driver=False, logging_level="error")
+    finally:
+        signal.signal(signal.SIGTERM, before)

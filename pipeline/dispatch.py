@@ -1,0 +1,129 @@
+"""Running paths: one after the other in this process, or as Ray tasks with back-pressure."""
+
+import logging
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.plan import PathSpec
+from pipeline.store import one_line
+from pipeline.tasks import Event, PathDone, PathLost, Work, run_batch
+
+log = logging.getLogger(__name__)
+
+# A task costs some 3 ms of Ray's time, so paths shorter than this share one.
+BATCH_SECONDS = 0.5
+BATCH_MOST = 32
+# Tasks submitted beyond those that can run at once: enough that no worker waits for the driver.
+AHEAD = 2
+POLL = 0.25
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """How tasks are run: CPUs each, retries of lost workers, tasks in flight (None: by CPUs)."""
+
+    cpus: float = 1
+    max_retries: int = 3
+    max_in_flight: int | None = None
+
+
+# Events of a run; None is a moment without news, at least one every `POLL` seconds.
+Events = Generator[Event | None, None, None]
+
+
+def run_inline(specs: Sequence[PathSpec], work: Work, options: TaskOptions) -> Events:
+    """Run the paths in this process, in order."""
+    yield from run_batch(specs, work)
+
+
+def batches(
+    specs: Sequence[PathSpec], slots: int, seconds: Callable[[PathSpec], float]
+) -> list[list[PathSpec]]:
+    """Group short paths into tasks of about `BATCH_SECONDS`, but never fewer tasks than slots."""
+    fair = max(1, len(specs) // max(1, slots))
+    grouped: list[list[PathSpec]] = []
+    spent = 0.0
+    for spec in specs:
+        cost = seconds(spec)
+        full = not grouped or len(grouped[-1]) >= min(fair, BATCH_MOST)
+        if full or spent + cost > BATCH_SECONDS:
+            grouped.append([])
+            spent = 0.0
+        grouped[-1].append(spec)
+        spent += cost
+    return grouped
+
+
+def run_on_ray(specs: Sequence[PathSpec], work: Work, options: TaskOptions) -> Events:
+    """Run the paths as tasks of the Ray that this process has joined.
+
+    The table is put into the object store once; it lives as long as this process does, and a
+    task carries only descriptions. At most `max_in_flight` tasks are with Ray at any time. Lost
+    workers are retried by Ray; what still fails is reported as lost and the others go on.
+    Closing the iterator cancels what is in flight.
+    """
+    import ray
+
+    slots = max(1, int(ray.cluster_resources().get("CPU", 1) // max(options.cpus, 1e-9)))
+    most = options.max_in_flight or slots + AHEAD
+    remote = ray.remote(run_batch)
+    shared = ray.put(work)
+    waiting = iter(batches(specs, slots, lambda spec: spec.estimated_seconds))
+    running: dict[Any, _Running] = {}
+    try:
+        while True:
+            while len(running) < most and (batch := next(waiting, None)) is not None:
+                stream = remote.options(
+                    num_returns="streaming",
+                    num_cpus=options.cpus,
+                    max_retries=options.max_retries,
+                    name=_task_name(batch),
+                ).remote(batch, shared)
+                running[stream] = _Running(batch)
+            if not running:
+                return
+            ready, _ = ray.wait(list(running), num_returns=1, timeout=POLL)
+            if not ready:
+                yield None
+            for stream in ready:
+                # To the end of the line, so that no stream's news hides the others'.
+                running[stream] = running.pop(stream)
+                yield from _next_events(stream, running)
+    finally:
+        for stream in running:
+            ray.cancel(stream, force=True)
+
+
+class _Running:
+    def __init__(self, batch: list[PathSpec]) -> None:
+        self.open = {spec.id for spec in batch}
+
+
+def _task_name(batch: list[PathSpec]) -> str:
+    first = batch[0]
+    name = f"{first.dataset} {first.shard}: {len(first.betas)} betas"
+    return name if len(batch) == 1 else f"{name} and {len(batch) - 1} more paths"
+
+
+def _next_events(stream: Any, running: dict[Any, _Running]) -> Iterator[Event]:
+    """One event of a task, or, where the task ended, what became of its paths."""
+    import ray
+
+    task = running[stream]
+    try:
+        event = ray.get(next(stream))
+    except StopIteration:
+        del running[stream]
+        error = "the task ended without a result"
+    except ray.exceptions.RayError as failure:
+        del running[stream]
+        cause = getattr(failure, "cause", None)
+        error = one_line(cause if isinstance(cause, Exception) else failure)
+    else:
+        if isinstance(event, PathDone | PathLost):
+            task.open.discard(event.path)
+        yield event
+        return
+    for path in sorted(task.open):
+        yield PathLost(path, error)

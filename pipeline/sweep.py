@@ -1,0 +1,299 @@
+"""The driver: runs what is missing of a sweep, chooses, refits the champion, tracks and reports.
+
+Everything that counts lies in the run's folder, so the driver may die at any moment: the next run
+of the same command finds what is finished and does the rest.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Console
+
+from pipeline.background import TrackerStart, TrackerStarting
+from pipeline.config import SweepConfig, dump_config
+from pipeline.dispatch import Events, TaskOptions, run_inline
+from pipeline.interrupts import Interrupts, SweepInterrupted
+from pipeline.lock import FolderLock, acquire_lock
+from pipeline.plan import PathSpec, Plan, Prepared, prepare
+from pipeline.progress import Tally, reporter
+from pipeline.resume import claim, completed_paths
+from pipeline.selection import FINAL_SHARD, Choice, best_refit, choose
+from pipeline.store import (
+    RESULTS,
+    RunFolder,
+    StoreError,
+    path_of,
+    read_results,
+    results_file,
+    write_lost,
+)
+from pipeline.tasks import PathDone, PathLost, Work, lost_rows
+from qnn.errors import InputError
+
+log = logging.getLogger(__name__)
+
+# Paths lost in a row because the folder could not be written, after which the sweep gives up.
+STORAGE_PATIENCE = 3
+
+Runner = Callable[[Sequence[PathSpec], Work, TaskOptions], Events]
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """How a sweep is run; nothing here changes a result.
+
+    `address`: a running Ray, None for one of our own with `cpus` CPUs (None: all). `max_failures`:
+    failed trials up to which the sweep still counts as done. `retry_failed`: compute paths with
+    failed rows again. `inline`: run the paths in this process, without Ray.
+    """
+
+    address: str | None = None
+    cpus: int | None = None
+    max_failures: int = 0
+    retry_failed: bool = False
+    inline: bool = False
+
+
+@dataclass(frozen=True)
+class SweepOutcome:
+    """What became of a sweep. `champion` is the row of the best refit; `exit_code` 0 or 1."""
+
+    location: str
+    results: pa.Table
+    choice: Choice | None
+    champion: dict[str, Any] | None
+    failed: int
+    reused_paths: int
+    report: str | None
+    tracking_command: str | None
+    tracking_error: str | None
+    exit_code: int
+    timings: dict[str, float] = field(default_factory=dict)
+
+
+def run_sweep(
+    config: SweepConfig,
+    out: str,
+    options: SweepOptions | None = None,
+    console: Console | None = None,
+    start_tracking: TrackerStart | None = None,
+) -> SweepOutcome:
+    """Run, or finish, the sweep of `config` in the folder `out` (a path or a `pyarrow.fs` URI).
+
+    Must be called on the main thread. `start_tracking` is called on another one; None: no tracking.
+
+    Raises:
+        InputError: the data or the config do not make a sweep, another sweep is running in the
+            folder, or the folder holds a different one.
+        StoreError: the folder cannot be written.
+        SweepInterrupted: SIGINT or SIGTERM; what is finished is kept.
+    """
+    with Interrupts() as interrupts:
+        driver = _Driver(config, options or SweepOptions(), interrupts, console)
+        try:
+            return driver.run(RunFolder.open(out), start_tracking)
+        except BaseException:
+            # Libraries turn signals into errors of their own; the signal is what happened.
+            interrupts.check()
+            raise
+
+
+class _Driver:
+    """One run of a sweep: the stages, and how long each took."""
+
+    def __init__(
+        self,
+        config: SweepConfig,
+        options: SweepOptions,
+        interrupts: Interrupts,
+        console: Console | None,
+    ) -> None:
+        self.config, self.options, self.interrupts = config, options, interrupts
+        self.console = console or Console(stderr=True)
+        self.tasks = TaskOptions(
+            cpus=config.resources.cpus_per_task,
+            max_retries=config.resources.max_retries,
+            max_in_flight=config.resources.max_in_flight,
+        )
+        self.timings: dict[str, float] = {}
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.timings[stage] = time.monotonic() - begin
+
+    def run(self, folder: RunFolder, start_tracking: TrackerStart | None) -> SweepOutcome:
+        with self._timed("data"):
+            prepared = prepare(self.config)
+        folder.create()
+        lock = acquire_lock(folder)
+        try:
+            with self._timed("folder"):
+                claim(folder, dump_config(self.config))
+                complete = completed_paths(folder, self.options.retry_failed)
+                _refuse_foreign(folder, complete, prepared.plan)
+            tracking = None
+            if start_tracking is not None:
+                tracking = TrackerStarting(start_tracking, self.config, folder)
+            try:
+                return self._finish(folder, lock, prepared, complete, tracking)
+            except BaseException as error:
+                if tracking is not None:
+                    killed = isinstance(error, SweepInterrupted) or self.interrupts.seen is not None
+                    tracking.end("KILLED" if killed else "FAILED")
+                raise
+        finally:
+            lock.release()
+
+    def _finish(
+        self,
+        folder: RunFolder,
+        lock: FolderLock,
+        prepared: Prepared,
+        complete: set[str],
+        tracking: TrackerStarting | None,
+    ) -> SweepOutcome:
+        plan = prepared.plan
+        pending = [spec for spec in plan.paths if spec.id not in complete]
+        reused = len(plan.paths) - len(pending)
+        if reused:
+            log.info("%d of %d paths are finished already", reused, len(plan.paths))
+        work = Work(prepared.table, prepared.split, prepared.layout, folder.location, lock.token)
+        with self._runner(pending) as run:
+            with self._timed("paths"):
+                self._run_paths(run, pending, plan, work, folder, lock)
+            results = read_results(folder)
+            choice = choose(results, self.config.beta.kind, self.config.task)
+            refit = None if choice is None else _refit_of(plan, choice)
+            if refit is not None and refit.id not in complete:
+                with self._timed("refit"):
+                    self._run_paths(run, [refit], plan, work, folder, lock)
+        _drop_stale_refits(folder, refit)
+        results = read_results(folder)
+        champion = None if refit is None else best_refit(results, refit.id)
+        trial = None if champion is None else str(champion["trial"])
+        report = self._report(folder, trial)
+        if tracking is not None:
+            with self._timed("tracking"):
+                tracking.finish(results, choice, trial)
+            self.timings["tracking start (alongside)"] = tracking.seconds
+        failed = _failed_trials(results, plan, refit)
+        tracking_error = None if tracking is None else tracking.error
+        wrong = failed > self.options.max_failures or tracking_error is not None
+        return SweepOutcome(
+            location=folder.label,
+            results=results,
+            choice=choice,
+            champion=champion,
+            failed=failed,
+            reused_paths=reused,
+            report=report,
+            tracking_command=None if tracking is None else tracking.command,
+            tracking_error=tracking_error,
+            exit_code=1 if wrong else 0,
+            timings=self.timings,
+        )
+
+    @contextmanager
+    def _runner(self, pending: Sequence[PathSpec]) -> Generator[Runner, None, None]:
+        """How paths are run; Ray is only started where there is more to do than a refit."""
+        if self.options.inline or not pending:
+            yield run_inline
+            return
+        from pipeline.cluster import ray_session
+        from pipeline.dispatch import run_on_ray
+
+        begin = time.monotonic()
+        with ray_session(self.options.address, self.options.cpus):
+            self.timings["ray"] = time.monotonic() - begin
+            self.interrupts.check()
+            yield run_on_ray
+
+    def _run_paths(
+        self,
+        run: Runner,
+        specs: Sequence[PathSpec],
+        plan: Plan,
+        work: Work,
+        folder: RunFolder,
+        lock: FolderLock,
+    ) -> None:
+        """Run paths to their end, showing progress; lost ones leave failed rows, not results."""
+        if not specs:
+            return
+        todo = sum(spec.trials for spec in specs)
+        known = sum(spec.trials for spec in plan.paths)
+        tally = Tally(max(known, todo), max(0, known - todo)) if len(specs) > 1 else Tally(todo)
+        by_id = {spec.id: spec for spec in specs}
+        refused = 0
+        with closing(run(specs, work, self.tasks)) as events, reporter(tally, self.console) as bar:
+            for event in events:
+                self.interrupts.check()
+                lock.renew()
+                if event is not None:
+                    tally.add(event)
+                bar.update()
+                if isinstance(event, PathDone):
+                    refused = 0
+                elif isinstance(event, PathLost):
+                    log.warning(
+                        "path %s (%s): %s", event.path, by_id[event.path].shard, event.error
+                    )
+                    refused = refused + 1 if event.storage else 0
+                    if refused >= STORAGE_PATIENCE:
+                        raise StoreError(event.error)
+                    if not event.storage:
+                        write_lost(folder, event.path, lost_rows(by_id[event.path], event.error))
+
+    def _report(self, folder: RunFolder, trial: str | None) -> str | None:
+        from pipeline.report import write_report
+
+        with self._timed("report"):
+            try:
+                return write_report(folder, trial)
+            except InputError as error:
+                log.warning("no report: %s", error)
+                return None
+
+
+def _refuse_foreign(folder: RunFolder, complete: set[str], plan: Plan) -> None:
+    """Refuse results of other data or another version under the same config."""
+    foreign = sorted(complete - {spec.id for spec in plan.paths})
+    for path in foreign:
+        shards = folder.read_table(results_file(path))["shard"].unique().to_pylist()
+        if shards != [FINAL_SHARD]:
+            raise InputError(
+                f"{folder.label}: has results of other data under the same config (path {path}, "
+                f"shard {shards[0]}); give another --out"
+            )
+
+
+def _refit_of(plan: Plan, choice: Choice) -> PathSpec:
+    return plan.refit(choice.beta, choice.width, choice.rounding)
+
+
+def _drop_stale_refits(folder: RunFolder, refit: PathSpec | None) -> None:
+    """Remove rows of refits that an earlier, incomplete run chose: one champion a sweep."""
+    keep = None if refit is None else refit.id
+    for file in folder.files(RESULTS, ".parquet"):
+        if path_of(file) == keep:
+            continue
+        table = folder.read_table(file)
+        if table["shard"].unique().to_pylist() == [FINAL_SHARD]:
+            log.info("%s: an earlier choice, removed", file)
+            folder.remove(file)
+
+
+def _failed_trials(results: pa.Table, plan: Plan, refit: PathSpec | None) -> int:
+    """Failed rows, and the trials of paths that have no rows at all."""
+    ok = sum(status == "ok" for status in results["status"].to_pylist())
+    planned = sum(spec.trials for spec in plan.paths) + (0 if refit is None else refit.trials)
+    return planned - ok

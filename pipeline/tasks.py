@@ -1,0 +1,390 @@
+"""What a worker does: one β path of one shard, from the relaxations to the results file.
+
+`run_path` is plain Python and knows no Ray. What it writes depends, timings aside, on nothing but
+the path's description and the data: each trial has its own random stream, seeded by its id.
+"""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from platform import python_version
+from typing import Any
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from pipeline.datafile import data_table
+from pipeline.plan import PathSpec
+from pipeline.shards import ShardData, Split, shard_data
+from pipeline.sources import Table
+from pipeline.store import (
+    CERTIFICATES,
+    NETWORKS,
+    RunFolder,
+    StoreError,
+    data_file,
+    one_line,
+    write_results,
+)
+from qnn.archive import pack_arrays
+from qnn.errors import InputError
+from qnn.preprocessing import FeatureLayout
+from qnn.problem import Problem
+from qnn.rounding import round_relaxation
+from qnn.solvers import Relaxation, solve
+from qnn.solvers.result import relative_gap
+
+log = logging.getLogger(__name__)
+
+PACKAGES = ("qnn-sdp", "numpy", "scipy", "numba", "cvxpy")
+
+
+@dataclass(frozen=True)
+class ProblemDone:
+    """One β of a path is finished: what the driver shows of it while the path goes on."""
+
+    path: str
+    shard: str
+    beta: float | None
+    beta_fraction: float | None
+    trials: int
+    failed: int
+    best_gap: float | None
+    lower_bound: float | None
+    relaxation_gap: float | None
+    solver: str
+    relaxation_seconds: float
+    seconds: float
+    error: str | None
+
+
+@dataclass(frozen=True)
+class PathDone:
+    """A path's results file is written: nothing of it will be done again."""
+
+    path: str
+    trials: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class PathLost:
+    """A path got no results file; `storage` says that the run's folder was the reason."""
+
+    path: str
+    error: str
+    storage: bool = False
+
+
+Event = ProblemDone | PathDone | PathLost
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all paths of a sweep share; a worker rebuilds a shard's matrices from it.
+
+    `token` is the content of the sweep's lock: a worker that does not find it in `folder` looks at
+    another machine's disk, or belongs to a driver whose folder was taken over.
+    """
+
+    table: Table
+    split: Split
+    layout: FeatureLayout
+    folder: str
+    token: str
+
+    def data(self, spec: PathSpec) -> ShardData:
+        """Return the shard of a path, as the solver sees it."""
+        return shard_data(self.table, self.layout, self.split.shard(spec.shard), self.split)
+
+
+@cache
+def package_versions() -> str:
+    """Return the versions that a result may depend on, as JSON."""
+    found = {"python": python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return json.dumps(found)
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def trial_rng(trial: str) -> np.random.Generator:
+    """Return the random stream of a trial, the same on every machine and in every order."""
+    return np.random.default_rng(np.random.SeedSequence(int(trial, 16)))
+
+
+def run_path(spec: PathSpec, data: ShardData, folder: RunFolder) -> Iterator[ProblemDone]:
+    """Solve a path from its largest β to its smallest, round each, write everything.
+
+    Yields after each β. Certificates and networks are written as they come, the results file last:
+    it alone makes the path count as done. A failing relaxation makes failed rows of all its
+    trials, a failing rounding only of its own; the path goes on. Raises `StoreError` where the
+    folder cannot be written: such a path is not done.
+    """
+    with _threads().limit(limits=1):
+        folder.write_table(data_file(spec.dataset, spec.shard), data_table(data.X, data.y))
+    path = _Path(spec, data, folder)
+    for beta in spec.betas:
+        # The limit is set for each β anew: between them the caller's own settings hold.
+        with _threads().limit(limits=1):
+            done = path.solve(beta)
+        yield done
+    write_results(folder, spec.id, path.rows)
+
+
+class _Path:
+    """The state of one path: the relaxation to start the next from, and the rows so far."""
+
+    def __init__(self, spec: PathSpec, data: ShardData, folder: RunFolder) -> None:
+        self.spec, self.data, self.folder = spec, data, folder
+        self.rows: list[dict[str, Any]] = []
+        self.problem: Problem | None = None
+        self.previous: Relaxation | None = None
+
+    def solve(self, written: float) -> ProblemDone:
+        """One β, given as it is written in the spec."""
+        start = time.perf_counter()
+        base = self._base_row(written)
+        try:
+            relaxation = self._relax(written, base)
+        except StoreError:
+            raise
+        except Exception as error:
+            log.exception("path %s: the relaxation at beta %s failed", self.spec.id, written)
+            base["relaxation_seconds"] = time.perf_counter() - start
+            rows = [{**base, **trial, **_failure(error)} for trial in self._trials(written)]
+        else:
+            self.previous = relaxation
+            base["relaxation_seconds"] = time.perf_counter() - start
+            rows = [self._trial(relaxation, base, trial) for trial in self._trials(written)]
+        self.rows.extend(rows)
+        return _summary(self.spec, base, rows, self.previous, time.perf_counter() - start)
+
+    def _base_row(self, written: float) -> dict[str, Any]:
+        spec, data = self.spec, self.data
+        return {
+            "path": spec.id,
+            "dataset": spec.dataset,
+            "shard": spec.shard,
+            "n": data.X.shape[0],
+            "d": data.X.shape[1],
+            "beta": written if spec.beta_kind == "values" else None,
+            "beta_fraction": written if spec.beta_kind == "fractions" else None,
+            "loss": spec.loss,
+            "activation": spec.activation,
+            "alphabet": spec.alphabet,
+            "certify": spec.certify,
+            "solver": spec.solver,
+            "preprocessing_bytes": data.preprocessing.size_in_bytes,
+            "versions": package_versions(),
+            "seconds": 0.0,
+        }
+
+    def _trials(self, written: float) -> Iterator[dict[str, Any]]:
+        for rounding in self.spec.roundings:
+            for width in self.spec.widths:
+                for seed in self.spec.seeds:
+                    yield {
+                        "trial": self.spec.trial_id(written, seed, width, rounding),
+                        "rounding": rounding,
+                        "width": width,
+                        "seed": seed,
+                    }
+
+    def _relax(self, written: float, base: dict[str, Any]) -> Relaxation:
+        spec = self.spec
+        if self.problem is None:
+            self.problem = Problem(
+                self.data.X,
+                self.data.y,
+                beta=1.0,
+                loss=spec.loss,
+                activation=spec.activation,
+                alphabet=spec.alphabet,
+            )
+        beta_max = self.problem.beta_max
+        base["beta_max"] = beta_max
+        beta, base["beta_fraction"] = _both_betas(written, spec.beta_kind, beta_max)
+        base["beta"] = beta
+        relaxation = solve(
+            self.problem.with_beta(beta),
+            tol=spec.tol,
+            solver=spec.solver,
+            time_limit=spec.time_limit,
+            warm_start=self.previous,
+        )
+        base["solver"] = relaxation.solver
+        base["lower_bound"] = relaxation.lower_bound
+        base["relaxation_value"] = relaxation.upper_bound
+        base["certificate"] = f"{CERTIFICATES}/{spec.problem_id(written)}.npz"
+        certificate = replace(relaxation.certificate, data=data_file(spec.dataset, spec.shard))
+        self.folder.write(base["certificate"], pack_arrays(certificate.arrays()))
+        return relaxation
+
+    def _trial(
+        self, relaxation: Relaxation, base: dict[str, Any], trial: dict[str, Any]
+    ) -> dict[str, Any]:
+        start = time.perf_counter()
+        row = {**base, **trial}
+        try:
+            rng = trial_rng(trial["trial"])
+            network = round_relaxation(relaxation, trial["width"], rng, trial["rounding"])
+            row["rounding_seconds"] = time.perf_counter() - start
+            network = replace(
+                network,
+                preprocessing=self.data.preprocessing,
+                beta=relaxation.problem.beta,
+                loss=self.spec.loss,
+            )
+            objective = relaxation.problem.objective(network)
+            penalty = relaxation.problem.budget * float(np.abs(network.alpha).sum())
+            row["upper_bound"] = objective
+            row["gap"] = relative_gap(objective, relaxation.lower_bound)
+            row["loss_value"] = objective - penalty
+            row["neurons"] = network.neurons
+            row["bytes"] = network.size_in_bytes
+            for part, X, target in self.data.parts():
+                row.update(_metrics(part, network.decision_function(X), target, self.data))
+            row["network"] = f"{NETWORKS}/{trial['trial']}.npz"
+            self.folder.write(row["network"], network.to_bytes())
+            row["status"] = "ok"
+        except StoreError:
+            raise
+        except Exception as error:
+            log.exception("trial %s failed", trial["trial"])
+            row = {**base, **trial, **_failure(error)}
+        row["seconds"] = time.perf_counter() - start
+        return row
+
+
+def _both_betas(written: float, kind: str, beta_max: float) -> tuple[float, float | None]:
+    """Return β and the fraction of β_max that it is (None where β_max is 0)."""
+    if kind == "values":
+        return written, written / beta_max if beta_max > 0 else None
+    if beta_max <= 0:
+        raise InputError(
+            "beta_max is 0 on this shard (all targets are 0), so fractions of it mean nothing; "
+            "give beta.values"
+        )
+    return written * beta_max, written
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    return {"status": "failed", "error": one_line(error)}
+
+
+def _metrics(part: str, scores: np.ndarray, target: np.ndarray, data: ShardData) -> dict[str, Any]:
+    """Accuracy, or RMSE and R², of the decoded predictions against targets in their own units."""
+    if len(target) == 0:
+        return {}
+    predicted = data.preprocessing.decode(scores)
+    if data.task == "classification":
+        return {f"{part}_accuracy": float(np.mean(predicted == target))}
+    residual = float(np.sum((predicted - target) ** 2))
+    spread = float(np.sum((target - np.mean(target)) ** 2))
+    return {
+        f"{part}_rmse": math.sqrt(residual / len(target)),
+        f"{part}_r2": 1.0 - residual / spread if spread > 0 else None,
+    }
+
+
+def _summary(
+    spec: PathSpec,
+    base: dict[str, Any],
+    rows: list[dict[str, Any]],
+    relaxation: Relaxation | None,
+    seconds: float,
+) -> ProblemDone:
+    gaps = [row["gap"] for row in rows if row["status"] == "ok"]
+    errors = [row["error"] for row in rows if row["status"] != "ok"]
+    solved = "lower_bound" in base
+    return ProblemDone(
+        path=spec.id,
+        shard=spec.shard,
+        beta=base["beta"],
+        beta_fraction=base["beta_fraction"],
+        trials=len(rows),
+        failed=len(errors),
+        best_gap=min(gaps, default=None),
+        lower_bound=base.get("lower_bound"),
+        relaxation_gap=relaxation.gap if relaxation is not None and solved else None,
+        solver=base["solver"],
+        relaxation_seconds=base["relaxation_seconds"],
+        seconds=seconds,
+        error=errors[0] if errors else None,
+    )
+
+
+def lost_rows(spec: PathSpec, error: str) -> list[dict[str, Any]]:
+    """Return failed rows for a path that could not be finished at all."""
+    return [
+        {
+            "path": spec.id,
+            "dataset": spec.dataset,
+            "shard": spec.shard,
+            "trial": spec.trial_id(written, seed, width, rounding),
+            "beta": written if spec.beta_kind == "values" else None,
+            "beta_fraction": written if spec.beta_kind == "fractions" else None,
+            "seed": seed,
+            "width": width,
+            "rounding": rounding,
+            "loss": spec.loss,
+            "activation": spec.activation,
+            "alphabet": spec.alphabet,
+            "certify": spec.certify,
+            "solver": spec.solver,
+            "seconds": 0.0,
+            "status": "failed",
+            "error": error,
+            "versions": package_versions(),
+        }
+        for written in spec.betas
+        for rounding in spec.roundings
+        for width in spec.widths
+        for seed in spec.seeds
+    ]
+
+
+def run_batch(specs: Iterable[PathSpec], work: Work) -> Iterator[Event]:
+    """Run paths one after the other; a path that cannot be finished is lost, the others go on."""
+    folder = RunFolder.open(work.folder)
+    check_folder(folder, work.token)
+    for spec in specs:
+        trials = failed = 0
+        try:
+            for done in run_path(spec, work.data(spec), folder):
+                trials, failed = trials + done.trials, failed + done.failed
+                yield done
+        except Exception as error:
+            log.exception("path %s is lost", spec.id)
+            yield PathLost(spec.id, one_line(error), isinstance(error, StoreError))
+        else:
+            yield PathDone(spec.id, trials, failed)
+
+
+def check_folder(folder: RunFolder, token: str) -> None:
+    """Raise `InputError` unless this process sees the driver's folder, held by this sweep."""
+    from pipeline.lock import LOCK_FILE
+
+    try:
+        content = folder.read(LOCK_FILE)
+    except FileNotFoundError:
+        content = b""
+    if token.encode() not in content:
+        raise InputError(
+            f"{folder.label}: this worker does not see the driver's folder (or another sweep "
+            "took it over); workers on several machines need --out on a shared file system or "
+            "object store"
+        )

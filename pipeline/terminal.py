@@ -1,0 +1,75 @@
+"""The end of a sweep on the terminal: the best networks, then where to look."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.summary import (
+    best_networks,
+    beta_axis,
+    byte_text,
+    frame,
+    metric_of,
+    percent,
+    searched,
+)
+from pipeline.sweep import SweepOutcome
+
+SHOWN = 8
+
+
+def print_outcome(outcome: SweepOutcome, console: Console) -> None:
+    """Print the table of the best networks, the champion, and where the files are."""
+    data = frame(outcome.results)
+    metric = metric_of(data)
+    axis = beta_axis(searched(data))
+    table = Table(title="Best networks, one a setting, by mean validation " + metric.label)
+    table.add_column("data set / shard", overflow="fold")
+    for head in ("β" if axis.column == "beta" else "β/β max", "width"):
+        table.add_column(head, justify="right")
+    table.add_column("rounding")
+    for head in ("certified gap", "validation", "test", "neurons", "bytes"):
+        table.add_column(head, justify="right")
+
+    def add(row: Mapping[str, Any], style: str | None = None) -> None:
+        table.add_row(
+            escape(f"{row['dataset']} / {row['shard']}"),
+            f"{row[axis.column]:.4g}",
+            str(row["width"]),
+            row["rounding"],
+            percent(row["gap"]),
+            metric.text(row[metric.column("validation")]),
+            metric.text(row[metric.column("test")]),
+            str(row["neurons"]),
+            byte_text(row["bytes"]),
+            style=style,
+        )
+
+    for _, row in best_networks(data, SHOWN).iterrows():
+        add(row.to_dict())
+    if outcome.champion is not None:
+        table.add_section()
+        champion = {key: float("nan") if v is None else v for key, v in outcome.champion.items()}
+        add(champion, style="bold")
+    console.print(table)
+    if outcome.champion is not None:
+        console.print("bold: the chosen setting, refitted on all rows but the test rows")
+    _where(outcome, console)
+
+
+def _where(outcome: SweepOutcome, console: Console) -> None:
+    def line(head: str, text: str) -> None:
+        console.print(f"{head:<9}{text}", markup=False, highlight=False, soft_wrap=True)
+
+    if outcome.failed:
+        line("failed", f"{outcome.failed} trials; see the column error in results/*.parquet")
+    if outcome.report is not None:
+        line("report", outcome.report)
+    line("results", f"{outcome.location}/results")
+    if outcome.tracking_command is not None:
+        line("mlflow", outcome.tracking_command)
+    times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in outcome.timings.items())
+    line("times", times)
