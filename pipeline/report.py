@@ -52,7 +52,7 @@ def write_report(folder: RunFolder, champion: str | None = None) -> str:
     """
     page = render_report(collect(folder, champion))
     folder.write(REPORT_FILE, page.encode())
-    return f"{folder.location.rstrip('/')}/{REPORT_FILE}"
+    return f"{folder.label.rstrip('/')}/{REPORT_FILE}"
 
 
 def collect(folder: RunFolder, champion: str | None = None) -> ReportInput:
@@ -60,12 +60,12 @@ def collect(folder: RunFolder, champion: str | None = None) -> ReportInput:
     results = read_results(folder)
     if not results.num_rows:
         raise InputError(
-            f"{folder.location}: no results here; give the folder of a sweep (the one that holds "
+            f"{folder.label}: no results here; give the folder of a sweep (the one that holds "
             "results/*.parquet)"
         )
     row = summary.champion_row(summary.frame(results), champion)
     features = () if row is None else _features(folder, str(row["network"]))
-    return ReportInput(results, _config(folder), champion, features, folder.location)
+    return ReportInput(results, _config(folder), champion, features, folder.label)
 
 
 def render_report(content: ReportInput) -> str:

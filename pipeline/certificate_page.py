@@ -1,0 +1,60 @@
+"""A certificate as a page for people, beside the file for machines."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.report import gap_words, proof_words, render_page
+from pipeline.summary import percent
+from qnn.certificates.record import Certificate
+
+_WIDTH = 600.0
+
+
+def render_certificate(row: Mapping[str, Any], certificate: bytes, network: bytes) -> str:
+    """The page of one network's row with the contents of its two files.
+
+    Raises InputError where `certificate` is not a certificate file.
+    """
+    record = Certificate.from_bytes(certificate, str(row["certificate"]))
+    end = max(row["upper_bound"], record.lower_bound, 0.0) or 1.0
+    lower_x = _WIDTH * min(max(record.lower_bound, 0.0), end) / end
+    upper_x = _WIDTH * min(max(row["upper_bound"], 0.0), end) / end
+    facts = [
+        ("certificate file", row["certificate"], True),
+        ("its SHA-256", hashlib.sha256(certificate).hexdigest(), True),
+        ("network file", row["network"], True),
+        ("its SHA-256", hashlib.sha256(network).hexdigest(), True),
+        ("training matrix", record.data, True),
+        ("SHA-256 of its rows [x, y]", record.data_sha256, True),
+        ("rows n, columns d", f"{len(record.nu)}, {record.d}", False),
+        ("β", f"{record.beta!r}", False),
+        ("bound as stated", f"{record.lower_bound!r}", False),
+        ("value of the relaxation", f"{row['relaxation_value']!r}", False),
+        ("solver of the relaxation", row["solver"], False),
+        ("format of the file", f"{record.format}", False),
+    ]
+    return render_page(
+        "certificate_page.html",
+        trial=row["trial"],
+        kind=record.kind,
+        loss=record.loss,
+        activation=record.activation,
+        alphabet=record.alphabet,
+        dataset=row["dataset"],
+        shard=row["shard"],
+        gap=percent(row["gap"]),
+        gap_words=gap_words(row),
+        upper=f"{row['upper_bound']:.8g}",
+        lower=f"{record.lower_bound:.8g}",
+        lower_x=f"{lower_x:.1f}",
+        upper_x=f"{upper_x:.1f}",
+        gap_width=f"{max(upper_x - lower_x, 0.0):.1f}",
+        n=len(record.nu),
+        beta=f"{record.beta:.6g}",
+        proof=proof_words(record.loss, record.activation),
+        command=f"qnn verify {row['certificate']} {row['network']}",
+        facts=[{"name": name, "value": value, "code": code} for name, value, code in facts],
+    )

@@ -1,0 +1,190 @@
+"""Where MLflow keeps a sweep: which store, which experiment, and the one run of a run's folder."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import shlex
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import SweepConfig
+from pipeline.redact import redact
+from pipeline.store import RunFolder
+from qnn.errors import InputError
+
+TRACKING_FILE = "tracking.json"
+SWEEP_TAG = "qnn.sweep"
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+
+# Set only where the user has not: no reports home, no git, no banners, and a server that is away is
+# noticed in seconds (the default is seven retries with growing pauses).
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+_CHATTER = ("alembic", "mlflow", "mlflow.store.db.utils", "mlflow.pyfunc")
+
+
+@dataclass(frozen=True)
+class Store:
+    """An MLflow store and the experiment in it. `embedded`: the SQLite file of the run's folder."""
+
+    client: Any
+    uri: str
+    experiment_id: str
+    embedded: bool
+
+    def command(self, run_id: str) -> str:
+        """The command that opens the UI on this store, or the address of the run on a server."""
+        if self.uri.startswith(("http://", "https://")):
+            page = f"#/experiments/{self.experiment_id}/runs/{run_id}"
+            return f"open {redact(self.uri.rstrip('/'))}/{page}"
+        return f"mlflow ui --backend-store-uri {shlex.quote(redact(self.uri))}"
+
+
+def tracking_uri(config: SweepConfig, folder: RunFolder) -> str:
+    """The config's URI, else MLFLOW_TRACKING_URI, else a SQLite file in the run's folder.
+
+    Raises:
+        InputError: none of the first two, and the folder is not on this machine.
+    """
+    given = config.tracking.uri or os.environ.get(URI_VARIABLE)
+    if given:
+        return given
+    if folder.local_path is None:
+        raise InputError(
+            f"{folder.label}: is not on this machine, so MLflow's database cannot lie in it; set "
+            f"tracking.uri or {URI_VARIABLE}"
+        )
+    return f"sqlite:///{folder.local_path}/mlflow.db"
+
+
+def open_store(config: SweepConfig, folder: RunFolder) -> Store:
+    """Connect, and find or make the experiment. What MLflow raises is left to the caller."""
+    uri = tracking_uri(config, folder)
+    quiet()
+    from mlflow import MlflowClient
+    from mlflow.entities import LifecycleStage
+
+    embedded = not (config.tracking.uri or os.environ.get(URI_VARIABLE))
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    found = client.get_experiment_by_name(config.experiment)
+    if found is None:
+        place = f"{folder.local_path}/mlartifacts"
+        identifier = client.create_experiment(
+            config.experiment,
+            artifact_location=Path(place).as_uri() if embedded else None,
+            # Without a kind the UI asks every visitor what the experiment is about.
+            tags={"mlflow.experimentKind": "custom_model_development"},
+        )
+        return Store(client, uri, identifier, embedded)
+    if found.lifecycle_stage != LifecycleStage.ACTIVE:
+        raise InputError(
+            f"tracking: the experiment '{config.experiment}' was deleted; restore it with `mlflow "
+            f"experiments restore -x {found.experiment_id}` or set tracking.experiment"
+        )
+    return Store(client, uri, found.experiment_id, embedded)
+
+
+def take_up_run(store: Store, folder: RunFolder, name: str, tags: dict[str, str]) -> str:
+    """The id of the folder's one run, marked RUNNING: the one of earlier, or a new one.
+
+    The folder's key is written before the run is made and stands in the run's tags, so that a
+    driver killed in between does not leave a run that nobody finds again.
+    """
+    record = _read_record(folder)
+    key = record.get("key") or uuid.uuid4().hex
+    if "key" not in record:
+        _write_record(folder, {"key": key})
+    run_id = _find_run(store, key)
+    if run_id is None:
+        run = store.client.create_run(
+            store.experiment_id, run_name=name, tags={**tags, SWEEP_TAG: key, "qnn.role": "sweep"}
+        )
+        run_id = str(run.info.run_id)
+    else:
+        store.client.update_run(run_id, status="RUNNING")
+        for tag, value in tags.items():
+            store.client.set_tag(run_id, tag, value)
+    current = {
+        "key": key,
+        "run_id": run_id,
+        "experiment_id": store.experiment_id,
+        "uri": redact(store.uri),
+    }
+    if current != record:
+        _write_record(folder, current)
+    return run_id
+
+
+def sweep_key(folder: RunFolder) -> str:
+    """The key under which the folder's runs are tagged."""
+    return str(_read_record(folder)["key"])
+
+
+@contextmanager
+def fluent(store: Store, run_id: str) -> Iterator[None]:
+    """MLflow's global state pointed at a run, and put back: some calls work only through it."""
+    import mlflow
+
+    before = os.environ.get(URI_VARIABLE)
+    mlflow.set_tracking_uri(store.uri)
+    mlflow.set_registry_uri(store.uri)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with mlflow.start_run(run_id=run_id):
+                yield
+    finally:
+        # set_tracking_uri also sets the variable, which would decide where the next sweep goes.
+        mlflow.set_tracking_uri("")
+        mlflow.set_registry_uri("")
+        if before is None:
+            os.environ.pop(URI_VARIABLE, None)
+        else:
+            os.environ[URI_VARIABLE] = before
+
+
+def quiet() -> None:
+    """Import MLflow without telemetry, git, banners, or a line for each migration."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    # MLflow sets its log levels as it is imported, so they are changed after that.
+    importlib.import_module("mlflow")
+    for name in _CHATTER:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _find_run(store: Store, key: str) -> str | None:
+    found = store.client.search_runs(
+        [store.experiment_id],
+        filter_string=f"tags.`{SWEEP_TAG}` = '{key}' and tags.`qnn.role` = 'sweep'",
+        max_results=1,
+        order_by=["attributes.start_time ASC"],
+    )
+    return str(found[0].info.run_id) if found else None
+
+
+def _read_record(folder: RunFolder) -> dict[str, Any]:
+    try:
+        record = json.loads(folder.read(TRACKING_FILE))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _write_record(folder: RunFolder, record: dict[str, Any]) -> None:
+    folder.write(TRACKING_FILE, json.dumps(record, indent=2).encode())

@@ -1,0 +1,328 @@
+"""MLflow, written by the driver alone: one run a sweep, child runs for the best, one champion.
+
+Runs are few (MLflow writes some 5 to 20 a second), so the trials themselves are a table. All is
+written at the end from the result table and can be written again: whatever is there already is
+found by its tag and not doubled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import plots, summary
+from pipeline import tracking_text as text
+from pipeline.certificate_page import render_certificate
+from pipeline.config import SweepConfig
+from pipeline.drawing import to_png
+from pipeline.mlflow_store import SWEEP_TAG, Store, fluent, open_store, sweep_key, take_up_run
+from pipeline.model import log_network
+from pipeline.report import REPORT_FILE, collect, render_report
+from pipeline.selection import Choice
+from pipeline.store import TIMING_COLUMNS, RunFolder
+from qnn.certificates.record import Certificate
+
+CHAMPION = "champion"
+# Rows of the table that the UI shows; the Parquet file beside it has all.
+TABLE_ROWS = 1000
+_TABLE_COLUMNS = (
+    *("trial", "shard", "beta", "beta_fraction", "seed", "width", "rounding", "gap"),
+    *("lower_bound", "upper_bound", "neurons", "bytes", "seconds", "status", "error"),
+)
+_DONE, _TRIAL, _MODEL, _ROLE = "qnn.logged", "qnn.trial", "qnn.model_id", "qnn.role"
+
+
+def start(config: SweepConfig, folder: RunFolder) -> SweepTracker:
+    """Open the store and take up the folder's run, or make it.
+
+    Raises InputError for a store that cannot be meant, and what MLflow raises where it is away.
+    """
+    store = open_store(config, folder)
+    run_id = take_up_run(store, folder, config.name, text.sweep_tags(config))
+    return SweepTracker(config, folder, store, run_id)
+
+
+class SweepTracker:
+    """A sweep's run in MLflow."""
+
+    def __init__(self, config: SweepConfig, folder: RunFolder, store: Store, run_id: str) -> None:
+        self.config, self.folder, self.store, self.run_id = config, folder, store, run_id
+        self.key = sweep_key(folder)
+        self._begin = time.monotonic()
+
+    @property
+    def command(self) -> str:
+        """The command that opens the MLflow UI on this run's store."""
+        return self.store.command(self.run_id)
+
+    def end(self, status: str) -> None:
+        """Mark the run as "KILLED" or "FAILED" (or "FINISHED")."""
+        self.store.client.set_terminated(self.run_id, status=status)
+
+    def finish(self, results: pa.Table, choice: Choice | None, champion: str | None) -> None:
+        """Log everything from the result table and end the run.
+
+        `champion`: trial id of the chosen network. A table that was logged before is not logged
+        again. Raises what MLflow raises; the run is then marked FAILED if that still works.
+        """
+        try:
+            mark = _digest(results, champion, self.config)
+            if self._tag(self.run_id, _DONE) != mark:
+                self._log(results, choice, champion)
+                self._log_values(self.run_id, {"wall_seconds": time.monotonic() - self._begin})
+                self.store.client.set_tag(self.run_id, _DONE, mark)
+            self.end("FINISHED")
+        except Exception:
+            with contextlib.suppress(Exception):
+                self.end("FAILED")
+            raise
+
+    def _log(self, results: pa.Table, choice: Choice | None, champion: str | None) -> None:
+        data = summary.frame(results)
+        row = summary.champion_row(data, champion)
+        self._log_parameters(self.run_id, text.parameters(self.config))
+        self._log_values(self.run_id, text.sweep_metrics(data, row, choice))
+        self._log_curves(text.path_metrics(data))
+        if row is not None:
+            self._log_data(row)
+        with tempfile.TemporaryDirectory(prefix="qnn-mlflow-") as work:
+            self._log_sweep_files(Path(work) / "sweep", results, data, champion)
+            self._log_networks(Path(work), data, row)
+        versions = results["versions"].drop_null()
+        if len(versions):
+            self.store.client.set_tag(self.run_id, "qnn.versions", versions[0].as_py())
+        description = text.sweep_description(self.config, data, row, self.folder.label)
+        self.store.client.set_tag(self.run_id, "mlflow.note.content", description)
+
+    def _log_sweep_files(
+        self, work: Path, results: pa.Table, data: pd.DataFrame, champion: str | None
+    ) -> None:
+        (work / "results").mkdir(parents=True)
+        (work / "figures").mkdir()
+        pq.write_table(results, work / "results" / "results.parquet")
+        shown = _shown_rows(data)
+        (work / "results" / "table.json").write_text(shown.to_json(orient="split", index=False))
+        for kind in plots.FIGURES:
+            (work / "figures" / f"{kind.name}.png").write_bytes(to_png(kind.draw(results)))
+        page = render_report(collect(self.folder, champion))
+        (work / REPORT_FILE).write_text(page, encoding="utf-8")
+        (work / "sweep.yaml").write_text(text.config_text(self.config), encoding="utf-8")
+        self.store.client.log_artifacts(self.run_id, str(work))
+        self.store.client.set_tag(
+            self.run_id,
+            "mlflow.loggedArtifacts",
+            '[{"path": "results/table.json", "type": "table"}]',
+        )
+
+    def _log_data(self, row: Mapping[str, Any]) -> None:
+        """The training matrix of the chosen network, with the digest that its certificate names."""
+        from mlflow.data.code_dataset_source import CodeDatasetSource
+        from mlflow.data.meta_dataset import MetaDataset
+        from mlflow.entities import DatasetInput, InputTag
+
+        if self.store.client.get_run(self.run_id).inputs.dataset_inputs:
+            return
+        certificate = Certificate.from_bytes(
+            self.folder.read(row["certificate"]), str(row["certificate"])
+        )
+        source = CodeDatasetSource(
+            tags={
+                "mlflow.source.name": text.sweep_tags(self.config)["dataset"],
+                "training_matrix": certificate.data,
+                "sha256": certificate.data_sha256,
+            }
+        )
+        # The store keeps 36 characters of a digest.
+        dataset = MetaDataset(source, name=str(row["dataset"]), digest=certificate.data_sha256[:32])
+        given = DatasetInput(
+            dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", "train")]
+        )
+        self.store.client.log_inputs(self.run_id, datasets=[given])
+
+    def _log_networks(
+        self, work: Path, data: pd.DataFrame, champion: Mapping[str, Any] | None
+    ) -> None:
+        """Child runs of the champion and of the best settings; those of earlier choices go."""
+        wanted: dict[str, tuple[Mapping[str, Any], str]] = {}
+        if champion is not None:
+            wanted[str(champion["trial"])] = (champion, CHAMPION)
+        for row in summary.best_networks(data, self.config.tracking.top).to_dict("records"):
+            wanted.setdefault(str(row["trial"]), ({str(k): v for k, v in row.items()}, "top"))
+        present = self._children()
+        for trial in set(present) - set(wanted):
+            self.store.client.delete_run(present[trial])
+        metric = summary.metric_of(data)
+        for trial, (row, role) in wanted.items():
+            run_id = present.get(trial) or self._new_child(row, role)
+            if self._tag(run_id, _DONE) != "true" or self._tag(run_id, _ROLE) != role:
+                self._log_network(work / trial, run_id, row, role, metric)
+            if role == CHAMPION:
+                self._register(run_id, row, metric)
+
+    def _children(self) -> dict[str, str]:
+        """Run ids of the child runs by trial."""
+        found: dict[str, str] = {}
+        token = None
+        while True:
+            page = self.store.client.search_runs(
+                [self.store.experiment_id],
+                filter_string=f"tags.`{SWEEP_TAG}` = '{self.key}' and tags.`{_ROLE}` != 'sweep'",
+                page_token=token,
+            )
+            found |= {run.data.tags[_TRIAL]: run.info.run_id for run in page}
+            token = page.token
+            if not token:
+                return found
+
+    def _new_child(self, row: Mapping[str, Any], role: str) -> str:
+        tags = {
+            "mlflow.parentRunId": self.run_id,
+            "mlflow.source.name": "qnn sweep",
+            SWEEP_TAG: self.key,
+            _TRIAL: str(row["trial"]),
+            _ROLE: role,
+        }
+        run = self.store.client.create_run(
+            self.store.experiment_id, run_name=text.network_name(row, role), tags=tags
+        )
+        return str(run.info.run_id)
+
+    def _log_network(
+        self, work: Path, run_id: str, row: Mapping[str, Any], role: str, metric: summary.Metric
+    ) -> None:
+        client = self.store.client
+        network, certificate = (self.folder.read(row[key]) for key in ("network", "certificate"))
+        files = work / "files"
+        for part in ("network", "certificate"):
+            (files / part).mkdir(parents=True)
+        network_file = files / "network" / os.path.basename(row["network"])
+        network_file.write_bytes(network)
+        (files / "certificate" / os.path.basename(row["certificate"])).write_bytes(certificate)
+        page = render_certificate(row, certificate, network)
+        (files / "certificate" / "certificate.html").write_text(page, encoding="utf-8")
+        self._log_parameters(run_id, text.network_parameters(row))
+        self._log_values(run_id, text.network_metrics(row))
+        client.log_artifacts(run_id, str(files))
+        if self._tag(run_id, _MODEL) is None:
+            # Metrics first: MLflow copies a run's metrics to the model that is logged in it.
+            with fluent(self.store, run_id):
+                model = log_network(
+                    network_file,
+                    "network",
+                    tags={_TRIAL: str(row["trial"]), _ROLE: role},
+                    work=work / "code",
+                )
+            client.set_tag(run_id, _MODEL, model)
+        description = text.network_description(row, metric, role)
+        client.set_tag(run_id, "mlflow.note.content", description)
+        client.set_tag(run_id, "mlflow.runName", text.network_name(row, role))
+        client.set_tag(run_id, _ROLE, role)
+        client.set_tag(run_id, _DONE, "true")
+        client.set_terminated(run_id)
+
+    def _register(self, run_id: str, row: Mapping[str, Any], metric: summary.Metric) -> None:
+        """The champion as a version of the registered model, with the alias on it."""
+        from mlflow.exceptions import MlflowException
+
+        client, name = self.store.client, self.config.registered_model
+        model = self._tag(run_id, _MODEL)
+        try:
+            client.get_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            client.create_registered_model(name, description=(
+                "Quantized networks with a proven bound on how far from optimal they can be. The "
+                f"alias `{CHAMPION}` is on the one to use."))  # fmt: skip
+        run = f"#/experiments/{self.store.experiment_id}/runs/{run_id}"
+        version = self._version(name, run_id)
+        if version is None:
+            version = client.create_model_version(
+                name,
+                source=f"models:/{model}",
+                run_id=run_id,
+                model_id=model,
+                description=text.version_description(row, metric, run),
+                tags={
+                    "run": run,
+                    "certificate": f"{run}/artifacts/certificate/certificate.html",
+                    "certified_gap": summary.percent(row["gap"]),
+                    _TRIAL: str(row["trial"]),
+                    SWEEP_TAG: self.key,
+                },
+            ).version
+        client.set_registered_model_alias(name, CHAMPION, version)
+
+    def _version(self, name: str, run_id: str) -> str | None:
+        escaped = name.replace("'", "")
+        versions = self.store.client.search_model_versions(f"name = '{escaped}'")
+        return next((v.version for v in versions if v.run_id == run_id), None)
+
+    def _tag(self, run_id: str, tag: str) -> str | None:
+        found = self.store.client.get_run(run_id).data.tags.get(tag)
+        return None if found is None else str(found)
+
+    def _log_parameters(self, run_id: str, parameters: Mapping[str, str]) -> None:
+        """Log what is new: MLflow refuses to change a parameter, which the config's tag tells."""
+        from mlflow.entities import Param
+
+        known = self.store.client.get_run(run_id).data.params
+        new = [Param(key, value) for key, value in parameters.items() if key not in known]
+        self.store.client.log_batch(run_id, params=new)
+
+    def _log_values(self, run_id: str, values: Mapping[str, float]) -> None:
+        self._log_metrics(run_id, [(key, value, 0) for key, value in values.items()])
+
+    def _log_curves(self, points: Iterable[tuple[str, float, int]]) -> None:
+        self._log_metrics(self.run_id, list(points))
+
+    def _log_metrics(self, run_id: str, points: list[tuple[str, float, int]]) -> None:
+        """Log points that differ from what is there, so that a chart never has one twice."""
+        from mlflow.entities import Metric
+
+        known = self.store.client.get_run(run_id).data.metrics
+        there = {
+            (key, point.step): point.value
+            for key in {key for key, _, _ in points} & set(known)
+            for point in self.store.client.get_metric_history(run_id, key)
+        }
+        now = int(time.time() * 1000)
+        new = [
+            Metric(key, value, now, step)
+            for key, value, step in points
+            if there.get((key, step)) != value
+        ]
+        # A batch may hold 1,000 metrics.
+        for first in range(0, len(new), 1000):
+            self.store.client.log_batch(run_id, metrics=new[first : first + 1000])
+
+
+def _shown_rows(data: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the UI's table: best first, failures last."""
+    metric = summary.metric_of(data)
+    validation = metric.column("validation")
+    columns = [*_TABLE_COLUMNS[:7], *(metric.column(p) for p in ("validation", "test", "train"))]
+    ordered = data.sort_values(
+        ["status", validation, "gap"],
+        ascending=[False, not metric.higher_is_better, True],
+        kind="stable",
+    )
+    return ordered[[*columns, *_TABLE_COLUMNS[7:]]].head(TABLE_ROWS)
+
+
+def _digest(results: pa.Table, champion: str | None, config: SweepConfig) -> str:
+    """Digest of all that is logged, timings aside."""
+    columns = [name for name in results.schema.names if name not in TIMING_COLUMNS]
+    rows = results.select(columns).to_pylist()
+    content = repr((rows, champion, config.tracking.top, config.registered_model))
+    return hashlib.sha256(content.encode()).hexdigest()
