@@ -1,0 +1,116 @@
+"""The command `qnn`.
+
+Heavy imports (Ray, MLflow, the solvers) stay inside the commands that need them, so that `--help`
+and `--dry-run` answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qnn.errors import InputError
+
+BAD_INPUT = 2
+
+app = typer.Typer(
+    name="qnn",
+    help="Train quantized networks with certificates of how far from optimal they can be.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def _qnn() -> None:
+    # A callback makes `sweep` a subcommand even while it is the only one.
+    pass
+
+
+@app.command()
+def sweep(
+    config: Annotated[Path, typer.Argument(help="The sweep's YAML file.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the results (default: out/<name>).")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and stop; starts nothing.")
+    ] = False,
+    address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster (default: start one here).")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the config."),
+    ] = None,
+    max_failures: Annotated[
+        int, typer.Option(min=0, help="Failed trials up to which the exit code is still 0.")
+    ] = 0,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Compute finished paths with failed rows again.")
+    ] = False,
+    cpus: Annotated[
+        int | None, typer.Option(min=1, help="CPUs of the Ray started here (default: all).")
+    ] = None,
+) -> None:
+    """Run a sweep, or go on with one that was interrupted."""
+    if dry_run:
+        print(_plan_text(config, overrides or []))
+        return
+    from pipeline.commands import sweep_command
+
+    sys.exit(
+        sweep_command(
+            config,
+            out,
+            overrides or [],
+            address=address,
+            cpus=cpus,
+            max_failures=max_failures,
+            retry_failed=retry_failed,
+        )
+    )
+
+
+@app.command()
+def verify(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DIR|FILE...", help="Run folders, certificates, networks.", show_default=False
+        ),
+    ],
+    data: Annotated[
+        str | None, typer.Option(help="Training matrix (parquet) of single files.")
+    ] = None,
+) -> None:
+    """Prove certificates and networks again from their files; exit 1 if any fails."""
+    from pipeline.commands import verify_command
+
+    sys.exit(verify_command(paths, data))
+
+
+def _plan_text(path: Path, overrides: list[str]) -> str:
+    from pipeline.config import load_config
+    from pipeline.plan import make_plan
+    from pipeline.shards import make_layout, make_split
+    from pipeline.sources import load_table
+
+    config = load_config(path, overrides)
+    table = load_table(config)
+    split = make_split(table, config)
+    return make_plan(config, table, split, make_layout(table, config, split)).describe()
+
+
+def main() -> None:
+    """Entry point: bad input is one line on stderr and exit code 2, as are usage errors."""
+    try:
+        app(prog_name="qnn")
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)

@@ -1,0 +1,237 @@
+"""What a sweep will do, path by path, with ids that follow from content alone.
+
+A path is one shard's β from large to small, with all its roundings, widths and seeds: the unit of
+work and of resume. Ids do not depend on the order in which axes are written, on where the data lie,
+or on the machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+from pipeline.estimates import estimate_bytes, estimate_seconds
+from pipeline.settings import SweepConfig
+from pipeline.shards import Shard, Split, rows_digest
+from pipeline.sources import Table
+from qnn.preprocessing import FeatureLayout
+
+ID_LENGTH = 16
+
+_PROBLEM = (
+    "content",
+    "beta_kind",
+    "loss",
+    "activation",
+    "alphabet",
+    "certify",
+    "solver",
+    "tol",
+    "time_limit",
+)
+
+
+@dataclass(frozen=True)
+class PathSpec:
+    """A path: all its axes, sorted, and the digest of the data that it works on.
+
+    `content` is the SHA-256 over table, classes, layout and the rows of shard and test. `betas` are
+    values or fractions of the shard's beta_max (`beta_kind`), from large to small. `n` and `d` are
+    the size of the training matrix.
+    """
+
+    dataset: str
+    shard: str
+    content: str
+    n: int
+    d: int
+    betas: tuple[float, ...]
+    beta_kind: Literal["fractions", "values"]
+    seeds: tuple[int, ...]
+    widths: tuple[int, ...]
+    roundings: tuple[str, ...]
+    loss: str
+    activation: str
+    alphabet: str
+    certify: str
+    solver: str
+    tol: float
+    time_limit: float | None
+
+    @cached_property
+    def id(self) -> str:
+        """Id of the path, from everything in it but the data set's name."""
+        content = asdict(self)
+        for name in ("dataset", "n", "d"):
+            del content[name]
+        return _digest(["path", content])
+
+    def problem_id(self, beta: float) -> str:
+        """Id of the SDP at one β as written: its certificate's name."""
+        return _digest(["problem", self._problem, beta])
+
+    def trial_id(self, beta: float, seed: int, width: int, rounding: str) -> str:
+        """Id of one network."""
+        return _digest(["trial", self._problem, beta, seed, width, rounding])
+
+    def trials(self) -> Iterator[tuple[float, int, int, str]]:
+        """(β as written, seed, width, rounding) of every network of the path."""
+        for beta in self.betas:
+            for rounding in self.roundings:
+                for width in self.widths:
+                    for seed in self.seeds:
+                        yield beta, seed, width, rounding
+
+    @property
+    def networks(self) -> int:
+        """Number of networks, which is that of trials."""
+        return len(self.betas) * len(self.roundings) * len(self.widths) * len(self.seeds)
+
+    @property
+    def estimated_seconds(self) -> float:
+        """Rough time of the path on one core."""
+        width = sum(self.widths) / len(self.widths)
+        return estimate_seconds(self.n, self.d, len(self.betas), self.networks, width, self.solver)
+
+    @property
+    def estimated_bytes(self) -> float:
+        """Rough peak memory of one solve of the path."""
+        return estimate_bytes(self.n, self.d, self.solver)
+
+    @property
+    def _problem(self) -> dict[str, Any]:
+        # The name is in it because two shards with equal rows must not share the files of a trial.
+        return {"shard": self.shard, **{name: getattr(self, name) for name in _PROBLEM}}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All paths of a sweep, in the order of its shards."""
+
+    name: str
+    dataset: str
+    rows: int
+    test_rows: int
+    paths: tuple[PathSpec, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def trials(self) -> int:
+        """Number of networks of the sweep."""
+        return sum(path.networks for path in self.paths)
+
+    @property
+    def problems(self) -> int:
+        """Number of SDPs of the sweep."""
+        return sum(len(path.betas) for path in self.paths)
+
+    @property
+    def estimated_seconds(self) -> float:
+        """Rough time of the sweep on one core, without Ray's own start."""
+        return sum(path.estimated_seconds for path in self.paths)
+
+    def describe(self) -> str:
+        """Plain text: the axes with their counts, trials, SDPs, and the estimated work."""
+        first = self.paths[0]
+        sizes = [path.n for path in self.paths]
+        rows = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)}-{max(sizes)}"
+        kind = "β / beta_max" if first.beta_kind == "fractions" else "β"
+        memory = max(path.estimated_bytes for path in self.paths)
+        axes = [
+            ("shards", len(self.paths), _listed([path.shard for path in self.paths])),
+            (kind, len(first.betas), _listed([f"{beta:g}" for beta in first.betas])),
+            ("seeds", len(first.seeds), _listed(first.seeds)),
+            ("widths", len(first.widths), _listed(first.widths)),
+            ("rounding", len(first.roundings), _listed(first.roundings)),
+        ]
+        facts = [
+            (
+                "trials",
+                f"{self.trials} networks from {self.problems} SDPs, {len(self.paths)} paths",
+            ),
+            ("problem", f"{first.loss} loss, {first.activation}, {first.alphabet} weights"),
+            (
+                "size",
+                f"n = {rows} training rows, d = {first.d}; {self.test_rows} rows for the test",
+            ),
+            ("solver", f"{first.solver}, tol {first.tol:g}, about {_size(memory)} a task"),
+            ("work", f"about {_duration(self.estimated_seconds)} of one core (rough)"),
+        ]
+        lines = [f"sweep {self.name}: {self.dataset}, {self.rows} rows", ""]
+        lines += [f"  {name:<13}{count:>6}   {shown}" for name, count, shown in axes]
+        lines += ["", *(f"  {name:<13}{text}" for name, text in facts)]
+        lines += [f"  {'note':<13}{warning}" for warning in self.warnings]
+        return "\n".join(lines)
+
+
+def make_plan(config: SweepConfig, table: Table, split: Split, layout: FeatureLayout) -> Plan:
+    """One path for each shard."""
+    return Plan(
+        name=config.name,
+        dataset=table.name,
+        rows=table.n,
+        test_rows=len(split.test_rows),
+        paths=tuple(make_path(config, table, split, layout, shard) for shard in split.shards),
+        warnings=layout.warnings,
+    )
+
+
+def make_path(
+    config: SweepConfig, table: Table, split: Split, layout: FeatureLayout, shard: Shard
+) -> PathSpec:
+    """The path of one shard, the final one on all rows (`split.shard("all")`) included."""
+    rows = rows_digest(shard.train_rows, shard.validation_rows, split.test_rows)
+    return PathSpec(
+        dataset=table.name,
+        shard=shard.name,
+        content=_digest([table.sha256, table.classes, layout.digest, rows], length=64),
+        n=len(shard.train_rows),
+        d=layout.d,
+        betas=config.beta.points,
+        beta_kind=config.beta.kind,
+        seeds=tuple(sorted(config.seeds)),
+        widths=tuple(sorted(config.widths)),
+        roundings=tuple(sorted(config.rounding)),
+        loss=config.loss,
+        activation=config.activation,
+        alphabet=config.alphabet,
+        certify=config.certify,
+        solver=config.relaxation.solver,
+        tol=config.relaxation.tol,
+        time_limit=config.relaxation.time_limit,
+    )
+
+
+def narrow(
+    path: PathSpec, beta: float, width: int, rounding: str, seeds: Sequence[int] | None = None
+) -> PathSpec:
+    """The path at a single β, width and rounding: what a final refit needs."""
+    chosen = path.seeds if seeds is None else tuple(sorted(seeds))
+    return replace(path, betas=(beta,), widths=(width,), roundings=(rounding,), seeds=chosen)
+
+
+def _digest(content: Any, length: int = ID_LENGTH) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def _listed(values: Sequence[Any], limit: int = 6) -> str:
+    shown = [str(value) for value in values]
+    if len(shown) > limit:
+        shown = [*shown[: limit - 2], "…", shown[-1]]
+    return ", ".join(shown)
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
