@@ -19,10 +19,12 @@ from pipeline.config import SweepConfig, dump_config
 from pipeline.dispatch import Events, TaskOptions, run_inline
 from pipeline.interrupts import Interrupts, SweepInterrupted
 from pipeline.lock import FolderLock, acquire_lock
-from pipeline.plan import PathSpec, Plan, Prepared, prepare
+from pipeline.plan import PathSpec, Plan, make_path, make_plan, narrow
 from pipeline.progress import Tally, reporter
 from pipeline.resume import claim, completed_paths
 from pipeline.selection import FINAL_SHARD, Choice, best_refit, choose
+from pipeline.shards import Split, make_layout, make_split
+from pipeline.sources import Table, load_table
 from pipeline.store import (
     RESULTS,
     RunFolder,
@@ -34,6 +36,7 @@ from pipeline.store import (
 )
 from pipeline.tasks import PathDone, PathLost, Work, lost_rows
 from qnn.errors import InputError
+from qnn.preprocessing import FeatureLayout
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +60,31 @@ class SweepOptions:
     max_failures: int = 0
     retry_failed: bool = False
     inline: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A sweep's data and plan: what is known before anything is computed or written."""
+
+    config: SweepConfig
+    table: Table
+    split: Split
+    layout: FeatureLayout
+    plan: Plan
+
+    def refit(self, choice: Choice) -> PathSpec:
+        """The path that trains the chosen setting on all rows but the test rows."""
+        shard = self.split.shard(FINAL_SHARD)
+        whole = make_path(self.config, self.table, self.split, self.layout, shard)
+        return narrow(whole, choice.beta, choice.width, choice.rounding)
+
+
+def prepare(config: SweepConfig) -> Prepared:
+    """Read the data and plan the sweep. Raises `InputError` where they do not fit together."""
+    table = load_table(config)
+    split = make_split(table, config)
+    layout = make_layout(table, config, split)
+    return Prepared(config, table, split, layout, make_plan(config, table, split, layout))
 
 
 @dataclass(frozen=True)
@@ -172,7 +200,7 @@ class _Driver:
                 self._run_paths(run, pending, plan, work, folder, lock)
             results = read_results(folder)
             choice = choose(results, self.config.beta.kind, self.config.task)
-            refit = None if choice is None else _refit_of(plan, choice)
+            refit = None if choice is None else prepared.refit(choice)
             if refit is not None and refit.id not in complete:
                 with self._timed("refit"):
                     self._run_paths(run, [refit], plan, work, folder, lock)
@@ -229,8 +257,8 @@ class _Driver:
         """Run paths to their end, showing progress; lost ones leave failed rows, not results."""
         if not specs:
             return
-        todo = sum(spec.trials for spec in specs)
-        known = sum(spec.trials for spec in plan.paths)
+        todo = sum(spec.networks for spec in specs)
+        known = sum(spec.networks for spec in plan.paths)
         tally = Tally(max(known, todo), max(0, known - todo)) if len(specs) > 1 else Tally(todo)
         by_id = {spec.id: spec for spec in specs}
         refused = 0
@@ -276,10 +304,6 @@ def _refuse_foreign(folder: RunFolder, complete: set[str], plan: Plan) -> None:
             )
 
 
-def _refit_of(plan: Plan, choice: Choice) -> PathSpec:
-    return plan.refit(choice.beta, choice.width, choice.rounding)
-
-
 def _drop_stale_refits(folder: RunFolder, refit: PathSpec | None) -> None:
     """Remove rows of refits that an earlier, incomplete run chose: one champion a sweep."""
     keep = None if refit is None else refit.id
@@ -295,5 +319,5 @@ def _drop_stale_refits(folder: RunFolder, refit: PathSpec | None) -> None:
 def _failed_trials(results: pa.Table, plan: Plan, refit: PathSpec | None) -> int:
     """Failed rows, and the trials of paths that have no rows at all."""
     ok = sum(status == "ok" for status in results["status"].to_pylist())
-    planned = sum(spec.trials for spec in plan.paths) + (0 if refit is None else refit.trials)
+    planned = sum(spec.networks for spec in plan.paths) + (0 if refit is None else refit.networks)
     return planned - ok

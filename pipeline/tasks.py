@@ -350,10 +350,7 @@ def lost_rows(spec: PathSpec, error: str) -> list[dict[str, Any]]:
             "error": error,
             "versions": package_versions(),
         }
-        for written in spec.betas
-        for rounding in spec.roundings
-        for width in spec.widths
-        for seed in spec.seeds
+        for written, seed, width, rounding in spec.trials()
     ]
 
 

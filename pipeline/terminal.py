@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -10,7 +11,6 @@ from rich.table import Table
 from pipeline.summary import (
     best_networks,
     beta_axis,
-    byte_text,
     frame,
     metric_of,
     percent,
@@ -26,17 +26,22 @@ def print_outcome(outcome: SweepOutcome, console: Console) -> None:
     data = frame(outcome.results)
     metric = metric_of(data)
     axis = beta_axis(searched(data))
-    table = Table(title="Best networks, one a setting, by mean validation " + metric.label)
-    table.add_column("data set / shard", overflow="fold")
+    dataset = "" if not len(data) else escape(f"{data['dataset'].iloc[0]}: ")
+    table = Table(
+        title=f"{dataset}best networks, one a setting, by mean validation {metric.label}",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("shard", overflow="fold")
     for head in ("β" if axis.column == "beta" else "β/β max", "width"):
         table.add_column(head, justify="right")
     table.add_column("rounding")
-    for head in ("certified gap", "validation", "test", "neurons", "bytes"):
+    for head in ("gap", "validation", "test", "neurons", "bytes"):
         table.add_column(head, justify="right")
 
     def add(row: Mapping[str, Any], style: str | None = None) -> None:
         table.add_row(
-            escape(f"{row['dataset']} / {row['shard']}"),
+            escape(row["shard"]),
             f"{row[axis.column]:.4g}",
             str(row["width"]),
             row["rounding"],
@@ -44,7 +49,7 @@ def print_outcome(outcome: SweepOutcome, console: Console) -> None:
             metric.text(row[metric.column("validation")]),
             metric.text(row[metric.column("test")]),
             str(row["neurons"]),
-            byte_text(row["bytes"]),
+            f"{row['bytes']:.0f}",
             style=style,
         )
 
@@ -56,7 +61,7 @@ def print_outcome(outcome: SweepOutcome, console: Console) -> None:
         add(champion, style="bold")
     console.print(table)
     if outcome.champion is not None:
-        console.print("bold: the chosen setting, refitted on all rows but the test rows")
+        console.print("last row: the chosen setting, refitted on all rows but the test rows")
     _where(outcome, console)
 
 

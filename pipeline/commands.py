@@ -1,0 +1,83 @@
+"""What the commands that compute do: set up logging, run, print, return the exit code."""
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+from pipeline.config import load_config
+from pipeline.interrupts import SweepInterrupted
+from pipeline.redact import redact
+from pipeline.store import StoreError
+from pipeline.sweep import SweepOptions, run_sweep
+from pipeline.terminal import print_outcome
+from pipeline.verify import verify_paths
+
+DONE, FAILED = 0, 1
+
+
+def set_up_logging(console: Console) -> None:
+    """Log lines of this package to stderr: beside the progress bar on a terminal, else plain."""
+    handler: logging.Handler
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_path=False, show_level=False)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    package = logging.getLogger("pipeline")
+    package.handlers = [handler]
+    package.setLevel(logging.INFO)
+    package.propagate = False
+
+
+def sweep_command(
+    path: Path,
+    out: Path | str | None,
+    overrides: Sequence[str],
+    *,
+    address: str | None,
+    cpus: int | None,
+    max_failures: int,
+    retry_failed: bool,
+) -> int:
+    """Run a sweep from its YAML file; return the exit code. Raises `InputError`."""
+    from pipeline import tracking
+
+    errors = Console(stderr=True)
+    set_up_logging(errors)
+    config = load_config(path, overrides)
+    location = f"out/{config.name}" if out is None else str(out)
+    options = SweepOptions(
+        address=address, cpus=cpus, max_failures=max_failures, retry_failed=retry_failed
+    )
+    try:
+        outcome = run_sweep(config, location, options, errors, tracking.start)
+    except SweepInterrupted as interrupt:
+        print(
+            f"interrupted ({interrupt}): what is finished is kept in {redact(location)}; the same "
+            "command goes on from there",
+            file=sys.stderr,
+        )
+        return interrupt.exit_code
+    except StoreError as error:
+        print(f"error: {redact(str(error))}", file=sys.stderr)
+        return FAILED
+    print_outcome(outcome, Console())
+    return outcome.exit_code
+
+
+def verify_command(paths: Sequence[str], data: str | None) -> int:
+    """Print a line for each file and a summary; return the exit code. Raises `InputError`."""
+    begin = time.monotonic()
+    good = bad = 0
+    for check in verify_paths(paths, data):
+        print(check.line)
+        good, bad = good + check.ok, bad + (not check.ok)
+    verdict = "all verified" if not bad else f"{bad} FAILED"
+    print(f"{good + bad} files, {verdict} ({time.monotonic() - begin:.1f} s)")
+    return FAILED if bad else DONE
