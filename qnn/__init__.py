@@ -1,23 +1,23 @@
 """Training quantized two-layer networks, each with a certificate of how far from optimal it can be.
 
-    problem = qnn.Problem(X, y, beta=30.0)
-    trained = qnn.train(problem, seed=0)
-    trained.network.predict(X), trained.lower_bound, trained.gap
-    qnn.verify(trained.certificate, X, y)
+problem = qnn.Problem(X, y, beta=30.0)
+trained = qnn.train(problem, seed=0)
+trained.network.predict(X), trained.lower_bound, trained.gap
+qnn.verify(trained.certificate, X, y)
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from qnn.activations import Bilinear, Polynomial
-from qnn.certificates import Certificate, verify
-from qnn.errors import CertificateError, InputError, QnnError
-from qnn.network import QuantizedNetwork
-from qnn.problem import Problem
-from qnn.solvers import Relaxation, solve
-from qnn.train import Trained, train
-
 if TYPE_CHECKING:
+    from qnn.activations import Bilinear, Polynomial
+    from qnn.certificates import Certificate, verify
+    from qnn.errors import CertificateError, InputError, QnnError
     from qnn.estimators import QuantizedClassifier, QuantizedRegressor
+    from qnn.network import QuantizedNetwork
+    from qnn.problem import Problem
+    from qnn.solvers import Relaxation, solve
+    from qnn.training import Trained, train
 
 __all__ = [
     "Bilinear",
@@ -38,10 +38,29 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    # The estimators bring scikit-learn, which takes seconds to import: only who asks waits.
-    if name in ("QuantizedClassifier", "QuantizedRegressor"):
-        from qnn import estimators
+# Where each public name lives. They are imported when first asked for: scipy and scikit-learn take
+# seconds, and who imports qnn.errors or plans a sweep needs neither. For the same reason no module
+# of this package may be called like a public name: importing it would take the name's place.
+_HOMES = {
+    "Bilinear": "qnn.activations",
+    "Certificate": "qnn.certificates",
+    "CertificateError": "qnn.errors",
+    "InputError": "qnn.errors",
+    "Polynomial": "qnn.activations",
+    "Problem": "qnn.problem",
+    "QnnError": "qnn.errors",
+    "QuantizedClassifier": "qnn.estimators",
+    "QuantizedNetwork": "qnn.network",
+    "QuantizedRegressor": "qnn.estimators",
+    "Relaxation": "qnn.solvers",
+    "Trained": "qnn.training",
+    "solve": "qnn.solvers",
+    "train": "qnn.training",
+    "verify": "qnn.certificates",
+}
 
-        return getattr(estimators, name)
-    raise AttributeError(f"module 'qnn' has no attribute {name!r}")
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'qnn' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from qnn.errors import InputError
 from qnn.preprocessing import FeatureLayout, Preprocessing
 from qnn.problem import Problem
-from qnn.train import Trained, train
+from qnn.training import Trained, train
 
 
 class _QuantizedEstimator(BaseEstimator):
@@ -117,7 +117,8 @@ class QuantizedClassifier(ClassifierMixin, _QuantizedEstimator):
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Scores (n,): above 0 for the second of `classes_`."""
-        return self.network_.scores(self._rows(X))
+        rows = self._rows(X)
+        return self.network_.scores(rows)
 
     def predict(self, X: Any) -> np.ndarray:
         """Labels (n,)."""
@@ -153,4 +154,5 @@ class QuantizedRegressor(RegressorMixin, _QuantizedEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Predictions (n,) in units of the target."""
-        return self.network_.predict(self._rows(X))
+        rows = self._rows(X)
+        return self.network_.predict(rows)

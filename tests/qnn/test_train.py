@@ -9,7 +9,7 @@ from qnn.errors import InputError
 from qnn.problem import Problem
 from qnn.rounding.atoms import features, merge
 from qnn.rounding.refit import refit
-from qnn.train import train
+from qnn.training import train
 
 
 def make_problem(n=40, d=5, beta=0.8, seed=0, **fields):
