@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qnn.problem import Problem
-from qnn.rounding.atoms import features, merge
+from qnn.rounding.atoms import merge
 from qnn.rounding.refit import refit
 
 
@@ -124,9 +124,3 @@ def _refitted(
         predictions=layer.predictions,
         objective=layer.objective,
     )
-
-
-def assert_features(incumbent: Incumbent) -> None:
-    """Check that H is what U and V make; for tests and debugging."""
-    X = incumbent.problem.X
-    assert np.allclose(incumbent.H, features(X, incumbent.U, incumbent.V))

@@ -1,0 +1,141 @@
+import cvxpy as cp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import Lasso
+
+from qnn.errors import InputError
+from qnn.losses import get_loss
+from qnn.rounding.atoms import canonical, features, keys, merge
+from qnn.rounding.lasso import solve_lasso
+from qnn.rounding.refit import refit
+
+SQUARED = get_loss("squared")
+
+
+def value(H, y, penalty, alpha):
+    return 0.5 * np.sum((H @ alpha - y) ** 2) + penalty * np.abs(alpha).sum()
+
+
+def instance(n, m, seed):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, 6))
+    U, V = rng.choice([-1, 1], size=(2, 6, m))
+    return features(X, U, V), rng.standard_normal(n)
+
+
+@pytest.mark.parametrize(("n", "m"), [(30, 8), (30, 60), (5, 40)])
+def test_the_refit_agrees_with_cvxpy(n, m):
+    H, y = instance(n, m, 1)
+    penalty = 0.1 * np.abs(H.T @ y).max()
+    layer = refit(SQUARED, H, y, penalty)
+    alpha = cp.Variable(m)
+    problem = cp.Problem(
+        cp.Minimize(0.5 * cp.sum_squares(H @ alpha - y) + penalty * cp.norm1(alpha))
+    )
+    problem.solve(solver="CLARABEL")
+    assert layer.objective == pytest.approx(problem.value, rel=1e-7)
+    assert layer.gap <= 1e-9
+    assert layer.objective == pytest.approx(value(H, y, penalty, layer.alpha), rel=1e-12)
+    assert np.allclose(layer.predictions, H @ layer.alpha)
+    assert 0 < np.count_nonzero(layer.alpha) <= min(n, m)
+
+
+def test_the_refit_agrees_with_scikit_learn():
+    H, y = instance(50, 10, 2)
+    penalty = 0.2 * np.abs(H.T @ y).max()
+    # scikit-learn divides the loss by n.
+    model = Lasso(alpha=penalty / 50, fit_intercept=False, tol=1e-12, max_iter=100_000).fit(H, y)
+    layer = refit(SQUARED, H, y, penalty)
+    assert layer.alpha == pytest.approx(model.coef_, abs=1e-6)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(1, 12),
+    st.integers(1, 50),
+    st.floats(-4, 0.5),
+    st.sampled_from([1e-8, 1e-2, 1.0, 1e5]),
+    st.integers(0, 2**32 - 1),
+)
+def test_optimal_from_any_start_on_degenerate_columns(n, m, exponent, scale, seed):
+    rng = np.random.default_rng(seed)
+    # Small integers: duplicate, opposite, dependent and zero columns.
+    H = scale * rng.integers(-1, 2, size=(n, m)).astype(float)
+    y = rng.standard_normal(n)
+    penalty = 10.0**exponent * max(np.abs(H.T @ y).max(), scale)
+    start = rng.standard_normal(m) * (rng.random(m) < 0.5) / scale
+    layer = refit(SQUARED, H, y, penalty, start)
+    assert layer.gap <= 1e-9
+    assert layer.objective <= value(H, y, penalty, start) * (1 + 1e-12)
+
+
+def test_a_large_penalty_prunes_everything():
+    H, y = instance(20, 10, 3)
+    layer = refit(SQUARED, H, y, 1.0001 * np.abs(H.T @ y).max(), np.ones(10))
+    assert not layer.alpha.any()
+    assert layer.objective == 0.5 * y @ y
+    assert layer.gap == pytest.approx(0.0, abs=1e-12)
+
+
+def test_no_columns_and_zero_columns():
+    y = np.ones(3)
+    assert refit(SQUARED, np.zeros((3, 0)), y, 1.0).objective == 1.5
+    assert not refit(SQUARED, np.zeros((3, 2)), y, 1.0, np.ones(2)).alpha.any()
+
+
+def test_the_lasso_says_when_it_was_stopped_early():
+    H, y = instance(60, 40, 4)
+    G, q = H.T @ H, H.T @ y
+    penalty = 0.01 * np.abs(q).max()
+    stopped = solve_lasso(G, q, penalty, max_solves=2)
+    finished = solve_lasso(G, q, penalty)
+    assert stopped.violation > 1e-3
+    assert finished.violation < 1e-10
+    assert finished.solves > stopped.solves
+
+
+def test_a_warm_start_saves_solves():
+    H, y = instance(80, 60, 5)
+    G, q = H.T @ H, H.T @ y
+    penalty = 0.05 * np.abs(q).max()
+    cold = solve_lasso(G, q, penalty)
+    warm = solve_lasso(G, q, 0.99 * penalty, cold.coefficients)
+    assert warm.solves < 0.5 * cold.solves
+
+
+def test_a_loss_without_refit_is_refused():
+    with pytest.raises(InputError) as caught:
+        refit(get_loss("logistic"), np.ones((2, 1)), np.ones(2), 1.0)
+    assert str(caught.value) == (
+        "loss 'logistic' has no refit of the second layer yet: use one of squared"
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 5), st.integers(0, 12), st.integers(0, 2**32 - 1))
+def test_merging_keeps_the_function_and_leaves_no_twins(d, m, seed):
+    rng = np.random.default_rng(seed)
+    U, V = rng.choice([-1, 1], size=(2, d, m))
+    alpha = rng.standard_normal(m)
+    X = rng.standard_normal((7, d))
+    merged_U, merged_V, merged = merge(U, V, alpha)
+    assert np.allclose(
+        features(X, merged_U, merged_V) @ merged, features(X, U, V) @ alpha, atol=1e-9
+    )
+    assert np.abs(merged).sum() <= np.abs(alpha).sum() + 1e-12
+    assert len(set(keys(merged_U, merged_V))) == len(merged) <= m
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 6), st.integers(0, 2**32 - 1))
+def test_all_symmetric_twins_have_one_representative(d, seed):
+    u, v = np.random.default_rng(seed).choice([-1, 1], size=(2, d, 1))
+    twins = [(s * a, t * b) for a, b in ((u, v), (v, u)) for s in (1, -1) for t in (1, -1)]
+    representatives = {keys(*canonical(a, b)[:2])[0] for a, b in twins}
+    assert len(representatives) == 1
+    for a, b in twins:
+        _, _, s = canonical(a, b)
+        cu, cv, _ = canonical(a, b)
+        assert np.array_equal(s * cu * cv.T + s * cv * cu.T, a * b.T + b * a.T)
