@@ -215,8 +215,10 @@ class _Run:
             return self._check_rowless(network)
         certificate = self.certificate(row["certificate"])
         X, y = self.matrices(data_file(row["dataset"], row["shard"]))
-        objective = _objective(network, X, y, row["beta"], certificate)
+        objective, loss = _objective(network, X, y, row["beta"], certificate)
         _same(row, "upper_bound", objective)
+        # At an optimal second layer the sum hardly moves with alpha, its two parts do.
+        _same(row, "loss_value", loss, scale=abs(objective))
         _same(row, "gap", relative_gap(objective, certificate.lower_bound), scale=1.0)
         _same(row, "lower_bound", certificate.lower_bound, exact=True)
         _same(row, "neurons", network.neurons, exact=True)
@@ -233,7 +235,8 @@ class _Run:
         if network.beta is None or network.loss is None:
             raise _Failure("names no beta or loss, so it has no objective")
         X, y = self.matrices("")
-        return f"objective {_objective(network, X, y, network.beta, None):.8g}; no row to compare"
+        objective, _ = _objective(network, X, y, network.beta, None)
+        return f"objective {objective:.8g}; no row to compare"
 
 
 def _objective(
@@ -242,12 +245,14 @@ def _objective(
     y: np.ndarray,
     beta: float,
     certificate: Certificate | None,
-) -> float:
-    """Loss plus penalty; a loss's parameter stands in the certificate of its problem."""
+) -> tuple[float, float]:
+    """Loss plus penalty, and the loss alone; a loss's parameter stands in the certificate of its problem."""
     parameter = None if certificate is None else certificate.loss_parameter
     loss = get_loss(network.loss or "squared", parameter)
     activation = "bilinear" if network.polynomial is None else Polynomial(*network.polynomial)
-    return Problem(X, y, beta, loss, activation, network.alphabet).objective(network)
+    problem = Problem(X, y, beta, loss, activation, network.alphabet)
+    objective = problem.objective(network)
+    return objective, objective - problem.budget * float(np.abs(network.alpha).sum())
 
 
 def _same(
