@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from qnn.activations import Bilinear, Polynomial
     from qnn.certificates import Certificate, verify
+    from qnn.certificates.streaming import verify_stream
     from qnn.errors import CertificateError, InputError, QnnError
     from qnn.estimators import QuantizedClassifier, QuantizedRegressor
     from qnn.network import QuantizedNetwork
     from qnn.problem import Problem
     from qnn.solvers import Relaxation, solve
+    from qnn.solvers.compressed import solve_stream
     from qnn.training import Trained, train
 
 __all__ = [
@@ -33,8 +35,10 @@ __all__ = [
     "Relaxation",
     "Trained",
     "solve",
+    "solve_stream",
     "train",
     "verify",
+    "verify_stream",
 ]
 
 
@@ -55,8 +59,10 @@ _HOMES = {
     "Relaxation": "qnn.solvers",
     "Trained": "qnn.training",
     "solve": "qnn.solvers",
+    "solve_stream": "qnn.solvers.compressed",
     "train": "qnn.training",
     "verify": "qnn.certificates",
+    "verify_stream": "qnn.certificates.streaming",
 }
 
 

@@ -75,9 +75,9 @@ def proven_bound(certificate: Certificate, X: Array, y: Array, margin: float = 1
         a, b, c = (float(value) for value in certificate.polynomial)
         weights, template = _bit_weights(certificate.alphabet), (a, b, c)
     M, radius = _adjoint(X, certificate.nu, weights, template)
-    for diagonal, sign in _slacks(certificate):
-        _prove_semidefinite(diagonal, sign * M, margin * radius, margin)
-        _prove_budget(diagonal, certificate.beta, certificate.d)
+    for diagonal, sign in slacks(certificate):
+        prove_semidefinite(diagonal, sign * M, margin * radius, margin)
+        prove_budget(diagonal, certificate.beta, certificate.d)
     return _dual_value(certificate, y, margin)
 
 
@@ -96,6 +96,8 @@ def _check_record(certificate: Certificate, X: Array, y: Array) -> None:
         raise CertificateError(f"unknown certificate format {certificate.format}")
     if certificate.kind not in _KINDS:
         raise CertificateError(f"unknown kind of certificate {certificate.kind!r}")
+    if certificate.nu_matrix is not None:
+        raise CertificateError("its dual point is stored compressed: check it with verify_stream")
     if certificate.d != d or certificate.nu.shape != (n,) or y.shape != (n,):
         raise CertificateError(
             f"it is for {len(certificate.nu)} rows of {certificate.d} columns, the data have {n} "
@@ -137,7 +139,7 @@ def _bit_weights(alphabet: str) -> list[float]:
     return [2**k / (2**bits - 1) for k in range(bits)]
 
 
-def _slacks(certificate: Certificate) -> list[tuple[Array, float]]:
+def slacks(certificate: Certificate) -> list[tuple[Array, float]]:
     """The pairs (a, s) whose ``Diag(a) + s M`` must be semidefinite."""
     if certificate.diag is not None:
         return [(certificate.diag, -1.0), (certificate.diag, 1.0)]
@@ -171,7 +173,7 @@ def _adjoint(
         mask[-1, -1] = c
         M, size = mask * M, np.abs(mask) * size
         largest *= 1.0 + max(abs(value) for value in template)
-    return _with_radius(M, size, len(X), largest)
+    return with_radius(M, size, len(X), largest)
 
 
 def _features(X: Array, weights: list[float], constant: bool) -> Array:
@@ -180,7 +182,7 @@ def _features(X: Array, weights: list[float], constant: bool) -> Array:
     return np.hstack([features, np.ones((len(X), 1))]) if constant else features
 
 
-def _with_radius(M: Array, size: Array, n: int, largest: float) -> tuple[Array, Array]:
+def with_radius(M: Array, size: Array, n: int, largest: float) -> tuple[Array, Array]:
     """M made symmetric, and the row sums of its error bounds; ``size`` is that of |products|.
 
     Roundings an entry sees: n additions, in whatever order the blocks of rows bring them, 2
@@ -195,7 +197,7 @@ def _with_radius(M: Array, size: Array, n: int, largest: float) -> tuple[Array, 
     return M, factor * lower.sum(axis=1) + len(M) * underflow
 
 
-def _prove_semidefinite(diagonal: Array, M: Array, radius: Array, margin: float) -> None:
+def prove_semidefinite(diagonal: Array, M: Array, radius: Array, margin: float) -> None:
     """Prove ``Diag(diagonal) + M' >= 0`` for every symmetric M' within the error bounds of M."""
     size = len(M)
     entry = np.diag(M)
@@ -219,7 +221,8 @@ def _prove_semidefinite(diagonal: Array, M: Array, radius: Array, margin: float)
         raise CertificateError("the dual slack is not proven positive semidefinite")
 
 
-def _prove_budget(diagonal: Array, beta: float, d: int) -> None:
+def prove_budget(diagonal: Array, beta: float, d: int) -> None:
+    """Compare ``sum(diagonal) <= beta d`` in rational arithmetic."""
     if sum(map(Fraction, diagonal.tolist()), Fraction(0)) > Fraction(beta) * d:
         raise CertificateError("the diagonal spends more than beta * d")
 

@@ -3,9 +3,10 @@
 ``P = F F'``, ``N = G G'`` with rows of ``[F G]`` of one norm ``sqrt(rho)``: rows are normalized, so
 the problem is smooth and unconstrained in them and in ``sqrt(rho)``. A gradient costs two products
 with X, for all factors at once (S. Burer, R. Monteiro, A nonlinear programming algorithm for
-semidefinite programs via low-rank factorization, 2003). Between rounds the best diagonal for the
-dual point ``nu = -grad loss`` is found; eigenvectors that the dual slack misses enter the factors
-(the rank staircase: N. Boumal, A Riemannian low-rank method, 2015). It stops on a verified gap.
+solving semidefinite programs via low-rank factorization, 2003). Between rounds the best diagonal
+for the dual point ``nu = -grad loss`` is found; eigenvectors that the dual slack misses enter the
+factors (the rank staircase: N. Boumal, A Riemannian low-rank method for optimization over
+semidefinite matrices with block-diagonal constraints, 2015). It stops on a verified gap.
 """
 
 from __future__ import annotations
