@@ -20,6 +20,8 @@ from scipy.linalg.lapack import dposv
 RIDGE = 1e-12
 # Coordinates added at once. More than one saves solves; see `_add` for when it falls back to one.
 BATCH = 16
+# Repeated solves on an unchanged support, against the ridge and rounding errors, at most.
+CORRECTIONS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +94,7 @@ def _settle(
 
     Returns the support left, the solves made and whether nothing but steps of length 0 was made.
     """
-    solves = 0
+    solves = corrections = 0
     moved = False
     while len(support) and solves < limit:
         block = G[np.ix_(support, support)]
@@ -114,8 +116,8 @@ def _settle(
         a[support] = new
         signs[support[gone]] = 0.0
         support = support[~gone]
-        if not gone.any() and solves > 3:
-            # Only rounding errors are left to correct.
+        corrections = 0 if gone.any() else corrections + 1
+        if corrections > CORRECTIONS:
             break
     return support, solves, solves > 0 and not moved
 
