@@ -35,6 +35,12 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
+_EXPERIMENT_NOTE = (
+    "Sweeps of quantized networks, a run each, newest first. A sweep's run has the figures, the "
+    "table of its networks and `report.html`; its child runs are the best networks, each with a "
+    "certificate of how far from optimal it can be. Columns to show: `champion_test_accuracy`, "
+    "`champion_gap`, `champion_bytes`, `trials_failed`."
+)
 _CHATTER = ("alembic", "mlflow", "mlflow.store.db.utils", "mlflow.pyfunc")
 
 
@@ -88,7 +94,10 @@ def open_store(config: SweepConfig, folder: RunFolder) -> Store:
             config.experiment,
             artifact_location=Path(place).as_uri() if embedded else None,
             # Without a kind the UI asks every visitor what the experiment is about.
-            tags={"mlflow.experimentKind": "custom_model_development"},
+            tags={
+                "mlflow.experimentKind": "custom_model_development",
+                "mlflow.note.content": _EXPERIMENT_NOTE,
+            },
         )
         return Store(client, uri, identifier, embedded)
     if found.lifecycle_stage != LifecycleStage.ACTIVE:
@@ -136,18 +145,15 @@ def sweep_key(folder: RunFolder) -> str:
 
 
 @contextmanager
-def fluent(store: Store, run_id: str) -> Iterator[None]:
-    """MLflow's global state pointed at a run, and put back: some calls work only through it."""
+def pointed_at(store: Store) -> Iterator[None]:
+    """MLflow's global URIs set to the store, and put back: some calls use nothing else."""
     import mlflow
 
     before = os.environ.get(URI_VARIABLE)
     mlflow.set_tracking_uri(store.uri)
     mlflow.set_registry_uri(store.uri)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with mlflow.start_run(run_id=run_id):
-                yield
+        yield
     finally:
         # set_tracking_uri also sets the variable, which would decide where the next sweep goes.
         mlflow.set_tracking_uri("")
@@ -156,6 +162,17 @@ def fluent(store: Store, run_id: str) -> Iterator[None]:
             os.environ.pop(URI_VARIABLE, None)
         else:
             os.environ[URI_VARIABLE] = before
+
+
+@contextmanager
+def active_run(store: Store, run_id: str) -> Iterator[None]:
+    """A run of the store as MLflow's active one; its warnings to model authors are left out."""
+    import mlflow
+
+    with pointed_at(store), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with mlflow.start_run(run_id=run_id):
+            yield
 
 
 def quiet() -> None:

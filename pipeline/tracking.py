@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 import tempfile
 import time
@@ -25,7 +26,15 @@ from pipeline import tracking_text as text
 from pipeline.certificate_page import render_certificate
 from pipeline.config import SweepConfig
 from pipeline.drawing import to_png
-from pipeline.mlflow_store import SWEEP_TAG, Store, fluent, open_store, sweep_key, take_up_run
+from pipeline.mlflow_store import (
+    SWEEP_TAG,
+    Store,
+    active_run,
+    open_store,
+    pointed_at,
+    sweep_key,
+    take_up_run,
+)
 from pipeline.model import log_network
 from pipeline.report import REPORT_FILE, collect, render_report
 from pipeline.selection import Choice
@@ -35,10 +44,9 @@ from qnn.certificates.record import Certificate
 CHAMPION = "champion"
 # Rows of the table that the UI shows; the Parquet file beside it has all.
 TABLE_ROWS = 1000
-_TABLE_COLUMNS = (
-    *("trial", "shard", "beta", "beta_fraction", "seed", "width", "rounding", "gap"),
-    *("lower_bound", "upper_bound", "neurons", "bytes", "seconds", "status", "error"),
-)
+# What a reviewer compares comes first: the UI shows some five columns without scrolling.
+_AXES = ("beta_fraction", "width", "rounding", "shard", "seed")
+_REST = ("neurons", "upper_bound", "lower_bound", "beta", "trial", "seconds", "status", "error")
 _DONE, _TRIAL, _MODEL, _ROLE = "qnn.logged", "qnn.trial", "qnn.model_id", "qnn.role"
 
 
@@ -215,7 +223,7 @@ class SweepTracker:
         client.log_artifacts(run_id, str(files))
         if self._tag(run_id, _MODEL) is None:
             # Metrics first: MLflow copies a run's metrics to the model that is logged in it.
-            with fluent(self.store, run_id):
+            with active_run(self.store, run_id):
                 model = log_network(
                     network_file,
                     "network",
@@ -247,20 +255,23 @@ class SweepTracker:
         run = f"#/experiments/{self.store.experiment_id}/runs/{run_id}"
         version = self._version(name, run_id)
         if version is None:
-            version = client.create_model_version(
-                name,
-                source=f"models:/{model}",
-                run_id=run_id,
-                model_id=model,
-                description=text.version_description(row, metric, run),
-                tags={
-                    "run": run,
-                    "certificate": f"{run}/artifacts/certificate/certificate.html",
-                    "certified_gap": summary.percent(row["gap"]),
-                    _TRIAL: str(row["trial"]),
-                    SWEEP_TAG: self.key,
-                },
-            ).version
+            # Only by the global URI does MLflow find the logged model that the source names.
+            with pointed_at(self.store):
+                made = client.create_model_version(
+                    name,
+                    source=f"models:/{model}",
+                    run_id=run_id,
+                    model_id=model,
+                    description=text.version_description(row, metric, run),
+                    tags={
+                        "run": run,
+                        "certificate": f"{run}/artifacts/certificate/certificate.html",
+                        "certified_gap": summary.percent(row["gap"]),
+                        _TRIAL: str(row["trial"]),
+                        SWEEP_TAG: self.key,
+                    },
+                )
+            version = made.version
         client.set_registered_model_alias(name, CHAMPION, version)
 
     def _version(self, name: str, run_id: str) -> str | None:
@@ -311,13 +322,17 @@ def _shown_rows(data: pd.DataFrame) -> pd.DataFrame:
     """The rows of the UI's table: best first, failures last."""
     metric = summary.metric_of(data)
     validation = metric.column("validation")
-    columns = [*_TABLE_COLUMNS[:7], *(metric.column(p) for p in ("validation", "test", "train"))]
+    columns = [validation, metric.column("test"), "gap", "bytes", *_AXES, *_REST]
     ordered = data.sort_values(
         ["status", validation, "gap"],
         ascending=[False, not metric.higher_is_better, True],
         kind="stable",
     )
-    return ordered[[*columns, *_TABLE_COLUMNS[7:]]].head(TABLE_ROWS)
+    return ordered[columns].head(TABLE_ROWS).map(_rounded)
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) and math.isfinite(value) else value
 
 
 def _digest(results: pa.Table, champion: str | None, config: SweepConfig) -> str:
