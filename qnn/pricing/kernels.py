@@ -1,0 +1,138 @@
+"""The compiled loops of the enumeration; see `qnn.pricing.enumeration` for what they prove."""
+
+import numba
+import numpy as np
+
+
+@numba.njit(cache=True, inline="always")
+def _term(s: np.int16, t: np.int16) -> np.uint16:
+    return np.uint16(abs(np.int16(s + t)))
+
+
+@numba.njit(cache=True, nogil=True)
+def _row_sums(sums: np.ndarray, table: np.ndarray, total: np.ndarray) -> np.uint16:
+    """`total[k] = Σ_i |sums[i] + table[i, k]|` in 16 bits, and its maximum; rows by eights."""
+    height, width = table.shape
+    for k in range(width):
+        total[k] = 0
+    for i in range(0, height, 8):
+        s0, s1, s2, s3 = sums[i], sums[i + 1], sums[i + 2], sums[i + 3]
+        s4, s5, s6, s7 = sums[i + 4], sums[i + 5], sums[i + 6], sums[i + 7]
+        t0, t1, t2, t3 = table[i], table[i + 1], table[i + 2], table[i + 3]
+        t4, t5, t6, t7 = table[i + 4], table[i + 5], table[i + 6], table[i + 7]
+        for k in range(width):
+            total[k] = np.uint16(
+                total[k]
+                + _term(s0, t0[k])
+                + _term(s1, t1[k])
+                + _term(s2, t2[k])
+                + _term(s3, t3[k])
+                + _term(s4, t4[k])
+                + _term(s5, t5[k])
+                + _term(s6, t6[k])
+                + _term(s7, t7[k])
+            )
+    largest = np.uint16(0)
+    for k in range(width):
+        largest = max(largest, total[k])
+    return largest
+
+
+@numba.njit(cache=True, nogil=True)
+def decode(position: int, tails: int, heads: int, u: np.ndarray) -> None:
+    """Write the signs of a position `head index · 2^tails + tail` into u (d,)."""
+    index = position >> tails
+    gray = index ^ (index >> 1)
+    for i in range(heads):
+        u[i] = -1.0 if (gray >> i) & 1 else 1.0
+    for i in range(tails):
+        u[heads + i] = -1.0 if (position >> i) & 1 else 1.0
+    u[heads + tails] = 1.0
+
+
+@numba.njit(cache=True, nogil=True)
+def _norm(M: np.ndarray, u: np.ndarray) -> float:
+    """`‖Mu‖₁`, M (d, d), u (d,)."""
+    total = 0.0
+    for i in range(M.shape[0]):
+        entry = 0.0
+        for j in range(M.shape[1]):
+            entry += M[i, j] * u[j]
+        total += abs(entry)
+    return total
+
+
+@numba.njit(cache=True, nogil=True)
+def scan(
+    start: int,
+    stop: int,
+    fixed: np.ndarray,
+    table: np.ndarray,
+    M: np.ndarray,
+    scale: float,
+    floor: float,
+    keep: int,
+    largest: float,
+    least: float,
+    values: np.ndarray,
+    positions: np.ndarray,
+) -> int:
+    """Scan the heads start … stop; the best vectors go to values and positions, their number back.
+
+    fixed (h, height) int64: the scaled columns of M of the head's entries, 32 fraction bits. table
+    (height, 2^t) int16. A vector is evaluated where its integer sum does not prove it to be below
+    `min(largest, max(floor, least))`, and kept where its value reaches that. When the buffers are
+    full the `keep` best stay, ties in order of position.
+    """
+    heads, height = fixed.shape
+    width = table.shape[1]
+    d = M.shape[0]
+    tails = d - 1 - heads
+    exact = np.zeros(height, dtype=np.int64)
+    sums = np.zeros(height, dtype=np.int16)
+    total = np.zeros(width, dtype=np.uint16)
+    u = np.empty(d)
+    half = np.int64(1) << 31
+    gray = start ^ (start >> 1)
+    for i in range(heads):
+        for row in range(height):
+            exact[row] += -fixed[i, row] if (gray >> i) & 1 else fixed[i, row]
+    threshold = min(largest, max(floor, least))
+    # Compared in floats: −inf and anything beyond 16 bits are as good as any other limit.
+    limit = scale * threshold - (d + 1.0)
+    count = 0
+    for index in range(start, stop):
+        for row in range(height):
+            sums[row] = np.int16((exact[row] + half) >> 32)
+        if _row_sums(sums, table, total) >= limit:
+            for k in range(width):
+                if total[k] < limit:
+                    continue
+                position = (index << tails) + k
+                decode(position, tails, heads, u)
+                value = _norm(M, u)
+                if value < threshold:
+                    continue
+                if count == len(values):
+                    order = np.argsort(-values, kind="mergesort")[:keep]
+                    values[:keep] = values[order]
+                    positions[:keep] = positions[order]
+                    count = keep
+                    least = max(least, values[keep - 1])
+                values[count] = value
+                positions[count] = position
+                count += 1
+                largest = max(largest, value)
+                threshold = min(largest, max(floor, least))
+                limit = scale * threshold - (d + 1.0)
+        # The next head of the Gray code differs in the entry of the lowest bit set in index + 1.
+        following = index + 1
+        if following < stop:
+            flipped = 0
+            while (following >> flipped) & 1 == 0:
+                flipped += 1
+            gray = following ^ (following >> 1)
+            sign = -2 if (gray >> flipped) & 1 else 2
+            for row in range(height):
+                exact[row] += sign * fixed[flipped, row]
+    return count

@@ -1,0 +1,126 @@
+"""The enumeration against all sign vectors, and its bound against rational arithmetic."""
+
+import time
+from fractions import Fraction
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qnn.errors import InputError
+from qnn.pricing import enumeration
+from qnn.pricing.enumeration import Scan, count_heads, enumerate_signs, forming_error
+from tests.qnn.bruteforce import sign_vectors
+
+
+def symmetric(d, seed, n=30):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, d))
+    return X.T @ (rng.normal(size=n)[:, None] * X)
+
+
+@pytest.mark.parametrize("d", range(1, 14))
+def test_it_finds_the_maximum_of_all_sign_vectors(d):
+    for seed in range(3):
+        M = symmetric(d, seed) if seed else np.random.default_rng(d).normal(size=(d, d))
+        found = enumerate_signs(M)
+        norms = np.abs(M @ sign_vectors(d)).sum(axis=0)
+        assert found.complete
+        assert found.maximum == pytest.approx(norms.max(), rel=1e-13)
+        assert norms.max() * (1 - 1e-14) <= found.upper_bound <= norms.max() * (1 + 1e-12)
+        assert found.V[:, 0] @ M @ found.U[:, 0] == pytest.approx(found.maximum, rel=1e-13)
+
+
+@pytest.mark.parametrize("keep", [1, 7, 50, 5000])
+def test_the_best_above_a_floor_are_all_there(keep):
+    d = 12
+    M = symmetric(d, 5)
+    norms = np.sort(np.abs(M @ sign_vectors(d)[:, ::2]).sum(axis=0))[::-1]
+    for rank in (0, 3, 40, 2047):
+        found = enumerate_signs(M, floor=norms[rank] * (1 - 1e-12), keep=keep)
+        assert np.allclose(found.values, norms[: min(rank + 1, keep)], rtol=1e-13)
+        assert np.all(found.U[-1] == 1.0)
+        assert len(np.unique(found.U, axis=1).T) == found.U.shape[1]
+    above = enumerate_signs(M, floor=2 * norms[0], keep=keep)
+    assert above.values == pytest.approx([norms[0]])
+
+
+def test_ranges_and_threads_give_what_one_scan_gives(monkeypatch):
+    monkeypatch.setattr(enumeration, "CHUNK", 5)
+    M = np.round(symmetric(15, 2))  # integers: many ties
+    one = enumerate_signs(M, floor=0.9 * enumerate_signs(M).maximum, keep=40, threads=1)
+    for threads in (2, 3):
+        many = enumerate_signs(M, floor=0.9 * one.maximum, keep=40, threads=threads)
+        assert np.array_equal(one.U, many.U)
+        assert np.array_equal(one.values, many.values)
+        assert many.upper_bound == one.upper_bound
+    scan = Scan(M)
+    parts = [
+        scan.range(range(a, b), np.inf, 1, -np.inf, -np.inf)[0].max()
+        for a, b in ((0, 1), (1, 17), (17, count_heads(15)))
+    ]
+    assert max(parts) == one.maximum
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    d=st.integers(1, 4),
+    scale=st.sampled_from([1e-150, 1e-8, 1.0, 1e8, 1e150]),
+    spread=st.sampled_from([0.0, 8.0]),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_bound_holds_in_rational_arithmetic(seed, d, scale, spread):
+    """For the exact M(nu), which no float matrix is."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(6, d)) * 10.0 ** rng.uniform(-spread, spread, size=(1, d))
+    nu = rng.normal(size=6) * scale
+    M = X.T @ (nu[:, None] * X)
+    bound = Fraction(enumerate_signs(M, forming_error(X, nu)).upper_bound)
+    rows = [[Fraction(x) for x in row] for row in X.tolist()]
+    for u in product((-1, 1), repeat=d):
+        left = [sum(s * x for s, x in zip(u, row, strict=True)) for row in rows]
+        weighted = [Fraction(w) * value for w, value in zip(nu.tolist(), left, strict=True)]
+        norm = sum(abs(sum(w * row[j] for w, row in zip(weighted, rows, strict=True)))
+                   for j in range(d))  # fmt: skip
+        assert norm <= bound
+
+
+@pytest.mark.parametrize("entry", [0.0, 5e-324, 1e-300, 1e300])
+def test_extreme_sizes_are_bounded(entry):
+    found = enumerate_signs(np.full((3, 3), entry))
+    assert 9 * entry <= found.upper_bound <= 9.1 * entry + 1e-290
+
+
+def test_a_diagonal_matrix_ties_everywhere():
+    found = enumerate_signs(np.diag([3.0, -1.0, 2.0] * 4), floor=0.0, keep=10)
+    assert found.values == pytest.approx(np.full(10, 24.0))
+    assert found.upper_bound == pytest.approx(24.0)
+
+
+def test_a_deadline_leaves_a_valid_bound():
+    M = symmetric(24, 1)
+    found = enumerate_signs(M, deadline=time.monotonic() - 1.0)
+    assert not found.complete
+    assert found.maximum <= found.upper_bound
+    assert found.upper_bound >= np.abs(M).sum()
+
+
+@pytest.mark.parametrize(
+    ("M", "message"),
+    [
+        (np.ones((2, 3)), "M must be a square matrix (got shape (2, 3))"),
+        (np.full((2, 2), np.nan), "M must be finite and its sum must not overflow"),
+        (np.full((9, 9), 1e308), "M must be finite and its sum must not overflow"),
+        (
+            np.eye(49),
+            "49 columns are too many to enumerate 2^48 sign vectors: use at most 48, "
+            "or another way to a bound",
+        ),
+    ],
+)
+def test_what_cannot_be_enumerated_is_refused(M, message):
+    with pytest.raises(InputError) as error:
+        enumerate_signs(M)
+    assert str(error.value) == message
