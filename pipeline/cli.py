@@ -95,6 +95,19 @@ def verify(
     sys.exit(verify_command(paths, data))
 
 
+@app.command()
+def report(
+    folder: Annotated[
+        str, typer.Argument(metavar="DIR", help="A run's folder.", show_default=False)
+    ],
+) -> None:
+    """Make report.html again from a run's files alone."""
+    from pipeline.report import write_report
+    from pipeline.store import RunFolder
+
+    print(write_report(RunFolder.open(folder)))
+
+
 def _plan_text(path: Path, overrides: list[str]) -> str:
     from pipeline.config import load_config
     from pipeline.plan import make_plan
