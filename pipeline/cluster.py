@@ -11,24 +11,40 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 
-def prepare_environment(address: str | None, token_folder: Path) -> None:
-    """Set what Ray reads from the environment; to be called before Ray is imported.
+# Under load a node takes longer to start than Ray's own patience of a minute.
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_raylet_start_wait_time_s": "180",
+    # While Ray starts, SIGTERM is its own to handle; it would wait a minute for idle workers.
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+}
+
+
+@contextmanager
+def _environment(address: str | None) -> Iterator[None]:
+    """What Ray reads from the environment, as it must be before Ray is imported.
 
     An embedded Ray listens on all interfaces whatever it is told, so it gets a token of its own in
     a file that only this user can read. To join a running cluster, its own settings are needed:
     `RAY_AUTH_MODE` and `RAY_AUTH_TOKEN_PATH` are then left as they are.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # While Ray starts, SIGTERM is its own to handle; it would wait a minute for idle workers.
-    os.environ.setdefault("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "0")
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
     if address is not None or "RAY_AUTH_MODE" in os.environ:
+        yield
         return
-    path = token_folder / "ray-token"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(secrets.token_hex(32))
-    os.environ["RAY_AUTH_MODE"] = "token"
-    os.environ["RAY_AUTH_TOKEN_PATH"] = str(path)
+    with tempfile.TemporaryDirectory(prefix="qnn-") as folder:
+        token = Path(folder) / "ray-token"
+        descriptor = os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write(secrets.token_hex(32))
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+        try:
+            yield
+        finally:
+            os.environ.pop("RAY_AUTH_MODE", None)
+            os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
 
 
 @contextmanager
@@ -39,8 +55,7 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
     the thread that started them. A Ray that this process has already joined is used and left as
     it is. Ray replaces the SIGTERM handler; the caller's is put back.
     """
-    with tempfile.TemporaryDirectory(prefix="qnn-") as folder:
-        prepare_environment(address, Path(folder))
+    with _environment(address):
         import ray
 
         if ray.is_initialized():

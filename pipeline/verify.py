@@ -246,7 +246,7 @@ def _objective(
     beta: float,
     certificate: Certificate | None,
 ) -> tuple[float, float]:
-    """Loss plus penalty, and the loss alone; a loss's parameter stands in the certificate of its problem."""
+    """Loss plus penalty, and the loss; its parameter stands in the certificate of its problem."""
     parameter = None if certificate is None else certificate.loss_parameter
     loss = get_loss(network.loss or "squared", parameter)
     activation = "bilinear" if network.polynomial is None else Polynomial(*network.polynomial)

@@ -1,0 +1,362 @@
+"""The driver: the outcome of a sweep, failures, interruptions, and that workers change nothing."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.fs as pafs
+import pytest
+
+from pipeline import tasks
+from pipeline.background import Tracker
+from pipeline.config import SweepConfig
+from pipeline.interrupts import Interrupts, SweepInterrupted
+from pipeline.selection import Choice
+from pipeline.store import RunFolder, StoreError, read_results
+from pipeline.sweep import SweepOptions, prepare, run_sweep
+from pipeline.verify import verify_paths
+from qnn.errors import InputError
+from tests.pipeline.small import config_text, files_of, rows_of, small_config
+
+INLINE = SweepOptions(inline=True)
+
+
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its figures take longer than the sweep and are tested elsewhere."""
+    monkeypatch.setattr("pipeline.report.write_report", lambda folder, trial: None)
+
+
+class Recorder:
+    """A tracker that notes what it is told."""
+
+    command = "look here"
+
+    def __init__(self, fail: bool = False) -> None:
+        self.fail = fail
+        self.told: list[object] = []
+
+    def start(self, config: SweepConfig, folder: RunFolder) -> Tracker:
+        return self
+
+    def finish(self, results: object, choice: Choice | None, champion: str | None) -> None:
+        if self.fail:
+            raise ConnectionError("server is away")
+        self.told.append(champion)
+
+    def end(self, status: str) -> None:
+        self.told.append(status)
+
+
+def test_a_sweep_ends_with_a_refitted_champion_in_the_same_results(tmp_path):
+    config = small_config(tmp_path)
+    tracker = Recorder()
+    outcome = run_sweep(config, str(tmp_path / "run"), INLINE, start_tracking=tracker.start)
+    assert outcome.exit_code == 0
+    assert outcome.failed == 0
+    assert outcome.tracking_command == "look here"
+    rows = outcome.results.to_pylist()
+    assert len(rows) == 3 * 16 + 2
+    refits = [row for row in rows if row["shard"] == "all"]
+    assert outcome.choice is not None
+    assert outcome.champion is not None
+    for row in refits:
+        assert row["beta_fraction"] == outcome.choice.beta
+        assert (row["width"], row["rounding"]) == (outcome.choice.width, outcome.choice.rounding)
+        assert row["validation_accuracy"] is None
+        assert row["upper_bound"] >= outcome.champion["upper_bound"]
+    assert outcome.champion["n"] == len(prepare(config).split.development_rows)
+    assert tracker.told == [outcome.champion["trial"]]
+    assert not (tmp_path / "run" / "sweep.lock").exists()
+    assert all(check.ok for check in verify_paths([outcome.location]))
+
+
+def test_failed_trials_decide_the_exit_code(tmp_path, monkeypatch):
+    def sometimes(relaxation, width, rng, method):
+        if width == 8 and method == "krivine":
+            raise RuntimeError("no")
+        return good(relaxation, width, rng, method)
+
+    good = tasks.round_relaxation
+    monkeypatch.setattr(tasks, "round_relaxation", sometimes)
+    config = small_config(tmp_path)
+    outcome = run_sweep(config, str(tmp_path / "run"), INLINE)
+    assert outcome.failed == 3 * 2 * 2
+    assert outcome.exit_code == 1
+    assert outcome.champion is not None
+    options = SweepOptions(inline=True, max_failures=12)
+    assert run_sweep(config, str(tmp_path / "run"), options).exit_code == 0
+    monkeypatch.setattr(tasks, "round_relaxation", good)
+    options = SweepOptions(inline=True, retry_failed=True)
+    assert run_sweep(config, str(tmp_path / "run"), options).failed == 0
+    undisturbed = run_sweep(config, str(tmp_path / "other"), INLINE)
+    assert undisturbed.exit_code == 0
+    assert rows_of(tmp_path / "run").equals(rows_of(tmp_path / "other"))
+
+
+def test_a_lost_path_leaves_failed_rows_and_is_tried_again(tmp_path, monkeypatch):
+    def lose_one(table, layout, shard, split):
+        if shard.name == "fold-01":
+            raise MemoryError("cannot allocate")
+        return good(table, layout, shard, split)
+
+    good = tasks.shard_data
+    config = small_config(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "shard_data", lose_one)
+        outcome = run_sweep(config, str(tmp_path / "run"), INLINE)
+    assert outcome.exit_code == 1
+    assert outcome.failed == 16
+    lost = [row for row in outcome.results.to_pylist() if row["status"] == "failed"]
+    assert {row["error"] for row in lost} == {"MemoryError: cannot allocate"}
+    assert run_sweep(config, str(tmp_path / "run"), INLINE).exit_code == 0
+    run_sweep(config, str(tmp_path / "other"), INLINE)
+    assert rows_of(tmp_path / "run").equals(rows_of(tmp_path / "other"))
+
+
+def test_a_full_disk_ends_the_sweep_and_a_rerun_finishes_it(tmp_path, monkeypatch):
+    class Full(pafs.LocalFileSystem):
+        def open_output_stream(self, path: str) -> object:
+            if "/networks/" in path:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().open_output_stream(path)
+
+    config = small_config(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(pafs, "LocalFileSystem", Full)
+        with pytest.raises(StoreError, match=r"networks/.* cannot be written: .*No space left"):
+            run_sweep(config, str(tmp_path / "run"), INLINE)
+    assert not (tmp_path / "run" / "sweep.lock").exists()
+    assert run_sweep(config, str(tmp_path / "run"), INLINE).exit_code == 0
+
+
+def test_tracking_that_fails_keeps_the_results_and_says_so(tmp_path):
+    tracker = Recorder(fail=True)
+    outcome = run_sweep(small_config(tmp_path), str(tmp_path / "run"), INLINE,
+                        start_tracking=tracker.start)  # fmt: skip
+    assert outcome.exit_code == 1
+    assert outcome.tracking_error == "server is away"
+    assert outcome.results.num_rows == 50
+
+
+def test_a_tracker_that_does_not_start_is_no_obstacle(tmp_path):
+    def start(config: SweepConfig, folder: RunFolder) -> Tracker:
+        raise ValueError("bad store")
+
+    outcome = run_sweep(small_config(tmp_path), str(tmp_path / "run"), INLINE, start_tracking=start)
+    assert outcome.tracking_error == "ValueError: bad store"
+    assert outcome.tracking_command is None
+    assert outcome.champion is not None
+
+
+def test_bad_data_are_refused_before_the_folder_is_made(tmp_path):
+    config = small_config(tmp_path, shards={"kind": "kfold", "count": 500})
+    with pytest.raises(InputError, match="folds"):
+        run_sweep(config, str(tmp_path / "run"), INLINE)
+    assert not (tmp_path / "run").exists()
+
+
+def test_ray_workers_write_what_one_process_writes(tmp_path, ray_cluster):
+    config = small_config(tmp_path)
+    inline = run_sweep(config, str(tmp_path / "inline"), INLINE)
+    on_ray = run_sweep(config, str(tmp_path / "ray"))
+    assert on_ray.exit_code == 0
+    assert rows_of(tmp_path / "inline").equals(rows_of(tmp_path / "ray"))
+    assert files_of(tmp_path / "inline") == files_of(tmp_path / "ray")
+    assert on_ray.champion is not None
+    assert inline.champion is not None
+    assert on_ray.champion["trial"] == inline.champion["trial"]
+
+
+def test_a_worker_that_dies_is_retried_and_then_given_up(tmp_path, ray_cluster, monkeypatch):
+    from pipeline import dispatch
+
+    def dies(specs, work):
+        if specs[0].shard == "fold-01":
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield from tasks.run_batch(specs, work)
+
+    monkeypatch.setattr(dispatch, "run_batch", dies)
+    config = small_config(tmp_path, resources={"max_retries": 1})
+    outcome = run_sweep(config, str(tmp_path / "run"))
+    assert outcome.exit_code == 1
+    assert outcome.failed == 16
+    errors = {row["error"] for row in outcome.results.to_pylist() if row["status"] == "failed"}
+    assert len(errors) == 1
+    assert "died" in errors.pop()
+
+
+def test_signals_raise_once_and_are_seen_when_another_handler_ate_them():
+    with Interrupts() as interrupts:
+        with pytest.raises(SweepInterrupted) as caught:
+            signal.raise_signal(signal.SIGTERM)
+        assert caught.value.exit_code == 143
+    with Interrupts() as interrupts:
+        interrupts.check()
+        signal.signal(signal.SIGINT, lambda signum, frame: None)
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(SweepInterrupted) as caught:
+            interrupts.check()
+        assert caught.value.exit_code == 130
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+import pipeline.report
+from pipeline.config import load_config
+from pipeline.interrupts import SweepInterrupted
+from pipeline.sweep import SweepOptions, run_sweep
+
+class Tracker:
+    command = ""
+    def __init__(self, config, folder):
+        self.folder = folder
+    def finish(self, results, choice, champion):
+        pass
+    def end(self, status):
+        Path(self.folder.location + "-status").write_text(status)
+
+pipeline.report.write_report = lambda folder, trial: None
+try:
+    outcome = run_sweep(load_config(sys.argv[1]), sys.argv[2],
+                        SweepOptions(inline=sys.argv[3] == "inline", cpus=2),
+                        start_tracking=Tracker)
+except SweepInterrupted as interrupt:
+    sys.exit(interrupt.exit_code)
+sys.exit(outcome.exit_code)
+"""
+
+
+def drive(config: Path, out: Path, mode: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-c", DRIVER, str(config), str(out), mode])
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def some_results(out: Path) -> bool:
+    return (out / "results").is_dir() and any((out / "results").glob("*.parquet"))
+
+
+def many_paths(folder: Path) -> Path:
+    """A sweep of eight paths, so that a signal after the first finds it in the middle."""
+    file = folder / "sweep.yaml"
+    shards = {"kind": "kfold", "count": 8}
+    file.write_text(config_text(folder, shards=shards, seeds=[0, 1, 2]))
+    return file
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a sweep of `many_paths` that nobody disturbed."""
+    home = tmp_path_factory.mktemp("undisturbed")
+    with drive(many_paths(home), home / "run", "inline") as driver:
+        assert driver.wait(240) == 0
+    return home / "run"
+
+
+MODES = ["inline", pytest.param("ray", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("moment", ["first network", "first path"])
+def test_killed_drivers_lose_and_double_nothing(tmp_path, undisturbed, mode, moment):
+    out = tmp_path / "run"
+    with drive(many_paths(tmp_path), out, mode) as driver:
+        reached = {
+            "first network": lambda: (out / "networks").is_dir(),
+            "first path": lambda: some_results(out),
+        }
+        wait_for(reached[moment])
+        driver.kill()
+    assert (out / "sweep.lock").exists()
+    folder = RunFolder.open(out)
+    kept = {file: folder.read(file) for file in folder.files("results")}
+    assert len(kept) < 9
+    with drive(many_paths(tmp_path), out, mode) as driver:
+        assert driver.wait(240) == 0
+    assert {file: folder.read(file) for file in kept} == kept
+    assert rows_of(out).equals(rows_of(undisturbed))
+    assert files_of(out) == files_of(undisturbed)
+    trials = read_results(folder)["trial"].to_pylist()
+    assert len(trials) == len(set(trials))
+    assert not (out / "sweep.lock").exists()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_interrupted_drivers_end_in_seconds_and_say_killed(tmp_path, mode, signum, code):
+    out = tmp_path / "run"
+    with drive(many_paths(tmp_path), out, mode) as driver:
+        wait_for(lambda: some_results(out))
+        start = time.monotonic()
+        driver.send_signal(signum)
+        assert driver.wait(60) == code
+        assert time.monotonic() - start < (5 if mode == "inline" else 20)
+    assert (tmp_path / "run-status").read_text() == "KILLED"
+    assert not (out / "sweep.lock").exists()
+    kept = RunFolder.open(out).files("results")
+    assert 0 < len(kept) < 9
+    assert all(check.ok for check in verify_paths([str(out)]))
+
+
+@pytest.mark.slow
+def test_sigterm_while_ray_starts_ends_at_once(tmp_path):
+    with drive(many_paths(tmp_path), tmp_path / "run", "ray") as driver:
+        wait_for(lambda: (tmp_path / "run" / "sweep.yaml").exists())
+        time.sleep(3)
+        driver.send_signal(signal.SIGTERM)
+        assert driver.wait(30) == 143
+    assert not (tmp_path / "run" / "sweep.lock").exists()
+
+
+def test_a_second_sweep_in_the_folder_is_refused_while_the_first_runs(tmp_path):
+    out = tmp_path / "run"
+    with drive(many_paths(tmp_path), out, "inline") as driver:
+        wait_for(lambda: (out / "networks").is_dir())
+        with pytest.raises(InputError, match=f"another sweep is running .*process {driver.pid}"):
+            run_sweep(small_config(tmp_path), str(out), INLINE)
+        driver.kill()
+
+
+def qnn(*arguments: str, timeout: float = 300) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-c", "from pipeline.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def test_the_commands_end_to_end(tmp_path):
+    config, out = tmp_path / "sweep.yaml", str(tmp_path / "run")
+    config.write_text(config_text(tmp_path))
+    done = qnn("sweep", str(config), "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "best networks" in done.stdout
+    assert f"{out}/report.html" in done.stdout
+    assert "mlflow" in done.stdout
+    assert "48/48 trials, best gap" in done.stderr
+    verified = qnn("verify", out)
+    assert verified.returncode == 0
+    networks = len(os.listdir(f"{out}/networks"))
+    certificates = len(os.listdir(f"{out}/certificates"))
+    assert f"{networks + certificates} files, all verified" in verified.stdout
+    network = RunFolder.open(out).files("networks")[0]
+    Path(out, network).write_bytes(np.random.default_rng(0).bytes(1000))
+    verified = qnn("verify", out, f"{out}/{network}")
+    assert verified.returncode == 1
+    assert f"FAIL  {network}  " in verified.stdout
+    assert "2 FAILED" in verified.stdout
+    assert "Traceback" not in verified.stderr
+    missing = qnn("verify", str(tmp_path / "nothing"))
+    assert missing.returncode == 2
+    assert missing.stderr.startswith("error: ")
+    assert missing.stderr.count("\n") == 1
