@@ -13,7 +13,9 @@ arithmetic whose rounding errors are bounded and taken off. With ``u = 2^-53`` a
   ``sqrt(s_ii s_jj)`` as a matrix is dominated by ``D Diag(s)``. So a relative reduction of the
   diagonal before the factorization turns its success into a proof (compare S. M. Rump,
   Verification of positive definiteness, BIT 2006).
-* The budget ``sum(a) <= beta d`` is compared in rational arithmetic.
+* A certificate of kind "exact" has no slack: ``max u'Mv`` itself is enumerated, and E and the
+  rounding of the enumeration are added to what it finds (see `qnn.certificates.sign_norm`).
+* The budget, ``sum(a) <= beta d`` or ``max u'Mv <= beta d``, is compared in rational arithmetic.
 """
 
 import hashlib
@@ -23,24 +25,26 @@ from fractions import Fraction
 import numpy as np
 
 from qnn.certificates.record import FORMAT, Certificate
-from qnn.errors import CertificateError
+from qnn.errors import CertificateError, NotProvenAgainError
 
 Array = np.ndarray
 
 _U = 2.0**-53
 _TINY = float(np.finfo(np.float64).tiny)
-_KINDS = ("relaxation",)
+_KINDS = ("relaxation", "exact")
 # Rows at once: their copies stay small beside X.
 _ROWS = 4096
 
 
-def verify(certificate: Certificate, X: Array, y: Array) -> float:
+def verify(certificate: Certificate, X: Array, y: Array, fast: bool = False) -> float:
     """The proven lower bound of a certificate on the data it speaks of.
 
     Parameters
     ----------
     certificate : the record; its own ``lower_bound`` is not trusted, only compared.
     X, y : the training matrix (n, d) and targets (n,), as the certificate's digest has them.
+    fast : skip the enumeration of an "exact" certificate, which takes some 2^d steps. All else is
+        checked, and then `NotProvenAgainError` raised: an unproven number is never returned.
 
     Returns
     -------
@@ -50,16 +54,20 @@ def verify(certificate: Certificate, X: Array, y: Array) -> float:
     Raises
     ------
     CertificateError : where anything is not proven.
+    NotProvenAgainError : a CertificateError too; see ``fast``.
     """
     X, y = np.ascontiguousarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
     _check_record(certificate, X, y)
     if data_digest(X, y) != certificate.data_sha256:
         raise CertificateError("the data are not those of the certificate (SHA-256 differs)")
-    bound = proven_bound(certificate, X, y)
+    skipped = fast and certificate.kind == "exact"
+    bound = dual_value(certificate, y, 1.0) if skipped else proven_bound(certificate, X, y)
     if not certificate.lower_bound <= bound:
         raise CertificateError(
             f"it states the bound {certificate.lower_bound!r}, but only {bound!r} is proven"
         )
+    if skipped:
+        raise NotProvenAgainError(certificate.lower_bound)
     return bound
 
 
@@ -75,10 +83,13 @@ def proven_bound(certificate: Certificate, X: Array, y: Array, margin: float = 1
         a, b, c = (float(value) for value in certificate.polynomial)
         weights, template = _bit_weights(certificate.alphabet), (a, b, c)
     M, radius = _adjoint(X, certificate.nu, weights, template)
+    if certificate.kind == "exact":
+        _prove_sign_products(M, margin * radius, certificate, margin)
+        return dual_value(certificate, y, margin)
     for diagonal, sign in slacks(certificate):
         prove_semidefinite(diagonal, sign * M, margin * radius, margin)
         prove_budget(diagonal, certificate.beta, certificate.d)
-    return _dual_value(certificate, y, margin)
+    return dual_value(certificate, y, margin)
 
 
 def data_digest(X: Array, y: Array) -> str:
@@ -118,7 +129,16 @@ def _check_record(certificate: Certificate, X: Array, y: Array) -> None:
         certificate.polynomial.shape == (3,) and np.isfinite(certificate.polynomial).all()
     ):
         raise CertificateError("a polynomial activation has three finite coefficients")
-    wanted = {"diag": bilinear, "diag_positive": not bilinear, "diag_negative": not bilinear}
+    exact = certificate.kind == "exact"
+    if certificate.method != ("enumeration" if exact else None):
+        raise CertificateError(f"unknown method of proof {certificate.method!r}")
+    if exact and not bilinear:
+        raise CertificateError("a proof by enumeration needs the bilinear activation")
+    wanted = {
+        "diag": bilinear and not exact,
+        "diag_positive": not bilinear,
+        "diag_negative": not bilinear,
+    }
     for name, present in wanted.items():
         diagonal = getattr(certificate, name)
         if (diagonal is not None) != present:
@@ -221,13 +241,28 @@ def prove_semidefinite(diagonal: Array, M: Array, radius: Array, margin: float) 
         raise CertificateError("the dual slack is not proven positive semidefinite")
 
 
+def _prove_sign_products(M: Array, radius: Array, certificate: Certificate, margin: float) -> None:
+    """Prove ``|u'M'v| <= beta d`` for all signs and every M' within the error bounds of M."""
+    if not np.isfinite(radius).all():
+        raise CertificateError("the errors of M overflow")
+    # Only here: the compiler takes a second to import, and relaxations do not need it.
+    from qnn.certificates.sign_norm import largest_sign_product
+
+    found, rounding = largest_sign_product(M)
+    allowances = [margin * rounding, *radius.tolist()]
+    # An extra relative 2^-50 for the roundings of the radius itself.
+    largest = Fraction(found) + sum(map(Fraction, allowances)) * (1 + Fraction(1, 2**50))
+    if largest > Fraction(certificate.beta) * certificate.d:
+        raise CertificateError("some signs u, v exceed the budget: |u'M(nu)v| > beta * d")
+
+
 def prove_budget(diagonal: Array, beta: float, d: int) -> None:
     """Compare ``sum(diagonal) <= beta d`` in rational arithmetic."""
     if sum(map(Fraction, diagonal.tolist()), Fraction(0)) > Fraction(beta) * d:
         raise CertificateError("the diagonal spends more than beta * d")
 
 
-def _dual_value(certificate: Certificate, y: Array, margin: float) -> float:
+def dual_value(certificate: Certificate, y: Array, margin: float) -> float:
     """A lower bound of ``-g*(-nu)``, with the domain of the conjugate checked exactly."""
     nu, loss, parameter = certificate.nu, certificate.loss, certificate.loss_parameter
     if (loss == "huber") != (parameter is not None):
@@ -245,11 +280,11 @@ def _dual_value(certificate: Certificate, y: Array, margin: float) -> float:
         return _parabola(nu, y, margin)
     if loss == "absolute":
         _require(np.all(np.abs(nu) <= 1.0), loss)
-        return _sum_below(nu * y, margin)
+        return _sum_below(nu * y, nu, margin)
     if loss == "hinge":
         w = y * nu
         _require(np.all((w >= 0.0) & (w <= 1.0)), loss)
-        return _sum_below(w, margin)
+        return _sum_below(w, nu, margin)
     if loss == "logistic":
         w = y * nu
         _require(np.all((w >= 0.0) & (w <= 1.0)), loss)
@@ -266,12 +301,12 @@ def _require(holds: object, loss: str) -> None:
 
 
 def _parabola(nu: Array, y: Array, margin: float) -> float:
-    return _sum_below(np.concatenate([nu * y, -0.5 * nu * nu]), margin)
+    return _sum_below(np.concatenate([nu * y, -0.5 * nu * nu]), nu, margin)
 
 
-def _sum_below(terms: Array, margin: float) -> float:
-    """Below the exact sum of products that were each rounded at most twice."""
+def _sum_below(terms: Array, nu: Array, margin: float) -> float:
+    """Below the exact sum of products with nu, at most two for each, rounded at most twice."""
     if not np.isfinite(terms).all():
         raise CertificateError("the dual value overflows")
     total, size = math.fsum(terms.tolist()), math.fsum(np.abs(terms).tolist())
-    return total - margin * (4.0 * _U * size + len(terms) * _TINY)
+    return total - margin * (4.0 * _U * size + 2 * np.count_nonzero(nu) * _TINY)

@@ -8,17 +8,18 @@ import numpy as np
 
 from qnn.errors import InputError
 from qnn.problem import Problem
-from qnn.solvers import admm, reference
+from qnn.solvers import admm, low_rank, reference
 from qnn.solvers.base import Callback, Solver, available_memory, require_memory
 from qnn.solvers.incumbent import Incumbent
 from qnn.solvers.result import Relaxation
 
 SOLVERS: dict[str, Solver] = {
-    solver.name: solver for solver in (admm.SOLVER, reference.SCS, reference.CLARABEL)
+    solver.name: solver
+    for solver in (admm.SOLVER, low_rank.SOLVER, reference.SCS, reference.CLARABEL)
 }
 
 #: what "auto" tries, in order: the first that supports the problem and fits into memory
-PREFERENCE = ("admm",)
+PREFERENCE = ("admm", "low-rank")
 
 
 def solve(

@@ -1,4 +1,4 @@
-"""Low-rank factors and L-BFGS in float32, certified in float64: for image-sized problems.
+"""Low-rank factors and L-BFGS, float32 where X is large, certified in float64: for image size.
 
 ``P = F F'``, ``N = G G'`` with rows of ``[F G]`` of one norm ``sqrt(rho)``: rows are normalized, so
 the problem is smooth and unconstrained in them and in ``sqrt(rho)``. A gradient costs two products
@@ -26,10 +26,12 @@ from qnn.solvers.result import Outcome, Relaxation, relative_gap
 Array = np.ndarray
 
 _BLOCK = 4096
+#: entries of X from which its products are taken in float32
+_SINGLE_FROM = 4_000_000
 _START_RANK = 15
 _NEW_COLUMNS = 4
 _ROUND = 60
-_LIMIT = 3000
+_LIMIT = 5000
 #: rounds without progress in the estimated gap before the solve gives up
 _PATIENCE = 8
 
@@ -44,8 +46,8 @@ def solve(
 ) -> Relaxation:
     """Low-rank L-BFGS until the verified gap is at most ``tol``; see `qnn.solvers.solve`.
 
-    ``max_iterations`` counts steps of L-BFGS. float32 products limit the gap that can be reached to
-    about 1e-5; a solve that gets no further ends as "stalled" with its honest gap.
+    ``max_iterations`` counts steps of L-BFGS. Where X is large, float32 products limit the gap that
+    can be reached to about 1e-5; a solve that gets no further ends as "stalled", its gap honest.
     """
     incumbent = Incumbent(problem, SOLVER.name, time_limit, callback)
     work = _Work.of(problem)
@@ -58,7 +60,7 @@ def solve(
         return incumbent.relaxation(outcome, "low rank: the zero network", statistics)
     outcome, best, since = "iteration_limit", np.inf, 0
     while statistics["iterations"] < limit:
-        steps = min(_ROUND, int(limit - statistics["iterations"]))
+        steps = min(_ROUND * (1 + since), int(limit - statistics["iterations"]))
         factors, done = _descend(work, factors, steps, incumbent)
         statistics["iterations"] += max(done, 1)
         statistics["rounds"] += 1
@@ -90,7 +92,7 @@ def solve(
 
 @dataclass(frozen=True, eq=False)
 class _Work:
-    """The problem with X divided by its largest entry, in float32: ``rho`` and M are in its units.
+    """The problem with X divided by its largest entry: ``rho`` and M are in its units.
 
     With ``X = c X~`` the objective is that of X~ at ``rho~ = c^2 rho`` and budget ``B / c^2``.
     """
@@ -104,7 +106,8 @@ class _Work:
     def of(cls, problem: Problem) -> _Work:
         largest = max(float(problem.X.max()), -float(problem.X.min()))
         unit = largest if largest > 0.0 else 1.0
-        X = np.empty(problem.X.shape, dtype=np.float32)
+        large = problem.X.size > _SINGLE_FROM
+        X = np.empty(problem.X.shape, dtype=np.float32 if large else np.float64)
         for start in range(0, problem.n, _BLOCK):
             X[start : start + _BLOCK] = problem.X[start : start + _BLOCK] / unit
         return cls(problem, X, unit, problem.budget / unit**2)
@@ -115,7 +118,7 @@ class _Work:
 
     def predictions(self, R: Array, signs: Array) -> Array:
         """``sum_k s_k (X r_k)^2``, (n,) in float64."""
-        R, weights = R.astype(np.float32), signs.astype(np.float32)
+        R, weights = R.astype(self.X.dtype), signs.astype(self.X.dtype)
         out = np.empty(len(self.X))
         for rows in self.blocks():
             H = self.X[rows] @ R
@@ -125,22 +128,22 @@ class _Work:
     def loss_and_gradient(self, R: Array, signs: Array) -> tuple[float, Array]:
         """The loss, and its gradient in R: ``2 X' diag(l') X R diag(s)``, in one pass over X."""
         loss, y = self.problem.loss, self.problem.y
-        R, weights = R.astype(np.float32), signs.astype(np.float32)
+        R, weights = R.astype(self.X.dtype), signs.astype(self.X.dtype)
         G, value = np.zeros(R.shape), 0.0
         for rows in self.blocks():
             H = self.X[rows] @ R
             predictions = ((H * H) @ weights).astype(np.float64)
             value += loss.value(predictions, y[rows])
-            H *= loss.gradient(predictions, y[rows]).astype(np.float32)[:, None]
+            H *= loss.gradient(predictions, y[rows]).astype(self.X.dtype)[:, None]
             G += self.X[rows].T @ H
         return value, 2.0 * G * signs
 
     def adjoint(self, nu: Array) -> Array:
-        """``M(nu)`` from float32 products, (d, d) float64."""
+        """``M(nu)`` (d, d) float64."""
         M = np.zeros((self.X.shape[1],) * 2)
         for rows in self.blocks():
             block = self.X[rows]
-            M += (block * nu[rows].astype(np.float32)[:, None]).T @ block
+            M += (block * nu[rows].astype(self.X.dtype)[:, None]).T @ block
         return 0.5 * (M + M.T)
 
 
@@ -158,7 +161,7 @@ class _Factors:
 
 @dataclass(frozen=True, eq=False)
 class _Dual:
-    """A dual point with its diagonal, and the gap that it leaves, estimated in float32."""
+    """A dual point with its diagonal, and the gap that it leaves, estimated without proof."""
 
     nu: Array
     M: Array
@@ -330,8 +333,9 @@ def _staircase(work: _Work, factors: _Factors, dual: _Dual) -> _Factors:
 def _supports(problem: Problem) -> str | None:
     if not problem.lift.joint:
         return "it is for the bilinear activation: choose 'admm'"
-    if problem.loss.curvature is None:
-        return f"loss {problem.loss.name!r} is not smooth: choose 'admm', or a smooth loss"
+    if problem.loss.curvature is None or problem.loss.name == "huber":
+        # Huber's loss is smooth, but straight over most of the rows while residuals are large.
+        return f"loss {problem.loss.name!r} is not smooth enough: choose 'admm', or another loss"
     return None
 
 
