@@ -11,3 +11,14 @@ class InputError(QnnError, ValueError):
 
 class CertificateError(QnnError):
     """A certificate does not prove the bound it states, or speaks of other data."""
+
+
+class NotProvenAgainError(CertificateError):
+    """A certificate passed every quick check, but its long proof was skipped, as was asked.
+
+    ``stated`` is the bound that it states.
+    """
+
+    def __init__(self, stated: float) -> None:
+        super().__init__(f"states the bound {stated!r}; its enumeration was not proven again")
+        self.stated = stated

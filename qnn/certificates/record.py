@@ -14,9 +14,9 @@ from qnn.errors import InputError
 Array = np.ndarray
 
 FORMAT = 1
-_TEXTS = ("activation", "alphabet", "loss", "kind", "data", "data_sha256")
+_TEXTS = ("activation", "alphabet", "loss", "kind", "method", "data", "data_sha256")
 _VECTORS = ("nu", "diag", "diag_positive", "diag_negative", "polynomial")
-_OPTIONAL = ("loss_parameter", "nu_matrix", *_VECTORS[1:])
+_OPTIONAL = ("loss_parameter", "nu_matrix", "method", *_VECTORS[1:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +25,12 @@ class Certificate:
 
     Bilinear: ``Diag(diag) - M(nu) >= 0``, ``Diag(diag) + M(nu) >= 0`` and ``sum(diag) <= beta d``
     with ``M(nu) = X' diag(nu) X``. Polynomial: ``Diag(diag_positive) - M >= 0`` and
-    ``Diag(diag_negative) + M >= 0``, each sum within ``beta d``. The bound is ``-g*(-nu)``, less
-    what verified arithmetic takes off. ``nu`` (n,); ``diag`` (d,), the others the length of the
-    lift. Where rows are too many to store a number for each, ``nu`` is empty and ``nu_matrix``
-    (d, d) gives it: ``nu_i = y_i - x_i' nu_matrix x_i`` (squared loss; see `verify_stream`).
+    ``Diag(diag_negative) + M >= 0``, each sum within ``beta d``. Of kind "exact" there is no
+    diagonal: ``|u'M(nu)v| <= beta d`` for all signs, as its ``method`` proves ("enumeration": by
+    trying them). The bound is ``-g*(-nu)``, less what verified arithmetic takes off. ``nu`` (n,);
+    ``diag`` (d,), the others the length of the lift. Where rows are too many to store a number for
+    each, ``nu`` is empty and ``nu_matrix`` (d, d) gives it: ``nu_i = y_i - x_i' nu_matrix x_i``
+    (squared loss; see `verify_stream`).
     ``data`` names the file of the training matrix, ``data_sha256`` its content.
     """
 
@@ -47,6 +49,7 @@ class Certificate:
     diag_negative: Array | None = None
     nu_matrix: Array | None = None
     kind: str = "relaxation"
+    method: str | None = None
     output: int = 0
     data: str = ""
     format: int = FORMAT

@@ -39,14 +39,15 @@ class Enumeration:
     """The largest `vᵀMu` and what it proves.
 
     U, V (d, k): the k best u, best first, one of each ±u, with their `v = sign(Mu)`; values (k,)
-    as floats. `maximum` is values[0]. `upper_bound` is proven for every u, v and every matrix
-    within the given distance of M; where the search was cut short (`complete` is False) it is the
-    trivial one, `Σ|M_ij|`.
+    as floats. `maximum` is values[0], `error` what rounding and the given distance of M can change
+    it by. `upper_bound` is proven for every u, v and every matrix within the given distance of M;
+    where the search was cut short (`complete` is False) it is the trivial one, `Σ|M_ij|`.
     """
 
     U: Array
     V: Array
     values: Array
+    error: float
     upper_bound: float
     complete: bool
 
@@ -78,7 +79,7 @@ def enumerate_signs(
         `forming_error`).
     floor, keep : of the vectors with `‖Mu‖₁ ≥ floor` the `keep` best are returned, all where they
         are fewer; the maximum always. The default returns the maximum alone.
-    threads : None for one a core. The result is the same for any number.
+    threads : None for OMP_NUM_THREADS, or one a core. The result is the same for any number.
     deadline : `time.monotonic` after which no more is scanned.
 
     Raises InputError where M is not finite or has more columns than can be enumerated.
@@ -99,7 +100,7 @@ def enumerate_signs(
                 break
             work(chunk)
     else:
-        workers = threads or os.cpu_count() or 1
+        workers = threads or int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
         with ThreadPoolExecutor(workers) as pool:
             running: list[Future[None]] = []
             for chunk in chunks:
@@ -242,6 +243,7 @@ class _Best:
             U=U,
             V=np.where(self.scan.M @ U < 0.0, -1.0, 1.0),
             values=values[order],
+            error=rounding + distance,
             upper_bound=(bound + rounding + distance) * (1.0 + 2.0**-50),
             complete=complete,
         )

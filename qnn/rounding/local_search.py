@@ -110,8 +110,9 @@ def price(
     rng: np.random.Generator,
     sampler: KrivineSampler | None = None,
     starts: int = STARTS,
+    tol: float = TOLERANCE,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """New atoms with `|uᵀM(ν)v| > βd` at the incumbent's ν, the most violating first.
+    """New atoms with `|uᵀM(ν)v| > βd(1 + tol)` at the incumbent's ν, the most violating first.
 
     Local maxima from random signs, Krivine samples and the active neurons. Returns U, V (d, k) in
     canonical form, none active, none twice, and the violations `|uᵀMv|/(βd) − 1` (k,).
@@ -123,7 +124,7 @@ def price(
         V.append(sampler.sample(starts, rng)[1].astype(np.float64))
     U_new, V_new, values = alternating_maximization(M, np.hstack(V))
     order = np.argsort(-values, kind="stable")
-    order = order[values[order] > problem.budget * (1.0 + TOLERANCE)]
+    order = order[values[order] > problem.budget * (1.0 + tol)]
     U_new, V_new, _ = canonical(U_new[:, order], V_new[:, order])
     seen = set(keys(incumbent.U, incumbent.V))
     fresh = []

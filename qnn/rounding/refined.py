@@ -45,6 +45,17 @@ def refine(
     sampler = sampler_of(relaxation)
     room = max(ROOM, ROOM_FACTOR * width)
     wide, _ = column_generation(relaxation, rng, WIDE_TOLERANCE, room=room, deadline=deadline)
+    return reduce(wide, width, rng, sampler, deadline)
+
+
+def reduce(
+    wide: Incumbent,
+    width: int,
+    rng: np.random.Generator,
+    sampler: KrivineSampler | None = None,
+    deadline: float | None = None,
+) -> Incumbent:
+    """From an optimum over all widths to at most `width` neurons, by removal and local search."""
     best = improve(narrowed(wide, width), width, rng, sampler, deadline=deadline)
     if best.objective > (1.0 + COSTLY) * wide.objective:
         gradual = wide

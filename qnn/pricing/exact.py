@@ -1,0 +1,190 @@
+"""The optimum over all quantized networks, with its proof: column generation and exact pricing.
+
+The dual constraint is `|uᵀM(ν)v| ≤ βd` for all signs. Heuristic pricing inserts atoms until it
+finds none that violates it; one enumeration then either confirms it, or returns the best of the
+atoms that the heuristic missed. Each enumeration also gives a bound: with `‖M‖ = max uᵀMv` every
+`tν`, `t ≤ βd/‖M‖`, is dual feasible, so the bounds close in while this runs.
+"""
+
+import math
+import time
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from qnn.certificates.checker import dual_value
+from qnn.certificates.record import Certificate
+from qnn.errors import InputError
+from qnn.pricing.enumeration import LARGEST, Enumeration, enumerate_signs, forming_error
+from qnn.problem import Problem
+from qnn.rounding.atoms import canonical, keys
+from qnn.rounding.incumbent import Incumbent, extended
+from qnn.rounding.krivine import KrivineSampler
+from qnn.rounding.local_search import STARTS, price
+from qnn.solvers.base import Callback, Progress
+from qnn.solvers.result import relative_gap
+
+# The relative gap at which a network counts as optimal.
+TOLERANCE = 1e-7
+# Atoms are priced more sharply than that: what is left of a violation is left of the gap.
+VIOLATION = 1e-8
+# Atoms that an enumeration returns at most, and that a round of heuristic pricing inserts.
+KEPT = 256
+COLUMNS = 40
+# Rounds of heuristic pricing without progress, after which only the enumeration can help.
+IDLE_ROUNDS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """The best network found, and the certificate with the best bound that was enumerated.
+
+    `certificate` is None where no enumeration ended in time. `outcome`: "solved", the gap is at
+    most the tolerance; "time_limit"; "stalled", rounding errors keep the gap above it.
+    """
+
+    incumbent: Incumbent
+    certificate: Certificate | None
+    outcome: Literal["solved", "time_limit", "stalled"]
+    enumerations: int
+    rounds: int
+
+    @property
+    def gap(self) -> float:
+        """`(objective − bound)/|objective|`; inf without a bound."""
+        if self.certificate is None:
+            return np.inf
+        return relative_gap(self.incumbent.objective, self.certificate.lower_bound)
+
+
+def check_exact(problem: Problem) -> None:
+    """Raise InputError, before any computing, if no enumeration can prove an optimum here."""
+    if problem.activation.name != "bilinear" or problem.alphabet.name != "binary":
+        raise InputError(
+            "certify 'exact' needs the bilinear activation and binary weights: use certify "
+            "'relaxation'"
+        )
+    if problem.d > LARGEST:
+        raise InputError(
+            f"certify 'exact' enumerates 2^(d-1) sign vectors, too many for {problem.d} columns: "
+            f"use at most {LARGEST}, or certify 'relaxation'"
+        )
+
+
+def prove_optimum(
+    incumbent: Incumbent,
+    rng: np.random.Generator,
+    sampler: KrivineSampler | None = None,
+    tol: float = TOLERANCE,
+    threads: int | None = None,
+    deadline: float | None = None,
+    callback: Callback | None = None,
+) -> Optimum:
+    """Improve the incumbent until it is proven optimal to a relative gap of `tol`.
+
+    incumbent : where the column generation starts; the nearer to the optimum the better.
+    sampler : Krivine samples as additional starts of the heuristic pricing.
+    threads : of the enumeration, None for one a core. The result does not depend on it.
+    deadline : `time.monotonic` at which the best so far is returned.
+    callback : called with a `Progress` after each enumeration.
+    """
+    check_exact(incumbent.problem)
+    began = time.monotonic()
+    problem, best = incumbent.problem, None
+    enumerations = rounds = 0
+    outcome: Literal["solved", "time_limit", "stalled"] = "time_limit"
+    while True:
+        incumbent, used = settle(incumbent, rng, sampler, deadline)
+        rounds += used
+        nu = problem.loss.clip_dual(incumbent.nu, problem.y)
+        found = enumerate_signs(
+            problem.lift.adjoint(nu),
+            forming_error(problem.X, nu),
+            floor=problem.budget * (1.0 + 0.1 * VIOLATION),
+            keep=KEPT,
+            threads=threads,
+            deadline=deadline,
+        )
+        if not found.complete:
+            break
+        enumerations += 1
+        certificate = exact_certificate(problem, nu, found)
+        if best is None or certificate.lower_bound > best.lower_bound:
+            best = certificate
+        gap = relative_gap(incumbent.objective, best.lower_bound)
+        if callback is not None:
+            seconds = time.monotonic() - began
+            callback(Progress(enumerations, seconds, incumbent.objective, best.lower_bound, gap))
+        if gap <= tol:
+            outcome = "solved"
+            break
+        longer = _with_atoms(incumbent, found)
+        if longer is None:
+            outcome = "stalled"
+            break
+        incumbent = longer
+    return Optimum(incumbent, best, outcome, enumerations, rounds)
+
+
+def settle(
+    incumbent: Incumbent,
+    rng: np.random.Generator,
+    sampler: KrivineSampler | None = None,
+    deadline: float | None = None,
+) -> tuple[Incumbent, int]:
+    """Column generation by heuristic pricing until it finds nothing; the rounds it took."""
+    rounds = idle = 0
+    while idle < IDLE_ROUNDS and (deadline is None or time.monotonic() < deadline):
+        rounds += 1
+        U, V, violations = price(incumbent, rng, sampler, tol=VIOLATION)
+        if not len(violations):
+            U, V, violations = price(incumbent, rng, sampler, 4 * STARTS, tol=VIOLATION)
+        if not len(violations):
+            break
+        longer = extended(incumbent, U[:, :COLUMNS], V[:, :COLUMNS])
+        if longer.objective < incumbent.objective:
+            incumbent, idle = longer, 0
+        else:
+            idle += 1
+    return incumbent, rounds
+
+
+def exact_certificate(problem: Problem, nu: np.ndarray, found: Enumeration) -> Certificate:
+    """The certificate that an enumeration at ν gives: tν with the best feasible t, and its bound.
+
+    nu (n,) in the domain of the loss's conjugate; found: of M(ν), with the error of forming it.
+    """
+    # The checker sums in another order and adds its own allowance: room for several of them.
+    norm = found.upper_bound + 8.0 * found.error
+    limit = problem.budget / norm * (1.0 - 1e-15) if norm > 0.0 else math.inf
+    scaled = problem.loss.best_dual_scale(nu, problem.y, limit) * nu
+    certificate = Certificate(
+        nu=problem.loss.clip_dual(scaled, problem.y),
+        lower_bound=-np.inf,
+        beta=problem.beta,
+        d=problem.d,
+        data_sha256=problem.data_sha256,
+        loss=problem.loss.name,
+        loss_parameter=problem.loss.parameter,
+        alphabet=problem.alphabet.name,
+        kind="exact",
+        method="enumeration",
+    )
+    return replace(certificate, lower_bound=float(dual_value(certificate, problem.y, 4.0)))
+
+
+def _with_atoms(incumbent: Incumbent, found: Enumeration) -> Incumbent | None:
+    """With the enumerated atoms above the budget; None where that lowers the objective no more."""
+    above = found.values > incumbent.problem.budget * (1.0 + 0.1 * VIOLATION)
+    U, V, _ = canonical(found.U[:, above], found.V[:, above])
+    seen = set(keys(incumbent.U, incumbent.V))
+    fresh = []
+    for index, key in enumerate(keys(U, V)):
+        if key not in seen:
+            seen.add(key)
+            fresh.append(index)
+    if not fresh:
+        return None
+    longer = extended(incumbent, U[:, fresh], V[:, fresh])
+    return longer if longer.objective < incumbent.objective else None
