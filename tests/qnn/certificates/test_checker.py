@@ -204,8 +204,8 @@ def test_tampering_with_a_polynomial_certificate_is_refused(name):
 def test_fields_that_prove_nothing_are_named_here():
     """Every field is covered by the tests above, or only tells where things are."""
     covered = {"nu", "diag", "lower_bound", "beta", "d", "data_sha256", "loss", "loss_parameter",
-               "activation", "alphabet", "kind", "method", "format", "diag_positive", "diag_negative",
-               "polynomial"}  # fmt: skip
+               "activation", "alphabet", "kind", "method", "format", "diag_positive",
+               "diag_negative", "polynomial"}  # fmt: skip
     assert {field.name for field in fields(Certificate)} - covered <= {
         "data",
         "output",
