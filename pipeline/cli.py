@@ -88,11 +88,14 @@ def verify(
     data: Annotated[
         str | None, typer.Option(help="Training matrix (parquet) of single files.")
     ] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Skip proofs by enumeration, and say so.")
+    ] = False,
 ) -> None:
     """Prove certificates and networks again from their files; exit 1 if any fails."""
     from pipeline.commands import verify_command
 
-    sys.exit(verify_command(paths, data))
+    sys.exit(verify_command(paths, data, fast))
 
 
 @app.command()

@@ -107,7 +107,7 @@ def test_the_second_layer_is_optimal():
 @pytest.mark.parametrize(
     ("arguments", "fields", "message"),
     [
-        ({"certify": "hope"}, {}, "certify 'hope' is not known: choose one of relaxation"),
+        ({"certify": "hope"}, {}, "certify 'hope' is not known: choose one of relaxation, exact"),
         (
             {"width": 0},
             {},
