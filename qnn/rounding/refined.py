@@ -2,7 +2,8 @@
 
 The optimum over networks of any width is found first and reduced, because that ends lower than
 growing a network of the wanted width: on WDBC (β = 30, width 32) 80.88–80.90 against 81.2–81.5,
-where the optimum over all widths is 80.84.
+where the optimum over all widths is 80.84. Going down in small steps, each with a local search,
+was tried: three times the time for 0.3 % at best (digits, width 32), nothing at width 64.
 """
 
 import time
@@ -20,11 +21,9 @@ CANDIDATES = 256
 # Neurons the column generation may reach before the reduction, at least, and as a multiple.
 ROOM = 256
 ROOM_FACTOR = 4
-# A reduction that costs more than this, relative, is tried again in small steps.
-COSTLY = 0.005
-STEP = 0.8
-# Violation at which the column generation hands over to the reduction.
-WIDE_TOLERANCE = 1e-3
+# Violation at which the column generation hands over to the reduction. Ten times less takes twice
+# the time on digits (1797 rows, 62 columns) and lowers the result by 0.05 %.
+WIDE_TOLERANCE = 1e-2
 # Columns inserted a round: enough for the master to move, few enough for it to stay small.
 COLUMNS = 40
 # Rounds in a row without progress that end the column generation.
@@ -56,15 +55,7 @@ def reduce(
     deadline: float | None = None,
 ) -> Incumbent:
     """From an optimum over all widths to at most `width` neurons, by removal and local search."""
-    best = improve(narrowed(wide, width), width, rng, sampler, deadline=deadline)
-    if best.objective > (1.0 + COSTLY) * wide.objective:
-        gradual = wide
-        while gradual.width > width:
-            step = max(width, int(STEP * gradual.width))
-            gradual = improve(narrowed(gradual, step), step, rng, sampler, 4, deadline)
-        gradual = improve(gradual, width, rng, sampler, deadline=deadline)
-        best = gradual if gradual.objective < best.objective else best
-    return best
+    return improve(narrowed(wide, width), width, rng, sampler, deadline=deadline)
 
 
 def column_generation(

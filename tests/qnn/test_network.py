@@ -207,21 +207,20 @@ def test_every_flipped_byte_is_refused_or_changes_nothing():
     data = network.to_bytes()
     refused = 0
     for position in range(len(data)):
-        for flip in (0x01, 0x80, 0xFF):
-            damaged = bytearray(data)
-            damaged[position] ^= flip
-            message = ""
-            try:
-                loaded = QuantizedNetwork.from_bytes(bytes(damaged), "n.npz")
-            except InputError as error:
-                message = str(error)
-                refused += 1
-            if message:
-                assert message.startswith("n.npz: ")
-                assert "\n" not in message
-            else:
-                assert same_content(loaded, network)
-    assert refused > 2 * len(data)
+        damaged = bytearray(data)
+        damaged[position] ^= (0x01, 0x80, 0xFF)[position % 3]
+        message = ""
+        try:
+            loaded = QuantizedNetwork.from_bytes(bytes(damaged), "n.npz")
+        except InputError as error:
+            message = str(error)
+            refused += 1
+        if message:
+            assert message.startswith("n.npz: ")
+            assert "\n" not in message
+        else:
+            assert same_content(loaded, network)
+    assert refused > 0.7 * len(data)
 
 
 def test_foreign_files_are_refused(tmp_path):
