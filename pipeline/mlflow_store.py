@@ -86,7 +86,7 @@ def open_store(config: SweepConfig, folder: RunFolder) -> Store:
     from mlflow.entities import LifecycleStage
 
     embedded = not (config.tracking.uri or os.environ.get(URI_VARIABLE))
-    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    client = MlflowClient(tracking_uri=uri)
     found = client.get_experiment_by_name(config.experiment)
     if found is None:
         place = f"{folder.local_path}/mlartifacts"
@@ -146,18 +146,16 @@ def sweep_key(folder: RunFolder) -> str:
 
 @contextmanager
 def pointed_at(store: Store) -> Iterator[None]:
-    """MLflow's global URIs set to the store, and put back: some calls use nothing else."""
+    """MLflow's global URI set to the store, and put back: some calls use nothing else."""
     import mlflow
 
     before = os.environ.get(URI_VARIABLE)
     mlflow.set_tracking_uri(store.uri)
-    mlflow.set_registry_uri(store.uri)
     try:
         yield
     finally:
         # set_tracking_uri also sets the variable, which would decide where the next sweep goes.
-        mlflow.set_tracking_uri("")
-        mlflow.set_registry_uri("")
+        mlflow.set_tracking_uri(None)
         if before is None:
             os.environ.pop(URI_VARIABLE, None)
         else:

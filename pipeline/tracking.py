@@ -122,8 +122,7 @@ class SweepTracker:
         (work / "results" / "table.json").write_text(shown.to_json(orient="split", index=False))
         for kind in plots.FIGURES:
             (work / "figures" / f"{kind.name}.png").write_bytes(to_png(kind.draw(results)))
-        page = render_report(collect(self.folder, champion))
-        (work / REPORT_FILE).write_text(page, encoding="utf-8")
+        (work / REPORT_FILE).write_bytes(self._report(champion))
         (work / "sweep.yaml").write_text(text.config_text(self.config), encoding="utf-8")
         self.store.client.log_artifacts(self.run_id, str(work))
         self.store.client.set_tag(
@@ -131,6 +130,13 @@ class SweepTracker:
             "mlflow.loggedArtifacts",
             '[{"path": "results/table.json", "type": "table"}]',
         )
+
+    def _report(self, champion: str | None) -> bytes:
+        """The report that the driver has just written; made here where it could not."""
+        try:
+            return self.folder.read(REPORT_FILE)
+        except FileNotFoundError:
+            return render_report(collect(self.folder, champion)).encode()
 
     def _log_data(self, row: Mapping[str, Any]) -> None:
         """The training matrix of the chosen network, with the digest that its certificate names."""

@@ -1,0 +1,115 @@
+"""What a reviewer sees in MLflow, in a real browser on a real server over the embedded store."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from pipeline import tracking
+from pipeline.mlflow_store import Store, open_store
+from pipeline.sweep import SweepOptions, run_sweep
+from tests.browser.pages import browser_page, keep, mlflow_server
+from tests.pipeline.small import small_config
+from tests.pipeline.tracked import new_folder, runs_of
+
+pytestmark = pytest.mark.slow
+PATIENCE = 60_000
+
+
+class Reviewer:
+    """A browser on the server, and the ids that its addresses need."""
+
+    def __init__(self, page: Page, address: str, store: Store) -> None:
+        self.page, self.address, self.store = page, address, store
+        self.experiment = f"#/experiments/{store.experiment_id}"
+        (self.sweep,) = runs_of(store, "sweep")
+        (self.champion,) = runs_of(store, "champion")
+
+    def run(self, run: Any, rest: str = "") -> str:
+        return f"{self.experiment}/runs/{run.info.run_id}{rest}"
+
+    def open(self, place: str) -> Page:
+        # The UI is one page: without leaving it, a new address does not load a new view.
+        self.page.goto("about:blank")
+        self.page.goto(f"{self.address}/{place}")
+        return self.page
+
+    def sees(self, *texts: str) -> None:
+        for text in texts:
+            expect(self.page.get_by_text(text, exact=False).first).to_be_visible(timeout=PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def reviewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reviewer]:
+    root = tmp_path_factory.mktemp("ui")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        config = small_config(root, tracking={"top": 3})
+        folder = new_folder(root / "run")
+        outcome = run_sweep(
+            config, folder.location, SweepOptions(inline=True), start_tracking=tracking.start
+        )
+        assert outcome.tracking_error is None
+        store = open_store(config, folder)
+        with mlflow_server(store.uri, root) as address, browser_page() as page:
+            yield Reviewer(page, address, store)
+
+
+def test_the_runs_of_an_experiment(reviewer: Reviewer) -> None:
+    page = reviewer.open(f"{reviewer.experiment}/runs")
+    reviewer.sees("matching runs")
+    expect(page.get_by_role("link", name="small", exact=True).first).to_be_visible()
+    keep(page, "mlflow_runs")
+
+
+def test_the_sweeps_page(reviewer: Reviewer) -> None:
+    page = reviewer.open(reviewer.run(reviewer.sweep))
+    reviewer.sees("Finished", "champion · ", "The chosen network", "How to check it", "qnn verify")
+    keep(page, "mlflow_sweep", full=True)
+
+
+def test_the_curves_along_beta(reviewer: Reviewer) -> None:
+    page = reviewer.open(reviewer.run(reviewer.sweep, "/model-metrics"))
+    reviewer.sees("lower_bound", "upper_bound", "gap")
+    expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=PATIENCE)
+    keep(page, "mlflow_curves")
+
+
+def test_the_table_of_networks(reviewer: Reviewer) -> None:
+    page = reviewer.open(reviewer.run(reviewer.sweep, "/artifacts/results/table.json"))
+    reviewer.sees("View as table", "validation_accuracy", "test_accuracy")
+    keep(page, "mlflow_table")
+
+
+def test_a_figure(reviewer: Reviewer) -> None:
+    page = reviewer.open(reviewer.run(reviewer.sweep, "/artifacts/figures/bounds.png"))
+    reviewer.sees("figures/bounds.png")
+    picture = page.locator("img[src^='blob:'], img[src*='artifact'], .image-outer-container img")
+    expect(picture.first).to_be_visible(timeout=PATIENCE)
+    keep(page, "mlflow_figure")
+
+
+def test_the_report_beside_the_run(reviewer: Reviewer) -> None:
+    page = reviewer.open(reviewer.run(reviewer.sweep, "/artifacts/report.html"))
+    frame = page.frame_locator("iframe").first
+    expect(frame.get_by_text("How the bound was proven")).to_be_visible(timeout=PATIENCE)
+    expect(frame.locator("figure img").first).to_be_visible(timeout=PATIENCE)
+    keep(page, "mlflow_report")
+
+
+def test_the_certificate_as_a_page(reviewer: Reviewer) -> None:
+    place = "/artifacts/certificate/certificate.html"
+    page = reviewer.open(reviewer.run(reviewer.champion, place))
+    frame = page.frame_locator("iframe").first
+    expect(frame.get_by_text("What is proven")).to_be_visible(timeout=PATIENCE)
+    expect(frame.get_by_text("How to check it")).to_be_visible(timeout=PATIENCE)
+    keep(page, "mlflow_certificate")
+
+
+def test_the_registered_version(reviewer: Reviewer) -> None:
+    page = reviewer.open("#/models/small/versions/1")
+    reviewer.sees("champion", "No network of any width gets below", "certified_gap")
+    run = reviewer.champion.info.run_id
+    assert page.locator(f"a[href*='{run}']").count() >= 1
+    keep(page, "mlflow_version")

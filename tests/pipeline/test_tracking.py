@@ -1,0 +1,380 @@
+import json
+import logging
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import summary, tracking, tracking_text
+from pipeline.background import TrackerStarting
+from pipeline.config import SweepConfig
+from pipeline.mlflow_store import Store, open_store, tracking_uri
+from pipeline.selection import FINAL_SHARD, choose
+from pipeline.store import RunFolder, read_results
+from qnn.certificates import verify
+from qnn.certificates.record import Certificate
+from qnn.errors import InputError
+from qnn.network import QuantizedNetwork
+from tests.pipeline.small import small_config
+from tests.pipeline.tracked import artifacts_of, new_folder, run_small, runs_of
+
+TOP = 2
+
+
+@pytest.fixture(autouse=True)
+def _no_tracking_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+class Tracked:
+    """A small sweep that was tracked once."""
+
+    def __init__(self, root: Path) -> None:
+        self.config: SweepConfig = small_config(root, tracking={"top": TOP})
+        new_folder(root / "run")
+        self.folder: RunFolder = run_small(self.config, root / "run")
+        self.root = root / "run"
+        self.track()
+        self.store: Store = open_store(self.config, self.folder)
+
+    def track(self, config: SweepConfig | None = None) -> None:
+        tracker = tracking.start(config or self.config, self.folder)
+        tracker.finish(*self.outcome())
+
+    def outcome(self) -> tuple[Any, Any, str]:
+        results = read_results(self.folder)
+        row = summary.champion_row(summary.frame(results))
+        assert row is not None
+        choice = choose(results, self.config.beta.kind, self.config.task)
+        return results, choice, str(row["trial"])
+
+    def only(self, role: str) -> Any:
+        (run,) = runs_of(self.store, role)
+        return run
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
+    patch = pytest.MonkeyPatch()
+    patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with patch.context():
+        return Tracked(tmp_path_factory.mktemp("tracked"))
+
+
+def test_the_sweeps_run_says_what_was_done(tracked: Tracked) -> None:
+    run = tracked.only("sweep")
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "small"
+    params = run.data.params
+    assert (params["seeds"], params["widths"], params["loss"]) == ("0, 1", "4, 8", "squared")
+    assert not any(key.startswith(("tracking", "resources")) for key in params)
+    results, choice, champion = tracked.outcome()
+    row = next(row for row in results.to_pylist() if row["trial"] == champion)
+    metrics = run.data.metrics
+    assert metrics["trials_done"] == results.num_rows
+    assert metrics["trials_failed"] == 0
+    assert metrics["champion_gap"] == row["gap"]
+    assert metrics["champion_test_accuracy"] == row["test_accuracy"]
+    assert metrics["best_validation_accuracy"] == choice.mean
+    search = [row["gap"] for row in results.to_pylist() if row["shard"] != FINAL_SHARD]
+    assert metrics["best_gap"] == min(search)
+    note = run.data.tags["mlflow.note.content"]
+    assert "qnn verify" in note
+    assert f"{row['lower_bound']:.6g}" in note
+    assert "mlflow.source.git.commit" not in run.data.tags
+
+
+def test_the_curves_along_beta_have_a_point_for_each(tracked: Tracked) -> None:
+    run_id = tracked.only("sweep").info.run_id
+    for name in ("lower_bound", "upper_bound", "gap", "validation_accuracy"):
+        points = tracked.store.client.get_metric_history(run_id, f"path/{name}")
+        assert sorted(point.step for point in points) == [0, 1]
+    betas = tracked.store.client.get_metric_history(run_id, "path/beta")
+    assert [p.value for p in sorted(betas, key=lambda p: p.step)] == sorted(
+        (p.value for p in betas), reverse=True
+    )
+
+
+def test_the_data_set_has_the_digest_that_the_certificate_names(tracked: Tracked) -> None:
+    (given,) = tracked.only("sweep").inputs.dataset_inputs
+    _, _, champion = tracked.outcome()
+    row = summary.champion_row(summary.frame(read_results(tracked.folder)), champion)
+    assert row is not None
+    certificate = Certificate.load(tracked.root / row["certificate"])
+    assert given.dataset.digest == certificate.data_sha256[:32]
+    assert certificate.data_sha256 in given.dataset.source
+
+
+def test_the_files_of_a_sweep(tracked: Tracked) -> None:
+    run_id = tracked.only("sweep").info.run_id
+    assert artifacts_of(tracked.store, run_id) == {
+        *("report.html", "sweep.yaml", "results/results.parquet", "results/table.json"),
+        *("figures/bounds.png", "figures/gap_and_width.png", "figures/metric_along_beta.png"),
+        *("figures/metric_and_size.png", "figures/rounding.png"),
+    }
+    local = mlflow.artifacts.download_artifacts(
+        run_id=run_id, artifact_path="results/table.json", tracking_uri=tracked.store.uri
+    )
+    table = json.loads(Path(local).read_text())
+    assert table["columns"][:3] == ["validation_accuracy", "test_accuracy", "gap"]
+    assert len(table["data"]) == read_results(tracked.folder).num_rows
+
+
+def test_each_child_run_has_network_certificate_and_model(tracked: Tracked) -> None:
+    children = [*runs_of(tracked.store, "champion"), *runs_of(tracked.store, "top")]
+    assert len(children) == TOP + 1
+    rows = {row["trial"]: row for row in read_results(tracked.folder).to_pylist()}
+    parent = tracked.only("sweep").info.run_id
+    for run in children:
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["mlflow.parentRunId"] == parent
+        row = rows[run.data.tags["qnn.trial"]]
+        for key in ("gap", "lower_bound", "upper_bound", "train_accuracy", "bytes", "beta"):
+            assert run.data.metrics[key] == row[key]
+        names = {f"{key}/{row[key].rpartition('/')[2]}" for key in ("network", "certificate")}
+        files = artifacts_of(tracked.store, run.info.run_id)
+        assert files >= names | {"certificate/certificate.html", "network/MLmodel"}
+
+
+def test_the_logged_certificate_proves_its_bound(tracked: Tracked) -> None:
+    from pipeline.datafile import matrices
+
+    run = tracked.only("champion")
+    local = Path(
+        mlflow.artifacts.download_artifacts(
+            run_id=run.info.run_id, artifact_path="certificate", tracking_uri=tracked.store.uri
+        )
+    )
+    certificate = Certificate.load(next(local.glob("*.npz")))
+    X, y = matrices(tracked.folder.read_table(certificate.data))
+    assert verify(certificate, X, y) >= run.data.metrics["lower_bound"]
+    page = (local / "certificate.html").read_text()
+    assert certificate.data_sha256 in page
+    assert f"{certificate.lower_bound:.8g}" in page
+    assert "qnn verify" in page
+
+
+def test_the_champion_is_registered(tracked: Tracked) -> None:
+    run = tracked.only("champion")
+    client = tracked.store.client
+    version = client.get_model_version_by_alias("small", "champion")
+    assert version.run_id == run.info.run_id
+    assert version.tags["run"].endswith(run.info.run_id)
+    assert version.tags["certificate"].endswith("certificate/certificate.html")
+    assert "No network of any width gets below" in version.description
+    assert client.get_registered_model("small").description
+
+
+PREDICT = """
+import os, sys
+blocked = ("sklearn", "numba", "cvxpy", "scs", "clarabel", "ray", "pipeline")
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in blocked:
+            raise ImportError("blocked: " + name)
+import pickle
+sys.meta_path.insert(0, Block())
+sys.path = [p for p in sys.path if os.path.abspath(p or ".") != {repository!r}]
+import mlflow, numpy as np, pandas as pd
+def refuse(*a, **k):
+    raise AssertionError("unpickled")
+pickle.load = pickle.loads = pickle.Unpickler = refuse
+import cloudpickle
+cloudpickle.load = cloudpickle.loads = refuse
+mlflow.set_tracking_uri({uri!r})
+model = mlflow.pyfunc.load_model("models:/small@champion")
+rows = pd.read_csv({rows!r})
+import qnn
+assert "/code/" in qnn.__file__, qnn.__file__
+np.savez({out!r}, labels=np.asarray(model.predict(rows)).astype(str),
+         scores=model.predict(rows, params={{"output": "score"}}))
+"""
+
+
+def test_the_champion_predicts_in_a_bare_process(tracked: Tracked, tmp_path: Path) -> None:
+    """By the alias, without our package, the solvers' dependencies, or any unpickling."""
+    rows = pd.read_csv(tracked.config.data.source).drop(columns="target").head(20)
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    out = tmp_path / "out.npz"
+    script = PREDICT.format(
+        repository=str(Path(tracking.__file__).parents[1]),
+        uri=tracked.store.uri,
+        rows=str(tmp_path / "rows.csv"),
+        out=str(out),
+    )
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], check=True, cwd=tmp_path, env=environment
+    )
+    _, _, champion = tracked.outcome()
+    network = QuantizedNetwork.load(tracked.root / "networks" / f"{champion}.npz")
+    found = np.load(out)
+    assert np.array_equal(found["labels"], network.predict(rows))
+    assert np.array_equal(found["scores"], network.scores(rows))
+
+
+def test_the_model_has_signature_and_example(tracked: Tracked) -> None:
+    run = tracked.only("champion")
+    info = tracked.store.client.get_logged_model(run.data.tags["qnn.model_id"])
+    place = Path(info.artifact_location.removeprefix("file://"))
+    description = (place / "MLmodel").read_text()
+    assert '"name": "a"' in description
+    assert '"name": "output"' in description
+    assert (place / "input_example.json").exists()
+    assert not list(place.rglob("*.pkl"))
+    assert info.metrics
+
+
+def test_tracking_again_doubles_nothing(tracked: Tracked) -> None:
+    before = everything(tracked)
+    tracked.track()
+    assert everything(tracked) == before
+
+
+def test_what_a_dead_driver_left_is_finished(tracked: Tracked) -> None:
+    """A driver that died in the middle: the run RUNNING, a child without its marks."""
+    before = everything(tracked)
+    client, run = tracked.store.client, tracked.only("sweep")
+    client.update_run(run.info.run_id, status="RUNNING")
+    client.delete_tag(run.info.run_id, "qnn.logged")
+    top = runs_of(tracked.store, "top")[0]
+    client.delete_tag(top.info.run_id, "qnn.logged")
+    tracked.track()
+    assert everything(tracked) == before
+
+
+def everything(tracked: Tracked) -> dict[str, Any]:
+    client = tracked.store.client
+    runs = [r for role in ("sweep", "champion", "top") for r in runs_of(tracked.store, role)]
+    return {
+        "runs": [(r.info.run_id, r.info.status, r.data.params, sorted(r.data.tags)) for r in runs],
+        "points": [
+            (r.info.run_id, name, len(client.get_metric_history(r.info.run_id, name)))
+            for r in runs
+            for name in sorted(r.data.metrics)
+            if name != "wall_seconds"
+        ],
+        "inputs": [len(r.inputs.dataset_inputs) for r in runs],
+        "versions": [v.version for v in client.search_model_versions("name = 'small'")],
+        "models": len(client.search_logged_models([tracked.store.experiment_id])),
+    }
+
+
+def test_a_lost_tracking_file_loses_the_run_but_not_the_results(tmp_path: Path) -> None:
+    config = small_config(tmp_path, tracking={"top": 0})
+    folder = new_folder(tmp_path / "run")
+    first = tracking.start(config, folder)
+    assert tracking.start(config, folder).run_id == first.run_id
+    folder.write("tracking.json", b"{cut")
+    assert tracking.start(config, folder).run_id != first.run_id
+
+
+def test_a_run_made_just_before_the_driver_died_is_found(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    folder = new_folder(tmp_path / "run")
+    run_id = tracking.start(config, folder).run_id
+    record = json.loads(folder.read("tracking.json"))
+    folder.write("tracking.json", json.dumps({"key": record["key"]}).encode())
+    assert tracking.start(config, folder).run_id == run_id
+
+
+@pytest.mark.parametrize("status", ["KILLED", "FAILED"])
+def test_a_run_can_be_ended_early_and_taken_up_again(tmp_path: Path, status: str) -> None:
+    config = small_config(tmp_path)
+    folder = new_folder(tmp_path / "run")
+    tracker = tracking.start(config, folder)
+    assert tracker.store.client.get_run(tracker.run_id).info.status == "RUNNING"
+    tracker.end(status)
+    assert tracker.store.client.get_run(tracker.run_id).info.status == status
+    again = tracking.start(config, folder)
+    assert again.run_id == tracker.run_id
+    assert again.store.client.get_run(tracker.run_id).info.status == "RUNNING"
+
+
+def test_a_failure_while_logging_marks_the_run(tmp_path: Path, tracked: Tracked) -> None:
+    """The network of a row is gone: the run says FAILED, and the error is passed on."""
+    config = small_config(tmp_path, tracking={"top": 1})
+    folder = new_folder(tmp_path / "run")
+    results, choice, champion = tracked.outcome()
+    tracker = tracking.start(config, folder)
+    with pytest.raises(FileNotFoundError):
+        tracker.finish(results, choice, champion)
+    assert tracker.store.client.get_run(tracker.run_id).info.status == "FAILED"
+
+
+def test_a_server_that_is_away_is_one_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    config = small_config(tmp_path, tracking={"uri": "http://127.0.0.1:9"})
+    folder = new_folder(tmp_path / "run")
+    with caplog.at_level(logging.WARNING):
+        starting = TrackerStarting(tracking.start, config, folder)
+        starting.finish(read_results(folder), None, None)
+    assert starting.error is not None
+    assert [r.name for r in caplog.records if r.levelno >= logging.WARNING] == [
+        "pipeline.background"
+    ]
+    assert "results are kept" in caplog.text
+
+
+def test_where_runs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder.open(tmp_path)
+    assert tracking_uri(small_config(tmp_path), folder) == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://from-environment")
+    assert tracking_uri(small_config(tmp_path), folder) == "http://from-environment"
+    config = small_config(tmp_path, tracking={"uri": "http://from-config"})
+    assert tracking_uri(config, folder) == "http://from-config"
+
+
+def test_a_folder_elsewhere_needs_a_server(tmp_path: Path) -> None:
+    import pyarrow.fs as pafs
+
+    elsewhere = RunFolder(
+        pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem()),
+        "run",
+        "s3://key:secret@b/run",
+    )
+    with pytest.raises(InputError) as caught:
+        tracking_uri(small_config(tmp_path), elsewhere)
+    assert str(caught.value) == (
+        "s3://***@b/run: is not on this machine, so MLflow's database cannot lie in it; set "
+        "tracking.uri or MLFLOW_TRACKING_URI"
+    )
+
+
+def test_the_tracking_uri_of_the_process_is_left_alone(tracked: Tracked) -> None:
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+    assert mlflow.active_run() is None
+    assert mlflow.get_tracking_uri() not in ("", tracked.store.uri)
+
+
+def test_secrets_do_not_reach_mlflow(tmp_path: Path) -> None:
+    source = "s3://KEYID:canary@bucket/t.csv?secret=canary"
+    config = small_config(tmp_path)
+    config = config.model_copy(update={"data": config.data.model_copy(update={"source": source})})
+    everything_said = [
+        *tracking_text.parameters(config).values(),
+        *tracking_text.sweep_tags(config).values(),
+        tracking_text.config_text(config),
+        tracking_text.code(source),
+    ]
+    assert not [text for text in everything_said if "canary" in text]
+
+
+def test_long_parameters_are_cut(tmp_path: Path) -> None:
+    config = small_config(tmp_path, seeds=list(range(500)))
+    value = tracking_text.parameters(config)["seeds"]
+    assert len(value) == tracking_text.LONGEST_PARAMETER
+    assert value.endswith("…")
+
+
+def test_names_from_the_data_cannot_leave_their_code_span() -> None:
+    assert tracking_text.code("a`<script>\nb") == "`a'<script> b`"
