@@ -84,10 +84,11 @@ def bounds_figure(results: pa.Table | pd.DataFrame) -> Figure:
             ],
         )
         if len(levels) > 1:
-            middle = len(levels) // 2
+            # The middle of the logarithmic axis, where there may be no β.
+            middle = float(np.sqrt(levels[0] * levels[-1]))
+            height = float(np.interp(np.log(middle), np.log(levels), lower.median()))
             axes.annotate(
-                "no quantized network\nof any width lies here",
-                (levels[middle], 0.45 * (float(lower.median().iloc[middle]) + floor)),
+                "no quantized network\nof any width lies here", (middle, 0.45 * (height + floor)),
                 ha="center", va="center", color=SOFT, fontsize=9, style="italic",
             )  # fmt: skip
         return figure
