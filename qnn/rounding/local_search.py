@@ -21,8 +21,6 @@ TOLERANCE = 1e-6
 STARTS = 64
 # Atoms inserted in one round.
 BATCH = 32
-# Pairs of bits are tried up to this many columns: a pass costs n·d² a neuron.
-PAIR_LIMIT = 128
 
 
 def improve(
