@@ -1,9 +1,11 @@
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from pipeline.cli import main
 from pipeline.config import SweepConfig, dump_config, parse_config
 from pipeline.redact import redact
 from pipeline.report import ReportInput, render_report, write_report
@@ -178,3 +180,21 @@ def test_a_folder_without_results_is_refused(tmp_path: Path, name: str) -> None:
         "results/*.parquet)"
     )
     assert not (tmp_path / "absent").exists()
+
+
+def test_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_folder(tmp_path / "run")
+    monkeypatch.setattr(sys, "argv", ["qnn", "report", str(tmp_path / "run")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    assert capsys.readouterr().out == f"{tmp_path}/run/report.html\n"
+    monkeypatch.setattr(sys, "argv", ["qnn", "report", str(tmp_path / "none")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: {tmp_path}/none: no results here;")
+    assert told.count("\n") == 1
