@@ -10,6 +10,7 @@ from qnn.errors import InputError
 from qnn.problem import Problem
 from qnn.solvers import admm, low_rank, reference
 from qnn.solvers.base import Callback, Solver, available_memory, require_memory
+from qnn.solvers.bounds import sign_product
 from qnn.solvers.incumbent import Incumbent
 from qnn.solvers.result import Relaxation
 
@@ -114,13 +115,7 @@ def _surely_below_beta_max(problem: Problem) -> bool:
     if "beta_max" in problem.__dict__:
         return False
     M = problem.lift.adjoint(-problem.loss.gradient(np.zeros(problem.n), problem.y))
-    v = np.sign(np.linalg.eigh(M)[1][:, [0, -1]])
-    v[v == 0.0] = 1.0
-    if not problem.lift.joint:
-        return bool(np.abs(np.einsum("ij,ij->j", v, M @ v)).max() > problem.budget)
-    for _ in range(3):
-        v = np.where(M @ v >= 0.0, 1.0, -1.0)
-    return bool(np.abs(M @ v).sum(axis=0).max() > problem.budget)
+    return sign_product(M, problem.lift.joint) > problem.budget
 
 
 __all__ = ["PREFERENCE", "SOLVERS", "solve"]

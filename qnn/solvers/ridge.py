@@ -1,55 +1,76 @@
-"""Linear solves with ``K + s I``, K the kernel of the lifted rows, in the smaller of two spaces."""
+"""The linear step of ADMM: a ridge regression with the lifted rows, in the smaller of two spaces.
+
+``Z = argmin ||A(Z) - target||^2 + s ||Z - base||^2``, either through the n x n kernel
+``K[i, k] = <A_i, A_k>``, ``nu = s (K + s)^-1 (target - A(base))``, ``Z = base + M(nu) / s``,
+``A(Z) = target - nu``; or through the p x p Gram matrix of the lifted rows' coordinates. For lifts
+with separate diagonals the step moves only in the matrices of constant diagonal: rows and base are
+projected there.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import lapack
+from scipy.linalg import blas, lapack
 
 from qnn.lift import Lift
 
 Array = np.ndarray
 
-_BLOCK = 512
+_BLOCK = 256
 
 
 class Ridge:
-    """Solves ``(K + s I) x = b`` for changing s; ``K[i, k] = <A_i, A_k>``.
-
-    For lifts with separate diagonals the rows are first projected to matrices of constant
-    diagonal, the subspace on which such a step may move. The n x n kernel is inverted where n is
-    at most the dimension p of the symmetric matrices; otherwise the p x p Gram matrix is, by
-    ``(Phi Phi' + s)^-1 = (1 - Phi (Phi' Phi + s)^-1 Phi') / s``.
-    """
+    """The step for changing s; a change of s costs one Cholesky factorization."""
 
     def __init__(self, lift: Lift) -> None:
         self.lift = lift
         self.in_rows = len(lift.features) <= dimension(lift)
+        # Only the lower triangle, in Fortran order, is valid.
         self.matrix = kernel(lift) if self.in_rows else design_gram(lift)
         self.shift = np.nan
         self.factorizations = 0
-        self._inverse = np.empty((0, 0))
+        self._factor = np.empty((0, 0))
+        self._moment: tuple[Array, Array] | None = None
 
     def set_shift(self, shift: float) -> None:
-        """Invert for this s > 0."""
+        """Factorize for this s > 0."""
         if shift == self.shift:
             return
-        A = self.matrix.copy()
-        A.flat[:: len(A) + 1] += shift
-        factor, info = lapack.dpotrf(A, lower=0, clean=0, overwrite_a=1)
+        shifted = self.matrix.copy(order="F")
+        shifted.flat[:: len(shifted) + 1] += shift
+        self._factor, info = lapack.dpotrf(shifted, lower=1, clean=0, overwrite_a=1)
         if info != 0:
             raise np.linalg.LinAlgError("the kernel is not positive definite after its shift")
-        inverse, _ = lapack.dpotri(factor, lower=0, overwrite_c=1)
-        upper = np.triu(inverse)
-        self._inverse = upper + np.triu(inverse, 1).T
         self.shift = shift
         self.factorizations += 1
 
-    def solve(self, b: Array) -> Array:
-        """``(K + s I)^-1 b``, (n,)."""
+    def step(self, target: Array, base: Array, predictions: Array) -> tuple[Array, Array]:
+        """``(Z, A(Z))``, (D, D) and (n,), for base (D, D) with ``predictions = A(base)``."""
+        s = self.shift
         if self.in_rows:
-            return np.asarray(self._inverse @ b)
-        inner = self._inverse @ svec(self.lift, self.lift.adjoint(b))
-        return (b - self.lift.apply(smat(self.lift, inner))) / self.shift
+            nu = self._solve(s * (target - predictions))
+            Z = self.adjoint(nu)
+            Z *= 1.0 / s
+            Z += base
+            return Z, target - nu
+        if self._moment is None or self._moment[0] is not target:
+            self._moment = (target, svec(self.lift, self.lift.adjoint(target)))
+        z = self._solve(self._moment[1] + s * svec(self.lift, base))
+        Z = smat(self.lift, z)
+        return Z, self.lift.apply(Z)
+
+    def adjoint(self, nu: Array) -> Array:
+        """``M(nu)``, projected where the diagonals are separate."""
+        F = self.lift.features
+        M = np.dot((F * nu[:, None]).T, F)
+        if self.lift.template is not None:
+            M *= self.lift.template
+        return M if self.lift.joint else constant_diagonal(M)
+
+    def _solve(self, b: Array) -> Array:
+        # Two triangular solves: LAPACK's potrs is made for many right-hand sides and slower.
+        half = blas.dtrsv(self._factor, b, lower=1)
+        return np.asarray(blas.dtrsv(self._factor, half, lower=1, trans=1, overwrite_x=1))
 
 
 def dimension(lift: Lift) -> int:
@@ -58,14 +79,25 @@ def dimension(lift: Lift) -> int:
     return off + (lift.size if lift.joint else 1)
 
 
+def constant_diagonal(Z: Array) -> Array:
+    """Z (D, D) with its diagonal replaced by the diagonal's mean, in place."""
+    Z.flat[:: len(Z) + 1] = np.trace(Z) / len(Z)
+    return Z
+
+
 def kernel(lift: Lift) -> Array:
-    """K, of the projected rows where the diagonals are separate."""
+    """K (n, n), of the projected rows where the diagonals are separate; lower triangle, F order."""
+    F = lift.features
+    if lift.joint:
+        K = blas.dsyrk(1.0, F.T, trans=1, lower=1)
+        np.multiply(K, K, out=K)
+        return np.asarray(K)
     K = lift.gram()
-    if not lift.joint:
-        diagonals = lift_diagonals(lift)
-        traces = diagonals.sum(axis=1)
-        K = K - diagonals @ diagonals.T + np.outer(traces, traces) / lift.size
-    return np.asarray(K)
+    diagonals = lift_diagonals(lift)
+    traces = diagonals.sum(axis=1)
+    K -= diagonals @ diagonals.T
+    K += np.outer(traces, traces) / lift.size
+    return np.asarray(K, order="F")
 
 
 def lift_diagonals(lift: Lift) -> Array:
@@ -89,12 +121,12 @@ def design(lift: Lift, rows: slice) -> Array:
 
 
 def design_gram(lift: Lift) -> Array:
-    """``Phi' Phi`` (p, p), without ever holding all of Phi."""
+    """``Phi' Phi`` (p, p), without ever holding all of Phi; lower triangle, F order."""
     p, n = dimension(lift), len(lift.features)
-    gram = np.zeros((p, p))
+    gram = np.zeros((p, p), order="F")
     for start in range(0, n, _BLOCK):
         block = design(lift, slice(start, start + _BLOCK))
-        gram += block.T @ block
+        gram = blas.dsyrk(1.0, block.T, beta=1.0, c=gram, lower=1, overwrite_c=1)
     return gram
 
 
