@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from qnn.errors import InputError
 
@@ -42,21 +43,25 @@ def parquet_batches(
             raise InputError(f"{path}: column {name!r} is not numeric (it is {kind})")
 
     def read() -> Iterator[Batch]:
-        # Ahead-of-time reading would hold many blocks at once.
-        scanner = dataset.scanner(
-            columns=[*columns, target],
-            batch_size=batch_rows,
-            batch_readahead=1,
-            fragment_readahead=1,
-        )
-        for batch in scanner.to_batches():
-            if batch.num_rows:
-                X = np.empty((batch.num_rows, len(columns)))
-                for index in range(len(columns)):
-                    X[:, index] = _numbers(batch.column(index))
-                yield X, _numbers(batch.column(len(columns)))
+        for fragment in dataset.get_fragments():
+            with pq.ParquetFile(fragment.path, filesystem=fragment.filesystem) as file:
+                for group in range(file.num_row_groups):
+                    yield from _blocks(file, group, columns, target, batch_rows)
 
     return read
+
+
+def _blocks(
+    file: pq.ParquetFile, group: int, columns: Sequence[str], target: str, batch_rows: int
+) -> Iterator[Batch]:
+    """One row group at a time: readers of whole data sets read ahead, and grow with the file."""
+    wanted = [*columns, target]
+    for batch in file.iter_batches(batch_rows, row_groups=[group], columns=wanted):
+        # By name: Parquet gives columns in the file's order.
+        X = np.empty((batch.num_rows, len(columns)))
+        for index, name in enumerate(columns):
+            X[:, index] = _numbers(batch.column(name))
+        yield X, _numbers(batch.column(target))
 
 
 def _numbers(column: pa.Array) -> np.ndarray:

@@ -1,0 +1,41 @@
+"""What a benchmark row measures: wall and processor seconds, peak memory, the machine's load."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Measured:
+    wall: float
+    processor: float
+
+    def __str__(self) -> str:
+        return f"{self.wall:.1f} s ({self.processor:.1f} s of processor time)"
+
+
+class Stopwatch:
+    """Wall and processor seconds since it was made; of two threads both count."""
+
+    def __init__(self) -> None:
+        self.wall, self.processor = time.perf_counter(), time.process_time()
+
+    def read(self) -> Measured:
+        return Measured(time.perf_counter() - self.wall, time.process_time() - self.processor)
+
+
+def peak_bytes() -> int:
+    """Peak resident memory of this process so far, Python and libraries included."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def machine() -> str:
+    load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
+    return f"{os.cpu_count()} cores, load {load}"
+
+
+def gib(size: float) -> str:
+    return f"{size / 2**30:.2f} GiB"
