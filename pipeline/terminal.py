@@ -36,7 +36,7 @@ def print_outcome(outcome: SweepOutcome, console: Console) -> None:
     for head in ("β" if axis.column == "beta" else "β/β max", "width"):
         table.add_column(head, justify="right")
     table.add_column("rounding")
-    for head in ("gap", "validation", "test", "neurons", "bytes"):
+    for head in ("gap", "valid.", "test", "neurons", "bytes"):
         table.add_column(head, justify="right")
 
     def add(row: Mapping[str, Any], style: str | None = None) -> None:

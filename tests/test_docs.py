@@ -1,0 +1,82 @@
+"""What the documents show runs as it stands there."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import parse_config
+from pipeline.sweep import SweepOptions, run_sweep
+
+ROOT = Path(__file__).parents[1]
+LINK = re.compile(r"\]\(([^)#:]+)\)")
+
+
+def blocks(document: str, language: str) -> list[str]:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("document", ["README.md"])
+def test_python_examples_run(document: str) -> None:
+    code = blocks(document, "python")
+    assert code
+    for block in code:
+        done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "<= any network; this one:" in done.stdout
+
+
+def test_the_yaml_of_the_readme_is_a_sweep(tmp_path: Path) -> None:
+    (tmp_path / "churn.csv").write_text("a,churned\n1,yes\n")
+    for block in blocks("README.md", "yaml"):
+        config = parse_config(block, str(tmp_path / "churn.yaml"))
+        assert config.name == "churn"
+
+
+def test_the_checker_of_the_formats_page_accepts_a_run_and_catches_tampering(
+    tmp_path: Path,
+) -> None:
+    (checker,) = blocks("docs/formats.md", "python")
+    data = ROOT / "tests" / "data" / "pima.csv"
+    config = parse_config(
+        f"name: docs\ndata: {{source: {data}, positive: pos}}\n"
+        "shards: {kind: parts, count: 2, validation_fraction: 0.5}\n"
+        "beta: {fractions: [0.3, 0.1]}\nseeds: [0]\nwidths: [4]\n",
+        str(tmp_path / "docs.yaml"),
+    )
+    out = tmp_path / "out"
+    run_sweep(config, str(out), SweepOptions(inline=True))
+
+    def check() -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-c", checker, str(out)], capture_output=True, text=True
+        )
+
+    done = check()
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 9  # 2 shards x 2 beta x 2 roundings, and the champion
+    assert all(" ok " in line for line in lines)
+
+    import pyarrow.parquet as pq
+
+    for path in (out / "data").rglob("*.parquet"):
+        table = pq.read_table(path)
+        column = table["x0"].to_numpy().copy()
+        column[0] += 1e-9
+        pq.write_table(table.set_column(0, "x0", [column]), path)
+    done = check()
+    assert done.returncode == 1
+    assert " ok " not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "document", [path.relative_to(ROOT) for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]]
+)
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for target in LINK.findall(text):
+        assert (ROOT / document).parent.joinpath(target).exists(), f"{document}: {target}"
