@@ -115,11 +115,6 @@ def package_versions() -> str:
     return json.dumps(found)
 
 
-@cache
-def _threads() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
 def trial_rng(trial: str) -> np.random.Generator:
     """Return the random stream of a trial, the same on every machine and in every order."""
     return np.random.default_rng(np.random.SeedSequence(int(trial, 16)))
@@ -133,12 +128,14 @@ def run_path(spec: PathSpec, data: ShardData, folder: RunFolder) -> Iterator[Pro
     trials, a failing rounding only of its own; the path goes on. Raises `StoreError` where the
     folder cannot be written: such a path is not done.
     """
-    with _threads().limit(limits=1):
+    # Looked up for each path (2 ms): libraries loaded since the last one count too.
+    threads = ThreadpoolController()
+    with threads.limit(limits=1):
         folder.write_table(data_file(spec.dataset, spec.shard), data_table(data.X, data.y))
     path = _Path(spec, data, folder)
     for beta in spec.betas:
         # The limit is set for each β anew: between them the caller's own settings hold.
-        with _threads().limit(limits=1):
+        with threads.limit(limits=1):
             done = path.solve(beta)
         yield done
     write_results(folder, spec.id, path.rows)

@@ -337,7 +337,7 @@ def qnn(*arguments: str, timeout: float = 300) -> "subprocess.CompletedProcess[s
 
 def test_the_commands_end_to_end(tmp_path):
     config, out = tmp_path / "sweep.yaml", str(tmp_path / "run")
-    config.write_text(config_text(tmp_path))
+    config.write_text(config_text(tmp_path, tracking={"top": 1}))
     done = qnn("sweep", str(config), "--out", out)
     assert done.returncode == 0, done.stderr
     assert "best networks" in done.stdout
