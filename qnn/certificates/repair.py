@@ -16,7 +16,15 @@ from qnn.problem import Problem
 Array = np.ndarray
 
 
-def certify(problem: Problem, nu: Array, diagonals: Iterable[Array] | None = None) -> Certificate:
+_MARGINS = (1e-13, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-6, 1e-4, 1e-2)
+
+
+def certify(
+    problem: Problem,
+    nu: Array,
+    diagonals: Iterable[Array] | None = None,
+    margin: float = _MARGINS[0],
+) -> Certificate:
     """A verified certificate from any dual point; at worst it proves the trivial bound of nu = 0.
 
     Parameters
@@ -26,6 +34,8 @@ def certify(problem: Problem, nu: Array, diagonals: Iterable[Array] | None = Non
     diagonals : the dual's diagonal(s) (D,), one for a joint lift and two (positive, negative)
         otherwise, approximately feasible with nu. None asks for the best ones, at the price of a
         small semidefinite program.
+    margin : the relative part of the bound that may be given up from the start for a proof; the
+        smallest that is enough is searched from there, and each try costs a proof.
 
     The diagonals are raised until their slacks are semidefinite, the point is scaled by the best
     ``t`` within the budget and the domain, and what is left of the budget is spent on the
@@ -39,8 +49,8 @@ def certify(problem: Problem, nu: Array, diagonals: Iterable[Array] | None = Non
     spent = max(float(a.sum()) for a in raised)
     limit = problem.budget / spent if spent > 0.0 else np.inf
     scale = problem.loss.best_dual_scale(nu, problem.y, limit)
-    for margin in (1e-13, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-6, 1e-4, 1e-2):
-        t = min(scale, limit * (1.0 - margin))
+    for given in (margin, *(larger for larger in _MARGINS if larger > margin)):
+        t = min(scale, limit * (1.0 - given))
         certificate = _record(problem, t * nu, [_spend(t * a, problem.budget) for a in raised])
         try:
             bound = proven_bound(certificate, problem.X, problem.y, margin=4.0)

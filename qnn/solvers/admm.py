@@ -13,7 +13,7 @@ import numpy as np
 
 from qnn.problem import Problem
 from qnn.solvers.base import Callback, Solver, everything
-from qnn.solvers.bounds import dual_estimate, feasible_value, sign_norm
+from qnn.solvers.bounds import dual_estimate, feasible_value
 from qnn.solvers.incumbent import Incumbent
 from qnn.solvers.result import Outcome, Relaxation
 from qnn.solvers.ridge import Ridge
@@ -43,7 +43,7 @@ def solve(
         incumbent.certify_trivial()
         return incumbent.relaxation("solved", "the zero network is perfect", {"iterations": 0.0})
     scaled = scale_problem(problem)
-    state = _start(scaled, warm_start)
+    state = _start(problem, scaled, warm_start)
     limit = _LIMIT if max_iterations is None else max_iterations
     search = _Search(scaled, tol)
     outcome: Outcome = "iteration_limit"
@@ -101,7 +101,8 @@ class _Search:
         self.scaled, self.tol = scaled, tol
         self.upper, self.lower = np.inf, -np.inf
         self.P = self.N = np.empty((0, 0))
-        self.nu, self.diagonals = np.zeros(scaled.n), (np.zeros(scaled.size),)
+        self.nu = np.zeros(scaled.n)
+        self.diagonals: tuple[Array, ...] = (np.zeros(scaled.size),)
         self.next_check = _FIRST_CHECK
         self._improved_at, self._mark = 0, np.inf
         self._last: tuple[int, float] | None = None
@@ -149,6 +150,7 @@ class _Search:
             self.scaled.nu_unit * self.nu,
             [self.scaled.diagonal_unit * a for a in self.diagonals],
             iteration,
+            max(1e-4 * self.tol, 1e-13),
         )
 
 
@@ -168,11 +170,11 @@ def _within(wanted: float, present: float) -> float:
     return wanted if usable and not 0.7 < wanted / present < 1.4 else present
 
 
-def _start(scaled: ScaledProblem, warm_start: Relaxation | None) -> Splitting:
+def _start(problem: Problem, scaled: ScaledProblem, warm_start: Relaxation | None) -> Splitting:
     ridge, D, budget = Ridge(scaled.lift), scaled.size, scaled.budget
     if warm_start is not None and len(warm_start.P) == D and len(warm_start.nu) == scaled.n:
         return _warm(scaled, ridge, warm_start)
-    fraction = min(budget / max(sign_norm(scaled), 1e-300), 1.0)
+    fraction = min(problem.beta / max(problem.beta_max_estimate, 1e-300), 1.0)
     sigma = 0.7 * fraction**-0.7 * budget**2 / (D * max(scaled.zero_value, 1e-300))
     return Splitting(scaled, ridge, sigma, _slope(scaled))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg import lapack
 
 Array = np.ndarray
 
@@ -54,9 +55,8 @@ class Anderson:
         self._normal[slot, :filled] = self._normal[:filled, slot] = row
         normal = self._normal[:filled, :filled].copy()
         normal.flat[:: filled + 1] += _RIDGE * np.trace(normal)
-        try:
-            weights = np.linalg.solve(normal, differences @ residual)
-        except np.linalg.LinAlgError:
+        _, weights, info = lapack.dposv(normal, differences @ residual, lower=1)
+        if info != 0:
             self.restart()
             return g
         return np.asarray(g - weights @ self._steps[:filled])

@@ -74,23 +74,3 @@ def dual_estimate(
     limit = scaled.budget / spent if spent > 0.0 else np.inf
     t = scaled.loss.best_dual_scale(nu, scaled.y, limit)
     return scaled.loss.dual_value(t * nu, scaled.y)
-
-
-def sign_norm(scaled: ScaledProblem) -> float:
-    """A budget below which a neuron surely pays: ``|u'Mv|`` at some signs, M that of no network.
-
-    Alternating sign updates; at most ``beta_max d``, usually near it, and much cheaper.
-    """
-    nu = -scaled.loss.gradient(np.zeros(scaled.n), scaled.y)
-    return sign_product(scaled.lift.adjoint(nu), scaled.lift.joint)
-
-
-def sign_product(M: Array, joint: bool) -> float:
-    """``max |u'Mv|`` (joint), or ``max |u'Mu|``, over some sign vectors; M (D, D) symmetric."""
-    u = np.where(M[int(np.argmax(np.abs(M).sum(axis=0)))] >= 0.0, 1.0, -1.0)
-    best = 0.0
-    for _ in range(4):
-        product = M @ u
-        best = max(best, float(np.abs(product).sum()) if joint else abs(float(u @ product)))
-        u = np.where(product >= 0.0, 1.0, -1.0)
-    return best

@@ -10,7 +10,6 @@ from qnn.errors import InputError
 from qnn.problem import Problem
 from qnn.solvers import admm, low_rank, reference
 from qnn.solvers.base import Callback, Solver, available_memory, require_memory
-from qnn.solvers.bounds import sign_product
 from qnn.solvers.incumbent import Incumbent
 from qnn.solvers.result import Relaxation
 
@@ -18,6 +17,9 @@ SOLVERS: dict[str, Solver] = {
     solver.name: solver
     for solver in (admm.SOLVER, low_rank.SOLVER, reference.SCS, reference.CLARABEL)
 }
+
+# Bytes not worth asking the system about.
+_ALWAYS_THERE = 2.0**25
 
 #: what "auto" tries, in order: the first that supports the problem and fits into memory
 PREFERENCE = ("admm", "low-rank")
@@ -84,12 +86,12 @@ def _choose(problem: Problem, name: str) -> tuple[Solver, str]:
             raise InputError(f"solver {name!r} cannot take this problem: {refusal}")
         require_memory(solver, n, size)
         return solver, f"solver {name} as asked"
-    memory = available_memory()
     candidates = [SOLVERS[key] for key in PREFERENCE if SOLVERS[key].supports(problem) is None]
     for candidate in candidates:
-        if candidate.memory_estimate(n, size) <= memory:
+        needed = candidate.memory_estimate(n, size)
+        if needed <= _ALWAYS_THERE or needed <= available_memory():
             return candidate, f"solver {candidate.name} chosen: {candidate.summary}"
-    require_memory(min(candidates, key=lambda s: s.memory_estimate(n, size)), n, size, memory)
+    require_memory(min(candidates, key=lambda s: s.memory_estimate(n, size)), n, size)
     raise AssertionError("unreachable: the cheapest candidate was refused above")
 
 
@@ -97,7 +99,7 @@ def _zero_network(
     problem: Problem, tol: float, solver: str, callback: Callback | None
 ) -> Relaxation | None:
     """The zero network with its certificate, where beta is at least beta_max."""
-    if _surely_below_beta_max(problem) or problem.beta < problem.beta_max:
+    if problem.beta < problem.beta_max_estimate or problem.beta < problem.beta_max:
         return None
     incumbent = Incumbent(problem, solver, None, callback)
     incumbent.offer_dual(-problem.loss.gradient(np.zeros(problem.n), problem.y), None)
@@ -105,17 +107,6 @@ def _zero_network(
         return None
     message = f"beta {problem.beta:g} is at least beta_max {problem.beta_max:g}: the zero network"
     return incumbent.relaxation("solved", message, {"iterations": 0.0})
-
-
-def _surely_below_beta_max(problem: Problem) -> bool:
-    """Whether some sign vectors already prove that a neuron pays: ``|u'Mv| > beta d``.
-
-    Alternating sign updates; much cheaper than beta_max itself.
-    """
-    if "beta_max" in problem.__dict__:
-        return False
-    M = problem.lift.adjoint(-problem.loss.gradient(np.zeros(problem.n), problem.y))
-    return sign_product(M, problem.lift.joint) > problem.budget
 
 
 __all__ = ["PREFERENCE", "SOLVERS", "solve"]

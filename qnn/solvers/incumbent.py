@@ -68,9 +68,18 @@ class Incumbent:
             self.upper, self.predictions = value, predictions
         return value
 
-    def offer_dual(self, nu: Array, diagonals: Iterable[Array] | None, iteration: int = 0) -> float:
-        """Certify a dual point, keep it if better; returns its verified bound."""
-        certificate = certify(self.problem, nu, diagonals)
+    def offer_dual(
+        self,
+        nu: Array,
+        diagonals: Iterable[Array] | None,
+        iteration: int = 0,
+        margin: float = 1e-13,
+    ) -> float:
+        """Certify a dual point, keep it if better; returns its verified bound.
+
+        ``margin`` is the relative part of the bound that may be given up for a quicker proof.
+        """
+        certificate = certify(self.problem, nu, diagonals, margin)
         if certificate.lower_bound > self.lower or self.certificate is None:
             self.certificate = certificate
         if self.callback is not None:
