@@ -111,8 +111,7 @@ def _interior_point(blocks: Blocks, a: Array, primal: Blocks, tol: float) -> Arr
         centre = mu * np.sum([np.diag(W) for W in inverses], axis=0) - 1.0
         step = _solve(hessian, centre)
         changes = tuple(
-            _symmetric(mu * W - P - (P * step) @ W)
-            for P, W in zip(primal, inverses, strict=True)
+            _symmetric(mu * W - P - (P * step) @ W) for P, W in zip(primal, inverses, strict=True)
         )
         length_primal = _length(primal, changes)
         length_dual = _length(slacks, (np.diag(step),) * count)
