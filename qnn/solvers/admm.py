@@ -24,9 +24,11 @@ Array = np.ndarray
 
 _LIMIT = 20_000
 _PATIENCE = 1000
-_FIRST_CHECK = 9
+_FIRST_CHECK = 11
+#: gaps from which single precision is tried first, and its iterations without progress
+_SINGLE_FROM, _SINGLE_PATIENCE = 1e-5, 40
 # The best penalty was found near this multiple of the natural one (docs/solvers.md).
-_SIGMA = 0.6
+_SIGMA = 0.5
 
 
 def solve(
@@ -43,24 +45,31 @@ def solve(
         incumbent.certify_trivial()
         return incumbent.relaxation("solved", "the zero network is perfect", {"iterations": 0.0})
     scaled = scale_problem(problem)
-    state = _start(problem, scaled, warm_start)
-    limit = _LIMIT if max_iterations is None else max_iterations
     search = _Search(scaled, tol)
+    single = tol >= _SINGLE_FROM
+    state = _start(problem, scaled, warm_start, "float32" if single else "float64")
+    limit = _LIMIT if max_iterations is None else max_iterations
     outcome: Outcome = "iteration_limit"
-    iteration = 0
+    iteration = factorizations = 0
     while iteration < limit:
         iteration += 1
-        state.step()
-        if iteration == search.next_check:
+        finite = _try_step(state)
+        if finite and iteration == search.next_check:
             search.check(state, iteration)
             if search.gap <= 0.9 * tol:
                 search.offer(incumbent, iteration)
                 if incumbent.gap <= tol:
                     outcome = "solved"
                     break
-            if search.hopeless(iteration):
+        patience = _SINGLE_PATIENCE if single else _PATIENCE
+        if not finite or iteration - search.improved_at > patience:
+            if not single:
                 outcome = "stalled"
                 break
+            single = False
+            factorizations = state.ridge.factorizations
+            state = _in_double(problem, scaled, search)
+            search.restart(iteration)
         if incumbent.out_of_time():
             outcome = "time_limit"
             break
@@ -72,12 +81,24 @@ def solve(
             incumbent.offer_dual(scaled.nu_unit * search.nu, None, iteration)
         if incumbent.gap <= tol:
             outcome = "solved"
-    message = f"ADMM: {outcome.replace('_', ' ')} after {iteration} iterations"
+    precision = "single" if single else "double"
+    message = (
+        f"ADMM: {outcome.replace('_', ' ')} after {iteration} iterations, {precision} precision"
+    )
     statistics = {
         "iterations": float(iteration),
-        "factorizations": float(state.ridge.factorizations),
+        "factorizations": float(factorizations + state.ridge.factorizations),
     }
     return incumbent.relaxation(outcome, message, statistics)
+
+
+def _try_step(state: Splitting) -> bool:
+    """A step; False where the precision was not enough for it."""
+    try:
+        state.step()
+    except np.linalg.LinAlgError:
+        return False
+    return bool(np.isfinite(state.P.trace() + state.N.trace()))
 
 
 def _memory_estimate(n: int, size: int) -> float:
@@ -104,7 +125,7 @@ class _Search:
         self.nu = np.zeros(scaled.n)
         self.diagonals: tuple[Array, ...] = (np.zeros(scaled.size),)
         self.next_check = _FIRST_CHECK
-        self._improved_at, self._mark = 0, np.inf
+        self.improved_at, self._mark = 0, np.inf
         self._last: tuple[int, float] | None = None
 
     @property
@@ -125,7 +146,7 @@ class _Search:
             self.lower, self.nu, self.diagonals = lower, nu, diagonals
         gap = self.gap
         if gap < 0.9 * self._mark:
-            self._mark, self._improved_at = gap, iteration
+            self._mark, self.improved_at = gap, iteration
         self.next_check = iteration + self._wait(iteration, gap)
         self._last = (iteration, gap)
 
@@ -137,9 +158,9 @@ class _Search:
         left = np.log(max(gap / self.tol, 1.0)) / rate
         return int(np.clip(0.7 * left, 2, min(12, 3 + iteration // 4)))
 
-    def hopeless(self, iteration: int) -> bool:
-        """Whether the gap has not improved for long."""
-        return iteration - self._improved_at > _PATIENCE
+    def restart(self, iteration: int) -> None:
+        """Count patience anew, after a change of precision."""
+        self.improved_at, self.next_check = iteration, iteration + 2
 
     def offer(self, incumbent: Incumbent, iteration: int) -> None:
         """Let the best points be certified, in the problem's own units."""
@@ -167,11 +188,13 @@ def _adapt(state: Splitting, iteration: int) -> None:
 def _within(wanted: float, present: float) -> float:
     """The wanted penalty, unless it is no number or not worth a factorization."""
     usable = np.isfinite(wanted) and wanted > 0.0
-    return wanted if usable and not 0.7 < wanted / present < 1.4 else present
+    return wanted if usable and not 0.6 < wanted / present < 1.7 else present
 
 
-def _start(problem: Problem, scaled: ScaledProblem, warm_start: Relaxation | None) -> Splitting:
-    ridge, D, budget = Ridge(scaled.lift), scaled.size, scaled.budget
+def _start(
+    problem: Problem, scaled: ScaledProblem, warm_start: Relaxation | None, dtype: str
+) -> Splitting:
+    ridge, D, budget = Ridge(scaled.lift, dtype), scaled.size, scaled.budget
     if warm_start is not None and len(warm_start.P) == D and len(warm_start.nu) == scaled.n:
         return _warm(scaled, ridge, warm_start)
     fraction = min(problem.beta / max(problem.beta_max_estimate, 1e-300), 1.0)
@@ -189,9 +212,28 @@ def _warm(scaled: ScaledProblem, ridge: Ridge, previous: Relaxation) -> Splittin
     """Primal as it was, dual scaled with the budget."""
     ratio = scaled.budget * scaled.diagonal_unit / previous.problem.budget
     nu = scaled.loss.clip_dual(ratio * previous.nu / scaled.nu_unit, scaled.y)
-    M = scaled.lift.adjoint(nu)
-    diagonals = [ratio * a / scaled.diagonal_unit for a in previous.diagonals]
+    diagonals = tuple(ratio * a / scaled.diagonal_unit for a in previous.diagonals)
     P, N = previous.P / scaled.z_unit, previous.N / scaled.z_unit
+    return _from_points(scaled, ridge, P, N, nu, diagonals)
+
+
+def _in_double(problem: Problem, scaled: ScaledProblem, search: _Search) -> Splitting:
+    """Go on from the best points that single precision has found."""
+    if not np.isfinite(search.gap) or not search.P.any():
+        return _start(problem, scaled, None, "float64")
+    ridge = Ridge(scaled.lift)
+    return _from_points(scaled, ridge, search.P, search.N, search.nu, search.diagonals)
+
+
+def _from_points(
+    scaled: ScaledProblem,
+    ridge: Ridge,
+    P: Array,
+    N: Array,
+    nu: Array,
+    diagonals: tuple[Array, ...],
+) -> Splitting:
+    M = scaled.lift.adjoint(nu)
     slack_P, slack_N = np.diag(diagonals[0]) - M, np.diag(diagonals[-1]) + M
     primal = float(np.hypot(np.linalg.norm(P), np.linalg.norm(N)))
     dual = float(np.hypot(np.linalg.norm(slack_P), np.linalg.norm(slack_N)))

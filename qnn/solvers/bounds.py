@@ -48,6 +48,7 @@ def feasible_value(
     scaled: ScaledProblem, P: Array, N: Array
 ) -> tuple[float, Array, Array, tuple[float, ...]]:
     """Repair positive semidefinite P, N and scale them well: ``(value, P, N, rho)``."""
+    P, N = P.astype(np.float64), N.astype(np.float64)
     P, N, rho = balance_diagonals(scaled.lift, P, N)
     predictions = scaled.lift.apply(P - N)
     price = scaled.budget * sum(rho)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import lapack
+from scipy.linalg import get_lapack_funcs
 
 from qnn.solvers.anderson import Anderson
 from qnn.solvers.ridge import Ridge, constant_diagonal
@@ -12,29 +12,28 @@ from qnn.solvers.scaling import ScaledProblem
 Array = np.ndarray
 
 _RELAX = 1.7
+#: computing only the positive eigenvalues pays where they are less than this part
+_FEW = 0.45
+_HUGE = 1e30
 
 
-class _Layout:
-    """Where the parts of a state lie in its vector; ``tracked`` is empty for steps by p x p.
+class _Vector:
+    """A state as one vector with views of its parts.
 
-    P and N are stacked as (2, D, D); ``loss`` (n,) is empty for squared loss. The first
-    ``measured`` entries determine the others.
+    ``matrices`` (2, D, D) belongs to P and N, ``loss`` (n,) to the loss and is empty for squared
+    loss, and ``tracked``, the predictions of the difference of the matrices, is empty where the
+    linear step is p x p. Up to ``measured`` the entries determine the others.
     """
 
-    def __init__(self, scaled: ScaledProblem, tracks: bool) -> None:
+    def __init__(self, scaled: ScaledProblem, tracks: bool, dtype: str) -> None:
         D, n = scaled.size, scaled.n
-        self.D, self.squares = D, 2 * D * D
+        self.squares = 2 * D * D
         self.measured = self.squares + (0 if scaled.loss.name == "squared" else n)
-        self.length = self.measured + (n if tracks else 0)
-
-    def matrices(self, state: Array) -> Array:
-        return state[: self.squares].reshape(2, self.D, self.D)
-
-    def loss(self, state: Array) -> Array:
-        return state[self.squares : self.measured]
-
-    def tracked(self, state: Array) -> Array:
-        return state[self.measured :]
+        self.all = np.zeros(self.measured + (n if tracks else 0), dtype)
+        self.matrices = self.all[: self.squares].reshape(2, D, D)
+        self.P, self.N = self.matrices
+        self.loss = self.all[self.squares : self.measured]
+        self.tracked = self.all[self.measured :]
 
 
 class Splitting:
@@ -45,7 +44,8 @@ class Splitting:
     ``-sigma`` multiple. A step maps twice the shadow less the state to the nearest point of the
     linear part, and moves the state by ``1.7`` times that point less the shadow. Squared loss needs
     no copy: its quadratic is in the linear part. The predictions ``A(Y_P - Y_N)`` follow the state
-    linearly, so A is only ever applied to P and N, by their low-rank factors.
+    linearly, so A is only ever applied to P and N, by their low-rank factors. All is done in the
+    precision of ``ridge``.
     """
 
     def __init__(
@@ -54,134 +54,120 @@ class Splitting:
         self.scaled, self.ridge = scaled, ridge
         self.sigma, self.loss_sigma = sigma, loss_sigma
         self.direct = scaled.loss.name == "squared"
-        self.nu = np.zeros(scaled.n)
-        self._layout = _Layout(scaled, ridge.in_rows)
-        self._state = np.zeros(self._layout.length)
-        self._shadow = np.zeros(self._layout.length)
-        self._anderson = Anderson(self._layout.length, self._layout.measured)
-        self._restart()
-        self._project()
+        self.y = scaled.y.astype(ridge.dtype)
+        self.fitted = np.zeros(scaled.n, ridge.dtype)
+        self._state, self._shadow, self._point = (
+            _Vector(scaled, ridge.in_rows, ridge.dtype) for _ in range(3)
+        )
+        self._anderson = Anderson(len(self._state.all), self._state.measured, ridge.dtype)
+        self._project_P, self._project_N = (Projection(ridge.dtype) for _ in range(2))
+        self._reset()
 
     @property
     def P(self) -> Array:
         """The positive block, (D, D); changed in place by the next step."""
-        return np.asarray(self._layout.matrices(self._shadow)[0])
+        return self._shadow.P
 
     @property
     def N(self) -> Array:
         """The negative block, (D, D); changed in place by the next step."""
-        return np.asarray(self._layout.matrices(self._shadow)[1])
+        return self._shadow.N
 
     def set_state(
         self, P: Array, N: Array, slack_P: Array, slack_N: Array, nu: Array, predictions: Array
     ) -> None:
         """Start from a primal and a dual point."""
-        layout, state, s = self._layout, self._state, self.sigma
-        Y = layout.matrices(state)
-        Y[0], Y[1] = P - slack_P / s, N - slack_N / s
+        state, s = self._state, self.sigma
+        state.P[:], state.N[:] = P - slack_P / s, N - slack_N / s
         if self.ridge.in_rows:
-            difference = Y[0] - Y[1]
+            difference = state.P - state.N
             if not self.scaled.lift.joint:
                 difference = constant_diagonal(difference)
-            layout.tracked(state)[:] = self.scaled.lift.apply(difference)
+            state.tracked[:] = self.ridge.lift.apply(difference)
         if not self.direct:
-            layout.loss(state)[:] = predictions - nu / self.loss_sigma
-        self._restart()
-        self._project()
+            state.loss[:] = predictions - nu / self.loss_sigma
+        self._reset()
 
     def step(self) -> None:
         """One iteration."""
-        scaled, layout = self.scaled, self._layout
-        reflected = 2.0 * self._shadow - self._state
-        base_P, base_N = layout.matrices(reflected)
-        base = base_P - base_N
-        if not scaled.lift.joint:
+        state, shadow, point, joint = self._state, self._shadow, self._point, self.ridge.lift.joint
+        np.add(shadow.all, shadow.all, out=point.all)
+        point.all -= state.all
+        base = point.P - point.N
+        if not joint:
             base = constant_diagonal(base)
         if self.direct:
-            target = scaled.y
+            target = self.y
             self.ridge.set_shift(0.5 * self.sigma)
         else:
-            target = layout.loss(reflected)
+            target = point.loss
             self.ridge.set_shift(0.5 * self.sigma / self.loss_sigma)
-        Z, fitted = self.ridge.step(target, base, layout.tracked(reflected))
-        V = base_P + base_N
-        self._set_diagonals(V, Z, base_P, base_N, base)
-        point = reflected
-        blocks = layout.matrices(point)
-        np.add(V, Z, out=blocks[0])
-        np.subtract(V, Z, out=blocks[1])
-        blocks *= 0.5
-        if self.direct:
-            self.nu = scaled.y - fitted
-        else:
-            layout.loss(point)[:] = fitted
-        if self.ridge.in_rows:
-            layout.tracked(point)[:] = fitted
-        point -= self._shadow
-        point *= _RELAX
-        point += self._state
-        self._state = self._anderson.combine(self._state, point)
-        self._project()
-        if not self.direct:
-            w = layout.loss(self._shadow) - layout.loss(self._state)
-            self.nu = scaled.loss.clip_dual(self.loss_sigma * w, scaled.y)
+        Z, self.fitted = self.ridge.step(target, base, point.tracked)
+        V = point.P + point.N
+        self._set_diagonals(V, Z, base)
+        np.add(V, Z, out=point.P)
+        np.subtract(V, Z, out=point.N)
+        point.matrices *= 0.5
+        point.loss[:] = self.fitted[: len(point.loss)]
+        point.tracked[:] = self.fitted[: len(point.tracked)]
+        point.all -= shadow.all
+        point.all *= _RELAX
+        self._anderson.advance(state.all, point.all)
+        self._cast_shadow()
 
-    def _set_diagonals(self, V: Array, Z: Array, base_P: Array, base_N: Array, base: Array) -> None:
+    def _set_diagonals(self, V: Array, Z: Array, base: Array) -> None:
         """The diagonal of V = P + N that is best for the budget's price; Z's where separate."""
-        D, sigma, budget = len(V), self.sigma, self.scaled.budget
-        if self.scaled.lift.joint:
-            rho = float(V.trace()) / D - 2.0 * budget / (sigma * D)
-            V.flat[:: D + 1] = max(rho, 0.0)
+        D, price = len(V), self.scaled.budget / self.sigma
+        if self.ridge.lift.joint:
+            V.flat[:: D + 1] = max((float(V.trace()) - 2.0 * price) / D, 0.0)
             return
         pull = 0.5 * (float(Z.trace()) - float(base.trace()))
-        rho_plus = (float(base_P.trace()) + pull - budget / sigma) / D
-        rho_minus = (float(base_N.trace()) - pull - budget / sigma) / D
+        rho_plus = (float(self._point.P.trace()) + pull - price) / D
+        rho_minus = (float(self._point.N.trace()) - pull - price) / D
         V.flat[:: D + 1] = rho_plus + rho_minus
         Z.flat[:: D + 1] = rho_plus - rho_minus
 
-    def _project(self) -> None:
-        """The shadow of the state."""
-        layout, state, shadow = self._layout, self._state, self._shadow
-        Y, cone = layout.matrices(state), layout.matrices(shadow)
-        left = project_to_cone(Y[0], cone[0])
-        right = project_to_cone(Y[1], cone[1])
+    def _cast_shadow(self) -> None:
+        state, shadow = self._state, self._shadow
+        left = self._project_P(state.P, shadow.P)
+        right = self._project_N(state.N, shadow.N)
         if self.ridge.in_rows:
-            layout.tracked(shadow)[:] = self._apply(cone, left, right)
+            shadow.tracked[:] = self._apply(left, right)
         if not self.direct:
-            u = layout.loss(state)
-            layout.loss(shadow)[:] = self.scaled.loss.prox(u, self.scaled.y, 1.0 / self.loss_sigma)
+            shadow.loss[:] = self.scaled.loss.prox(state.loss, self.y, 1.0 / self.loss_sigma)
 
-    def _apply(self, cone: Array, left: Array, right: Array) -> Array:
+    def _apply(self, left: Array, right: Array) -> Array:
         """The predictions of P - N, from factors where their ranks are small."""
-        lift, rank = self.scaled.lift, left.shape[1]
+        lift, rank = self.ridge.lift, left.shape[1]
         if lift.template is None and rank + right.shape[1] <= lift.size:
-            hidden = lift.features @ np.concatenate((left, right), axis=1)
+            hidden = np.dot(lift.features, np.concatenate((left, right), axis=1))
             np.multiply(hidden, hidden, out=hidden)
-            signs = np.ones(hidden.shape[1])
+            signs = np.ones(hidden.shape[1], hidden.dtype)
             signs[rank:] = -1.0
-            return np.asarray(hidden @ signs)
-        Z = cone[0] - cone[1]
+            return np.asarray(np.dot(hidden, signs))
+        Z = self.P - self.N
         return lift.apply(Z if lift.joint else constant_diagonal(Z))
 
-    def _restart(self) -> None:
-        """The map has changed: so has the metric in which its residual is measured."""
+    def _reset(self) -> None:
+        """The map or the state has changed, and with it the metric of the residual."""
         if not self.direct:
-            weights = np.ones(self._layout.measured)
-            self._layout.loss(weights)[:] = np.sqrt(self.loss_sigma / self.sigma)
+            weights = np.ones(self._state.measured, self.ridge.dtype)
+            weights[self._state.squares :] = np.sqrt(self.loss_sigma / self.sigma)
             self._anderson.weights = weights
         self._anderson.restart()
+        self._cast_shadow()
 
     def rescale(self, sigma: float, loss_sigma: float) -> None:
         """Change the penalties; primal and dual points stay."""
-        layout = self._layout
+        state, shadow = self._state, self._shadow
         ratio, loss_ratio = self.sigma / sigma, self.loss_sigma / loss_sigma
-        multiplier = self._state - self._shadow
-        layout.matrices(multiplier)[:] *= ratio
-        layout.tracked(multiplier)[:] *= ratio
-        layout.loss(multiplier)[:] *= loss_ratio
-        self._state = self._shadow + multiplier
+        state.all -= shadow.all
+        state.matrices *= ratio
+        state.tracked *= ratio
+        state.loss *= loss_ratio
+        state.all += shadow.all
         self.sigma, self.loss_sigma = sigma, loss_sigma
-        self._restart()
+        self._reset()
 
     def natural_sigmas(self) -> tuple[float, float]:
         """The penalties that weigh primal and dual points alike.
@@ -189,36 +175,67 @@ class Splitting:
         ``||slacks|| / ||(P, N)||`` for the cone and ``||nu|| / ||r||`` for the loss; not finite or
         zero where one of the points is zero.
         """
-        squares = self._layout.squares
-        cone = self._shadow[:squares]
+        cone = self._shadow.all[: self._shadow.squares]
         primal = float(np.linalg.norm(cone))
-        dual = self.sigma * float(np.linalg.norm(self._state[:squares] - cone))
+        dual = self.sigma * float(np.linalg.norm(self._state.all[: len(cone)] - cone))
         natural = dual / primal if primal > 0.0 else np.inf
         if self.direct:
             return natural, self.loss_sigma
-        size = float(np.linalg.norm(self._layout.loss(self._shadow)))
-        return natural, float(np.linalg.norm(self.nu)) / size if size > 0.0 else np.inf
+        size = float(np.linalg.norm(self._shadow.loss))
+        return natural, float(np.linalg.norm(self.nu())) / size if size > 0.0 else np.inf
+
+    def nu(self) -> Array:
+        """The dual point, (n,), in the domain, double precision."""
+        if self.direct:
+            return self.scaled.y - self.fitted
+        w = self._shadow.loss.astype(np.float64) - self._state.loss
+        return self.scaled.loss.clip_dual(self.loss_sigma * w, self.scaled.y)
+
+    def slacks(self) -> tuple[Array, Array]:
+        """The dual slacks, (D, D), double precision."""
+        matrices = self.sigma * (self._shadow.matrices.astype(np.float64) - self._state.matrices)
+        return matrices[0], matrices[1]
 
     def dual(self) -> tuple[Array, Array, tuple[Array, ...]]:
-        """``(nu, M(nu), diagonals)``, near feasible."""
-        nu = self.scaled.loss.clip_dual(self.nu, self.scaled.y)
+        """``(nu, M(nu), diagonals)``, near feasible, double precision."""
+        nu = self.nu()
         M = self.scaled.lift.adjoint(nu)
-        Y, cone = self._layout.matrices(self._state), self._layout.matrices(self._shadow)
-        slack_P, slack_N = (self.sigma * np.diag(cone[k] - Y[k]) for k in range(2))
+        P, N = (slack.diagonal() for slack in self.slacks())
         if self.scaled.lift.joint:
-            return nu, M, (0.5 * (slack_P + slack_N),)
-        return nu, M, (slack_P + np.diag(M), slack_N - np.diag(M))
+            return nu, M, (0.5 * (P + N),)
+        return nu, M, (P + M.diagonal(), N - M.diagonal())
 
 
-def project_to_cone(Y: Array, out: Array) -> Array:
-    """Write the projection of Y (D, D) to the semidefinite cone to out; returns its factor F."""
-    values, vectors, _ = lapack.dsyevd(Y.T, lower=1)
-    negative = int(values.searchsorted(0.0))
-    factor = vectors[:, negative:] * np.sqrt(values[negative:])
-    if 2 * negative >= len(values):
-        np.dot(factor, factor.T, out=out)
-    else:
-        part = vectors[:, :negative] * np.sqrt(-values[:negative])
-        np.dot(part, part.T, out=out)
-        out += Y
-    return np.asarray(factor)
+class Projection:
+    """The projection of one block to the semidefinite cone, in one precision."""
+
+    def __init__(self, dtype: str) -> None:
+        self._syevd, self._syevr = get_lapack_funcs(("syevd", "syevr"), dtype=dtype)
+        # In double precision computing a part of the spectrum was found to be no faster.
+        self._part_pays = dtype == "float32"
+        self._rank = np.inf
+
+    def __call__(self, Y: Array, out: Array) -> Array:
+        """Write ``Y+`` (D, D) to out and return a factor F, ``Y+ = F F'``.
+
+        Only the positive eigenvalues are computed where they were few the last time.
+        """
+        size = len(Y)
+        if self._part_pays and self._rank < _FEW * size:
+            values, vectors, count, _, info = self._syevr(Y.T, lower=1, range="V", vl=0.0, vu=_HUGE)
+            if info == 0:
+                self._rank = count
+                factor = vectors[:, :count] * np.sqrt(values[:count])
+                np.dot(factor, factor.T, out=out)
+                return np.asarray(factor)
+        values, vectors, _ = self._syevd(Y.T, lower=1)
+        negative = int(values.searchsorted(0.0))
+        self._rank = size - negative
+        factor = vectors[:, negative:] * np.sqrt(values[negative:])
+        if 2 * negative >= size:
+            np.dot(factor, factor.T, out=out)
+        else:
+            part = vectors[:, :negative] * np.sqrt(-values[:negative])
+            np.dot(part, part.T, out=out)
+            out += Y
+        return np.asarray(factor)
