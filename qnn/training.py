@@ -15,8 +15,9 @@ from qnn.rounding.refined import column_generation, reduce, refine, sampler_of, 
 from qnn.solvers.base import Callback
 from qnn.solvers.front import solve
 from qnn.solvers.result import Relaxation, relative_gap
+from qnn.tightening import check_tightened, tighten
 
-CERTIFY = ("relaxation", "exact")
+CERTIFY = ("relaxation", "tightened", "exact")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,17 +52,21 @@ def train(
 
     seed: an integer or a numpy Generator; the same seed gives the same network, unless the time
     limit cuts the work short. width: most neurons allowed; None: as many as the optimum uses.
-    certify: "relaxation", the bound of the SDP; "exact", of the quantized problem itself by
-    enumeration, 2^d steps: seconds to d = 32, an hour at 42. Where no enumeration ends in time,
-    the certificate is the relaxation's. time_limit: seconds for everything together; what is found
-    by then is returned with its honest gap. tol: relative gap of the relaxation. callback: called
-    with a `Progress` after each enumeration (of the best network of any width).
+    certify: "relaxation", the bound of the SDP; "tightened", with inequalities that all signs
+    satisfy (squared loss): most of what the SDP leaves, in seconds; "exact", the optimum of the
+    quantized problem itself by enumeration, 2^d steps: seconds to d = 32, an hour at 42. Where no
+    enumeration ends in time, the certificate is the relaxation's. time_limit: seconds for
+    everything together; what is found by then is returned with its honest gap. tol: relative gap of
+    the relaxation. callback: called with a `Progress` after each bound that "tightened" or "exact"
+    find.
     Raises InputError, before any computing, for what cannot be trained or certified.
     """
     began = time.monotonic()
     if certify not in CERTIFY:
         raise InputError(f"certify {certify!r} is not known: choose one of {', '.join(CERTIFY)}")
     check_rounding(problem, 1 if width is None else width, "refined")
+    if certify == "tightened":
+        check_tightened(problem)
     if certify == "exact":
         # Only here: the compiler takes a second to import.
         from qnn.pricing.exact import check_exact
@@ -82,6 +87,10 @@ def train(
         incumbent, statistics = column_generation(relaxation, rng, deadline=deadline)
     else:
         incumbent = refine(relaxation, width, rng, deadline)
+    if certify == "tightened":
+        tightened = tighten(relaxation, incumbent.objective, deadline=deadline, callback=callback)
+        certificate = tightened.certificate
+        statistics["inequalities"] = float(tightened.inequalities)
     network = to_network(incumbent)
     objective = problem.objective(network)
     statistics["relaxation_seconds"] = relaxed - began

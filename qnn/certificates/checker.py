@@ -24,6 +24,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from qnn.certificates.cuts import check_cuts, cut_sums
 from qnn.certificates.record import FORMAT, Certificate
 from qnn.errors import CertificateError, NotProvenAgainError
 
@@ -31,7 +32,7 @@ Array = np.ndarray
 
 _U = 2.0**-53
 _TINY = float(np.finfo(np.float64).tiny)
-_KINDS = ("relaxation", "exact")
+_KINDS = ("relaxation", "tightened", "exact")
 # Rows at once: their copies stay small beside X.
 _ROWS = 4096
 
@@ -86,6 +87,9 @@ def proven_bound(certificate: Certificate, X: Array, y: Array, margin: float = 1
     if certificate.kind == "exact":
         _prove_sign_products(M, margin * radius, certificate, margin)
         return dual_value(certificate, y, margin)
+    if certificate.kind == "tightened":
+        _prove_tightened(M, radius, certificate, margin)
+        return dual_value(certificate, y, margin)
     for diagonal, sign in slacks(certificate):
         prove_semidefinite(diagonal, sign * M, margin * radius, margin)
         prove_budget(diagonal, certificate.beta, certificate.d)
@@ -134,6 +138,12 @@ def _check_record(certificate: Certificate, X: Array, y: Array) -> None:
         raise CertificateError(f"unknown method of proof {certificate.method!r}")
     if exact and not bilinear:
         raise CertificateError("a proof by enumeration needs the bilinear activation")
+    if certificate.kind == "tightened":
+        if not bilinear:
+            raise CertificateError("a tightened certificate needs the bilinear activation")
+        check_cuts(certificate.cuts, certificate.multipliers, d)
+    elif certificate.cuts is not None or certificate.multipliers is not None:
+        raise CertificateError(f"inequalities do not belong to kind {certificate.kind!r}")
     wanted = {
         "diag": bilinear and not exact,
         "diag_positive": not bilinear,
@@ -254,6 +264,20 @@ def _prove_sign_products(M: Array, radius: Array, certificate: Certificate, marg
     largest = Fraction(found) + sum(map(Fraction, allowances)) * (1 + Fraction(1, 2**50))
     if largest > Fraction(certificate.beta) * certificate.d:
         raise CertificateError("some signs u, v exceed the budget: |u'M(nu)v| > beta * d")
+
+
+def _prove_tightened(M: Array, radius: Array, certificate: Certificate, margin: float) -> None:
+    """Prove ``|u'M'v| <= beta d`` by the diagonal, the inequalities and their multipliers."""
+    a, cuts, tau = certificate.diag, certificate.cuts, certificate.multipliers
+    assert a is not None
+    assert cuts is not None
+    assert tau is not None
+    K_P, K_N, error = cut_sums(cuts, tau, certificate.d)
+    for K, sign in ((K_P, -1.0), (K_N, 1.0)):
+        # One more rounding in each entry of the sum.
+        rounding = 4.0 * _U * (np.abs(K) + np.abs(M)).sum(axis=1)
+        prove_semidefinite(a, sign * M - K, margin * (radius + error + rounding), margin)
+    prove_budget(np.concatenate([a, -tau]), certificate.beta, certificate.d)
 
 
 def prove_budget(diagonal: Array, beta: float, d: int) -> None:

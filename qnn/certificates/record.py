@@ -15,8 +15,8 @@ Array = np.ndarray
 
 FORMAT = 1
 _TEXTS = ("activation", "alphabet", "loss", "kind", "method", "data", "data_sha256")
-_VECTORS = ("nu", "diag", "diag_positive", "diag_negative", "polynomial")
-_OPTIONAL = ("loss_parameter", "nu_matrix", "method", *_VECTORS[1:])
+_VECTORS = ("nu", "diag", "diag_positive", "diag_negative", "polynomial", "multipliers")
+_OPTIONAL = ("loss_parameter", "nu_matrix", "method", "cuts", *_VECTORS[1:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,10 +27,12 @@ class Certificate:
     with ``M(nu) = X' diag(nu) X``. Polynomial: ``Diag(diag_positive) - M >= 0`` and
     ``Diag(diag_negative) + M >= 0``, each sum within ``beta d``. Of kind "exact" there is no
     diagonal: ``|u'M(nu)v| <= beta d`` for all signs, as its ``method`` proves ("enumeration": by
-    trying them). The bound is ``-g*(-nu)``, less what verified arithmetic takes off. ``nu`` (n,);
-    ``diag`` (d,), the others the length of the lift. Where rows are too many to store a number for
-    each, ``nu`` is empty and ``nu_matrix`` (d, d) gives it: ``nu_i = y_i - x_i' nu_matrix x_i``
-    (squared loss; see `verify_stream`).
+    trying them). Of kind "tightened", ``cuts`` (T, 2d) and their ``multipliers`` (T,) >= 0 join
+    the diagonal: ``sum(diag) - sum(multipliers) <= beta d`` (see `qnn.certificates.cuts`). The
+    bound is ``-g*(-nu)``, less what verified arithmetic takes off. ``nu`` (n,); ``diag`` (d,), the
+    others the length of the lift. Where rows are too many to store a number for each, ``nu`` is
+    empty and ``nu_matrix`` (d, d) gives it: ``nu_i = y_i - x_i' nu_matrix x_i`` (squared loss; see
+    `verify_stream`).
     ``data`` names the file of the training matrix, ``data_sha256`` its content.
     """
 
@@ -48,6 +50,8 @@ class Certificate:
     diag_positive: Array | None = None
     diag_negative: Array | None = None
     nu_matrix: Array | None = None
+    cuts: Array | None = None
+    multipliers: Array | None = None
     kind: str = "relaxation"
     method: str | None = None
     output: int = 0
@@ -101,6 +105,10 @@ class Certificate:
 def _value(name: str, array: Array) -> Any:
     if name in (*_VECTORS, "nu_matrix"):
         if array.ndim != (2 if name == "nu_matrix" else 1) or array.dtype != np.float64:
+            raise ValueError(name)
+        return array
+    if name == "cuts":
+        if array.ndim != 2 or array.dtype != np.int8:
             raise ValueError(name)
         return array
     if array.ndim != 0:

@@ -107,7 +107,11 @@ def test_the_second_layer_is_optimal():
 @pytest.mark.parametrize(
     ("arguments", "fields", "message"),
     [
-        ({"certify": "hope"}, {}, "certify 'hope' is not known: choose one of relaxation, exact"),
+        (
+            {"certify": "hope"},
+            {},
+            "certify 'hope' is not known: choose one of relaxation, tightened, exact",
+        ),
         (
             {"width": 0},
             {},
