@@ -13,7 +13,7 @@ import numpy as np
 
 from qnn.problem import Problem
 from qnn.solvers.base import Callback, Solver, everything
-from qnn.solvers.bounds import dual_estimate, feasible_value
+from qnn.solvers.bounds import dual_estimate, dual_value, feasible_value, refine_diagonals
 from qnn.solvers.incumbent import Incumbent
 from qnn.solvers.result import Outcome, Relaxation
 from qnn.solvers.ridge import Ridge
@@ -25,6 +25,8 @@ Array = np.ndarray
 _LIMIT = 20_000
 _PATIENCE = 1000
 _FIRST_CHECK = 11
+#: what refined diagonals leave of the gap, before it is known
+_LEFT = 0.25
 #: gaps from which single precision is tried first, and its iterations without progress
 _SINGLE_FROM, _SINGLE_PATIENCE = 1e-5, 40
 # The best penalty was found near this multiple of the natural one (docs/solvers.md).
@@ -127,13 +129,18 @@ class _Search:
         self.next_check = _FIRST_CHECK
         self.improved_at, self._mark = 0, np.inf
         self._last: tuple[int, float] | None = None
+        # What refined diagonals leave of the gap, and when that was last found out.
+        self._left, self._refined_at = _LEFT, 0
 
     @property
     def gap(self) -> float:
         """Estimated relative gap."""
-        if not np.isfinite(self.upper - self.lower):
+        return self._gap(self.lower)
+
+    def _gap(self, lower: float) -> float:
+        if not np.isfinite(self.upper - lower):
             return np.inf
-        return (self.upper - self.lower) / max(abs(self.upper), 1e-300)
+        return (self.upper - lower) / max(abs(self.upper), 1e-300)
 
     def check(self, state: Splitting, iteration: int) -> None:
         """Estimate both bounds at the current iterates, and choose the next iteration to do so."""
@@ -141,22 +148,34 @@ class _Search:
         if upper < self.upper:
             self.upper, self.P, self.N = upper, P, N
         nu, M, diagonals = state.dual()
-        lower = dual_estimate(self.scaled, nu, M, diagonals)
+        lower, shifted = dual_estimate(self.scaled, nu, M, diagonals)
+        gap = self._gap(lower)
+        if self._worth_refining(gap, iteration):
+            refined = refine_diagonals(self.scaled, M, diagonals, shifted)
+            better = dual_value(self.scaled, nu, refined)
+            if better > lower:
+                lower, shifted = better, refined
+            self._left, self._refined_at = self._gap(lower) / gap, iteration
         if lower > self.lower:
-            self.lower, self.nu, self.diagonals = lower, nu, diagonals
-        gap = self.gap
-        if gap < 0.9 * self._mark:
-            self._mark, self.improved_at = gap, iteration
+            self.lower, self.nu, self.diagonals = lower, nu, shifted
+        if self.gap < 0.9 * self._mark:
+            self._mark, self.improved_at = self.gap, iteration
         self.next_check = iteration + self._wait(iteration, gap)
         self._last = (iteration, gap)
+
+    def _worth_refining(self, gap: float, iteration: int) -> bool:
+        """Refining costs a few iterations: where it should end the solve, or was not tried long."""
+        if not 0.8 * self.tol < gap < np.inf:
+            return False
+        return self._left * gap < 0.8 * self.tol or iteration >= max(24, 2 * self._refined_at)
 
     def _wait(self, iteration: int, gap: float) -> int:
         """A fraction of the iterations that are left at the rate seen since the last look."""
         if self._last is None or not 0.0 < gap < self._last[1]:
             return 3
         rate = np.log(self._last[1] / gap) / (iteration - self._last[0])
-        left = np.log(max(gap / self.tol, 1.0)) / rate
-        return int(np.clip(0.7 * left, 2, min(12, 3 + iteration // 4)))
+        left = np.log(max(self._left * gap / (0.8 * self.tol), 1.0)) / rate
+        return int(np.clip(0.8 * left, 2, min(15, 3 + iteration // 4)))
 
     def restart(self, iteration: int) -> None:
         """Count patience anew, after a change of precision."""
