@@ -30,9 +30,10 @@ def test_shipped_sweeps_load_and_resolve(path: Path) -> None:
 
 def test_the_default_sweep_covers_what_it_promises() -> None:
     config = load_config(SWEEPS / "wdbc.yaml")
-    assert (config.data.source, config.shards.count) == ("sklearn:breast_cancer", 10)
+    assert config.data.source == "sklearn:breast_cancer"
+    assert config.shards.count >= 5
     assert (len(config.beta.points), config.beta.kind) == (12, "fractions")
-    assert (config.beta.points[0], config.beta.points[-1]) == (0.5, 0.003)
+    assert (config.beta.points[0], config.beta.points[-1]) == (0.3, 0.002)
     ratios = [a / b for a, b in zip(config.beta.points, config.beta.points[1:], strict=False)]
     assert max(ratios) == pytest.approx(min(ratios), rel=1e-5)
     assert (config.seeds, config.widths) == ((0, 1, 2, 3), (8, 32, 128))

@@ -104,7 +104,7 @@ def test_a_changed_dual_point_fails(run, field, factor):
         ({"d": lambda c: c.d + 1}, "columns"),
         ({"data": lambda c: "data/small/nowhere.parquet"}, "are missing"),
         ({"data": lambda c: "../../etc/passwd"}, "leaves the run's folder"),
-        ({"kind": lambda c: "exact"}, "kind"),
+        ({"kind": lambda c: "exact"}, "unknown method of proof None"),
     ],
 )
 def test_a_changed_field_of_a_certificate_fails(run, change, text):
