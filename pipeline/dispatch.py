@@ -1,6 +1,7 @@
 """Running paths: one after the other in this process, or as Ray tasks with back-pressure."""
 
 import logging
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,18 +70,19 @@ def run_on_ray(specs: Sequence[PathSpec], work: Work, options: TaskOptions) -> E
     most = options.max_in_flight or slots + AHEAD
     remote = ray.remote(run_batch)
     shared = ray.put(work)
-    waiting = iter(batches(specs, slots, lambda spec: spec.estimated_seconds))
-    running: dict[Any, _Running] = {}
+    waiting = deque(batches(specs, slots, lambda spec: spec.estimated_seconds))
+    running: dict[Any, dict[str, PathSpec]] = {}
     try:
         while True:
-            while len(running) < most and (batch := next(waiting, None)) is not None:
+            while waiting and len(running) < most:
+                batch = waiting.popleft()
                 stream = remote.options(
                     num_returns="streaming",
                     num_cpus=options.cpus,
                     max_retries=options.max_retries,
                     name=_task_name(batch),
                 ).remote(batch, shared)
-                running[stream] = _Running(batch)
+                running[stream] = {spec.id: spec for spec in batch}
             if not running:
                 return
             ready, _ = ray.wait(list(running), num_returns=1, timeout=POLL)
@@ -89,15 +91,10 @@ def run_on_ray(specs: Sequence[PathSpec], work: Work, options: TaskOptions) -> E
             for stream in ready:
                 # To the end of the line, so that no stream's news hides the others'.
                 running[stream] = running.pop(stream)
-                yield from _next_events(stream, running)
+                yield from _next_events(stream, running, waiting)
     finally:
         for stream in running:
             ray.cancel(stream, force=True)
-
-
-class _Running:
-    def __init__(self, batch: list[PathSpec]) -> None:
-        self.open = {spec.id for spec in batch}
 
 
 def _task_name(batch: list[PathSpec]) -> str:
@@ -106,11 +103,16 @@ def _task_name(batch: list[PathSpec]) -> str:
     return name if len(batch) == 1 else f"{name} and {len(batch) - 1} more paths"
 
 
-def _next_events(stream: Any, running: dict[Any, _Running]) -> Iterator[Event]:
-    """One event of a task, or, where the task ended, what became of its paths."""
+def _next_events(
+    stream: Any, running: dict[Any, dict[str, PathSpec]], waiting: deque[list[PathSpec]]
+) -> Iterator[Event]:
+    """One event of a task, or, where the task ended, what becomes of its unfinished paths.
+
+    Paths that shared a task with others get a task each: one of them may be what kills workers.
+    """
     import ray
 
-    task = running[stream]
+    unfinished = running[stream]
     try:
         event = ray.get(next(stream))
     except StopIteration:
@@ -122,8 +124,12 @@ def _next_events(stream: Any, running: dict[Any, _Running]) -> Iterator[Event]:
         error = one_line(cause if isinstance(cause, Exception) else failure)
     else:
         if isinstance(event, PathDone | PathLost):
-            task.open.discard(event.path)
+            unfinished.pop(event.path, None)
         yield event
         return
-    for path in sorted(task.open):
+    if len(unfinished) > 1:
+        log.warning("%d paths that shared a task run apart now: %s", len(unfinished), error)
+        waiting.extend([spec] for spec in unfinished.values())
+        return
+    for path in unfinished:
         yield PathLost(path, error)

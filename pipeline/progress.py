@@ -36,11 +36,13 @@ class Tally:
     def add(self, event: Event) -> None:
         """Count an event in."""
         if isinstance(event, ProblemDone):
-            self.done += event.trials
+            # What a lost worker had done already comes in a second time.
+            self.done = min(self.total, self.done + event.trials)
             self.failed += event.failed
             self.error = event.error or self.error
             if event.best_gap is not None:
-                self.best_gap = min(event.best_gap, self.best_gap or event.best_gap)
+                best = self.best_gap
+                self.best_gap = event.best_gap if best is None else min(best, event.best_gap)
         elif isinstance(event, PathLost):
             self.lost_paths += 1
             self.error = event.error

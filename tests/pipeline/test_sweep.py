@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.fs as pafs
 import pytest
 
-from pipeline import tasks
+from pipeline import dispatch, tasks
 from pipeline.background import Tracker
 from pipeline.config import SweepConfig
 from pipeline.interrupts import Interrupts, SweepInterrupted
@@ -174,15 +174,18 @@ def test_ray_workers_write_what_one_process_writes(tmp_path, ray_cluster):
     assert on_ray.champion["trial"] == inline.champion["trial"]
 
 
-def test_a_worker_that_dies_is_retried_and_then_given_up(tmp_path, ray_cluster, monkeypatch):
-    from pipeline import dispatch
-
+@pytest.mark.parametrize("together", [False, True])
+def test_a_worker_that_dies_is_retried_and_loses_its_own_path_only(
+    tmp_path, ray_cluster, monkeypatch, together
+):
     def dies(specs, work):
-        if specs[0].shard == "fold-01":
+        if any(spec.shard == "fold-01" for spec in specs):
             os.kill(os.getpid(), signal.SIGKILL)
         yield from tasks.run_batch(specs, work)
 
     monkeypatch.setattr(dispatch, "run_batch", dies)
+    if together:
+        monkeypatch.setattr(dispatch, "batches", lambda specs, slots, seconds: [list(specs)])
     config = small_config(tmp_path, resources={"max_retries": 1})
     outcome = run_sweep(config, str(tmp_path / "run"))
     assert outcome.exit_code == 1
