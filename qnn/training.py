@@ -15,8 +15,10 @@ from qnn.rounding.refined import column_generation, reduce, refine, sampler_of, 
 from qnn.solvers.base import Callback
 from qnn.solvers.front import solve
 from qnn.solvers.result import Relaxation, relative_gap
-from qnn.tightening import check_tightened, tighten
+from qnn.tightening import check_tightened, refusal, tighten
 
+# Beyond this many columns an enumeration may not end in time: a tightened bound comes first.
+SURE_COLUMNS = 34
 CERTIFY = ("relaxation", "tightened", "exact")
 
 
@@ -55,7 +57,7 @@ def train(
     certify: "relaxation", the bound of the SDP; "tightened", with inequalities that all signs
     satisfy (squared loss): most of what the SDP leaves, in seconds; "exact", the optimum of the
     quantized problem itself by enumeration, 2^d steps: seconds to d = 32, an hour at 42. Where no
-    enumeration ends in time, the certificate is the relaxation's. time_limit: seconds for
+    enumeration ends in time, the certificate is the best other one. time_limit: seconds for
     everything together; what is found by then is returned with its honest gap. tol: relative gap of
     the relaxation. callback: called with a `Progress` after each bound that "tightened" or "exact"
     find.
@@ -118,6 +120,9 @@ def _exact(
 
     sampler = sampler_of(relaxation)
     wide, _ = column_generation(relaxation, rng, deadline=deadline)
+    certificate = relaxation.certificate
+    if relaxation.problem.d > SURE_COLUMNS and refusal(relaxation.problem) is None:
+        certificate = tighten(relaxation, wide.objective, deadline=deadline).certificate
     optimum = prove_optimum(wide, rng, sampler, deadline=deadline, callback=callback)
     statistics = {
         "rounds": float(optimum.rounds),
@@ -127,7 +132,6 @@ def _exact(
     incumbent = optimum.incumbent
     if width is not None and incumbent.width > width:
         incumbent = reduce(incumbent, width, rng, sampler, deadline)
-    certificate = relaxation.certificate
     proven = optimum.certificate
     if proven is not None and proven.lower_bound > certificate.lower_bound:
         certificate = proven

@@ -60,18 +60,20 @@ class Tightened:
     outcome: Literal["solved", "time_limit", "iteration_limit"]
 
 
+def refusal(problem: Problem) -> str | None:
+    """Why the inequalities do not apply to this problem; None where they do."""
+    if problem.activation.name != "bilinear" or problem.loss.name != "squared":
+        return "needs the bilinear activation and the squared loss"
+    if problem.n > MOST_ROWS:
+        return f"takes {MOST_ROWS} rows at most (got {problem.n})"
+    return None
+
+
 def check_tightened(problem: Problem) -> None:
     """Raise InputError, before any computing, where the inequalities do not apply."""
-    if problem.activation.name != "bilinear" or problem.loss.name != "squared":
-        raise InputError(
-            "certify 'tightened' needs the bilinear activation and the squared loss: use certify "
-            "'relaxation'"
-        )
-    if problem.n > MOST_ROWS:
-        raise InputError(
-            f"certify 'tightened' takes {MOST_ROWS} rows at most (got {problem.n}): use certify "
-            "'relaxation'"
-        )
+    why = refusal(problem)
+    if why is not None:
+        raise InputError(f"certify 'tightened' {why}: use certify 'relaxation'")
 
 
 def tighten(

@@ -120,11 +120,15 @@ def test_it_starts_from_any_network():
     )
 
 
-def test_without_time_the_relaxation_bounds():
+def test_without_time_the_best_other_bound_stands():
     problem = planted(d=26, n=300)
     trained = train(problem, certify="exact", time_limit=1e-3)
     assert trained.certificate.kind == "relaxation"
     assert trained.lower_bound == trained.certificate.lower_bound <= trained.objective
+    many = planted(d=38, n=40)
+    trained = train(many.with_beta(0.5 * many.beta_max), certify="exact", time_limit=6.0)
+    assert trained.certificate.kind == "tightened"
+    assert trained.relaxation.lower_bound < trained.lower_bound <= trained.objective
     started = empty(problem)
     stopped = prove_optimum(started, np.random.default_rng(0), deadline=time.monotonic() - 1.0)
     assert stopped.outcome == "time_limit"
