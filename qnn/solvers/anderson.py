@@ -53,7 +53,8 @@ class Anderson:
             np.subtract(residual, self._residual, out=self._residuals[slot])
         self._point[:], self._residual[:] = x, residual
         if self._count:
-            x -= np.dot(self._weights(slot), self._steps[: min(self._count, self.window)])
+            weights = self._weights(slot)
+            x -= np.dot(weights, self._steps[: len(weights)])
 
     def _weights(self, slot: int) -> Array:
         """Least squares over the window; the normal equations change in one row a step."""
