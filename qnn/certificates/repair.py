@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
-from scipy.linalg import eigvalsh
+from scipy.linalg.lapack import dsyevd
 
 from qnn.activations import Polynomial
 from qnn.certificates.checker import proven_bound
@@ -67,27 +67,44 @@ def certify(
 
 
 def _raise(M: Array, diagonals: tuple[Array, ...], joint: bool) -> list[Array]:
-    """Make the diagonals dominate M: multiply or add, whichever spends less."""
+    """Make the diagonals dominate M: add evenly, or multiply where that spends less."""
     raised = []
     for index, a in enumerate(diagonals):
         signed = M if joint or index == 0 else -M
-        floor = 1e-9 * max(float(np.abs(a).max(initial=0.0)), float(np.abs(M).max(initial=0.0)))
-        positive = np.maximum(a, floor)
-        if floor == 0.0:
-            raised.append(positive)
-            continue
-        root = 1.0 / np.sqrt(positive)
-        values = eigvalsh(root[:, None] * signed * root[None, :], check_finite=False)
-        multiplied = positive * max(float(values[-1]), -float(values[0]) if joint else 0.0, 1e-300)
-        lowest = [eigvalsh(np.diag(a) - signed, check_finite=False)[0]]
+        lowest = _lowest(np.diag(a) - signed)
         if joint:
-            lowest.append(eigvalsh(np.diag(a) + signed, check_finite=False)[0])
-        added = a - min(lowest)
+            lowest = min(lowest, _lowest(np.diag(a) + signed))
+        added = a - lowest
         # A diagonal of its own may be negative where M is; a common one dominates both signs.
         usable = not joint or float(added.min()) >= 0.0
+        if usable and lowest >= 0.0:
+            raised.append(added)
+            continue
+        multiplied = _multiply(signed, a, joint)
         better = usable and float(added.sum()) < float(multiplied.sum())
         raised.append(added if better else multiplied)
     return raised
+
+
+def _multiply(signed: Array, a: Array, joint: bool) -> Array:
+    """The least multiple of a, lifted off zero, that dominates M."""
+    floor = 1e-9 * max(float(np.abs(a).max(initial=0.0)), float(np.abs(signed).max(initial=0.0)))
+    positive = np.maximum(a, floor)
+    if floor == 0.0:
+        return positive
+    root = 1.0 / np.sqrt(positive)
+    values = _eigenvalues(root[:, None] * signed * root[None, :])
+    return positive * max(float(values[-1]), -float(values[0]) if joint else 0.0, 1e-300)
+
+
+def _lowest(S: Array) -> float:
+    return float(_eigenvalues(S)[0])
+
+
+def _eigenvalues(S: Array) -> Array:
+    # LAPACK itself: the checks around it cost more than the eigenvalues of a small matrix.
+    values, _, info = dsyevd(S, compute_v=0, lower=1)
+    return values if info == 0 else np.full(len(S), np.nan)
 
 
 def _spend(a: Array, budget: float) -> Array:

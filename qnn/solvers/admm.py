@@ -13,24 +13,25 @@ import numpy as np
 
 from qnn.problem import Problem
 from qnn.solvers.base import Callback, Solver, everything
-from qnn.solvers.bounds import dual_estimate, dual_value, feasible_value, refine_diagonals
 from qnn.solvers.incumbent import Incumbent
 from qnn.solvers.result import Outcome, Relaxation
-from qnn.solvers.ridge import Ridge
-from qnn.solvers.scaling import ScaledProblem, scale_problem
+from qnn.solvers.search import Search
 from qnn.solvers.splitting import Splitting
-
-Array = np.ndarray
+from qnn.solvers.starts import (
+    SIGMA,
+    Trail,
+    point_of,
+    scaled_problem,
+    start,
+    trail_of,
+)
 
 _LIMIT = 20_000
 _PATIENCE = 1000
-_FIRST_CHECK = 11
-#: what refined diagonals leave of the gap, before it is known
-_LEFT = 0.25
 #: gaps from which single precision is tried first, and its iterations without progress
 _SINGLE_FROM, _SINGLE_PATIENCE = 1e-5, 40
-# The best penalty was found near this multiple of the natural one (docs/solvers.md).
-_SIGMA = 0.5
+#: when the penalty is reconsidered: early after a cold start, whose first penalty is a guess
+_COLD, _WARM, _LATER = (4, 8, 14, 22, 35, 60), (10, 20, 35, 60), 50
 
 
 def solve(
@@ -46,13 +47,16 @@ def solve(
     if incumbent.upper == 0.0:
         incumbent.certify_trivial()
         return incumbent.relaxation("solved", "the zero network is perfect", {"iterations": 0.0})
-    scaled = scale_problem(problem)
-    search = _Search(scaled, tol)
+    trail = trail_of(problem, warm_start)
+    scaled = scaled_problem(problem, trail)
     single = tol >= _SINGLE_FROM
-    state = _start(problem, scaled, warm_start, "float32" if single else "float64")
+    state = start(problem, scaled, trail, warm_start, "float32" if single else "float64")
+    warm = bool(trail.points)
+    search = Search(scaled, tol, 3, trail.left) if warm else Search(scaled, tol)
+    before = state.ridge.factorizations
     limit = _LIMIT if max_iterations is None else max_iterations
     outcome: Outcome = "iteration_limit"
-    iteration = factorizations = 0
+    iteration = factorizations = turned = 0
     while iteration < limit:
         iteration += 1
         finite = _try_step(state)
@@ -69,13 +73,15 @@ def solve(
                 outcome = "stalled"
                 break
             single = False
-            factorizations = state.ridge.factorizations
-            state = _in_double(problem, scaled, search)
+            factorizations = state.ridge.factorizations - before
+            # Cold: what misled single precision may be in its points.
+            state, before = start(problem, scaled, Trail(), None, "float64"), 0
+            turned = iteration
             search.restart(iteration)
         if incumbent.out_of_time():
             outcome = "time_limit"
             break
-        _adapt(state, iteration)
+        _adapt(state, iteration - turned, _WARM if warm and not turned else _COLD)
     if outcome != "solved":
         search.check(state, iteration)
         search.offer(incumbent, iteration)
@@ -83,15 +89,16 @@ def solve(
             incumbent.offer_dual(scaled.nu_unit * search.nu, None, iteration)
         if incumbent.gap <= tol:
             outcome = "solved"
-    precision = "single" if single else "double"
     message = (
-        f"ADMM: {outcome.replace('_', ' ')} after {iteration} iterations, {precision} precision"
+        f"ADMM: {outcome.replace('_', ' ')} after {iteration} iterations, "
+        f"{'single' if single else 'double'} precision"
     )
     statistics = {
         "iterations": float(iteration),
-        "factorizations": float(factorizations + state.ridge.factorizations),
+        "factorizations": float(factorizations + state.ridge.factorizations - before),
     }
-    return incumbent.relaxation(outcome, message, statistics)
+    onward = Trail(scaled, state.ridge, (*trail.points[-1:], point_of(state)), search.left)
+    return incumbent.relaxation(outcome, message, statistics, onward)
 
 
 def _try_step(state: Splitting) -> bool:
@@ -103,102 +110,12 @@ def _try_step(state: Splitting) -> bool:
     return bool(np.isfinite(state.P.trace() + state.N.trace()))
 
 
-def _memory_estimate(n: int, size: int) -> float:
-    p = size * (size + 1) // 2
-    return 8.0 * (2.2 * min(n, p) ** 2 + 8.0 * n * size + 40.0 * (2 * size**2 + n) + 512.0 * p)
-
-
-SOLVER = Solver(
-    name="admm",
-    solve=solve,
-    supports=everything,
-    memory_estimate=_memory_estimate,
-    summary="ADMM on the symmetric reduction: every loss, both activations",
-)
-
-
-class _Search:
-    """The best pair of points by estimates, and when to look again."""
-
-    def __init__(self, scaled: ScaledProblem, tol: float) -> None:
-        self.scaled, self.tol = scaled, tol
-        self.upper, self.lower = np.inf, -np.inf
-        self.P = self.N = np.empty((0, 0))
-        self.nu = np.zeros(scaled.n)
-        self.diagonals: tuple[Array, ...] = (np.zeros(scaled.size),)
-        self.next_check = _FIRST_CHECK
-        self.improved_at, self._mark = 0, np.inf
-        self._last: tuple[int, float] | None = None
-        # What refined diagonals leave of the gap, and when that was last found out.
-        self._left, self._refined_at = _LEFT, 0
-
-    @property
-    def gap(self) -> float:
-        """Estimated relative gap."""
-        return self._gap(self.lower)
-
-    def _gap(self, lower: float) -> float:
-        if not np.isfinite(self.upper - lower):
-            return np.inf
-        return (self.upper - lower) / max(abs(self.upper), 1e-300)
-
-    def check(self, state: Splitting, iteration: int) -> None:
-        """Estimate both bounds at the current iterates, and choose the next iteration to do so."""
-        upper, P, N, _ = feasible_value(self.scaled, state.P, state.N)
-        if upper < self.upper:
-            self.upper, self.P, self.N = upper, P, N
-        nu, M, diagonals = state.dual()
-        lower, shifted = dual_estimate(self.scaled, nu, M, diagonals)
-        gap = self._gap(lower)
-        if self._worth_refining(gap, iteration):
-            refined = refine_diagonals(self.scaled, M, diagonals, shifted)
-            better = dual_value(self.scaled, nu, refined)
-            if better > lower:
-                lower, shifted = better, refined
-            self._left, self._refined_at = self._gap(lower) / gap, iteration
-        if lower > self.lower:
-            self.lower, self.nu, self.diagonals = lower, nu, shifted
-        if self.gap < 0.9 * self._mark:
-            self._mark, self.improved_at = self.gap, iteration
-        self.next_check = iteration + self._wait(iteration, gap)
-        self._last = (iteration, gap)
-
-    def _worth_refining(self, gap: float, iteration: int) -> bool:
-        """Refining costs a few iterations: where it should end the solve, or was not tried long."""
-        if not 0.8 * self.tol < gap < np.inf:
-            return False
-        return self._left * gap < 0.8 * self.tol or iteration >= max(24, 2 * self._refined_at)
-
-    def _wait(self, iteration: int, gap: float) -> int:
-        """A fraction of the iterations that are left at the rate seen since the last look."""
-        if self._last is None or not 0.0 < gap < self._last[1]:
-            return 3
-        rate = np.log(self._last[1] / gap) / (iteration - self._last[0])
-        left = np.log(max(self._left * gap / (0.8 * self.tol), 1.0)) / rate
-        return int(np.clip(0.8 * left, 2, min(15, 3 + iteration // 4)))
-
-    def restart(self, iteration: int) -> None:
-        """Count patience anew, after a change of precision."""
-        self.improved_at, self.next_check = iteration, iteration + 2
-
-    def offer(self, incumbent: Incumbent, iteration: int) -> None:
-        """Let the best points be certified, in the problem's own units."""
-        unit = self.scaled.z_unit
-        if len(self.P):
-            incumbent.offer_primal(unit * self.P, unit * self.N)
-        incumbent.offer_dual(
-            self.scaled.nu_unit * self.nu,
-            [self.scaled.diagonal_unit * a for a in self.diagonals],
-            iteration,
-            max(1e-4 * self.tol, 1e-13),
-        )
-
-
-def _adapt(state: Splitting, iteration: int) -> None:
-    if iteration not in (4, 8, 14, 22, 35, 60) and (iteration < 100 or iteration % 50):
+def _adapt(state: Splitting, iteration: int, schedule: tuple[int, ...]) -> None:
+    """Bring the penalties near their natural values, where that is worth a factorization."""
+    if iteration not in schedule and (iteration < 100 or iteration % _LATER):
         return
     sigma, loss_sigma = state.natural_sigmas()
-    sigma = _within(_SIGMA * sigma, state.sigma)
+    sigma = _within(SIGMA * sigma, state.sigma)
     loss_sigma = _within(loss_sigma, state.loss_sigma)
     if sigma != state.sigma or loss_sigma != state.loss_sigma:
         state.rescale(sigma, loss_sigma)
@@ -210,56 +127,15 @@ def _within(wanted: float, present: float) -> float:
     return wanted if usable and not 0.6 < wanted / present < 1.7 else present
 
 
-def _start(
-    problem: Problem, scaled: ScaledProblem, warm_start: Relaxation | None, dtype: str
-) -> Splitting:
-    ridge, D, budget = Ridge(scaled.lift, dtype), scaled.size, scaled.budget
-    if warm_start is not None and len(warm_start.P) == D and len(warm_start.nu) == scaled.n:
-        return _warm(scaled, ridge, warm_start)
-    fraction = min(problem.beta / max(problem.beta_max_estimate, 1e-300), 1.0)
-    sigma = 0.7 * fraction**-0.7 * budget**2 / (D * max(scaled.zero_value, 1e-300))
-    return Splitting(scaled, ridge, sigma, _slope(scaled))
+def _memory_estimate(n: int, size: int) -> float:
+    p = size * (size + 1) // 2
+    return 8.0 * (1.1 * min(n, p) ** 2 + 8.0 * n * size + 40.0 * (2 * size**2 + n) + 256.0 * p)
 
 
-def _slope(scaled: ScaledProblem) -> float:
-    """A first penalty of the loss: predictions are of order one, and nu of this order."""
-    gradient = scaled.loss.gradient(np.zeros(scaled.n), scaled.y)
-    return max(float(np.sqrt(np.mean(gradient**2))), 1e-300)
-
-
-def _warm(scaled: ScaledProblem, ridge: Ridge, previous: Relaxation) -> Splitting:
-    """Primal as it was, dual scaled with the budget."""
-    ratio = scaled.budget * scaled.diagonal_unit / previous.problem.budget
-    nu = scaled.loss.clip_dual(ratio * previous.nu / scaled.nu_unit, scaled.y)
-    diagonals = tuple(ratio * a / scaled.diagonal_unit for a in previous.diagonals)
-    P, N = previous.P / scaled.z_unit, previous.N / scaled.z_unit
-    return _from_points(scaled, ridge, P, N, nu, diagonals)
-
-
-def _in_double(problem: Problem, scaled: ScaledProblem, search: _Search) -> Splitting:
-    """Go on from the best points that single precision has found."""
-    if not np.isfinite(search.gap) or not search.P.any():
-        return _start(problem, scaled, None, "float64")
-    ridge = Ridge(scaled.lift)
-    return _from_points(scaled, ridge, search.P, search.N, search.nu, search.diagonals)
-
-
-def _from_points(
-    scaled: ScaledProblem,
-    ridge: Ridge,
-    P: Array,
-    N: Array,
-    nu: Array,
-    diagonals: tuple[Array, ...],
-) -> Splitting:
-    M = scaled.lift.adjoint(nu)
-    slack_P, slack_N = np.diag(diagonals[0]) - M, np.diag(diagonals[-1]) + M
-    primal = float(np.hypot(np.linalg.norm(P), np.linalg.norm(N)))
-    dual = float(np.hypot(np.linalg.norm(slack_P), np.linalg.norm(slack_N)))
-    sigma = _SIGMA * dual / primal if min(primal, dual) > 0.0 else 1.0
-    predictions = scaled.lift.apply(P - N)
-    size, slope = float(np.linalg.norm(predictions)), float(np.linalg.norm(nu))
-    loss_sigma = slope / size if min(size, slope) > 0.0 else _slope(scaled)
-    state = Splitting(scaled, ridge, sigma, loss_sigma)
-    state.set_state(P, N, slack_P, slack_N, nu, predictions)
-    return state
+SOLVER = Solver(
+    name="admm",
+    solve=solve,
+    supports=everything,
+    memory_estimate=_memory_estimate,
+    summary="ADMM on the symmetric reduction: every loss, both activations",
+)

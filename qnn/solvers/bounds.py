@@ -50,7 +50,6 @@ def feasible_value(
     scaled: ScaledProblem, P: Array, N: Array
 ) -> tuple[float, Array, Array, tuple[float, ...]]:
     """Repair positive semidefinite P, N and scale them well: ``(value, P, N, rho)``."""
-    P, N = P.astype(np.float64), N.astype(np.float64)
     P, N, rho = balance_diagonals(scaled.lift, P, N)
     predictions = scaled.lift.apply(P - N)
     price = scaled.budget * sum(rho)
@@ -117,11 +116,11 @@ def _descend(blocks: tuple[Array, ...], a: Array, shifted: Array) -> Array:
         if info != 0 or decrement < 0.3:
             break
         length = min(1.0, 8.0 / (1.0 + decrement))
-        inverses = None
-        while inverses is None and length > 1e-6:
-            inverses = _inverses(blocks, a + length * step)
-            accepted, length = length, 0.4 * length
-        a = a + accepted * step
+        start, inverses = a, None
+        while inverses is None and length > 1e-9:
+            a = start + length * step
+            inverses = _inverses(blocks, a)
+            length *= 0.4
     return best
 
 

@@ -92,7 +92,11 @@ class Incumbent:
             self.offer_dual(np.zeros(self.problem.n), None)
 
     def relaxation(
-        self, outcome: Outcome, message: str, statistics: dict[str, float]
+        self,
+        outcome: Outcome,
+        message: str,
+        statistics: dict[str, float],
+        trail: object = None,
     ) -> Relaxation:
         """The record of the best points seen."""
         self.certify_trivial()
@@ -118,4 +122,5 @@ class Incumbent:
             outcome=outcome,
             message=message,
             statistics={**statistics, "seconds": self.seconds},
+            trail=trail,
         )

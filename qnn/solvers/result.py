@@ -23,6 +23,7 @@ class Relaxation:
     ``predictions`` is ``A(P - N)`` (n,), ``nu`` the dual point (n,), ``diagonals`` the dual's
     diagonal(s). ``upper_bound`` is the relaxation's own primal value at (P, N); ``lower_bound`` the
     verified bound of ``certificate``. A solve that stops early has its honest, larger ``gap``.
+    ``trail`` is the solver's own, for a warm start from this record at the next beta of a path.
     """
 
     problem: Problem
@@ -38,6 +39,7 @@ class Relaxation:
     outcome: Outcome
     message: str
     statistics: dict[str, float] = field(default_factory=dict)
+    trail: object = field(default=None, repr=False)
 
     @property
     def lower_bound(self) -> float:

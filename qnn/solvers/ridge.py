@@ -37,7 +37,6 @@ class Ridge:
         self.shift = np.nan
         self.factorizations = 0
         self._factor = np.empty((0, 0))
-        self._moment: tuple[Array, Array] | None = None
         self._weighted = np.empty_like(lift.features)
 
     def set_shift(self, shift: float) -> None:
@@ -52,19 +51,28 @@ class Ridge:
         self.shift = shift
         self.factorizations += 1
 
-    def step(self, target: Array, base: Array, predictions: Array) -> tuple[Array, Array]:
-        """``(Z, A(Z))``, (D, D) and (n,), for base (D, D) with ``predictions = A(base)``."""
+    def step(
+        self, target: Array, base: Array, predictions: Array, moment: Array | None = None
+    ) -> tuple[Array, Array]:
+        """``(Z, A(Z))``, (D, D) and (n,), for base (D, D) with ``predictions = A(base)``.
+
+        ``moment`` is that of the target, if it is known (only for steps by p x p).
+        """
         if self.in_rows:
             x = self._solve(target - predictions)
             Z = self.adjoint(x)
             Z += base
             x *= self.shift
             return Z, target - x
-        if self._moment is None or self._moment[0] is not target:
-            self._moment = (target, svec(self.lift, self.adjoint(target)))
-        z = self._solve(self._moment[1] + self.shift * svec(self.lift, base))
+        if moment is None:
+            moment = self.moment(target)
+        z = self._solve(moment + self.shift * svec(self.lift, base))
         Z = smat(self.lift, z)
         return Z, self.lift.apply(Z)
+
+    def moment(self, target: Array) -> Array:
+        """The coordinates of ``M(target)``, (p,)."""
+        return svec(self.lift, self.adjoint(target))
 
     def adjoint(self, nu: Array) -> Array:
         """``M(nu)``, projected where the diagonals are separate."""

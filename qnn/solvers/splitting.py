@@ -55,6 +55,8 @@ class Splitting:
         self.sigma, self.loss_sigma = sigma, loss_sigma
         self.direct = scaled.loss.name == "squared"
         self.y = scaled.y.astype(ridge.dtype)
+        fixed = self.direct and not ridge.in_rows
+        self._moment = ridge.moment(self.y) if fixed else None
         self.fitted = np.zeros(scaled.n, ridge.dtype)
         self._state, self._shadow, self._point = (
             _Vector(scaled, ridge.in_rows, ridge.dtype) for _ in range(3)
@@ -102,7 +104,7 @@ class Splitting:
         else:
             target = point.loss
             self.ridge.set_shift(0.5 * self.sigma / self.loss_sigma)
-        Z, self.fitted = self.ridge.step(target, base, point.tracked)
+        Z, self.fitted = self.ridge.step(target, base, point.tracked, self._moment)
         V = point.P + point.N
         self._set_diagonals(V, Z, base)
         np.add(V, Z, out=point.P)
@@ -131,6 +133,7 @@ class Splitting:
         state, shadow = self._state, self._shadow
         left = self._project_P(state.P, shadow.P)
         right = self._project_N(state.N, shadow.N)
+        self._factors = left, right
         if self.ridge.in_rows:
             shadow.tracked[:] = self._apply(left, right)
         if not self.direct:
@@ -195,6 +198,11 @@ class Splitting:
         """The dual slacks, (D, D), double precision."""
         matrices = self.sigma * (self._shadow.matrices.astype(np.float64) - self._state.matrices)
         return matrices[0], matrices[1]
+
+    def primal(self) -> tuple[Array, Array]:
+        """P and N from their factors, so that they are semidefinite in double precision."""
+        left, right = (factor.astype(np.float64) for factor in self._factors)
+        return left @ left.T, right @ right.T
 
     def dual(self) -> tuple[Array, Array, tuple[Array, ...]]:
         """``(nu, M(nu), diagonals)``, near feasible, double precision."""

@@ -1,8 +1,8 @@
 """Ours and the general-purpose solvers on the same relaxation, each timed as a user waits for it.
 
 Run as ``python -m tests.benchmarks.methods METHOD INSTANCE``: one method in its own process, which
-prints a line of JSON: seconds (the least disturbed of the repeats), the value, the peak memory above
-that of the imports and the data, and ours with its verified gap.
+prints a line of JSON: seconds (the least disturbed of the repeats), the value, the peak memory
+above that of the imports and the data, and ours with its verified gap.
 """
 
 from __future__ import annotations
