@@ -31,7 +31,7 @@ test-all: $(READY)
 	$(BIN)/python -m pytest -m slow
 
 bench: $(READY)
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks --large
 
 lint: $(READY)
 	$(BIN)/ruff check .
