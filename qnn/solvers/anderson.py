@@ -9,7 +9,7 @@ Array = np.ndarray
 
 # Relative to the trace of the normal equations, by precision: small enough to keep the speed, large
 # enough for the rounding of the products.
-_RIDGE = {"float64": 1e-10, "float32": 1e-6}
+_RIDGE = {"float64": 1e-8, "float32": 1e-6}
 _GROWTH = 3.0
 
 
