@@ -51,24 +51,20 @@ class Ridge:
         self.shift = shift
         self.factorizations += 1
 
-    def step(
-        self, target: Array, base: Array, predictions: Array, moment: Array | None = None
-    ) -> tuple[Array, Array]:
-        """``(Z, A(Z))``, (D, D) and (n,), for base (D, D) with ``predictions = A(base)``.
-
-        ``moment`` is that of the target, if it is known (only for steps by p x p).
-        """
+    def step(self, target: Array, base: Array, predictions: Array) -> tuple[Array, Array]:
+        """``(Z, A(Z))``, (D, D) and (n,), for base (D, D) with ``predictions = A(base)``."""
         if self.in_rows:
             x = self._solve(target - predictions)
             Z = self.adjoint(x)
             Z += base
             x *= self.shift
             return Z, target - x
-        if moment is None:
-            moment = self.moment(target)
-        z = self._solve(moment + self.shift * svec(self.lift, base))
-        Z = smat(self.lift, z)
+        Z = self.step_by_moment(self.moment(target), base)
         return Z, self.lift.apply(Z)
+
+    def step_by_moment(self, moment: Array, base: Array) -> Array:
+        """Z alone, from the target's moment: no work with the rows (only where not in_rows)."""
+        return smat(self.lift, self._solve(moment + self.shift * svec(self.lift, base)))
 
     def moment(self, target: Array) -> Array:
         """The coordinates of ``M(target)``, (p,)."""

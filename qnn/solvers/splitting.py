@@ -57,7 +57,7 @@ class Splitting:
         self.y = scaled.y.astype(ridge.dtype)
         fixed = self.direct and not ridge.in_rows
         self._moment = ridge.moment(self.y) if fixed else None
-        self.fitted = np.zeros(scaled.n, ridge.dtype)
+        self._Z = np.zeros((scaled.size, scaled.size), ridge.dtype)
         self._state, self._shadow, self._point = (
             _Vector(scaled, ridge.in_rows, ridge.dtype) for _ in range(3)
         )
@@ -104,14 +104,18 @@ class Splitting:
         else:
             target = point.loss
             self.ridge.set_shift(0.5 * self.sigma / self.loss_sigma)
-        Z, self.fitted = self.ridge.step(target, base, point.tracked, self._moment)
+        if self._moment is None:
+            Z, fitted = self.ridge.step(target, base, point.tracked)
+            point.loss[:] = fitted[: len(point.loss)]
+            point.tracked[:] = fitted[: len(point.tracked)]
+        else:
+            Z = self.ridge.step_by_moment(self._moment, base)
         V = point.P + point.N
         self._set_diagonals(V, Z, base)
         np.add(V, Z, out=point.P)
         np.subtract(V, Z, out=point.N)
         point.matrices *= 0.5
-        point.loss[:] = self.fitted[: len(point.loss)]
-        point.tracked[:] = self.fitted[: len(point.tracked)]
+        self._Z = Z
         point.all -= shadow.all
         point.all *= _RELAX
         self._anderson.advance(state.all, point.all)
@@ -190,9 +194,13 @@ class Splitting:
     def nu(self) -> Array:
         """The dual point, (n,), in the domain, double precision."""
         if self.direct:
-            return self.scaled.y - self.fitted
+            return self.scaled.y - self.predictions()
         w = self._shadow.loss.astype(np.float64) - self._state.loss
         return self.scaled.loss.clip_dual(self.loss_sigma * w, self.scaled.y)
+
+    def predictions(self) -> Array:
+        """``A(Z)`` of the last linear step, (n,), double precision."""
+        return self.scaled.lift.apply(self._Z.astype(np.float64))
 
     def slacks(self) -> tuple[Array, Array]:
         """The dual slacks, (D, D), double precision."""

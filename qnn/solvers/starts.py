@@ -118,7 +118,7 @@ def point_of(state: Splitting) -> Point:
         slack_P=slack_P,
         slack_N=slack_N,
         nu=state.nu(),
-        predictions=state.fitted.astype(np.float64),
+        predictions=state.predictions(),
     )
 
 

@@ -26,7 +26,7 @@ Result = dict[str, Any]
 EPS = 1e-6
 TOL = 1e-4
 #: seconds of repeats in all, and at most this many
-PATIENCE, REPEATS = 3.0, 7
+PATIENCE, REPEATS = 3.0, 100
 
 
 def ours(problem: Problem) -> Result:
