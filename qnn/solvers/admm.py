@@ -129,7 +129,7 @@ def _within(wanted: float, present: float) -> float:
 
 def _memory_estimate(n: int, size: int) -> float:
     p = size * (size + 1) // 2
-    return 8.0 * (1.1 * min(n, p) ** 2 + 8.0 * n * size + 40.0 * (2 * size**2 + n) + 256.0 * p)
+    return 8.0 * (2.2 * min(n, p) ** 2 + 8.0 * n * size + 40.0 * (2 * size**2 + n) + 256.0 * p)
 
 
 SOLVER = Solver(

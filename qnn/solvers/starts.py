@@ -35,7 +35,7 @@ class Point:
 class Trail:
     """What a solve hands on to the next of its path: the kernel with its factor, the last points.
 
-    It is left behind when a relaxation is pickled: a warm start works without.
+    It is left behind when a relaxation is copied or sent elsewhere: a warm start works without.
     """
 
     scaled: ScaledProblem | None = None
