@@ -14,7 +14,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: sweep test test-all bench lint types audit coverage clean
+.PHONY: sweep test test-all bench lint types coverage clean
 
 $(READY): pyproject.toml constraints.txt infra/setup.sh
 	PYTHON=$(PYTHON) bash infra/setup.sh $(VENV)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy.linalg.lapack import dsyevd
@@ -113,12 +114,15 @@ def _spend(a: Array, budget: float) -> Array:
     return a + max(rest, 0.0) / len(a) * (1.0 - 1e-12)
 
 
-def _record(problem: Problem, nu: Array, diagonals: list[Array]) -> Certificate:
+def unproven(problem: Problem, nu: Array, **proof: Any) -> Certificate:
+    """The record of a problem's dual point with a bound of -inf, to be replaced by a proven one.
+
+    nu (n,); ``proof`` holds the fields of its kind: the kind itself, diagonals, cuts, method.
+    """
     activation = problem.activation
     polynomial = None
     if isinstance(activation, Polynomial):
         polynomial = np.array([activation.a, activation.b, activation.c], dtype=np.float64)
-    joint = problem.lift.joint
     return Certificate(
         nu=nu,
         lower_bound=-np.inf,
@@ -130,7 +134,11 @@ def _record(problem: Problem, nu: Array, diagonals: list[Array]) -> Certificate:
         activation=activation.name,
         polynomial=polynomial,
         alphabet=problem.alphabet.name,
-        diag=diagonals[0] if joint else None,
-        diag_positive=None if joint else diagonals[0],
-        diag_negative=None if joint else diagonals[1],
+        **proof,
     )
+
+
+def _record(problem: Problem, nu: Array, diagonals: list[Array]) -> Certificate:
+    if problem.lift.joint:
+        return unproven(problem, nu, diag=diagonals[0])
+    return unproven(problem, nu, diag_positive=diagonals[0], diag_negative=diagonals[1])

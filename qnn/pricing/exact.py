@@ -15,10 +15,11 @@ import numpy as np
 
 from qnn.certificates.checker import dual_value
 from qnn.certificates.record import Certificate
+from qnn.certificates.repair import unproven
 from qnn.errors import InputError
 from qnn.pricing.enumeration import LARGEST, Enumeration, enumerate_signs, forming_error
 from qnn.problem import Problem
-from qnn.rounding.atoms import canonical, keys
+from qnn.rounding.atoms import canonical, unseen
 from qnn.rounding.incumbent import Incumbent, extended
 from qnn.rounding.krivine import KrivineSampler
 from qnn.rounding.local_search import STARTS, price
@@ -159,18 +160,8 @@ def exact_certificate(problem: Problem, nu: np.ndarray, found: Enumeration) -> C
     norm = found.upper_bound + 8.0 * found.error
     limit = problem.budget / norm * (1.0 - 1e-15) if norm > 0.0 else math.inf
     scaled = problem.loss.best_dual_scale(nu, problem.y, limit) * nu
-    certificate = Certificate(
-        nu=problem.loss.clip_dual(scaled, problem.y),
-        lower_bound=-np.inf,
-        beta=problem.beta,
-        d=problem.d,
-        data_sha256=problem.data_sha256,
-        loss=problem.loss.name,
-        loss_parameter=problem.loss.parameter,
-        alphabet=problem.alphabet.name,
-        kind="exact",
-        method="enumeration",
-    )
+    nu = problem.loss.clip_dual(scaled, problem.y)
+    certificate = unproven(problem, nu, kind="exact", method="enumeration")
     return replace(certificate, lower_bound=float(dual_value(certificate, problem.y, 4.0)))
 
 
@@ -178,12 +169,7 @@ def _with_atoms(incumbent: Incumbent, found: Enumeration) -> Incumbent | None:
     """With the enumerated atoms above the budget; None where that lowers the objective no more."""
     above = found.values > incumbent.problem.budget * (1.0 + 0.1 * VIOLATION)
     U, V, _ = canonical(found.U[:, above], found.V[:, above])
-    seen = set(keys(incumbent.U, incumbent.V))
-    fresh = []
-    for index, key in enumerate(keys(U, V)):
-        if key not in seen:
-            seen.add(key)
-            fresh.append(index)
+    fresh = unseen(incumbent.U, incumbent.V, U, V)
     if not fresh:
         return None
     longer = extended(incumbent, U[:, fresh], V[:, fresh])

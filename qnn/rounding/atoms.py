@@ -33,6 +33,17 @@ def keys(U: np.ndarray, V: np.ndarray) -> list[bytes]:
     return [column.tobytes() for column in packed.T]
 
 
+def unseen(U: np.ndarray, V: np.ndarray, U_new: np.ndarray, V_new: np.ndarray) -> list[int]:
+    """Which of the new atoms are not among (U, V), each once; all (d, ·) in canonical form."""
+    seen = set(keys(U, V))
+    fresh = []
+    for index, key in enumerate(keys(U_new, V_new)):
+        if key not in seen:
+            seen.add(key)
+            fresh.append(index)
+    return fresh
+
+
 def merge(
     U: np.ndarray, V: np.ndarray, alpha: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

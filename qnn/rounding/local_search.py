@@ -11,7 +11,7 @@ import time
 import numpy as np
 
 from qnn.pricing.heuristic import alternating_maximization, signs
-from qnn.rounding.atoms import canonical, keys
+from qnn.rounding.atoms import canonical, unseen
 from qnn.rounding.incumbent import Incumbent, build, extended, narrowed
 from qnn.rounding.krivine import KrivineSampler
 
@@ -124,12 +124,7 @@ def price(
     order = np.argsort(-values, kind="stable")
     order = order[values[order] > problem.budget * (1.0 + tol)]
     U_new, V_new, _ = canonical(U_new[:, order], V_new[:, order])
-    seen = set(keys(incumbent.U, incumbent.V))
-    fresh = []
-    for index, key in enumerate(keys(U_new, V_new)):
-        if key not in seen:
-            seen.add(key)
-            fresh.append(index)
+    fresh = unseen(incumbent.U, incumbent.V, U_new, V_new)
     violation = values[order[fresh]] / problem.budget - 1.0
     return U_new[:, fresh], V_new[:, fresh], violation
 

@@ -21,6 +21,7 @@ from scipy.linalg import eigh, eigvalsh
 
 from qnn.certificates.checker import proven_bound
 from qnn.certificates.record import Certificate
+from qnn.certificates.repair import unproven
 from qnn.errors import CertificateError, InputError
 from qnn.problem import Problem
 from qnn.solvers.base import Callback, Progress
@@ -228,15 +229,9 @@ def tightened_certificate(
         t = min(wanted, limit * (1.0 - margin))
         # What is left of the budget goes to the diagonal: the margin of the proof.
         rest = problem.budget * (1.0 - 1e-15 * (problem.d + len(vectors))) - t * spent
-        certificate = Certificate(
-            nu=t * nu,
-            lower_bound=-np.inf,
-            beta=problem.beta,
-            d=problem.d,
-            data_sha256=problem.data_sha256,
-            loss=problem.loss.name,
-            loss_parameter=problem.loss.parameter,
-            alphabet=problem.alphabet.name,
+        certificate = unproven(
+            problem,
+            t * nu,
             kind="tightened",
             diag=t * a + max(rest, 0.0) / problem.d * (1.0 - 1e-12),
             cuts=vectors,
