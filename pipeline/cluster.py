@@ -3,12 +3,18 @@
 import logging
 import os
 import secrets
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from qnn.errors import InputError
+
 log = logging.getLogger(__name__)
+
+# Seconds after which an address where nobody answers is given up.
+CONNECT_SECONDS = 10.0
 
 
 # Under load a node takes longer to start than Ray's own patience of a minute.
@@ -45,6 +51,30 @@ def _environment(address: str | None) -> Iterator[None]:
         finally:
             os.environ.pop("RAY_AUTH_MODE", None)
             os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
+
+
+def check_address(address: str | None) -> None:
+    """Raise `InputError` where no sweep can run at this address; nothing is started or joined.
+
+    Ray itself waits for minutes at an address where nobody listens.
+    """
+    if address is None or address in ("auto", "local"):
+        return
+    if "://" in address:
+        raise InputError(
+            f"--address {address}: Ray Client cannot stream results; on a node of the cluster use "
+            "--address HOST:PORT (or auto), or submit the command as a Ray job"
+        )
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise InputError(f"--address {address}: give HOST:PORT, or auto on a node of the cluster")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise InputError(
+            f"--address {address}: no Ray there ({error.strerror or error}); start it with "
+            "`ray start --head`, or leave --address out to start one here"
+        ) from None
 
 
 @contextmanager

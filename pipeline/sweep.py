@@ -15,6 +15,7 @@ import pyarrow as pa
 from rich.console import Console
 
 from pipeline.background import TrackerStart, TrackerStarting
+from pipeline.cluster import check_address
 from pipeline.config import SweepConfig, dump_config
 from pipeline.dispatch import Events, TaskOptions, run_inline
 from pipeline.interrupts import Interrupts, SweepInterrupted
@@ -116,13 +117,15 @@ def run_sweep(
     Must be called on the main thread. `start_tracking` is called on another one; None: no tracking.
 
     Raises:
-        InputError: the data or the config do not make a sweep, another sweep is running in the
-            folder, or the folder holds a different one.
+        InputError: the data or the config do not make a sweep, no sweep can run at the address,
+            another sweep is running in the folder, or the folder holds a different one.
         StoreError: the folder cannot be written.
         SweepInterrupted: SIGINT or SIGTERM; what is finished is kept.
     """
+    options = options or SweepOptions()
+    check_address(options.address)
     with Interrupts() as interrupts:
-        driver = _Driver(config, options or SweepOptions(), interrupts, console)
+        driver = _Driver(config, options, interrupts, console)
         try:
             return driver.run(RunFolder.open(out), start_tracking)
         except BaseException:

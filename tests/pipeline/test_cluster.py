@@ -1,0 +1,59 @@
+"""Addresses at which no sweep can run are refused before anything is made."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.cluster import check_address
+from pipeline.sweep import SweepOptions, run_sweep
+from qnn.errors import InputError
+from tests.pipeline.small import config_text, small_config
+
+
+def closed_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("ray://127.0.0.1:9998", "Ray Client cannot stream results; on a node of the cluster use"),
+        ("head", "give HOST:PORT, or auto on a node of the cluster"),
+        ("head:port", "give HOST:PORT, or auto on a node of the cluster"),
+        ("127.0.0.1:70000", "give HOST:PORT, or auto on a node of the cluster"),
+    ],
+)
+def test_addresses_that_cannot_work_are_refused(address: str, message: str) -> None:
+    with pytest.raises(InputError, match=f"^--address {address}: {message}"):
+        check_address(address)
+
+
+def test_an_address_where_nobody_listens_is_refused_and_nothing_is_made(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{closed_port()}"
+    with pytest.raises(InputError, match=f"^--address {address}: no Ray there "):
+        run_sweep(small_config(tmp_path), str(tmp_path / "out"), SweepOptions(address=address))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_open_port_and_rays_own_words_pass() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        check_address(f"127.0.0.1:{listener.getsockname()[1]}")
+    for address in (None, "auto", "local"):
+        check_address(address)
+
+
+def test_the_command_says_so_in_one_line_and_exits_with_2(tmp_path: Path) -> None:
+    config = tmp_path / "small.yaml"
+    config.write_text(config_text(tmp_path))
+    qnn = Path(sys.executable).with_name("qnn")
+    command = [qnn, "sweep", config, "--out", tmp_path / "out", "--address", "ray://head:1"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --address ray://head:1: Ray Client cannot stream results")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
