@@ -52,7 +52,7 @@ def solve(
     single = tol >= _SINGLE_FROM
     state = start(problem, scaled, trail, warm_start, "float32" if single else "float64")
     warm = bool(trail.points)
-    search = Search(scaled, tol, 3, trail.left) if warm else Search(scaled, tol)
+    search = Search(scaled, tol, 3) if warm else Search(scaled, tol)
     before = state.ridge.factorizations
     limit = _LIMIT if max_iterations is None else max_iterations
     outcome: Outcome = "iteration_limit"
@@ -97,7 +97,7 @@ def solve(
         "iterations": float(iteration),
         "factorizations": float(factorizations + state.ridge.factorizations - before),
     }
-    onward = Trail(scaled, state.ridge, (*trail.points[-1:], point_of(state)), search.left)
+    onward = Trail(scaled, state.ridge, (*trail.points[-1:], point_of(state)))
     return incumbent.relaxation(outcome, message, statistics, onward)
 
 

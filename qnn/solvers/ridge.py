@@ -52,15 +52,18 @@ class Ridge:
         self.factorizations += 1
 
     def step(self, target: Array, base: Array, predictions: Array) -> tuple[Array, Array]:
-        """``(Z, A(Z))``, (D, D) and (n,), for base (D, D) with ``predictions = A(base)``."""
+        """``(Z, target - A(Z))``, (D, D) and (n,), for base (D, D) with ``predictions = A(base)``.
+
+        The residual is computed as ``s x``: without the cancellation of a difference.
+        """
         if self.in_rows:
             x = self._solve(target - predictions)
             Z = self.adjoint(x)
             Z += base
             x *= self.shift
-            return Z, target - x
+            return Z, x
         Z = self.step_by_moment(self.moment(target), base)
-        return Z, self.lift.apply(Z)
+        return Z, target - self.lift.apply(Z)
 
     def step_by_moment(self, moment: Array, base: Array) -> Array:
         """Z alone, from the target's moment: no work with the rows (only where not in_rows)."""

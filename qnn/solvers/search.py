@@ -13,14 +13,14 @@ Array = np.ndarray
 
 #: the logarithm of the gap falls by about this in an iteration, before it is known
 _USUAL_RATE = 0.3
+#: which part of the gap refined diagonals leave, before it is known
+_LEFT = 0.25
 
 
 class Search:
     """The best pair of points by estimates, and when to look again."""
 
-    def __init__(
-        self, scaled: ScaledProblem, tol: float, first: int = 11, left: float = 0.25
-    ) -> None:
+    def __init__(self, scaled: ScaledProblem, tol: float, first: int = 11) -> None:
         self.scaled, self.tol = scaled, tol
         self.upper, self.lower = np.inf, -np.inf
         self.P = self.N = np.empty((0, 0))
@@ -30,7 +30,7 @@ class Search:
         self.improved_at, self._mark = 0, np.inf
         self._last: tuple[int, float] | None = None
         # Which part of the gap refined diagonals leave, and when that was last found out.
-        self.left, self._refined_at = left, 0
+        self._left, self._refined_at = _LEFT, 0
 
     @property
     def gap(self) -> float:
@@ -55,7 +55,7 @@ class Search:
             better = dual_value(self.scaled, nu, refined)
             if better > lower:
                 lower, shifted = better, refined
-            self.left, self._refined_at = self._gap(lower) / gap, iteration
+            self._left, self._refined_at = self._gap(lower) / gap, iteration
         if lower > self.lower:
             self.lower, self.nu, self.diagonals = lower, nu, shifted
         if self.gap < 0.9 * self._mark:
@@ -67,7 +67,7 @@ class Search:
         """Refining costs a few iterations: where it should end the solve, or was not tried long."""
         if not 0.8 * self.tol < gap < np.inf:
             return False
-        return self.left * gap < 0.8 * self.tol or iteration >= max(24, 1.5 * self._refined_at)
+        return self._left * gap < 0.8 * self.tol or iteration >= max(24, 1.5 * self._refined_at)
 
     def _wait(self, iteration: int, gap: float) -> int:
         """A fraction of the iterations that are left at the rate seen since the last look."""
@@ -76,7 +76,7 @@ class Search:
             if not 0.0 < gap < self._last[1]:
                 return 3
             rate = np.log(self._last[1] / gap) / (iteration - self._last[0])
-        left = np.log(max(self.left * gap / (0.8 * self.tol), 1.0)) / rate
+        left = np.log(max(self._left * gap / (0.8 * self.tol), 1.0)) / rate
         return int(np.clip(0.8 * left, 2, min(15, 3 + iteration // 4)))
 
     def restart(self, iteration: int) -> None:

@@ -58,6 +58,7 @@ class Splitting:
         fixed = self.direct and not ridge.in_rows
         self._moment = ridge.moment(self.y) if fixed else None
         self._Z = np.zeros((scaled.size, scaled.size), ridge.dtype)
+        self._residual = np.zeros(scaled.n, ridge.dtype)
         self._state, self._shadow, self._point = (
             _Vector(scaled, ridge.in_rows, ridge.dtype) for _ in range(3)
         )
@@ -105,7 +106,8 @@ class Splitting:
             target = point.loss
             self.ridge.set_shift(0.5 * self.sigma / self.loss_sigma)
         if self._moment is None:
-            Z, fitted = self.ridge.step(target, base, point.tracked)
+            Z, self._residual = self.ridge.step(target, base, point.tracked)
+            fitted = target - self._residual
             point.loss[:] = fitted[: len(point.loss)]
             point.tracked[:] = fitted[: len(point.tracked)]
         else:
@@ -194,6 +196,8 @@ class Splitting:
     def nu(self) -> Array:
         """The dual point, (n,), in the domain, double precision."""
         if self.direct:
+            if self._moment is None:
+                return self._residual.astype(np.float64)
             return self.scaled.y - self.predictions()
         w = self._shadow.loss.astype(np.float64) - self._state.loss
         return self.scaled.loss.clip_dual(self.loss_sigma * w, self.scaled.y)

@@ -41,7 +41,6 @@ class Trail:
     scaled: ScaledProblem | None = None
     ridge: Ridge | None = None
     points: tuple[Point, ...] = ()
-    left: float = 0.25
 
     def __reduce__(self) -> tuple[type[Trail], tuple[()]]:
         return Trail, ()

@@ -53,11 +53,11 @@ def test_ridge_step_is_the_minimizer(n: int, size: int, which: int) -> None:
     if not lift.joint:
         np.fill_diagonal(base, 0.3)
     ridge.set_shift(s)
-    Z, fitted = ridge.step(target.copy(), base.copy(), rows @ base.ravel())
+    Z, residual = ridge.step(target.copy(), base.copy(), rows @ base.ravel())
     system = rows.T @ rows + s * np.eye(size**2)
     wanted = np.linalg.solve(system, rows.T @ target + s * base.ravel())
     np.testing.assert_allclose(Z.ravel(), wanted, atol=1e-10)
-    np.testing.assert_allclose(fitted, rows @ wanted, atol=1e-10)
+    np.testing.assert_allclose(residual, target - rows @ wanted, atol=1e-10)
     if not ridge.in_rows:
         again = ridge.step_by_moment(ridge.moment(target), base)
         np.testing.assert_allclose(again, Z, atol=1e-12)
