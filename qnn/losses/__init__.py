@@ -9,7 +9,7 @@ from qnn.losses.logistic import Logistic
 from qnn.losses.squared import Squared
 from qnn.losses.squared_hinge import SquaredHinge
 
-__all__ = ["LOSSES", "Loss", "MarginLoss", "get_loss"]
+__all__ = ["LOSSES", "Loss", "MarginLoss", "Squared", "get_loss"]
 
 LOSSES: dict[str, type[Loss]] = {
     loss.name: loss for loss in (Squared, Logistic, Hinge, SquaredHinge, Huber, Absolute)

@@ -9,6 +9,7 @@ class Absolute(Loss):
     """``l = |yhat - y|``; ``-g*(-nu) = nu'y`` for ``|nu_i| <= 1``."""
 
     name = "absolute"
+    linear_dual = True
 
     def value(self, predictions: Array, y: Array) -> float:
         """``sum |yhat - y|``."""

@@ -21,6 +21,8 @@ class Loss(ABC):
     parameter: float | None = None
     #: an upper bound of the second derivative of l; None where l is not smooth
     curvature: float | None = None
+    #: whether ``-g*(-nu) = nu'y`` on a box of nu, as for piecewise linear losses
+    linear_dual: bool = False
 
     @abstractmethod
     def value(self, predictions: Array, y: Array) -> float:
@@ -29,6 +31,13 @@ class Loss(ABC):
     @abstractmethod
     def gradient(self, predictions: Array, y: Array) -> Array:
         """A (sub)gradient of ``g`` at predictions, (n,)."""
+
+    def second_derivative(self, predictions: Array, y: Array) -> Array:
+        """The second derivative of l at predictions, (n,): of smooth losses; one side's at a kink.
+
+        Losses without a curvature do not have it.
+        """
+        raise NotImplementedError(f"loss {self.name!r} is not smooth")
 
     @abstractmethod
     def dual_value(self, nu: Array, y: Array) -> float:

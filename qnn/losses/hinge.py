@@ -9,6 +9,7 @@ class Hinge(MarginLoss):
     """``l = max(0, 1 - y yhat)``; ``-g*(-nu) = sum y nu`` for ``0 <= y nu <= 1``."""
 
     name = "hinge"
+    linear_dual = True
 
     def value(self, predictions: Array, y: Array) -> float:
         """``sum max(0, 1 - y yhat)``."""

@@ -30,6 +30,10 @@ class Huber(Loss):
         """The residual, clipped to +-delta."""
         return np.clip(predictions - y, -self.parameter, self.parameter)
 
+    def second_derivative(self, predictions: Array, y: Array) -> Array:
+        """1 inside delta, 0 outside."""
+        return np.where(np.abs(predictions - y) <= self.parameter, 1.0, 0.0)
+
     def dual_value(self, nu: Array, y: Array) -> float:
         """``nu'y - ||nu||^2 / 2`` where ``|nu| <= delta``, else -inf."""
         if np.any(np.abs(nu) > self.parameter):

@@ -20,6 +20,11 @@ class Logistic(MarginLoss):
         """``-y / (1 + exp(y yhat))``."""
         return -y * expit(-y * predictions)
 
+    def second_derivative(self, predictions: Array, y: Array) -> Array:
+        """``p (1 - p)``, p the probability of a class."""
+        p = expit(predictions)
+        return p * (1.0 - p)
+
     def dual_value(self, nu: Array, y: Array) -> float:
         """``sum H(y nu)`` where ``0 <= y nu <= 1``, else -inf."""
         w = y * nu

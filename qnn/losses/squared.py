@@ -20,6 +20,10 @@ class Squared(Loss):
         """``predictions - y``."""
         return predictions - y
 
+    def second_derivative(self, predictions: Array, y: Array) -> Array:
+        """1."""
+        return np.ones(len(y))
+
     def dual_value(self, nu: Array, y: Array) -> float:
         """``nu'y - ||nu||^2 / 2``."""
         return float(nu @ y) - 0.5 * float(nu @ nu)

@@ -20,6 +20,10 @@ class SquaredHinge(MarginLoss):
         """``-y max(0, 1 - y yhat)``."""
         return -y * np.maximum(0.0, 1.0 - y * predictions)
 
+    def second_derivative(self, predictions: Array, y: Array) -> Array:
+        """1 where the margin is below 1, else 0."""
+        return np.where(y * predictions < 1.0, 1.0, 0.0)
+
     def dual_value(self, nu: Array, y: Array) -> float:
         """``sum y nu - nu^2 / 2`` where ``y nu >= 0``, else -inf."""
         if np.any(y * nu < 0.0):

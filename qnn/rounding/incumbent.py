@@ -16,7 +16,8 @@ class Incumbent:
     """Active neurons only: U, V (d, m) float signs in canonical form, each atom once.
 
     A = XU, B = XV and H = A∘B are (n, m); alpha (m,) has no zeros; predictions = Hα (n,);
-    objective = ℓ(predictions, y) + βd Σ|α|. The second layer is optimal for these atoms.
+    objective = ℓ(predictions, y) + βd Σ|α|. The second layer is optimal for these atoms, and nu
+    (n,) is its dual point: `ν = −∇ℓ` at the predictions where the loss is smooth.
     """
 
     problem: Problem
@@ -27,17 +28,13 @@ class Incumbent:
     H: np.ndarray
     alpha: np.ndarray
     predictions: np.ndarray
+    nu: np.ndarray
     objective: float
 
     @property
     def width(self) -> int:
         """Active neurons."""
         return len(self.alpha)
-
-    @property
-    def nu(self) -> np.ndarray:
-        """The dual point `ν = −∇ℓ` at the predictions, (n,)."""
-        return -self.problem.loss.gradient(self.predictions, self.problem.y)
 
     @property
     def cost_of_removal(self) -> np.ndarray:
@@ -122,5 +119,6 @@ def _refitted(
         H=H[:, active],
         alpha=layer.alpha[active],
         predictions=layer.predictions,
+        nu=layer.nu,
         objective=layer.objective,
     )

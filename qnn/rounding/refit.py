@@ -1,24 +1,30 @@
 """The second layer as an ℓ1 problem: `min_α ℓ(Hα, y) + λ Σ|α_j|`, λ = βd, H fixed.
 
-One function a loss, found in `REFITS` by the loss's name.
+Three methods, by what the loss is: the squared one is a Lasso; smooth ones take a proximal Newton
+method; piecewise linear ones are linear programs.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from qnn.errors import InputError
-from qnn.losses import Loss
+from qnn.losses import Loss, Squared
 from qnn.rounding.lasso import solve_lasso
+from qnn.rounding.linear_program import solve_linear
+from qnn.rounding.newton import solve_smooth
 
 
 @dataclass(frozen=True, eq=False)
 class SecondLayer:
-    """alpha (m,), predictions `Hα` (n,), the objective and its relative duality gap."""
+    """alpha (m,), predictions `Hα` (n,), the objective and its relative duality gap.
+
+    nu (n,) is the dual point, in the domain of the loss's conjugate: `|Hᵀν| ≤ λ` up to rounding.
+    """
 
     alpha: np.ndarray
     predictions: np.ndarray
+    nu: np.ndarray
     objective: float
     gap: float
 
@@ -36,33 +42,38 @@ def refit(
     are exactly 0. Raises InputError for a loss that has no refit.
     """
     check_loss(loss)
-    return REFITS[loss.name](loss, H, y, penalty, start)
-
-
-def check_loss(loss: Loss) -> None:
-    """Raise InputError, before any computing, if the second layer cannot be refitted."""
-    if loss.name not in REFITS:
-        raise InputError(
-            f"loss {loss.name!r} has no refit of the second layer yet: use one of "
-            + ", ".join(sorted(REFITS))
-        )
-
-
-def _refit_squared(
-    loss: Loss, H: np.ndarray, y: np.ndarray, penalty: float, start: np.ndarray | None
-) -> SecondLayer:
-    """`½‖Hα−y‖² + λΣ|α|`: a Lasso, solved on the Gram matrix."""
-    alpha = solve_lasso(H.T @ H, H.T @ y, penalty, start).coefficients
+    nu = None
+    if loss.linear_dual:
+        alpha, nu = solve_linear(loss, H, y, penalty)
+        if start is not None and _value(loss, H, y, penalty, start) < _value(
+            loss, H, y, penalty, alpha
+        ):
+            alpha = np.array(start, dtype=np.float64)
+    elif isinstance(loss, Squared):
+        alpha = solve_lasso(H.T @ H, H.T @ y, penalty, start).coefficients
+    else:
+        alpha = solve_smooth(loss, H, y, penalty, start)
     predictions = H @ alpha
     objective = loss.value(predictions, y) + penalty * float(np.abs(alpha).sum())
-    nu = y - predictions
-    # Any scaling with |Hᵀν| ≤ λ is dual feasible: `νᵀy − ½‖ν‖²` bounds the optimum from below.
+    if nu is None:
+        nu = -loss.gradient(predictions, y)
+    nu = loss.clip_dual(nu, y)
+    # Any scaling with |Hᵀν| ≤ λ is dual feasible: `−g*(−ν)` bounds the optimum from below.
     steepest = float(np.abs(H.T @ nu).max(initial=0.0))
     limit = penalty / steepest if steepest > penalty else 1.0
     dual = loss.dual_value(loss.best_dual_scale(nu, y, limit) * nu, y)
     gap = (objective - dual) / objective if objective > 0.0 else 0.0
-    return SecondLayer(alpha, predictions, objective, max(gap, 0.0))
+    return SecondLayer(alpha, predictions, nu, objective, max(gap, 0.0))
 
 
-Refit = Callable[[Loss, np.ndarray, np.ndarray, float, np.ndarray | None], SecondLayer]
-REFITS: dict[str, Refit] = {"squared": _refit_squared}
+def check_loss(loss: Loss) -> None:
+    """Raise InputError, before any computing, if the second layer cannot be refitted."""
+    if loss.curvature is None and not loss.linear_dual:
+        raise InputError(
+            f"loss {loss.name!r} has no refit of the second layer: it must have a curvature and a "
+            "second derivative, or a linear dual (see docs/adding_a_loss.md)"
+        )
+
+
+def _value(loss: Loss, H: np.ndarray, y: np.ndarray, penalty: float, alpha: np.ndarray) -> float:
+    return loss.value(H @ alpha, y) + penalty * float(np.abs(alpha).sum())

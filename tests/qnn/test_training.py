@@ -6,10 +6,12 @@ from scipy.optimize import minimize
 
 from qnn.certificates.checker import verify
 from qnn.errors import InputError
+from qnn.losses import LOSSES
 from qnn.problem import Problem
 from qnn.rounding.atoms import features, merge
 from qnn.rounding.refit import refit
 from qnn.training import train
+from tests.qnn.bruteforce import exact_optimum
 
 
 def make_problem(n=40, d=5, beta=0.8, seed=0, **fields):
@@ -42,6 +44,18 @@ def test_training_finds_the_enumerated_optimum_and_bounds_it(seed):
     assert trained.gap == pytest.approx(1 - trained.lower_bound / trained.objective)
     bound = verify(trained.certificate, problem.X, problem.y)
     assert bound == pytest.approx(trained.lower_bound)
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_training_finds_the_enumerated_optimum_for_every_loss(loss):
+    problem = make_problem(d=4, beta=1.0, seed=3, loss=loss)
+    problem = problem.with_beta(0.15 * problem.beta_max)
+    trained = train(problem, seed=0)
+    optimum = exact_optimum(problem)
+    assert trained.lower_bound <= optimum * (1 + 1e-9)
+    assert trained.objective == pytest.approx(optimum, rel=2e-4)
+    assert trained.objective >= optimum * (1 - 1e-7)
+    assert verify(trained.certificate, problem.X, problem.y) >= trained.lower_bound
 
 
 def test_a_width_is_a_limit():
@@ -116,11 +130,6 @@ def test_the_second_layer_is_optimal():
             {"width": 0},
             {},
             "width must be a whole number of neurons, 1 or more (got 0)",
-        ),
-        (
-            {},
-            {"loss": "logistic"},
-            "loss 'logistic' has no refit of the second layer yet: use one of squared",
         ),
         (
             {},

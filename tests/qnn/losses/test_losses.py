@@ -46,6 +46,20 @@ def test_gradient_by_differences_and_fenchel_equality(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_second_derivative_by_differences_within_the_curvature(name):
+    loss, rng = get_loss(name), np.random.default_rng(4)
+    y, r = targets(name, rng), rng.normal(size=9) * 1.7
+    if loss.curvature is None:
+        assert loss.linear_dual
+        with pytest.raises(NotImplementedError, match="is not smooth"):
+            loss.second_derivative(r, y)
+        return
+    differences = (loss.gradient(r + 1e-6, y) - loss.gradient(r - 1e-6, y)) / 2e-6
+    assert loss.second_derivative(r, y) == pytest.approx(differences, abs=1e-6)
+    assert np.all(loss.second_derivative(r, y) <= loss.curvature)
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("step", [1e-3, 0.7, 50.0])
 def test_prox_minimizes(name, step):
     loss, rng = get_loss(name), np.random.default_rng(2)

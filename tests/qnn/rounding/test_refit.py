@@ -6,10 +6,13 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Lasso
 
 from qnn.errors import InputError
-from qnn.losses import get_loss
+from qnn.losses import LOSSES, get_loss
+from qnn.losses.absolute import Absolute
+from qnn.problem import Problem
 from qnn.rounding.atoms import canonical, features, keys, merge
 from qnn.rounding.lasso import solve_lasso
 from qnn.rounding.refit import refit
+from tests.qnn.bruteforce import loss_expression
 
 SQUARED = get_loss("squared")
 
@@ -105,11 +108,70 @@ def test_a_warm_start_saves_solves():
     assert warm.solves < 0.5 * cold.solves
 
 
+MARGIN = ("logistic", "hinge", "squared_hinge")
+
+
+def loss_and_targets(name, y):
+    loss = get_loss(name, 0.3 if name == "huber" else None)
+    return loss, np.where(y > 0, 1.0, -1.0) if name in MARGIN else y
+
+
+@pytest.mark.parametrize("fraction", [0.3, 0.01])
+@pytest.mark.parametrize(("n", "m"), [(40, 12), (30, 60), (5, 40)])
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_agrees_with_cvxpy_and_gives_its_dual(name, n, m, fraction):
+    H, y = instance(n, m, 7)
+    loss, y = loss_and_targets(name, y)
+    penalty = fraction * np.abs(H.T @ loss.gradient(np.zeros(n), y)).max()
+    layer = refit(loss, H, y, penalty)
+    alpha = cp.Variable(m)
+    statement = loss_expression(Problem(H, y, 1.0, loss=loss), H @ alpha)
+    program = cp.Problem(cp.Minimize(statement + penalty * cp.norm1(alpha)))
+    program.solve(solver="CLARABEL")
+    assert layer.objective == pytest.approx(program.value, rel=1e-6)
+    assert layer.gap <= 1e-9
+    direct = loss.value(H @ layer.alpha, y) + penalty * np.abs(layer.alpha).sum()
+    assert layer.objective == pytest.approx(direct, rel=1e-12)
+    # nu is feasible and its value is the optimum: what column generation prices with.
+    assert np.abs(H.T @ layer.nu).max() <= penalty * (1 + 1e-8)
+    scale = min(1.0, penalty / np.abs(H.T @ layer.nu).max())
+    assert loss.dual_value(scale * layer.nu, y) == pytest.approx(layer.objective, rel=1e-8)
+    if loss.linear_dual:
+        assert np.count_nonzero(layer.alpha) <= min(n, m)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    st.sampled_from(sorted(LOSSES)),
+    st.integers(1, 12),
+    st.integers(1, 40),
+    st.floats(-4, 0.5),
+    st.sampled_from([1e-6, 1e-2, 1.0, 1e4]),
+    st.integers(0, 2**32 - 1),
+)
+def test_every_loss_from_any_start_on_degenerate_columns(name, n, m, exponent, scale, seed):
+    rng = np.random.default_rng(seed)
+    H = scale * rng.integers(-1, 2, size=(n, m)).astype(float)
+    loss, y = loss_and_targets(name, rng.standard_normal(n))
+    steepest = np.abs(H.T @ loss.gradient(np.zeros(n), y)).max()
+    penalty = 10.0**exponent * max(steepest, scale)
+    start = rng.standard_normal(m) * (rng.random(m) < 0.5) / scale
+    layer = refit(loss, H, y, penalty, start)
+    begun = loss.value(H @ start, y) + penalty * np.abs(start).sum()
+    assert layer.objective <= begun * (1 + 1e-12)
+    assert layer.gap <= 1e-7
+
+
 def test_a_loss_without_refit_is_refused():
+    class Bare(Absolute):
+        name = "bare"
+        linear_dual = False
+
     with pytest.raises(InputError) as caught:
-        refit(get_loss("logistic"), np.ones((2, 1)), np.ones(2), 1.0)
+        refit(Bare(), np.ones((2, 1)), np.ones(2), 1.0)
     assert str(caught.value) == (
-        "loss 'logistic' has no refit of the second layer yet: use one of squared"
+        "loss 'bare' has no refit of the second layer: it must have a curvature and a second "
+        "derivative, or a linear dual (see docs/adding_a_loss.md)"
     )
 
 

@@ -90,12 +90,6 @@ def test_the_result_carries_its_problem():
             {"activation": Polynomial(1.0, 0.0, 0.0)},
             "rounding 'krivine' needs the bilinear activation (got 'polynomial')",
         ),
-        (
-            "refined",
-            3,
-            {"loss": "hinge"},
-            "loss 'hinge' has no refit of the second layer yet: use one of squared",
-        ),
     ],
 )
 def test_what_cannot_be_rounded_is_refused(method, width, fields, message):
