@@ -111,16 +111,56 @@ def report(
     print(write_report(RunFolder.open(folder)))
 
 
+@app.command()
+def retrain(
+    config: Annotated[
+        Path,
+        typer.Argument(help="The sweep's YAML file, with a section `retrain`.", show_default=False),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the runs and the state (default: out/<name>).")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Explain what would be done and stop.")
+    ] = False,
+    address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster (default: start one here).")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the config."),
+    ] = None,
+    cpus: Annotated[
+        int | None, typer.Option(min=1, help="CPUs of the Ray started here (default: all).")
+    ] = None,
+) -> None:
+    """Train again if there are new data; promote what passes the gates, exit 3 if one refuses."""
+    from pipeline.retrain.command import retrain_command
+
+    sys.exit(
+        retrain_command(config, out, overrides or [], dry_run=dry_run, address=address, cpus=cpus)
+    )
+
+
+@app.command()
+def rollback(
+    model: Annotated[str, typer.Argument(help="The registered model's name.", show_default=False)],
+    uri: Annotated[
+        str | None,
+        typer.Option(help="MLflow's address, or a folder with mlflow.db (MLFLOW_TRACKING_URI)."),
+    ] = None,
+) -> None:
+    """Put the alias `champion` back on the version before, and say what moved."""
+    from pipeline.retrain.command import rollback_command
+
+    sys.exit(rollback_command(model, uri))
+
+
 def _plan_text(path: Path, overrides: list[str]) -> str:
     from pipeline.config import load_config
-    from pipeline.plan import make_plan
-    from pipeline.shards import make_layout, make_split
-    from pipeline.sources import load_table
+    from pipeline.plan import plan_of
 
-    config = load_config(path, overrides)
-    table = load_table(config)
-    split = make_split(table, config)
-    return make_plan(config, table, split, make_layout(table, config, split)).describe()
+    return plan_of(load_config(path, overrides)).describe()
 
 
 def main() -> None:

@@ -58,7 +58,7 @@ _MESSAGES = {
     "model_attributes_type": "must be a mapping",
     "dict_type": "must be a mapping",
     "literal_error": "must be {expected}",
-    "union_tag_not_found": "is required: one of kfold, parts, column",
+    "union_tag_not_found": "is required: one of {tags}",
     "string_pattern_mismatch": "may hold letters, digits, '.', '_', '-', and starts with one of the"
     " first two",
     "label": "must be a label: text, a number, true or false",
@@ -66,7 +66,12 @@ _MESSAGES = {
     "union_tag_invalid": "must be one of {expected_tags}",
 }
 # What a union's branches are called in a path; none of it is a key that a person wrote.
-_BRANCHES = ("kfold", "parts", "column", "listed", "spaced")
+_BRANCHES: dict[tuple[int | str, ...], tuple[str, ...]] = {
+    ("shards",): ("kfold", "parts", "column"),
+    ("beta", "fractions"): ("listed", "spaced"),
+    ("retrain", "window"): ("all", "last", "rolling"),
+    ("retrain", "hold_out"): ("freshest", "fraction"),
+}
 _LABEL_TYPES = ("str", "int", "float", "bool")
 
 
@@ -162,7 +167,8 @@ def _one_line(detail: ErrorDetails) -> str:
         return f"{path}: unknown key" + (f" (known: {', '.join(known)})" if known else "")
     if kind.startswith("value_error") or kind in ("fits", "one_of"):
         return f"{path}: {detail['msg']}" if path else detail["msg"]
-    message = _MESSAGES.get(kind, detail["msg"]).format(**context)
+    tags = ", ".join(_BRANCHES.get(detail["loc"], ()))
+    message = _MESSAGES.get(kind, detail["msg"]).format(**context, tags=tags)
     got = detail["input"]
     told = kind not in ("missing", "distinct", "too_short", "union_tag_not_found")
     text = json.dumps(got, ensure_ascii=False, default=str)
@@ -171,9 +177,7 @@ def _one_line(detail: ErrorDetails) -> str:
 
 
 def _is_branch(detail: ErrorDetails, k: int) -> bool:
-    loc = detail["loc"]
-    tagged = (k == 1 and loc[0] == "shards") or (k == 2 and loc[:2] == ("beta", "fractions"))
-    return tagged and loc[k] in _BRANCHES
+    return detail["loc"][k] in _BRANCHES.get(detail["loc"][:k], ())
 
 
 def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:

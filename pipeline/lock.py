@@ -43,14 +43,15 @@ class FolderLock(Protocol):
         """Give the folder free; harmless when called again."""
 
 
-def acquire_lock(folder: RunFolder) -> FolderLock:
+def acquire_lock(folder: RunFolder, file: str = LOCK_FILE, what: str = "sweep") -> FolderLock:
     """Take the folder for this process; a dead holder's lock is taken over, and said.
 
-    Raises `InputError` where another sweep is running in the folder.
+    `file` is the lock's name in the folder, `what` it is that must not run there twice. Raises
+    `InputError` where another one is running in the folder.
     """
     if folder.local_path is not None:
-        return LocalLock(folder.local_path)
-    return TokenLock(folder)
+        return LocalLock(folder.local_path, file, what)
+    return TokenLock(folder, file, what)
 
 
 def _holder() -> dict[str, Any]:
@@ -78,9 +79,9 @@ def _parse(content: bytes) -> dict[str, Any]:
     return holder if isinstance(holder, dict) else {}
 
 
-def _refusal(location: str, holder: dict[str, Any]) -> InputError:
+def _refusal(location: str, holder: dict[str, Any], what: str) -> InputError:
     return InputError(
-        f"{location}: another sweep is running in this folder ({_describe(holder)}); "
+        f"{location}: another {what} is running in this folder ({_describe(holder)}); "
         "wait for it, stop it, or give another --out"
     )
 
@@ -88,8 +89,8 @@ def _refusal(location: str, holder: dict[str, Any]) -> InputError:
 class LocalLock:
     """`flock` on the lock file; its content only says who holds it."""
 
-    def __init__(self, folder: str) -> None:
-        self.path = Path(folder) / LOCK_FILE
+    def __init__(self, folder: str, file: str = LOCK_FILE, what: str = "sweep") -> None:
+        self.path, self.what = Path(folder) / file, what
         self.token = ""
         while True:
             try:
@@ -101,7 +102,7 @@ class LocalLock:
             except OSError as error:
                 holder = _parse(os.read(descriptor, 4096))
                 os.close(descriptor)
-                raise _refusal(folder, holder) from error
+                raise _refusal(folder, holder, what) from error
             if self._is_current(descriptor):
                 break
             # Its last holder removed the file between our open and our lock.
@@ -119,8 +120,9 @@ class LocalLock:
         before = _parse(os.read(descriptor, 4096))
         if before:
             log.warning(
-                "%s: the sweep that held this folder (%s) ended without releasing it; taken over",
+                "%s: the %s that held this folder (%s) ended without releasing it; taken over",
                 self.path,
+                self.what,
                 _describe(before),
             )
         holder = _holder()
@@ -148,18 +150,19 @@ class LocalLock:
 class TokenLock:
     """A token in the lock file, renewed by its holder; times are those of the store's own clock."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
+    def __init__(self, folder: RunFolder, file: str = LOCK_FILE, what: str = "sweep") -> None:
+        self.folder, self.file, self.what = folder, file, what
         holder = _holder()
         self.token = str(holder["token"])
         self._content = json.dumps(holder).encode()
         other = self._read()
         if other and self._alive(other):
-            raise _refusal(folder.label, other)
+            raise _refusal(folder.label, other, what)
         if other:
             log.warning(
-                "%s: the sweep that held this folder (%s) is gone; taken over",
+                "%s: the %s that held this folder (%s) is gone; taken over",
                 folder.label,
+                what,
                 _describe(other),
             )
         self._write()
@@ -168,27 +171,27 @@ class TokenLock:
 
     def _read(self) -> dict[str, Any]:
         try:
-            return _parse(self.folder.read(LOCK_FILE))
+            return _parse(self.folder.read(self.file))
         except FileNotFoundError:
             return {}
 
     def _write(self) -> None:
-        self.folder.write(LOCK_FILE, self._content)
+        self.folder.write(self.file, self._content)
         self._renewed = time.monotonic()
 
     def _check(self) -> None:
         holder = self._read()
         if holder.get("token") != self.token:
-            raise _refusal(self.folder.label, holder)
+            raise _refusal(self.folder.label, holder, self.what)
 
     def _alive(self, holder: dict[str, Any]) -> bool:
         if holder.get("host") == socket.gethostname() and not _is_running(holder):
             return False
-        probe = f"{LOCK_FILE}.{self.token}"
+        probe = f"{self.file}.{self.token}"
         self.folder.write(probe, b"")
         now = self._modified(probe)
         self.folder.remove(probe)
-        then = self._modified(LOCK_FILE)
+        then = self._modified(self.file)
         if now is None or then is None:
             return then is not None
         return now - then < timedelta(seconds=STALE_AFTER)
@@ -204,14 +207,15 @@ class TokenLock:
         holder = self._read()
         if holder.get("token") not in (self.token, None):
             raise StoreError(
-                f"{self.folder.label}: another sweep took this folder over ({_describe(holder)})"
+                f"{self.folder.label}: another {self.what} took this folder over "
+                f"({_describe(holder)})"
             )
         self._write()
 
     def release(self) -> None:
         """Remove the token if it is still ours."""
         if self._read().get("token") == self.token:
-            self.folder.remove(LOCK_FILE)
+            self.folder.remove(self.file)
 
 
 def _is_running(holder: dict[str, Any]) -> bool:

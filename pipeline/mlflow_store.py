@@ -118,7 +118,7 @@ def take_up_run(store: Store, folder: RunFolder, name: str, tags: dict[str, str]
     key = record.get("key") or uuid.uuid4().hex
     if "key" not in record:
         _write_record(folder, {"key": key})
-    run_id = _find_run(store, key)
+    run_id = find_run(store, key)
     if run_id is None:
         run = store.client.create_run(
             store.experiment_id, run_name=name, tags={**tags, SWEEP_TAG: key, "qnn.role": "sweep"}
@@ -183,7 +183,8 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _find_run(store: Store, key: str) -> str | None:
+def find_run(store: Store, key: str) -> str | None:
+    """The id of the run of the sweep with this key; None where there is none."""
     found = store.client.search_runs(
         [store.experiment_id],
         filter_string=f"tags.`{SWEEP_TAG}` = '{key}' and tags.`qnn.role` = 'sweep'",

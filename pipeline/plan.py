@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from pipeline.estimates import estimate_bytes, estimate_seconds
 from pipeline.settings import SweepConfig
-from pipeline.shards import Shard, Split, rows_digest
-from pipeline.sources import Table
+from pipeline.shards import Shard, Split, make_layout, make_split, rows_digest
+from pipeline.sources import Table, load_table
 from qnn.preprocessing import FeatureLayout
 
 ID_LENGTH = 16
@@ -166,6 +166,13 @@ class Plan:
         lines += ["", *(f"  {name:<13}{text}" for name, text in facts)]
         lines += [f"  {'note':<13}{warning}" for warning in self.warnings]
         return "\n".join(lines)
+
+
+def plan_of(config: SweepConfig) -> Plan:
+    """Read the data and plan. Raises `InputError` where data and config do not fit together."""
+    table = load_table(config)
+    split = make_split(table, config)
+    return make_plan(config, table, split, make_layout(table, config, split))
 
 
 def make_plan(config: SweepConfig, table: Table, split: Split, layout: FeatureLayout) -> Plan:

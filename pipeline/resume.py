@@ -26,7 +26,7 @@ from qnn.errors import InputError
 log = logging.getLogger(__name__)
 
 # Sections that say how a sweep is run and shown, not what it computes.
-FREE_SECTIONS = ("resources", "tracking")
+FREE_SECTIONS = ("resources", "tracking", "retrain")
 READERS = 8
 
 

@@ -74,10 +74,14 @@ class PreprocessingConfig(Section):
 
 
 class HoldOut(Section):
-    """Rows that are never used to choose anything; fraction 0: none."""
+    """Rows that are never used to choose anything; fraction 0: none.
+
+    `column`: they are the rows where this column is 1 or true; fraction and seed are not used.
+    """
 
     fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
     seed: Seed = 0
+    column: str | None = None
 
 
 class KFold(Section):
@@ -186,6 +190,60 @@ class Resources(Section):
     max_in_flight: Annotated[int, Field(ge=1)] | None = None
 
 
+class AllPartitions(Section):
+    """Train on every partition."""
+
+    kind: Literal["all"]
+
+
+class LastPartitions(Section):
+    """Train on the last so many partitions."""
+
+    kind: Literal["last"]
+    partitions: Annotated[int, Field(ge=1)]
+
+
+class RollingRows(Section):
+    """Train on the last so many rows, the oldest partition cut where it must be."""
+
+    kind: Literal["rolling"]
+    rows: Annotated[int, Field(ge=2)]
+
+
+class FreshestPartitions(Section):
+    """Judge on the last partitions, which nothing is trained on until newer ones come."""
+
+    kind: Literal["freshest"]
+    partitions: Annotated[int, Field(ge=1)] = 1
+
+
+class FractionOfNew(Section):
+    """Judge on a share of the rows of each new partition; the others are trained on."""
+
+    kind: Literal["fraction"]
+    fraction: Annotated[float, Field(gt=0, lt=1)]
+    seed: Seed = 0
+
+
+Window = Annotated[AllPartitions | LastPartitions | RollingRows, Field(discriminator="kind")]
+Judges = Annotated[FreshestPartitions | FractionOfNew, Field(discriminator="kind")]
+
+
+class RetrainConfig(Section):
+    """What `qnn retrain` trains on, and what a network must pass to replace the champion.
+
+    `tolerance`: accuracy that may be lost, or the share by which the RMSE may grow; `significance`:
+    the p-value up to which a loss counts; `drift_threshold`: a PSI above it is reported.
+    """
+
+    window: Window = AllPartitions(kind="all")
+    hold_out: Judges = FreshestPartitions(kind="freshest")
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    significance: Fraction = 0.05
+    max_bytes: Annotated[int, Field(ge=1)] | None = None
+    drift_threshold: Positive = 0.25
+
+
 class SweepConfig(Section):
     """One sweep: shards × β × seeds × widths × roundings on one table."""
 
@@ -206,6 +264,7 @@ class SweepConfig(Section):
     certify: Certify = "relaxation"
     tracking: TrackingConfig = TrackingConfig()
     resources: Resources = Resources()
+    retrain: RetrainConfig | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> SweepConfig:
@@ -222,6 +281,8 @@ class SweepConfig(Section):
         for name in data.features or ():
             if name in data.exclude:
                 yield f"column '{name}' is both in data.features and in data.exclude"
+        if self.test.column is not None and self.test.column in (data.target, group):
+            yield f"test.column '{self.test.column}' is the target or shards.column; choose another"
         if group is not None and group == data.target:
             yield f"shards.column '{group}' is the target; choose another column"
         if group is not None and group in (data.features or ()):

@@ -89,7 +89,15 @@ def make_split(table: Table, config: SweepConfig) -> Split:
     """
     rows = np.arange(table.n, dtype=np.int64)
     strata = _strata(table)
-    development, test = hold_out(rows, strata, config.test.fraction, config.test.seed)
+    if table.held_out is not None:
+        development, test = rows[~table.held_out], rows[table.held_out]
+        if len(development) < 2:
+            raise InputError(
+                f"test.column: leaves {len(development)} of {table.n} rows to train on; "
+                "bring more rows"
+            )
+    else:
+        development, test = hold_out(rows, strata, config.test.fraction, config.test.seed)
     if len(development) < 2:
         raise InputError(
             f"test.fraction: {config.test.fraction:g} of {table.n} rows leaves {len(development)} "

@@ -40,7 +40,7 @@ class Table:
     `columns` are the features (float64 with NaN, or object arrays of str with None); `target` has
     labels (object) or float64 numbers; `classes` the labels coded −1 and +1, None for regression;
     `groups` the column that shards are made by, as text; `sha256` the digest of all of it,
-    whatever file it came from.
+    whatever file it came from; `held_out` (bool) the rows of the test where a column says so.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Table:
     classes: tuple[Label, Label] | None
     groups: np.ndarray | None
     sha256: str
+    held_out: np.ndarray | None = None
 
     @property
     def n(self) -> int:
@@ -62,11 +63,14 @@ class Table:
 
 def load_table(config: SweepConfig) -> Table:
     """The table of a sweep. Raises InputError as `read_table`."""
-    return read_table(config.data, config.group_column, config.task)
+    return read_table(config.data, config.group_column, config.task, config.test.column)
 
 
 def read_table(
-    data: DataConfig, group_column: str | None = None, task: Task = "classification"
+    data: DataConfig,
+    group_column: str | None = None,
+    task: Task = "classification",
+    test_column: str | None = None,
 ) -> Table:
     """Read features, target and the column that shards are made by.
 
@@ -74,6 +78,7 @@ def read_table(
         data: where, and what the columns are.
         group_column: a column that is kept as `groups` and is no feature.
         task: "classification" (two labels) or "regression" (finite numbers).
+        test_column: a column that is 1 (or true) in the rows of the test and is no feature.
 
     Raises:
         InputError: a missing or unreadable file, no rows, unknown or duplicate columns, text in a
@@ -84,16 +89,21 @@ def read_table(
     names = list(raw)
     _refuse_absent([data.target], names, "data.target")
     _refuse_absent([group_column] if group_column else [], names, "shards.column")
+    _refuse_absent([test_column] if test_column else [], names, "test.column")
     for key in ("features", "exclude", "categorical"):
         _refuse_absent(getattr(data, key) or (), names, f"data.{key}")
     if not len(raw[data.target]):
-        raise InputError(f"data.source: {_name(data.source)} has no rows")
-    features = _feature_names(data, names, group_column)
+        raise InputError(f"data.source: {source_name(data.source)} has no rows")
+    features = _feature_names(data, names, {data.target, group_column, test_column})
     columns = {name: _feature(raw[name], name, data) for name in features}
     target, classes = _target(raw[data.target], data, task)
     groups = None if group_column is None else _groups(raw[group_column], group_column)
-    digest = _digest([*columns.items(), ("target", target), ("groups", groups)])
-    return Table(_name(data.source), columns, target, classes, groups, digest)
+    held_out = None if test_column is None else _held_out(raw[test_column], test_column)
+    marks = None if held_out is None else held_out.astype(np.float64)
+    digest = _digest(
+        [*columns.items(), ("target", target), ("groups", groups), ("held_out", marks)]
+    )
+    return Table(source_name(data.source), columns, target, classes, groups, digest, held_out)
 
 
 def _read(data: DataConfig) -> dict[str, np.ndarray]:
@@ -104,7 +114,7 @@ def _read(data: DataConfig) -> dict[str, np.ndarray]:
     return {name: _to_numpy(arrow[name], name) for name in arrow.column_names}
 
 
-def _name(source: str) -> str:
+def source_name(source: str) -> str:
     """The data set's name: the last part of the source, without its suffix."""
     last = re.split(r"[/:]", source.partition("?")[0].rstrip("/"))[-1]
     return last.partition(".")[0] or last or "data"
@@ -119,8 +129,8 @@ def _refuse_absent(wanted: Iterable[str], names: list[str], key: str) -> None:
         )
 
 
-def _feature_names(data: DataConfig, names: list[str], group_column: str | None) -> list[str]:
-    left_out = {data.target, group_column, *data.exclude}
+def _feature_names(data: DataConfig, names: list[str], other: set[str | None]) -> list[str]:
+    left_out = {*other, *data.exclude}
     chosen = data.features if data.features is not None else names
     found = [name for name in chosen if name not in left_out]
     if not found:
@@ -254,6 +264,13 @@ def _same_label(label: Label, given: Label) -> bool:
 def _groups(values: np.ndarray, name: str) -> np.ndarray:
     tables.refuse_bad_values(values, name, "refuse")
     return tables.to_categories(values)
+
+
+def _held_out(values: np.ndarray, name: str) -> np.ndarray:
+    marks = _parse_numbers(values, name)
+    if not np.isin(marks, (0.0, 1.0)).all():
+        raise InputError(f"test.column: '{name}' must be 0 or 1 (or true and false) in every row")
+    return marks == 1.0
 
 
 def _digest(named: Iterable[tuple[str, np.ndarray | None]]) -> str:

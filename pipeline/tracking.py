@@ -37,11 +37,11 @@ from pipeline.mlflow_store import (
 )
 from pipeline.model import log_network
 from pipeline.report import REPORT_FILE, collect, render_report
+from pipeline.retrain.promotion import CHAMPION, promote
 from pipeline.selection import Choice
 from pipeline.store import TIMING_COLUMNS, RunFolder
 from qnn.certificates.record import Certificate
 
-CHAMPION = "champion"
 # Rows of the table that the UI shows; the Parquet file beside it has all.
 TABLE_ROWS = 1000
 # What a reviewer compares comes first: the UI shows some five columns without scrolling.
@@ -50,21 +50,33 @@ _REST = ("neurons", "upper_bound", "lower_bound", "beta", "trial", "seconds", "s
 _DONE, _TRIAL, _MODEL, _ROLE = "qnn.logged", "qnn.trial", "qnn.model_id", "qnn.role"
 
 
-def start(config: SweepConfig, folder: RunFolder) -> SweepTracker:
+def start(
+    config: SweepConfig, folder: RunFolder, home: RunFolder | None = None, crown: bool = True
+) -> SweepTracker:
     """Open the store and take up the folder's run, or make it.
 
-    Raises InputError for a store that cannot be meant, and what MLflow raises where it is away.
+    `home` is the folder of the embedded store (default: `folder`); `crown` False registers the
+    chosen network without giving it the alias of the champion. Raises InputError for a store that
+    cannot be meant, and what MLflow raises where it is away.
     """
-    store = open_store(config, folder)
+    store = open_store(config, home or folder)
     run_id = take_up_run(store, folder, config.name, text.sweep_tags(config))
-    return SweepTracker(config, folder, store, run_id)
+    return SweepTracker(config, folder, store, run_id, crown)
 
 
 class SweepTracker:
     """A sweep's run in MLflow."""
 
-    def __init__(self, config: SweepConfig, folder: RunFolder, store: Store, run_id: str) -> None:
+    def __init__(
+        self,
+        config: SweepConfig,
+        folder: RunFolder,
+        store: Store,
+        run_id: str,
+        crown: bool = True,
+    ) -> None:
         self.config, self.folder, self.store, self.run_id = config, folder, store, run_id
+        self.crown = crown
         self.key = sweep_key(folder)
         self._begin = time.monotonic()
 
@@ -245,7 +257,7 @@ class SweepTracker:
         client.set_terminated(run_id)
 
     def _register(self, run_id: str, row: Mapping[str, Any], metric: summary.Metric) -> None:
-        """The champion as a version of the registered model, with the alias on it."""
+        """The champion as a version of the registered model; where asked, with the alias on it."""
         from mlflow.exceptions import MlflowException
 
         client, name = self.store.client, self.config.registered_model
@@ -278,7 +290,8 @@ class SweepTracker:
                     },
                 )
             version = made.version
-        client.set_registered_model_alias(name, CHAMPION, version)
+        if self.crown:
+            promote(client, name, version)
 
     def _version(self, name: str, run_id: str) -> str | None:
         escaped = name.replace("'", "")

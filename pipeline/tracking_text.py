@@ -26,12 +26,14 @@ _OWN_METRICS = (
     *("train_rmse", "validation_rmse", "test_rmse", "train_r2", "validation_r2", "test_r2"),
     *("neurons", "bytes", "preprocessing_bytes", "beta", "beta_fraction"),
 )
+# Sections that say nothing of what is computed.
+_HOW_RUN = {"tracking", "resources", "retrain"}
 _OWN_PARAMETERS = ("shard", "rounding", "width", "seed", "beta", "beta_fraction", "loss", "solver")
 
 
 def parameters(config: SweepConfig) -> dict[str, str]:
     """The resolved config, flattened to `section.key`, each value a short text, no credentials."""
-    flat = dict(flatten(config.model_dump(mode="json", exclude={"tracking", "resources"})))
+    flat = dict(flatten(config.model_dump(mode="json", exclude=_HOW_RUN)))
     return {key: _short(value) for key, value in flat.items() if value not in (None, [], ())}
 
 
@@ -45,7 +47,7 @@ def _short(value: Any) -> str:
 
 def config_digest(config: SweepConfig) -> str:
     """SHA-256 of the resolved config without where it is tracked and what it may use, 16 digits."""
-    content = config.model_dump(mode="json", exclude={"tracking", "resources"})
+    content = config.model_dump(mode="json", exclude=_HOW_RUN)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import SweepConfig, parse_config
 from pipeline.shards import Split, make_layout, make_split, rows_digest, shard_data
-from pipeline.sources import Table
+from pipeline.sources import Table, load_table
 from pipeline.splitting import deal, hold_out, shuffled
 from pipeline.yaml_text import dump_yaml
 from qnn.errors import InputError
@@ -244,3 +244,27 @@ def test_the_final_shard_has_every_row_but_the_tests() -> None:
 
 PINNED_ORDER = [3, 2, 1, 6, 0, 7, 4, 5]
 PINNED_SPLIT = [[7, 8, 10, 13], [1, 2, 3, 5, 16, 18], [4, 6, 11, 12, 17], [0, 9, 14, 15, 19]]
+
+
+def test_a_column_may_name_the_rows_of_the_test(tmp_path):
+    file = tmp_path / "marked.csv"
+    marks = [0, 1] * 10
+    lines = ["a,held,target", *(f"{k},{mark},{'xy'[k % 3 % 2]}" for k, mark in enumerate(marks))]
+    file.write_text("\n".join(lines) + "\n")
+    text = (
+        f"name: marked\ndata: {{source: {file}}}\ntest: {{column: held}}\n"
+        "shards: {kind: kfold, count: 2}\nbeta: {fractions: [0.1]}\n"
+    )
+    config = parse_config(text, "marked.yaml")
+    table = load_table(config)
+    split = make_split(table, config)
+    assert list(table.columns) == ["a"]
+    assert split.test_rows.tolist() == list(range(1, 20, 2))
+    assert split.development_rows.tolist() == list(range(0, 20, 2))
+    file.write_text(file.read_text().replace("0,0,x", "0,2,x"))
+    with pytest.raises(InputError, match=r"test\.column: 'held' must be 0 or 1"):
+        load_table(config)
+    with pytest.raises(InputError, match=r"test\.column: no column 'gone'"):
+        load_table(parse_config(text.replace("column: held", "column: gone"), "marked.yaml"))
+    with pytest.raises(InputError, match=r"test\.column 'target' is the target"):
+        parse_config(text.replace("column: held", "column: target"), "marked.yaml")

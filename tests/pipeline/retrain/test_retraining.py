@@ -1,0 +1,145 @@
+"""Partitions arriving night by night: a promotion, nothing new, a refusal, a rollback."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import plots
+from pipeline.mlflow_store import open_store, pointed_at
+from pipeline.retrain.command import rollback_command
+from pipeline.retrain.decision import look
+from pipeline.retrain.promotion import CHAMPION, PREVIOUS, aliases
+from pipeline.retrain.run import Retrained, retrain
+from pipeline.retrain.state import read_state
+from pipeline.store import RunFolder
+from pipeline.sweep import SweepOptions
+from tests.pipeline.retrain.arriving import arrive, config, home_with_store
+
+INLINE = SweepOptions(inline=True)
+
+
+@pytest.fixture(autouse=True)
+def _here_and_without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures and the report take longer than all else and are tested elsewhere."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(plots, "FIGURES", ())
+    monkeypatch.setattr("pipeline.report.write_report", lambda folder, trial: None)
+    monkeypatch.setattr("pipeline.tracking.SweepTracker._report", lambda self, trial: b"")
+
+
+class Nights:
+    """One home and one data folder, used night after night."""
+
+    def __init__(self, root: Path) -> None:
+        self.data, self.home = root / "data", home_with_store(root / "home")
+
+    def run(self, **changes: Any) -> Retrained:
+        return retrain(config(self.data, **changes), str(self.home), INLINE)
+
+    def aliases(self) -> dict[str, str]:
+        folder = RunFolder.open(self.home)
+        return aliases(open_store(config(self.data), folder).client, "arriving")
+
+
+@pytest.fixture
+def nights(tmp_path: Path) -> Nights:
+    return Nights(tmp_path)
+
+
+def test_a_week(nights: Nights, caplog: pytest.LogCaptureFixture, capsys: Any) -> None:
+    arrive(nights.data, "day-1.parquet", seed=1)
+    arrive(nights.data, "day-2.parquet", seed=2)
+    first = nights.run()
+    assert first.verdict is not None
+    assert first.verdict.word == "promoted"
+    assert first.verdict.training == ("day-1.parquet",)
+    assert first.verdict.hold_out == ("day-2.parquet",)
+    assert nights.aliases() == {CHAMPION: "1"}
+
+    nothing = nights.run()
+    assert nothing.sweep is None
+    assert nothing.decision.reason.startswith("nothing new since the last run (promoted ")
+
+    arrive(nights.data, "day-3.parquet", count=120, seed=3)
+    second = nights.run()
+    assert second.decision.new == ("day-3.parquet",)
+    assert second.verdict is not None
+    assert second.verdict.training == ("day-1.parquet", "day-2.parquet")
+    assert second.verdict.hold_out_rows == 120
+    assert second.verdict.comparison is not None
+    assert nights.aliases() == {CHAMPION: "2", PREVIOUS: "1"}
+
+    # Most labels of day 4 are wrong; it came with day 5, so it is learnt from and does not judge.
+    arrive(nights.data, "day-4.parquet", count=600, seed=4, noise=0.6)
+    arrive(nights.data, "day-5.parquet", count=200, seed=5)
+    refused = nights.run()
+    assert refused.verdict is not None
+    assert refused.verdict.word == "refused"
+    (gate,) = [gate for gate in refused.verdict.gates if not gate.passed]
+    assert gate.name == "metric"
+    assert "McNemar" in gate.text
+    assert refused.version == "3"
+    assert refused.move is None
+    assert nights.aliases() == {CHAMPION: "2", PREVIOUS: "1"}
+    assert nights.run().decision.reason.startswith("nothing new since the last run (refused ")
+
+    assert rollback_command("arriving", str(nights.home)) == 0
+    said = capsys.readouterr().out
+    assert said == ("arriving: rollback: champion is version 1 (was 2), previous is 2\n")
+    assert nights.aliases() == {CHAMPION: "1", PREVIOUS: "2"}
+    assert nights.run().sweep is None
+    state = read_state(RunFolder.open(nights.home))
+    assert state is not None
+    assert (state.verdict, state.champion and state.champion.version) == ("refused", "2")
+
+
+def test_what_a_reviewer_finds(nights: Nights, caplog: pytest.LogCaptureFixture) -> None:
+    arrive(nights.data, "1.csv", seed=1, count=100)
+    arrive(nights.data, "2.csv", seed=2, count=100, shift=2.0)
+    with caplog.at_level(logging.WARNING):
+        done = nights.run(retrain={"max_bytes": 10, "drift_threshold": 0.5})
+    assert "drift: largest PSI" in caplog.text
+    assert done.verdict is not None
+    assert [gate.name for gate in done.verdict.gates if not gate.passed] == ["size"]
+    home = RunFolder.open(nights.home)
+    assert done.decision.run is not None
+    record = json.loads(home.read(f"{done.decision.run}/decision.json"))
+    assert record["verdict"] == "refused"
+    assert {"a", "b", "c", "d"} == {one["name"] for one in record["drift"]["features"]}
+    assert set("abcd") <= set(record["drift"]["over"])
+    store = open_store(config(nights.data), home)
+    (run,) = store.client.search_runs(
+        [store.experiment_id], filter_string="tags.`qnn.role` = 'sweep'"
+    )
+    assert run.data.tags["qnn.verdict"] == "refused"
+    assert run.data.tags["mlflow.note.content"].startswith("## Retraining: refused")
+    assert run.data.metrics["gates/failed"] == 1
+    for one in record["drift"]["features"]:
+        assert run.data.metrics[f"drift/psi/{one['name']}"] == one["psi"] > 0.5
+    with pointed_at(store):
+        files = [entry.path for entry in store.client.list_artifacts(run.info.run_id)]
+    assert "decision.json" in files
+    assert nights.aliases() == {}
+    # The budget is no reason to train again, and without one the next data decide.
+    assert look(config(nights.data), home).selection is None
+
+
+def test_a_lost_registry_does_not_make_any_network_the_champion(
+    nights: Nights, caplog: pytest.LogCaptureFixture
+) -> None:
+    arrive(nights.data, "1.parquet", seed=1, count=100)
+    arrive(nights.data, "2.parquet", seed=2, count=100)
+    assert nights.run().move is not None
+    store = open_store(config(nights.data), RunFolder.open(nights.home))
+    store.client.delete_registered_model("arriving")
+    arrive(nights.data, "3.parquet", seed=3, count=500, noise=0.8)
+    arrive(nights.data, "4.parquet", seed=4, count=200)
+    with caplog.at_level(logging.WARNING):
+        done = nights.run()
+    assert "compared with its file" in caplog.text
+    assert done.verdict is not None
+    assert done.verdict.word == "refused"
+    assert done.verdict.comparison is not None
