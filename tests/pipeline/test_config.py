@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import SweepConfig, dump_config, load_config, parse_config
@@ -227,6 +227,7 @@ plain = st.recursive(
 
 
 @settings(deadline=None)
+@example({"\x85": "a\x85b", "\u2028": ["\u2029 "]})
 @given(plain)
 def test_yaml_reads_back_what_it_wrote(data: object) -> None:
     assert parse_yaml(dump_yaml(data), "x") == data
