@@ -18,6 +18,8 @@ CODE = (
     "activations",
     "alphabets.py",
     "archive.py",
+    "columns.py",
+    "encoders.py",
     "errors.py",
     "lift.py",
     "network.py",

@@ -68,9 +68,18 @@ class DataConfig(Section):
 class PreprocessingConfig(Section):
     """What is done to the features; fitted on training rows only."""
 
-    scaling: Literal["standardize", "none"] = "standardize"
+    scaling: Literal["standardize", "none", "quantile", "thermometer"] = "standardize"
+    thresholds: Annotated[int, Field(ge=1, le=255)] = 3
     clip: Positive | None = None
     bias: bool = True
+
+    @model_validator(mode="after")
+    def _no_clip_of_bits(self) -> PreprocessingConfig:
+        if self.clip is not None and self.scaling == "thermometer":
+            raise PydanticCustomError(
+                "fits", "clip means nothing to bits; remove it, or choose another scaling"
+            )
+        return self
 
 
 class HoldOut(Section):

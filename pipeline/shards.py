@@ -125,6 +125,7 @@ def make_layout(table: Table, config: SweepConfig, split: Split) -> FeatureLayou
         bias=config.preprocessing.bias,
         scaling=config.preprocessing.scaling,
         clip=config.preprocessing.clip,
+        thresholds=config.preprocessing.thresholds,
     )
 
 

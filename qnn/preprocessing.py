@@ -12,41 +12,27 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from qnn import tables
+from qnn.columns import Column, Missing, describe
+from qnn.encoders import KINDS, Encoder, encoder_from_record, fit_encoder
 from qnn.errors import InputError
 from qnn.scaling import mean_and_scale, median, most_frequent
 from qnn.tables import Table
 from qnn.targets import Label, TargetCoding, fit_regression, plain
 
-Missing = Literal["refuse", "impute"]
 ConstantColumns = Literal["drop", "keep"]
-Scaling = Literal["standardize", "none"]
+Scaling = Literal["standardize", "none", "quantile", "thermometer"]
 
-FORMAT = 1
+# Records without an encoder are written in format 1, as they were before there were encoders.
+PLAIN, ENCODED = 1, 2
+THRESHOLDS = 3
+STANDARDIZED = ("standardize", "quantile")
 BIAS_NAME = "(bias)"
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of the table: numeric where `categories` is None, else a one-hot block of them."""
-
-    name: str
-    categories: tuple[str, ...] | None = None
-    dropped: bool = False
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the features this column becomes; none where it was dropped."""
-        if self.dropped:
-            return ()
-        if self.categories is None:
-            return (self.name,)
-        return tuple(f"{self.name}={category}" for category in self.categories)
 
 
 @dataclass(frozen=True)
@@ -56,7 +42,10 @@ class FeatureLayout:
     Features stand in the table's column order, each categorical column as one 0/1 feature per
     category (sorted), and last, where `bias` is set, the constant 1, which is neither scaled nor
     clipped. With `scaling="standardize"` every other feature gets mean 0 and variance 1 (ddof 0) on
-    the rows it is fitted on; `clip` then limits its absolute value.
+    the rows it is fitted on; `clip` then limits its absolute value. "quantile" does the same after
+    numeric columns went through their normal scores. "thermometer" makes every feature −1 or +1:
+    each numeric column becomes up to `thresholds` bits, cut at quantiles of the rows it is fitted
+    on, and a category's feature is +1 where it applies, so that the network counts in integers.
     """
 
     columns: tuple[Column, ...]
@@ -65,6 +54,7 @@ class FeatureLayout:
     scaling: Scaling = "standardize"
     clip: float | None = None
     warnings: tuple[str, ...] = ()
+    thresholds: int = THRESHOLDS
 
     @staticmethod
     def from_table(
@@ -75,6 +65,7 @@ class FeatureLayout:
         bias: bool = True,
         scaling: Scaling = "standardize",
         clip: float | None = None,
+        thresholds: int = THRESHOLDS,
     ) -> FeatureLayout:
         """Take the layout from a table with every row that may ever be trained on.
 
@@ -84,14 +75,16 @@ class FeatureLayout:
             missing: "refuse" missing values, or "impute" them (median, most frequent category).
             constant_columns: "drop" columns with one value (said in `warnings`), or "keep" them.
             bias: whether to append a constant column of ones.
-            scaling: "standardize" or "none".
-            clip: limit of the absolute value of a feature after scaling.
+            scaling: "standardize", "none", "quantile" or "thermometer".
+            clip: limit of the absolute value of a feature after scaling; None with "thermometer".
+            thresholds: bits of a numeric column under "thermometer".
 
         Raises:
             InputError: no rows, no columns left, duplicate or unknown names, text in a numeric
                 column, infinite values, missing values where they are refused, an unknown option.
         """
-        _check_options(missing, constant_columns, scaling, clip)
+        _check_options(missing, constant_columns, scaling, clip, thresholds)
+        bits = thresholds if scaling == "thermometer" else None
         names = tables.column_names(table)
         unknown = [name for name in categorical or () if name not in names]
         if unknown:
@@ -105,9 +98,9 @@ class FeatureLayout:
         columns, kept_constants = [], []
         for name in names:
             text = not tables.is_numeric(raw[name]) if categorical is None else name in categorical
-            column, constant = _describe(name, raw[name], text, missing)
+            column, constant = describe(name, raw[name], text, missing, bits)
             drop = constant and (constant_columns == "drop" or column.categories == ())
-            columns.append(Column(name, column.categories, dropped=drop))
+            columns.append(replace(column, dropped=drop))
             kept_constants += [name] if constant and not drop else []
         dropped = [column.name for column in columns if column.dropped]
         if len(dropped) == len(columns):
@@ -119,7 +112,9 @@ class FeatureLayout:
             warnings.append(f"dropped constant columns: {', '.join(dropped)}")
         if kept_constants:
             warnings.append(f"kept constant columns: {', '.join(kept_constants)}")
-        return FeatureLayout(tuple(columns), missing, bias, scaling, clip, tuple(warnings))
+        return FeatureLayout(
+            tuple(columns), missing, bias, scaling, clip, tuple(warnings), thresholds
+        )
 
     @property
     def d(self) -> int:
@@ -140,8 +135,18 @@ class FeatureLayout:
     @property
     def digest(self) -> str:
         """SHA-256 over the layout's canonical JSON; its warnings do not count."""
-        content = {key: value for key, value in asdict(self).items() if key != "warnings"}
+        content = {key: value for key, value in self.record().items() if key != "warnings"}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def record(self) -> dict[str, Any]:
+        """The layout as plain values; what only bits need stands there only with bits."""
+        content = asdict(self)
+        if self.scaling != "thermometer":
+            del content["thresholds"]
+        for column in content["columns"]:
+            if column["levels"] is None:
+                del column["levels"]
+        return content
 
     def fit(
         self, table: Table, target: np.ndarray, classes: Sequence[Label] | None = None
@@ -152,7 +157,7 @@ class FeatureLayout:
             table: the training rows, with the columns of this layout.
             target: (n,) labels or numbers.
             classes: the two labels (coded −1, coded +1); None: a regression target, which is
-                centred and scaled to variance 1 under `scaling="standardize"`.
+                centred and scaled to variance 1 unless `scaling="none"`.
 
         Raises:
             InputError: what `transform` refuses; fewer or more than two classes; a target that is
@@ -165,16 +170,28 @@ class FeatureLayout:
             else median(read[column.name])
             for column in self.kept
         )
-        features = self.expand(read, fill)
+        encoder = self._fit_encoder(read, fill)
+        features = self.expand(read, fill, encoder)
         means, scales = np.zeros(features.shape[1]), np.ones(features.shape[1])
-        if self.scaling == "standardize":
+        if self.scaling in STANDARDIZED:
             means, scales = mean_and_scale(features)
         if classes is None:
-            coding = fit_regression(target, standardize=self.scaling == "standardize")
+            coding = fit_regression(target, standardize=self.scaling != "none")
         else:
             coding = TargetCoding(classes=tuple(plain(label) for label in classes))
             coding.encode(target)
-        return Preprocessing(self, fill, tuple(means.tolist()), tuple(scales.tolist()), coding)
+        numbers = tuple(means.tolist()), tuple(scales.tolist())
+        return Preprocessing(self, fill, *numbers, coding, encoder)
+
+    def _fit_encoder(
+        self, read: dict[str, np.ndarray], fill: Sequence[float | str | None]
+    ) -> Encoder | None:
+        numeric = [
+            (column.levels, np.where(np.isnan(read[column.name]), value, read[column.name]))
+            for column, value in zip(self.kept, fill, strict=True)
+            if isinstance(value, float)
+        ]
+        return fit_encoder(self.scaling, numeric)
 
     def read(self, table: Table) -> dict[str, np.ndarray]:
         """The kept columns, numeric ones as float64, categorical ones as str or None.
@@ -194,25 +211,34 @@ class FeatureLayout:
             tables.refuse_bad_values(read[column.name], column.name, self.missing)
         return read
 
-    def expand(self, read: dict[str, np.ndarray], fill: Sequence[float | str | None]) -> np.ndarray:
-        """Impute and one-hot code: the (n, d − bias) features before scaling."""
+    def expand(
+        self,
+        read: dict[str, np.ndarray],
+        fill: Sequence[float | str | None],
+        encoder: Encoder | None,
+    ) -> np.ndarray:
+        """Impute, one-hot code and encode: the (n, d − bias) features before scaling."""
         n = len(next(iter(read.values())))
-        features = np.zeros((n, self.d - self.bias))
-        j = 0
+        absent = -1.0 if self.scaling == "thermometer" else 0.0
+        features = np.full((n, self.d - self.bias), absent)
+        j = numeric = 0
         for column, value in zip(self.kept, fill, strict=True):
             values = read[column.name]
+            width = len(column.feature_names)
             if column.categories is None:
-                features[:, j] = values
                 if isinstance(value, float):
-                    features[np.isnan(values), j] = value
-                j += 1
+                    values = np.where(np.isnan(values), value, values)
+                encoded = values[:, None] if encoder is None else encoder.encode(numeric, values)
+                features[:, j : j + width] = encoded
+                numeric += 1
+                j += width
                 continue
             position: dict[Any, int] = {category: k for k, category in enumerate(column.categories)}
             filled = (value if entry is None else entry for entry in values)
             codes = np.fromiter((position.get(entry, -1) for entry in filled), np.int64, n)
             rows = np.flatnonzero(codes >= 0)
             features[rows, j + codes[rows]] = 1.0
-            j += len(column.categories)
+            j += width
         return features
 
 
@@ -221,7 +247,8 @@ class Preprocessing:
     """A layout with its fitted numbers; equal ones give equal matrices, bit for bit.
 
     `fill` has the imputed value of every kept column (None: a category that was never seen there),
-    `means` and `scales` one number a feature without the bias.
+    `means` and `scales` one number a feature without the bias; `encoder` what "quantile" and
+    "thermometer" have learned of the numeric columns, in their order.
     """
 
     layout: FeatureLayout
@@ -229,6 +256,7 @@ class Preprocessing:
     means: tuple[float, ...]
     scales: tuple[float, ...]
     target: TargetCoding
+    encoder: Encoder | None = None
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -244,13 +272,15 @@ class Preprocessing:
     def size_in_bytes(self) -> int:
         """What a predictor must carry of this: 8 bytes a number, categories and labels as UTF-8.
 
-        Numbers: mean and scale of each feature under standardization, the imputed values where
-        missing values are imputed, the clip, offset and scale of a regression target.
+        Numbers: mean and scale of each feature that is standardized, thresholds or tables of an
+        encoder, the imputed values where missing values are imputed, the clip, offset and scale of
+        a regression target.
         """
         kept = self.layout.kept
         texts = [category for column in kept for category in column.categories or ()]
         texts += [str(label) for label in self.classes or ()]
-        numbers = 2 * len(self.means) if self.layout.scaling == "standardize" else 0
+        numbers = 2 * len(self.means) if self.layout.scaling in STANDARDIZED else 0
+        numbers += 0 if self.encoder is None else self.encoder.numbers
         numbers += len(self.fill) if self.layout.missing == "impute" else 0
         numbers += (self.layout.clip is not None) + (0 if self.classes else 2)
         return 8 * numbers + sum(len(text.encode()) for text in texts)
@@ -258,13 +288,13 @@ class Preprocessing:
     def transform(self, table: Table) -> np.ndarray:
         """The (n, d) float64 matrix of a table's rows, in C order.
 
-        An unseen category is a block of zeros before scaling.
+        An unseen category is a block of zeros before scaling, of −1 under "thermometer".
 
         Raises:
             InputError: columns missing, text in a numeric column, infinite values, or missing
                 values where the layout refuses them.
         """
-        features = self.layout.expand(self.layout.read(table), self.fill)
+        features = self.layout.expand(self.layout.read(table), self.fill, self.encoder)
         features -= np.array(self.means)
         features /= np.array(self.scales)
         if self.layout.clip is not None:
@@ -283,7 +313,11 @@ class Preprocessing:
 
     def to_json(self) -> str:
         """JSON text; floats are written so that they read back to the same bits."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, allow_nan=False, ensure_ascii=False)
+        record = {**asdict(self), "layout": self.layout.record()}
+        if self.encoder is None:
+            del record["encoder"]
+        version = PLAIN if self.encoder is None else ENCODED
+        return json.dumps({"format": version, **record}, allow_nan=False, ensure_ascii=False)
 
     @staticmethod
     def from_json(text: str) -> Preprocessing:
@@ -301,7 +335,9 @@ class Preprocessing:
             ) from error
 
 
-def _check_options(missing: str, constant_columns: str, scaling: str, clip: float | None) -> None:
+def _check_options(
+    missing: str, constant_columns: str, scaling: str, clip: float | None, thresholds: int
+) -> None:
     options = (
         ("missing", missing, get_args(Missing)),
         ("constant_columns", constant_columns, get_args(ConstantColumns)),
@@ -314,22 +350,15 @@ def _check_options(missing: str, constant_columns: str, scaling: str, clip: floa
             )
     if clip is not None and not (np.isfinite(clip) and clip > 0):
         raise InputError(f"clip must be a positive number (got {clip!r})")
-
-
-def _describe(name: str, raw: np.ndarray, text: bool, missing: Missing) -> tuple[Column, bool]:
-    """The column and whether it is constant, missing values aside."""
-    values = tables.to_categories(raw) if text else tables.to_numbers(raw, name)
-    tables.refuse_bad_values(values, name, missing)
-    if text:
-        categories = tuple(sorted({value for value in values if value is not None}))
-        return Column(name, categories), len(categories) < 2
-    present = values[~np.isnan(values)]
-    return Column(name), not len(present) or bool(present.min() == present.max())
+    if clip is not None and scaling == "thermometer":
+        raise InputError("clip means nothing to bits: leave it out, or choose another scaling")
+    if not 1 <= thresholds <= 255:
+        raise InputError(f"thresholds must be from 1 to 255 (got {thresholds!r})")
 
 
 def _from_record(record: dict[str, Any]) -> Preprocessing:
-    if record["format"] != FORMAT:
-        raise ValueError(f"format {record['format']!r}, this version reads {FORMAT}")
+    if record["format"] != (ENCODED if "encoder" in record else PLAIN):
+        raise ValueError(f"format {record['format']!r}, this version reads {PLAIN} and {ENCODED}")
     described = dict(record["layout"])
     columns = []
     for column in described.pop("columns"):
@@ -339,12 +368,13 @@ def _from_record(record: dict[str, Any]) -> Preprocessing:
                 str(column["name"]),
                 None if categories is None else tuple(map(str, categories)),
                 bool(column["dropped"]),
+                int(column["levels"]) if "levels" in column else None,
             )
         )
     layout = FeatureLayout(
         tuple(columns), **{**described, "warnings": tuple(map(str, described["warnings"]))}
     )
-    _check_options(layout.missing, "drop", layout.scaling, layout.clip)
+    _check_options(layout.missing, "drop", layout.scaling, layout.clip, layout.thresholds)
     classes = record["target"]["classes"]
     numbers = [float(record["target"][key]) for key in ("offset", "scale")]
     coding = TargetCoding(None if classes is None else tuple(classes), *numbers)
@@ -353,7 +383,11 @@ def _from_record(record: dict[str, Any]) -> Preprocessing:
     finite = np.isfinite([*means, *scales, *numbers]).all() and min(*scales, coding.scale) > 0
     if not finite or not len(means) == len(scales) == layout.d - layout.bias:
         raise ValueError("means and scales do not fit the layout")
-    return Preprocessing(layout, fill, means, scales, coding)
+    levels = [column.levels for column in layout.kept if column.categories is None]
+    encoder = encoder_from_record(record["encoder"], levels) if "encoder" in record else None
+    if not isinstance(encoder, KINDS.get(layout.scaling, type(None))):
+        raise ValueError(f"scaling {layout.scaling!r} does not fit the encoder")
+    return Preprocessing(layout, fill, means, scales, coding, encoder)
 
 
 def _checked_fill(kept: Sequence[Column], fill: Sequence[Any]) -> Iterator[float | str | None]:

@@ -1,0 +1,159 @@
+"""Encoders of numeric columns, fitted on training rows: thermometer bits, quantiles to normal.
+
+An encoder takes the numbers of one column, missing values already filled in, and gives its
+features. Both keep the order of the values and nothing else of their scale, so that outliers and
+units do not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from qnn.errors import InputError
+
+# Knots of a column's table of normal scores, at most.
+KNOTS = 64
+
+
+@dataclass(frozen=True)
+class Thermometer:
+    """Bits: feature k of a column is +1 where its value is at least `thresholds[column][k]`, or −1.
+
+    The thresholds are values that occur in the training rows, in ascending order. The comparison is
+    exact: a value equal to a threshold gives +1.
+    """
+
+    thresholds: tuple[tuple[float, ...], ...]
+
+    @property
+    def numbers(self) -> int:
+        """How many float64 numbers a predictor must carry."""
+        return sum(map(len, self.thresholds))
+
+    def encode(self, column: int, values: np.ndarray) -> np.ndarray:
+        """Values (n,) of the numeric column of this index to ±1 features (n, k)."""
+        return np.where(values[:, None] >= np.array(self.thresholds[column]), 1.0, -1.0)
+
+
+@dataclass(frozen=True)
+class QuantileToNormal:
+    """Each column by a piecewise linear table from its values to scores of mean 0 and variance 1.
+
+    `knots[column]` are ascending training values, `scores[column]` and `slopes[column]` the score
+    there and the slope to the right of it, 0 at the last: values outside get the score of the
+    nearest end.
+    """
+
+    knots: tuple[tuple[float, ...], ...]
+    scores: tuple[tuple[float, ...], ...]
+    slopes: tuple[tuple[float, ...], ...]
+
+    @property
+    def numbers(self) -> int:
+        """How many float64 numbers a predictor must carry."""
+        return 3 * sum(map(len, self.knots))
+
+    def encode(self, column: int, values: np.ndarray) -> np.ndarray:
+        """Values (n,) of the numeric column of this index to scores (n, 1)."""
+        knots = np.array(self.knots[column])
+        inside = np.clip(values, knots[0], knots[-1])
+        left = np.searchsorted(knots, inside, side="right") - 1
+        step = inside - knots[left]
+        scores = np.array(self.scores[column])[left] + step * np.array(self.slopes[column])[left]
+        return scores[:, None]
+
+
+Encoder = Thermometer | QuantileToNormal
+KINDS = {"thermometer": Thermometer, "quantile": QuantileToNormal}
+
+
+def fit_encoder(scaling: str, columns: Sequence[tuple[int | None, np.ndarray]]) -> Encoder | None:
+    """The encoder of a scaling for numeric columns, each its levels and training values (n,).
+
+    None for a scaling that has no encoder. Raises InputError where there are no rows.
+    """
+    if scaling not in KINDS:
+        return None
+    if any(not len(values) for _, values in columns):
+        raise InputError("no rows to fit the preprocessing on")
+    if scaling == "thermometer":
+        return Thermometer(tuple(fit_thresholds(values, levels or 1) for levels, values in columns))
+    fitted = [fit_table(values) for _, values in columns]
+    knots, scores, slopes = (tuple(one[k] for one in fitted) for k in range(3))
+    return QuantileToNormal(knots, scores, slopes)
+
+
+def fit_thresholds(values: np.ndarray, count: int) -> tuple[float, ...]:
+    """`count` thresholds that cut the values (n,) into parts as even as ties allow, ascending.
+
+    Threshold k of `count` is the value with the share of smaller values nearest to `k/(count + 1)`,
+    a different one each time and never the smallest. Where the values have too few to choose from,
+    the last is repeated.
+    """
+    distinct, counts = np.unique(values, return_counts=True)
+    below = np.cumsum(counts)[:-1] / len(values)
+    cuts = distinct[1:] if len(distinct) > 1 else distinct
+    chosen: list[int] = []
+    for k in range(min(count, len(below))):
+        low = chosen[-1] + 1 if chosen else 0
+        high = len(below) - (min(count, len(below)) - k - 1)
+        shares = np.abs(below[low:high] - (k + 1) / (count + 1))
+        chosen.append(low + int(np.argmin(shares)))
+    thresholds = [float(cuts[index]) for index in chosen] or [float(cuts[-1])]
+    return tuple(thresholds + thresholds[-1:] * (count - len(thresholds)))
+
+
+def fit_table(values: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
+    """Knots, scores and slopes of one column's values (n,), for `QuantileToNormal`.
+
+    The score of a value is `Φ⁻¹` of its mid-rank over n, shifted and scaled so that the training
+    values have mean 0 and variance 1. Of more than 64 distinct values, 64 at even scores are kept.
+    """
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) < 2:
+        return (float(distinct[0]),), (0.0,), (0.0,)
+    ranks = np.cumsum(counts) - 0.5 * counts
+    normal = NormalDist()
+    if len(distinct) > KNOTS:
+        ends = [normal.inv_cdf(rank / len(values)) for rank in (ranks[0], ranks[-1])]
+        wanted = [len(values) * normal.cdf(score) for score in np.linspace(*ends, KNOTS)]
+        kept = np.unique(np.searchsorted(ranks, wanted).clip(0, len(ranks) - 1))
+        distinct, ranks = distinct[kept], ranks[kept]
+    scores = np.array([normal.inv_cdf(rank / len(values)) for rank in ranks])
+    trained = np.interp(values, distinct, scores)
+    scores = (scores - trained.mean()) / trained.std()
+    with np.errstate(over="ignore"):
+        slopes = np.append(np.diff(scores) / np.diff(distinct), 0.0)
+    # Neighbours a denormal apart have an infinite slope, and no value between them needs one.
+    slopes[~np.isfinite(slopes)] = 0.0
+    return tuple(distinct.tolist()), tuple(scores.tolist()), tuple(slopes.tolist())
+
+
+def encoder_from_record(record: dict[str, Any], levels: list[int | None]) -> Encoder:
+    """Read an encoder from its JSON; ValueError where it does not fit columns of these levels."""
+    tables = {
+        name: tuple(tuple(map(float, column)) for column in record[name])
+        for name in ("thresholds", "knots", "scores", "slopes")
+        if name in record
+    }
+    if set(record) == {"thresholds"}:
+        encoder: Encoder = Thermometer(**tables)
+        fits = [len(column) for column in tables["thresholds"]] == levels
+        ascending = tables["thresholds"]
+    else:
+        encoder = QuantileToNormal(**tables)
+        lengths = [[len(column) for column in table] for table in tables.values()]
+        fits = all(one == lengths[0] and min(one, default=1) > 0 for one in lengths)
+        fits = fits and len(lengths[0]) == len(levels)
+        ascending = tables["knots"]
+    flat = [number for table in tables.values() for column in table for number in column]
+    if not fits or not np.isfinite(flat).all():
+        raise ValueError("the encoder does not fit the columns")
+    if any(np.any(np.diff(column) < 0) for column in ascending):
+        raise ValueError("thresholds and knots must ascend")
+    return encoder
