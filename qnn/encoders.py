@@ -120,8 +120,8 @@ def fit_table(values: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...],
     ranks = np.cumsum(counts) - 0.5 * counts
     normal = NormalDist()
     if len(distinct) > KNOTS:
-        ends = [normal.inv_cdf(rank / len(values)) for rank in (ranks[0], ranks[-1])]
-        wanted = [len(values) * normal.cdf(score) for score in np.linspace(*ends, KNOTS)]
+        low, high = (normal.inv_cdf(rank / len(values)) for rank in (ranks[0], ranks[-1]))
+        wanted = [len(values) * normal.cdf(score) for score in np.linspace(low, high, KNOTS)]
         kept = np.unique(np.searchsorted(ranks, wanted).clip(0, len(ranks) - 1))
         distinct, ranks = distinct[kept], ranks[kept]
     scores = np.array([normal.inv_cdf(rank / len(values)) for rank in ranks])
