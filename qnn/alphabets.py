@@ -30,6 +30,29 @@ class Alphabet:
         numbers = weights.astype(np.float64)
         return numbers if self.divisor == 1 else numbers / self.divisor
 
+    def compose(self, bits: np.ndarray) -> np.ndarray:
+        """``sum_k scales[k] b_k`` as integer levels, int8 (d, m).
+
+        bits (d · number of scales, m): the first of every weight, then the second, and so on.
+        """
+        blocks = np.split(bits, len(self.scales))
+        total = sum(
+            self.divisor * scale * block for scale, block in zip(self.scales, blocks, strict=True)
+        )
+        return np.rint(total).astype(np.int8)
+
+    def encode(self, levels: np.ndarray) -> np.ndarray:
+        """Bits, as float signs, that compose to these levels: the same ones for equal levels."""
+        steps = [round(self.divisor * 2 * scale) for scale in self.scales]
+        rest = levels.astype(np.int64) + self.levels[-1]
+        blocks = []
+        # From the largest step down: each takes what it can.
+        for step in reversed(steps):
+            taken = rest >= step
+            rest = rest - step * taken
+            blocks.append(np.where(taken, 1.0, -1.0))
+        return np.concatenate(blocks[::-1])
+
 
 BINARY = Alphabet("binary", (-1, 1), 1, (1.0,), 1)
 TERNARY = Alphabet("ternary", (-1, 0, 1), 1, (0.5, 0.5), 2)

@@ -15,6 +15,7 @@ from qnn.errors import InputError
 from qnn.losses import Loss, get_loss
 
 if TYPE_CHECKING:
+    from qnn.atoms import Atoms
     from qnn.lift import Lift
     from qnn.network import QuantizedNetwork
 
@@ -84,6 +85,13 @@ class Problem:
         """The linear operators A and M of the lifted problem."""
         return self.activation.lift(self.X, self.alphabet.scales)
 
+    @cached_property
+    def atoms(self) -> Atoms:
+        """The neurons that there are."""
+        from qnn.atoms import atoms_of
+
+        return atoms_of(self)
+
     def with_beta(self, beta: float) -> Problem:
         """The same problem at another beta; lift, digest and beta_max are shared if known."""
         twin = object.__new__(Problem)
@@ -92,8 +100,22 @@ class Problem:
         return twin
 
     def objective(self, network: QuantizedNetwork) -> float:
-        """Loss plus penalty of a network on X (as it is, whatever preprocessing it carries)."""
+        """Loss plus penalty of a network on X (as it is, whatever preprocessing it carries).
+
+        Raises InputError for a network of another activation or alphabet: it is not one of those
+        that the problem is about.
+        """
+        if (network.activation, network.polynomial, network.alphabet) != self._kind:
+            raise InputError(
+                f"a network of activation {network.activation} and alphabet {network.alphabet} has "
+                f"no objective in a problem of activation {self.activation.name} and alphabet "
+                f"{self.alphabet.name} (or of another polynomial)"
+            )
         return self.objective_of(network.U, network.V, network.alpha)
+
+    @property
+    def _kind(self) -> tuple[object, ...]:
+        return self.activation.name, self.activation.coefficients, self.alphabet.name
 
     def objective_of(self, U: np.ndarray, V: np.ndarray | None, alpha: np.ndarray) -> float:
         """Loss plus penalty of the network with integer weights U, V (d, m) and alpha (m,)."""

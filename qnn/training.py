@@ -11,7 +11,8 @@ from qnn.network import QuantizedNetwork
 from qnn.problem import Problem
 from qnn.rounding.incumbent import Incumbent
 from qnn.rounding.methods import check_rounding
-from qnn.rounding.refined import column_generation, reduce, refine, sampler_of, to_network
+from qnn.rounding.refined import column_generation, reduce, refine, to_network
+from qnn.rounding.sampling import sampler_of
 from qnn.solvers.base import Callback
 from qnn.solvers.front import solve
 from qnn.solvers.result import Relaxation, relative_gap

@@ -13,6 +13,7 @@ class Bilinear:
     """``f(x) = sum_j alpha_j (x'u_j)(x'v_j)``; the penalty's dual is ``|u'Mv| <= beta d``."""
 
     name: ClassVar[str] = "bilinear"
+    coefficients: ClassVar[None] = None
 
     def lift(self, X: np.ndarray, scales: tuple[float, ...]) -> Lift:
         """The lift of X (n, d). It needs no bits: conv{uv'} is that of the binary alphabet.

@@ -42,5 +42,20 @@ class Polynomial:
     def hidden(self, X: np.ndarray, U: np.ndarray, V: np.ndarray | None) -> np.ndarray:
         """The neurons' outputs: X (n, d), weights U (d, m) as numbers, to (n, m)."""
         assert V is None, "a polynomial network has one weight matrix"
-        t = X @ U
+        return self.value(X @ U)
+
+    def value(self, t: np.ndarray) -> np.ndarray:
+        """``sigma(t)``, entrywise."""
         return (self.a * t + self.b) * t + self.c
+
+    @property
+    def parity(self) -> int:
+        """1 where ``sigma(-t) = sigma(t)``, -1 where it is ``-sigma(t)``, else 0."""
+        if self.b == 0.0:
+            return 1
+        return -1 if self.a == self.c == 0.0 else 0
+
+    @property
+    def coefficients(self) -> tuple[float, float, float]:
+        """(a, b, c)."""
+        return self.a, self.b, self.c

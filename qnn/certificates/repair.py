@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from scipy.linalg.lapack import dsyevd
 
-from qnn.activations import Polynomial
 from qnn.certificates.checker import proven_bound
 from qnn.certificates.diagonal import optimal_diagonals
 from qnn.certificates.record import Certificate
@@ -120,9 +119,8 @@ def unproven(problem: Problem, nu: Array, **proof: Any) -> Certificate:
     nu (n,); ``proof`` holds the fields of its kind: the kind itself, diagonals, cuts, method.
     """
     activation = problem.activation
-    polynomial = None
-    if isinstance(activation, Polynomial):
-        polynomial = np.array([activation.a, activation.b, activation.c], dtype=np.float64)
+    coefficients = activation.coefficients
+    polynomial = None if coefficients is None else np.array(coefficients, dtype=np.float64)
     return Certificate(
         nu=nu,
         lower_bound=-np.inf,

@@ -13,16 +13,16 @@ from typing import Literal
 
 import numpy as np
 
+from qnn.atoms import BilinearAtoms
 from qnn.certificates.checker import dual_value
 from qnn.certificates.record import Certificate
 from qnn.certificates.repair import unproven
 from qnn.errors import InputError
 from qnn.pricing.enumeration import LARGEST, Enumeration, enumerate_signs, forming_error
 from qnn.problem import Problem
-from qnn.rounding.atoms import canonical, unseen
 from qnn.rounding.incumbent import Incumbent, extended
-from qnn.rounding.krivine import KrivineSampler
 from qnn.rounding.local_search import STARTS, price
+from qnn.rounding.sampling import Sampler
 from qnn.solvers.base import Callback, Progress
 from qnn.solvers.result import relative_gap
 
@@ -76,7 +76,7 @@ def check_exact(problem: Problem) -> None:
 def prove_optimum(
     incumbent: Incumbent,
     rng: np.random.Generator,
-    sampler: KrivineSampler | None = None,
+    sampler: Sampler | None = None,
     tol: float = TOLERANCE,
     threads: int | None = None,
     deadline: float | None = None,
@@ -85,7 +85,7 @@ def prove_optimum(
     """Improve the incumbent until it is proven optimal to a relative gap of `tol`.
 
     incumbent : where the column generation starts; the nearer to the optimum the better.
-    sampler : Krivine samples as additional starts of the heuristic pricing.
+    sampler : samples of the relaxation as additional starts of the heuristic pricing.
     threads : of the enumeration, None for one a core. The result does not depend on it.
     deadline : `time.monotonic` at which the best so far is returned.
     callback : called with a `Progress` after each enumeration.
@@ -131,19 +131,19 @@ def prove_optimum(
 def settle(
     incumbent: Incumbent,
     rng: np.random.Generator,
-    sampler: KrivineSampler | None = None,
+    sampler: Sampler | None = None,
     deadline: float | None = None,
 ) -> tuple[Incumbent, int]:
     """Column generation by heuristic pricing until it finds nothing; the rounds it took."""
     rounds = idle = 0
     while idle < IDLE_ROUNDS and (deadline is None or time.monotonic() < deadline):
         rounds += 1
-        U, V, violations = price(incumbent, rng, sampler, tol=VIOLATION)
+        W, violations = price(incumbent, rng, sampler, tol=VIOLATION)
         if not len(violations):
-            U, V, violations = price(incumbent, rng, sampler, 4 * STARTS, tol=VIOLATION)
+            W, violations = price(incumbent, rng, sampler, 4 * STARTS, tol=VIOLATION)
         if not len(violations):
             break
-        longer = extended(incumbent, U[:, :COLUMNS], V[:, :COLUMNS])
+        longer = extended(incumbent, W[:, :, :COLUMNS])
         if longer.objective < incumbent.objective:
             incumbent, idle = longer, 0
         else:
@@ -168,9 +168,11 @@ def exact_certificate(problem: Problem, nu: np.ndarray, found: Enumeration) -> C
 def _with_atoms(incumbent: Incumbent, found: Enumeration) -> Incumbent | None:
     """With the enumerated atoms above the budget; None where that lowers the objective no more."""
     above = found.values > incumbent.problem.budget * (1.0 + 0.1 * VIOLATION)
-    U, V, _ = canonical(found.U[:, above], found.V[:, above])
-    fresh = unseen(incumbent.U, incumbent.V, U, V)
+    atoms = incumbent.problem.atoms
+    assert isinstance(atoms, BilinearAtoms), "check_exact refuses others"
+    W, _ = atoms.canonical(atoms.from_signs(found.U[:, above], found.V[:, above]))
+    fresh = atoms.unseen(incumbent.W, W)
     if not fresh:
         return None
-    longer = extended(incumbent, U[:, fresh], V[:, fresh])
+    longer = extended(incumbent, W[:, :, fresh])
     return longer if longer.objective < incumbent.objective else None

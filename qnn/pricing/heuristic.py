@@ -1,4 +1,4 @@
-"""Heuristic pricing: local maxima of `uᵀMv` over sign vectors, many starts at once."""
+"""Heuristic pricing: local maxima over sign vectors, many starts at once."""
 
 import numpy as np
 
@@ -27,3 +27,35 @@ def alternating_maximization(
         if same:
             break
     return U, V, np.einsum("ij,ij->j", U, M @ V)
+
+
+def flip_maximization(M: np.ndarray, U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Local maxima of `[u; 1]ᵀM[u; 1]` and of its negative, by the best single flip each time.
+
+    M: (D+1, D+1) symmetric, U: (D, s) sign vectors to start from. Returns (D, 2s) float signs, at
+    none of which a single flip helps, and the absolute values (2s,).
+    """
+    ends, values = [], []
+    for signed in (M, -M):
+        W = np.vstack([U, np.ones((1, U.shape[1]))])
+        ends.append(_climb(signed, W)[:-1])
+        values.append(np.abs(np.einsum("ij,ij->j", W, M @ W)))
+    return np.hstack(ends), np.concatenate(values)
+
+
+def _climb(A: np.ndarray, W: np.ndarray) -> np.ndarray:
+    """Flip entries of the columns of W (D+1, s), all but the last, in place; A symmetric."""
+    G = A @ W
+    diagonal = np.diag(A)[:-1, None]
+    # Gains below the rounding errors of G are none: every step climbs, so this ends.
+    least = 1e-12 * float(np.abs(A).sum())
+    active = np.arange(W.shape[1])
+    while len(active):
+        # w − 2 w_i e_i changes the form by −4 w_i (Aw)_i + 4 A_ii.
+        gains = 4.0 * (diagonal - W[:-1, active] * G[:-1, active])
+        best = gains.argmax(axis=0)
+        uphill = gains[best, np.arange(len(active))] > least
+        active, best = active[uphill], best[uphill]
+        G[:, active] -= 2.0 * A[:, best] * W[best, active]
+        W[best, active] *= -1.0
+    return W

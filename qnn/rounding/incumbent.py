@@ -7,24 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from qnn.problem import Problem
-from qnn.rounding.atoms import merge
 from qnn.rounding.refit import refit
 
 
 @dataclass(frozen=True, eq=False)
 class Incumbent:
-    """Active neurons only: U, V (d, m) float signs in canonical form, each atom once.
+    """Active neurons only: bits W (parts, D, m) in canonical form, each atom once (`qnn.atoms`).
 
-    A = XU, B = XV and H = A∘B are (n, m); alpha (m,) has no zeros; predictions = Hα (n,);
-    objective = ℓ(predictions, y) + βd Σ|α|. The second layer is optimal for these atoms, and nu
-    (n,) is its dual point: `ν = −∇ℓ` at the predictions where the loss is smooth.
+    T = products of the data with them (parts, n, m), H = their outputs (n, m); alpha (m,) has no
+    zeros; predictions = Hα (n,); objective = ℓ(predictions, y) + βd Σ|α|. The second layer is
+    optimal for these atoms, and nu (n,) is its dual point: `ν = −∇ℓ` at the predictions where the
+    loss is smooth.
     """
 
     problem: Problem
-    U: np.ndarray
-    V: np.ndarray
-    A: np.ndarray
-    B: np.ndarray
+    W: np.ndarray
+    T: np.ndarray
     H: np.ndarray
     alpha: np.ndarray
     predictions: np.ndarray
@@ -49,30 +47,26 @@ class Incumbent:
 
 def empty(problem: Problem) -> Incumbent:
     """The zero network."""
-    return build(problem, np.zeros((problem.d, 0)), np.zeros((problem.d, 0)), np.zeros(0))
+    return build(problem, problem.atoms.none(), np.zeros(0))
 
 
-def build(problem: Problem, U: np.ndarray, V: np.ndarray, alpha: np.ndarray) -> Incumbent:
+def build(problem: Problem, W: np.ndarray, alpha: np.ndarray) -> Incumbent:
     """Merge equal atoms, refit the second layer starting at alpha, drop the zeros.
 
-    U, V: (d, m) signs, alpha (m,): zeros where an atom is new. The objective is at most that of
-    (U, V, alpha), but for rounding errors.
+    W: (parts, D, m) signs, alpha (m,): zeros where an atom is new. The objective is at most that of
+    (W, alpha), but for rounding errors.
     """
-    U, V, alpha = merge(U, V, alpha)
-    U, V = U.astype(np.float64), V.astype(np.float64)
-    return _refitted(problem, U, V, problem.X @ U, problem.X @ V, alpha)
+    W, alpha = problem.atoms.merge(W.astype(np.float64), alpha)
+    return _refitted(problem, W, problem.atoms.products(W), alpha)
 
 
-def extended(incumbent: Incumbent, U: np.ndarray, V: np.ndarray) -> Incumbent:
+def extended(incumbent: Incumbent, W: np.ndarray) -> Incumbent:
     """With new atoms (canonical, not among the active ones) added, refitted and pruned."""
-    X = incumbent.problem.X
     return _refitted(
         incumbent.problem,
-        np.hstack([incumbent.U, U]),
-        np.hstack([incumbent.V, V]),
-        np.hstack([incumbent.A, X @ U]),
-        np.hstack([incumbent.B, X @ V]),
-        np.concatenate([incumbent.alpha, np.zeros(U.shape[1])]),
+        np.concatenate([incumbent.W, W], axis=2),
+        np.concatenate([incumbent.T, incumbent.problem.atoms.products(W)], axis=2),
+        np.concatenate([incumbent.alpha, np.zeros(W.shape[2])]),
     )
 
 
@@ -80,10 +74,8 @@ def restricted(incumbent: Incumbent, kept: np.ndarray) -> Incumbent:
     """With only the neurons `kept` (indices), refitted and pruned."""
     return _refitted(
         incumbent.problem,
-        incumbent.U[:, kept],
-        incumbent.V[:, kept],
-        incumbent.A[:, kept],
-        incumbent.B[:, kept],
+        incumbent.W[:, :, kept],
+        incumbent.T[:, :, kept],
         incumbent.alpha[kept],
     )
 
@@ -99,23 +91,14 @@ def narrowed(incumbent: Incumbent, width: int) -> Incumbent:
     return incumbent
 
 
-def _refitted(
-    problem: Problem,
-    U: np.ndarray,
-    V: np.ndarray,
-    A: np.ndarray,
-    B: np.ndarray,
-    alpha: np.ndarray,
-) -> Incumbent:
-    H = A * B
+def _refitted(problem: Problem, W: np.ndarray, T: np.ndarray, alpha: np.ndarray) -> Incumbent:
+    H = problem.atoms.combine(T)
     layer = refit(problem.loss, H, problem.y, problem.budget, alpha)
     active = np.flatnonzero(layer.alpha)
     return Incumbent(
         problem=problem,
-        U=U[:, active],
-        V=V[:, active],
-        A=A[:, active],
-        B=B[:, active],
+        W=W[:, :, active],
+        T=T[:, :, active],
         H=H[:, active],
         alpha=layer.alpha[active],
         predictions=layer.predictions,

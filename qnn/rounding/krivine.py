@@ -51,7 +51,7 @@ class KrivineSampler:
     def from_relaxation(cls, P: np.ndarray, N: np.ndarray, rho: float) -> "KrivineSampler":
         """Factor `S ± T`; arguments as for `krivine_blocks`."""
         S, T = krivine_blocks(P, N, rho)
-        return cls(_square_root(S + T), _square_root(S - T))
+        return cls(square_root(S + T), square_root(S - T))
 
     def sample(self, m: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Draw m independent pairs: U, V of shape (d, m), int8, entries −1 and 1."""
@@ -68,7 +68,7 @@ class KrivineSampler:
         return np.ascontiguousarray(U.T), np.ascontiguousarray(V.T)
 
 
-def _square_root(matrix: np.ndarray) -> np.ndarray:
+def square_root(matrix: np.ndarray) -> np.ndarray:
     """The symmetric square root of a matrix that is PSD but for rounding errors.
 
     The symmetric root, not an eigenvector factor, because it does not depend on the basis of a

@@ -31,9 +31,8 @@ def solve_linear(
     highest = loss.clip_dual(np.full(n, np.inf), y)
     if m == 0:
         return np.zeros(0), np.where(y > 0.0, highest, np.where(y < 0.0, lowest, 0.0))
-    # Atoms may have any unit; the solver's tolerances are absolute.
-    unit = np.abs(H).max(axis=0)
-    unit[unit == 0.0] = 1.0
+    # The solver's tolerances are absolute: bounds of 1, as far as entries then stay moderate.
+    unit = np.maximum(penalty, 1e-4 * np.abs(H).max(axis=0))
     columns = (H / unit).T
     found = linprog(
         -y,

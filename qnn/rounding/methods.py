@@ -22,8 +22,8 @@ def round_relaxation(
     """A network of at most `width` neurons from a solved relaxation.
 
     "krivine": exactly `width` sign pairs with one common α, as in the paper (fewer only where the
-    relaxation's answer is the zero network). "refined": Krivine samples as candidates, column
-    generation with ℓ1 refits, reduction to `width` neurons, local search.
+    relaxation's answer is the zero network). "refined": samples of the relaxation as candidates,
+    column generation with ℓ1 refits, reduction to `width` neurons, local search.
     The same generator state gives the same network. Raises InputError for an unknown method, a
     width below 1 and problems that the method cannot round.
     """
@@ -37,14 +37,16 @@ def check_rounding(problem: Problem, width: int, method: str) -> None:
         raise InputError(f"rounding {method!r} is not known: choose one of {', '.join(METHODS)}")
     if isinstance(width, bool) or not isinstance(width, int | np.integer) or width < 1:
         raise InputError(f"width must be a whole number of neurons, 1 or more (got {width!r})")
+    if method == "refined":
+        check_loss(problem.loss)
+        return
     if problem.activation.name != "bilinear":
         raise InputError(
-            f"rounding {method!r} needs the bilinear activation (got {problem.activation.name!r})"
+            f"rounding {method!r} needs the bilinear activation (got "
+            f"{problem.activation.name!r}): use rounding refined"
         )
     if problem.alphabet.name != "binary":
         raise InputError(
             f"rounding {method!r} makes binary weights (got alphabet {problem.alphabet.name!r}): "
-            "use alphabet binary"
+            "use alphabet binary, or rounding refined"
         )
-    if method == "refined":
-        check_loss(problem.loss)

@@ -1,4 +1,4 @@
-"""The refined rounding: column generation from Krivine samples, then down to the width.
+"""The refined rounding: column generation from samples, then down to the width.
 
 The optimum over networks of any width is found first and reduced, because that ends lower than
 growing a network of the wanted width: on WDBC (β = 30, width 32) 80.88–80.90 against 81.2–81.5,
@@ -12,11 +12,11 @@ import numpy as np
 
 from qnn.network import QuantizedNetwork
 from qnn.rounding.incumbent import Incumbent, build, empty, extended, narrowed
-from qnn.rounding.krivine import KrivineSampler
 from qnn.rounding.local_search import STARTS, improve, price
+from qnn.rounding.sampling import Sampler, sampler_of
 from qnn.solvers.result import Relaxation
 
-# Krivine samples that start the column generation, at least.
+# Samples that start the column generation, at least.
 CANDIDATES = 256
 # Neurons the column generation may reach before the reduction, at least, and as a multiple.
 ROOM = 256
@@ -33,7 +33,7 @@ IDLE_ROUNDS = 5
 def refined_network(
     relaxation: Relaxation, width: int, rng: np.random.Generator
 ) -> QuantizedNetwork:
-    """At most `width` neurons; see the module. Bilinear, binary, a loss with a refit."""
+    """At most `width` neurons; see the module. Any problem whose loss has a refit."""
     return to_network(refine(relaxation, width, rng))
 
 
@@ -51,7 +51,7 @@ def reduce(
     wide: Incumbent,
     width: int,
     rng: np.random.Generator,
-    sampler: KrivineSampler | None = None,
+    sampler: Sampler | None = None,
     deadline: float | None = None,
 ) -> Incumbent:
     """From an optimum over all widths to at most `width` neurons, by removal and local search."""
@@ -68,7 +68,7 @@ def column_generation(
 ) -> tuple[Incumbent, dict[str, float]]:
     """As many neurons as the optimum uses: atoms are inserted until none is found that violates.
 
-    Stops when the heuristic pricing finds no atom with `|uᵀM(ν)v| > βd(1 + tol)`, also with eight
+    Stops when the heuristic pricing finds no atom with `|hᵀν| > βd(1 + tol)`, also with eight
     times the starts, when some rounds in a row lower nothing, after `max_rounds`, or at `deadline`
     (`time.monotonic`). That it finds none does not prove that there is none. `room` limits the
     neurons. Returns the network's parts and statistics: rounds and the largest violation last seen.
@@ -77,18 +77,17 @@ def column_generation(
     if sampler is None:
         return empty(relaxation.problem), {"rounds": 0.0, "violation": 0.0}
     count = max(CANDIDATES, 2 * (room or 0) // ROOM_FACTOR)
-    U, V = sampler.sample(count, rng)
-    incumbent = build(relaxation.problem, U, V, np.zeros(count))
+    incumbent = build(relaxation.problem, sampler(count, rng), np.zeros(count))
     violation, rounds, idle = np.inf, 0, 0
     while rounds < max_rounds and idle < IDLE_ROUNDS:
         rounds += 1
-        U, V, violations = price(incumbent, rng, sampler)
+        W, violations = price(incumbent, rng, sampler)
         if violations.max(initial=0.0) <= tol:
-            U, V, violations = price(incumbent, rng, sampler, 8 * STARTS)
+            W, violations = price(incumbent, rng, sampler, 8 * STARTS)
         violation = float(violations.max(initial=0.0))
         if violation <= tol or (deadline is not None and time.monotonic() > deadline):
             break
-        longer = extended(incumbent, U[:, :COLUMNS], V[:, :COLUMNS])
+        longer = extended(incumbent, W[:, :, :COLUMNS])
         if room is not None:
             longer = narrowed(longer, room)
         better = longer.objective < incumbent.objective
@@ -97,20 +96,18 @@ def column_generation(
     return incumbent, {"rounds": float(rounds), "violation": violation}
 
 
-def sampler_of(relaxation: Relaxation) -> KrivineSampler | None:
-    """The relaxation's Krivine sampler; None where its answer is the zero network."""
-    (rho,) = relaxation.rho
-    if rho <= 0.0:
-        return None
-    return KrivineSampler.from_relaxation(relaxation.P, relaxation.N, rho)
-
-
 def to_network(incumbent: Incumbent) -> QuantizedNetwork:
     """The network itself, as int8 weights."""
+    problem = incumbent.problem
+    weights = problem.atoms.levels(incumbent.W)
+    polynomial = problem.activation.coefficients
     return QuantizedNetwork(
-        U=incumbent.U.astype(np.int8),
-        V=incumbent.V.astype(np.int8),
+        U=weights[0],
+        V=weights[1] if polynomial is None else None,
         alpha=incumbent.alpha,
-        beta=incumbent.problem.beta,
-        loss=incumbent.problem.loss.name,
+        activation=problem.activation.name,
+        alphabet=problem.alphabet.name,
+        polynomial=polynomial,
+        beta=problem.beta,
+        loss=problem.loss.name,
     )

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qnn.pricing.heuristic import alternating_maximization, signs
+from qnn.pricing.heuristic import alternating_maximization, flip_maximization, signs
 
 
 @settings(max_examples=50, deadline=None)
@@ -33,6 +33,32 @@ def test_many_starts_find_the_maximum():
     everything = np.array(list(product([-1, 1], repeat=8)))
     _, _, values = alternating_maximization(M, signs(rng.standard_normal((8, 200))))
     assert np.isclose(values.max(), np.abs(everything @ M).sum(axis=1).max())
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 6), st.integers(0, 2**32 - 1))
+def test_no_single_flip_improves_a_quadratic_form(d, seed):
+    rng = np.random.default_rng(seed)
+    M = rng.standard_normal((d + 1, d + 1))
+    M = M + M.T
+    start = signs(rng.standard_normal((d, 12)))
+
+    def form(U):
+        W = np.vstack([U, np.ones(U.shape[1])])
+        return np.einsum("ij,ij->j", W, M @ W)
+
+    U, values = flip_maximization(M, start)
+    assert U.shape == (d, 24)
+    assert np.allclose(values, np.abs(form(U)))
+    assert np.all(form(U[:, :12]) >= form(start) - 1e-9)
+    assert np.all(form(U[:, 12:]) <= form(start) + 1e-9)
+    for i in range(d):
+        flipped = U.copy()
+        flipped[i] *= -1.0
+        assert np.all(form(flipped[:, :12]) <= form(U[:, :12]) + 1e-9)
+        assert np.all(form(flipped[:, 12:]) >= form(U[:, 12:]) - 1e-9)
+    everything = form(np.array(list(product([-1.0, 1.0], repeat=d))).T)
+    assert values.max() <= np.abs(everything).max() + 1e-9
 
 
 def test_zero_has_a_sign():

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qnn.alphabets import get_alphabet
+from qnn.atoms import BilinearAtoms
 from qnn.problem import Problem
-from qnn.rounding.atoms import features, keys
 from qnn.rounding.incumbent import build, empty, extended, narrowed, restricted
-from qnn.rounding.local_search import _best_bits, improve, improve_atoms, improve_bits, price
+from qnn.rounding.local_search import improve, improve_atoms, improve_bits, price
 
 
 def make_problem(seed, n=30, d=5, beta=0.3):
@@ -19,20 +20,21 @@ def make_problem(seed, n=30, d=5, beta=0.3):
 def random_incumbent(problem, m, seed):
     rng = np.random.default_rng(seed)
     U, V = rng.choice([-1, 1], size=(2, problem.d, m))
-    return build(problem, U, V, rng.standard_normal(m))
+    return build(problem, np.stack([U, V]), rng.standard_normal(m))
 
 
 def is_consistent(incumbent):
     problem = incumbent.problem
-    H = features(problem.X, incumbent.U, incumbent.V)
-    direct = problem.objective_of(incumbent.U, incumbent.V, incumbent.alpha)
+    U, V = incumbent.W
+    H = (problem.X @ U) * (problem.X @ V)
+    direct = problem.objective_of(U, V, incumbent.alpha)
     return (
         np.allclose(incumbent.H, H)
-        and np.allclose(incumbent.A * incumbent.B, H)
+        and np.allclose(incumbent.T[0] * incumbent.T[1], H)
         and np.allclose(incumbent.predictions, H @ incumbent.alpha)
         and np.isclose(incumbent.objective, direct, rtol=1e-10)
         and bool(np.all(incumbent.alpha != 0.0))
-        and len(set(keys(incumbent.U, incumbent.V))) == incumbent.width
+        and len(set(problem.atoms.keys(incumbent.W))) == incumbent.width
     )
 
 
@@ -68,7 +70,9 @@ def test_the_best_pair_of_bits_agrees_with_brute_force(seed):
         a = np.sign(h @ rest) * max(abs(h @ rest) - penalty, 0.0) / (h @ h)
         return 0.5 * np.sum((rest - a * h) ** 2) + penalty * abs(a)
 
-    u_new, v_new, alpha_new, moved = _best_bits(X, X @ u, X @ v, u, v, alpha, r, penalty, 1e-12)
+    atoms = BilinearAtoms(X, get_alphabet("binary"))
+    w, T = np.stack([u, v]), np.stack([X @ u, X @ v])
+    (u_new, v_new), alpha_new, moved = atoms.best_change(T, w, alpha, r, penalty, 1e-12)
     found = lowest(u_new, v_new)
     assert moved == (found < lowest(u, v))
     h = (X @ u_new) * (X @ v_new)
@@ -86,11 +90,11 @@ def test_bits_reach_a_planted_neuron_from_two_wrong_bits():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((60, 8))
     u, v = rng.choice([-1, 1], size=(2, 8, 1))
-    problem = Problem(X, features(X, u, v)[:, 0], beta=1e-3)
+    problem = Problem(X, ((X @ u) * (X @ v))[:, 0], beta=1e-3)
     wrong_u, wrong_v = u.copy(), v.copy()
     wrong_u[2], wrong_v[5] = -u[2], -v[5]
-    improved = improve_bits(build(problem, wrong_u, wrong_v, np.ones(1)))
-    planted = build(problem, u, v, np.ones(1))
+    improved = improve_bits(build(problem, np.stack([wrong_u, wrong_v]), np.ones(1)))
+    planted = build(problem, np.stack([u, v]), np.ones(1))
     assert improved.objective == pytest.approx(planted.objective, rel=1e-9)
 
 
@@ -100,7 +104,7 @@ def test_the_cost_of_a_removal_is_exact_without_a_refit():
     for k, cost in enumerate(incumbent.cost_of_removal):
         alpha = incumbent.alpha.copy()
         alpha[k] = 0.0
-        without = problem.objective_of(incumbent.U, incumbent.V, alpha)
+        without = problem.objective_of(*incumbent.W, alpha)
         assert without - incumbent.objective == pytest.approx(cost, rel=1e-7)
 
 
@@ -108,13 +112,13 @@ def test_the_cost_of_a_removal_is_exact_without_a_refit():
 def test_priced_atoms_are_new_and_violate(seed):
     problem = make_problem(seed, d=5, beta=0.1)
     incumbent = random_incumbent(problem, 4, seed)
-    U, V, violations = price(incumbent, np.random.default_rng(seed))
-    known = set(keys(incumbent.U, incumbent.V))
-    names = keys(U, V)
+    W, violations = price(incumbent, np.random.default_rng(seed))
+    known = set(problem.atoms.keys(incumbent.W))
+    names = problem.atoms.keys(W)
     assert len(set(names)) == len(names) > 0
     assert not known & set(names)
     assert np.all(np.diff(violations) <= 0)
-    values = np.abs(features(problem.X, U, V).T @ incumbent.nu)
+    values = np.abs(problem.atoms.features(W).T @ incumbent.nu)
     assert values / problem.budget - 1 == pytest.approx(violations, abs=1e-9)
     everything = np.array(list(product([-1, 1], repeat=problem.d)))
     M = problem.X.T @ (incumbent.nu[:, None] * problem.X)
@@ -130,8 +134,8 @@ def test_growing_and_shrinking():
         assert narrow.width <= width
         assert narrow.objective >= wide.objective
         assert is_consistent(narrow)
-    U, V, _ = price(wide, np.random.default_rng(0))
-    longer = extended(wide, U, V)
+    W, _ = price(wide, np.random.default_rng(0))
+    longer = extended(wide, W)
     assert longer.objective < wide.objective
     assert is_consistent(longer)
     assert is_consistent(restricted(wide, np.arange(5)))

@@ -9,7 +9,6 @@ from qnn.errors import InputError
 from qnn.losses import LOSSES, get_loss
 from qnn.losses.absolute import Absolute
 from qnn.problem import Problem
-from qnn.rounding.atoms import canonical, features, keys, merge
 from qnn.rounding.lasso import solve_lasso
 from qnn.rounding.refit import refit
 from tests.qnn.bruteforce import loss_expression
@@ -25,7 +24,7 @@ def instance(n, m, seed):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n, 6))
     U, V = rng.choice([-1, 1], size=(2, 6, m))
-    return features(X, U, V), rng.standard_normal(n)
+    return (X @ U) * (X @ V), rng.standard_normal(n)
 
 
 @pytest.mark.parametrize(("n", "m"), [(30, 8), (30, 60), (5, 40)])
@@ -173,31 +172,3 @@ def test_a_loss_without_refit_is_refused():
         "loss 'bare' has no refit of the second layer: it must have a curvature and a second "
         "derivative, or a linear dual (see docs/adding_a_loss.md)"
     )
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.integers(1, 5), st.integers(0, 12), st.integers(0, 2**32 - 1))
-def test_merging_keeps_the_function_and_leaves_no_twins(d, m, seed):
-    rng = np.random.default_rng(seed)
-    U, V = rng.choice([-1, 1], size=(2, d, m))
-    alpha = rng.standard_normal(m)
-    X = rng.standard_normal((7, d))
-    merged_U, merged_V, merged = merge(U, V, alpha)
-    assert np.allclose(
-        features(X, merged_U, merged_V) @ merged, features(X, U, V) @ alpha, atol=1e-9
-    )
-    assert np.abs(merged).sum() <= np.abs(alpha).sum() + 1e-12
-    assert len(set(keys(merged_U, merged_V))) == len(merged) <= m
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.integers(1, 6), st.integers(0, 2**32 - 1))
-def test_all_symmetric_twins_have_one_representative(d, seed):
-    u, v = np.random.default_rng(seed).choice([-1, 1], size=(2, d, 1))
-    twins = [(s * a, t * b) for a, b in ((u, v), (v, u)) for s in (1, -1) for t in (1, -1)]
-    representatives = {keys(*canonical(a, b)[:2])[0] for a, b in twins}
-    assert len(representatives) == 1
-    for a, b in twins:
-        _, _, s = canonical(a, b)
-        cu, cv, _ = canonical(a, b)
-        assert np.array_equal(s * cu * cv.T + s * cv * cu.T, a * b.T + b * a.T)

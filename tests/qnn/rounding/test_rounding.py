@@ -88,7 +88,15 @@ def test_the_result_carries_its_problem():
             "krivine",
             3,
             {"activation": Polynomial(1.0, 0.0, 0.0)},
-            "rounding 'krivine' needs the bilinear activation (got 'polynomial')",
+            "rounding 'krivine' needs the bilinear activation (got 'polynomial'): use rounding "
+            "refined",
+        ),
+        (
+            "krivine",
+            3,
+            {"alphabet": "ternary"},
+            "rounding 'krivine' makes binary weights (got alphabet 'ternary'): use alphabet "
+            "binary, or rounding refined",
         ),
     ],
 )
