@@ -156,6 +156,26 @@ def rollback(
     sys.exit(rollback_command(model, uri))
 
 
+@app.command()
+def export(
+    network: Annotated[
+        Path, typer.Argument(help="A network's file (networks/….npz).", show_default=False)
+    ],
+    format: Annotated[str, typer.Option("--format", help="onnx, c or json.")],
+    out: Annotated[
+        Path | None, typer.Option(help="File to write (default: the network's name, here).")
+    ] = None,
+) -> None:
+    """Write a network as ONNX, as a C99 header with an example program, or as JSON."""
+    from qnn.exports import FORMATS, export_network
+    from qnn.network import QuantizedNetwork
+
+    suffix = FORMATS[format][0] if format in FORMATS else ""
+    target = out or Path(f"{network.stem}{suffix}")
+    for written in export_network(QuantizedNetwork.load(network), format, target):
+        print(written)
+
+
 def _plan_text(path: Path, overrides: list[str]) -> str:
     from pipeline.config import load_config
     from pipeline.plan import plan_of

@@ -1,0 +1,91 @@
+/*
+ * Predictions of a quantized network for CSV rows on stdin, one a line on stdout.
+ * The first line names the columns: those of the network in any order, others are passed over.
+ * With --scores, the network's output stands before each prediction.
+ *
+ *     cc -std=c99 -O2 -o predict THIS_FILE -lm && ./predict < rows.csv
+ */
+#include <stdio.h>
+
+#include "@HEADER@"
+
+#define MOST_CELLS 8192
+#define MOST_BYTES (1 << 20)
+
+static char line[MOST_BYTES];
+static char *cells[MOST_CELLS];
+
+/* Split a line at its commas, quotes as in RFC 4180; the number of cells, or -1 for too many. */
+static int split(char *from)
+{
+    int count = 0;
+
+    for (;;) {
+        char *to = from;
+        int quoted = 0;
+        if (count == MOST_CELLS)
+            return -1;
+        cells[count++] = to;
+        while (*from != '\0' && (quoted || (*from != ',' && *from != '\n' && *from != '\r'))) {
+            if (*from == '"' && quoted && from[1] == '"')
+                from++;
+            else if (*from == '"') {
+                quoted = !quoted;
+                from++;
+                continue;
+            }
+            *to++ = *from++;
+        }
+        if (*from != ',') {
+            *to = '\0';
+            return count;
+        }
+        from++;
+        *to = '\0';
+    }
+}
+
+int main(int argc, char **argv)
+{
+    int scores = argc > 1 && strcmp(argv[1], "--scores") == 0;
+    int place[QNN_COLUMNS], c, k, count, row = 0;
+    double values[QNN_COLUMNS];
+
+    if (fgets(line, sizeof line, stdin) == NULL || (count = split(line)) < 0) {
+        fprintf(stderr, "error: no line of column names\n");
+        return 2;
+    }
+    for (c = 0; c < QNN_COLUMNS; c++) {
+        place[c] = -1;
+        for (k = 0; k < count; k++)
+            if (strcmp(cells[k], qnn_column_names[c]) == 0)
+                place[c] = k;
+        if (place[c] < 0) {
+            fprintf(stderr, "error: no column is called %s\n", qnn_column_names[c]);
+            return 2;
+        }
+    }
+    while (fgets(line, sizeof line, stdin) != NULL) {
+        double score;
+        row++;
+        if (split(line) != count) {
+            fprintf(stderr, "error: row %d has not %d cells\n", row, count);
+            return 2;
+        }
+        for (c = 0; c < QNN_COLUMNS; c++)
+            if (!qnn_parse(c, cells[place[c]], &values[c])) {
+                fprintf(stderr, "error: row %d, column %s: cannot read '%s'\n", row,
+                        qnn_column_names[c], cells[place[c]]);
+                return 2;
+            }
+        score = qnn_score(values);
+        if (scores)
+            printf("%.17g ", score);
+#if QNN_CLASSES
+        puts(qnn_label(score));
+#else
+        printf("%.17g\n", qnn_number(score));
+#endif
+    }
+    return 0;
+}

@@ -1,0 +1,41 @@
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qnn.exports import to_json
+from qnn.preprocessing import Preprocessing
+from tests.qnn.exports.cases import KINDS, network, table
+
+
+@pytest.mark.parametrize(("activation", "alphabet"), KINDS)
+def test_the_formula_in_the_file_gives_the_scores(activation: str, alphabet: str) -> None:
+    net = network("thermometer", activation, alphabet)
+    record: dict[str, Any] = json.loads(to_json(net))
+    X = Preprocessing.from_json(json.dumps(record["preprocessing"])).transform(table())
+    scores = np.zeros(len(X))
+    for j in range(record["neurons"]):
+        t = X @ (np.array(record["U"][j]) / record["divisor"])
+        if record["V"] is None:
+            a, b, c = record["polynomial"]
+            scores += record["alpha"][j] * (a * t * t + b * t + c)
+        else:
+            scores += record["alpha"][j] * t * (X @ (np.array(record["V"][j]) / record["divisor"]))
+    np.testing.assert_allclose(scores, net.scores(table()), rtol=0, atol=1e-10)
+
+
+def test_weights_stand_there_as_the_integers_they_are() -> None:
+    net = network("standardize")
+    text = to_json(net)
+    record = json.loads(text)
+    assert np.array(record["U"]).tolist() == net.U.T.tolist()
+    assert record["alpha"] == net.alpha.tolist()
+    assert (record["loss"], record["beta"], record["d"]) == ("squared", 1.5, net.d)
+    # One neuron a line.
+    assert sum(line.startswith("  [") for line in text.splitlines()) == 2 * net.neurons
+
+
+def test_no_neurons_and_no_preprocessing() -> None:
+    empty = network("none", alpha=np.zeros(0))
+    assert json.loads(to_json(empty))["U"] == []
