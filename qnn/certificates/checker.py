@@ -187,23 +187,40 @@ def _adjoint(
 ) -> tuple[Array, Array]:
     """M(nu) in floating arithmetic, lower triangle valid, and per row the sum of error bounds."""
     width = X.shape[1] * len(weights) + (template is not None)
-    M, size = np.zeros((width, width)), np.zeros((width, width))
+    M, sizes = np.zeros((width, width)), np.zeros(width)
     largest = 1.0
     for start in range(0, len(X), _ROWS):
         block = _features(X[start : start + _ROWS], weights, template is not None)
-        absolute = np.abs(block)
-        weight = nu[start : start + _ROWS, None]
-        M += (block * weight).T @ block
-        size += (absolute * np.abs(weight)).T @ absolute
-        largest = max(largest, float(absolute.max(initial=0.0)) ** 2)
+        weight = nu[start : start + _ROWS]
+        M += (block * weight[:, None]).T @ block
+        top, block_sizes = _sizes(block, weight, template)
+        sizes += block_sizes
+        largest = max(largest, top**2)
     if template is not None:
         a, b, c = template
         mask = np.full(M.shape, a)
         mask[-1, :] = mask[:, -1] = 0.5 * b
         mask[-1, -1] = c
-        M, size = mask * M, np.abs(mask) * size
+        M = mask * M
         largest *= 1.0 + max(abs(value) for value in template)
-    return with_radius(M, size, len(X), largest)
+    return with_radius(M, sizes, len(X), largest)
+
+
+def _sizes(
+    features: Array, nu: Array, template: tuple[float, float, float] | None
+) -> tuple[float, Array]:
+    """The largest |feature|, and the row sums of ``|T| o |F|' diag|nu| |F|``, (D,), as products."""
+    absolute, weight = np.abs(features), np.abs(nu)
+    top = float(absolute.max(initial=0.0))
+    if template is None:
+        return top, absolute.T @ (weight * absolute.sum(axis=1))
+    a, b, c = (abs(value) for value in template)
+    head, last = absolute[:, :-1], absolute[:, -1]
+    inner = head.sum(axis=1)
+    sizes = np.empty(features.shape[1])
+    sizes[:-1] = head.T @ (weight * (a * inner + 0.5 * b * last))
+    sizes[-1] = last @ (weight * (0.5 * b * inner + c * last))
+    return top, sizes
 
 
 def _features(X: Array, weights: list[float], constant: bool) -> Array:
@@ -212,35 +229,41 @@ def _features(X: Array, weights: list[float], constant: bool) -> Array:
     return np.hstack([features, np.ones((len(X), 1))]) if constant else features
 
 
-def with_radius(M: Array, size: Array, n: int, largest: float) -> tuple[Array, Array]:
-    """M made symmetric, and the row sums of its error bounds; ``size`` is that of |products|.
+def with_radius(M: Array, sizes: Array, n: int, largest: float) -> tuple[Array, Array]:
+    """M made symmetric, and the row sums of its error bounds; ``sizes`` sum those of |products|.
 
     Roundings an entry sees: n additions, in whatever order the blocks of rows bring them, 2
     products, 2 for the features' bit weights on each side, 1 for the template; twice over for the
-    computed size itself and the sum of a row.
+    computed sizes themselves, which are sums of n times D products.
     """
     factor = _gamma(2 * n + 2 * len(M) + 20)
     underflow = _TINY * (n + 1.0) * largest
-    # The lower triangle, mirrored, is the matrix that is tested: so its errors count on both sides.
-    lower = np.tril(size) + np.tril(size, -1).T
-    M = np.tril(M) + np.tril(M, -1).T
-    return M, factor * lower.sum(axis=1) + len(M) * underflow
+    # The lower triangle, mirrored, is the matrix that is tested.
+    lower = np.tril(M)
+    M = lower + lower.T
+    M.flat[:: len(M) + 1] *= 0.5
+    return M, factor * sizes + len(M) * underflow
 
 
 def prove_semidefinite(diagonal: Array, M: Array, radius: Array, margin: float) -> None:
     """Prove ``Diag(diagonal) + M' >= 0`` for every symmetric M' within the error bounds of M."""
     size = len(M)
-    entry = np.diag(M)
+    entry = M.diagonal()
     rounding = 4.0 * _U * margin * (np.abs(diagonal) + np.abs(entry) + radius)
     s = diagonal + entry - radius - rounding
     shift = margin * 1.01 * size * _gamma(2 * size + 10)
     s = s * (1.0 - shift) - size * _TINY
-    # A row without any coupling needs only a diagonal that is not negative.
-    free = ~np.any(M, axis=1) & (radius <= size * size * _TINY * len(M)) & (diagonal >= 0.0)
-    if shift >= 0.5 or not np.all(s[~free] > 0.0):
+    S = M
+    if not s.min() > 0.0:
+        # A row without any coupling needs only a diagonal that is not negative.
+        free = ~M.any(axis=1) & (radius <= size * size * _TINY * len(M)) & (diagonal >= 0.0)
+        S, s = M[np.ix_(~free, ~free)], s[~free]
+        if not np.all(s > 0.0):
+            raise CertificateError("a diagonal entry of the dual slack is not proven positive")
+    if shift >= 0.5:
         raise CertificateError("a diagonal entry of the dual slack is not proven positive")
-    S = M[np.ix_(~free, ~free)].copy()
-    np.fill_diagonal(S, s[~free])
+    S = S.copy()
+    S.flat[:: len(S) + 1] = s
     if not np.isfinite(S).all():
         raise CertificateError("the dual slack overflows")
     try:

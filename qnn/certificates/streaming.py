@@ -62,7 +62,7 @@ def proven_stream_bound(
     """
     _check_record(certificate)
     sums = _accumulate(certificate, batches)
-    M, radius = with_radius(sums.M, sums.size, sums.rows, sums.largest)
+    M, radius = with_radius(sums.M, sums.sizes, sums.rows, sums.largest)
     for diagonal, sign in slacks(certificate):
         prove_semidefinite(diagonal, sign * M, margin * radius, margin)
         prove_budget(diagonal, certificate.beta, certificate.d)
@@ -100,7 +100,7 @@ def _check_record(certificate: Certificate) -> None:
 @dataclass(frozen=True, eq=False)
 class _Sums:
     M: Array
-    size: Array
+    sizes: Array
     value: float
     absolute: float
     rows: int
@@ -109,9 +109,9 @@ class _Sums:
 
 
 def _accumulate(certificate: Certificate, batches: Batches) -> _Sums:
-    """One pass: M(nu), ``|X|' diag|nu| |X|``, the dual value's terms, and the digest."""
+    """One pass: M(nu), row sums of ``|X|' diag|nu| |X|``, the dual value's terms, the digest."""
     d, Z = certificate.d, certificate.nu_matrix
-    M, size = np.zeros((d, d)), np.zeros((d, d))
+    M, sizes = np.zeros((d, d)), np.zeros(d)
     values: list[float] = []
     absolutes: list[float] = []
     rows, largest, digest = 0, 1.0, hashlib.sha256()
@@ -125,10 +125,10 @@ def _accumulate(certificate: Certificate, batches: Batches) -> _Sums:
             raise CertificateError("the dual value overflows")
         absolute = np.abs(X)
         M += (X * nu[:, None]).T @ X
-        size += (absolute * np.abs(nu)[:, None]).T @ absolute
+        sizes += absolute.T @ (np.abs(nu) * absolute.sum(axis=1))
         values.append(math.fsum(terms.tolist()))
         absolutes.append(math.fsum(np.abs(terms).tolist()))
         largest = max(largest, float(absolute.max()) ** 2)
         rows += len(X)
     total, magnitude = math.fsum(values), math.fsum(absolutes)
-    return _Sums(M, size, total, magnitude, rows, largest, digest.hexdigest())
+    return _Sums(M, sizes, total, magnitude, rows, largest, digest.hexdigest())

@@ -9,12 +9,15 @@ penalty follows the ratio of the dual and the primal point.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from qnn.problem import Problem
 from qnn.solvers.base import Callback, Solver, everything
 from qnn.solvers.incumbent import Incumbent
 from qnn.solvers.result import Outcome, Relaxation
+from qnn.solvers.ridge import rows_pay
 from qnn.solvers.search import Search
 from qnn.solvers.splitting import Splitting
 from qnn.solvers.starts import (
@@ -97,17 +100,16 @@ def solve(
         "iterations": float(iteration),
         "factorizations": float(factorizations + state.ridge.factorizations - before),
     }
-    onward = Trail(scaled, state.ridge, (*trail.points[-1:], point_of(state)))
+    onward = Trail(scaled, state.ridge, (*trail.points[-1:], point_of(state)), state)
     return incumbent.relaxation(outcome, message, statistics, onward)
 
 
 def _try_step(state: Splitting) -> bool:
     """A step; False where the precision was not enough for it."""
     try:
-        state.step()
+        return math.isfinite(state.step())
     except np.linalg.LinAlgError:
         return False
-    return bool(np.isfinite(state.P.trace() + state.N.trace()))
 
 
 def _adapt(state: Splitting, iteration: int, schedule: tuple[int, ...]) -> None:
@@ -129,7 +131,8 @@ def _within(wanted: float, present: float) -> float:
 
 def _memory_estimate(n: int, size: int) -> float:
     p = size * (size + 1) // 2
-    return 8.0 * (2.2 * min(n, p) ** 2 + 8.0 * n * size + 40.0 * (2 * size**2 + n) + 256.0 * p)
+    order = n if rows_pay(n, p, size) else p
+    return 8.0 * (2.2 * order**2 + 8.0 * n * size + 40.0 * (2 * size**2 + n) + 256.0 * p)
 
 
 SOLVER = Solver(

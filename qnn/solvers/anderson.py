@@ -33,11 +33,30 @@ class Anderson:
 
     def restart(self) -> None:
         """Forget all steps, as after a change of the map."""
-        self._count = -1
+        self._count = 0
+        self._rebase()
+
+    def _rebase(self) -> None:
+        self._based = False
         self._least = np.inf
 
-    def advance(self, x: Array, r: Array) -> None:
-        """Replace x, in place, by the accelerated point after its residual r, both (length,)."""
+    def adopt(self, other: Anderson) -> None:
+        """Take over the steps of another: of a map that differs from this one by a constant.
+
+        Differences of residuals do not see the constant.
+        """
+        self._count = other._count
+        filled = min(self._count, self.window)
+        self._steps[:filled] = other._steps[:filled]
+        self._residuals[:filled] = other._residuals[:filled]
+        self._normal[:filled, :filled] = other._normal[:filled, :filled]
+        self._rebase()
+
+    def advance(self, x: Array, r: Array) -> float:
+        """Replace x, in place, by the accelerated point after its residual r, both (length,).
+
+        Returns the square of the residual's weighted norm.
+        """
         x += r
         residual = r[: self.measured]
         if self.weights is not None:
@@ -46,27 +65,34 @@ class Anderson:
         if norm > _GROWTH**2 * self._least:
             self.restart()
         self._least = min(self._least, norm)
-        slot = self._count % self.window
-        self._count += 1
-        if self._count:
+        if self._based:
+            slot = self._count % self.window
+            self._count += 1
             np.subtract(x, self._point, out=self._steps[slot])
             np.subtract(residual, self._residual, out=self._residuals[slot])
+            self._measure(slot)
         self._point[:], self._residual[:] = x, residual
+        self._based = True
         if self._count:
-            weights = self._weights(slot)
+            weights = self._weights()
             x -= np.dot(weights, self._steps[: len(weights)])
+        return norm
 
-    def _weights(self, slot: int) -> Array:
-        """Least squares over the window; the normal equations change in one row a step."""
+    def _measure(self, slot: int) -> None:
+        """The normal equations change in one row a step."""
         filled = min(self._count, self.window)
-        differences = self._residuals[:filled]
-        row = np.dot(differences, self._residuals[slot])
+        row = np.dot(self._residuals[:filled], self._residuals[slot])
         self._normal[slot, :filled] = self._normal[:filled, slot] = row
+
+    def _weights(self) -> Array:
+        """Least squares over the window."""
+        filled = min(self._count, self.window)
         normal = self._normal[:filled, :filled].copy()
-        normal.flat[:: filled + 1] += self._ridge * normal.trace()
-        right = np.dot(differences, self._residual)
-        _, weights, info = lapack.dposv(normal, right, lower=1)
+        diagonal = normal.reshape(-1)[:: filled + 1]
+        diagonal += self._ridge * diagonal.sum()
+        right = np.dot(self._residuals[:filled], self._residual)
+        _, weights, info = lapack.dposv(normal, right, lower=1, overwrite_a=1)
         if info != 0:
-            self.restart()
+            self._count = 0
             return np.zeros(filled, right.dtype)
         return np.asarray(weights, right.dtype)

@@ -10,7 +10,7 @@ from qnn.solvers.scaling import ScaledProblem
 
 Array = np.ndarray
 
-_NEWTON_STEPS = 12
+_NEWTON_STEPS = 6
 
 
 def balance_diagonals(lift: Lift, P: Array, N: Array) -> tuple[Array, Array, tuple[float, ...]]:
@@ -101,36 +101,49 @@ def _descend(blocks: tuple[Array, ...], a: Array, shifted: Array) -> Array:
     if excess <= 0.0:
         return shifted
     mu = 0.1 * excess / (size * len(blocks))
-    best = shifted
-    a = shifted + 0.5 * excess / size
+    best, least = shifted, float(shifted.sum())
+    a = shifted + 0.1 * excess / size
     inverses = _inverses(blocks, a)
     for _ in range(_NEWTON_STEPS):
         if inverses is None:
             break
-        if a.sum() < best.sum():
-            best = a
-        gradient = 1.0 / mu - np.sum([W.diagonal() for W in inverses], axis=0)
-        hessian = np.sum([W * W for W in inverses], axis=0)
-        _, step, info = lapack.dposv(hessian, -gradient, lower=1)
+        gradient = np.full(size, 1.0 / mu)
+        hessian = np.zeros((size, size))
+        for W in inverses:
+            gradient -= W.diagonal()
+            hessian += W * W
+        _, step, info = lapack.dposv(hessian, -gradient, lower=1, overwrite_a=1)
         decrement = np.sqrt(max(-float(gradient @ step), 0.0))
         if info != 0 or decrement < 0.3:
             break
-        length = min(1.0, 8.0 / (1.0 + decrement))
+        length = min(1.0, 2.0 / (1.0 + decrement))
         start, inverses = a, None
         while inverses is None and length > 1e-9:
             a = start + length * step
             inverses = _inverses(blocks, a)
-            length *= 0.4
+            length *= 0.6
+        spent = float(a.sum())
+        if inverses is None or spent >= least:
+            break
+        progress = least - spent
+        best, least = a, spent
+        if progress < 0.02 * excess:
+            break
     return best
 
 
 def _inverses(blocks: tuple[Array, ...], a: Array) -> list[Array] | None:
     """``(Diag(a) - B)^-1`` of each block, or None where one is not positive definite."""
-    found = []
+    factors = []
     for B in blocks:
-        factor, info = lapack.dpotrf(np.diag(a) - B, lower=1, clean=1, overwrite_a=1)
+        S = -B
+        S.flat[:: len(a) + 1] += a
+        factor, info = lapack.dpotrf(S.T, lower=1, clean=1, overwrite_a=1)
         if info != 0:
             return None
+        factors.append(factor)
+    found = []
+    for factor in factors:
         lower, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
         W = lower + lower.T
         W.flat[:: len(a) + 1] *= 0.5
@@ -140,4 +153,6 @@ def _inverses(blocks: tuple[Array, ...], a: Array) -> list[Array] | None:
 
 def _lowest(a: Array, B: Array) -> float:
     """The lowest eigenvalue of ``Diag(a) - B``."""
-    return float(lapack.dsyevd(np.diag(a) - B, compute_v=0, overwrite_a=1)[0][0])
+    S = -B
+    S.flat[:: len(a) + 1] += a
+    return float(lapack.dsyevd(S.T, compute_v=0, overwrite_a=1)[0][0])

@@ -9,7 +9,9 @@ projected there.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cache, lru_cache
+from typing import Any
 
 import numpy as np
 from scipy.linalg import get_blas_funcs, get_lapack_funcs
@@ -29,9 +31,8 @@ class Ridge:
             template = None if lift.template is None else lift.template.astype(dtype)
             lift = Lift(lift.features.astype(dtype), template, lift.joint)
         self.lift, self.dtype = lift, dtype
-        self.in_rows = len(lift.features) <= dimension(lift)
-        self._syrk, self._trsv = get_blas_funcs(("syrk", "trsv"), dtype=dtype)
-        (self._potrf,) = get_lapack_funcs(("potrf",), dtype=dtype)
+        self.in_rows = rows_pay(len(lift.features), dimension(lift), lift.size)
+        self._syrk, self._trsv, self._potrf = _kernels(dtype)
         # Only the lower triangle, in Fortran order, is valid.
         self.matrix = self._kernel() if self.in_rows else self._gram()
         self.shift = np.nan
@@ -109,6 +110,23 @@ class Ridge:
             block = design(lift, slice(start, start + _BLOCK))
             gram = self._syrk(1.0, block.T, beta=1.0, c=gram, lower=1, overwrite_c=1)
         return gram
+
+
+@cache
+def _kernels(dtype: str) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    syrk, trsv = get_blas_funcs(("syrk", "trsv"), dtype=dtype)
+    (potrf,) = get_lapack_funcs(("potrf",), dtype=dtype)
+    return syrk, trsv, potrf
+
+
+def rows_pay(n: int, p: int, size: int) -> bool:
+    """Whether the n x n kernel costs less than the p x p Gram matrix in a solve.
+
+    Forming, two factorizations and some 25 iterations; with the kernel these also touch the rows.
+    """
+    rows = n**2 * size + 2.0 * n**3 / 3.0 + 25.0 * (2.0 * n**2 + 3.0 * n * size**2)
+    columns = n * p**2 + 2.0 * p**3 / 3.0 + 50.0 * p**2
+    return n <= p or rows < columns
 
 
 def dimension(lift: Lift) -> int:

@@ -13,8 +13,8 @@ Array = np.ndarray
 
 #: the logarithm of the gap falls by about this in an iteration, before it is known
 _USUAL_RATE = 0.3
-#: which part of the gap refined diagonals leave, before it is known
-_LEFT = 0.25
+#: refined diagonals leave a tenth of the gap at best: not tried above this many tolerances
+_REFINABLE = 10.0
 
 
 class Search:
@@ -29,8 +29,6 @@ class Search:
         self.next_check = first
         self.improved_at, self._mark = 0, np.inf
         self._last: tuple[int, float] | None = None
-        # Which part of the gap refined diagonals leave, and when that was last found out.
-        self._left, self._refined_at = _LEFT, 0
 
     @property
     def gap(self) -> float:
@@ -49,25 +47,18 @@ class Search:
             self.upper, self.P, self.N = upper, P, N
         nu, M, diagonals = state.dual()
         lower, shifted = dual_estimate(self.scaled, nu, M, diagonals)
-        gap = self._gap(lower)
-        if self._worth_refining(gap, iteration):
+        if 0.8 * self.tol < self._gap(lower) < _REFINABLE * self.tol:
             refined = refine_diagonals(self.scaled, M, diagonals, shifted)
             better = dual_value(self.scaled, nu, refined)
             if better > lower:
                 lower, shifted = better, refined
-            self._left, self._refined_at = self._gap(lower) / gap, iteration
+        gap = self._gap(lower)
         if lower > self.lower:
             self.lower, self.nu, self.diagonals = lower, nu, shifted
         if self.gap < 0.9 * self._mark:
             self._mark, self.improved_at = self.gap, iteration
         self.next_check = iteration + self._wait(iteration, gap)
         self._last = (iteration, gap)
-
-    def _worth_refining(self, gap: float, iteration: int) -> bool:
-        """Refining costs a few iterations: where it should end the solve, or was not tried long."""
-        if not 0.8 * self.tol < gap < np.inf:
-            return False
-        return self._left * gap < 0.8 * self.tol or iteration >= max(24, 1.5 * self._refined_at)
 
     def _wait(self, iteration: int, gap: float) -> int:
         """A fraction of the iterations that are left at the rate seen since the last look."""
@@ -76,7 +67,7 @@ class Search:
             if not 0.0 < gap < self._last[1]:
                 return 3
             rate = np.log(self._last[1] / gap) / (iteration - self._last[0])
-        left = np.log(max(self._left * gap / (0.8 * self.tol), 1.0)) / rate
+        left = np.log(max(gap / (0.8 * self.tol), 1.0)) / rate
         return int(np.clip(0.8 * left, 2, min(15, 3 + iteration // 4)))
 
     def restart(self, iteration: int) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
 import numpy as np
 from scipy.linalg import get_lapack_funcs
 
@@ -12,8 +16,8 @@ from qnn.solvers.scaling import ScaledProblem
 Array = np.ndarray
 
 _RELAX = 1.7
-#: computing only the positive eigenvalues pays where they are less than this part
-_FEW = 0.45
+#: computing only the positive eigenvalues pays where they are less than this part, from this order
+_FEW, _FEW_FROM = 0.45, 25
 _HUGE = 1e30
 
 
@@ -57,14 +61,18 @@ class Splitting:
         self.y = scaled.y.astype(ridge.dtype)
         fixed = self.direct and not ridge.in_rows
         self._moment = ridge.moment(self.y) if fixed else None
-        self._Z = np.zeros((scaled.size, scaled.size), ridge.dtype)
+        self._Z, self._V = np.zeros((2, scaled.size, scaled.size), ridge.dtype)
+        self._V_diagonal = self._V.reshape(-1)[:: scaled.size + 1]
+        self._signs = np.repeat(np.array([1.0, -1.0], ridge.dtype), scaled.size)
         self._residual = np.zeros(scaled.n, ridge.dtype)
         self._state, self._shadow, self._point = (
             _Vector(scaled, ridge.in_rows, ridge.dtype) for _ in range(3)
         )
         self._anderson = Anderson(len(self._state.all), self._state.measured, ridge.dtype)
-        self._project_P, self._project_N = (Projection(ridge.dtype) for _ in range(2))
-        self._reset()
+        self._project_P, self._project_N = (Projection(scaled.size, ridge.dtype) for _ in range(2))
+        self._factors = np.zeros((scaled.size, 0)), np.zeros((scaled.size, 0))
+        self._restart()
+        self._cast_loss()
 
     @property
     def P(self) -> Array:
@@ -89,10 +97,17 @@ class Splitting:
             state.tracked[:] = self.ridge.lift.apply(difference)
         if not self.direct:
             state.loss[:] = predictions - nu / self.loss_sigma
-        self._reset()
+        self._restart()
+        self._cast_shadow()
 
-    def step(self) -> None:
-        """One iteration."""
+    def continue_from(self, other: Splitting) -> None:
+        """Accelerate with the steps of a solve at another budget, where the maps are alike."""
+        alike = self.direct or self.loss_sigma == other.loss_sigma
+        if alike and self.sigma == other.sigma:
+            self._anderson.adopt(other._anderson)
+
+    def step(self) -> float:
+        """One iteration; returns the square of its residual, not finite where precision failed."""
         state, shadow, point, joint = self._state, self._shadow, self._point, self.ridge.lift.joint
         np.add(shadow.all, shadow.all, out=point.all)
         point.all -= state.all
@@ -112,27 +127,29 @@ class Splitting:
             point.tracked[:] = fitted[: len(point.tracked)]
         else:
             Z = self.ridge.step_by_moment(self._moment, base)
-        V = point.P + point.N
-        self._set_diagonals(V, Z, base)
+        V = np.add(point.P, point.N, out=self._V)
+        self._set_diagonals(Z, base)
         np.add(V, Z, out=point.P)
         np.subtract(V, Z, out=point.N)
         point.matrices *= 0.5
         self._Z = Z
         point.all -= shadow.all
         point.all *= _RELAX
-        self._anderson.advance(state.all, point.all)
+        residual = self._anderson.advance(state.all, point.all)
         self._cast_shadow()
+        return residual
 
-    def _set_diagonals(self, V: Array, Z: Array, base: Array) -> None:
+    def _set_diagonals(self, Z: Array, base: Array) -> None:
         """The diagonal of V = P + N that is best for the budget's price; Z's where separate."""
-        D, price = len(V), self.scaled.budget / self.sigma
+        diagonal = self._V_diagonal
+        D, price = len(diagonal), self.scaled.budget / self.sigma
         if self.ridge.lift.joint:
-            V.flat[:: D + 1] = max((float(V.trace()) - 2.0 * price) / D, 0.0)
+            diagonal[:] = max((float(diagonal.sum()) - 2.0 * price) / D, 0.0)
             return
         pull = 0.5 * (float(Z.trace()) - float(base.trace()))
         rho_plus = (float(self._point.P.trace()) + pull - price) / D
         rho_minus = (float(self._point.N.trace()) - pull - price) / D
-        V.flat[:: D + 1] = rho_plus + rho_minus
+        diagonal[:] = rho_plus + rho_minus
         Z.flat[:: D + 1] = rho_plus - rho_minus
 
     def _cast_shadow(self) -> None:
@@ -142,8 +159,12 @@ class Splitting:
         self._factors = left, right
         if self.ridge.in_rows:
             shadow.tracked[:] = self._apply(left, right)
+        self._cast_loss()
+
+    def _cast_loss(self) -> None:
         if not self.direct:
-            shadow.loss[:] = self.scaled.loss.prox(state.loss, self.y, 1.0 / self.loss_sigma)
+            loss = self._state.loss
+            self._shadow.loss[:] = self.scaled.loss.prox(loss, self.y, 1.0 / self.loss_sigma)
 
     def _apply(self, left: Array, right: Array) -> Array:
         """The predictions of P - N, from factors where their ranks are small."""
@@ -151,20 +172,18 @@ class Splitting:
         if lift.template is None and rank + right.shape[1] <= lift.size:
             hidden = np.dot(lift.features, np.concatenate((left, right), axis=1))
             np.multiply(hidden, hidden, out=hidden)
-            signs = np.ones(hidden.shape[1], hidden.dtype)
-            signs[rank:] = -1.0
+            signs = self._signs[lift.size - rank : lift.size + right.shape[1]]
             return np.asarray(np.dot(hidden, signs))
         Z = self.P - self.N
         return lift.apply(Z if lift.joint else constant_diagonal(Z))
 
-    def _reset(self) -> None:
+    def _restart(self) -> None:
         """The map or the state has changed, and with it the metric of the residual."""
         if not self.direct:
             weights = np.ones(self._state.measured, self.ridge.dtype)
             weights[self._state.squares :] = np.sqrt(self.loss_sigma / self.sigma)
             self._anderson.weights = weights
         self._anderson.restart()
-        self._cast_shadow()
 
     def rescale(self, sigma: float, loss_sigma: float) -> None:
         """Change the penalties; primal and dual points stay."""
@@ -176,7 +195,7 @@ class Splitting:
         state.loss *= loss_ratio
         state.all += shadow.all
         self.sigma, self.loss_sigma = sigma, loss_sigma
-        self._reset()
+        self._restart()
 
     def natural_sigmas(self) -> tuple[float, float]:
         """The penalties that weigh primal and dual points alike.
@@ -226,13 +245,19 @@ class Splitting:
         return nu, M, (P + M.diagonal(), N - M.diagonal())
 
 
+@cache
+def _eigensolvers(dtype: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    syevd, syevr = get_lapack_funcs(("syevd", "syevr"), dtype=dtype)
+    return syevd, syevr
+
+
 class Projection:
     """The projection of one block to the semidefinite cone, in one precision."""
 
-    def __init__(self, dtype: str) -> None:
-        self._syevd, self._syevr = get_lapack_funcs(("syevd", "syevr"), dtype=dtype)
+    def __init__(self, size: int, dtype: str) -> None:
+        self._syevd, self._syevr = _eigensolvers(dtype)
         # In double precision computing a part of the spectrum was found to be no faster.
-        self._part_pays = dtype == "float32"
+        self._part_pays = dtype == "float32" and size >= _FEW_FROM
         self._rank = np.inf
 
     def __call__(self, Y: Array, out: Array) -> Array:

@@ -41,6 +41,7 @@ class Trail:
     scaled: ScaledProblem | None = None
     ridge: Ridge | None = None
     points: tuple[Point, ...] = ()
+    last: Splitting | None = None
 
     def __reduce__(self) -> tuple[type[Trail], tuple[()]]:
         return Trail, ()
@@ -80,7 +81,10 @@ def start(
     if ridge is None or ridge.dtype != dtype:
         ridge = Ridge(scaled.lift, dtype)
     if trail.points:
-        return _at_point(scaled, ridge, _predict(scaled, trail.points))
+        state = _at_point(scaled, ridge, _predict(scaled, trail.points))
+        if trail.last is not None:
+            state.continue_from(trail.last)
+        return state
     if warm_start is not None and warm_start.P.shape == (scaled.size, scaled.size):
         point = _carried_over(scaled, warm_start)
         if point is not None:

@@ -78,14 +78,17 @@ def test_coordinates_are_an_isometry(which: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("positive", [0, 2, 5, 8, 10])
-def test_projection_to_the_cone(dtype: str, positive: int) -> None:
+@pytest.mark.parametrize(
+    ("size", "positive"), [(10, 0), (10, 2), (10, 5), (10, 8), (10, 10), (30, 0), (30, 7), (30, 29)]
+)
+def test_projection_to_the_cone(dtype: str, size: int, positive: int) -> None:
     rng = np.random.default_rng(positive)
-    Q, _ = np.linalg.qr(rng.standard_normal((10, 10)))
-    values = np.concatenate([rng.uniform(0.1, 2, positive), -rng.uniform(0.1, 2, 10 - positive)])
+    Q, _ = np.linalg.qr(rng.standard_normal((size, size)))
+    negative = -rng.uniform(0.1, 2, size - positive)
+    values = np.concatenate([rng.uniform(0.1, 2, positive), negative])
     Y = ((Q * values) @ Q.T).astype(dtype)
     wanted = (Q * np.maximum(values, 0.0)) @ Q.T
-    project, out = Projection(dtype), np.empty((10, 10), dtype)
+    project, out = Projection(size, dtype), np.empty((size, size), dtype)
     for _ in range(2):
         factor = project(Y, out)
         np.testing.assert_allclose(out, wanted, atol=1e-5 if dtype == "float32" else 1e-13)
