@@ -155,7 +155,7 @@ class _Path:
         start = time.perf_counter()
         base = self._base_row(written)
         try:
-            relaxation = self._relax(written, base)
+            relaxation = self._relax(written, base, start)
         except StoreError:
             raise
         except Exception as error:
@@ -164,7 +164,6 @@ class _Path:
             rows = [{**base, **trial, **_failure(error)} for trial in self._trials(written)]
         else:
             self.previous = relaxation
-            base["relaxation_seconds"] = time.perf_counter() - start
             rows = [self._trial(relaxation, base, trial) for trial in self._trials(written)]
         self.rows.extend(rows)
         return _summary(self.spec, base, rows, self.previous, time.perf_counter() - start)
@@ -200,7 +199,7 @@ class _Path:
                         "seed": seed,
                     }
 
-    def _relax(self, written: float, base: dict[str, Any]) -> Relaxation:
+    def _relax(self, written: float, base: dict[str, Any], start: float) -> Relaxation:
         spec = self.spec
         if self.problem is None:
             self.problem = Problem(
@@ -222,6 +221,7 @@ class _Path:
             time_limit=spec.time_limit,
             warm_start=self.previous,
         )
+        base["relaxation_seconds"] = time.perf_counter() - start
         base["solver"] = relaxation.solver
         base["lower_bound"] = relaxation.lower_bound
         base["relaxation_value"] = relaxation.upper_bound

@@ -29,7 +29,7 @@ def main() -> None:
             print(flush=True)
             section()
     if arguments.large:
-        for name in ("streaming", "image_size"):
+        for name in ("rounding", "streaming", "image_size", "sweeps"):
             print(flush=True)
             subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}"], check=False)
     print(machine())
