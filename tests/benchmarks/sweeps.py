@@ -22,7 +22,7 @@ from tests.benchmarks.measure import machine
 def main() -> None:
     print(machine())
     with tempfile.TemporaryDirectory() as folder:
-        pass
+        overhead(Path(folder))
         cores(Path(folder))
 
 
@@ -60,12 +60,13 @@ def cores(folder: Path) -> None:
     config = _config(
         folder,
         "solving",
-        1100,
-        50,
+        800,
+        40,
         16,
-        beta={"fractions": _fractions(8)},
+        beta={"fractions": _fractions(6)},
         seeds=[0],
         widths=[8],
+        rounding=["krivine"],
         relaxation={"tol": 1e-6},
     )
     paths: list[float] = []
