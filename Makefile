@@ -28,6 +28,7 @@ test: $(READY)
 
 test-all: $(READY)
 	bash infra/browser.sh
+	bash infra/systemd.sh
 	bash infra/compiler.sh
 	$(BIN)/python -m pytest -m slow
 

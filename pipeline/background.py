@@ -11,6 +11,7 @@ import pyarrow as pa
 from pipeline.config import SweepConfig
 from pipeline.selection import Choice
 from pipeline.store import RunFolder, one_line
+from qnn.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,9 @@ class TrackerStarting:
         self.tracker: Tracker | None = None
         self.error: str | None = None
         self.seconds = 0.0
+        self._given = (start, config, folder)
+        self._hopeless = False
+        self._said = ""
         self._abandoned = threading.Event()
         # A daemon: a start that hangs on a server must not keep the process alive.
         self._thread = threading.Thread(
@@ -60,19 +64,28 @@ class TrackerStarting:
             if self._abandoned.is_set():
                 self.tracker.end("KILLED")
         except Exception as error:
+            self._hopeless = isinstance(error, InputError)
             self._note(error)
         self.seconds = time.monotonic() - begin
 
     def _note(self, error: Exception) -> None:
         self.error = one_line(error)
-        log.warning("tracking: %s; results are kept, a rerun tracks them", self.error)
+        if self.error != self._said:
+            log.warning("tracking: %s; results are kept, a rerun tracks them", self.error)
+            self._said = self.error
         log.debug("tracking", exc_info=error)
 
     def finish(self, results: pa.Table, choice: Choice | None, champion: str | None) -> None:
-        """Wait for the start, then log the results."""
+        """Wait for the start, then log the results.
+
+        A start that failed is tried once more: the server may have come up since.
+        """
         self._thread.join()
+        if self.tracker is None and not self._hopeless:
+            self._run(*self._given)
         if self.tracker is None:
             return
+        self.error = None
         try:
             self.tracker.finish(results, choice, champion)
         except Exception as error:

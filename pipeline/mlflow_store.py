@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import logging
 import os
 import shlex
+import sqlite3
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -17,12 +19,15 @@ from typing import Any
 
 from pipeline.config import SweepConfig
 from pipeline.redact import redact
-from pipeline.store import RunFolder
+from pipeline.store import RunFolder, one_line
 from qnn.errors import InputError
 
+DATABASE = "mlflow.db"
 TRACKING_FILE = "tracking.json"
 SWEEP_TAG = "qnn.sweep"
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
+
+log = logging.getLogger(__name__)
 
 # Set only where the user has not: no reports home, no git, no banners, and a server that is away is
 # noticed in seconds (the default is seven retries with growing pauses).
@@ -75,17 +80,19 @@ def tracking_uri(config: SweepConfig, folder: RunFolder) -> str:
             f"{folder.label}: is not on this machine, so MLflow's database cannot lie in it; set "
             f"tracking.uri or {URI_VARIABLE}"
         )
-    return f"sqlite:///{folder.local_path}/mlflow.db"
+    return f"sqlite:///{folder.local_path}/{DATABASE}"
 
 
 def open_store(config: SweepConfig, folder: RunFolder) -> Store:
     """Connect, and find or make the experiment. What MLflow raises is left to the caller."""
     uri = tracking_uri(config, folder)
+    embedded = not (config.tracking.uri or os.environ.get(URI_VARIABLE))
+    if embedded:
+        set_aside_damaged(folder)
     quiet()
     from mlflow import MlflowClient
     from mlflow.entities import LifecycleStage
 
-    embedded = not (config.tracking.uri or os.environ.get(URI_VARIABLE))
     client = MlflowClient(tracking_uri=uri)
     found = client.get_experiment_by_name(config.experiment)
     if found is None:
@@ -106,6 +113,29 @@ def open_store(config: SweepConfig, folder: RunFolder) -> Store:
             f"experiments restore -x {found.experiment_id}` or set tracking.experiment"
         )
     return Store(client, uri, found.experiment_id, embedded)
+
+
+def set_aside_damaged(folder: RunFolder) -> None:
+    """Quarantine an embedded database that SQLite cannot read, so that a new one is made.
+
+    A database that is only busy stays. Everything in it is logged again from the run's files.
+    """
+    file = f"{folder.local_path}/{DATABASE}"
+    if not os.path.exists(file):
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(f"{Path(file).as_uri()}?mode=ro", uri=True)) as db:
+            (reason,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError as error:
+        log.warning("%s: cannot be checked: %s", file, error)
+        return
+    except sqlite3.DatabaseError as error:
+        reason = str(error)
+    if reason == "ok":
+        return
+    for name in (DATABASE, *(f"{DATABASE}-{part}" for part in ("wal", "shm", "journal"))):
+        if folder.exists(name):
+            folder.quarantine(name, one_line(reason))
 
 
 def take_up_run(store: Store, folder: RunFolder, name: str, tags: dict[str, str]) -> str:

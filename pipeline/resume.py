@@ -79,7 +79,7 @@ def _show(values: Mapping[str, Any], key: str) -> str:
 def completed_paths(folder: RunFolder, retry_failed: bool = False) -> set[str]:
     """Return the ids of the paths that are finished and whose files are all there and sound.
 
-    A damaged file is renamed to `*.corrupt`, which is said in a warning, and its path is left out,
+    A damaged file is moved to `quarantine/`, which is said in a warning, and its path is left out,
     so that it is computed again. `retry_failed` leaves out paths with failed rows as well.
     """
     folder.clean()

@@ -5,6 +5,7 @@ is written last and is its commit point: certificates and networks without one b
 work and are overwritten by a rerun. The folder may lie on any `pyarrow.fs` file system.
 """
 
+import errno
 import logging
 import os
 import re
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 CONFIG_FILE = "sweep.yaml"
 RESULTS, DATA, CERTIFICATES, NETWORKS = "results", "data", "certificates", "networks"
+# What was found damaged, under its own name, for a person to look at; nothing here is read again.
+QUARANTINE = "quarantine"
 # Rows of a path that never got to its own results file (lost workers): readable like the others,
 # but not a commit: the next run computes the path again.
 LOST_SUFFIX = ".lost.parquet"
@@ -156,7 +159,7 @@ class RunFolder:
         except OSError as error:
             self._forget(temporary)
             raise StoreError(
-                f"{self.label}/{relative}: cannot be written: {one_line(error)}"
+                f"{self.label}/{relative}: cannot be written: {one_line(error)}{_advice(error)}"
             ) from error
 
     def _forget(self, path: str) -> None:
@@ -218,9 +221,14 @@ class RunFolder:
             self.filesystem.delete_file(self._path(relative))
 
     def quarantine(self, relative: str, reason: str) -> None:
-        """Rename a file that cannot be trusted to `<name>.corrupt`, and say so."""
-        log.warning("%s: %s; kept as %s.corrupt", relative, reason, relative)
-        self.filesystem.move(self._path(relative), self._path(f"{relative}.corrupt"))
+        """Move a file that cannot be trusted under `quarantine/`, and say so."""
+        place = f"{QUARANTINE}/{relative}"
+        earlier = sum(file.startswith(place) for file in self.files(QUARANTINE))
+        if earlier:
+            place = f"{place}.{earlier + 1}"
+        log.warning("%s: %s; kept as %s", relative, reason, place)
+        self._make_folder(self._path(place).rpartition("/")[0])
+        self.filesystem.move(self._path(relative), self._path(place))
 
     def clean(self) -> int:
         """Remove what dead writers left under temporary names; return how many files."""
@@ -228,6 +236,13 @@ class RunFolder:
         for path in left:
             self._forget(self._path(path))
         return len(left)
+
+
+def _advice(error: OSError) -> str:
+    """What to do where there is no more room."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return ""
+    return "; what is finished is kept: make room and run the same command again"
 
 
 def _visible(path: str, suffix: str) -> bool:

@@ -121,8 +121,8 @@ def test_damaged_files_are_quarantined_and_their_paths_computed_again(
     assert outcome.reused_paths in (2, 3)
     assert rows_of(folder.location).equals(before)
     assert file.read_bytes() == content or kind == "results"
-    assert (f"kept as {name}.corrupt" in caplog.text) == (damage != "gone")
-    assert file.with_name(file.name + ".corrupt").exists() == (damage != "gone")
+    assert (f"kept as quarantine/{name}" in caplog.text) == (damage != "gone")
+    assert folder.exists(f"quarantine/{name}") == (damage != "gone")
 
 
 def test_paths_with_failed_rows_count_as_finished_unless_they_are_to_be_retried(tmp_path):

@@ -116,8 +116,9 @@ def test_damaged_results_are_quarantined_and_said(folder, tmp_path, caplog, dama
     with caplog.at_level(logging.WARNING):
         table = read_results(folder)
     assert table["path"].to_pylist() == ["a" * 16]
-    assert f"kept as results/{'b' * 16}.parquet.corrupt" in caplog.text
-    assert file.with_name(file.name + ".corrupt").read_bytes() == bytes(content)
+    kept = f"quarantine/results/{'b' * 16}.parquet"
+    assert f"kept as {kept}" in caplog.text
+    assert folder.read(kept) == bytes(content)
     assert not file.exists()
 
 

@@ -5,8 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +16,7 @@ from pipeline.background import Tracker
 from pipeline.config import SweepConfig
 from pipeline.interrupts import Interrupts, SweepInterrupted
 from pipeline.selection import Choice
-from pipeline.store import RunFolder, StoreError, read_results
+from pipeline.store import RunFolder, StoreError
 from pipeline.sweep import SweepOptions, prepare, run_sweep
 from pipeline.verify import verify_paths
 from qnn.errors import InputError
@@ -207,130 +205,6 @@ def test_signals_raise_once_and_are_seen_when_another_handler_ate_them():
         with pytest.raises(SweepInterrupted) as caught:
             interrupts.check()
         assert caught.value.exit_code == 130
-
-
-DRIVER = """
-import sys
-from pathlib import Path
-import pipeline.report
-from pipeline.config import load_config
-from pipeline.interrupts import SweepInterrupted
-from pipeline.sweep import SweepOptions, run_sweep
-
-class Tracker:
-    command = ""
-    def __init__(self, config, folder):
-        self.folder = folder
-    def finish(self, results, choice, champion):
-        pass
-    def end(self, status):
-        Path(self.folder.location + "-status").write_text(status)
-
-pipeline.report.write_report = lambda folder, trial: None
-try:
-    outcome = run_sweep(load_config(sys.argv[1]), sys.argv[2],
-                        SweepOptions(inline=sys.argv[3] == "inline", cpus=2),
-                        start_tracking=Tracker)
-except SweepInterrupted as interrupt:
-    sys.exit(interrupt.exit_code)
-sys.exit(outcome.exit_code)
-"""
-
-
-def drive(config: Path, out: Path, mode: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-c", DRIVER, str(config), str(out), mode])
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
-
-
-def some_results(out: Path) -> bool:
-    return (out / "results").is_dir() and any((out / "results").glob("*.parquet"))
-
-
-def many_paths(folder: Path) -> Path:
-    """A sweep of eight paths, so that a signal after the first finds it in the middle."""
-    file = folder / "sweep.yaml"
-    shards = {"kind": "kfold", "count": 8}
-    file.write_text(config_text(folder, shards=shards, seeds=[0, 1, 2]))
-    return file
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a sweep of `many_paths` that nobody disturbed."""
-    home = tmp_path_factory.mktemp("undisturbed")
-    with drive(many_paths(home), home / "run", "inline") as driver:
-        assert driver.wait(240) == 0
-    return home / "run"
-
-
-MODES = ["inline", pytest.param("ray", marks=pytest.mark.slow)]
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("moment", ["first network", "first path"])
-def test_killed_drivers_lose_and_double_nothing(tmp_path, undisturbed, mode, moment):
-    out = tmp_path / "run"
-    with drive(many_paths(tmp_path), out, mode) as driver:
-        reached = {
-            "first network": lambda: (out / "networks").is_dir(),
-            "first path": lambda: some_results(out),
-        }
-        wait_for(reached[moment])
-        driver.kill()
-    assert (out / "sweep.lock").exists()
-    folder = RunFolder.open(out)
-    kept = {file: folder.read(file) for file in folder.files("results")}
-    assert len(kept) < 9
-    with drive(many_paths(tmp_path), out, mode) as driver:
-        assert driver.wait(240) == 0
-    assert {file: folder.read(file) for file in kept} == kept
-    assert rows_of(out).equals(rows_of(undisturbed))
-    assert files_of(out) == files_of(undisturbed)
-    trials = read_results(folder)["trial"].to_pylist()
-    assert len(trials) == len(set(trials))
-    assert not (out / "sweep.lock").exists()
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_interrupted_drivers_end_in_seconds_and_say_killed(tmp_path, mode, signum, code):
-    out = tmp_path / "run"
-    with drive(many_paths(tmp_path), out, mode) as driver:
-        wait_for(lambda: some_results(out))
-        start = time.monotonic()
-        driver.send_signal(signum)
-        assert driver.wait(60) == code
-        assert time.monotonic() - start < (5 if mode == "inline" else 20)
-    assert (tmp_path / "run-status").read_text() == "KILLED"
-    assert not (out / "sweep.lock").exists()
-    kept = RunFolder.open(out).files("results")
-    assert 0 < len(kept) < 9
-    assert all(check.ok for check in verify_paths([str(out)]))
-
-
-@pytest.mark.slow
-def test_sigterm_while_ray_starts_ends_at_once(tmp_path):
-    with drive(many_paths(tmp_path), tmp_path / "run", "ray") as driver:
-        wait_for(lambda: (tmp_path / "run" / "sweep.yaml").exists())
-        time.sleep(3)
-        driver.send_signal(signal.SIGTERM)
-        assert driver.wait(30) == 143
-    assert not (tmp_path / "run" / "sweep.lock").exists()
-
-
-def test_a_second_sweep_in_the_folder_is_refused_while_the_first_runs(tmp_path):
-    out = tmp_path / "run"
-    with drive(many_paths(tmp_path), out, "inline") as driver:
-        wait_for(lambda: (out / "networks").is_dir())
-        with pytest.raises(InputError, match=f"another sweep is running .*process {driver.pid}"):
-            run_sweep(small_config(tmp_path), str(out), INLINE)
-        driver.kill()
 
 
 def qnn(*arguments: str, timeout: float = 300) -> "subprocess.CompletedProcess[str]":

@@ -1,6 +1,8 @@
+import contextlib
 import json
 import logging
 import os
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -15,7 +17,7 @@ import pytest
 from pipeline import summary, tracking, tracking_text
 from pipeline.background import TrackerStarting
 from pipeline.config import SweepConfig
-from pipeline.mlflow_store import Store, open_store, tracking_uri
+from pipeline.mlflow_store import Store, open_store, set_aside_damaged, tracking_uri
 from pipeline.selection import FINAL_SHARD, choose
 from pipeline.store import RunFolder, read_results
 from qnn.certificates import verify
@@ -323,6 +325,59 @@ def test_a_server_that_is_away_is_one_warning(
         "pipeline.background"
     ]
     assert "results are kept" in caplog.text
+
+
+def test_a_server_that_comes_up_during_the_sweep_is_tracked_to(tmp_path: Path) -> None:
+    told: list[object] = []
+
+    class Fine:
+        command = ""
+
+        def finish(self, results: object, choice: object, champion: object) -> None:
+            told.append(champion)
+
+        def end(self, status: str) -> None:
+            told.append(status)
+
+    def start(config: SweepConfig, folder: RunFolder) -> Fine:
+        starts.append(folder)
+        if len(starts) == 1:
+            raise ConnectionError("not up yet")
+        return Fine()
+
+    starts: list[RunFolder] = []
+    folder = RunFolder.open(tmp_path)
+    starting = TrackerStarting(start, small_config(tmp_path), folder)
+    starting.finish(read_results(folder), None, "best")
+    assert (starting.error, told, len(starts)) == (None, ["best"], 2)
+
+
+@pytest.mark.parametrize("damage", ["noise", "half"])
+def test_a_damaged_database_is_set_aside(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = new_folder(tmp_path)
+    content = folder.read("mlflow.db")
+    set_aside_damaged(folder)
+    assert folder.files() == ["mlflow.db"]
+    bad = os.urandom(9000) if damage == "noise" else content[: len(content) // 2]
+    folder.write("mlflow.db", bad)
+    folder.write("mlflow.db-wal", b"")
+    with caplog.at_level(logging.WARNING):
+        set_aside_damaged(folder)
+    assert folder.files() == ["quarantine/mlflow.db", "quarantine/mlflow.db-wal"]
+    assert folder.read("quarantine/mlflow.db") == bad
+    assert "mlflow.db: " in caplog.text
+    set_aside_damaged(folder)
+
+
+def test_a_busy_database_is_not_damaged(tmp_path: Path) -> None:
+    folder = new_folder(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        set_aside_damaged(folder)
+    assert folder.exists("mlflow.db")
 
 
 def test_where_runs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,132 @@
+"""A driver that is killed, interrupted, or started twice."""
+
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.store import RunFolder, read_results
+from pipeline.sweep import SweepOptions, run_sweep
+from pipeline.verify import verify_paths
+from qnn.errors import InputError
+from tests.faults.disturbed import (
+    Damage,
+    damage,
+    drive,
+    many_paths,
+    some_results,
+    standing_cluster,
+    wait_for,
+)
+from tests.pipeline.small import files_of, small_config
+
+RUNS = 20
+MODES = ["inline", pytest.param("ray", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a sweep of `many_paths` that nobody disturbed."""
+    home = tmp_path_factory.mktemp("undisturbed")
+    with drive(many_paths(home), home / "run", "inline") as driver:
+        assert driver.wait(240) == 0
+    return home / "run"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("moment", ["first network", "first path"])
+def test_killed_drivers_lose_and_double_nothing(tmp_path, undisturbed, mode, moment):
+    out = tmp_path / "run"
+    with drive(many_paths(tmp_path), out, mode) as driver:
+        reached = {
+            "first network": lambda: (out / "networks").is_dir(),
+            "first path": lambda: some_results(out),
+        }
+        wait_for(reached[moment])
+        driver.kill()
+    assert (out / "sweep.lock").exists()
+    folder = RunFolder.open(out)
+    kept = {file: folder.read(file) for file in folder.files("results")}
+    assert len(kept) < 9
+    with drive(many_paths(tmp_path), out, mode) as driver:
+        assert driver.wait(240) == 0
+    assert {file: folder.read(file) for file in kept} == kept
+    assert damage(f"driver killed at the {moment} ({mode})", 1, out, undisturbed) == Damage(1, 0, 0)
+    assert files_of(out) == files_of(undisturbed)
+    assert not (out / "sweep.lock").exists()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_interrupted_drivers_end_in_seconds_and_say_killed(tmp_path, mode, signum, code):
+    out = tmp_path / "run"
+    with drive(many_paths(tmp_path), out, mode) as driver:
+        wait_for(lambda: some_results(out))
+        start = time.monotonic()
+        driver.send_signal(signum)
+        assert driver.wait(60) == code
+        assert time.monotonic() - start < (5 if mode == "inline" else 20)
+    assert (tmp_path / "run-status").read_text() == "KILLED"
+    assert not (out / "sweep.lock").exists()
+    kept = RunFolder.open(out).files("results")
+    assert 0 < len(kept) < 9
+    assert all(check.ok for check in verify_paths([str(out)]))
+
+
+@pytest.mark.slow
+def test_sigterm_while_ray_starts_ends_at_once(tmp_path):
+    with drive(many_paths(tmp_path), tmp_path / "run", "ray") as driver:
+        wait_for(lambda: (tmp_path / "run" / "sweep.yaml").exists())
+        time.sleep(3)
+        driver.send_signal(signal.SIGTERM)
+        assert driver.wait(30) == 143
+    assert not (tmp_path / "run" / "sweep.lock").exists()
+
+
+def test_a_second_sweep_in_the_folder_is_refused_while_the_first_runs(tmp_path):
+    out = tmp_path / "run"
+    with drive(many_paths(tmp_path), out, "inline") as driver:
+        wait_for(lambda: (out / "networks").is_dir())
+        with pytest.raises(InputError, match=rf"another sweep is running .*process {driver.pid}"):
+            run_sweep(small_config(tmp_path), str(out), SweepOptions(inline=True))
+        driver.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_sigterm_at_random_times_then_a_resume(tmp_path):
+    paths = 60
+    chance = random.Random(20)
+    config, out = many_paths(tmp_path, paths), tmp_path / "run"
+    with drive(config, tmp_path / "undisturbed", "inline") as driver:
+        assert driver.wait(240) == 0
+    stopped = 0
+    finished = []
+    with standing_cluster(tmp_path) as cluster:
+        for _ in range(RUNS):
+            begun = time.monotonic()
+            with drive(config, out, cluster.address) as driver:
+                wait_for(lambda: (out / "sweep.lock").exists() or driver.poll() is not None)
+                driver_ready = time.monotonic() - begun
+                # From before Ray is joined to the middle of the work.
+                time.sleep(chance.uniform(0.0, 1.5 * driver_ready))
+                driver.send_signal(signal.SIGTERM)
+                code = driver.wait(120)
+            assert code in (0, 143)
+            stopped += code == 143
+            finished.append(len(RunFolder.open(out).files("results")))
+        with drive(config, out, cluster.address) as driver:
+            assert driver.wait(240) == 0
+    print("finished paths after each run:", finished)
+    assert finished == sorted(finished)
+    # Some came before, some in, and some after the middle of the work.
+    assert stopped >= RUNS // 2
+    assert 0 < finished[RUNS // 2] < paths
+    assert damage("SIGTERM at random times", stopped, out, tmp_path / "undisturbed") == Damage(
+        stopped, 0, 0
+    )
+    trials = read_results(RunFolder.open(out))["trial"].to_pylist()
+    assert len(trials) == paths * 24 + 3
+    assert files_of(out) == files_of(tmp_path / "undisturbed")
