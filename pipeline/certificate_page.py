@@ -54,7 +54,7 @@ def render_certificate(row: Mapping[str, Any], certificate: bytes, network: byte
         gap_width=f"{max(upper_x - lower_x, 0.0):.1f}",
         n=len(record.nu),
         beta=f"{record.beta:.6g}",
-        proof=proof_words(record.loss, record.activation),
+        proof=proof_words(record.loss, record.activation, record.kind),
         command=f"qnn verify {row['certificate']} {row['network']}",
         facts=[{"name": name, "value": value, "code": code} for name, value, code in facts],
     )

@@ -47,3 +47,15 @@ def estimate_bytes(n: int, d: int, solver: str) -> float:
         return BASE_BYTES + 240.0 * n * d**2
     rank = min(n, lifted_size(d))
     return BASE_BYTES + 8.0 * (4 * n * d + n * rank + 3 * rank**2 + 40 * d**2)
+
+
+def estimate_raising(n: int, d: int, level: str, limit: float | None) -> float:
+    """Seconds on one core for raising the bound of one SDP to a level of proof.
+
+    Tightening took 2 to 90 s from d = 9 to d = 62, about as d²; an enumeration takes 2 s at d = 31
+    and twice as long for each column more; column generation a second.
+    """
+    if level == "relaxation":
+        return 0.0
+    seconds = 1.0 + (0.02 * d**2 if level == "tightened" else 2.0 ** (d - 30))
+    return seconds if limit is None else min(seconds, limit)

@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from pipeline.estimates import estimate_bytes, estimate_seconds
+from pipeline.estimates import estimate_bytes, estimate_raising, estimate_seconds
 from pipeline.settings import SweepConfig
 from pipeline.shards import Shard, Split, make_layout, make_split, rows_digest
 from pipeline.sources import Table, load_table
+from qnn.levels import check_level
 from qnn.preprocessing import FeatureLayout
 
 ID_LENGTH = 16
@@ -29,10 +30,13 @@ _PROBLEM = (
     "activation",
     "alphabet",
     "certify",
+    "certify_time_limit",
     "solver",
     "tol",
     "time_limit",
 )
+# Settings younger than the first results, with the value that those were computed with.
+_LATER: dict[str, Any] = {"certify_time_limit": None}
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class PathSpec:
     activation: str
     alphabet: str
     certify: str
+    certify_time_limit: float | None
     solver: str
     tol: float
     time_limit: float | None
@@ -68,7 +73,7 @@ class PathSpec:
         content = asdict(self)
         for name in ("dataset", "n", "d"):
             del content[name]
-        return _digest(["path", content])
+        return _digest(["path", _without_defaults(content)])
 
     def problem_id(self, beta: float) -> str:
         """Id of the SDP at one β as written: its certificate's name."""
@@ -95,7 +100,11 @@ class PathSpec:
     def estimated_seconds(self) -> float:
         """Rough time of the path on one core."""
         width = sum(self.widths) / len(self.widths)
-        return estimate_seconds(self.n, self.d, len(self.betas), self.networks, width, self.solver)
+        solving = estimate_seconds(
+            self.n, self.d, len(self.betas), self.networks, width, self.solver
+        )
+        raising = estimate_raising(self.n, self.d, self.certify, self.certify_time_limit)
+        return solving + len(self.betas) * raising
 
     @property
     def estimated_bytes(self) -> float:
@@ -105,7 +114,8 @@ class PathSpec:
     @property
     def _problem(self) -> dict[str, Any]:
         # The name is in it because two shards with equal rows must not share the files of a trial.
-        return {"shard": self.shard, **{name: getattr(self, name) for name in _PROBLEM}}
+        named = {name: getattr(self, name) for name in _PROBLEM}
+        return {"shard": self.shard, **_without_defaults(named)}
 
 
 @dataclass(frozen=True)
@@ -159,6 +169,7 @@ class Plan:
                 f"n = {rows} training rows, d = {first.d}; {self.test_rows} rows for the test",
             ),
             ("solver", f"{first.solver}, tol {first.tol:g}, about {_size(memory)} a task"),
+            ("certify", _certify_words(first)),
             ("work", f"about {_duration(self.estimated_seconds)} of one core (rough)"),
         ]
         lines = [f"sweep {self.name}: {self.dataset}, {self.rows} rows", ""]
@@ -190,13 +201,18 @@ def make_plan(config: SweepConfig, table: Table, split: Split, layout: FeatureLa
 def make_path(
     config: SweepConfig, table: Table, split: Split, layout: FeatureLayout, shard: Shard
 ) -> PathSpec:
-    """The path of one shard, the final one on all rows (`split.shard("all")`) included."""
+    """The path of one shard, the final one on all rows (`split.shard("all")`) included.
+
+    Raises InputError where the problem is not one that the config's level of proof can take.
+    """
+    n = len(shard.train_rows)
+    check_level(config.certify, n, layout.d, config.loss, config.activation, config.alphabet)
     rows = rows_digest(shard.train_rows, shard.validation_rows, split.test_rows)
     return PathSpec(
         dataset=table.name,
         shard=shard.name,
         content=_digest([table.sha256, table.classes, layout.digest, rows], length=64),
-        n=len(shard.train_rows),
+        n=n,
         d=layout.d,
         betas=config.beta.points,
         beta_kind=config.beta.kind,
@@ -207,6 +223,7 @@ def make_path(
         activation=config.activation,
         alphabet=config.alphabet,
         certify=config.certify,
+        certify_time_limit=config.certify_time_limit,
         solver=config.relaxation.solver,
         tol=config.relaxation.tol,
         time_limit=config.relaxation.time_limit,
@@ -221,9 +238,21 @@ def narrow(
     return replace(path, betas=(beta,), widths=(width,), roundings=(rounding,), seeds=chosen)
 
 
+def _without_defaults(content: dict[str, Any]) -> dict[str, Any]:
+    """Without what came later and is not used: ids of earlier results stay as they are."""
+    return {
+        key: value for key, value in content.items() if key not in _LATER or value != _LATER[key]
+    }
+
+
 def _digest(content: Any, length: int = ID_LENGTH) -> str:
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def _certify_words(path: PathSpec) -> str:
+    limit = path.certify_time_limit
+    return path.certify + ("" if limit is None else f", within {_duration(limit)} for each SDP")
 
 
 def _listed(values: Sequence[Any], limit: int = 6) -> str:

@@ -110,24 +110,37 @@ def render_page(template: str, **values: Any) -> str:
     return environment.from_string(_text(template)).render(**values, **own)
 
 
-def proof_words(loss: str, activation: str) -> dict[str, str]:
-    """The inequality that a certificate's ν and diagonal satisfy, and the bound it gives."""
+def proof_words(loss: str, activation: str, kind: str = "relaxation") -> dict[str, str]:
+    """The inequality that a certificate satisfies, what it holds for that, and the bound."""
     bounds = {
         "squared": "νᵀy − ½‖ν‖², the negative conjugate of the loss ½‖ŷ − y‖² at −ν",
     }
-    if activation == "bilinear":
-        condition = (
-            "Diag(a) − M(ν) ⪰ 0,   Diag(a) + M(ν) ⪰ 0,   Σ a ≤ β·d      with  M(ν) = Xᵀ diag(ν) X"
-        )
-    else:
-        condition = (
-            "Diag(a₊) − M(ν) ⪰ 0,   Diag(a₋) + M(ν) ⪰ 0,   Σ a₊ ≤ β·d,   Σ a₋ ≤ β·d\n"
-            "with M(ν) = Σᵢ νᵢ Ãᵢ over the lifted rows"
-        )
     return {
-        "condition": condition,
+        "condition": _CONDITIONS[activation if kind == "relaxation" else kind],
+        "holds": _HOLDS[kind],
         "bound": bounds.get(loss, f"−g*(−ν), the negative conjugate of the {loss} loss at −ν"),
     }
+
+
+_CONDITIONS = {
+    "bilinear": (
+        "Diag(a) − M(ν) ⪰ 0,   Diag(a) + M(ν) ⪰ 0,   Σ a ≤ β·d      with  M(ν) = Xᵀ diag(ν) X"
+    ),
+    "polynomial": (
+        "Diag(a₊) − M(ν) ⪰ 0,   Diag(a₋) + M(ν) ⪰ 0,   Σ a₊ ≤ β·d,   Σ a₋ ≤ β·d\n"
+        "with M(ν) = Σᵢ νᵢ Ãᵢ over the lifted rows"
+    ),
+    "tightened": (
+        "Diag(a) − Σ τ cc′ − M(ν) ⪰ 0,   Diag(a) − Σ τ ee′ + M(ν) ⪰ 0,   Σ a − Σ τ ≤ β·d,   τ ≥ 0\n"
+        "with  M(ν) = Xᵀ diag(ν) X,  c = p + q,  e = p − q,  integers (p, q) with an odd sum"
+    ),
+    "exact": ("max over all sign vectors u, v of  u′M(ν)v ≤ β·d      with  M(ν) = Xᵀ diag(ν) X"),
+}
+_HOLDS = {
+    "relaxation": "ν and a diagonal a",
+    "tightened": "ν, a diagonal a, inequalities that all sign vectors satisfy, multipliers τ",
+    "exact": "ν, and how the maximum is found again",
+}
 
 
 def gap_words(row: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 Loss = Literal["squared"]
 Activation = Literal["bilinear"]
 Alphabet = Literal["binary"]
-Certify = Literal["relaxation"]
+Certify = Literal["relaxation", "tightened", "exact"]
 Solver = Literal["auto", "admm", "cvxpy-scs", "cvxpy-clarabel"]
 Rounding = Literal["krivine", "refined"]
 Task = Literal["classification", "regression"]
@@ -254,7 +254,10 @@ class RetrainConfig(Section):
 
 
 class SweepConfig(Section):
-    """One sweep: shards × β × seeds × widths × roundings on one table."""
+    """One sweep: shards × β × seeds × widths × roundings on one table.
+
+    `certify_time_limit`: seconds that raising the bound of one SDP may take.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
     data: DataConfig
@@ -271,6 +274,7 @@ class SweepConfig(Section):
     alphabet: Alphabet = "binary"
     relaxation: RelaxationConfig = RelaxationConfig()
     certify: Certify = "relaxation"
+    certify_time_limit: Positive | None = None
     tracking: TrackingConfig = TrackingConfig()
     resources: Resources = Resources()
     retrain: RetrainConfig | None = None

@@ -36,6 +36,8 @@ _TEXT = ("trial", "path", "certificate", "network", "dataset", "shard")
 _IDENTITY = ("rounding", "loss", "activation", "alphabet", "certify", "solver")
 _REAL = ("lower_bound", "upper_bound", "gap", "relaxation_value", "loss_value")
 
+# The bounds of one problem as they closed in, seconds since the relaxation was solved.
+BOUNDS = pa.struct([(name, pa.float64()) for name in ("seconds", "lower", "upper")])
 RESULTS_SCHEMA = pa.schema(
     [
         *(pa.field(name, pa.string()) for name in _TEXT),
@@ -55,13 +57,16 @@ RESULTS_SCHEMA = pa.schema(
         pa.field("seconds", pa.float64()),
         pa.field("relaxation_seconds", pa.float64()),
         pa.field("rounding_seconds", pa.float64()),
+        pa.field("certify_seconds", pa.float64()),
+        pa.field("proof", pa.string()),
+        pa.field("bounds", pa.list_(BOUNDS)),
         pa.field("status", pa.string()),
         pa.field("error", pa.string()),
         pa.field("versions", pa.string()),
     ]
 )
 # The columns in which two runs of one config may differ.
-TIMING_COLUMNS = ("seconds", "relaxation_seconds", "rounding_seconds")
+TIMING_COLUMNS = ("seconds", "relaxation_seconds", "rounding_seconds", "certify_seconds", "bounds")
 
 
 class StoreError(QnnError, OSError):

@@ -32,10 +32,12 @@ from pipeline.store import (
     write_results,
 )
 from qnn.archive import pack_arrays
+from qnn.certification import raise_bound
 from qnn.errors import InputError
 from qnn.preprocessing import FeatureLayout
 from qnn.problem import Problem
 from qnn.rounding import round_relaxation
+from qnn.rounding.incumbent import Incumbent
 from qnn.solvers import Relaxation, solve
 from qnn.solvers.result import relative_gap
 
@@ -156,15 +158,16 @@ class _Path:
         base = self._base_row(written)
         try:
             relaxation = self._relax(written, base, start)
+            wide = self._certify(relaxation, written, base)
         except StoreError:
             raise
         except Exception as error:
             log.exception("path %s: the relaxation at beta %s failed", self.spec.id, written)
-            base["relaxation_seconds"] = time.perf_counter() - start
+            base.setdefault("relaxation_seconds", time.perf_counter() - start)
             rows = [{**base, **trial, **_failure(error)} for trial in self._trials(written)]
         else:
             self.previous = relaxation
-            rows = [self._trial(relaxation, base, trial) for trial in self._trials(written)]
+            rows = [self._trial(relaxation, wide, base, trial) for trial in self._trials(written)]
         self.rows.extend(rows)
         return _summary(self.spec, base, rows, self.previous, time.perf_counter() - start)
 
@@ -223,21 +226,45 @@ class _Path:
         )
         base["relaxation_seconds"] = time.perf_counter() - start
         base["solver"] = relaxation.solver
-        base["lower_bound"] = relaxation.lower_bound
         base["relaxation_value"] = relaxation.upper_bound
-        base["certificate"] = f"{CERTIFICATES}/{spec.problem_id(written)}.npz"
-        certificate = replace(relaxation.certificate, data=data_file(spec.dataset, spec.shard))
-        self.folder.write(base["certificate"], pack_arrays(certificate.arrays()))
         return relaxation
 
+    def _certify(
+        self, relaxation: Relaxation, written: float, base: dict[str, Any]
+    ) -> Incumbent | None:
+        """Write the certificate of the level wanted; the best network of any width, if known."""
+        spec, start = self.spec, time.perf_counter()
+        certificate, wide = relaxation.certificate, None
+        problem_id = spec.problem_id(written)
+        if spec.certify != "relaxation":
+            limit = spec.certify_time_limit
+            deadline = None if limit is None else time.monotonic() + limit
+            raised = raise_bound(relaxation, spec.certify, trial_rng(problem_id), deadline)
+            certificate, wide = raised.certificate, raised.incumbent
+            base["bounds"] = [
+                {"seconds": p.seconds, "lower": p.lower_bound, "upper": p.upper_bound}
+                for p in raised.history
+            ]
+            base["certify_seconds"] = time.perf_counter() - start
+        base["proof"] = certificate.kind
+        base["lower_bound"] = certificate.lower_bound
+        base["certificate"] = f"{CERTIFICATES}/{problem_id}.npz"
+        certificate = replace(certificate, data=data_file(spec.dataset, spec.shard))
+        self.folder.write(base["certificate"], pack_arrays(certificate.arrays()))
+        return wide
+
     def _trial(
-        self, relaxation: Relaxation, base: dict[str, Any], trial: dict[str, Any]
+        self,
+        relaxation: Relaxation,
+        wide: Incumbent | None,
+        base: dict[str, Any],
+        trial: dict[str, Any],
     ) -> dict[str, Any]:
         start = time.perf_counter()
         row = {**base, **trial}
         try:
             rng = trial_rng(trial["trial"])
-            network = round_relaxation(relaxation, trial["width"], rng, trial["rounding"])
+            network = round_relaxation(relaxation, trial["width"], rng, trial["rounding"], wide)
             row["rounding_seconds"] = time.perf_counter() - start
             network = replace(
                 network,
@@ -248,7 +275,7 @@ class _Path:
             objective = relaxation.problem.objective(network)
             penalty = relaxation.problem.budget * float(np.abs(network.alpha).sum())
             row["upper_bound"] = objective
-            row["gap"] = relative_gap(objective, relaxation.lower_bound)
+            row["gap"] = relative_gap(objective, base["lower_bound"])
             row["loss_value"] = objective - penalty
             row["neurons"] = network.neurons
             row["bytes"] = network.size_in_bytes

@@ -238,6 +238,7 @@ class SweepTracker:
         (files / "certificate" / "certificate.html").write_text(page, encoding="utf-8")
         self._log_parameters(run_id, text.network_parameters(row))
         self._log_values(run_id, text.network_metrics(row))
+        self._log_metrics(run_id, text.bound_points(row))
         client.log_artifacts(run_id, str(files))
         if self._tag(run_id, _MODEL) is None:
             # Metrics first: MLflow copies a run's metrics to the model that is logged in it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -113,6 +114,17 @@ def path_metrics(data: pd.DataFrame) -> list[tuple[str, float, int]]:
 def network_metrics(row: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of one network's run."""
     return _finite({key: float(row[key]) for key in _OWN_METRICS if row[key] is not None})
+
+
+def bound_points(row: Mapping[str, Any]) -> list[tuple[str, float, int]]:
+    """The bounds as they closed in, as (name, value, step): the step is the second, rounded up."""
+    found: dict[tuple[str, int], float] = {}
+    for point in row["bounds"] if row["bounds"] is not None else ():
+        step = math.ceil(point["seconds"])
+        for side in ("lower", "upper"):
+            # The last of a second is its best.
+            found[f"over_time/{side}_bound", step] = float(point[side])
+    return [(name, value, step) for (name, step), value in found.items() if np.isfinite(value)]
 
 
 def network_parameters(row: Mapping[str, Any]) -> dict[str, str]:

@@ -17,10 +17,10 @@ from qnn.atoms import BilinearAtoms
 from qnn.certificates.checker import dual_value
 from qnn.certificates.record import Certificate
 from qnn.certificates.repair import unproven
-from qnn.errors import InputError
-from qnn.pricing.enumeration import LARGEST, Enumeration, enumerate_signs, forming_error
+from qnn.levels import check_level, names
+from qnn.pricing.enumeration import Enumeration, enumerate_signs, forming_error
 from qnn.problem import Problem
-from qnn.rounding.incumbent import Incumbent, extended
+from qnn.rounding.incumbent import Incumbent, extended, restricted
 from qnn.rounding.local_search import STARTS, price
 from qnn.rounding.sampling import Sampler
 from qnn.solvers.base import Callback, Progress
@@ -35,6 +35,8 @@ KEPT = 256
 COLUMNS = 40
 # Rounds of heuristic pricing without progress, after which only the enumeration can help.
 IDLE_ROUNDS = 3
+# The same for a loss that is piecewise linear.
+POOL_ROUNDS = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,20 +61,6 @@ class Optimum:
         return relative_gap(self.incumbent.objective, self.certificate.lower_bound)
 
 
-def check_exact(problem: Problem) -> None:
-    """Raise InputError, before any computing, if no enumeration can prove an optimum here."""
-    if problem.activation.name != "bilinear" or problem.alphabet.name != "binary":
-        raise InputError(
-            "certify 'exact' needs the bilinear activation and binary weights: use certify "
-            "'relaxation'"
-        )
-    if problem.d > LARGEST:
-        raise InputError(
-            f"certify 'exact' enumerates 2^(d-1) sign vectors, too many for {problem.d} columns: "
-            f"use at most {LARGEST}, or certify 'relaxation'"
-        )
-
-
 def prove_optimum(
     incumbent: Incumbent,
     rng: np.random.Generator,
@@ -90,7 +78,7 @@ def prove_optimum(
     deadline : `time.monotonic` at which the best so far is returned.
     callback : called with a `Progress` after each enumeration.
     """
-    check_exact(incumbent.problem)
+    check_level("exact", *names(incumbent.problem))
     began = time.monotonic()
     problem, best = incumbent.problem, None
     enumerations = rounds = 0
@@ -125,6 +113,7 @@ def prove_optimum(
             outcome = "stalled"
             break
         incumbent = longer
+    incumbent = restricted(incumbent, np.flatnonzero(incumbent.alpha))
     return Optimum(incumbent, best, outcome, enumerations, rounds)
 
 
@@ -135,19 +124,22 @@ def settle(
     deadline: float | None = None,
 ) -> tuple[Incumbent, int]:
     """Column generation by heuristic pricing until it finds nothing; the rounds it took."""
+    # A linear program has many dual points at one value: unless it keeps what it priced, it may
+    # go round among them. A curved loss has one, so that its neurons without weight can leave.
+    keeps = incumbent.problem.loss.linear_dual
+    patience = POOL_ROUNDS if keeps else IDLE_ROUNDS
     rounds = idle = 0
-    while idle < IDLE_ROUNDS and (deadline is None or time.monotonic() < deadline):
+    while idle < patience and (deadline is None or time.monotonic() < deadline):
         rounds += 1
         W, violations = price(incumbent, rng, sampler, tol=VIOLATION)
         if not len(violations):
             W, violations = price(incumbent, rng, sampler, 4 * STARTS, tol=VIOLATION)
         if not len(violations):
             break
-        longer = extended(incumbent, W[:, :, :COLUMNS])
-        if longer.objective < incumbent.objective:
-            incumbent, idle = longer, 0
-        else:
-            idle += 1
+        longer = extended(incumbent, W[:, :, :COLUMNS], pruned=not keeps)
+        idle = 0 if longer.objective < incumbent.objective else idle + 1
+        if keeps or idle == 0:
+            incumbent = longer
     return incumbent, rounds
 
 
@@ -174,5 +166,6 @@ def _with_atoms(incumbent: Incumbent, found: Enumeration) -> Incumbent | None:
     fresh = atoms.unseen(incumbent.W, W)
     if not fresh:
         return None
-    longer = extended(incumbent, W[:, :, fresh])
-    return longer if longer.objective < incumbent.objective else None
+    keeps = incumbent.problem.loss.linear_dual
+    longer = extended(incumbent, W[:, :, fresh], pruned=not keeps)
+    return longer if keeps or longer.objective < incumbent.objective else None

@@ -60,13 +60,17 @@ def build(problem: Problem, W: np.ndarray, alpha: np.ndarray) -> Incumbent:
     return _refitted(problem, W, problem.atoms.products(W), alpha)
 
 
-def extended(incumbent: Incumbent, W: np.ndarray) -> Incumbent:
-    """With new atoms (canonical, not among the active ones) added, refitted and pruned."""
+def extended(incumbent: Incumbent, W: np.ndarray, pruned: bool = True) -> Incumbent:
+    """With new atoms (canonical, not among the active ones) added, refitted and pruned.
+
+    `pruned` False keeps neurons whose alpha is 0: a pool whose dual point respects all of them.
+    """
     return _refitted(
         incumbent.problem,
         np.concatenate([incumbent.W, W], axis=2),
         np.concatenate([incumbent.T, incumbent.problem.atoms.products(W)], axis=2),
         np.concatenate([incumbent.alpha, np.zeros(W.shape[2])]),
+        pruned,
     )
 
 
@@ -91,10 +95,12 @@ def narrowed(incumbent: Incumbent, width: int) -> Incumbent:
     return incumbent
 
 
-def _refitted(problem: Problem, W: np.ndarray, T: np.ndarray, alpha: np.ndarray) -> Incumbent:
+def _refitted(
+    problem: Problem, W: np.ndarray, T: np.ndarray, alpha: np.ndarray, pruned: bool = True
+) -> Incumbent:
     H = problem.atoms.combine(T)
     layer = refit(problem.loss, H, problem.y, problem.budget, alpha)
-    active = np.flatnonzero(layer.alpha)
+    active = np.flatnonzero(layer.alpha) if pruned else np.arange(len(alpha))
     return Incumbent(
         problem=problem,
         W=W[:, :, active],

@@ -33,16 +33,19 @@ def solve_linear(
         return np.zeros(0), np.where(y > 0.0, highest, np.where(y < 0.0, lowest, 0.0))
     # The solver's tolerances are absolute: bounds of 1, as far as entries then stay moderate.
     unit = np.maximum(penalty, 1e-4 * np.abs(H).max(axis=0))
+    size = float(np.abs(y).max()) or 1.0
     columns = (H / unit).T
-    found = linprog(
-        -y,
-        A_ub=np.vstack([columns, -columns]),
-        b_ub=np.tile(penalty / unit, 2),
-        bounds=np.column_stack([lowest, highest]),
-        method="highs-ds",
-        options=_OPTIONS,
-    )
-    if found.status != 0:
-        raise QnnError(f"the refit's linear program was not solved: {found.message}")
-    multipliers = found.ineqlin.marginals
-    return (multipliers[m:] - multipliers[:m]) / unit, found.x
+    # The interior point method, with a crossover to a vertex, where the simplex method gives up.
+    for method in ("highs-ds", "highs-ipm"):
+        found = linprog(
+            -y / size,
+            A_ub=np.vstack([columns, -columns]),
+            b_ub=np.tile(penalty / unit, 2),
+            bounds=np.column_stack([lowest, highest]),
+            method=method,
+            options=_OPTIONS,
+        )
+        if found.status == 0 and found.x is not None:
+            multipliers = found.ineqlin.marginals
+            return size * (multipliers[m:] - multipliers[:m]) / unit, found.x
+    raise QnnError(f"the refit's linear program was not solved: {found.message}")

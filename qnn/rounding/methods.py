@@ -7,8 +7,9 @@ import numpy as np
 from qnn.errors import InputError
 from qnn.network import QuantizedNetwork
 from qnn.problem import Problem
+from qnn.rounding.incumbent import Incumbent
 from qnn.rounding.krivine import krivine_network
-from qnn.rounding.refined import refined_network
+from qnn.rounding.refined import reduce, refined_network, sampler_of, to_network
 from qnn.rounding.refit import check_loss
 from qnn.solvers.result import Relaxation
 
@@ -17,17 +18,24 @@ METHODS: dict[str, Method] = {"krivine": krivine_network, "refined": refined_net
 
 
 def round_relaxation(
-    relaxation: Relaxation, width: int, rng: np.random.Generator, method: str = "refined"
+    relaxation: Relaxation,
+    width: int,
+    rng: np.random.Generator,
+    method: str = "refined",
+    wide: Incumbent | None = None,
 ) -> QuantizedNetwork:
     """A network of at most `width` neurons from a solved relaxation.
 
     "krivine": exactly `width` sign pairs with one common α, as in the paper (fewer only where the
     relaxation's answer is the zero network). "refined": samples of the relaxation as candidates,
     column generation with ℓ1 refits, reduction to `width` neurons, local search.
+    `wide`, a network of any width where one is known, saves "refined" its column generation.
     The same generator state gives the same network. Raises InputError for an unknown method, a
     width below 1 and problems that the method cannot round.
     """
     check_rounding(relaxation.problem, width, method)
+    if method == "refined" and wide is not None:
+        return to_network(reduce(wide, width, rng, sampler_of(relaxation)))
     return METHODS[method](relaxation, width, rng)
 
 

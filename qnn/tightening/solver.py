@@ -22,7 +22,8 @@ from scipy.linalg import eigh, eigvalsh
 from qnn.certificates.checker import proven_bound
 from qnn.certificates.record import Certificate
 from qnn.certificates.repair import unproven
-from qnn.errors import CertificateError, InputError
+from qnn.errors import CertificateError
+from qnn.levels import check_level, names
 from qnn.problem import Problem
 from qnn.solvers.base import Callback, Progress
 from qnn.solvers.result import Relaxation, relative_gap
@@ -43,8 +44,6 @@ RELAXATION_FACTOR = 1.6
 # Rounds in a row that raise the bound by less than this, relative, are the last.
 PROGRESS = 1e-5
 IDLE_ROUNDS = 3
-# The (n, n) kernel is formed and decomposed.
-MOST_ROWS = 8000
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,22 +60,6 @@ class Tightened:
     outcome: Literal["solved", "time_limit", "iteration_limit"]
 
 
-def refusal(problem: Problem) -> str | None:
-    """Why the inequalities do not apply to this problem; None where they do."""
-    if problem.activation.name != "bilinear" or problem.loss.name != "squared":
-        return "needs the bilinear activation and the squared loss"
-    if problem.n > MOST_ROWS:
-        return f"takes {MOST_ROWS} rows at most (got {problem.n})"
-    return None
-
-
-def check_tightened(problem: Problem) -> None:
-    """Raise InputError, before any computing, where the inequalities do not apply."""
-    why = refusal(problem)
-    if why is not None:
-        raise InputError(f"certify 'tightened' {why}: use certify 'relaxation'")
-
-
 def tighten(
     relaxation: Relaxation,
     objective: float | None = None,
@@ -90,7 +73,7 @@ def tighten(
     `time.monotonic`, looked at after each round. callback: called with a `Progress` after each.
     """
     problem = relaxation.problem
-    check_tightened(problem)
+    check_level("tightened", *names(problem))
     began = time.monotonic()
     best, used, rounds, idle = relaxation.certificate, 0, 0, 0
     upper = np.inf if objective is None else objective

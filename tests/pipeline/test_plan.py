@@ -86,6 +86,8 @@ def test_more_values_on_an_axis_keep_the_ids_of_those_before() -> None:
         {"preprocessing": {"clip": 3.0}},
         {"preprocessing": {"bias": False}},
         {"beta": {"values": [0.5, 0.1, 0.02]}},
+        {"certify": "tightened"},
+        {"certify_time_limit": 10},
         {"relaxation": {"tol": 1e-3}},
         {"relaxation": {"solver": "admm"}},
         {"relaxation": {"time_limit": 10}},
@@ -116,8 +118,8 @@ def test_ids_are_pinned() -> None:
     path = PathSpec(
         dataset="t", shard="fold-00", content="ab", n=10, d=3, betas=(0.5, 0.1),
         beta_kind="fractions", seeds=(0,), widths=(8,), roundings=("krivine",), loss="squared",
-        activation="bilinear", alphabet="binary", certify="relaxation", solver="auto", tol=1e-4,
-        time_limit=None,
+        activation="bilinear", alphabet="binary", certify="relaxation", certify_time_limit=None,
+        solver="auto", tol=1e-4, time_limit=None,
     )  # fmt: skip
     assert path.id == PINNED["path"]
     assert path.problem_id(0.5) == PINNED["problem"]
@@ -202,5 +204,6 @@ sweep t: ionosphere, 351 rows
   problem      squared loss, bilinear, binary weights
   size         n = 187-188 training rows, d = 34; 70 rows for the test
   solver       auto, tol 0.0001, about 202 MB a task
+  certify      relaxation
   work         about 4 s of one core (rough)
   note         dropped constant columns: V2"""

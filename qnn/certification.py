@@ -1,0 +1,103 @@
+"""A relaxation's bound, raised to the level of proof that is wanted, and the network found with it.
+
+To raise the bound one has to know where it leads: the best network of any width is found on the
+way, by column generation, and its objective is the upper bound that the lower one closes in on.
+"""
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from qnn.certificates.record import Certificate
+from qnn.levels import check_level, names, refusal
+from qnn.rounding.incumbent import Incumbent
+from qnn.rounding.refined import column_generation, sampler_of
+from qnn.solvers.base import Callback, Progress
+from qnn.solvers.result import Relaxation, relative_gap
+from qnn.tightening import tighten
+
+# Beyond this many columns an enumeration may not end in time: a tightened bound comes first.
+SURE_COLUMNS = 34
+
+
+@dataclass(frozen=True, eq=False)
+class Certified:
+    """The best certificate, the best network of any width, and the bounds as they closed in.
+
+    `history`: one `Progress` for each change, seconds since the level was begun, bounds the best
+    so far. statistics: rounds, and what the level counts (inequalities, enumerations).
+    """
+
+    certificate: Certificate
+    incumbent: Incumbent
+    history: tuple[Progress, ...]
+    statistics: dict[str, float] = field(default_factory=dict)
+
+
+def raise_bound(
+    relaxation: Relaxation,
+    level: str,
+    rng: np.random.Generator,
+    deadline: float | None = None,
+    callback: Callback | None = None,
+) -> Certified:
+    """Certify at "tightened" or "exact"; at "relaxation" the bound stays what it is.
+
+    deadline : `time.monotonic`; what is proven by then is returned. callback : called with each
+    entry of the history. Raises InputError, before any computing, for what a level cannot take.
+    """
+    check_level(level, *names(relaxation.problem))
+    history = _History(relaxation.lower_bound, callback)
+    wide, statistics = column_generation(relaxation, rng, deadline=deadline)
+    history.add(wide.objective, relaxation.lower_bound)
+    certificate = relaxation.certificate
+    beyond = level == "exact" and relaxation.problem.d > SURE_COLUMNS
+    if level == "tightened" or (
+        beyond and refusal("tightened", *names(relaxation.problem)) is None
+    ):
+        tightened = tighten(
+            relaxation, wide.objective, deadline=deadline, callback=history.callback
+        )
+        certificate = tightened.certificate
+        statistics["inequalities"] = float(tightened.inequalities)
+    if level == "exact":
+        # Only here: the compiler takes a second to import.
+        from qnn.pricing.exact import prove_optimum
+
+        optimum = prove_optimum(
+            wide, rng, sampler_of(relaxation), deadline=deadline, callback=history.callback
+        )
+        wide = optimum.incumbent
+        statistics["rounds"] += float(optimum.rounds)
+        statistics["enumerations"] = float(optimum.enumerations)
+        proven = optimum.certificate
+        if proven is not None and proven.lower_bound > certificate.lower_bound:
+            certificate = proven
+        history.add(wide.objective, certificate.lower_bound)
+    return Certified(certificate, wide, tuple(history.entries), statistics)
+
+
+class _History:
+    """The best bounds over time: a level's parts count their own seconds and bounds."""
+
+    def __init__(self, lower: float, callback: Callback | None) -> None:
+        self.began = time.monotonic()
+        self.upper, self.lower = np.inf, lower
+        self.entries: list[Progress] = []
+        self.reports = callback
+
+    def callback(self, progress: Progress) -> None:
+        self.add(progress.upper_bound, progress.lower_bound)
+
+    def add(self, upper: float, lower: float) -> None:
+        """An entry where one of the bounds is better than before."""
+        upper, lower = min(upper, self.upper), max(lower, self.lower)
+        if (upper, lower) == (self.upper, self.lower):
+            return
+        self.upper, self.lower = upper, lower
+        seconds = time.monotonic() - self.began
+        entry = Progress(len(self.entries), seconds, upper, lower, relative_gap(upper, lower))
+        self.entries.append(entry)
+        if self.reports is not None:
+            self.reports(entry)

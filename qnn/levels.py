@@ -1,0 +1,55 @@
+"""The levels of proof: what each can take, told from sizes and names before any computing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qnn.errors import InputError
+
+if TYPE_CHECKING:
+    # Plans of sweeps need this module, and not the seconds that scipy takes to import.
+    from qnn.problem import Problem
+
+LEVELS = ("relaxation", "tightened", "exact")
+# "tightened" forms and decomposes an (n, n) kernel.
+MOST_ROWS = 8000
+# "exact" counts sign vectors in 64-bit integers, and more would take days.
+MOST_COLUMNS = 48
+
+
+def refusal(level: str, n: int, d: int, loss: str, activation: str, alphabet: str) -> str | None:
+    """Why a problem of this size and kind cannot be certified at a level; None where it can."""
+    if level == "tightened":
+        if activation != "bilinear" or loss != "squared":
+            return "needs the bilinear activation and the squared loss: use certify 'relaxation'"
+        if n > MOST_ROWS:
+            return f"takes {MOST_ROWS} rows at most (got {n}): use certify 'relaxation'"
+    if level == "exact":
+        if activation != "bilinear" or alphabet != "binary":
+            return "needs the bilinear activation and binary weights: use certify 'relaxation'"
+        if d > MOST_COLUMNS:
+            return (
+                f"enumerates 2^(d-1) sign vectors, too many for {d} columns: use at most "
+                f"{MOST_COLUMNS}, or certify 'relaxation'"
+            )
+    return None
+
+
+def check_level(level: str, n: int, d: int, loss: str, activation: str, alphabet: str) -> None:
+    """Raise InputError for an unknown level and for what it cannot certify."""
+    if level not in LEVELS:
+        raise InputError(f"certify {level!r} is not known: choose one of {', '.join(LEVELS)}")
+    why = refusal(level, n, d, loss, activation, alphabet)
+    if why is not None:
+        raise InputError(f"certify '{level}' {why}")
+
+
+def names(problem: Problem) -> tuple[int, int, str, str, str]:
+    """The arguments of `check_level` and `refusal` after the level."""
+    return (
+        problem.n,
+        problem.d,
+        problem.loss.name,
+        problem.activation.name,
+        problem.alphabet.name,
+    )
