@@ -9,10 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from qnn.errors import InputError
-from qnn.losses import Loss, Squared
+from qnn.losses import Huber, Loss, Squared
 from qnn.rounding.lasso import solve_lasso
 from qnn.rounding.linear_program import solve_linear
 from qnn.rounding.newton import solve_smooth
+
+# Targets larger than this many δ leave Huber's loss linear nearly everywhere.
+MANY_DELTAS = 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +54,8 @@ def refit(
             alpha = np.array(start, dtype=np.float64)
     elif isinstance(loss, Squared):
         alpha = solve_lasso(H.T @ H, H.T @ y, penalty, start).coefficients
+    elif isinstance(loss, Huber) and np.abs(y).max() > MANY_DELTAS * loss.parameter:
+        alpha = _solve_mostly_linear(loss, H, y, penalty, start)
     else:
         alpha = solve_smooth(loss, H, y, penalty, start)
     predictions = H @ alpha
@@ -64,6 +69,25 @@ def refit(
     dual = loss.dual_value(loss.best_dual_scale(nu, y, limit) * nu, y)
     gap = (objective - dual) / objective if objective > 0.0 else 0.0
     return SecondLayer(alpha, predictions, nu, objective, max(gap, 0.0))
+
+
+def _solve_mostly_linear(
+    loss: Huber, H: np.ndarray, y: np.ndarray, penalty: float, start: np.ndarray | None
+) -> np.ndarray:
+    """Huber's loss where δ is small beside the targets: a Lasso with an outlier's shift a row.
+
+    `Huber(r) = min_o ½(r − o)² + δ|o|`, so the rows' shifts are columns of the unit matrix, scaled
+    so that all have the penalty λ. Newton's method takes too many steps there: nearly everywhere
+    the second derivative is 0.
+    """
+    scale = penalty / loss.parameter
+    wide = np.hstack([H, scale * np.eye(len(y))])
+    begin = None
+    if start is not None:
+        residual = y - H @ start
+        shift = residual - np.clip(residual, -loss.parameter, loss.parameter)
+        begin = np.concatenate([start, shift / scale])
+    return solve_lasso(wide.T @ wide, wide.T @ y, penalty, begin).coefficients[: H.shape[1]]
 
 
 def check_loss(loss: Loss) -> None:
