@@ -75,8 +75,8 @@ def test_it_is_what_cvxpy_says(loss):
         optimum = exact_optimum(problem)
         # Clarabel's value is that of a point near the optimum: above it by what it left undone.
         zero = problem.loss.value(np.zeros(problem.n), problem.y)
-        assert trained.objective == pytest.approx(optimum, rel=1e-6, abs=1e-4 * zero)
-        assert trained.objective <= optimum + 1e-9 * zero
+        assert trained.objective == pytest.approx(optimum, rel=1e-6, abs=1e-4 * zero + 1e-8)
+        assert trained.objective <= optimum + 1e-8 * (1.0 + zero)
 
 
 def planted(d=12, n=150, seed=0, beta=2.0):
