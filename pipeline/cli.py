@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli_jobs import jobs_app, submit
 from qnn.errors import InputError
 
 BAD_INPUT = 2
@@ -24,6 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command()(submit)
+app.add_typer(jobs_app)
 
 
 @app.callback()
@@ -36,7 +39,7 @@ def _qnn() -> None:
 def sweep(
     config: Annotated[Path, typer.Argument(help="The sweep's YAML file.", show_default=False)],
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the results (default: out/<name>).")
+        str | None, typer.Option(help="Folder or URI of the results (default: out/<name>).")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and stop; starts nothing.")

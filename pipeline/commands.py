@@ -37,7 +37,7 @@ def set_up_logging(console: Console) -> None:
 
 def sweep_command(
     path: Path,
-    out: Path | str | None,
+    out: str | None,
     overrides: Sequence[str],
     *,
     address: str | None,
@@ -51,7 +51,7 @@ def sweep_command(
     errors = Console(stderr=True)
     set_up_logging(errors)
     config = load_config(path, overrides)
-    location = f"out/{config.name}" if out is None else str(out)
+    location = f"out/{config.name}" if out is None else out
     options = SweepOptions(
         address=address, cpus=cpus, max_failures=max_failures, retry_failed=retry_failed
     )

@@ -30,12 +30,16 @@ def redact(text: str) -> str:
     return text
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether an environment variable of this name holds a secret by its value."""
+    return bool(_SECRET_NAME.search(name)) and not name.endswith(("_PATH", "_FILE"))
+
+
 def _environment_secrets() -> list[str]:
     found = [
         value
         for name, value in os.environ.items()
-        if _SECRET_NAME.search(name)
-        and not name.endswith(("_PATH", "_FILE"))
+        if is_secret_name(name)
         # Shorter values ("token", "1") are settings, and hiding them would garble plain words.
         and len(value) >= _LEAST_LENGTH
     ]

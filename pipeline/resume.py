@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 # Sections that say how a sweep is run and shown, not what it computes.
 FREE_SECTIONS = ("resources", "tracking", "retrain")
+# Where the data lie says nothing of what they are; results of other data are refused by content.
+FREE_KEYS = ("data.source",)
 READERS = 8
 
 
@@ -59,7 +61,8 @@ def claim(folder: RunFolder, resolved: str) -> None:
         ) from error
     now = dict(flatten(yaml.safe_load(resolved)))
     for key in [*now, *(key for key in before if key not in now)]:
-        if key.split(".")[0] not in FREE_SECTIONS and before.get(key) != now.get(key):
+        free = key in FREE_KEYS or key.split(".")[0] in FREE_SECTIONS
+        if not free and before.get(key) != now.get(key):
             raise InputError(
                 f"{folder.label}: holds a sweep with another config: {key} is "
                 f"{_show(before, key)} there and {_show(now, key)} here; "

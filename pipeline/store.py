@@ -116,6 +116,9 @@ class RunFolder:
         if "://" not in text:
             path = os.path.abspath(os.path.expanduser(text))
             return cls(pafs.LocalFileSystem(), path, path)
+        if "endpoint_override=" in text or "AWS_ENDPOINT_URL" in os.environ:
+            # Many S3-compatible servers know no checksums in trailers, the SDK's default.
+            os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
         try:
             filesystem, root = pafs.FileSystem.from_uri(text)
         except (pa.ArrowException, OSError, ValueError) as error:
