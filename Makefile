@@ -30,6 +30,7 @@ test-all: $(READY)
 	bash infra/browser.sh
 	bash infra/systemd.sh
 	bash infra/compiler.sh
+	bash infra/object_store.sh
 	$(BIN)/python -m pytest -m slow
 
 bench: $(READY)

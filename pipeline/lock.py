@@ -17,8 +17,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-import pyarrow.fs as pafs
-
 from pipeline.store import RunFolder, StoreError
 from qnn.errors import InputError
 
@@ -29,6 +27,10 @@ RENEW_EVERY = 15.0
 STALE_AFTER = 90.0
 # Two drivers may see the same stale token; the later writer wins, both look again after this.
 SETTLE = 1.0
+
+
+class LockLost(StoreError):
+    """Another sweep holds the folder now."""
 
 
 class FolderLock(Protocol):
@@ -189,21 +191,31 @@ class TokenLock:
             return False
         probe = f"{self.file}.{self.token}"
         self.folder.write(probe, b"")
-        now = self._modified(probe)
+        now = self.folder.modified(probe)
         self.folder.remove(probe)
-        then = self._modified(self.file)
+        then = self.folder.modified(self.file)
         if now is None or then is None:
             return then is not None
         return now - then < timedelta(seconds=STALE_AFTER)
 
-    def _modified(self, relative: str) -> datetime | None:
-        info = self.folder.filesystem.get_file_info(f"{self.folder.root}/{relative}")
-        return info.mtime if info.type == pafs.FileType.File else None
-
     def renew(self) -> None:
-        """Write the token again every `RENEW_EVERY` seconds, after a look whether it is ours."""
-        if time.monotonic() - self._renewed < RENEW_EVERY:
+        """Write the token again every `RENEW_EVERY` seconds, after a look whether it is ours.
+
+        A store that is away is borne as long as nobody may take the folder over.
+        """
+        age = time.monotonic() - self._renewed
+        if age < RENEW_EVERY:
             return
+        try:
+            self._renew()
+        except LockLost:
+            raise
+        except StoreError as error:
+            if age > STALE_AFTER / 2:
+                raise
+            log.warning("%s; trying again", error)
+
+    def _renew(self) -> None:
         holder = self._read()
         if holder.get("token") not in (self.token, None):
             raise StoreError(

@@ -11,6 +11,7 @@ import os
 import re
 import uuid
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -103,7 +104,7 @@ class RunFolder:
         self.filesystem = filesystem
         self.root = root.rstrip("/")
         self.location = location
-        self.label = redact(location)
+        self.label = redact(location).partition("?")[0] if "://" in location else location
         self._made: set[str] = set()
 
     @classmethod
@@ -203,7 +204,17 @@ class RunFolder:
 
     def exists(self, relative: str) -> bool:
         """Whether there is such a file."""
-        return bool(self.filesystem.get_file_info(self._path(relative)).type == pafs.FileType.File)
+        return self.modified(relative) is not None
+
+    def modified(self, relative: str) -> datetime | None:
+        """Return when a file was written, by the store's own clock; None where there is none."""
+        try:
+            info = self.filesystem.get_file_info(self._path(relative))
+        except OSError as error:
+            raise StoreError(
+                f"{self.label}/{relative}: cannot be looked up: {one_line(error)}"
+            ) from error
+        return info.mtime if info.type == pafs.FileType.File else None
 
     def files(self, folder: str = "", suffix: str = "") -> list[str]:
         """Return the files under `folder`, sorted, relative to the run's folder.
@@ -225,8 +236,14 @@ class RunFolder:
 
     def remove(self, relative: str) -> None:
         """Remove a file; it is no error if there is none."""
-        if self.exists(relative):
+        if not self.exists(relative):
+            return
+        try:
             self.filesystem.delete_file(self._path(relative))
+        except OSError as error:
+            raise StoreError(
+                f"{self.label}/{relative}: cannot be removed: {one_line(error)}"
+            ) from error
 
     def quarantine(self, relative: str, reason: str) -> None:
         """Move a file that cannot be trusted under `quarantine/`, and say so."""

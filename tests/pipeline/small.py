@@ -44,6 +44,22 @@ def small_config(folder: Path, **changes: Any) -> SweepConfig:
     return parse_config(config_text(folder, **changes), "small.yaml")
 
 
+def long_sweep(folder: Path) -> Path:
+    """A sweep's file: 12 paths of some seconds each, so that a run can be hit in between."""
+    file = folder / "long.yaml"
+    sweep = {
+        "name": "long",
+        "data": {"source": "sklearn:breast_cancer", "positive": "malignant"},
+        "shards": {"kind": "kfold", "count": 12},
+        "beta": {"fractions": [0.1, 0.03, 0.01]},
+        "seeds": [0],
+        "widths": [16],
+        "rounding": ["refined"],
+    }
+    file.write_text(dump_yaml(sweep))
+    return file
+
+
 def rows_of(location: Path | str) -> pa.Table:
     """All rows but their timings."""
     return read_results(RunFolder.open(location)).drop_columns(list(TIMING_COLUMNS))
@@ -56,4 +72,4 @@ def files_of(location: Path) -> dict[str, bytes]:
     return {name: folder.read(name) for name in names if name.endswith((".npz", "/all.parquet"))}
 
 
-__all__ = ["config_text", "files_of", "rows_of", "small_config", "write_data"]
+__all__ = ["config_text", "files_of", "long_sweep", "rows_of", "small_config", "write_data"]
