@@ -218,7 +218,7 @@ class TokenLock:
     def _renew(self) -> None:
         holder = self._read()
         if holder.get("token") not in (self.token, None):
-            raise StoreError(
+            raise LockLost(
                 f"{self.folder.label}: another {self.what} took this folder over "
                 f"({_describe(holder)})"
             )

@@ -10,7 +10,6 @@ from urllib.request import urlopen
 
 from tests.cluster.ray_nodes import free_ports
 
-# Debian's own Python has Swift; this environment must not get into its way.
 START_SECONDS = 60
 KEY, SECRET = "test:tester", "swift-canary-secret"
 SERVERS = ("account", "container", "object", "proxy")
@@ -32,7 +31,7 @@ pipeline = {kind}-server
 use = egg:swift#{kind}
 """
 _PROXY = """[pipeline:main]
-pipeline = catch_errors gatekeeper healthcheck cache listing_formats s3api tempauth copy slo dlo app
+pipeline = catch_errors gatekeeper healthcheck cache listing_formats s3api tempauth copy slo dlo proxy-server
 [filter:catch_errors]
 use = egg:swift#catch_errors
 [filter:gatekeeper]
@@ -56,7 +55,7 @@ use = egg:swift#copy
 use = egg:swift#slo
 [filter:dlo]
 use = egg:swift#dlo
-[app:app]
+[app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
 """
@@ -118,6 +117,7 @@ class Swift:
             except (URLError, ConnectionError):
                 time.sleep(0.2)
         print((self.folder / "servers.log").read_text(), file=sys.stderr)
+        self.kill()
         raise TimeoutError("Swift does not start")
 
     def kill(self) -> None:

@@ -107,6 +107,23 @@ def test_object_store_lock_of_another_host_lives_until_it_is_stale(remote, tmp_p
     assert held.token in remote.read("sweep.lock").decode()
 
 
+def test_a_store_that_is_away_is_borne_while_the_lock_is_fresh(remote, monkeypatch, caplog):
+    held = acquire_lock(remote)
+    monkeypatch.setattr(locks, "RENEW_EVERY", 0.0)
+
+    def away(relative: str) -> bytes:
+        raise StoreError(f"{relative}: cannot be read: connection refused")
+
+    with monkeypatch.context() as gone:
+        gone.setattr(remote, "read", away)
+        held.renew()
+        assert "connection refused; trying again" in caplog.text
+        gone.setattr(locks, "STALE_AFTER", 0.0)
+        with pytest.raises(StoreError, match="connection refused"):
+            held.renew()
+    held.renew()
+
+
 def test_a_holder_that_was_taken_over_stops(remote, monkeypatch):
     first = acquire_lock(remote)
     monkeypatch.setattr(locks, "RENEW_EVERY", 0.0)
