@@ -31,7 +31,7 @@ pipeline = {kind}-server
 use = egg:swift#{kind}
 """
 _PROXY = """[pipeline:main]
-pipeline = catch_errors gatekeeper healthcheck cache listing_formats s3api tempauth copy slo dlo proxy-server
+pipeline = {pipeline}
 [filter:catch_errors]
 use = egg:swift#catch_errors
 [filter:gatekeeper]
@@ -59,6 +59,10 @@ use = egg:swift#dlo
 use = egg:swift#proxy
 account_autocreate = true
 """
+_PIPELINE = (
+    "catch_errors gatekeeper healthcheck cache listing_formats s3api tempauth copy slo dlo "
+    "proxy-server"
+)
 _SWIFT = """[swift-hash]
 swift_hash_path_suffix = suffix
 swift_hash_path_prefix = prefix
@@ -80,7 +84,9 @@ class Swift:
         for kind in SERVERS:
             common = _COMMON.format(port=self.ports[kind], user=getpass.getuser(), folder=folder)
             if kind == "proxy":
-                rest = _PROXY.format(memcached=self.ports["memcached"], secret=SECRET)
+                rest = _PROXY.format(
+                    pipeline=_PIPELINE, memcached=self.ports["memcached"], secret=SECRET
+                )
             else:
                 rest = _STORAGE.format(folder=folder, kind=kind)
                 self._ring(kind)
