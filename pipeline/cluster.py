@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -83,7 +84,7 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
 
     Must be entered on the main thread: the kernel ends the embedded Ray's processes together with
     the thread that started them. A Ray that this process has already joined is used and left as
-    it is. Ray replaces the SIGTERM handler; the caller's is put back.
+    it is. Ray replaces the SIGTERM handler as it starts and as it ends; the caller's is put back.
     """
     with _environment(address):
         import ray
@@ -96,11 +97,12 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+            # Ray's C++ half leaves SIGTERM to its default, which kills; Python's handler is still
+            # on record and only has to be put back.
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 
 def _start(address: str | None, cpus: int | None) -> None:
-    import signal
-
     import ray
 
     before = signal.getsignal(signal.SIGTERM)

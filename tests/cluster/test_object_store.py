@@ -60,10 +60,10 @@ def await_that(condition: Callable[[], bool], process: "subprocess.Popen[str]") 
 def test_a_sweep_into_a_bucket_resumes_and_equals_a_local_one(swift: Swift, tmp_path: Path) -> None:
     config = tmp_path / "small.yaml"
     config.write_text(config_text(tmp_path))
-    out = swift.uri("qnn/small run")
+    out = swift.uri("qnn/small-run")
     code, shown, errors = finish(start(config, out))
     assert code == 0, shown + errors
-    assert re.search("^results  s3://qnn/small run/results$", shown, re.MULTILINE)
+    assert re.search("^results  s3://qnn/small-run/results$", shown, re.MULTILINE)
     assert all(check.ok for check in verify_paths([out]))
     folder = RunFolder.open(out)
     assert not folder.exists(LOCK_FILE)

@@ -57,3 +57,22 @@ def test_the_command_says_so_in_one_line_and_exits_with_2(tmp_path: Path) -> Non
     assert done.stderr.startswith("error: --address ray://head:1: Ray Client cannot stream results")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_sigterm_is_handled_after_ray_has_gone() -> None:
+    program = """
+import os, signal, time
+from pipeline.cluster import ray_session
+from pipeline.interrupts import Interrupts, SweepInterrupted
+with Interrupts():
+    with ray_session(None, 1):
+        pass
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    except SweepInterrupted as interrupt:
+        print("handled", interrupt.exit_code)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "handled 143\n", done.stderr
