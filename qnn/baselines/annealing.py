@@ -1,0 +1,138 @@
+"""Simulated annealing on the bits, each move judged with its neuron's best α.
+
+S. Kirkpatrick, C. Gelatt, M. Vecchi, *Optimization by Simulated Annealing*, Science 1983.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from numba import njit
+
+from qnn.baselines.base import Best, Layer
+from qnn.errors import InputError
+from qnn.network import QuantizedNetwork
+from qnn.problem import Problem
+
+# Proposed flips between two looks at the clock.
+MOVES = 4000
+# Share of the time after which the temperature is at its last, and what the first and last are, as
+# parts of the mean size of a bad move from the start.
+START, END = 1.0, 1e-3
+RUNS = 3
+
+
+def check_annealing(problem: Problem) -> None:
+    """Raise InputError, before any computing, for what the moves have no closed form for."""
+    if (problem.loss.name, problem.activation.name, problem.alphabet.name) != (
+        "squared",
+        "bilinear",
+        "binary",
+    ):
+        raise InputError(
+            "baseline annealing takes the squared loss, the bilinear activation and binary weights: "
+            "choose straight_through for others"
+        )
+
+
+def annealing(
+    problem: Problem, width: int, seconds: float, rng: np.random.Generator
+) -> QuantizedNetwork:
+    """The best network of `width` neurons found in `seconds` of wall time.
+
+    A move flips one bit of one neuron and gives it its best α for the others as they are; it is
+    taken when it lowers the objective, or with probability `exp(−rise/T)`. Three runs, each cooled
+    geometrically; the second layer is refitted now and then. Raises InputError for losses other
+    than the squared one, polynomial activations and other alphabets.
+    """
+    check_annealing(problem)
+    X = np.ascontiguousarray(problem.X.T)
+    _anneal(X[:, :2], np.ones((1, len(X))), np.ones((1, len(X))), np.zeros(1), problem.y[:2].copy(),
+            1.0, 1.0, 1, 0)  # fmt: skip
+    began = time.monotonic()
+    best = Best(problem, began + seconds)
+    for run in range(RUNS):
+        first, last = began + seconds * run / RUNS, began + seconds * (run + 1) / RUNS
+        U = rng.choice([-1.0, 1.0], (width, problem.d))
+        V = rng.choice([-1.0, 1.0], (width, problem.d))
+        alpha = best.offer(Layer(U.T, V.T)).copy()
+        residual = problem.y - ((problem.X @ U.T) * (problem.X @ V.T)) @ alpha
+        scale = 0.0
+        looks = 0
+        while (now := time.monotonic()) < last:
+            part = min((now - first) / (last - first), 1.0)
+            # At temperature 0 the first moves only measure how large a bad move is.
+            T = scale * START * (END / START) ** part
+            seed = int(rng.integers(2**31))
+            rise = _anneal(X, U, V, alpha, residual, problem.budget, T, MOVES, seed)
+            if scale == 0.0:
+                scale = rise
+            looks += 1
+            if looks % 10 == 0:
+                alpha = best.offer(Layer(U.T, V.T), alpha).copy()
+                residual = problem.y - ((problem.X @ U.T) * (problem.X @ V.T)) @ alpha
+        best.offer(Layer(U.T, V.T), alpha)
+        if best.over:
+            break
+    return best.network()
+
+
+@njit(cache=True)
+def _anneal(
+    X: np.ndarray,
+    U: np.ndarray,
+    V: np.ndarray,
+    alpha: np.ndarray,
+    residual: np.ndarray,
+    penalty: float,
+    T: float,
+    moves: int,
+    seed: int,
+) -> float:
+    """`moves` proposals in place; X is (d, n), U and V (m, d). Returns the mean rise proposed."""
+    np.random.seed(seed)
+    d, n = X.shape
+    m = len(alpha)
+    total, count = 0.0, 0
+    A, B = U @ X, V @ X
+    for _ in range(moves):
+        k, i = np.random.randint(m), np.random.randint(d)
+        left = np.random.random() < 0.5
+        # r: the residual without this neuron; its best α is a soft threshold.
+        hh, hr, oo, orr = 0.0, 0.0, 0.0, 0.0
+        a = alpha[k]
+        step = -2.0 * (U[k, i] if left else V[k, i])
+        for row in range(n):
+            old = A[k, row] * B[k, row]
+            if left:
+                new = (A[k, row] + step * X[i, row]) * B[k, row]
+            else:
+                new = A[k, row] * (B[k, row] + step * X[i, row])
+            r = residual[row] + a * old
+            hh += new * new
+            hr += new * r
+            oo += old * old
+            orr += old * r
+        size = abs(hr) - penalty
+        b = np.sign(hr) * size / hh if size > 0.0 and hh > 0.0 else 0.0
+        before = 0.5 * a * a * oo - a * orr + penalty * abs(a)
+        after = 0.5 * b * b * hh - b * hr + penalty * abs(b)
+        rise = after - before
+        if rise > 0.0:
+            total += rise
+            count += 1
+        if rise <= 0.0 or (T > 0.0 and np.random.random() < np.exp(-rise / T)):
+            for row in range(n):
+                old = A[k, row] * B[k, row]
+                if left:
+                    A[k, row] += step * X[i, row]
+                else:
+                    B[k, row] += step * X[i, row]
+                residual[row] += a * old - b * A[k, row] * B[k, row]
+            if left:
+                U[k, i] = -U[k, i]
+            else:
+                V[k, i] = -V[k, i]
+            alpha[k] = b
+    return total / count if count > 0 else 0.0
