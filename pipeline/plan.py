@@ -18,10 +18,13 @@ from pipeline.estimates import estimate_bytes, estimate_raising, estimate_second
 from pipeline.settings import SweepConfig
 from pipeline.shards import Shard, Split, make_layout, make_split, rows_digest
 from pipeline.sources import Table, load_table
+from qnn.baselines import CEILINGS, REFERENCES
 from qnn.levels import check_level
 from qnn.preprocessing import FeatureLayout
 
 ID_LENGTH = 16
+# (β as written, seed, width, rounding or arm); None where an arm has no such axis.
+Trial = tuple[float | None, int, int | None, str]
 
 _PROBLEM = (
     "content",
@@ -66,12 +69,15 @@ class PathSpec:
     solver: str
     tol: float
     time_limit: float | None
+    baselines: tuple[str, ...] = ()
+    baseline_seconds: float | None = None
 
     @cached_property
     def id(self) -> str:
         """Id of the path, from everything in it but the data set's name."""
         content = asdict(self)
-        for name in ("dataset", "n", "d"):
+        unused = () if self.baselines else ("baselines", "baseline_seconds")
+        for name in ("dataset", "n", "d", *unused):
             del content[name]
         return _digest(["path", _without_defaults(content)])
 
@@ -79,32 +85,55 @@ class PathSpec:
         """Id of the SDP at one β as written: its certificate's name."""
         return _digest(["problem", self._problem, beta])
 
-    def trial_id(self, beta: float, seed: int, width: int, rounding: str) -> str:
-        """Id of one network."""
-        return _digest(["trial", self._problem, beta, seed, width, rounding])
+    def trial_id(self, beta: float | None, seed: int, width: int | None, rounding: str) -> str:
+        """Id of one network; an arm's depends on the time that it is given as well."""
+        own = [self.baseline_seconds] if rounding in self.baselines else []
+        return _digest(["trial", self._problem, beta, seed, width, rounding, *own])
 
-    def trials(self) -> Iterator[tuple[float, int, int, str]]:
-        """(β as written, seed, width, rounding) of every network of the path."""
+    def arm_trials(self, beta: float) -> Iterator[Trial]:
+        """The trials of the arms at one β; those without a β of their own come with the first."""
+        for arm in self.baselines:
+            if arm in REFERENCES:
+                if beta == self.betas[0]:
+                    yield None, self.seeds[0], None, arm
+            elif arm in CEILINGS:
+                yield beta, self.seeds[0], None, arm
+            else:
+                for width in self.widths:
+                    for seed in self.seeds:
+                        yield beta, seed, width, arm
+
+    def trials(self) -> Iterator[Trial]:
+        """Every trial of the path: our networks and those of the arms."""
         for beta in self.betas:
             for rounding in self.roundings:
                 for width in self.widths:
                     for seed in self.seeds:
                         yield beta, seed, width, rounding
+            yield from self.arm_trials(beta)
+
+    @property
+    def own_networks(self) -> int:
+        """Number of our own networks."""
+        return len(self.betas) * len(self.roundings) * len(self.widths) * len(self.seeds)
 
     @property
     def networks(self) -> int:
-        """Number of networks, which is that of trials."""
-        return len(self.betas) * len(self.roundings) * len(self.widths) * len(self.seeds)
+        """Number of networks of all arms, which is that of trials."""
+        return self.own_networks + sum(len(list(self.arm_trials(beta))) for beta in self.betas)
 
     @property
     def estimated_seconds(self) -> float:
         """Rough time of the path on one core."""
         width = sum(self.widths) / len(self.widths)
-        solving = estimate_seconds(
-            self.n, self.d, len(self.betas), self.networks, width, self.solver
+        ours = estimate_seconds(
+            self.n, self.d, len(self.betas), self.own_networks, width, self.solver
         )
-        raising = estimate_raising(self.n, self.d, self.certify, self.certify_time_limit)
-        return solving + len(self.betas) * raising
+        ours += len(self.betas) * estimate_raising(
+            self.n, self.d, self.certify, self.certify_time_limit
+        )
+        arms = self.networks - self.own_networks
+        return ours + arms * (self.baseline_seconds or ours / self.own_networks)
 
     @property
     def estimated_bytes(self) -> float:
@@ -158,6 +187,8 @@ class Plan:
             ("widths", len(first.widths), _listed(first.widths)),
             ("rounding", len(first.roundings), _listed(first.roundings)),
         ]
+        if first.baselines:
+            axes.append(("baselines", len(first.baselines), _listed(first.baselines)))
         facts = [
             (
                 "trials",
@@ -227,15 +258,18 @@ def make_path(
         solver=config.relaxation.solver,
         tol=config.relaxation.tol,
         time_limit=config.relaxation.time_limit,
+        baselines=tuple(sorted(config.baselines)),
+        baseline_seconds=config.baseline_seconds,
     )
 
 
 def narrow(
     path: PathSpec, beta: float, width: int, rounding: str, seeds: Sequence[int] | None = None
 ) -> PathSpec:
-    """The path at a single β, width and rounding: what a final refit needs."""
+    """The path at a single β, width and rounding, without arms: what a final refit needs."""
     chosen = path.seeds if seeds is None else tuple(sorted(seeds))
-    return replace(path, betas=(beta,), widths=(width,), roundings=(rounding,), seeds=chosen)
+    single = replace(path, betas=(beta,), widths=(width,), roundings=(rounding,), seeds=chosen)
+    return replace(single, baselines=(), baseline_seconds=None)
 
 
 def _without_defaults(content: dict[str, Any]) -> dict[str, Any]:

@@ -107,6 +107,7 @@ def completed_paths(folder: RunFolder, retry_failed: bool = False) -> set[str]:
                 row["network"],
                 data_file(row["dataset"], row["shard"]),
             )
+            if name is not None
         }
     bad = _unsound(folder, {file for files in needs.values() for file in files})
     complete = set()

@@ -20,12 +20,24 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from qnn.baselines import REFERENCES
+
 Loss = Literal["squared"]
 Activation = Literal["bilinear"]
 Alphabet = Literal["binary"]
 Certify = Literal["relaxation", "tightened", "exact"]
 Solver = Literal["auto", "admm", "cvxpy-scs", "cvxpy-clarabel"]
 Rounding = Literal["krivine", "refined"]
+Baseline = Literal[
+    "straight_through",
+    "rounded_floats",
+    "random_signs",
+    "annealing",
+    "spectrahedra",
+    "logistic_regression",
+    "rbf_svm",
+    "gradient_boosting",
+]
 Task = Literal["classification", "regression"]
 
 Label = str | int | float | bool
@@ -269,6 +281,8 @@ class SweepConfig(Section):
     seeds: Annotated[tuple[Seed, ...], NonEmpty, Distinct] = (0, 1, 2, 3)
     widths: Annotated[tuple[Annotated[int, Field(ge=1)], ...], NonEmpty, Distinct] = (8, 32, 128)
     rounding: Annotated[tuple[Rounding, ...], NonEmpty, Distinct] = ("krivine", "refined")
+    baselines: Annotated[tuple[Baseline, ...], Distinct] = ()
+    baseline_seconds: Positive | None = None
     loss: Loss = "squared"
     activation: Activation = "bilinear"
     alphabet: Alphabet = "binary"
@@ -291,6 +305,9 @@ class SweepConfig(Section):
             yield "data.positive names a class, but task is regression; remove it"
         if data.target in (data.features or ()) or data.target in (data.categorical or ()):
             yield f"data.target '{data.target}' cannot be a feature too"
+        for arm in self.baselines:
+            if self.task == "regression" and arm in REFERENCES:
+                yield f"baseline {arm} is a classifier, but task is regression; remove it"
         for name in data.features or ():
             if name in data.exclude:
                 yield f"column '{name}' is both in data.features and in data.exclude"

@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.selection import FINAL_SHARD, choose
+from qnn.baselines import ALL as BASELINES
 
 KRIVINE_CONSTANT = float(np.pi / (2.0 * np.log(1.0 + np.sqrt(2.0))))
 """K = π/(2 ln(1+√2)) ≈ 1.7822: no optimum is further than this factor above its relaxation."""
@@ -45,8 +46,12 @@ class Metric:
 
 
 def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
-    """The results as a data frame with plain numbers (nulls in number columns become NaN)."""
+    """Our own results as a data frame with plain numbers (nulls in number columns become NaN).
+
+    The arms to compare with are left out: `pipeline.comparison` shows them.
+    """
     data = results.to_pandas() if isinstance(results, pa.Table) else results.copy()
+    data = data[~data["rounding"].isin(BASELINES)].copy()
     numbers = [
         *("beta", "beta_fraction", "beta_max", "lower_bound", "upper_bound", "gap"),
         *("relaxation_value", "loss_value", "seconds", "relaxation_seconds"),

@@ -6,7 +6,6 @@ the path's description and the data: each trial has its own random stream, seede
 
 import json
 import logging
-import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -18,13 +17,14 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from pipeline.arms import arm_rows, run_arm
 from pipeline.datafile import data_table
 from pipeline.plan import PathSpec
+from pipeline.rows import failure, keep_network
 from pipeline.shards import ShardData, Split, shard_data
 from pipeline.sources import Table
 from pipeline.store import (
     CERTIFICATES,
-    NETWORKS,
     RunFolder,
     StoreError,
     data_file,
@@ -39,7 +39,6 @@ from qnn.problem import Problem
 from qnn.rounding import round_relaxation
 from qnn.rounding.incumbent import Incumbent
 from qnn.solvers import Relaxation, solve
-from qnn.solvers.result import relative_gap
 
 log = logging.getLogger(__name__)
 
@@ -164,10 +163,15 @@ class _Path:
         except Exception as error:
             log.exception("path %s: the relaxation at beta %s failed", self.spec.id, written)
             base.setdefault("relaxation_seconds", time.perf_counter() - start)
-            rows = [{**base, **trial, **_failure(error)} for trial in self._trials(written)]
+            rows = [{**base, **trial, **failure(error)} for trial in self._trials(written)]
+            rows += [{**row, **failure(error)} for row in arm_rows(self.spec, written, base)]
         else:
             self.previous = relaxation
             rows = [self._trial(relaxation, wide, base, trial) for trial in self._trials(written)]
+            rows += [
+                run_arm(row, rows, self.spec, relaxation.problem, self.data, self.folder)
+                for row in arm_rows(self.spec, written, base)
+            ]
         self.rows.extend(rows)
         return _summary(self.spec, base, rows, self.previous, time.perf_counter() - start)
 
@@ -266,29 +270,12 @@ class _Path:
             rng = trial_rng(trial["trial"])
             network = round_relaxation(relaxation, trial["width"], rng, trial["rounding"], wide)
             row["rounding_seconds"] = time.perf_counter() - start
-            network = replace(
-                network,
-                preprocessing=self.data.preprocessing,
-                beta=relaxation.problem.beta,
-                loss=self.spec.loss,
-            )
-            objective = relaxation.problem.objective(network)
-            penalty = relaxation.problem.budget * float(np.abs(network.alpha).sum())
-            row["upper_bound"] = objective
-            row["gap"] = relative_gap(objective, base["lower_bound"])
-            row["loss_value"] = objective - penalty
-            row["neurons"] = network.neurons
-            row["bytes"] = network.size_in_bytes
-            for part, X, target in self.data.parts():
-                row.update(_metrics(part, network.decision_function(X), target, self.data))
-            row["network"] = f"{NETWORKS}/{trial['trial']}.npz"
-            self.folder.write(row["network"], network.to_bytes())
-            row["status"] = "ok"
+            keep_network(row, network, relaxation.problem, self.data, self.folder)
         except StoreError:
             raise
         except Exception as error:
             log.exception("trial %s failed", trial["trial"])
-            row = {**base, **trial, **_failure(error)}
+            row = {**base, **trial, **failure(error)}
         row["seconds"] = time.perf_counter() - start
         return row
 
@@ -305,25 +292,6 @@ def _both_betas(written: float, kind: str, beta_max: float) -> tuple[float, floa
     return written * beta_max, written
 
 
-def _failure(error: Exception) -> dict[str, Any]:
-    return {"status": "failed", "error": one_line(error)}
-
-
-def _metrics(part: str, scores: np.ndarray, target: np.ndarray, data: ShardData) -> dict[str, Any]:
-    """Accuracy, or RMSE and R², of the decoded predictions against targets in their own units."""
-    if len(target) == 0:
-        return {}
-    predicted = data.preprocessing.decode(scores)
-    if data.task == "classification":
-        return {f"{part}_accuracy": float(np.mean(predicted == target))}
-    residual = float(np.sum((predicted - target) ** 2))
-    spread = float(np.sum((target - np.mean(target)) ** 2))
-    return {
-        f"{part}_rmse": math.sqrt(residual / len(target)),
-        f"{part}_r2": 1.0 - residual / spread if spread > 0 else None,
-    }
-
-
 def _summary(
     spec: PathSpec,
     base: dict[str, Any],
@@ -331,7 +299,8 @@ def _summary(
     relaxation: Relaxation | None,
     seconds: float,
 ) -> ProblemDone:
-    gaps = [row["gap"] for row in rows if row["status"] == "ok"]
+    ours = [row for row in rows if row["rounding"] in spec.roundings]
+    gaps = [row["gap"] for row in ours if row["status"] == "ok"]
     errors = [row["error"] for row in rows if row["status"] != "ok"]
     solved = "lower_bound" in base
     return ProblemDone(

@@ -1,7 +1,7 @@
 """Gradient descent on the first layer, many runs within a time: what two of the arms are made of.
 
-All settings start with a short run; the better half of them goes on, again and again, until one is
-left, and what time remains then goes to new starts of the three best settings. The second layer is
+All settings start with a short run; the better half of them goes on, again and again, until one
+is left, and what time remains goes to new starts of the three best settings. The second layer is
 refitted as the ℓ1 problem that it is at many points of a run, so a run is judged by the best network
 that it passes, not by its last.
 """
@@ -107,7 +107,7 @@ def descend(
     began = time.monotonic()
     best = Best(problem, began + seconds)
     order = rng.permutation(len(SETTINGS))
-    runs = []
+    runs: list[Run] = []
     for index in order:
         if runs and time.monotonic() > began + 0.25 * seconds:
             break

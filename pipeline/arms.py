@@ -1,0 +1,96 @@
+"""The arms to compare with, on the problem of one β of a path: a row each, as our networks have."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import numpy as np
+
+from pipeline.plan import PathSpec
+from pipeline.rows import failure, keep_network, metrics
+from pipeline.shards import ShardData
+from pipeline.store import RunFolder, StoreError
+from qnn.baselines import CEILINGS, QUANTIZED, get_arm
+from qnn.problem import Problem
+
+log = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+# What only a quantized network has: a proof speaks of no other.
+BOUNDS = ("lower_bound", "relaxation_value", "certificate", "relaxation_seconds")
+OF_PROBLEM = ("beta", "beta_fraction", "beta_max", "loss", "activation", "alphabet", "certify")
+
+
+def arm_rows(spec: PathSpec, written: float, base: Row) -> list[Row]:
+    """A row for each trial of an arm at a β, before it is run; `base` has the path's columns."""
+    rows = []
+    for beta, seed, width, arm in spec.arm_trials(written):
+        row = {**base, "rounding": arm, "width": width, "seed": seed}
+        row["trial"] = spec.trial_id(beta, seed, width, arm)
+        foreign = () if arm in QUANTIZED else BOUNDS
+        for column in (*foreign, *(OF_PROBLEM if beta is None else ())):
+            row[column] = None
+        if arm not in QUANTIZED:
+            row["solver"] = None
+        rows.append(row)
+    return rows
+
+
+def run_arm(
+    row: Row, ours: list[Row], spec: PathSpec, problem: Problem, data: ShardData, folder: RunFolder
+) -> Row:
+    """Run one arm and fill in its row; a failure becomes a failed row. Raises `StoreError`."""
+    start = time.perf_counter()
+    filled = dict(row)
+    try:
+        seconds = spec.baseline_seconds or _ours(row, ours)
+        if row["rounding"] in QUANTIZED:
+            rng = np.random.default_rng(np.random.SeedSequence(int(row["trial"], 16)))
+            network = get_arm(row["rounding"])(problem, row["width"], seconds, rng)
+            filled["rounding_seconds"] = time.perf_counter() - start
+            keep_network(filled, network, problem, data, folder)
+        elif row["rounding"] in CEILINGS:
+            _ceiling(filled, problem, seconds, data)
+        else:
+            _reference(filled, data)
+    except StoreError:
+        raise
+    except Exception as error:
+        log.exception("arm %s of trial %s failed", row["rounding"], row["trial"])
+        filled = {**row, **failure(error)}
+    filled["seconds"] = time.perf_counter() - start
+    return filled
+
+
+def _ours(row: Row, ours: list[Row]) -> float:
+    """The wall time that our slowest network of this seed and width took, relaxation included."""
+    same = [
+        (one.get("relaxation_seconds") or 0.0) + (one.get("rounding_seconds") or 0.0)
+        for one in ours
+        if row["width"] in (None, one["width"]) and row["seed"] == one["seed"]
+    ]
+    return max(same)
+
+
+def _ceiling(row: Row, problem: Problem, seconds: float, data: ShardData) -> None:
+    network = get_arm(row["rounding"])(problem, seconds)
+    row["upper_bound"], row["loss_value"] = network.objective, network.loss_value
+    row["neurons"], row["bytes"] = len(network.signs), network.size_in_bytes
+    for part, X, target in data.parts():
+        predicted = data.preprocessing.decode(network.decision_function(X))
+        row.update(metrics(part, predicted, target, data.task))
+    row["status"] = "ok"
+
+
+def _reference(row: Row, data: ShardData) -> None:
+    from qnn.baselines.references import size_in_bytes
+
+    estimator = get_arm(row["rounding"])(data.X, np.asarray(data.y), row["seed"])
+    row["bytes"] = size_in_bytes(estimator)
+    for part, X, target in data.parts():
+        if len(target):
+            predicted = data.preprocessing.decode(estimator.predict(X))
+            row.update(metrics(part, predicted, target, data.task))
+    row["status"] = "ok"

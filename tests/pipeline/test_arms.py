@@ -1,0 +1,156 @@
+from pathlib import Path
+from typing import Any, get_args
+
+import pyarrow as pa
+import pytest
+
+from pipeline.config import parse_config
+from pipeline.report import write_report
+from pipeline.settings import Baseline
+from pipeline.store import RunFolder, read_results
+from pipeline.summary import frame
+from pipeline.sweep import SweepOptions, run_sweep
+from pipeline.verify import verify_paths
+from qnn.baselines import ALL, CEILINGS, QUANTIZED, REFERENCES
+from qnn.errors import InputError
+from tests.pipeline.small import config_text, small_config
+
+CHANGES: dict[str, Any] = {
+    "baselines": list(ALL),
+    "baseline_seconds": 0.05,
+    "seeds": [0],
+    "widths": [4],
+    "shards": {"kind": "kfold", "count": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pa.Table]:
+    folder = tmp_path_factory.mktemp("arms")
+    outcome = run_sweep(
+        small_config(folder, **CHANGES), str(folder / "out"), SweepOptions(inline=True)
+    )
+    assert outcome.exit_code == 0
+    assert outcome.champion is not None
+    assert outcome.champion["rounding"] in ("krivine", "refined")
+    return folder, read_results(RunFolder.open(folder / "out"))
+
+
+def rows_of(results: pa.Table, arms: tuple[str, ...]) -> list[dict[str, Any]]:
+    return [row for row in results.to_pylist() if row["rounding"] in arms]
+
+
+def test_every_arm_has_its_rows(run: tuple[Path, pa.Table]) -> None:
+    _, results = run
+    # Two folds of two β.
+    assert len(rows_of(results, QUANTIZED)) == 2 * 2 * len(QUANTIZED)
+    assert len(rows_of(results, CEILINGS)) == 2 * 2
+    assert len(rows_of(results, REFERENCES)) == 2 * len(REFERENCES)
+    assert set(results["status"].to_pylist()) == {"ok"}
+    trials = results["trial"].to_pylist()
+    assert len(set(trials)) == len(trials)
+    for row in rows_of(results, ALL):
+        assert row["test_accuracy"] > 0.4
+        assert row["bytes"] > 0
+        assert row["shard"] != "all"
+
+
+def test_lower_bounds_hold_below_all_quantized_arms(run: tuple[Path, pa.Table]) -> None:
+    _, results = run
+    quantized = rows_of(results, (*QUANTIZED, "krivine", "refined"))
+    assert quantized
+    bounds = {}
+    for row in quantized:
+        assert row["lower_bound"] <= row["upper_bound"]
+        key = (row["shard"], row["beta"])
+        # One problem, one bound: the arms share it with ours.
+        assert bounds.setdefault(key, row["lower_bound"]) == row["lower_bound"]
+
+
+def test_no_bound_is_claimed_where_none_holds(run: tuple[Path, pa.Table]) -> None:
+    _, results = run
+    for row in rows_of(results, (*CEILINGS, *REFERENCES)):
+        for column in ("lower_bound", "gap", "certificate", "network", "width"):
+            assert row[column] is None
+    for row in rows_of(results, REFERENCES):
+        assert row["beta"] is None
+        assert row["upper_bound"] is None
+    floats = {(r["shard"], r["beta"]): r["upper_bound"] for r in rows_of(results, CEILINGS)}
+    for row in rows_of(results, QUANTIZED):
+        assert floats[row["shard"], row["beta"]] <= row["upper_bound"]
+
+
+def test_the_report_and_the_choice_are_about_ours(run: tuple[Path, pa.Table]) -> None:
+    folder, results = run
+    assert set(frame(results)["rounding"]) == {"krivine", "refined"}
+    page = Path(write_report(RunFolder.open(folder / "out"))).read_text()
+    assert "straight_through" not in page.split("<pre")[0]
+
+
+def test_a_finished_sweep_is_reused_and_verifies(run: tuple[Path, pa.Table]) -> None:
+    folder, results = run
+    again = run_sweep(
+        small_config(folder, **CHANGES), str(folder / "out"), SweepOptions(inline=True)
+    )
+    assert again.reused_paths == 2
+    checks = list(verify_paths([str(folder / "out")]))
+    assert all(check.ok for check in checks), [c.line for c in checks if not c.ok]
+    files = {check.file for check in checks}
+    assert all(row["network"] in files for row in rows_of(results, QUANTIZED))
+
+
+def test_a_reference_that_claims_a_bound_does_not_verify(
+    run: tuple[Path, pa.Table], tmp_path: Path
+) -> None:
+    import shutil
+
+    shutil.copytree(run[0] / "out", tmp_path / "out")
+    folder = RunFolder.open(tmp_path / "out")
+    file = folder.files("results", ".parquet")[0]
+    table = folder.read_table(file)
+    rows = [
+        {**row, "lower_bound": 1.0} if row["rounding"] == "rbf_svm" else row
+        for row in table.to_pylist()
+    ]
+    folder.write_table(file, pa.Table.from_pylist(rows, schema=table.schema))
+    bad = [check for check in verify_paths([str(tmp_path / "out")]) if not check.ok]
+    expected = 1 if any(row["rounding"] == "rbf_svm" for row in rows) else 0
+    assert len(bad) == expected
+    assert all("no proof speaks of such an arm" in check.text for check in bad)
+
+
+def test_ids_without_arms_are_what_they_were_and_the_time_is_part_of_an_arms(
+    tmp_path: Path,
+) -> None:
+    from pipeline.sweep import prepare
+
+    plain = prepare(small_config(tmp_path)).plan.paths[0]
+    armed = prepare(small_config(tmp_path, **{**CHANGES, "seeds": [0, 1], "widths": [4, 8]}))
+    longer = prepare(small_config(tmp_path, **{**CHANGES, "baseline_seconds": 1.0}))
+    ours = ("refined", "straight_through")
+    one, two = armed.plan.paths[0], longer.plan.paths[0]
+    assert one.trial_id(0.3, 0, 4, ours[0]) == two.trial_id(0.3, 0, 4, ours[0])
+    assert one.trial_id(0.3, 0, 4, ours[1]) != two.trial_id(0.3, 0, 4, ours[1])
+    assert plain.id != one.id
+    assert one.networks == len(list(one.trials())) == 16 + 2 * 4 * 4 + 2 + 3
+
+
+def test_a_failing_arm_fails_alone(tmp_path: Path) -> None:
+    config = small_config(tmp_path, **{**CHANGES, "baselines": ["random_signs", "annealing"]})
+    import qnn.baselines.random_signs as module
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "random_signs", lambda *_: 1 / 0)
+        outcome = run_sweep(config, str(tmp_path / "out"), SweepOptions(inline=True))
+    failed = [row for row in outcome.results.to_pylist() if row["status"] != "ok"]
+    assert {row["rounding"] for row in failed} == {"random_signs"}
+    assert outcome.failed == len(failed) == 4
+    assert "ZeroDivisionError" in failed[0]["error"]
+
+
+def test_the_config_knows_the_arms(tmp_path: Path) -> None:
+    assert get_args(Baseline) == ALL
+    with pytest.raises(InputError, match=r"baselines\[0\]: must be 'straight_through', "):
+        parse_config(config_text(tmp_path, baselines=["luck"]), "x.yaml")
+    with pytest.raises(InputError, match=r"baseline rbf_svm is a classifier, but task is regress"):
+        parse_config(config_text(tmp_path, task="regression", baselines=["rbf_svm"]), "x.yaml")
