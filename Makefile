@@ -14,7 +14,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: sweep test test-all bench lint types coverage clean
+.PHONY: sweep test test-all bench compare lint types coverage clean
 
 $(READY): pyproject.toml constraints.txt infra/setup.sh
 	PYTHON=$(PYTHON) bash infra/setup.sh $(VENV)
@@ -35,6 +35,15 @@ test-all: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks --large
+
+# Our networks beside the baselines, on the paper's sets: some twenty minutes on two cores.
+COMPARED := planted wdbc wdbc-bits ionosphere ionosphere-bits pima pima-bits german-credit german-credit-bits digits-3
+compare: $(READY)
+	$(BIN)/python -m tests.benchmarks.comparison_data out/comparison/data
+	for name in $(COMPARED); do \
+	    $(BIN)/qnn sweep infra/sweeps/comparison/$$name.yaml --out out/comparison/$$name || exit 1; \
+	done
+	$(BIN)/qnn compare $(COMPARED:%=out/comparison/%) --out out/comparison/comparison.html
 
 lint: $(READY)
 	$(BIN)/ruff check .

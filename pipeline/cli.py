@@ -179,6 +179,23 @@ def export(
         print(written)
 
 
+@app.command()
+def compare(
+    folders: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DIR...", help="Folders of sweeps with baselines.", show_default=False
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("comparison.html"),
+    figure: Annotated[Path | None, typer.Option(help="Where the main figure goes, as PNG.")] = None,
+) -> None:
+    """Make one page that compares our networks with the baselines of sweeps."""
+    from pipeline.comparison_report import write_comparison
+
+    print(write_comparison(folders, out, figure))
+
+
 def _plan_text(path: Path, overrides: list[str]) -> str:
     from pipeline.config import load_config
     from pipeline.plan import plan_of

@@ -73,11 +73,11 @@ def render_report(content: ReportInput) -> str:
     data = summary.frame(content.results)
     metric = summary.metric_of(data)
     champion = summary.champion_row(data, content.champion)
-    script = _text("page.js")
+    script, script_hash = page_script()
     return render_page(
         "report_page.html",
         script=script,
-        script_hash=_script_hash(script),
+        script_hash=script_hash,
         name=content.config.name if content.config else _first(data, "dataset", "sweep"),
         dataset=_first(data, "dataset", "the data"),
         metric=metric.label,
@@ -96,6 +96,12 @@ def render_report(content: ReportInput) -> str:
         config=redact(dump_config(content.config)) if content.config else "",
         versions=redact(_versions(data)),
     )  # fmt: skip
+
+
+def page_script() -> tuple[str, str]:
+    """The script that sorts tables, and its hash for the page's content security policy."""
+    script = _text("page.js")
+    return script, _script_hash(script)
 
 
 def render_page(template: str, **values: Any) -> str:

@@ -43,8 +43,8 @@ def annealing(
 
     A move flips one bit of one neuron and gives it its best α for the others as they are; it is
     taken when it lowers the objective, or with probability `exp(−rise/T)`. Three runs, each cooled
-    geometrically; the second layer is refitted now and then. Raises InputError for losses other
-    than the squared one, polynomial activations and other alphabets.
+    geometrically; now and then the network is kept with its second layer refitted. Raises
+    InputError for losses other than the squared one, polynomial activations and other alphabets.
     """
     check_annealing(problem)
     X = np.ascontiguousarray(problem.X.T)
@@ -57,8 +57,8 @@ def annealing(
         first, last = began + seconds * run / RUNS, began + seconds * (run + 1) / RUNS
         U = rng.choice([-1.0, 1.0], (width, problem.d))
         V = rng.choice([-1.0, 1.0], (width, problem.d))
-        alpha = best.offer(Layer(U.T, V.T)).copy()
-        residual = problem.y - ((problem.X @ U.T) * (problem.X @ V.T)) @ alpha
+        # The zero network: the first moves give α to those neurons that gain by it.
+        alpha, residual = np.zeros(width), problem.y.copy()
         scale = 0.0
         looks = 0
         while (now := time.monotonic()) < last:
@@ -70,7 +70,7 @@ def annealing(
                 scale = rise
             looks += 1
             if looks % 10 == 0:
-                alpha = best.offer(Layer(U.T, V.T), alpha).copy()
+                best.offer(Layer(U.T, V.T), alpha)
                 residual = problem.y - ((problem.X @ U.T) * (problem.X @ V.T)) @ alpha
         best.offer(Layer(U.T, V.T), alpha)
         if best.over:

@@ -75,8 +75,8 @@ class Best:
         """Whether the time is up."""
         return time.monotonic() >= self.deadline
 
-    def offer(self, layer: Layer, alpha: np.ndarray | None = None) -> np.ndarray:
-        """Round the layer, refit the second one, keep it if best; return the refitted alpha (m,).
+    def offer(self, layer: Layer, alpha: np.ndarray | None = None) -> float:
+        """Round the layer, refit the second one, keep the network if best; return its objective.
 
         `alpha` (m,) is where the refit starts.
         """
@@ -88,7 +88,7 @@ class Best:
         if second.objective < self.objective:
             self.objective = second.objective
             self.levels, self.alpha = (U, V), second.alpha
-        return second.alpha
+        return second.objective
 
     def network(self) -> QuantizedNetwork:
         """The best one, without its neurons of alpha 0."""

@@ -20,7 +20,7 @@ def straight_through(
 ) -> QuantizedNetwork:
     """The best network of at most `width` neurons found in `seconds` of wall time.
 
-    16 settings (four rates, with and without the penalty in training, all rows or a quarter of them
-    a step), successive halving, restarts, refits of the second layer along the way.
+    Up to eight settings (rates, with and without the penalty in training, all rows or a part of
+    them a step), long runs of the best two, refits of the second layer along the way.
     """
     return descend(problem, width, seconds, rng, quantized)

@@ -1,0 +1,195 @@
+"""Our networks beside the arms to compare with, from the results of sweeps that ran both.
+
+Two comparisons. *Objective*: on each training problem (shard, β) at each width and seed, ours and
+an arm had the same wall time; which objective is lower? *Accuracy*: every arm's β and width are chosen
+by its mean validation accuracy over the shards, then its mean test accuracy counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from pipeline.selection import FINAL_SHARD
+from pipeline.store import CONFIG_FILE, RunFolder, read_results
+from qnn.baselines import ALL, CEILINGS, QUANTIZED, REFERENCES
+from qnn.errors import InputError
+
+OURS = "refined"
+# Objectives nearer than this, relative, are the same network found twice.
+TIE = 1e-6
+CELL = ["shard", "beta", "width", "seed"]
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedSet:
+    """One sweep: its name, its data set, how features were scaled, and all rows that finished."""
+
+    name: str
+    dataset: str
+    scaling: str
+    rows: pd.DataFrame
+
+
+def read_set(location: str) -> ComparedSet:
+    """The sweep in a folder. Raises InputError where it has no results or no arms."""
+    from pipeline.config import parse_config
+
+    folder = RunFolder.open(location)
+    results = read_results(folder)
+    arms = set(results["rounding"].to_pylist())
+    if OURS not in arms or not arms & set(ALL):
+        raise InputError(
+            f"{folder.label}: no sweep with the rounding {OURS} and with baselines; add "
+            "`baselines: [straight_through, …]` to its config and run it"
+        )
+    config = parse_config(folder.read(CONFIG_FILE).decode(), CONFIG_FILE)
+    return make_set(config.name, config.preprocessing.scaling, results)
+
+
+def make_set(name: str, scaling: str, results: pa.Table) -> ComparedSet:
+    """A sweep from its results."""
+    rows = results.to_pandas()
+    rows = rows[(rows["status"] == "ok") & (rows["shard"] != FINAL_SHARD)].reset_index(drop=True)
+    for column in ("beta", "beta_fraction", "width", "upper_bound", "lower_bound", "gap",
+                   "train_accuracy", "validation_accuracy", "test_accuracy",
+                   "validation_rmse", "test_rmse", "bytes", "relaxation_seconds"):  # fmt: skip
+        rows[column] = pd.to_numeric(rows[column], errors="coerce").astype(float)
+    dataset = str(rows["dataset"].iloc[0]) if len(rows) else name
+    return ComparedSet(name, dataset, scaling, rows)
+
+
+@dataclass(frozen=True)
+class ArmSummary:
+    """One arm on one set.
+
+    objective, gap: means over the training problems, NaN where the arm has none. better, equal,
+    worse: of the problems, widths and seeds, on how many ours has the lower, the same, the higher
+    objective; ratio: the geometric mean of the arm's objective over ours. seconds: mean wall time
+    of a network, the relaxation included. accuracy, deviation, bytes: test accuracy (or RMSE)
+    over the shards, at the β and width with the best validation.
+    """
+
+    set: str
+    arm: str
+    objective: float
+    gap: float
+    better: int
+    equal: int
+    worse: int
+    ratio: float
+    accuracy: float
+    deviation: float
+    bytes: float
+    seconds: float
+
+    @property
+    def kind(self) -> str:
+        """Whether it is "ours", "quantized", a "ceiling" or a "reference"."""
+        kinds = {"quantized": QUANTIZED, "ceiling": CEILINGS, "reference": REFERENCES}
+        return next((kind for kind, arms in kinds.items() if self.arm in arms), "ours")
+
+
+def summarize(compared: ComparedSet) -> list[ArmSummary]:
+    """Every arm of a set, ours first."""
+    rows = compared.rows
+    ours = rows[rows["rounding"] == OURS]
+    order = [OURS, "krivine", *ALL]
+    present = [arm for arm in order if (rows["rounding"] == arm).any()]
+    return [_summary(compared, ours, rows[rows["rounding"] == arm], arm) for arm in present]
+
+
+def paired(ours: pd.DataFrame, arm: pd.DataFrame) -> pd.DataFrame:
+    """Pairs on the same problem, width and seed: `upper_bound_ours` and `upper_bound_arm`."""
+    columns = [*CELL, "upper_bound"]
+    return ours[columns].merge(arm[columns], on=CELL, suffixes=("_ours", "_arm"))
+
+
+def _summary(compared: ComparedSet, ours: pd.DataFrame, arm: pd.DataFrame, name: str) -> ArmSummary:
+    pairs = paired(ours, arm) if name in (*QUANTIZED, "krivine") else paired(ours, ours[:0])
+    ratio = (pairs["upper_bound_arm"] / pairs["upper_bound_ours"]).to_numpy()
+    accuracy, deviation, size = _chosen(arm)
+    return ArmSummary(
+        set=compared.name,
+        arm=name,
+        objective=float(arm["upper_bound"].mean()),
+        gap=float(arm["gap"].mean()),
+        better=int(np.sum(ratio > 1 + TIE)),
+        equal=int(np.sum(np.abs(ratio - 1) <= TIE)),
+        worse=int(np.sum(ratio < 1 - TIE)),
+        ratio=float(np.exp(np.mean(np.log(ratio)))) if len(ratio) else np.nan,
+        accuracy=accuracy,
+        deviation=deviation,
+        bytes=size,
+        seconds=_seconds(arm, name),
+    )
+
+
+def _seconds(arm: pd.DataFrame, name: str) -> float:
+    own = arm["seconds"].mean()
+    ours = name in (OURS, "krivine")
+    return float(own + arm["relaxation_seconds"].mean()) if ours else float(own)
+
+
+def _chosen(arm: pd.DataFrame) -> tuple[float, float, float]:
+    """Mean and deviation over shards of the test metric at the best setting, and mean bytes."""
+    accuracy = arm["test_accuracy"].notna().any()
+    test, validation = ("test_accuracy", "validation_accuracy") if accuracy else (
+        "test_rmse", "validation_rmse")  # fmt: skip
+    if not arm[test].notna().any():
+        return np.nan, np.nan, float(arm["bytes"].mean())
+    # References have neither β nor width: one setting.
+    level = arm["beta_fraction"].map(lambda value: f"{value:.10g}")
+    setting = level + "/" + arm["width"].astype(str)
+    means = arm.groupby(setting)[validation].mean()
+    best = means.idxmax() if accuracy else means.idxmin()
+    if not means.notna().any():
+        return np.nan, np.nan, float(arm["bytes"].mean())
+    rows = arm[setting == best]
+    by_shard = rows.groupby("shard")[test].mean()
+    deviation = float(by_shard.std(ddof=1)) if len(by_shard) > 1 else np.nan
+    return float(by_shard.mean()), deviation, float(rows["bytes"].mean())
+
+
+@dataclass(frozen=True)
+class AgainstReferences:
+    """The best of ours on a data set against the best reference, and sizes as shares of theirs."""
+
+    dataset: str
+    ours: ArmSummary
+    reference: ArmSummary
+    shares: dict[str, float]
+
+    @property
+    def points(self) -> float:
+        """Percentage points that ours is above (or, negative, below) the best reference."""
+        return 100 * (self.ours.accuracy - self.reference.accuracy)
+
+
+def against_references(sets: list[ComparedSet]) -> list[AgainstReferences]:
+    """For each data set with references: our summaries of all its sweeps, the best by validation.
+
+    The choice between sweeps of one data set (scalings, losses) is by validation accuracy too.
+    """
+    found = []
+    for dataset in dict.fromkeys(one.dataset for one in sets):
+        own = [one for one in sets if one.dataset == dataset]
+        references = [s for one in own for s in summarize(one) if s.kind == "reference"]
+        if not references:
+            continue
+        best = max(own, key=_validation)
+        ours = next(summary for summary in summarize(best) if summary.arm == OURS)
+        shares = {s.arm: ours.bytes / s.bytes for s in references}
+        found.append(
+            AgainstReferences(dataset, ours, max(references, key=lambda s: s.accuracy), shares)
+        )
+    return found
+
+
+def _validation(compared: ComparedSet) -> float:
+    rows = compared.rows[compared.rows["rounding"] == OURS]
+    means = rows.groupby([rows["beta_fraction"].round(10), "width"])["validation_accuracy"].mean()
+    return float(means.max())

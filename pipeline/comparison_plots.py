@@ -1,0 +1,153 @@
+"""Figures of the comparison: objectives over the bound, accuracy against size, curves of width."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pipeline.comparison import OURS, ComparedSet, summarize
+from pipeline.drawing import BLUE, GREEN, INK, ORANGE, PURPLE, RED, SOFT, style
+from qnn.baselines import QUANTIZED
+
+NAMES = {
+    OURS: "relaxation, rounded and refined (ours)",
+    "krivine": "relaxation, Krivine rounding alone",
+    "straight_through": "straight-through backpropagation",
+    "rounded_floats": "float training, then rounding",
+    "random_signs": "random neurons, refitted",
+    "annealing": "simulated annealing",
+    "spectrahedra": "float weights (Neural Spectrahedra)",
+    "logistic_regression": "logistic regression",
+    "rbf_svm": "RBF-SVM",
+    "gradient_boosting": "gradient boosting",
+}
+COLOURS = {
+    OURS: BLUE,
+    "straight_through": RED,
+    "rounded_floats": ORANGE,
+    "random_signs": PURPLE,
+    "annealing": GREEN,
+}
+OTHER = {"logistic_regression": "s", "rbf_svm": "^", "gradient_boosting": "D", "spectrahedra": "v"}
+COLUMNS = 4
+
+
+def objective_figure(sets: list[ComparedSet]) -> Figure:
+    """Every quantized network's objective over the proven bound of its problem, an arm a row."""
+    arms = [OURS, *QUANTIZED]
+    with style():
+        figure, panels = _grid(len(sets), 2.35, shared=True)
+        for axes, compared in zip(panels, sets, strict=True):
+            rows = compared.rows
+            for place, arm in enumerate(arms):
+                some = rows[rows["rounding"] == arm]
+                some = some[some["lower_bound"] > 0]
+                ratio = (some["upper_bound"] / some["lower_bound"]).to_numpy()
+                if not len(ratio):
+                    continue
+                spread = np.random.default_rng(0).uniform(-0.22, 0.22, len(ratio))
+                axes.scatter(ratio, place + spread, s=9, alpha=0.45, color=COLOURS[arm], lw=0)
+                middle = np.exp(np.mean(np.log(ratio)))
+                axes.plot([middle] * 2, [place - 0.36, place + 0.36], color=INK, lw=1.8)
+            axes.axvline(1.0, color=SOFT, lw=1.2)
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.xaxis.set_minor_formatter(lambda value, _: "")
+            _ratio_ticks(axes)
+            axes.set_title(compared.name)
+            axes.set_yticks(range(len(arms)), [NAMES[arm] for arm in arms])
+            axes.invert_yaxis()
+        figure.supxlabel(
+            "training objective / proven lower bound of its problem (bar: geometric mean)",
+            fontsize=9.5,
+        )
+    return figure
+
+
+def _ratio_ticks(axes: Axes) -> None:
+    low, high = axes.get_xlim()
+    ticks = [t for t in (1, 1.02, 1.05, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20) if low <= t <= high]
+    while len(ticks) > 4:
+        ticks = ticks[::2] if len(ticks) % 2 else [ticks[0], *ticks[1::2]]
+    axes.set_xticks(ticks)
+
+
+def accuracy_figure(sets: list[ComparedSet]) -> Figure:
+    """Test accuracy against size in bytes, a panel a data set, a marker an arm."""
+    names = list(
+        dict.fromkeys(one.dataset for one in sets if one.rows["test_accuracy"].notna().any())
+    )
+    with style():
+        figure, panels = _grid(len(names), 3.0, shared=False)
+        for axes, dataset in zip(panels, names, strict=True):
+            for compared in (one for one in sets if one.dataset == dataset):
+                hollow = compared.scaling == "standardize"
+                for one in summarize(compared):
+                    if one.arm not in COLOURS and one.arm not in OTHER:
+                        continue
+                    colour = COLOURS.get(one.arm, INK)
+                    axes.errorbar(
+                        one.bytes, 100 * one.accuracy, yerr=100 * np.nan_to_num(one.deviation),
+                        marker=OTHER.get(one.arm, "o"), color=colour, ls="", ms=6, elinewidth=0.8,
+                        markerfacecolor="white" if hollow and one.arm in COLOURS else colour,
+                    )  # fmt: skip
+            axes.set_xscale("log")
+            axes.set_title(dataset)
+            axes.set_ylabel("test accuracy, %")
+        figure.supxlabel("bytes (log scale)", fontsize=9.5)
+        figure.legend(handles=_handles(sets), loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _handles(sets: list[ComparedSet]) -> list[object]:
+    from matplotlib.lines import Line2D
+
+    present = {arm for one in sets for arm in one.rows["rounding"].unique()}
+    drawn = [arm for arm in NAMES if arm in present and (arm in COLOURS or arm in OTHER)]
+    return [
+        Line2D([], [], ls="", marker=OTHER.get(arm, "o"), color=COLOURS.get(arm, INK),
+               label=NAMES[arm])
+        for arm in drawn
+    ]  # fmt: skip
+
+
+def width_figure(sets: list[ComparedSet]) -> Figure | None:
+    """Objective against the number of neurons, with the bound as a line; None without widths."""
+    curves = [one for one in sets if _widths(one.rows) >= 3]
+    if not curves:
+        return None
+    with style():
+        figure, panels = _grid(len(curves), 3.0, shared=False)
+        for axes, compared in zip(panels, curves, strict=True):
+            rows = compared.rows[compared.rows["rounding"].isin([*COLOURS])]
+            level = rows["beta_fraction"].round(10).min()
+            rows = rows[(rows["beta_fraction"] - level).abs() < 1e-9]
+            rows = rows[rows["shard"] == rows["shard"].min()]
+            for arm, colour in COLOURS.items():
+                some = rows[rows["rounding"] == arm].groupby("width")["upper_bound"].mean()
+                axes.plot(some.index, some.values, "o-", ms=3.5, color=colour, label=NAMES[arm])
+            axes.axhline(rows["lower_bound"].max(), color=INK, lw=1.2, ls="--")
+            axes.set_xscale("log", base=2)
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.set_title(f"{compared.name}, β = {level:g} β max")
+            axes.set_xlabel("neurons allowed")
+            axes.set_ylabel("training objective")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _widths(rows: pd.DataFrame) -> int:
+    return int(rows.loc[rows["rounding"] == OURS, "width"].nunique())
+
+
+def _grid(count: int, height: float, shared: bool) -> tuple[Figure, list[Axes]]:
+    columns = min(COLUMNS, max(count, 1))
+    lines = -(-max(count, 1) // columns)
+    figure = Figure(figsize=(2.6 + 2.5 * columns, height * lines + 0.8), layout="constrained")
+    axes = figure.subplots(lines, columns, sharey=shared, squeeze=False).ravel()
+    for unused in axes[count:]:
+        unused.set_axis_off()
+    return figure, list(axes[:count])

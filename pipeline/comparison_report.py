@@ -1,0 +1,202 @@
+"""The comparison as one HTML page that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from pipeline.comparison import (
+    OURS,
+    AgainstReferences,
+    ArmSummary,
+    ComparedSet,
+    against_references,
+    read_set,
+    summarize,
+)
+from pipeline.comparison_plots import NAMES, accuracy_figure, objective_figure, width_figure
+from pipeline.drawing import to_png, to_svg
+from pipeline.report import page_script, render_page
+from pipeline.summary import byte_text, percent
+from qnn.archive import write_file
+from qnn.baselines import QUANTIZED
+from qnn.errors import InputError
+
+Cell = dict[str, Any]
+
+
+def write_comparison(
+    folders: Sequence[str],
+    out: str | os.PathLike[str],
+    figure: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Make the page of these run folders at `out`; `figure` is where its main figure goes as PNG.
+
+    Raises InputError for a folder without results or arms, and for two sweeps of one name.
+    """
+    sets = [read_set(folder) for folder in folders]
+    names = [one.name for one in sets]
+    if len(set(names)) < len(names):
+        raise InputError(f"two of the sweeps have the same name: {', '.join(sorted(names))}")
+    write_file(out, render_comparison(sets).encode())
+    if figure is not None:
+        write_file(figure, to_png(objective_figure(sets)))
+    return Path(out)
+
+
+def render_comparison(sets: list[ComparedSet]) -> str:
+    """The page as text; equal results give equal pages."""
+    summaries = [summary for one in sets for summary in summarize(one)]
+    references = against_references(sets)
+    script, script_hash = page_script()
+    return render_page(
+        "comparison_page.html",
+        script=script,
+        script_hash=script_hash,
+        sets=[_facts(one) for one in sets],
+        counts=_counts(sets, summaries, references),
+        time_words="the wall time that ours took, relaxation included, to itself",
+        figures=_figures(sets),
+        references=references,
+        reference_table=_reference_table(references),
+        arm_table=_arm_table(summaries),
+    )
+
+
+def _counts(
+    sets: list[ComparedSet], summaries: list[ArmSummary], references: list[AgainstReferences]
+) -> dict[str, Any]:
+    quantized = [one for one in summaries if one.kind == "quantized"]
+    rows = [one.rows[one.rows["rounding"].isin([OURS, "krivine", *QUANTIZED])] for one in sets]
+    return {
+        "problems": sum(len(one[["shard", "beta"]].drop_duplicates()) for one in rows),
+        "networks": sum(map(len, rows)),
+        "violations": sum(int((one["upper_bound"] < one["lower_bound"]).sum()) for one in rows),
+        "better": sum(one.better for one in quantized),
+        "equal": sum(one.equal for one in quantized),
+        "worse": sum(one.worse for one in quantized),
+        "within": sum(one.points >= -1 for one in references) if references else None,
+    }
+
+
+def _facts(one: ComparedSet) -> dict[str, Any]:
+    ours = one.rows[one.rows["rounding"] == OURS]
+    return {
+        "name": one.name,
+        "dataset": one.dataset,
+        "scaling": one.scaling,
+        "n": int(ours["n"].median()),
+        "d": int(ours["d"].median()),
+        "loss": ours["loss"].iloc[0],
+        "shards": ours["shard"].nunique(),
+        "betas": ours["beta_fraction"].round(10).nunique(),
+        "widths": ", ".join(f"{width:g}" for width in sorted(ours["width"].unique())),
+        "seeds": ours["seed"].nunique(),
+    }
+
+
+def _figures(sets: list[ComparedSet]) -> list[dict[str, str]]:
+    figures: list[tuple[str, str, str, Figure | None]] = [
+        (
+            "objective",
+            "Which arm gets lower in the same time?",
+            "Training objective over the proven lower bound of its problem, a dot a network, an "
+            "arm a row; 1 would be proven optimal, and nothing quantized can be left of it.",
+            objective_figure(sets),
+        ),
+        (
+            "width",
+            "Objective against the number of neurons",
+            "At the smallest β of the sweep; dashed: no network of any width gets below.",
+            width_figure(sets),
+        ),
+    ]
+    if any(one.rows["test_accuracy"].notna().any() for one in sets):
+        describe = (
+            "Test accuracy, mean and deviation over the shards' networks, against size in bytes; "
+            "hollow: standardized features, filled: thermometer bits."
+        )
+        figures.append(("accuracy", "Accuracy against size", describe, accuracy_figure(sets)))
+    return [
+        {"name": name, "title": title, "describe": describe, "source": _data_uri(figure)}
+        for name, title, describe, figure in figures
+        if figure is not None
+    ]
+
+
+def _data_uri(figure: Figure) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(to_svg(figure)).decode()
+
+
+def _arm_table(summaries: list[ArmSummary]) -> dict[str, Any]:
+    titles = [
+        ("set", True), ("arm", True), ("objective", False), ("gap to the bound", False),
+        ("ours lower", False), ("equal", False), ("higher", False), ("ratio", False),
+        ("test accuracy", False), ("bytes", False), ("seconds", False),
+    ]  # fmt: skip
+    rows = []
+    for one in summaries:
+        paired = one.better + one.equal + one.worse
+        counts = [_count(value, paired) for value in (one.better, one.equal, one.worse)]
+        cells = [
+            _cell(one.set, one.set),
+            _cell(NAMES[one.arm], one.arm),
+            _cell(_number(one.objective), one.objective),
+            _cell(percent(one.gap), one.gap),
+            *counts,
+            _cell(_number(one.ratio), one.ratio),
+            _cell(_accuracy(one), one.accuracy),
+            _cell(byte_text(one.bytes), one.bytes),
+            _cell(f"{one.seconds:.2f}", one.seconds),
+        ]
+        rows.append({"cells": cells, "chosen": one.arm == OURS})
+    return {"columns": [{"title": t, "text": text} for t, text in titles], "rows": rows}
+
+
+def _reference_table(references: list[AgainstReferences]) -> dict[str, Any]:
+    titles = [
+        ("data", True), ("our sweep", True), ("ours, test", False), ("best reference", True),
+        ("its test", False), ("points", False), ("our bytes", False), ("of the SVM's", False),
+        ("of boosting's", False),
+    ]  # fmt: skip
+    rows = []
+    for one in references:
+        shares = [one.shares.get(name, np.nan) for name in ("rbf_svm", "gradient_boosting")]
+        cells = [
+            _cell(one.dataset, one.dataset),
+            _cell(one.ours.set, one.ours.set),
+            _cell(_accuracy(one.ours), one.ours.accuracy),
+            _cell(NAMES[one.reference.arm], one.reference.arm),
+            _cell(_accuracy(one.reference), one.reference.accuracy),
+            _cell(f"{one.points:+.1f}", one.points),
+            _cell(byte_text(one.ours.bytes), one.ours.bytes),
+            *(_cell(percent(share), share) for share in shares),
+        ]
+        rows.append({"cells": cells, "chosen": one.points >= -1})
+    return {"columns": [{"title": t, "text": text} for t, text in titles], "rows": rows}
+
+
+def _cell(text: str, sort: object) -> Cell:
+    missing = isinstance(sort, float) and not np.isfinite(sort)
+    return {"text": "–" if missing else text, "sort": "" if missing else sort}
+
+
+def _count(value: int, paired: int) -> Cell:
+    return {"text": str(value) if paired else "–", "sort": value if paired else ""}
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _accuracy(one: ArmSummary) -> str:
+    if not np.isfinite(one.accuracy):
+        return "–"
+    spread = "" if not np.isfinite(one.deviation) else f" ± {100 * one.deviation:.1f}"
+    return f"{100 * one.accuracy:.1f}{spread} %"
