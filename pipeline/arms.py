@@ -19,7 +19,15 @@ log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 # What only a quantized network has: a proof speaks of no other.
-BOUNDS = ("lower_bound", "relaxation_value", "certificate", "relaxation_seconds")
+BOUNDS = (
+    "lower_bound",
+    "relaxation_value",
+    "certificate",
+    "proof",
+    "bounds",
+    "relaxation_seconds",
+    "certify_seconds",
+)
 OF_PROBLEM = ("beta", "beta_fraction", "beta_max", "loss", "activation", "alphabet", "certify")
 
 

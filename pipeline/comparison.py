@@ -1,8 +1,8 @@
 """Our networks beside the arms to compare with, from the results of sweeps that ran both.
 
 Two comparisons. *Objective*: on each training problem (shard, β) at each width and seed, ours and
-an arm had the same wall time; which objective is lower? *Accuracy*: every arm's β and width are chosen
-by its mean validation accuracy over the shards, then its mean test accuracy counts.
+an arm had the same wall time; which objective is lower? *Accuracy*: every arm's β and width are
+chosen by its mean validation accuracy over the shards, then its mean test accuracy counts.
 """
 
 from __future__ import annotations
@@ -142,8 +142,11 @@ def _chosen(arm: pd.DataFrame) -> tuple[float, float, float]:
     if not arm[test].notna().any():
         return np.nan, np.nan, float(arm["bytes"].mean())
     # References have neither β nor width: one setting.
-    level = arm["beta_fraction"].map(lambda value: f"{value:.10g}")
-    setting = level + "/" + arm["width"].astype(str)
+    setting = pd.Series(
+        [f"{beta:.10g}/{width:g}" for beta, width in zip(
+            arm["beta_fraction"], arm["width"], strict=True)],
+        index=arm.index,
+    )  # fmt: skip
     means = arm.groupby(setting)[validation].mean()
     best = means.idxmax() if accuracy else means.idxmin()
     if not means.notna().any():

@@ -39,7 +39,7 @@ _PROBLEM = (
     "time_limit",
 )
 # Settings younger than the first results, with the value that those were computed with.
-_LATER: dict[str, Any] = {"certify_time_limit": None}
+_LATER: dict[str, Any] = {"certify_time_limit": None, "baselines": (), "baseline_seconds": None}
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,7 @@ class PathSpec:
     def id(self) -> str:
         """Id of the path, from everything in it but the data set's name."""
         content = asdict(self)
-        unused = () if self.baselines else ("baselines", "baseline_seconds")
-        for name in ("dataset", "n", "d", *unused):
+        for name in ("dataset", "n", "d"):
             del content[name]
         return _digest(["path", _without_defaults(content)])
 
