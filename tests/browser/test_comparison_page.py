@@ -1,0 +1,31 @@
+from pathlib import Path
+
+import pytest
+
+from pipeline.comparison import make_set
+from pipeline.comparison_report import render_comparison
+from tests.browser.pages import browser_page, keep
+from tests.pipeline.test_comparison import ROWS, table
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_comparison_shows_itself_and_sorts(tmp_path: Path) -> None:
+    file = tmp_path / "comparison.html"
+    file.write_text(render_comparison([make_set("one", "standardize", table(ROWS))]), "utf-8")
+    seen: list[str] = []
+    with browser_page(1100, 900) as page:
+        page.on("console", lambda message: seen.append(message.text))
+        page.on("pageerror", lambda error: seen.append(str(error)))
+        page.on("request", lambda request: seen.append(request.url))
+        page.goto(file.as_uri())
+        assert [text for text in seen if not text.startswith((file.as_uri(), "data:"))] == []
+        sizes = page.eval_on_selector_all("figure img", "all => all.map(i => i.naturalWidth)")
+        assert len(sizes) == 2
+        assert min(sizes) > 300
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        keep(page, "comparison", full=True)
+        heading = page.locator("#arms th", has_text="bytes")
+        heading.locator("button").click()
+        assert heading.get_attribute("aria-sort") == "descending"
+        assert "RBF-SVM" in page.locator("#arms tbody tr").first.inner_text()
