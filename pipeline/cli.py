@@ -6,13 +6,14 @@ and `--dry-run` answer at once.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from pipeline.cli_jobs import jobs_app, submit
+from pipeline.cli_jobs import doctor, jobs_app, submit
 from qnn.errors import InputError
 
 BAD_INPUT = 2
@@ -26,6 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(submit)
+app.command()(doctor)
 app.add_typer(jobs_app)
 
 
@@ -60,8 +62,15 @@ def sweep(
     cpus: Annotated[
         int | None, typer.Option(min=1, help="CPUs of the Ray started here (default: all).")
     ] = None,
+    log_format: Annotated[
+        Literal["text", "json"] | None,
+        typer.Option("--log-format", help="Log lines on stderr (default: QNN_LOG, or text)."),
+    ] = None,
 ) -> None:
     """Run a sweep, or go on with one that was interrupted."""
+    if log_format is not None:
+        # Workers of a Ray started here see it too.
+        os.environ["QNN_LOG"] = log_format
     if dry_run:
         print(_plan_text(config, overrides or []))
         return

@@ -95,6 +95,27 @@ def submit(
     _follow(jobs, sent.job)
 
 
+def doctor(
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="A cluster: HOST:PORT, or its dashboard's http://….",
+            envvar="RAY_API_SERVER_ADDRESS",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[str, typer.Option(help="Where results will go: a folder or URI.")] = "out",
+) -> None:
+    """Check versions, Ray, MLflow, storage, clock and disk; exit 1 where something fails."""
+    from pipeline.doctor import examine
+
+    failed = False
+    for check in examine(address, out):
+        print(check.line, flush=True)
+        failed = failed or check.level == "fail"
+    sys.exit(1 if failed else 0)
+
+
 @jobs_app.command(name="list")
 def list_jobs(
     address: Address,

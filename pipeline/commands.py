@@ -11,6 +11,7 @@ from rich.logging import RichHandler
 
 from pipeline.config import load_config
 from pipeline.interrupts import SweepInterrupted
+from pipeline.log_json import EVENTS, log_json_to, wants_json
 from pipeline.redact import redact
 from pipeline.store import StoreError
 from pipeline.sweep import SweepOptions, run_sweep
@@ -21,7 +22,11 @@ DONE, FAILED = 0, 1
 
 
 def set_up_logging(console: Console) -> None:
-    """Log lines of this package to stderr: beside the progress bar on a terminal, else plain."""
+    """Log lines to stderr: JSON where QNN_LOG says so, else text, on a terminal beside the bar."""
+    if wants_json():
+        log_json_to(sys.stderr)
+        return
+    logging.getLogger(EVENTS).setLevel(logging.WARNING)
     handler: logging.Handler
     if console.is_terminal:
         handler = RichHandler(console=console, show_path=False, show_level=False)

@@ -1,6 +1,7 @@
 """Running paths: one after the other in this process, or as Ray tasks with back-pressure."""
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,17 +17,25 @@ log = logging.getLogger(__name__)
 BATCH_SECONDS = 0.5
 BATCH_MOST = 32
 # Tasks submitted beyond those that can run at once: enough that no worker waits for the driver.
-AHEAD = 2
+AHEAD = 8
 POLL = 0.25
+# Seconds between two looks at how large the cluster is; an autoscaler changes it.
+RESIZE = 10.0
 
 
 @dataclass(frozen=True)
 class TaskOptions:
-    """How tasks are run: CPUs each, retries of lost workers, tasks in flight (None: by CPUs)."""
+    """How tasks are run.
+
+    `cpus` of each, `max_retries` of lost workers, tasks in flight (None: twice what can run, and a
+    few), `memory` of each in bytes (None: as the plan estimates), `sweep`: its name, for metrics.
+    """
 
     cpus: float = 1
     max_retries: int = 3
     max_in_flight: int | None = None
+    memory: float | None = None
+    sweep: str = ""
 
 
 # Events of a run; None is a moment without news, at least one every `POLL` seconds.
@@ -66,19 +75,22 @@ def run_on_ray(specs: Sequence[PathSpec], work: Work, options: TaskOptions) -> E
     """
     import ray
 
-    slots = max(1, int(ray.cluster_resources().get("CPU", 1) // max(options.cpus, 1e-9)))
-    most = options.max_in_flight or slots + AHEAD
+    from pipeline.metrics import SweepMetrics
+
+    cluster = _Cluster(options)
+    metrics = SweepMetrics(options.sweep)
     remote = ray.remote(run_batch)
     shared = ray.put(work)
-    waiting = deque(batches(specs, slots, lambda spec: spec.estimated_seconds))
+    waiting = deque(batches(specs, cluster.slots, lambda spec: spec.estimated_seconds))
     running: dict[Any, dict[str, PathSpec]] = {}
     try:
         while True:
-            while waiting and len(running) < most:
+            while waiting and len(running) < cluster.in_flight():
                 batch = waiting.popleft()
                 stream = remote.options(
                     num_returns="streaming",
                     num_cpus=options.cpus,
+                    memory=cluster.memory(batch),
                     max_retries=options.max_retries,
                     name=_task_name(batch),
                 ).remote(batch, shared)
@@ -91,10 +103,53 @@ def run_on_ray(specs: Sequence[PathSpec], work: Work, options: TaskOptions) -> E
             for stream in ready:
                 # To the end of the line, so that no stream's news hides the others'.
                 running[stream] = running.pop(stream)
-                yield from _next_events(stream, running, waiting)
+                for event in _next_events(stream, running, waiting):
+                    metrics.add(event)
+                    yield event
     finally:
         for stream in running:
             ray.cancel(stream, force=True)
+
+
+class _Cluster:
+    """How large the cluster is, and so how much is asked of it at a time."""
+
+    def __init__(self, options: TaskOptions) -> None:
+        self.options = options
+        self._look()
+        if self._largest_cpus < options.cpus:
+            log.warning(
+                "no node has the %g CPUs that a task asks for (resources.cpus_per_task); waiting "
+                "for one that has",
+                options.cpus,
+            )
+
+    def _look(self) -> None:
+        import ray
+
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        self._looked = time.monotonic()
+        self._largest_cpus = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
+        self._largest_memory = max((node.get("memory", 0.0) for node in nodes), default=0.0)
+        cpus = sum(node.get("CPU", 0.0) for node in nodes)
+        self.slots = max(1, int(cpus // max(self.options.cpus, 1e-9)))
+
+    def in_flight(self) -> int:
+        """The most tasks to hand to Ray at once: what waits there is what autoscalers see."""
+        if self.options.max_in_flight is not None:
+            return self.options.max_in_flight
+        if time.monotonic() - self._looked > RESIZE:
+            self._look()
+        return 2 * self.slots + AHEAD
+
+    def memory(self, batch: list[PathSpec]) -> int:
+        """Bytes to ask for, so that a node is not given more tasks than fit.
+
+        An estimate that no node can meet is lowered to the largest node: a task may be smaller
+        than estimated, and one that asks for too much would wait for ever.
+        """
+        wanted = self.options.memory or max(spec.estimated_bytes for spec in batch)
+        return int(min(wanted, self._largest_memory))
 
 
 def _task_name(batch: list[PathSpec]) -> str:

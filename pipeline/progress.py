@@ -15,6 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from pipeline.log_json import wants_json
 from pipeline.tasks import Event, PathLost, ProblemDone
 
 log = logging.getLogger(__name__)
@@ -76,8 +77,9 @@ class Reporter(Protocol):
 
 
 def reporter(tally: Tally, console: Console) -> Reporter:
-    """Return a bar where `console` is a terminal, else lines."""
-    return BarReporter(tally, console) if console.is_terminal else LineReporter(tally)
+    """Return a bar where `console` is a terminal and logs are no JSON, else lines."""
+    bar = console.is_terminal and not wants_json()
+    return BarReporter(tally, console) if bar else LineReporter(tally)
 
 
 class BarReporter:
@@ -150,4 +152,5 @@ class LineReporter:
         text += f", {spent:.0f} s"
         if new and tally.done < tally.total:
             text += f", about {spent / new * (tally.total - tally.done):.0f} s left"
-        log.info("%s", text)
+        counts = {"done": tally.done, "total": tally.total, "failed": tally.failed}
+        log.info("%s", text, extra={**counts, "gap": tally.best_gap, "seconds": round(spent, 1)})

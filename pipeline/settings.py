@@ -204,11 +204,15 @@ class TrackingConfig(Section):
 
 
 class Resources(Section):
-    """What a Ray task asks for, how often a lost one is retried, how many are under way at once."""
+    """What a Ray task asks for, how often a lost one is retried, how many are under way at once.
+
+    `memory_per_task` in bytes; null: as the plan estimates.
+    """
 
     cpus_per_task: Positive = 1.0
     max_retries: Annotated[int, Field(ge=0)] = 3
     max_in_flight: Annotated[int, Field(ge=1)] | None = None
+    memory_per_task: Annotated[int, Field(ge=1)] | None = None
 
 
 class AllPartitions(Section):

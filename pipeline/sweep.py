@@ -20,6 +20,7 @@ from pipeline.config import SweepConfig, dump_config
 from pipeline.dispatch import Events, TaskOptions, run_inline
 from pipeline.interrupts import Interrupts, SweepInterrupted
 from pipeline.lock import FolderLock, acquire_lock
+from pipeline.log_json import EVENTS
 from pipeline.plan import PathSpec, Plan, make_path, make_plan, narrow
 from pipeline.progress import Tally, reporter
 from pipeline.resume import claim, completed_paths
@@ -35,11 +36,12 @@ from pipeline.store import (
     results_file,
     write_lost,
 )
-from pipeline.tasks import PathDone, PathLost, Work, lost_rows
+from pipeline.tasks import Event, PathDone, PathLost, ProblemDone, Work, lost_rows
 from qnn.errors import InputError
 from qnn.preprocessing import FeatureLayout
 
 log = logging.getLogger(__name__)
+events = logging.getLogger(EVENTS)
 
 # Paths lost in a row because the folder could not be written, after which the sweep gives up.
 STORAGE_PATIENCE = 3
@@ -150,6 +152,8 @@ class _Driver:
             cpus=config.resources.cpus_per_task,
             max_retries=config.resources.max_retries,
             max_in_flight=config.resources.max_in_flight,
+            memory=config.resources.memory_per_task,
+            sweep=config.name,
         )
         self.timings: dict[str, float] = {}
 
@@ -271,12 +275,18 @@ class _Driver:
                 lock.renew()
                 if event is not None:
                     tally.add(event)
+                    _tell(event, by_id[event.path].shard)
                 bar.update()
                 if isinstance(event, PathDone):
                     refused = 0
                 elif isinstance(event, PathLost):
+                    shard = by_id[event.path].shard
                     log.warning(
-                        "path %s (%s): %s", event.path, by_id[event.path].shard, event.error
+                        "path %s (%s): %s",
+                        event.path,
+                        shard,
+                        event.error,
+                        extra={"path": event.path, "shard": shard},
                     )
                     refused = refused + 1 if event.storage else 0
                     if refused >= STORAGE_PATIENCE:
@@ -293,6 +303,17 @@ class _Driver:
             except InputError as error:
                 log.warning("no report: %s", error)
                 return None
+
+
+def _tell(event: Event, shard: str) -> None:
+    """Log what happened, for logs that are read by programs."""
+    fields: dict[str, Any] = {"path": event.path, "shard": shard}
+    if isinstance(event, ProblemDone):
+        known = {"beta": event.beta, "done": event.trials, "failed": event.failed}
+        fields |= {**known, "gap": event.best_gap, "seconds": event.seconds}
+        events.info("problem done", extra=fields)
+    elif isinstance(event, PathDone):
+        events.info("path done", extra={**fields, "done": event.trials, "failed": event.failed})
 
 
 def _refuse_foreign(folder: RunFolder, complete: set[str], plan: Plan) -> None:

@@ -6,6 +6,7 @@ the path's description and the data: each trial has its own random stream, seede
 
 import json
 import logging
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from threadpoolctl import ThreadpoolController
 
 from pipeline.arms import arm_rows, run_arm
 from pipeline.datafile import data_table
+from pipeline.log_json import log_json_to, wants_json
 from pipeline.plan import PathSpec
 from pipeline.rows import failure, keep_network
 from pipeline.shards import ShardData, Split, shard_data
@@ -274,7 +276,11 @@ class _Path:
         except StoreError:
             raise
         except Exception as error:
-            log.exception("trial %s failed", trial["trial"])
+            log.exception(
+                "trial %s failed",
+                trial["trial"],
+                extra={"trial": trial["trial"], "path": self.spec.id},
+            )
             row = {**base, **trial, **failure(error)}
         row["seconds"] = time.perf_counter() - start
         return row
@@ -349,6 +355,8 @@ def lost_rows(spec: PathSpec, error: str) -> list[dict[str, Any]]:
 
 def run_batch(specs: Iterable[PathSpec], work: Work) -> Iterator[Event]:
     """Run paths one after the other; a path that cannot be finished is lost, the others go on."""
+    if wants_json() and not logging.getLogger("pipeline").handlers:
+        log_json_to(sys.stderr)
     folder = RunFolder.open(work.folder)
     check_folder(folder, work.token)
     for spec in specs:
@@ -358,7 +366,7 @@ def run_batch(specs: Iterable[PathSpec], work: Work) -> Iterator[Event]:
                 trials, failed = trials + done.trials, failed + done.failed
                 yield done
         except Exception as error:
-            log.exception("path %s is lost", spec.id)
+            log.exception("path %s is lost", spec.id, extra={"path": spec.id})
             yield PathLost(spec.id, one_line(error), isinstance(error, StoreError))
         else:
             yield PathDone(spec.id, trials, failed)

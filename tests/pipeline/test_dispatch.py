@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import pytest
+import ray
 
-from pipeline.dispatch import BATCH_MOST, batches
+from pipeline.dispatch import AHEAD, BATCH_MOST, TaskOptions, _Cluster, batches
 from pipeline.progress import Tally
 from pipeline.tasks import PathLost, ProblemDone
 
@@ -53,3 +54,41 @@ def test_a_tally_counts_trials_failures_and_the_best_gap():
     tally.add(done(8, 0, None))
     assert tally.done == 30
     assert tally.text() == "8 failed, 1 paths lost, best gap 0 %"
+
+
+@dataclass(frozen=True)
+class Large:
+    estimated_bytes: float
+
+
+def nodes(*resources: dict[str, float]) -> list[dict[str, object]]:
+    return [{"Alive": True, "Resources": one} for one in resources]
+
+
+def test_what_is_asked_of_a_cluster_follows_its_size(monkeypatch, caplog):
+    found = nodes({"CPU": 4.0, "memory": 8e9}, {"CPU": 2.0, "memory": 2e9}, {"memory": 1e9})
+    found.append({"Alive": False, "Resources": {"CPU": 64.0, "memory": 1e12}})
+    monkeypatch.setattr(ray, "nodes", lambda: found)
+    cluster = _Cluster(TaskOptions(cpus=2))
+    assert cluster.slots == 3
+    assert cluster.in_flight() == 6 + AHEAD
+    assert cluster.memory([Large(1e9), Large(3e9)]) == 3_000_000_000
+    # More than any node has would wait for ever.
+    assert cluster.memory([Large(1e11)]) == 8_000_000_000
+    assert caplog.text == ""
+
+    monkeypatch.setattr("pipeline.dispatch.RESIZE", 0.0)
+    found.extend(nodes({"CPU": 94.0, "memory": 1e9}))
+    assert cluster.in_flight() == 100 + AHEAD
+
+    told = _Cluster(TaskOptions(cpus=100, memory=5e8, max_in_flight=7))
+    assert "no node has the 100 CPUs that a task asks for" in caplog.text
+    assert (told.slots, told.in_flight()) == (1, 7)
+    assert told.memory([Large(1e11)]) == 500_000_000
+
+
+def test_an_empty_cluster_still_gets_tasks_for_an_autoscaler_to_see(monkeypatch):
+    monkeypatch.setattr(ray, "nodes", lambda: nodes({"node:head": 1.0}))
+    cluster = _Cluster(TaskOptions())
+    assert cluster.in_flight() == 2 + AHEAD
+    assert cluster.memory([Large(1e9)]) == 0

@@ -1,11 +1,7 @@
 """Ids that find a sweep again, what is shipped, and what is refused before anything is sent."""
 
 import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +21,7 @@ from pipeline.submit import (
 )
 from qnn.errors import InputError
 from tests.pipeline.small import config_text
+from tests.servers import serve
 
 OUT = "s3://bucket/small"
 
@@ -232,31 +229,6 @@ def test_requirements_are_read_or_refused(tmp_path: Path) -> None:
     assert read_requirements(file) == ("lightgbm==4.6",)
 
 
-@contextmanager
-def server(status: int, body: str) -> Iterator[tuple[str, list[str | None]]]:
-    """An HTTP server with one answer to everything; the Authorization headers that it saw."""
-    seen: list[str | None] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            seen.append(self.headers.get("Authorization"))
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, format: str, *args: object) -> None:
-            return
-
-    http = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{http.server_port}", seen
-    finally:
-        http.shutdown()
-        http.server_close()
-
-
 @pytest.mark.parametrize(
     ("status", "body", "message"),
     [
@@ -275,7 +247,7 @@ def test_servers_that_are_no_cluster_for_us(
 ) -> None:
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     with (
-        server(status, body) as (address, _),
+        serve(status, body) as (address, _),
         pytest.raises(InputError, match=f"^--address {address}: {message}"),
     ):
         Jobs(address)
@@ -303,7 +275,7 @@ def test_the_token_is_sent_and_never_shown(tmp_path: Path, monkeypatch: pytest.M
         authorization()
     file.write_text("canary-token\n")
     with (
-        server(403, "") as (address, seen),
+        serve(403, "") as (address, seen),
         pytest.raises(InputError, match="the cluster refused the token") as told,
     ):
         probe(address)

@@ -1,0 +1,49 @@
+"""Metrics of a running sweep, scraped from a real node's endpoint."""
+
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.cluster.ray_nodes import BIN, RayNodes
+from tests.pipeline.small import long_sweep
+
+pytestmark = pytest.mark.slow
+
+PATIENCE = 200
+
+
+def total(text: str, name: str) -> float:
+    found = re.findall(rf'^{name}{{[^}}]*sweep="long"[^}}]*}} ([0-9.e+]+)$', text, re.MULTILINE)
+    return sum(map(float, found))
+
+
+def test_a_running_sweep_is_seen_by_prometheus_and_named_in_the_dashboard(
+    cluster: RayNodes, tmp_path: Path
+) -> None:
+    command = [BIN / "qnn", "sweep", long_sweep(tmp_path), "--out", tmp_path / "out"]
+    sweep = subprocess.Popen(
+        [*command, "--address", cluster.address],
+        env=cluster.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    headers = {"Authorization": f"Bearer {cluster.token}"}
+    text, names, deadline = "", set(), time.monotonic() + PATIENCE
+    while total(text, "ray_qnn_trials_done_total") < 3 and time.monotonic() < deadline:
+        time.sleep(1)
+        text = requests.get(cluster.metrics, headers=headers, timeout=30).text
+        tasks = requests.get(f"{cluster.dashboard}/api/v0/tasks", headers=headers, timeout=30)
+        names |= {task["name"] for task in tasks.json()["data"]["result"]["result"]}
+        if sweep.poll() is not None:
+            break
+    _, errors = sweep.communicate(timeout=PATIENCE)
+    assert sweep.returncode == 0, errors
+    assert 3 <= total(text, "ray_qnn_trials_done_total") <= 37, text[-2000:]
+    assert total(text, "ray_qnn_relaxation_seconds_count") >= 3
+    assert total(text, "ray_qnn_certified_gap_sum") > 0
+    assert "breast_cancer fold-00: 3 betas" in names, names
