@@ -18,7 +18,8 @@ from pipeline.store import CONFIG_FILE, RunFolder, read_results
 from qnn.baselines import ALL, CEILINGS, QUANTIZED, REFERENCES
 from qnn.errors import InputError
 
-OURS = "refined"
+# Our roundings, the best first: the first that a sweep has is compared with the arms.
+OWN = ("annealed", "refined", "krivine")
 # Objectives nearer than this, relative, are the same network found twice.
 TIE = 1e-6
 CELL = ["shard", "beta", "width", "seed"]
@@ -26,12 +27,27 @@ CELL = ["shard", "beta", "width", "seed"]
 
 @dataclass(frozen=True, eq=False)
 class ComparedSet:
-    """One sweep: its name, its data set, how features were scaled, and all rows that finished."""
+    """One sweep: its name, its data set, how features were scaled, and all rows that finished.
+
+    seconds: what each arm had for a network; None: as long as ours took.
+    """
 
     name: str
     dataset: str
     scaling: str
     rows: pd.DataFrame
+    seconds: float | None = None
+
+    @property
+    def own(self) -> str:
+        """The rounding of ours that is compared with the arms."""
+        present = set(self.rows["rounding"])
+        return next(rounding for rounding in OWN if rounding in present)
+
+    @property
+    def ours(self) -> pd.DataFrame:
+        """The rows of that rounding."""
+        return self.rows[self.rows["rounding"] == self.own]
 
 
 def read_set(location: str) -> ComparedSet:
@@ -41,16 +57,18 @@ def read_set(location: str) -> ComparedSet:
     folder = RunFolder.open(location)
     results = read_results(folder)
     arms = set(results["rounding"].to_pylist())
-    if OURS not in arms or not arms & set(ALL):
+    if not arms & set(OWN) or not arms & set(ALL):
         raise InputError(
-            f"{folder.label}: no sweep with the rounding {OURS} and with baselines; add "
+            f"{folder.label}: no sweep with baselines; add "
             "`baselines: [straight_through, …]` to its config and run it"
         )
     config = parse_config(folder.read(CONFIG_FILE).decode(), CONFIG_FILE)
-    return make_set(config.name, config.preprocessing.scaling, results)
+    return make_set(config.name, config.preprocessing.scaling, results, config.baseline_seconds)
 
 
-def make_set(name: str, scaling: str, results: pa.Table) -> ComparedSet:
+def make_set(
+    name: str, scaling: str, results: pa.Table, seconds: float | None = None
+) -> ComparedSet:
     """A sweep from its results."""
     rows = results.to_pandas()
     rows = rows[(rows["status"] == "ok") & (rows["shard"] != FINAL_SHARD)].reset_index(drop=True)
@@ -59,7 +77,7 @@ def make_set(name: str, scaling: str, results: pa.Table) -> ComparedSet:
                    "validation_rmse", "test_rmse", "bytes", "relaxation_seconds"):  # fmt: skip
         rows[column] = pd.to_numeric(rows[column], errors="coerce").astype(float)
     dataset = str(rows["dataset"].iloc[0]) if len(rows) else name
-    return ComparedSet(name, dataset, scaling, rows)
+    return ComparedSet(name, dataset, scaling, rows, seconds)
 
 
 @dataclass(frozen=True)
@@ -96,8 +114,8 @@ class ArmSummary:
 def summarize(compared: ComparedSet) -> list[ArmSummary]:
     """Every arm of a set, ours first."""
     rows = compared.rows
-    ours = rows[rows["rounding"] == OURS]
-    order = [OURS, "krivine", *ALL]
+    ours = compared.ours
+    order = [*OWN, *ALL]
     present = [arm for arm in order if (rows["rounding"] == arm).any()]
     return [_summary(compared, ours, rows[rows["rounding"] == arm], arm) for arm in present]
 
@@ -109,7 +127,8 @@ def paired(ours: pd.DataFrame, arm: pd.DataFrame) -> pd.DataFrame:
 
 
 def _summary(compared: ComparedSet, ours: pd.DataFrame, arm: pd.DataFrame, name: str) -> ArmSummary:
-    pairs = paired(ours, arm) if name in (*QUANTIZED, "krivine") else paired(ours, ours[:0])
+    rivals = (*QUANTIZED, *(rounding for rounding in OWN if rounding != compared.own))
+    pairs = paired(ours, arm if name in rivals else arm[:0])
     ratio = (pairs["upper_bound_arm"] / pairs["upper_bound_ours"]).to_numpy()
     accuracy, deviation, size = _chosen(arm)
     return ArmSummary(
@@ -130,7 +149,7 @@ def _summary(compared: ComparedSet, ours: pd.DataFrame, arm: pd.DataFrame, name:
 
 def _seconds(arm: pd.DataFrame, name: str) -> float:
     own = arm["seconds"].mean()
-    ours = name in (OURS, "krivine")
+    ours = name in OWN
     return float(own + arm["relaxation_seconds"].mean()) if ours else float(own)
 
 
@@ -184,7 +203,7 @@ def against_references(sets: list[ComparedSet]) -> list[AgainstReferences]:
         if not references:
             continue
         best = max(own, key=_validation)
-        ours = next(summary for summary in summarize(best) if summary.arm == OURS)
+        ours = next(summary for summary in summarize(best) if summary.arm == best.own)
         shares = {s.arm: ours.bytes / s.bytes for s in references}
         found.append(
             AgainstReferences(dataset, ours, max(references, key=lambda s: s.accuracy), shares)
@@ -193,6 +212,6 @@ def against_references(sets: list[ComparedSet]) -> list[AgainstReferences]:
 
 
 def _validation(compared: ComparedSet) -> float:
-    rows = compared.rows[compared.rows["rounding"] == OURS]
+    rows = compared.ours
     means = rows.groupby([rows["beta_fraction"].round(10), "width"])["validation_accuracy"].mean()
     return float(means.max())

@@ -7,24 +7,25 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.comparison import OURS, ComparedSet, summarize
-from pipeline.drawing import BLUE, GREEN, INK, ORANGE, PURPLE, RED, SOFT, style
+from pipeline.comparison import OWN, ComparedSet, summarize
+from pipeline.drawing import BLUE, GREEN, INK, ORANGE, PURPLE, RED, SOFT, log_x, style
 from qnn.baselines import QUANTIZED
 
 NAMES = {
-    OURS: "relaxation, rounded and refined (ours)",
-    "krivine": "relaxation, Krivine rounding alone",
-    "straight_through": "straight-through backpropagation",
-    "rounded_floats": "float training, then rounding",
+    "annealed": "ours: relaxation, annealed",
+    "refined": "ours: relaxation, refined",
+    "krivine": "ours: Krivine rounding alone",
+    "straight_through": "straight-through",
+    "rounded_floats": "floats, then rounded",
     "random_signs": "random neurons, refitted",
     "annealing": "simulated annealing",
-    "spectrahedra": "float weights (Neural Spectrahedra)",
+    "spectrahedra": "float weights (ceiling)",
     "logistic_regression": "logistic regression",
     "rbf_svm": "RBF-SVM",
     "gradient_boosting": "gradient boosting",
 }
 COLOURS = {
-    OURS: BLUE,
+    **dict.fromkeys(OWN, BLUE),
     "straight_through": RED,
     "rounded_floats": ORANGE,
     "random_signs": PURPLE,
@@ -36,11 +37,11 @@ COLUMNS = 4
 
 def objective_figure(sets: list[ComparedSet]) -> Figure:
     """Every quantized network's objective over the proven bound of its problem, an arm a row."""
-    arms = [OURS, *QUANTIZED]
     with style():
         figure, panels = _grid(len(sets), 2.35, shared=True)
         for axes, compared in zip(panels, sets, strict=True):
             rows = compared.rows
+            arms = [compared.own, *QUANTIZED]
             for place, arm in enumerate(arms):
                 some = rows[rows["rounding"] == arm]
                 some = some[some["lower_bound"] > 0]
@@ -57,8 +58,8 @@ def objective_figure(sets: list[ComparedSet]) -> Figure:
             axes.xaxis.set_minor_formatter(lambda value, _: "")
             _ratio_ticks(axes)
             axes.set_title(compared.name)
-            axes.set_yticks(range(len(arms)), [NAMES[arm] for arm in arms])
-            axes.invert_yaxis()
+            axes.set_yticks(range(len(arms)), ["ours", *(NAMES[arm] for arm in QUANTIZED)])
+        panels[0].invert_yaxis()
         figure.supxlabel(
             "training objective / proven lower bound of its problem (bar: geometric mean)",
             fontsize=9.5,
@@ -68,10 +69,11 @@ def objective_figure(sets: list[ComparedSet]) -> Figure:
 
 def _ratio_ticks(axes: Axes) -> None:
     low, high = axes.get_xlim()
-    ticks = [t for t in (1, 1.02, 1.05, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20) if low <= t <= high]
-    while len(ticks) > 4:
-        ticks = ticks[::2] if len(ticks) % 2 else [ticks[0], *ticks[1::2]]
-    axes.set_xticks(ticks)
+    scales = ((1, 2, 5, 10, 20, 50), (1, 1.2, 1.5, 2), (1, 1.1, 1.2), (1, 1.02, 1.05))
+    limits = (2.5, 1.3, 1.12, 0.0)
+    chosen = next(s for s, limit in zip(scales, limits, strict=True) if high >= limit)
+    axes.set_xticks([tick for tick in chosen if low <= tick <= high])
+    axes.set_xticks([], minor=True)
 
 
 def accuracy_figure(sets: list[ComparedSet]) -> Figure:
@@ -82,10 +84,12 @@ def accuracy_figure(sets: list[ComparedSet]) -> Figure:
     with style():
         figure, panels = _grid(len(names), 3.0, shared=False)
         for axes, dataset in zip(panels, names, strict=True):
-            for compared in (one for one in sets if one.dataset == dataset):
+            own = [one for one in sets if one.dataset == dataset]
+            for compared in own:
                 hollow = compared.scaling == "standardize"
                 for one in summarize(compared):
-                    if one.arm not in COLOURS and one.arm not in OTHER:
+                    others = set(OWN) - {compared.own}
+                    if one.arm in others or one.arm not in {*COLOURS, *OTHER}:
                         continue
                     colour = COLOURS.get(one.arm, INK)
                     axes.errorbar(
@@ -93,11 +97,12 @@ def accuracy_figure(sets: list[ComparedSet]) -> Figure:
                         marker=OTHER.get(one.arm, "o"), color=colour, ls="", ms=6, elinewidth=0.8,
                         markerfacecolor="white" if hollow and one.arm in COLOURS else colour,
                     )  # fmt: skip
-            axes.set_xscale("log")
+            sizes = np.concatenate([one.rows["bytes"].dropna() for one in own])
+            log_x(axes, sizes)
             axes.set_title(dataset)
             axes.set_ylabel("test accuracy, %")
-        figure.supxlabel("bytes (log scale)", fontsize=9.5)
-        figure.legend(handles=_handles(sets), loc="outside lower center", ncols=3, frameon=False)
+            axes.set_xlabel("bytes")
+        figure.legend(handles=_handles(sets), loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
@@ -126,6 +131,8 @@ def width_figure(sets: list[ComparedSet]) -> Figure | None:
             rows = rows[(rows["beta_fraction"] - level).abs() < 1e-9]
             rows = rows[rows["shard"] == rows["shard"].min()]
             for arm, colour in COLOURS.items():
+                if arm in set(OWN) - {compared.own}:
+                    continue
                 some = rows[rows["rounding"] == arm].groupby("width")["upper_bound"].mean()
                 axes.plot(some.index, some.values, "o-", ms=3.5, color=colour, label=NAMES[arm])
             axes.axhline(rows["lower_bound"].max(), color=INK, lw=1.2, ls="--")
@@ -140,7 +147,7 @@ def width_figure(sets: list[ComparedSet]) -> Figure | None:
 
 
 def _widths(rows: pd.DataFrame) -> int:
-    return int(rows.loc[rows["rounding"] == OURS, "width"].nunique())
+    return int(rows.loc[rows["rounding"].isin(OWN), "width"].nunique())
 
 
 def _grid(count: int, height: float, shared: bool) -> tuple[Figure, list[Axes]]:

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline.comparison import (
-    OURS,
+    OWN,
     AgainstReferences,
     ArmSummary,
     ComparedSet,
@@ -61,7 +61,7 @@ def render_comparison(sets: list[ComparedSet]) -> str:
         script_hash=script_hash,
         sets=[_facts(one) for one in sets],
         counts=_counts(sets, summaries, references),
-        time_words="the wall time that ours took, relaxation included, to itself",
+        own_time=all(one.seconds is None for one in sets),
         figures=_figures(sets),
         references=references,
         reference_table=_reference_table(references),
@@ -73,7 +73,7 @@ def _counts(
     sets: list[ComparedSet], summaries: list[ArmSummary], references: list[AgainstReferences]
 ) -> dict[str, Any]:
     quantized = [one for one in summaries if one.kind == "quantized"]
-    rows = [one.rows[one.rows["rounding"].isin([OURS, "krivine", *QUANTIZED])] for one in sets]
+    rows = [one.rows[one.rows["rounding"].isin([*OWN, *QUANTIZED])] for one in sets]
     return {
         "problems": sum(len(one[["shard", "beta"]].drop_duplicates()) for one in rows),
         "networks": sum(map(len, rows)),
@@ -86,11 +86,12 @@ def _counts(
 
 
 def _facts(one: ComparedSet) -> dict[str, Any]:
-    ours = one.rows[one.rows["rounding"] == OURS]
+    ours = one.ours
     return {
         "name": one.name,
         "dataset": one.dataset,
         "scaling": one.scaling,
+        "rounding": one.own,
         "n": int(ours["n"].median()),
         "d": int(ours["d"].median()),
         "loss": ours["loss"].iloc[0],
@@ -98,6 +99,7 @@ def _facts(one: ComparedSet) -> dict[str, Any]:
         "betas": ours["beta_fraction"].round(10).nunique(),
         "widths": ", ".join(f"{width:g}" for width in sorted(ours["width"].unique())),
         "seeds": ours["seed"].nunique(),
+        "time": "as ours" if one.seconds is None else f"{one.seconds:g} s",
     }
 
 
@@ -155,7 +157,7 @@ def _arm_table(summaries: list[ArmSummary]) -> dict[str, Any]:
             _cell(byte_text(one.bytes), one.bytes),
             _cell(f"{one.seconds:.2f}", one.seconds),
         ]
-        rows.append({"cells": cells, "chosen": one.arm == OURS})
+        rows.append({"cells": cells, "chosen": one.kind == "ours"})
     return {"columns": [{"title": t, "text": text} for t, text in titles], "rows": rows}
 
 

@@ -27,7 +27,7 @@ Activation = Literal["bilinear"]
 Alphabet = Literal["binary"]
 Certify = Literal["relaxation", "tightened", "exact"]
 Solver = Literal["auto", "admm", "cvxpy-scs", "cvxpy-clarabel"]
-Rounding = Literal["krivine", "refined"]
+Rounding = Literal["krivine", "refined", "annealed"]
 Baseline = Literal[
     "straight_through",
     "rounded_floats",

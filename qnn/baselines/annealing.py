@@ -8,12 +8,12 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from numba import njit
 
 from qnn.baselines.base import Best, Layer
 from qnn.errors import InputError
 from qnn.network import QuantizedNetwork
 from qnn.problem import Problem
+from qnn.rounding.annealing import anneal_bits
 
 # Proposed flips between two looks at the clock.
 MOVES = 4000
@@ -50,7 +50,7 @@ def annealing(
     X = np.ascontiguousarray(problem.X.T)
     # A first call compiles, or loads what was compiled: that is no part of the time.
     one = np.ones((1, len(X)))
-    _anneal(X, one.copy(), one.copy(), np.zeros(1), problem.y.copy(), 1.0, 1.0, 0, rng)
+    anneal_bits(X, one.copy(), one.copy(), np.zeros(1), problem.y.copy(), 1.0, 1.0, 0, rng)
     began = time.monotonic()
     best = Best(problem, began + seconds)
     for run in range(RUNS):
@@ -65,7 +65,7 @@ def annealing(
             part = min((now - first) / (last - first), 1.0)
             # At temperature 0 the first moves only measure how large a bad move is.
             T = scale * START * (END / START) ** part
-            rise = _anneal(X, U, V, alpha, residual, problem.budget, T, MOVES, rng)
+            rise = anneal_bits(X, U, V, alpha, residual, problem.budget, T, MOVES, rng)
             if scale == 0.0:
                 scale = rise
             looks += 1
@@ -76,62 +76,3 @@ def annealing(
         if best.over:
             break
     return best.network()
-
-
-@njit(cache=True)
-def _anneal(
-    X: np.ndarray,
-    U: np.ndarray,
-    V: np.ndarray,
-    alpha: np.ndarray,
-    residual: np.ndarray,
-    penalty: float,
-    T: float,
-    moves: int,
-    rng: np.random.Generator,
-) -> float:
-    """`moves` proposals in place; X is (d, n), U and V (m, d). Returns the mean rise proposed."""
-    d, n = X.shape
-    m = len(alpha)
-    total, count = 0.0, 0
-    A, B = U @ X, V @ X
-    for _ in range(moves):
-        k, i = int(m * rng.random()), int(d * rng.random())
-        left = rng.random() < 0.5
-        # r: the residual without this neuron; its best α is a soft threshold.
-        hh, hr, oo, orr = 0.0, 0.0, 0.0, 0.0
-        a = alpha[k]
-        step = -2.0 * (U[k, i] if left else V[k, i])
-        for row in range(n):
-            old = A[k, row] * B[k, row]
-            if left:
-                new = (A[k, row] + step * X[i, row]) * B[k, row]
-            else:
-                new = A[k, row] * (B[k, row] + step * X[i, row])
-            r = residual[row] + a * old
-            hh += new * new
-            hr += new * r
-            oo += old * old
-            orr += old * r
-        size = abs(hr) - penalty
-        b = np.sign(hr) * size / hh if size > 0.0 and hh > 0.0 else 0.0
-        before = 0.5 * a * a * oo - a * orr + penalty * abs(a)
-        after = 0.5 * b * b * hh - b * hr + penalty * abs(b)
-        rise = after - before
-        if rise > 0.0:
-            total += rise
-            count += 1
-        if rise <= 0.0 or (T > 0.0 and rng.random() < np.exp(-rise / T)):
-            for row in range(n):
-                old = A[k, row] * B[k, row]
-                if left:
-                    A[k, row] += step * X[i, row]
-                else:
-                    B[k, row] += step * X[i, row]
-                residual[row] += a * old - b * A[k, row] * B[k, row]
-            if left:
-                U[k, i] = -U[k, i]
-            else:
-                V[k, i] = -V[k, i]
-            alpha[k] = b
-    return total / count if count > 0 else 0.0

@@ -7,13 +7,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.comparison import OURS, against_references, make_set, read_set, summarize
+from pipeline.comparison import against_references, make_set, read_set, summarize
 from pipeline.comparison_report import render_comparison, write_comparison
 from pipeline.store import RESULTS_SCHEMA
 from pipeline.sweep import SweepOptions, run_sweep
 from qnn.baselines import QUANTIZED
 from qnn.errors import InputError
 from tests.pipeline.small import small_config
+
+OURS = "refined"
 
 
 def row(arm: str, objective: float | None, **more: Any) -> dict[str, Any]:
@@ -71,6 +73,16 @@ def test_pairs_share_problem_width_and_seed() -> None:
     assert ours.objective == pytest.approx((10 + 9 + 12) / 3)
     assert ours.seconds == 3.0
     assert annealing.seconds == 1.0
+
+
+def test_the_best_of_our_roundings_is_compared() -> None:
+    rows = [*ROWS, row("annealed", 9.0), row("annealed", 9.0, shard="fold-01")]
+    made = make_set("one", "standardize", table(rows))
+    assert made.own == "annealed"
+    summaries = {one.arm: one for one in summarize(made)}
+    refined = summaries["refined"]
+    assert refined.kind == summaries["annealed"].kind == "ours"
+    assert (refined.better, refined.equal, refined.worse) == (1, 1, 0)
 
 
 def test_accuracy_is_that_of_the_setting_chosen_by_validation() -> None:
@@ -152,7 +164,7 @@ def test_arms_had_the_time_that_ours_took(run: Path) -> None:
 
 
 def test_what_cannot_be_compared_is_refused(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no sweep with the rounding refined and with baselines"):
+    with pytest.raises(InputError, match=r"no sweep with baselines; add"):
         write_comparison([str(tmp_path)], tmp_path / "page.html")
     with pytest.raises(InputError, match=r"^two of the sweeps have the same name: small, small$"):
         write_comparison([str(run), str(run)], tmp_path / "page.html")
