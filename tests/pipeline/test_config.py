@@ -98,7 +98,7 @@ def test_the_config_cannot_be_changed() -> None:
         ("widths=[8, -1]", "sweep.yaml: widths[1]: must be at least 1 (got -1)"),
         ("widths=[1.5]", "sweep.yaml: widths[0]: must be a whole number (got 1.5)"),
         ("rounding=[sign]",
-         "sweep.yaml: rounding[0]: must be 'krivine' or 'refined' (got \"sign\")"),
+         "sweep.yaml: rounding[0]: must be 'krivine', 'refined' or 'annealed' (got \"sign\")"),
         ("loss=cubic", "sweep.yaml: loss: must be"),
         ("relaxation.tol=small", 'sweep.yaml: relaxation.tol: must be a number (got "small")'),
         ("relaxation.tol=true", "sweep.yaml: relaxation.tol: must be a number (got true)"),
