@@ -14,7 +14,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: sweep test test-all bench compare lint types coverage clean
+.PHONY: sweep test test-all audit bench compare lint types coverage clean
 
 $(READY): pyproject.toml constraints.txt infra/setup.sh
 	PYTHON=$(PYTHON) bash infra/setup.sh $(VENV)
@@ -44,6 +44,9 @@ compare: $(READY)
 	    $(BIN)/qnn sweep infra/sweeps/comparison/$$name.yaml --out out/comparison/$$name || exit 1; \
 	done
 	$(BIN)/qnn compare $(COMPARED:%=out/comparison/%) --out out/comparison/comparison.html
+
+audit: $(READY)
+	$(BIN)/python infra/audit.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from pipeline.redact import redact
 from pipeline.settings import (
     BetaConfig,
     ByColumn,
@@ -86,7 +87,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
         overrides: `key.path=value` each, the value in YAML; they replace what the file says.
 
     Raises:
-        InputError: the file is missing or no YAML, or a key is unknown, missing or has a bad value.
+        InputError: the file is missing or no YAML, or a key is unknown, missing or has a bad value;
+            or the data's or MLflow's URI holds credentials.
     """
     path = Path(path)
     try:
@@ -97,6 +99,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
         raise InputError(f"{path}: cannot be read: {reason}") from None
     config = parse_config(text, path.name, overrides)
+    _refuse_credentials(config, path.name)
     source = _locate(config.data.source, (path.resolve().parent, Path.cwd()))
     data = config.data.model_copy(update={"source": source})
     return config.model_copy(update={"data": data})
@@ -120,6 +123,17 @@ def parse_config(text: str, where: str, overrides: Sequence[str] = ()) -> SweepC
 def dump_config(config: SweepConfig) -> str:
     """The config as YAML, every default written out; `parse_config` reads it back equal."""
     return dump_yaml(config.model_dump(mode="json"))
+
+
+def _refuse_credentials(config: SweepConfig, where: str) -> None:
+    """The resolved config is kept with results, in MLflow and with jobs: no place for secrets."""
+    for key, value in (("data.source", config.data.source), ("tracking.uri", config.tracking.uri)):
+        if value is not None and redact(value) != value:
+            raise InputError(
+                f"{where}: {key}: holds credentials ({redact(value)}), and the config is kept with "
+                "the results; give them in the environment (AWS_ACCESS_KEY_ID, "
+                "MLFLOW_TRACKING_URI, …)"
+            )
 
 
 def _locate(source: str, folders: Sequence[Path]) -> str:

@@ -198,7 +198,7 @@ class _Run:
     def order(self, file: str) -> tuple[str, str]:
         """Sort key that keeps files of one training matrix together."""
         row = self.networks.get(file) or next(iter(self.certified.get(file, [])), None)
-        return ("" if row is None else data_file(row["dataset"], row["shard"]), file)
+        return ("" if row is None else data_file(row["dataset"] or "", row["shard"] or ""), file)
 
     def _matrices(self, file: str) -> tuple[np.ndarray, np.ndarray]:
         try:
