@@ -18,8 +18,11 @@ from qnn.solvers.base import Callback, Progress
 from qnn.solvers.result import Relaxation, relative_gap
 from qnn.tightening import tighten
 
-# Beyond this many columns an enumeration may not end in time: a tightened bound comes first.
-SURE_COLUMNS = 34
+# Beyond this many columns exact pricing may not end in time: it gets this part of it, and where it
+# leaves a gap, a tightened bound is tried in the rest.
+SURE_COLUMNS = 32
+EXACT_SHARE = 0.6
+PROVEN = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +30,7 @@ class Certified:
     """The best certificate, the best network of any width, and the bounds as they closed in.
 
     `history`: one `Progress` for each change, seconds since the level was begun, bounds the best
-    so far. statistics: rounds, and what the level counts (inequalities, enumerations).
+    so far. statistics: rounds, and what the level counts (inequalities, exact pricings).
     """
 
     certificate: Certificate
@@ -53,30 +56,41 @@ def raise_bound(
     wide, statistics = column_generation(relaxation, rng, deadline=deadline)
     history.add(wide.objective, relaxation.lower_bound)
     certificate = relaxation.certificate
-    beyond = level == "exact" and relaxation.problem.d > SURE_COLUMNS
-    if level == "tightened" or (
-        beyond and refusal("tightened", *names(relaxation.problem)) is None
-    ):
-        tightened = tighten(
-            relaxation, wide.objective, deadline=deadline, callback=history.callback
-        )
-        certificate = tightened.certificate
-        statistics["inequalities"] = float(tightened.inequalities)
     if level == "exact":
         # Only here: the compiler takes a second to import.
         from qnn.pricing.exact import prove_optimum
 
+        until = _share(deadline) if relaxation.problem.d > SURE_COLUMNS else deadline
         optimum = prove_optimum(
-            wide, rng, sampler_of(relaxation), deadline=deadline, callback=history.callback
+            wide, rng, sampler_of(relaxation), deadline=until, callback=history.callback
         )
         wide = optimum.incumbent
         statistics["rounds"] += float(optimum.rounds)
-        statistics["enumerations"] = float(optimum.enumerations)
-        proven = optimum.certificate
-        if proven is not None and proven.lower_bound > certificate.lower_bound:
-            certificate = proven
+        statistics["pricings"] = float(optimum.pricings)
+        certificate = _better(certificate, optimum.certificate)
         history.add(wide.objective, certificate.lower_bound)
+    gap = relative_gap(wide.objective, certificate.lower_bound)
+    helps = level == "exact" and gap > PROVEN and relaxation.problem.d > SURE_COLUMNS
+    if level == "tightened" or (helps and refusal("tightened", *names(relaxation.problem)) is None):
+        tightened = tighten(
+            relaxation, wide.objective, deadline=deadline, callback=history.callback
+        )
+        certificate = _better(certificate, tightened.certificate)
+        statistics["inequalities"] = float(tightened.inequalities)
     return Certified(certificate, wide, tuple(history.entries), statistics)
+
+
+def _better(certificate: Certificate, other: Certificate | None) -> Certificate:
+    if other is None or other.lower_bound <= certificate.lower_bound:
+        return certificate
+    return other
+
+
+def _share(deadline: float | None) -> float | None:
+    if deadline is None:
+        return None
+    now = time.monotonic()
+    return now + EXACT_SHARE * max(deadline - now, 0.0)
 
 
 class _History:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 LEVELS = ("relaxation", "tightened", "exact")
 # "tightened" forms and decomposes an (n, n) kernel.
 MOST_ROWS = 8000
-# "exact" counts sign vectors in 64-bit integers, and more would take days.
-MOST_COLUMNS = 48
+# "exact" branches over signs: with more columns no useful bound comes in hours.
+MOST_COLUMNS = 128
 
 
 def refusal(level: str, n: int, d: int, loss: str, activation: str, alphabet: str) -> str | None:
@@ -29,8 +29,8 @@ def refusal(level: str, n: int, d: int, loss: str, activation: str, alphabet: st
             return "needs the bilinear activation and binary weights: use certify 'relaxation'"
         if d > MOST_COLUMNS:
             return (
-                f"enumerates 2^(d-1) sign vectors, too many for {d} columns: use at most "
-                f"{MOST_COLUMNS}, or certify 'relaxation'"
+                f"goes through all sign vectors, too many for {d} columns: use at most "
+                f"{MOST_COLUMNS}, or certify 'tightened'"
             )
     return None
 

@@ -25,7 +25,7 @@ class Trained:
     `gap = (objective − lower_bound)/|objective|`, 0 where both are 0. `certificate` proves
     `lower_bound`; statistics: seconds, relaxation_seconds, and of the column generation rounds and
     the largest violation of the dual constraint last found; where tightened or exact also the
-    inequalities, the enumerations and the objective of the best network of any width.
+    inequalities, the exact pricings and the objective of the best network of any width.
     """
 
     network: QuantizedNetwork
@@ -52,11 +52,11 @@ def train(
     limit cuts the work short. width: most neurons allowed; None: as many as the optimum uses.
     certify: "relaxation", the bound of the SDP; "tightened", with inequalities that all signs
     satisfy (squared loss): most of what the SDP leaves, in seconds; "exact", the optimum of the
-    quantized problem itself by enumeration, 2^d steps: seconds to d = 32, an hour at 42. Where no
-    enumeration ends in time, the certificate is the best other one. time_limit: seconds for
-    everything together; what is found by then is returned with its honest gap. tol: relative gap of
-    the relaxation. callback: called with a `Progress` after each bound that "tightened" or "exact"
-    find.
+    quantized problem itself: all signs are enumerated to d = 32 (seconds), beyond that branched
+    over. Where that does not end in time, the certificate is the best one found. time_limit:
+    seconds for everything together; what is found by then is returned with its honest gap. tol:
+    relative gap of the relaxation. callback: called with a `Progress` after each bound that
+    "tightened" or "exact" find.
     Raises InputError, before any computing, for what cannot be trained or certified.
     """
     began = time.monotonic()

@@ -13,8 +13,9 @@ arithmetic whose rounding errors are bounded and taken off. With ``u = 2^-53`` a
   ``sqrt(s_ii s_jj)`` as a matrix is dominated by ``D Diag(s)``. So a relative reduction of the
   diagonal before the factorization turns its success into a proof (compare S. M. Rump,
   Verification of positive definiteness, BIT 2006).
-* A certificate of kind "exact" has no slack: ``max u'Mv`` itself is enumerated, and E and the
-  rounding of the enumeration are added to what it finds (see `qnn.certificates.sign_norm`).
+* A certificate of kind "exact" has no slack: ``max u'Mv`` itself is enumerated, or bounded leaf by
+  leaf, and E and the rounding of that are added to what it finds (see `qnn.certificates.sign_norm`
+  and `qnn.certificates.branching`).
 * The budget, ``sum(a) <= beta d`` or ``max u'Mv <= beta d``, is compared in rational arithmetic.
 """
 
@@ -24,6 +25,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from qnn.certificates.branching import check_leaves, largest_of_leaves
 from qnn.certificates.cuts import check_cuts, cut_sums
 from qnn.certificates.record import FORMAT, Certificate
 from qnn.errors import CertificateError, NotProvenAgainError
@@ -32,6 +34,7 @@ Array = np.ndarray
 
 _U = 2.0**-53
 _TINY = float(np.finfo(np.float64).tiny)
+_EXACT_METHODS = ("enumeration", "branch_and_bound")
 _KINDS = ("relaxation", "tightened", "exact")
 # Rows at once: their copies stay small beside X.
 _ROWS = 4096
@@ -61,7 +64,7 @@ def verify(certificate: Certificate, X: Array, y: Array, fast: bool = False) -> 
     _check_record(certificate, X, y)
     if data_digest(X, y) != certificate.data_sha256:
         raise CertificateError("the data are not those of the certificate (SHA-256 differs)")
-    skipped = fast and certificate.kind == "exact"
+    skipped = fast and certificate.method == "enumeration"
     bound = dual_value(certificate, y, 1.0) if skipped else proven_bound(certificate, X, y)
     if not certificate.lower_bound <= bound:
         raise CertificateError(
@@ -134,10 +137,14 @@ def _check_record(certificate: Certificate, X: Array, y: Array) -> None:
     ):
         raise CertificateError("a polynomial activation has three finite coefficients")
     exact = certificate.kind == "exact"
-    if certificate.method != ("enumeration" if exact else None):
+    if certificate.method not in (_EXACT_METHODS if exact else (None,)):
         raise CertificateError(f"unknown method of proof {certificate.method!r}")
     if exact and not bilinear:
-        raise CertificateError("a proof by enumeration needs the bilinear activation")
+        raise CertificateError("an exact proof needs the bilinear activation")
+    if certificate.method == "branch_and_bound":
+        check_leaves(certificate.leaves, certificate.leaf_diagonals, d)
+    elif certificate.leaves is not None or certificate.leaf_diagonals is not None:
+        raise CertificateError(f"leaves do not belong to the method {certificate.method!r}")
     if certificate.kind == "tightened":
         if not bilinear:
             raise CertificateError("a tightened certificate needs the bilinear activation")
@@ -278,10 +285,16 @@ def _prove_sign_products(M: Array, radius: Array, certificate: Certificate, marg
     """Prove ``|u'M'v| <= beta d`` for all signs and every M' within the error bounds of M."""
     if not np.isfinite(radius).all():
         raise CertificateError("the errors of M overflow")
-    # Only here: the compiler takes a second to import, and relaxations do not need it.
-    from qnn.certificates.sign_norm import largest_sign_product
+    if certificate.method == "branch_and_bound":
+        leaves, diagonals = certificate.leaves, certificate.leaf_diagonals
+        assert leaves is not None
+        assert diagonals is not None
+        found, rounding = largest_of_leaves(M, leaves, diagonals, prove_semidefinite, margin)
+    else:
+        # Only here: the compiler takes a second to import, and relaxations do not need it.
+        from qnn.certificates.sign_norm import largest_sign_product
 
-    found, rounding = largest_sign_product(M)
+        found, rounding = largest_sign_product(M)
     allowances = [margin * rounding, *radius.tolist()]
     # An extra relative 2^-50 for the roundings of the radius itself.
     largest = Fraction(found) + sum(map(Fraction, allowances)) * (1 + Fraction(1, 2**50))

@@ -16,7 +16,8 @@ Array = np.ndarray
 FORMAT = 1
 _TEXTS = ("activation", "alphabet", "loss", "kind", "method", "data", "data_sha256")
 _VECTORS = ("nu", "diag", "diag_positive", "diag_negative", "polynomial", "multipliers")
-_OPTIONAL = ("loss_parameter", "nu_matrix", "method", "cuts", *_VECTORS[1:])
+_MATRICES = ("nu_matrix", "cuts", "leaves", "leaf_diagonals")
+_OPTIONAL = ("loss_parameter", "method", *_MATRICES, *_VECTORS[1:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +28,13 @@ class Certificate:
     with ``M(nu) = X' diag(nu) X``. Polynomial: ``Diag(diag_positive) - M >= 0`` and
     ``Diag(diag_negative) + M >= 0``, each sum within ``beta d``. Of kind "exact" there is no
     diagonal: ``|u'M(nu)v| <= beta d`` for all signs, as its ``method`` proves ("enumeration": by
-    trying them). Of kind "tightened", ``cuts`` (T, 2d) and their ``multipliers`` (T,) >= 0 join
-    the diagonal: ``sum(diag) - sum(multipliers) <= beta d`` (see `qnn.certificates.cuts`). The
-    bound is ``-g*(-nu)``, less what verified arithmetic takes off. ``nu`` (n,); ``diag`` (d,), the
-    others the length of the lift. Where rows are too many to store a number for each, ``nu`` is
-    empty and ``nu_matrix`` (d, d) gives it: ``nu_i = y_i - x_i' nu_matrix x_i`` (squared loss; see
+    trying them; "branch_and_bound": by ``leaves`` (L, d) that cover them, with the numbers
+    ``leaf_diagonals`` (L, 2d + 1) that bound each: see `qnn.certificates.branching`). Of kind
+    "tightened", ``cuts`` (T, 2d) and their ``multipliers`` (T,) >= 0 join the diagonal:
+    ``sum(diag) - sum(multipliers) <= beta d`` (see `qnn.certificates.cuts`). The bound is
+    ``-g*(-nu)``, less what verified arithmetic takes off. ``nu`` (n,); ``diag`` (d,), the others
+    the length of the lift. Where rows are too many to store a number for each, ``nu`` is empty and
+    ``nu_matrix`` (d, d) gives it: ``nu_i = y_i - x_i' nu_matrix x_i`` (squared loss; see
     `verify_stream`).
     ``data`` names the file of the training matrix, ``data_sha256`` its content.
     """
@@ -54,6 +57,8 @@ class Certificate:
     multipliers: Array | None = None
     kind: str = "relaxation"
     method: str | None = None
+    leaves: Array | None = None
+    leaf_diagonals: Array | None = None
     output: int = 0
     data: str = ""
     format: int = FORMAT
@@ -107,7 +112,11 @@ def _value(name: str, array: Array) -> Any:
         if array.ndim != (2 if name == "nu_matrix" else 1) or array.dtype != np.float64:
             raise ValueError(name)
         return array
-    if name == "cuts":
+    if name == "leaf_diagonals":
+        if array.ndim != 2 or array.dtype != np.float32:
+            raise ValueError(name)
+        return array
+    if name in ("cuts", "leaves"):
         if array.ndim != 2 or array.dtype != np.int8:
             raise ValueError(name)
         return array

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from qnn.errors import InputError
-from qnn.levels import MOST_COLUMNS
 from qnn.pricing.kernels import decode, scan
 
 Array = np.ndarray
@@ -31,6 +30,8 @@ FRACTION = 32
 ROWS = 8
 # Heads that are scanned at once: some milliseconds.
 CHUNK = 4096
+# Vectors are counted in 64-bit integers, and more would take days.
+LARGEST = 48
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,10 +138,10 @@ class Scan:
         d = self.d = len(self.M)
         if self.M.shape != (d, d) or d == 0:
             raise InputError(f"M must be a square matrix (got shape {self.M.shape})")
-        if d > MOST_COLUMNS:
+        if d > LARGEST:
             raise InputError(
                 f"{d} columns are too many to enumerate 2^{d - 1} sign vectors: use at most "
-                f"{MOST_COLUMNS}, or another way to a bound"
+                f"{LARGEST}, or another way to a bound"
             )
         with np.errstate(over="ignore"):
             rows = np.abs(self.M).sum(axis=1)

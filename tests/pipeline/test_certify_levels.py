@@ -94,7 +94,7 @@ def test_no_time_leaves_the_relaxations_proof(tmp_path):
 
 
 def test_what_a_level_cannot_take_is_refused_before_computing(tmp_path):
-    columns = 60
+    columns = 160
     rng = np.random.default_rng(0)
     names = [f"x{k}" for k in range(columns)]
     lines = [",".join([*names, "target"])]
@@ -105,8 +105,8 @@ def test_what_a_level_cannot_take_is_refused_before_computing(tmp_path):
     with pytest.raises(InputError) as error:
         prepare(config)
     assert str(error.value) == (
-        "certify 'exact' enumerates 2^(d-1) sign vectors, too many for 61 columns: use at most 48, "
-        "or certify 'relaxation'"
+        "certify 'exact' goes through all sign vectors, too many for 161 columns: use at most 128, "
+        "or certify 'tightened'"
     )
     with pytest.raises(InputError, match="certify"):
         small_config(tmp_path, certify="hope")
