@@ -70,6 +70,7 @@ _MESSAGES = {
 _BRANCHES: dict[tuple[int | str, ...], tuple[str, ...]] = {
     ("shards",): ("kfold", "parts", "column"),
     ("beta", "fractions"): ("listed", "spaced"),
+    ("activation",): ("name", "coefficients"),
     ("retrain", "window"): ("all", "last", "rolling"),
     ("retrain", "hold_out"): ("freshest", "fraction"),
 }

@@ -27,6 +27,7 @@ CODE = (
     "scaling.py",
     "tables.py",
     "targets.py",
+    "ternary.py",
 )
 _INIT = '"""The part of qnn that predicts, without the solvers."""\n'
 

@@ -30,7 +30,9 @@ _PROBLEM = (
     "content",
     "beta_kind",
     "loss",
+    "loss_parameter",
     "activation",
+    "polynomial",
     "alphabet",
     "certify",
     "certify_time_limit",
@@ -39,7 +41,14 @@ _PROBLEM = (
     "time_limit",
 )
 # Settings younger than the first results, with the value that those were computed with.
-_LATER: dict[str, Any] = {"certify_time_limit": None, "baselines": (), "baseline_seconds": None}
+_LATER: dict[str, Any] = {
+    "certify_time_limit": None,
+    "baselines": (),
+    "baseline_seconds": None,
+    "loss_parameter": None,
+    "polynomial": None,
+    "second_layer": "float",
+}
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,9 @@ class PathSpec:
     time_limit: float | None
     baselines: tuple[str, ...] = ()
     baseline_seconds: float | None = None
+    loss_parameter: float | None = None
+    polynomial: tuple[float, float, float] | None = None
+    second_layer: str = "float"
 
     @cached_property
     def id(self) -> str:
@@ -86,7 +98,9 @@ class PathSpec:
 
     def trial_id(self, beta: float | None, seed: int, width: int | None, rounding: str) -> str:
         """Id of one network; an arm's depends on the time that it is given as well."""
-        own = [self.baseline_seconds] if rounding in self.baselines else []
+        own: list[Any] = [self.baseline_seconds] if rounding in self.baselines else []
+        if self.second_layer != "float" and rounding not in self.baselines:
+            own = [self.second_layer]
         return _digest(["trial", self._problem, beta, seed, width, rounding, *own])
 
     def arm_trials(self, beta: float) -> Iterator[Trial]:
@@ -120,6 +134,33 @@ class PathSpec:
     def networks(self) -> int:
         """Number of networks of all arms, which is that of trials."""
         return self.own_networks + sum(len(list(self.arm_trials(beta))) for beta in self.betas)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The columns of a row that say which problem and which kind of network it is."""
+        polynomial = None
+        if self.polynomial is not None:
+            polynomial = ", ".join(f"{value:.17g}" for value in self.polynomial)
+        names = ("loss", "loss_parameter", "activation", "alphabet", "second_layer")
+        return {**{name: getattr(self, name) for name in names}, "polynomial": polynomial}
+
+    @property
+    def second_layer_bits(self) -> str | int:
+        """The second layer as the library takes it: bits are a number."""
+        return int(self.second_layer) if self.second_layer.isdecimal() else self.second_layer
+
+    def describe_problem(self) -> str:
+        """Loss, activation, weights and second layer in words."""
+        loss, activation = self.loss, self.activation
+        if self.loss_parameter is not None:
+            loss = f"{loss} ({self.loss_parameter:g})"
+        if self.polynomial is not None:
+            activation = "polynomial ({:g}, {:g}, {:g})".format(*self.polynomial)
+        bits = " bit" if self.alphabet.isdecimal() else ""
+        words = f"{loss} loss, {activation}, {self.alphabet}{bits} weights"
+        if self.second_layer == "float":
+            return words
+        return f"{words}, second layer {self.second_layer}"
 
     @property
     def estimated_seconds(self) -> float:
@@ -193,7 +234,7 @@ class Plan:
                 "trials",
                 f"{self.trials} networks from {self.problems} SDPs, {len(self.paths)} paths",
             ),
-            ("problem", f"{first.loss} loss, {first.activation}, {first.alphabet} weights"),
+            ("problem", first.describe_problem()),
             (
                 "size",
                 f"n = {rows} training rows, d = {first.d}; {self.test_rows} rows for the test",
@@ -236,7 +277,9 @@ def make_path(
     Raises InputError where the problem is not one that the config's level of proof can take.
     """
     n = len(shard.train_rows)
-    check_level(config.certify, n, layout.d, config.loss, config.activation, config.alphabet)
+    check_level(
+        config.certify, n, layout.d, config.loss, config.activation_name, str(config.alphabet)
+    )
     rows = rows_digest(shard.train_rows, shard.validation_rows, split.test_rows)
     return PathSpec(
         dataset=table.name,
@@ -250,8 +293,8 @@ def make_path(
         widths=tuple(sorted(config.widths)),
         roundings=tuple(sorted(config.rounding)),
         loss=config.loss,
-        activation=config.activation,
-        alphabet=config.alphabet,
+        activation=config.activation_name,
+        alphabet=str(config.alphabet),
         certify=config.certify,
         certify_time_limit=config.certify_time_limit,
         solver=config.relaxation.solver,
@@ -259,6 +302,9 @@ def make_path(
         time_limit=config.relaxation.time_limit,
         baselines=tuple(sorted(config.baselines)),
         baseline_seconds=config.baseline_seconds,
+        loss_parameter=config.loss_parameter,
+        polynomial=config.polynomial,
+        second_layer=str(config.second_layer),
     )
 
 

@@ -116,15 +116,27 @@ def render_page(template: str, **values: Any) -> str:
     return environment.from_string(_text(template)).render(**values, **own)
 
 
+_CONJUGATES = {
+    "squared": ("νᵀy − ½‖ν‖²", "½‖ŷ − y‖²", ""),
+    "logistic": ("Σ H(yᵢνᵢ), H the binary entropy,", "Σ log(1 + exp(−yᵢŷᵢ))", "0 ≤ yᵢνᵢ ≤ 1"),
+    "hinge": ("Σ yᵢνᵢ", "Σ max(0, 1 − yᵢŷᵢ)", "0 ≤ yᵢνᵢ ≤ 1"),
+    "squared_hinge": ("νᵀy − ½‖ν‖²", "½ Σ max(0, 1 − yᵢŷᵢ)²", "yᵢνᵢ ≥ 0"),
+    "huber": ("νᵀy − ½‖ν‖²", "Σ huber(ŷᵢ − yᵢ)", "|νᵢ| ≤ δ"),
+    "absolute": ("νᵀy", "Σ |ŷᵢ − yᵢ|", "|νᵢ| ≤ 1"),
+}
+
+
 def proof_words(loss: str, activation: str, kind: str = "relaxation") -> dict[str, str]:
     """The inequality that a certificate satisfies, what it holds for that, and the bound."""
-    bounds = {
-        "squared": "νᵀy − ½‖ν‖², the negative conjugate of the loss ½‖ŷ − y‖² at −ν",
-    }
+    value, meaning, domain = _CONJUGATES[loss]
+    bound = f"{value}, the negative conjugate of the loss {meaning} at −ν"
+    condition = _CONDITIONS[activation if kind == "relaxation" else kind]
+    if domain:
+        condition, bound = f"{condition}\n{domain}", f"{bound} for {domain}"
     return {
-        "condition": _CONDITIONS[activation if kind == "relaxation" else kind],
+        "condition": condition,
         "holds": _HOLDS[kind],
-        "bound": bounds.get(loss, f"−g*(−ν), the negative conjugate of the {loss} loss at −ν"),
+        "bound": bound,
     }
 
 

@@ -11,8 +11,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -20,11 +18,16 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from pipeline.kinds import (
+    Activation,
+    Alphabet,
+    Loss,
+    SecondLayer,
+    network_problems,
+)
+from pipeline.section import Section
 from qnn.baselines import REFERENCES
 
-Loss = Literal["squared"]
-Activation = Literal["bilinear"]
-Alphabet = Literal["binary"]
 Certify = Literal["relaxation", "tightened", "exact"]
 Solver = Literal["auto", "admm", "cvxpy-scs", "cvxpy-clarabel"]
 Rounding = Literal["krivine", "refined", "annealed"]
@@ -55,12 +58,6 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Distinct = AfterValidator(_distinct)
 NonEmpty = Field(min_length=1)
-
-
-class Section(BaseModel):
-    """A part of the configuration: immutable, no unknown keys, no coercion."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class DataConfig(Section):
@@ -288,8 +285,10 @@ class SweepConfig(Section):
     baselines: Annotated[tuple[Baseline, ...], Distinct] = ()
     baseline_seconds: Positive | None = None
     loss: Loss = "squared"
+    loss_parameter: Positive | None = None
     activation: Activation = "bilinear"
     alphabet: Alphabet = "binary"
+    second_layer: SecondLayer = "float"
     relaxation: RelaxationConfig = RelaxationConfig()
     certify: Certify = "relaxation"
     certify_time_limit: Positive | None = None
@@ -304,6 +303,14 @@ class SweepConfig(Section):
         return self
 
     def _problems(self) -> Iterator[str]:
+        yield from network_problems(
+            self.loss,
+            self.loss_parameter,
+            self.activation_name,
+            str(self.alphabet),
+            self.task,
+            self.rounding,
+        )
         data, group = self.data, self.group_column
         if self.task == "regression" and data.positive is not None:
             yield "data.positive names a class, but task is regression; remove it"
@@ -321,6 +328,19 @@ class SweepConfig(Section):
             yield f"shards.column '{group}' is the target; choose another column"
         if group is not None and group in (data.features or ()):
             yield f"shards.column '{group}' cannot be a feature too"
+
+    @property
+    def activation_name(self) -> str:
+        """Bilinear or polynomial."""
+        return "bilinear" if self.polynomial is None else "polynomial"
+
+    @property
+    def polynomial(self) -> tuple[float, float, float] | None:
+        """(a, b, c) of a polynomial activation."""
+        if isinstance(self.activation, str):
+            return None
+        given = self.activation.polynomial
+        return given.a, given.b, given.c
 
     @property
     def group_column(self) -> str | None:

@@ -34,7 +34,10 @@ METRICS = ("accuracy", "rmse", "r2")
 PARTS = ("train", "validation", "test")
 
 _TEXT = ("trial", "path", "certificate", "network", "dataset", "shard")
-_IDENTITY = ("rounding", "loss", "activation", "alphabet", "certify", "solver")
+_IDENTITY = (
+    *("rounding", "loss", "activation", "polynomial", "alphabet", "second_layer"),
+    *("certify", "solver"),
+)
 _REAL = ("lower_bound", "upper_bound", "gap", "relaxation_value", "loss_value")
 
 # The bounds of one problem as they closed in, seconds since the relaxation was solved.
@@ -50,6 +53,7 @@ RESULTS_SCHEMA = pa.schema(
         pa.field("seed", pa.int64()),
         pa.field("width", pa.int64()),
         *(pa.field(name, pa.string()) for name in _IDENTITY),
+        pa.field("loss_parameter", pa.float64()),
         *(pa.field(name, pa.float64()) for name in _REAL),
         *(pa.field(f"{part}_{metric}", pa.float64()) for part in PARTS for metric in METRICS),
         pa.field("neurons", pa.int64()),

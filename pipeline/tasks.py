@@ -33,9 +33,11 @@ from pipeline.store import (
     one_line,
     write_results,
 )
+from qnn.activations import Polynomial
 from qnn.archive import pack_arrays
 from qnn.certification import raise_bound
 from qnn.errors import InputError
+from qnn.losses import get_loss
 from qnn.preprocessing import FeatureLayout
 from qnn.problem import Problem
 from qnn.rounding import round_relaxation
@@ -187,9 +189,7 @@ class _Path:
             "d": data.X.shape[1],
             "beta": written if spec.beta_kind == "values" else None,
             "beta_fraction": written if spec.beta_kind == "fractions" else None,
-            "loss": spec.loss,
-            "activation": spec.activation,
-            "alphabet": spec.alphabet,
+            **spec.identity,
             "certify": spec.certify,
             "solver": spec.solver,
             "preprocessing_bytes": data.preprocessing.size_in_bytes,
@@ -215,8 +215,8 @@ class _Path:
                 self.data.X,
                 self.data.y,
                 beta=1.0,
-                loss=spec.loss,
-                activation=spec.activation,
+                loss=get_loss(spec.loss, spec.loss_parameter),
+                activation="bilinear" if spec.polynomial is None else Polynomial(*spec.polynomial),
                 alphabet=spec.alphabet,
             )
         beta_max = self.problem.beta_max
@@ -270,7 +270,14 @@ class _Path:
         row = {**base, **trial}
         try:
             rng = trial_rng(trial["trial"])
-            network = round_relaxation(relaxation, trial["width"], rng, trial["rounding"], wide)
+            network = round_relaxation(
+                relaxation,
+                trial["width"],
+                rng,
+                trial["rounding"],
+                wide,
+                self.spec.second_layer_bits,
+            )
             row["rounding_seconds"] = time.perf_counter() - start
             keep_network(row, network, relaxation.problem, self.data, self.folder)
         except StoreError:
@@ -339,9 +346,7 @@ def lost_rows(spec: PathSpec, error: str) -> list[dict[str, Any]]:
             "seed": seed,
             "width": width,
             "rounding": rounding,
-            "loss": spec.loss,
-            "activation": spec.activation,
-            "alphabet": spec.alphabet,
+            **spec.identity,
             "certify": spec.certify,
             "solver": spec.solver,
             "seconds": 0.0,

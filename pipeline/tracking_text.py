@@ -29,7 +29,10 @@ _OWN_METRICS = (
 )
 # Sections that say nothing of what is computed.
 _HOW_RUN = {"tracking", "resources", "retrain"}
-_OWN_PARAMETERS = ("shard", "rounding", "width", "seed", "beta", "beta_fraction", "loss", "solver")
+_OWN_PARAMETERS = (
+    *("shard", "rounding", "width", "seed", "beta", "beta_fraction", "solver"),
+    *("loss", "loss_parameter", "activation", "polynomial", "alphabet", "second_layer"),
+)
 
 
 def parameters(config: SweepConfig) -> dict[str, str]:
@@ -60,8 +63,9 @@ def sweep_tags(config: SweepConfig) -> dict[str, str]:
         "dataset": redact(config.data.source)[:LONGEST_PARAMETER],
         "task": config.task,
         "loss": config.loss,
-        "activation": config.activation,
-        "alphabet": config.alphabet,
+        "activation": config.activation_name,
+        "alphabet": str(config.alphabet),
+        "second_layer": str(config.second_layer),
         "qnn.config_digest": config_digest(config),
     }
 
@@ -152,7 +156,7 @@ def sweep_description(
     lines = [
         f"## Certified quantized networks on {code(_dataset(data, config))}",
         "",
-        f"{done} two-layer networks with {config.alphabet} weights ({config.activation} "
+        f"{done} two-layer networks with {config.alphabet} weights ({config.activation_name} "
         f"activation, {config.loss} loss), each with a proven bound on how far from optimal it "
         f"can be. {failures} trials failed.",
         "",

@@ -254,6 +254,17 @@ class _Run:
         _same(row, "bytes", network.size_in_bytes, exact=True)
         if network.beta != row["beta"] or network.loss != row["loss"]:
             raise _Failure("was made for another beta or loss than its row says")
+        for name in ("loss_parameter", "activation", "alphabet", "second_layer"):
+            if getattr(network, name) != row[name]:
+                raise _Failure(
+                    f"its {name} is {getattr(network, name)!r}, its row says {row[name]!r}"
+                )
+        if (certificate.activation, certificate.alphabet, certificate.loss) != (
+            network.activation,
+            network.alphabet,
+            network.loss,
+        ) or not _same_polynomial(certificate, network):
+            raise _Failure("its certificate speaks of networks of another kind")
         if objective < certificate.lower_bound * (1 - np.sign(certificate.lower_bound) * RELATIVE):
             raise _Failure(f"objective {objective:.10g} below the bound: impossible")
         return f"objective {objective:.8g}, gap {100 * row['gap']:.3g} %"
@@ -276,12 +287,17 @@ def _objective(
     certificate: Certificate | None,
 ) -> tuple[float, float]:
     """Loss plus penalty, and the loss; its parameter stands in the certificate of its problem."""
-    parameter = None if certificate is None else certificate.loss_parameter
+    parameter = network.loss_parameter if certificate is None else certificate.loss_parameter
     loss = get_loss(network.loss or "squared", parameter)
     activation = "bilinear" if network.polynomial is None else Polynomial(*network.polynomial)
     problem = Problem(X, y, beta, loss, activation, network.alphabet)
     objective = problem.objective(network)
     return objective, objective - problem.budget * float(np.abs(network.alpha).sum())
+
+
+def _same_polynomial(certificate: Certificate, network: QuantizedNetwork) -> bool:
+    stated = None if certificate.polynomial is None else tuple(certificate.polynomial)
+    return stated == network.polynomial
 
 
 def _same(

@@ -9,7 +9,9 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from qnn.activations import Activation
 from qnn.errors import InputError
+from qnn.losses import get_loss
 from qnn.preprocessing import FeatureLayout, Preprocessing
 from qnn.problem import Problem
 from qnn.training import Trained, train
@@ -24,6 +26,11 @@ class _QuantizedEstimator(BaseEstimator):
         beta_fraction: float = 0.05,
         beta: float | None = None,
         width: int | None = None,
+        loss: str = "squared",
+        loss_parameter: float | None = None,
+        activation: str | Activation = "bilinear",
+        alphabet: str | int = "binary",
+        second_layer: str | int = "float",
         tol: float = 1e-3,
         time_limit: float | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -31,6 +38,11 @@ class _QuantizedEstimator(BaseEstimator):
         self.beta_fraction = beta_fraction
         self.beta = beta
         self.width = width
+        self.loss = loss
+        self.loss_parameter = loss_parameter
+        self.activation = activation
+        self.alphabet = alphabet
+        self.second_layer = second_layer
         self.tol = tol
         self.time_limit = time_limit
         self.random_state = random_state
@@ -43,18 +55,30 @@ class _QuantizedEstimator(BaseEstimator):
         # Estimators take RandomState by convention; the library takes a seed.
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         trained = train(
-            problem, seed=seed, width=self.width, time_limit=self.time_limit, tol=self.tol
+            problem,
+            seed=seed,
+            width=self.width,
+            time_limit=self.time_limit,
+            tol=self.tol,
+            second_layer=self.second_layer,
         )
         self._keep(trained, preprocessing, problem)
 
     def _problem(self, X: np.ndarray, y: np.ndarray) -> Problem:
+        problem = Problem(
+            X,
+            y,
+            beta=1.0 if self.beta is None else self.beta,
+            loss=get_loss(self.loss, self.loss_parameter),
+            activation=self.activation,
+            alphabet=self.alphabet,
+        )
         if self.beta is not None:
-            return Problem(X, y, beta=self.beta)
+            return problem
         if not 0.0 < self.beta_fraction <= 1.0:
             raise InputError(
                 f"beta_fraction must be above 0 and at most 1 (got {self.beta_fraction!r})"
             )
-        problem = Problem(X, y, beta=1.0)
         # A target that is constant after centring has beta_max 0: any beta gives the 0 network.
         return problem.with_beta(self.beta_fraction * problem.beta_max or 1.0)
 
@@ -73,15 +97,16 @@ class _QuantizedEstimator(BaseEstimator):
 
 
 class QuantizedClassifier(ClassifierMixin, _QuantizedEstimator):
-    """Two-class classifier: a bilinear network with weights ±1, and a certificate.
+    """Two-class classifier: a network with quantized weights, and a certificate.
 
     Features are standardized and a constant column is appended; classes are coded −1 and +1; the
-    loss is `½‖f(X) − y‖²`, the penalty `βd Σ|α|`.
+    objective is the loss (by default `½‖f(X) − y‖²`) plus the penalty `βd Σ|α|`.
 
     Parameters: `beta_fraction` in (0, 1], β as a fraction of the β at which the network becomes
     zero; `beta`, the number itself, instead; `width`, most neurons allowed (None: as many as the
-    optimum uses); `tol`, relative gap to which the relaxation is solved; `time_limit` in seconds;
-    `random_state`.
+    optimum uses); `loss`, `loss_parameter`, `activation` and `alphabet` as `qnn.Problem` takes
+    them, `second_layer` as `qnn.train` does; `tol`, relative gap to which the relaxation is solved;
+    `time_limit` in seconds; `random_state`.
 
     After `fit`: `classes_`, `n_features_in_`, `network_` (with its preprocessing: it can be saved
     and predicts from raw rows), `lower_bound_` (verified, below the objective of every such
@@ -132,10 +157,10 @@ class QuantizedClassifier(ClassifierMixin, _QuantizedEstimator):
 
 
 class QuantizedRegressor(RegressorMixin, _QuantizedEstimator):
-    """Regressor: a bilinear network with weights ±1, and a certificate.
+    """Regressor: a network with quantized weights, and a certificate.
 
-    Features and target are standardized and a constant column is appended; the loss is
-    `½‖f(X) − y‖²` on the standardized target, and the bounds are in its units. Parameters and
+    Features and target are standardized and a constant column is appended; the loss is that of
+    the standardized target, and the bounds are in its units. Parameters and
     fitted attributes as for `QuantizedClassifier`, without `classes_`.
 
     Examples

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 ACTIVATIONS = ("bilinear", "polynomial")
+SECOND_LAYERS = ("float", "common", *map(str, range(2, 9)))
 # Neurons evaluated at once: bounds the memory of a wide network to n·BLOCK floats a factor.
 BLOCK = 4096
 
@@ -31,7 +32,10 @@ class QuantizedNetwork:
     activation: "bilinear" or "polynomial"; polynomial: (a, b, c) of `σ(t) = at² + bt + c`.
     alphabet: the name of one, see `qnn.alphabets.get_alphabet`.
     preprocessing: what turns raw rows into the d columns the network was trained on, or None.
-    beta, loss: the problem that it was trained on, where known; they change no prediction.
+    beta, loss, loss_parameter: the problem that it was trained on, where known; they change no
+    prediction.
+    second_layer: "float"; "common", all |alpha| are one scalar; or "2" … "8", the bits of a grid:
+    alpha is one scalar times whole numbers up to `2^(bits−1) − 1`.
 
     The arrays are copied and made read-only. Raises InputError for shapes that do not fit, weights
     outside the alphabet and values that are not finite.
@@ -46,6 +50,8 @@ class QuantizedNetwork:
     beta: float | None = None
     loss: str | None = None
     polynomial: tuple[float, float, float] | None = None
+    loss_parameter: float | None = None
+    second_layer: str = "float"
 
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
@@ -79,8 +85,29 @@ class QuantizedNetwork:
                 raise InputError("network: polynomial must be three numbers (a, b, c)")
             Polynomial(*coefficients)
             object.__setattr__(self, "polynomial", coefficients)
+        object.__setattr__(self, "second_layer", str(self.second_layer))
+        self._check_second_layer()
         if self.beta is not None and not (math.isfinite(self.beta) and self.beta > 0):
             raise InputError(f"network: beta must be a positive number, not {self.beta!r}")
+
+    def _check_second_layer(self) -> None:
+        if self.second_layer not in SECOND_LAYERS:
+            raise InputError(
+                f"network: second_layer {self.second_layer!r} is unknown; use one of "
+                + ", ".join(SECOND_LAYERS)
+            )
+        if self.second_layer == "float" or not self.alpha.size:
+            return
+        bits = 2 if self.second_layer == "common" else int(self.second_layer)
+        size = np.abs(self.alpha)
+        top = float(size.max())
+        for largest in range(1, 2 ** (bits - 1)):
+            steps = size * (largest / top) if top > 0.0 else size
+            if np.all(np.abs(steps - np.rint(steps)) <= 1e-9):
+                return
+        raise InputError(
+            f"network: alpha does not lie on the grid of second_layer {self.second_layer!r}"
+        )
 
     def _weights(self, name: str, weights: np.ndarray) -> np.ndarray:
         given = np.asarray(weights)
@@ -122,14 +149,22 @@ class QuantizedNetwork:
 
     @property
     def size_in_bytes(self) -> int:
-        """`ceil(bits · entries / 8)` for the packed weights plus 8 for each scalar.
+        """`ceil(bits / 8)` for everything packed plus 8 for each scalar.
 
-        Bits a weight: binary 1, ternary 2, an M-bit alphabet M. Entries: of U, and of V
-        where there is one. The preprocessing is counted apart (`preprocessing.size_in_bytes`).
+        Bits a weight: binary 1, ternary 2, an M-bit alphabet M, for the entries of U, and of V
+        where there is one. A second layer on a grid of K bits adds K for each alpha and has one
+        scalar; a common one adds a sign for each polynomial neuron, where signs differ. The
+        preprocessing is counted apart (`preprocessing.size_in_bytes`).
         """
-        bits = get_alphabet(self.alphabet).bits
         entries = self.U.size + (self.V.size if self.V is not None else 0)
-        return math.ceil(bits * entries / 8) + 8 * self.scalars
+        bits = get_alphabet(self.alphabet).bits * entries
+        scalars = self.scalars
+        if self.second_layer != "float" and scalars > 1:
+            bits += self.alpha.size * (
+                1 if self.second_layer == "common" else int(self.second_layer)
+            )
+            scalars = 1
+        return math.ceil(bits / 8) + 8 * scalars
 
     def decision_function(self, X: np.ndarray) -> np.ndarray:
         """Raw `f` on rows as the solver saw them: X (n, d) → (n,), or (n, C) for C outputs.
@@ -168,6 +203,12 @@ class QuantizedNetwork:
         scores = self.scores(table)
         return scores if self.preprocessing is None else self.preprocessing.decode(scores)
 
+    def to_ternary(self) -> "QuantizedNetwork":
+        """The same function with ternary weights and twice the width; see `qnn.ternary`."""
+        from qnn.ternary import to_ternary
+
+        return to_ternary(self)
+
     def to_bytes(self) -> bytes:
         """The network's npz file as bytes; equal networks give equal bytes."""
         preprocessing = self.preprocessing
@@ -183,6 +224,17 @@ class QuantizedNetwork:
             "beta": np.array(math.nan if self.beta is None else self.beta, dtype="<f8"),
             "loss": np.array("" if self.loss is None else self.loss),
             "preprocessing": np.array("" if preprocessing is None else preprocessing.to_json()),
+            # Left out where they say nothing, so that most files are as they always were.
+            **(
+                {}
+                if self.loss_parameter is None
+                else {"loss_parameter": np.array(self.loss_parameter, "<f8")}
+            ),
+            **(
+                {}
+                if self.second_layer == "float"
+                else {"second_layer": np.array(self.second_layer)}
+            ),
         }
         return pack_arrays(arrays)
 
@@ -204,16 +256,19 @@ class QuantizedNetwork:
         activation = _text(arrays, "activation", where)
         extra = "V" if activation == "bilinear" else "polynomial"
         expected = {"format", "activation", "alphabet", "U", extra, "alpha", "beta", "loss"}
-        if set(arrays) != expected | {"preprocessing"}:
+        if set(arrays) - {"loss_parameter", "second_layer"} != expected | {"preprocessing"}:
             raise InputError(f"{where}: not a network file: members {', '.join(sorted(arrays))}")
         for name in ("U", "V"):
             if name in arrays and arrays[name].dtype != np.int8:
                 raise InputError(f"{where}: {name} is {arrays[name].dtype}, must be int8")
-        for name in ("alpha", "beta", "polynomial"):
+        for name in ("alpha", "beta", "polynomial", "loss_parameter"):
             if name in arrays and arrays[name].dtype != np.float64:
                 raise InputError(f"{where}: {name} is {arrays[name].dtype}, must be float64")
-        if arrays["beta"].shape != () or arrays.get("polynomial", np.zeros(3)).shape != (3,):
-            raise InputError(f"{where}: beta must be one number, polynomial three")
+        for name in ("beta", "loss_parameter"):
+            if name in arrays and arrays[name].shape != ():
+                raise InputError(f"{where}: {name} must be one number")
+        if arrays.get("polynomial", np.zeros(3)).shape != (3,):
+            raise InputError(f"{where}: polynomial must be three numbers")
         text = _text(arrays, "preprocessing", where)
         try:
             return cls(
@@ -226,6 +281,12 @@ class QuantizedNetwork:
                 beta=None if np.isnan(arrays["beta"]) else float(arrays["beta"]),
                 loss=_text(arrays, "loss", where) or None,
                 polynomial=tuple(arrays["polynomial"]) if "polynomial" in arrays else None,
+                loss_parameter=(
+                    float(arrays["loss_parameter"]) if "loss_parameter" in arrays else None
+                ),
+                second_layer=(
+                    _text(arrays, "second_layer", where) if "second_layer" in arrays else "float"
+                ),
             )
         except InputError as error:
             raise InputError(f"{where}: {error}") from error

@@ -13,6 +13,7 @@ from qnn.problem import Problem
 from qnn.rounding.methods import check_rounding
 from qnn.rounding.refined import column_generation, reduce, refine, to_network
 from qnn.rounding.sampling import sampler_of
+from qnn.rounding.second_layer import check_second_layer
 from qnn.solvers.base import Callback
 from qnn.solvers.front import solve
 from qnn.solvers.result import Relaxation, relative_gap
@@ -45,6 +46,7 @@ def train(
     time_limit: float | None = None,
     tol: float = 1e-4,
     callback: Callback | None = None,
+    second_layer: str | int = "float",
 ) -> Trained:
     """Train a quantized network: relaxation, rounding, column generation, certificate.
 
@@ -56,11 +58,13 @@ def train(
     over. Where that does not end in time, the certificate is the best one found. time_limit:
     seconds for everything together; what is found by then is returned with its honest gap. tol:
     relative gap of the relaxation. callback: called with a `Progress` after each bound that
-    "tightened" or "exact" find.
+    "tightened" or "exact" find. second_layer: "float"; "common", one scalar, a neuron standing
+    several times where it weighs more; or 2 to 8, the bits of a grid for alpha.
     Raises InputError, before any computing, for what cannot be trained or certified.
     """
     began = time.monotonic()
     check_rounding(problem, 1 if width is None else width, "refined")
+    check_second_layer(second_layer)
     check_level(certify, *names(problem))
     deadline = None if time_limit is None else began + time_limit
     # Half for the bound, half for the network: either alone is worth little.
@@ -81,7 +85,7 @@ def train(
         incumbent, statistics = column_generation(relaxation, rng, deadline=deadline)
     else:
         incumbent = refine(relaxation, width, rng, deadline)
-    network = to_network(incumbent)
+    network = to_network(incumbent, second_layer, width)
     objective = problem.objective(network)
     statistics["relaxation_seconds"] = relaxed - began
     statistics["seconds"] = time.monotonic() - began

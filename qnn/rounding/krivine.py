@@ -82,9 +82,15 @@ def square_root(matrix: np.ndarray) -> np.ndarray:
 
 
 def krivine_network(
-    relaxation: Relaxation, width: int, rng: np.random.Generator
+    relaxation: Relaxation,
+    width: int,
+    rng: np.random.Generator,
+    second_layer: str | int = "float",
 ) -> QuantizedNetwork:
-    """Exactly `width` samples with the common `α = ρπ/(2γm)`; no neurons where ρ = 0."""
+    """Exactly `width` samples with the common `α = ρπ/(2γm)`; no neurons where ρ = 0.
+
+    One scalar lies on the grid of every `second_layer`, which is only noted.
+    """
     problem = relaxation.problem
     (rho,) = relaxation.rho
     U = V = np.zeros((problem.d, 0), dtype=np.int8)
@@ -93,4 +99,12 @@ def krivine_network(
         sampler = KrivineSampler.from_relaxation(relaxation.P, relaxation.N, rho)
         U, V = sampler.sample(width, rng)
         alpha = np.full(width, krivine_alpha(rho, width))
-    return QuantizedNetwork(U, V, alpha, beta=problem.beta, loss=problem.loss.name)
+    return QuantizedNetwork(
+        U,
+        V,
+        alpha,
+        beta=problem.beta,
+        loss=problem.loss.name,
+        loss_parameter=problem.loss.parameter,
+        second_layer=str(second_layer),
+    )

@@ -12,19 +12,24 @@ from qnn.rounding.krivine import krivine_network
 from qnn.rounding.refined import reduce, refined_network, to_network
 from qnn.rounding.refit import check_loss
 from qnn.rounding.sampling import sampler_of
+from qnn.rounding.second_layer import check_second_layer
 from qnn.solvers.result import Relaxation
 
-Method = Callable[[Relaxation, int, np.random.Generator], QuantizedNetwork]
+Method = Callable[[Relaxation, int, np.random.Generator, str | int], QuantizedNetwork]
 
 
 def annealed_network(
-    relaxation: Relaxation, width: int, rng: np.random.Generator, wide: Incumbent | None = None
+    relaxation: Relaxation,
+    width: int,
+    rng: np.random.Generator,
+    second_layer: str | int = "float",
+    wide: Incumbent | None = None,
 ) -> QuantizedNetwork:
     """At most `width` neurons by `qnn.rounding.annealing`."""
     # Only here: the compiler takes a second to import.
     from qnn.rounding.annealing import annealed
 
-    return to_network(annealed(relaxation, width, rng, wide))
+    return to_network(annealed(relaxation, width, rng, wide), second_layer, width)
 
 
 METHODS: dict[str, Method] = {
@@ -40,6 +45,7 @@ def round_relaxation(
     rng: np.random.Generator,
     method: str = "refined",
     wide: Incumbent | None = None,
+    second_layer: str | int = "float",
 ) -> QuantizedNetwork:
     """A network of at most `width` neurons from a solved relaxation.
 
@@ -50,15 +56,18 @@ def round_relaxation(
     simulated annealing, each with its local search: two to five times the time, lower objectives
     for narrow networks.
     `wide`, a network of any width where one is known, saves the column generation.
+    second_layer: "float", "common" or bits (`qnn.rounding.second_layer`); Krivine's has one scalar.
     The same generator state gives the same network. Raises InputError for an unknown method, a
     width below 1 and problems that the method cannot round.
     """
     check_rounding(relaxation.problem, width, method)
+    check_second_layer(second_layer)
     if method == "refined" and wide is not None:
-        return to_network(reduce(wide, width, rng, sampler_of(relaxation)))
+        narrow = reduce(wide, width, rng, sampler_of(relaxation))
+        return to_network(narrow, second_layer, width)
     if method == "annealed":
-        return annealed_network(relaxation, width, rng, wide)
-    return METHODS[method](relaxation, width, rng)
+        return annealed_network(relaxation, width, rng, second_layer, wide)
+    return METHODS[method](relaxation, width, rng, second_layer)
 
 
 def check_rounding(problem: Problem, width: int, method: str) -> None:

@@ -14,6 +14,7 @@ from qnn.network import QuantizedNetwork
 from qnn.rounding.incumbent import Incumbent, build, empty, extended, narrowed
 from qnn.rounding.local_search import STARTS, improve, price
 from qnn.rounding.sampling import Sampler, sampler_of
+from qnn.rounding.second_layer import quantized
 from qnn.solvers.result import Relaxation
 
 # Samples that start the column generation, at least.
@@ -31,10 +32,13 @@ IDLE_ROUNDS = 5
 
 
 def refined_network(
-    relaxation: Relaxation, width: int, rng: np.random.Generator
+    relaxation: Relaxation,
+    width: int,
+    rng: np.random.Generator,
+    second_layer: str | int = "float",
 ) -> QuantizedNetwork:
     """At most `width` neurons; see the module. Any problem whose loss has a refit."""
-    return to_network(refine(relaxation, width, rng))
+    return to_network(refine(relaxation, width, rng), second_layer, width)
 
 
 def refine(
@@ -96,18 +100,26 @@ def column_generation(
     return incumbent, {"rounds": float(rounds), "violation": violation}
 
 
-def to_network(incumbent: Incumbent) -> QuantizedNetwork:
-    """The network itself, as int8 weights."""
+def to_network(
+    incumbent: Incumbent, second_layer: str | int = "float", width: int | None = None
+) -> QuantizedNetwork:
+    """The network itself, as int8 weights; its second layer on a grid, as `second_layer` says.
+
+    `width`: most neurons, where a common scalar makes some stand several times.
+    """
     problem = incumbent.problem
-    weights = problem.atoms.levels(incumbent.W)
+    W, alpha = quantized(problem, incumbent.W, incumbent.alpha, second_layer, width)
+    weights = problem.atoms.levels(W)
     polynomial = problem.activation.coefficients
     return QuantizedNetwork(
         U=weights[0],
         V=weights[1] if polynomial is None else None,
-        alpha=incumbent.alpha,
+        alpha=alpha,
         activation=problem.activation.name,
         alphabet=problem.alphabet.name,
         polynomial=polynomial,
         beta=problem.beta,
         loss=problem.loss.name,
+        loss_parameter=problem.loss.parameter,
+        second_layer=str(second_layer),
     )

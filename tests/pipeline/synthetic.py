@@ -73,6 +73,7 @@ def results_table(
                         "rounding": rounding,
                         "loss": "squared",
                         "activation": "bilinear",
+                        "second_layer": "float",
                         "alphabet": "binary",
                         "certify": "relaxation",
                         "solver": "admm",

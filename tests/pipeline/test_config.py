@@ -100,6 +100,24 @@ def test_the_config_cannot_be_changed() -> None:
         ("rounding=[sign]",
          "sweep.yaml: rounding[0]: must be 'krivine', 'refined' or 'annealed' (got \"sign\")"),
         ("loss=cubic", "sweep.yaml: loss: must be"),
+        ("loss_parameter=0.5",
+         "sweep.yaml: loss_parameter is huber's delta, but loss is squared: remove it"),
+        ("activation=relu", "sweep.yaml: activation: must be 'bilinear' (got \"relu\")"),
+        ("activation={polynomial: {a: x}}",
+         'sweep.yaml: activation.polynomial.a: must be a number (got "x")'),
+        ("activation={polynomial: {}}",
+         "sweep.yaml: activation.polynomial: a, b and c must not all be 0"),
+        ("activation={cubic: 1}", "sweep.yaml: activation.polynomial: is required; "
+         "activation.cubic: unknown key (known: polynomial)"),
+        ("activation={polynomial: {a: 1}}",
+         "sweep.yaml: rounding krivine needs the bilinear activation, but activation is "
+         "polynomial: use rounding: [refined]"),
+        ("alphabet=2", "sweep.yaml: rounding krivine makes binary weights, but alphabet is 2: use "
+         "rounding: [refined], or alphabet: binary"),
+        ("alphabet=8", "sweep.yaml: alphabet: must be 'binary', 'ternary', 2, 3, 4, 5, 6 or 7 "
+         "(got 8)"),
+        ("second_layer=9", "sweep.yaml: second_layer: must be 'float', 'common', 2, 3, 4, 5, 6, 7 "
+         "or 8 (got 9)"),
         ("relaxation.tol=small", 'sweep.yaml: relaxation.tol: must be a number (got "small")'),
         ("relaxation.tol=true", "sweep.yaml: relaxation.tol: must be a number (got true)"),
         ("test.fraction=1", "sweep.yaml: test.fraction: must be less than 1 (got 1)"),
@@ -251,3 +269,24 @@ def test_the_resolved_config_reads_back_equal(
     assert again == config
     assert dump_config(again) == dump_config(config)
     assert again.beta.points == tuple(sorted(values, reverse=True))
+
+
+def test_every_kind_of_network_can_be_written_and_reads_back() -> None:
+    config = parse(
+        "loss=huber", "loss_parameter=0.5", "rounding=[refined]", "alphabet=3", "second_layer=4",
+        "activation={polynomial: {a: 0.0937, b: 0.5, c: 0.4688}}",
+    )  # fmt: skip
+    assert config.polynomial == (0.0937, 0.5, 0.4688)
+    assert (config.loss, config.loss_parameter) == ("huber", 0.5)
+    assert (config.alphabet, config.second_layer) == (3, 4)
+    assert parse_config(dump_config(config), "again") == config
+    assert parse().polynomial is None
+
+
+def test_a_margin_loss_is_no_loss_of_a_regression() -> None:
+    with pytest.raises(InputError) as error:
+        parse("task=regression", "loss=hinge")
+    assert str(error.value) == (
+        "sweep.yaml: loss hinge takes two classes, but task is regression: use squared, huber or "
+        "absolute"
+    )

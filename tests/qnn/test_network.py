@@ -1,3 +1,4 @@
+import io
 import math
 from dataclasses import replace
 
@@ -6,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qnn.alphabets import get_alphabet
 from qnn.errors import InputError
 from qnn.network import QuantizedNetwork
 
@@ -266,3 +268,55 @@ def test_wellformed_files_with_bad_content_are_refused(name, value, message):
 def test_replace_keeps_the_weights():
     network = make_network()
     assert np.array_equal(replace(network, beta=7.0).U, network.U)
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "bits"), [("binary", 1), ("ternary", 2), ("2", 2), ("3", 3), ("4", 4)]
+)
+@pytest.mark.parametrize("polynomial", [None, (0.1, 0.5, 0.4)])
+def test_bytes_are_packed_bits_and_scalars_for_every_alphabet(alphabet, bits, polynomial):
+    top = get_alphabet(alphabet).levels[-1]
+    U = np.full((5, 3), top, dtype=np.int8)
+    network = QuantizedNetwork(
+        U,
+        U if polynomial is None else None,
+        np.array([0.5, -1.5, 1.0]),
+        activation="bilinear" if polynomial is None else "polynomial",
+        polynomial=polynomial,
+        alphabet=alphabet,
+    )
+    entries = 30 if polynomial is None else 15
+    assert network.size_in_bytes == -(-bits * entries // 8) + 3 * 8
+    assert QuantizedNetwork.from_bytes(network.to_bytes()).to_bytes() == network.to_bytes()
+    # On a grid of 3 bits (steps 1, 3, 2): three more bits a neuron, and one scalar.
+    grid = replace(network, second_layer="3")
+    assert grid.size_in_bytes == -(-(bits * entries + 9) // 8) + 8
+    common = replace(network, alpha=np.array([0.5, -0.5, 0.5]), second_layer="common")
+    signs = 0 if polynomial is None else 3
+    assert common.size_in_bytes == -(-(bits * entries + signs) // 8) + 8
+
+
+def test_the_second_layer_and_the_loss_parameter_are_in_the_file():
+    U = np.ones((2, 2), dtype=np.int8)
+    network = QuantizedNetwork(
+        U, U, np.array([1.0, -3.0]), loss="huber", loss_parameter=0.5, second_layer="3"
+    )
+    again = QuantizedNetwork.from_bytes(network.to_bytes())
+    assert (again.loss_parameter, again.second_layer) == (0.5, "3")
+    usual = QuantizedNetwork(U, U, np.array([1.0, -3.0]))
+    names = set(np.load(io.BytesIO(usual.to_bytes())))
+    assert not names & {"loss_parameter", "second_layer"}
+
+
+@pytest.mark.parametrize(
+    ("alpha", "second_layer", "message"),
+    [
+        ([1.0, 1.1], "common", "alpha does not lie on the grid of second_layer 'common'"),
+        ([1.0, 0.4], "2", "alpha does not lie on the grid of second_layer '2'"),
+        ([1.0, 0.4], "half", "second_layer 'half' is unknown; use one of float, common, 2"),
+    ],
+)
+def test_a_second_layer_that_is_not_what_it_says_is_refused(alpha, second_layer, message):
+    U = np.ones((2, 2), dtype=np.int8)
+    with pytest.raises(InputError, match=message):
+        QuantizedNetwork(U, U, np.array(alpha), second_layer=second_layer)
