@@ -17,7 +17,7 @@ from qnn.problem import Problem
 from qnn.solvers.base import Callback, Solver, everything
 from qnn.solvers.incumbent import Incumbent
 from qnn.solvers.result import Outcome, Relaxation
-from qnn.solvers.ridge import rows_pay
+from qnn.solvers.ridge import rows_pay, step_work
 from qnn.solvers.search import Search
 from qnn.solvers.splitting import Splitting
 from qnn.solvers.starts import (
@@ -94,7 +94,7 @@ def solve(
             outcome = "solved"
     message = (
         f"ADMM: {outcome.replace('_', ' ')} after {iteration} iterations, "
-        f"{'single' if single else 'double'} precision"
+        f"{'single' if single else 'double'} precision, {_space(state)}"
     )
     statistics = {
         "iterations": float(iteration),
@@ -129,6 +129,20 @@ def _within(wanted: float, present: float) -> float:
     return wanted if usable and not 0.6 < wanted / present < 1.7 else present
 
 
+def _space(state: Splitting) -> str:
+    n, order = state.scaled.n, len(state.ridge.matrix)
+    if state.ridge.in_rows:
+        return f"{n} x {n} kernel"
+    return f"{n} rows compressed to {order} x {order}"
+
+
+def _work(n: int, size: int, tol: float) -> float:
+    """Two factorizations, some ten iterations for each digit, eigendecompositions of 10 D^3."""
+    steps = 10.0 * max(-math.log10(tol), 1.0)
+    in_rows = rows_pay(n, size * (size + 1) // 2, size)
+    return step_work(n, size, in_rows, steps) + 20.0 * steps * size**3
+
+
 def _memory_estimate(n: int, size: int) -> float:
     p = size * (size + 1) // 2
     order = n if rows_pay(n, p, size) else p
@@ -141,4 +155,5 @@ SOLVER = Solver(
     supports=everything,
     memory_estimate=_memory_estimate,
     summary="ADMM on the symmetric reduction: every loss, both activations",
+    work=_work,
 )

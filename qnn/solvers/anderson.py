@@ -28,6 +28,7 @@ class Anderson:
         self._normal = np.zeros((window, window))
         self._ridge = _RIDGE[dtype]
         self._point, self._residual = np.zeros(length, dtype), np.zeros(measured, dtype)
+        self._best = np.zeros(length, dtype)
         self.weights: Array | None = None
         self.restart()
 
@@ -63,8 +64,12 @@ class Anderson:
             residual = self.weights * residual
         norm = float(np.dot(residual, residual))
         if norm > _GROWTH**2 * self._least:
+            # The step was too bold: back to the best point, from where it goes on without speed.
+            x[:] = self._best
             self.restart()
-        self._least = min(self._least, norm)
+            return norm
+        if norm < self._least:
+            self._best[:], self._least = x, norm
         if self._based:
             slot = self._count % self.window
             self._count += 1

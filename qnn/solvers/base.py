@@ -48,7 +48,9 @@ class Solver:
     """An entry of the registry.
 
     ``supports(problem)`` is None, or one line that says why not and what to choose instead;
-    ``memory_estimate(n, D)`` is the peak in bytes above the import baseline, D the lift's size.
+    ``memory_estimate(n, D)`` is the peak in bytes above the import baseline, D the lift's size;
+    ``work(n, D, tol)`` an estimate of the operations to a gap of tol, for those that are chosen
+    by it.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Solver:
     supports: Callable[[Problem], str | None]
     memory_estimate: Callable[[int, int], float]
     summary: str
+    work: Callable[[int, int, float], float] | None = None
 
 
 def everything(problem: Problem) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +22,8 @@ SOLVERS: dict[str, Solver] = {
 # Bytes not worth asking the system about.
 _ALWAYS_THERE = 2.0**25
 
-#: what "auto" tries, in order: the first that supports the problem and fits into memory
+#: what "auto" chooses from: of those that support the problem and fit into memory the least work,
+#: and the next one where that got stuck
 PREFERENCE = ("admm", "low-rank")
 
 
@@ -56,12 +58,27 @@ def solve(
         too large for memory (estimated before any allocation).
     """
     _check_limits(tol, time_limit, max_iterations)
-    chosen, why = _choose(problem, solver)
-    zero = _zero_network(problem, tol, chosen.name, callback)
+    started = time.perf_counter()
+    chosen, why = _choose(problem, solver, tol)
+    zero = _zero_network(problem, tol, chosen[0].name, callback)
     if zero is not None:
         return zero
-    relaxation = chosen.solve(problem, tol, time_limit, max_iterations, warm_start, callback)
-    return replace(relaxation, message=f"{relaxation.message} ({why})")
+    best: Relaxation | None = None
+    for candidate in chosen:
+        spent = 0.0 if best is None else time.perf_counter() - started
+        left = None if time_limit is None else time_limit - spent
+        if left is not None and left <= 0.0:
+            break
+        start = warm_start if best is None else best
+        found = candidate.solve(problem, tol, left, max_iterations, start, callback)
+        if best is not None:
+            why = f"after solver {best.solver} had stalled at a gap of {best.gap:.1e}"
+        if best is None or found.gap < best.gap:
+            best = replace(found, message=f"{found.message} ({why})")
+        if found.outcome != "stalled":
+            break
+    assert best is not None
+    return best
 
 
 def _check_limits(tol: float, time_limit: float | None, max_iterations: int | None) -> None:
@@ -73,7 +90,8 @@ def _check_limits(tol: float, time_limit: float | None, max_iterations: int | No
         raise InputError(f"max_iterations must be at least 1 (got {max_iterations})")
 
 
-def _choose(problem: Problem, name: str) -> tuple[Solver, str]:
+def _choose(problem: Problem, name: str, tol: float) -> tuple[list[Solver], str]:
+    """Solvers in the order of their use, and why the first one is."""
     n, size = problem.n, problem.lift.size
     if name != "auto":
         if name not in SOLVERS:
@@ -85,14 +103,32 @@ def _choose(problem: Problem, name: str) -> tuple[Solver, str]:
         if refusal is not None:
             raise InputError(f"solver {name!r} cannot take this problem: {refusal}")
         require_memory(solver, n, size)
-        return solver, f"solver {name} as asked"
+        return [solver], f"solver {name} as asked"
     candidates = [SOLVERS[key] for key in PREFERENCE if SOLVERS[key].supports(problem) is None]
-    for candidate in candidates:
+    works = {s.name: s.work(n, size, tol) for s in candidates if s.work is not None}
+    fitting = []
+    for candidate in sorted(candidates, key=lambda s: works[s.name]):
         needed = candidate.memory_estimate(n, size)
         if needed <= _ALWAYS_THERE or needed <= available_memory():
-            return candidate, f"solver {candidate.name} chosen: {candidate.summary}"
-    require_memory(min(candidates, key=lambda s: s.memory_estimate(n, size)), n, size)
-    raise AssertionError("unreachable: the cheapest candidate was refused above")
+            fitting.append(candidate)
+    if not fitting:
+        require_memory(min(candidates, key=lambda s: s.memory_estimate(n, size)), n, size)
+    first = fitting[0]
+    reason = first.summary
+    for other in candidates:
+        if other is first:
+            continue
+        if other in fitting:
+            reason += (
+                f"; some {_giga(works[first.name])} Gflop, {other.name} {_giga(works[other.name])}"
+            )
+        else:
+            reason += f"; {other.name} needs {other.memory_estimate(n, size) / 2**30:.1f} GiB"
+    return fitting, f"solver {first.name} chosen: {reason}"
+
+
+def _giga(work: float) -> str:
+    return f"{work / 1e9:.2g}"
 
 
 def _zero_network(

@@ -120,13 +120,19 @@ def _kernels(dtype: str) -> tuple[Callable[..., Any], Callable[..., Any], Callab
 
 
 def rows_pay(n: int, p: int, size: int) -> bool:
-    """Whether the n x n kernel costs less than the p x p Gram matrix in a solve.
+    """Whether the n x n kernel costs less than the p x p Gram matrix in a solve."""
+    return n <= p or step_work(n, size, True, 25.0) < step_work(n, size, False, 25.0)
 
-    Forming, two factorizations and some 25 iterations; with the kernel these also touch the rows.
+
+def step_work(n: int, size: int, in_rows: bool, steps: float) -> float:
+    """Operations: forming the matrix, two factorizations, these steps and what they do with rows.
+
+    The p x p matrix spares the steps the rows.
     """
-    rows = n**2 * size + 2.0 * n**3 / 3.0 + 25.0 * (2.0 * n**2 + 3.0 * n * size**2)
-    columns = n * p**2 + 2.0 * p**3 / 3.0 + 50.0 * p**2
-    return n <= p or rows < columns
+    p = size * (size + 1) // 2
+    if in_rows:
+        return n**2 * size + 2.0 * n**3 / 3.0 + steps * (2.0 * n**2 + 3.0 * n * size**2)
+    return n * p**2 + 2.0 * p**3 / 3.0 + steps * 2.0 * p**2
 
 
 def dimension(lift: Lift) -> int:

@@ -1,7 +1,8 @@
 """All benchmarks of the solvers in one run: ``python -m tests.benchmarks`` (``make bench``).
 
 ``--quick`` leaves out the instances on which the general-purpose solvers take minutes; ``--large``
-adds a million rows and images, see `tests.benchmarks.streaming` and `tests.benchmarks.image_size`.
+adds a million rows, images, rounding and sweeps, each in a process of its own. ``--sections`` and
+``--instances`` run a part of it.
 """
 
 from __future__ import annotations
@@ -9,11 +10,21 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections.abc import Callable
 
 from threadpoolctl import threadpool_limits
 
+from tests.benchmarks.instances import names
 from tests.benchmarks.measure import machine
 from tests.benchmarks.relaxations import accuracy, compare, growth, paths, verification
+
+SECTIONS: dict[str, Callable[[], None]] = {
+    "paths": paths,
+    "accuracy": accuracy,
+    "growth": growth,
+    "verification": verification,
+}
+LARGE = ("rounding", "streaming", "image_size", "sweeps")
 
 
 def main() -> None:
@@ -21,15 +32,21 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--large", action="store_true")
     parser.add_argument("--limit", type=float, default=600.0, help="seconds for one method")
+    parser.add_argument("--sections", nargs="+", choices=["compare", *SECTIONS, *LARGE])
+    parser.add_argument("--instances", nargs="+", help="of the comparison")
     arguments = parser.parse_args()
+    wanted = arguments.sections or ["compare", *SECTIONS, *(LARGE if arguments.large else ())]
     print(machine(), "- one thread", flush=True)
     with threadpool_limits(1):
-        compare(4_000_000 if arguments.quick else 20_000_000, arguments.limit)
-        for section in (paths, accuracy, growth, verification):
-            print(flush=True)
-            section()
-    if arguments.large:
-        for name in ("rounding", "streaming", "image_size", "sweeps"):
+        if "compare" in wanted:
+            largest = 4_000_000 if arguments.quick else 20_000_000
+            compare(arguments.instances or names(largest), arguments.limit)
+        for name, section in SECTIONS.items():
+            if name in wanted:
+                print(flush=True)
+                section()
+    for name in LARGE:
+        if name in wanted:
             print(flush=True)
             subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}"], check=False)
     print(machine())

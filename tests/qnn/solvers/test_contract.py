@@ -10,6 +10,7 @@ from qnn.certificates import verify
 from qnn.errors import InputError
 from qnn.problem import Problem
 from qnn.solvers import SOLVERS, Progress, Relaxation, solve
+from tests.qnn.pricing.test_exact import random_problem
 from tests.qnn.solvers.cases import ACTIVATIONS, CASES, LOSSES, make_problem, planted
 
 # Degenerate data where first-order steps on a loss with kinks may stop early, with honest bounds.
@@ -18,6 +19,14 @@ HARD = ("tiny beta", "tiny data", "tiny data, huge targets")
 
 OWN = [name for name in SOLVERS if not name.startswith("cvxpy")]
 REFERENCE = [name for name in SOLVERS if name.startswith("cvxpy")]
+
+
+@pytest.mark.parametrize("seed", [76, 222, 370, 376])
+def test_few_rows_of_large_entries_where_bold_steps_stalled(seed: int) -> None:
+    problem = random_problem(seed)
+    relaxation = solve(problem, 1e-4, solver="admm")
+    assert relaxation.outcome == "solved"
+    check_bounds(relaxation, 1e-4)
 
 
 def check_feasible(relaxation: Relaxation) -> None:

@@ -1,11 +1,14 @@
 """The front: choosing, refusing, the zero network."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from qnn.certificates import verify
 from qnn.errors import InputError
 from qnn.problem import Problem
-from qnn.solvers import SOLVERS, base, front, solve
+from qnn.solvers import SOLVERS, Relaxation, admm, base, front, solve
 from tests.qnn.solvers.cases import make_problem, planted
 
 
@@ -76,3 +79,47 @@ def test_message_says_which_solver_and_why() -> None:
     assert "chosen: " in solve(problem).message
     assert solve(problem, solver="admm").message.endswith("(solver admm as asked)")
     assert solve(problem, solver="admm").solver == "admm"
+
+
+def test_the_least_work_is_chosen_and_said() -> None:
+    wide = Problem(np.ones((10_000, 200)), np.ones(10_000), 1.0)
+    (first, second), why = front._choose(wide, "auto", 1e-2)
+    assert (first.name, second.name) == ("low-rank", "admm")
+    assert why.startswith("solver low-rank chosen: ")
+    assert "Gflop, admm " in why
+    (first, second), _ = front._choose(wide, "auto", 1e-6)
+    assert (first.name, second.name) == ("admm", "low-rank")
+    polynomial = make_problem(planted(40, 5), 0.1, "squared", "polynomial")
+    assert [solver.name for solver in front._choose(polynomial, "auto", 1e-2)[0]] == ["admm"]
+
+
+def test_what_does_not_fit_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front, "available_memory", lambda: 2.0**33)
+    wide = Problem(np.ones((10_000, 150)), np.ones(10_000), 1.0)
+    chosen, why = front._choose(wide, "auto", 1e-4)
+    assert [solver.name for solver in chosen] == ["admm", "low-rank"]
+    monkeypatch.setattr(front, "available_memory", lambda: 2.0**30)
+    chosen, why = front._choose(wide, "auto", 1e-4)
+    assert [solver.name for solver in chosen] == ["low-rank"]
+    assert "; admm needs 1." in why
+
+
+def test_rows_many_more_than_coefficients_are_compressed() -> None:
+    problem = make_problem(planted(3000, 5), 0.1, "squared", "bilinear")
+    relaxation = solve(problem, 1e-6)
+    assert relaxation.outcome == "solved"
+    assert "3000 rows compressed to 15 x 15" in relaxation.message
+    assert verify(relaxation.certificate, problem.X, problem.y) >= relaxation.lower_bound
+
+
+def test_after_a_stall_the_next_solver_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = make_problem(planted(40, 5), 0.1, "squared", "bilinear")
+
+    def stalls(problem: Problem, *arguments: object) -> Relaxation:
+        return replace(admm.SOLVER.solve(problem, 1e-1), outcome="stalled")
+
+    monkeypatch.setitem(SOLVERS, "admm", replace(admm.SOLVER, solve=stalls))
+    relaxation = solve(problem, 1e-4)
+    assert (relaxation.solver, relaxation.outcome) == ("low-rank", "solved")
+    assert "(after solver admm had stalled at a gap of " in relaxation.message
+    assert solve(problem, 1e-4, solver="admm").outcome == "stalled"

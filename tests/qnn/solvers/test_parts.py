@@ -95,6 +95,20 @@ def test_projection_to_the_cone(dtype: str, size: int, positive: int) -> None:
         np.testing.assert_allclose(factor @ factor.T, wanted, atol=1e-5)
 
 
+def test_anderson_takes_a_bold_step_back() -> None:
+    x, accelerated = np.zeros(2), Anderson(2, 2)
+    accelerated.advance(x, np.array([1.0, 0.0]))
+    accelerated.advance(x, np.array([0.5, 0.2]))
+    before = x.copy()
+    x[:] = 1e6
+    accelerated.advance(x, np.array([40.0, 40.0]))
+    # The point of the least residual after its own step: [1, 0] + [0.5, 0.2].
+    np.testing.assert_allclose(x, [1.5, 0.2])
+    assert not np.allclose(before, x)
+    accelerated.advance(x, np.array([0.1, 0.0]))
+    np.testing.assert_allclose(x, [1.6, 0.2])
+
+
 def test_anderson_solves_a_linear_map_in_its_dimension() -> None:
     rng = np.random.default_rng(3)
     G = 0.9 * np.linalg.qr(rng.standard_normal((6, 6)))[0]
