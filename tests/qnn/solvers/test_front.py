@@ -96,10 +96,10 @@ def test_the_least_work_is_chosen_and_said() -> None:
 def test_what_does_not_fit_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(front, "available_memory", lambda: 2.0**33)
     wide = Problem(np.ones((10_000, 150)), np.ones(10_000), 1.0)
-    chosen, why = front._choose(wide, "auto", 1e-4)
+    chosen, why = front._choose(wide, "auto", 1e-6)
     assert [solver.name for solver in chosen] == ["admm", "low-rank"]
     monkeypatch.setattr(front, "available_memory", lambda: 2.0**30)
-    chosen, why = front._choose(wide, "auto", 1e-4)
+    chosen, why = front._choose(wide, "auto", 1e-6)
     assert [solver.name for solver in chosen] == ["low-rank"]
     assert "; admm needs 1." in why
 
