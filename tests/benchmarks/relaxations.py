@@ -18,7 +18,6 @@ from qnn.certificates import verify
 from qnn.problem import Problem
 from qnn.solvers import solve
 from tests.benchmarks.instances import make
-from tests.benchmarks.methods import METHODS
 
 Result = dict[str, Any]
 
@@ -36,7 +35,7 @@ def run_method(method: str, instance: str, limit: float) -> Result | str:
     return result
 
 
-def compare(instances: list[str], limit: float) -> None:
+def compare(instances: list[str], methods: list[str], limit: float) -> None:
     """One row an instance and method; ratios are theirs over ours."""
     print(
         "one solve: ours to a verified gap of 1e-4, SCS at eps 1e-6, Clarabel at its own; beta at"
@@ -49,7 +48,7 @@ def compare(instances: list[str], limit: float) -> None:
     for instance in instances:
         ours = run_method("ours", instance, limit)
         assert isinstance(ours, dict), ours
-        for method in METHODS:
+        for method in methods:
             theirs = ours if method == "ours" else run_method(method, instance, limit)
             if isinstance(theirs, str):
                 print(f"{instance:14} {method:15} {theirs}", flush=True)
