@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,10 +23,30 @@ from tests.benchmarks.measure import machine
 
 
 def main() -> None:
+    if sys.argv[1:]:
+        with tempfile.TemporaryDirectory() as folder:
+            _measured(sys.argv[1], Path(folder))
+        return
     print(machine())
-    with tempfile.TemporaryDirectory() as folder:
-        overhead(Path(folder))
-        cores(Path(folder))
+    print(_process("overhead"), flush=True)
+    one, two = json.loads(_process("1")), json.loads(_process("2"))
+    print(
+        f"solve-bound sweep of {one['trials']} trials, {one['sizes']}: {one['seconds']:.1f} s on "
+        f"one core, {two['seconds']:.1f} s on two: {one['seconds'] / two['seconds']:.2f} times"
+    )
+
+
+def _process(part: str) -> str:
+    """A part in a process of its own: a process starts Ray only once, its token stays."""
+    command = [sys.executable, "-m", "tests.benchmarks.sweeps", part]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
+def _measured(part: str, folder: Path) -> None:
+    if part == "overhead":
+        overhead(folder)
+    else:
+        cores(folder, int(part))
 
 
 def overhead(folder: Path) -> None:
@@ -55,8 +78,8 @@ def overhead(folder: Path) -> None:
     )
 
 
-def cores(folder: Path) -> None:
-    """One sweep that is nearly all solving, on one core and on two."""
+def cores(folder: Path, cpus: int) -> None:
+    """The seconds of a sweep that is nearly all solving, on so many cores, as JSON."""
     config = _config(
         folder,
         "solving",
@@ -69,17 +92,15 @@ def cores(folder: Path) -> None:
         rounding=["krivine"],
         relaxation={"tol": 1e-6},
     )
-    paths: list[float] = []
-    for cpus in (1, 2):
-        with ray_session(None, cpus):
-            warm = _config(folder, "warm", 60, 4, 2, beta={"fractions": [0.3]})
-            _run(warm, folder / f"warm-{cpus}")
-            _, outcome = _run(config, folder / f"solving-{cpus}")
-            paths.append(outcome.timings["paths"])
-    print(
-        f"solve-bound sweep of {outcome.results.num_rows - 1} trials, {_sizes(outcome)}: "
-        f"{paths[0]:.1f} s on one core, {paths[1]:.1f} s on two: {paths[0] / paths[1]:.2f} times"
-    )
+    with ray_session(None, cpus):
+        _run(_config(folder, "warm", 60, 4, 4, beta={"fractions": [0.3]}), folder / "warm-run")
+        _, outcome = _run(config, folder / "solving-run")
+    found = {
+        "seconds": outcome.timings["paths"],
+        "trials": outcome.results.num_rows - 1,
+        "sizes": _sizes(outcome),
+    }
+    print(json.dumps(found))
 
 
 def _run(config: SweepConfig, out: Path) -> tuple[float, SweepOutcome]:
