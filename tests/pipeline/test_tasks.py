@@ -127,10 +127,10 @@ def test_the_random_stream_is_the_trials_own():
 def test_a_failing_rounding_fails_its_own_row_only(prepared, tmp_path, monkeypatch):
     good_round = tasks.round_relaxation
 
-    def round_or_fail(relaxation, width, rng, method, wide):
+    def round_or_fail(relaxation, width, rng, method, *rest):
         if width == 8 and method == "krivine":
             raise RuntimeError("bits\n  fell off")
-        return good_round(relaxation, width, rng, method, wide)
+        return good_round(relaxation, width, rng, method, *rest)
 
     _, good = run(prepared, RunFolder.open(tmp_path / "good"))
     monkeypatch.setattr(tasks, "round_relaxation", round_or_fail)
