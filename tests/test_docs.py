@@ -19,7 +19,7 @@ def blocks(document: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("document", ["README.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/networks.md"])
 def test_python_examples_run(document: str) -> None:
     code = blocks(document, "python")
     assert code

@@ -106,7 +106,11 @@ def _interior_point(blocks: Blocks, a: Array, primal: Blocks, tol: float) -> Arr
     for _ in range(150):
         if float(a.sum()) - _inner(primal, blocks) <= tol * float(np.abs(a).sum()):
             break
-        inverses = tuple(_inverse(S) for S in slacks)
+        try:
+            inverses = tuple(_inverse(S) for S in slacks)
+        except np.linalg.LinAlgError:
+            # So near the boundary that rounding decides: a is feasible, and as good as it gets.
+            break
         hessian = np.sum([P * W for P, W in zip(primal, inverses, strict=True)], axis=0)
         centre = mu * np.sum([np.diag(W) for W in inverses], axis=0) - 1.0
         step = _solve(hessian, centre)

@@ -78,10 +78,10 @@ def column_generation(
     neurons. Returns the network's parts and statistics: rounds and the largest violation last seen.
     """
     sampler = sampler_of(relaxation)
-    if sampler is None:
-        return empty(relaxation.problem), {"rounds": 0.0, "violation": 0.0}
-    count = max(CANDIDATES, 2 * (room or 0) // ROOM_FACTOR)
-    incumbent = build(relaxation.problem, sampler(count, rng), np.zeros(count))
+    incumbent = empty(relaxation.problem)
+    if sampler is not None:
+        count = max(CANDIDATES, 2 * (room or 0) // ROOM_FACTOR)
+        incumbent = build(relaxation.problem, sampler(count, rng), np.zeros(count))
     violation, rounds, idle = np.inf, 0, 0
     while rounds < max_rounds and idle < IDLE_ROUNDS:
         rounds += 1
