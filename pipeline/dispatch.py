@@ -142,14 +142,14 @@ class _Cluster:
             self._look()
         return 2 * self.slots + AHEAD
 
-    def memory(self, batch: list[PathSpec]) -> int:
-        """Bytes to ask for, so that a node is not given more tasks than fit.
+    def memory(self, batch: list[PathSpec]) -> int | None:
+        """Bytes to ask for, so that a node is not given more tasks than fit; None: nothing.
 
         An estimate that no node can meet is lowered to the largest node: a task may be smaller
         than estimated, and one that asks for too much would wait for ever.
         """
         wanted = self.options.memory or max(spec.estimated_bytes for spec in batch)
-        return int(min(wanted, self._largest_memory))
+        return int(min(wanted, self._largest_memory)) or None
 
 
 def _task_name(batch: list[PathSpec]) -> str:
