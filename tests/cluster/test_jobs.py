@@ -68,7 +68,8 @@ def test_a_sweep_is_submitted_once_watched_listed_and_read(
 
 
 def test_a_stopped_job_goes_on_in_a_new_attempt(cluster: RayNodes, tmp_path: Path) -> None:
-    config = long_sweep(tmp_path)
+    # Each command takes seconds to start.
+    config = long_sweep(tmp_path, paths=36)
     out, address = tmp_path / "out", ("--address", cluster.dashboard)
     sent = cluster.qnn("submit", config, *address, "--out", out)
     assert sent.returncode == 0, sent.stderr
@@ -89,15 +90,15 @@ def test_a_stopped_job_goes_on_in_a_new_attempt(cluster: RayNodes, tmp_path: Pat
         cluster.qnn("jobs", "logs", job, *address).stdout
     )
     finished = {file.name for file in (out / "results").glob("*.parquet")}
-    assert 0 < len(finished) < 12
+    assert 0 < len(finished) < 36
     assert not (out / "sweep.lock").exists()
     assert cluster.qnn("jobs", "stop", job, *address).stdout.startswith("was over already")
 
     rest = cluster.qnn("submit", config, *address, "--out", out, "--wait")
     assert rest.returncode == 0, rest.stdout + rest.stderr
     assert rest.stdout.startswith(f"{job}.2 submitted")
-    assert f"{len(finished)} of 12 paths are finished already" in rest.stdout
-    assert len({row["trial"] for row in rows_of(out).to_pylist()}) == 12 * 3 + 1
+    assert f"{len(finished)} of 36 paths are finished already" in rest.stdout
+    assert len({row["trial"] for row in rows_of(out).to_pylist()}) == 36 * 3 + 1
 
 
 def test_a_failing_job_hands_its_exit_code_on(cluster: RayNodes, tmp_path: Path) -> None:

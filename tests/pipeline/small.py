@@ -44,13 +44,13 @@ def small_config(folder: Path, **changes: Any) -> SweepConfig:
     return parse_config(config_text(folder, **changes), "small.yaml")
 
 
-def long_sweep(folder: Path) -> Path:
-    """A sweep's file: 12 paths of some seconds each, so that a run can be hit in between."""
+def long_sweep(folder: Path, paths: int = 12) -> Path:
+    """A sweep's file: paths of a second or so each, so that a run can be hit in between."""
     file = folder / "long.yaml"
     sweep = {
         "name": "long",
         "data": {"source": "sklearn:breast_cancer", "positive": "malignant"},
-        "shards": {"kind": "kfold", "count": 12},
+        "shards": {"kind": "kfold", "count": paths},
         "beta": {"fractions": [0.1, 0.03, 0.01]},
         "seeds": [0],
         "widths": [16],
