@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import parse_config
+from pipeline.settings import RetrainConfig
 from pipeline.sweep import SweepOptions, run_sweep
 
 ROOT = Path(__file__).parents[1]
@@ -87,3 +88,10 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     for target in LINK.findall(text):
         assert (ROOT / document).parent.joinpath(target).exists(), f"{document}: {target}"
+
+
+def test_the_yaml_of_the_retraining_page_is_the_defaults() -> None:
+    (block,) = blocks("docs/retraining.md", "yaml")
+    sweep = "name: x\ndata: {source: x}\nshards: {kind: kfold, count: 2}\nbeta: {values: [1]}\n"
+    config = parse_config(sweep + block, "retraining.md")
+    assert config.retrain == RetrainConfig()
