@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.store import one_line
 from qnn.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,15 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
         if ray.is_initialized():
             yield
             return
-        _start(address, cpus)
+        try:
+            _start(address, cpus)
+        except Exception as error:
+            if address is not None:
+                raise
+            # On a busy machine Ray's own start sometimes runs into one of its time limits.
+            log.warning("Ray did not start (%s); trying once more", one_line(error))
+            ray.shutdown()
+            _start(address, cpus)
         try:
             yield
         finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cluster import check_address
+from pipeline.cluster import check_address, ray_session
 from pipeline.sweep import SweepOptions, run_sweep
 from qnn.errors import InputError
 from tests.pipeline.small import config_text, small_config
@@ -76,3 +76,27 @@ with Interrupts():
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout == "handled 143\n", done.stderr
+
+
+@pytest.mark.parametrize("failures", [0, 1, 2])
+def test_a_ray_that_does_not_start_is_tried_once_more(
+    monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    import ray
+
+    def init(**options: object) -> None:
+        starts.append(options)
+        if len(starts) <= failures:
+            raise RuntimeError("timed out during startup")
+
+    starts: list[dict[str, object]] = []
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    if failures == 2:
+        with pytest.raises(RuntimeError, match="timed out"), ray_session(None, 1):
+            pass
+    else:
+        with ray_session(None, 1):
+            pass
+    assert len(starts) == min(failures + 1, 2)
