@@ -113,6 +113,21 @@ def verify_run(location: str, fast: bool = False) -> Iterator[Check]:
         yield _judge(file, run.check_network)
 
 
+def verify_files(location: str, files: Sequence[str]) -> list[Check]:
+    """Check some certificates and networks of a run's folder, named relative to it."""
+    folder = RunFolder.open(location)
+    run = _Run(folder)
+    for _ in run.read_rows(folder.files(RESULTS)):
+        pass  # Damaged results are the business of a check of the whole folder.
+    return [
+        _judge(
+            file,
+            run.check_certificate if file.startswith(f"{CERTIFICATES}/") else run.check_network,
+        )
+        for file in files
+    ]
+
+
 def _judge(file: str, check: Callable[[str], str]) -> Check:
     try:
         return Check(file, True, check(file))

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.retrain.partitions import beside
 from pipeline.settings import RetrainConfig
 from pipeline.store import RunFolder
-from pipeline.verify import verify_paths
+from pipeline.verify import verify_files
 
 _EQUAL = 1e-12
 
@@ -45,7 +44,7 @@ class Comparison:
 def certificate_gate(folder: RunFolder, row: dict[str, str]) -> Gate:
     """The challenger's certificate and objective, proven again from the files alone."""
     files = [row["certificate"], row["network"]]
-    checks = list(verify_paths([beside(folder.location, file) for file in files]))
+    checks = verify_files(folder.location, files)
     bad = [check for check in checks if not (check.ok and check.proven)]
     text = "; ".join(f"{name}: {check.text}" for name, check in zip(files, checks, strict=True))
     return Gate("certificate", not bad, text if not bad else f"{bad[0].file}: {bad[0].text}")

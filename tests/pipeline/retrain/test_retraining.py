@@ -11,11 +11,13 @@ from pipeline import plots
 from pipeline.mlflow_store import open_store, pointed_at
 from pipeline.retrain.command import rollback_command
 from pipeline.retrain.decision import look
+from pipeline.retrain.gates import certificate_gate
 from pipeline.retrain.promotion import CHAMPION, PREVIOUS, aliases
 from pipeline.retrain.run import Retrained, retrain
 from pipeline.retrain.state import read_state
 from pipeline.store import RunFolder
 from pipeline.sweep import SweepOptions
+from qnn.archive import pack_arrays, unpack_arrays
 from tests.pipeline.retrain.arriving import arrive, config, home_with_store
 
 INLINE = SweepOptions(inline=True)
@@ -143,3 +145,31 @@ def test_a_lost_registry_does_not_make_any_network_the_champion(
     assert done.verdict is not None
     assert done.verdict.word == "refused"
     assert done.verdict.comparison is not None
+
+
+def test_the_certificate_is_proven_again_from_the_files(nights: Nights) -> None:
+    arrive(nights.data, "1.parquet", seed=1)
+    arrive(nights.data, "2.parquet", seed=2)
+    done = nights.run()
+    assert done.sweep is not None
+    assert done.sweep.champion is not None
+    row, run = done.sweep.champion, RunFolder.open(done.sweep.location)
+    gate = certificate_gate(run, row)
+    assert gate.passed
+    assert f"{row['certificate']}: bound " in gate.text
+    certificate = dict(unpack_arrays(run.read(row["certificate"]), "x", "certificate"))
+    certificate["nu"] = 1.01 * certificate["nu"]
+    run.write(row["certificate"], pack_arrays(certificate))
+    assert not certificate_gate(run, row).passed
+
+
+def test_data_and_home_may_be_uris(nights: Nights) -> None:
+    arrive(nights.data, "1 a%.parquet", seed=1)
+    arrive(nights.data, "2 b%.parquet", seed=2)
+    settings = config(nights.data)
+    data = settings.data.model_copy(update={"source": nights.data.as_uri()})
+    settings = settings.model_copy(update={"data": data})
+    done = retrain(settings, nights.home.as_uri(), INLINE)
+    assert done.move is not None
+    assert nights.aliases() == {CHAMPION: "1"}
+    assert retrain(settings, nights.home.as_uri(), INLINE).sweep is None
