@@ -97,7 +97,7 @@ def test_a_second_sweep_in_the_folder_is_refused_while_the_first_runs(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_sigterm_at_random_times_then_a_resume(tmp_path):
-    paths = 60
+    paths = 40
     chance = random.Random(20)
     config, out = many_paths(tmp_path, paths), tmp_path / "run"
     with drive(config, tmp_path / "undisturbed", "inline") as driver:
