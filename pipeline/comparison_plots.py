@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -102,11 +104,11 @@ def accuracy_figure(sets: list[ComparedSet]) -> Figure:
             axes.set_title(dataset)
             axes.set_ylabel("test accuracy, %")
             axes.set_xlabel("bytes")
-        figure.legend(handles=_handles(sets), loc="outside lower center", ncols=4, frameon=False)
+        _legend(figure, len(panels), _handles(sets))
     return figure
 
 
-def _handles(sets: list[ComparedSet]) -> list[object]:
+def _handles(sets: list[ComparedSet]) -> list[Any]:
     from matplotlib.lines import Line2D
 
     present = {arm for one in sets for arm in one.rows["rounding"].unique()}
@@ -141,9 +143,13 @@ def width_figure(sets: list[ComparedSet]) -> Figure | None:
             axes.set_title(f"{compared.name}, β = {level:g} β max")
             axes.set_xlabel("neurons allowed")
             axes.set_ylabel("training objective")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+        _legend(figure, len(panels), panels[0].get_legend_handles_labels()[0])
     return figure
+
+
+def _legend(figure: Figure, panels: int, handles: list[Any]) -> None:
+    columns = min(COLUMNS, panels) + 1
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
 
 
 def _widths(rows: pd.DataFrame) -> int:
