@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from qnn.solvers import Relaxation, solve
     from qnn.solvers.compressed import solve_stream
     from qnn.training import Trained, train
+    from qnn.widths import WidthCurve, narrowest, width_curve
 
 __all__ = [
     "Bilinear",
@@ -34,11 +35,14 @@ __all__ = [
     "QuantizedRegressor",
     "Relaxation",
     "Trained",
+    "WidthCurve",
+    "narrowest",
     "solve",
     "solve_stream",
     "train",
     "verify",
     "verify_stream",
+    "width_curve",
 ]
 
 
@@ -58,11 +62,14 @@ _HOMES = {
     "QuantizedRegressor": "qnn.estimators",
     "Relaxation": "qnn.solvers",
     "Trained": "qnn.training",
+    "WidthCurve": "qnn.widths",
+    "narrowest": "qnn.widths",
     "solve": "qnn.solvers",
     "solve_stream": "qnn.solvers.compressed",
     "train": "qnn.training",
     "verify": "qnn.certificates",
     "verify_stream": "qnn.certificates.streaming",
+    "width_curve": "qnn.widths",
 }
 
 
