@@ -82,9 +82,8 @@ def main() -> None:
     # Compiled before anything is timed.
     branch_and_bound(np.eye(12), 12.0)
     enumerate_signs(np.eye(12), threads=1)
-    print(
-        "| M of | d | branch and bound s | bound − 1 | nodes | enumeration s | HiGHS s | bound − 1 |"
-    )
+    heads = ("M of", "d", "B&B s", "bound − 1", "nodes", "enumeration s", "HiGHS s", "bound − 1")
+    print(f"| {' | '.join(heads)} |")
     print("|---" * 8 + "|")
     for name, M in instances():
         begin = time.monotonic()
