@@ -55,7 +55,7 @@ def solve(
     single = tol >= _SINGLE_FROM
     state = start(problem, scaled, trail, warm_start, "float32" if single else "float64")
     warm = bool(trail.points)
-    search = Search(scaled, tol, 3) if warm else Search(scaled, tol)
+    search = Search(scaled, tol, _first_check(trail)) if warm else Search(scaled, tol)
     before = state.ridge.factorizations
     limit = _LIMIT if max_iterations is None else max_iterations
     outcome: Outcome = "iteration_limit"
@@ -100,8 +100,13 @@ def solve(
         "iterations": float(iteration),
         "factorizations": float(factorizations + state.ridge.factorizations - before),
     }
-    onward = Trail(scaled, state.ridge, (*trail.points[-1:], point_of(state)), state)
+    onward = Trail(scaled, state.ridge, (*trail.points[-1:], point_of(state)), state, iteration)
     return incumbent.relaxation(outcome, message, statistics, onward)
+
+
+def _first_check(trail: Trail) -> int:
+    """A little before the last solve of the path ended."""
+    return min(max(3, trail.iterations - 2), 8)
 
 
 def _try_step(state: Splitting) -> bool:

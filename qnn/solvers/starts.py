@@ -42,6 +42,7 @@ class Trail:
     ridge: Ridge | None = None
     points: tuple[Point, ...] = ()
     last: Splitting | None = None
+    iterations: int = 0
 
     def __reduce__(self) -> tuple[type[Trail], tuple[()]]:
         return Trail, ()

@@ -10,9 +10,11 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from qnn.certificates import verify
 from qnn.problem import Problem
@@ -121,9 +123,11 @@ def accuracy() -> None:
             )
 
 
-def growth() -> None:
-    """Time against n and against d, and the exponents of a least-squares line in logarithms."""
+def growth(picture: Path = Path("out/growth.png")) -> None:
+    """Time against n and d, memory against n d: exponents of lines in logarithms, and a plot."""
     print("growth: seconds to a verified gap of 1e-4, planted")
+    figure = Figure(figsize=(7.0, 4.5), layout="constrained")
+    axes = figure.add_subplot(xlabel="n, or d", ylabel="seconds to a verified gap of 1e-4")
     for label, sizes in (
         ("n (d = 20)", [(20, n) for n in (200, 800, 3200, 12800, 51200)]),
         ("n (d = 60)", [(60, n) for n in (200, 400, 800, 1600)]),
@@ -134,6 +138,23 @@ def growth() -> None:
         slope = np.polyfit(np.log(axis), np.log(seconds), 1)[0]
         points = ", ".join(f"{x}: {s:.4f}" for x, s in zip(axis, seconds, strict=True))
         print(f"  {label:12} {points}; exponent {slope:.2f}", flush=True)
+        axes.loglog(axis, seconds, marker="o", label=f"{label}: exponent {slope:.2f}")
+    axes.legend()
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(picture)
+    print(f"  plotted in {picture}")
+    rows, memory = (12800, 25600, 51200, 102400), []
+    for n in rows:
+        found = run_method("ours", f"20,{n}", 600.0)
+        assert isinstance(found, dict), found
+        memory.append(found["bytes"])
+    slope = np.polyfit(np.log(rows), np.log(memory), 1)[0]
+    points = ", ".join(f"{n}: {size / 2**20:.0f}" for n, size in zip(rows, memory, strict=True))
+    print(
+        f"  memory (d = 20), MiB above imports and data: {points}; exponent {slope:.2f}; "
+        f"{memory[-1] / (8.0 * 20 * rows[-1]):.1f} times the data",
+        flush=True,
+    )
 
 
 def verification(count: int = 1000) -> None:
