@@ -6,6 +6,7 @@ import os
 import resource
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,20 @@ class Stopwatch:
 def peak_bytes() -> int:
     """Peak resident memory of this process so far, Python and libraries included."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def restart_peak() -> int:
+    """Count the peak anew from what is resident now, which is returned, in bytes (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return recent_peak_bytes()
+
+
+def recent_peak_bytes() -> int:
+    """Peak resident memory since `restart_peak`, in bytes (Linux)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise OSError("/proc/self/status has no VmHWM")
 
 
 def machine() -> str:
