@@ -28,7 +28,10 @@ BOUNDS = (
     "relaxation_seconds",
     "certify_seconds",
 )
-OF_PROBLEM = ("beta", "beta_fraction", "beta_max", "loss", "activation", "alphabet", "certify")
+OF_PROBLEM = (
+    *("beta", "beta_fraction", "beta_max", "loss", "loss_parameter"),
+    *("activation", "polynomial", "alphabet", "certify"),
+)
 
 
 def arm_rows(spec: PathSpec, written: float, base: Row) -> list[Row]:
@@ -40,8 +43,11 @@ def arm_rows(spec: PathSpec, written: float, base: Row) -> list[Row]:
         foreign = () if arm in QUANTIZED else BOUNDS
         for column in (*foreign, *(OF_PROBLEM if beta is None else ())):
             row[column] = None
-        if arm not in QUANTIZED:
-            row["solver"] = None
+        if arm in QUANTIZED:
+            # Arms choose their second layer freely, whatever ours is held to.
+            row["second_layer"] = "float"
+        else:
+            row["solver"] = row["second_layer"] = None
         rows.append(row)
     return rows
 

@@ -80,3 +80,18 @@ def network_problems(
                 f"rounding {rounding} makes binary weights, but alphabet is {alphabet}: use "
                 "rounding: [refined], or alphabet: binary"
             )
+
+
+def baseline_problems(
+    baselines: Sequence[str], loss: str, activation: str, alphabet: str
+) -> Iterator[str]:
+    """Arms to compare with that cannot take the problem: one line each."""
+    kind = f"(got {loss}, {activation}, {alphabet}): remove it"
+    if "annealing" in baselines and (loss, activation, alphabet) != (
+        "squared",
+        "bilinear",
+        "binary",
+    ):
+        yield f"baseline annealing takes squared loss, bilinear, binary weights {kind}"
+    if "spectrahedra" in baselines and (activation != "bilinear" or loss in ("hinge", "absolute")):
+        yield f"baseline spectrahedra takes the bilinear activation and a smooth loss {kind}"

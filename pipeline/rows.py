@@ -43,7 +43,11 @@ def keep_network(
 ) -> None:
     """Measure a network, write its file, and fill in its row; `row` has trial and lower bound."""
     network = replace(
-        network, preprocessing=data.preprocessing, beta=problem.beta, loss=problem.loss.name
+        network,
+        preprocessing=data.preprocessing,
+        beta=problem.beta,
+        loss=problem.loss.name,
+        loss_parameter=problem.loss.parameter,
     )
     objective = problem.objective(network)
     row["upper_bound"] = objective

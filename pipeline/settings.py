@@ -23,6 +23,7 @@ from pipeline.kinds import (
     Alphabet,
     Loss,
     SecondLayer,
+    baseline_problems,
     network_problems,
 )
 from pipeline.section import Section
@@ -316,6 +317,9 @@ class SweepConfig(Section):
             yield "data.positive names a class, but task is regression; remove it"
         if data.target in (data.features or ()) or data.target in (data.categorical or ()):
             yield f"data.target '{data.target}' cannot be a feature too"
+        yield from baseline_problems(
+            self.baselines, self.loss, self.activation_name, str(self.alphabet)
+        )
         for arm in self.baselines:
             if self.task == "regression" and arm in REFERENCES:
                 yield f"baseline {arm} is a classifier, but task is regression; remove it"

@@ -104,6 +104,7 @@ class Best:
             alphabet=self.problem.alphabet.name,
             beta=self.problem.beta,
             loss=self.problem.loss.name,
+            loss_parameter=self.problem.loss.parameter,
             polynomial=(polynomial.a, polynomial.b, polynomial.c)
             if isinstance(polynomial, Polynomial)
             else None,

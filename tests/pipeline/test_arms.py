@@ -154,3 +154,33 @@ def test_the_config_knows_the_arms(tmp_path: Path) -> None:
         parse_config(config_text(tmp_path, baselines=["luck"]), "x.yaml")
     with pytest.raises(InputError, match=r"baseline rbf_svm is a classifier, but task is regress"):
         parse_config(config_text(tmp_path, task="regression", baselines=["rbf_svm"]), "x.yaml")
+
+
+def test_arms_that_cannot_take_the_problem_are_refused_at_once(tmp_path: Path) -> None:
+    text = config_text(tmp_path, baselines=["annealing"], loss="logistic", rounding=["refined"])
+    with pytest.raises(InputError, match=r"baseline annealing takes squared loss, bilinear, binar"):
+        parse_config(text, "x.yaml")
+    text = config_text(tmp_path, baselines=["spectrahedra"], loss="hinge", rounding=["refined"])
+    with pytest.raises(InputError, match=r"baseline spectrahedra takes the bilinear activation an"):
+        parse_config(text, "x.yaml")
+
+
+def test_arms_on_another_loss_and_second_layer_verify(tmp_path: Path) -> None:
+    config = small_config(
+        tmp_path,
+        **{
+            **CHANGES,
+            "baselines": ["straight_through", "random_signs", "spectrahedra", "rbf_svm"],
+            "loss": "huber",
+            "loss_parameter": 0.7,
+            "second_layer": "common",
+            "rounding": ["refined"],
+        },
+    )
+    outcome = run_sweep(config, str(tmp_path / "out"), SweepOptions(inline=True))
+    assert outcome.exit_code == 0, outcome.results["error"].to_pylist()
+    checks = list(verify_paths([str(tmp_path / "out")]))
+    assert all(check.ok for check in checks), [c.line for c in checks if not c.ok]
+    arms = rows_of(outcome.results, QUANTIZED)
+    assert {row["second_layer"] for row in arms} == {"float"}
+    assert {row["loss_parameter"] for row in arms} == {0.7}
