@@ -21,6 +21,15 @@ def total(text: str, name: str) -> float:
     return sum(map(float, found))
 
 
+def scrape(cluster: RayNodes) -> str:
+    """What the node tells; nothing while its agent is still starting."""
+    headers = {"Authorization": f"Bearer {cluster.token}"}
+    try:
+        return requests.get(cluster.metrics, headers=headers, timeout=30).text
+    except requests.exceptions.ConnectionError:
+        return ""
+
+
 def test_a_running_sweep_is_seen_by_prometheus_and_named_in_the_dashboard(
     cluster: RayNodes, tmp_path: Path
 ) -> None:
@@ -36,7 +45,7 @@ def test_a_running_sweep_is_seen_by_prometheus_and_named_in_the_dashboard(
     text, names, deadline = "", set(), time.monotonic() + PATIENCE
     while total(text, "ray_qnn_trials_done_total") < 3 and time.monotonic() < deadline:
         time.sleep(1)
-        text = requests.get(cluster.metrics, headers=headers, timeout=30).text
+        text = scrape(cluster)
         tasks = requests.get(f"{cluster.dashboard}/api/v0/tasks", headers=headers, timeout=30)
         names |= {task["name"] for task in tasks.json()["data"]["result"]["result"]}
         if sweep.poll() is not None:
