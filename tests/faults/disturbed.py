@@ -75,7 +75,7 @@ def drive(config: Path, out: Path, mode: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-c", DRIVER, str(config), str(out), mode])
 
 
-def qnn(*arguments: str, timeout: float = 300, **environment: str) -> (
+def qnn(*arguments: str, timeout: float = 600, **environment: str) -> (
     "subprocess.CompletedProcess[str]"
 ):  # fmt: skip
     """Run the command `qnn` to its end."""

@@ -67,7 +67,7 @@ def night(config: Path, home: Path, step: str) -> int:
     return subprocess.run(command, check=False, timeout=240).returncode
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_killed_after_any_step_the_next_run_ends_as_if_nothing_had_been(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     data, home = tmp_path / "data", home_with_store(tmp_path / "home")
@@ -96,7 +96,7 @@ def test_killed_after_any_step_the_next_run_ends_as_if_nothing_had_been(tmp_path
     assert sum(name.endswith("decision.json") for name in folder.files("runs")) == len(STEPS) + 1
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_what_an_operator_types(tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     data, home, config = tmp_path / "data", tmp_path / "home", tmp_path / "sweep.yaml"
