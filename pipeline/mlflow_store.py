@@ -43,9 +43,25 @@ _ENVIRONMENT = {
 _EXPERIMENT_NOTE = (
     "Sweeps of quantized networks, a run each, newest first. A sweep's run has the figures, the "
     "table of its networks and `report.html`; its child runs are the best networks, each with a "
-    "certificate of how far from optimal it can be. Columns to show: `champion_test_accuracy`, "
-    "`champion_gap`, `champion_bytes`, `trials_failed`."
+    "certificate of how far from optimal it can be.\n\n[The sweeps with their key figures as "
+    "columns](#/experiments/{id}/runs?viewStateShareKey=qnn)"
 )
+# A shared view of MLflow's list of runs: what the link above opens.
+_VIEW_TAG = "mlflow.sharedViewState.qnn"
+_METRICS = (
+    *("champion_test_accuracy", "champion_test_rmse", "champion_gap", "champion_bytes"),
+    *("trials_done", "trials_failed"),
+)
+_TAGS = ("qnn.verdict", "drift")
+_VIEW = {
+    "orderByKey": "attributes.start_time",
+    "orderByAsc": False,
+    "selectedColumns": [
+        "attributes.`Created`",
+        *(f"metrics.`{name}`" for name in _METRICS),
+        *(f"tags.`{name}`" for name in _TAGS),
+    ],
+}
 _CHATTER = ("alembic", "mlflow", "mlflow.store.db.utils", "mlflow.pyfunc")
 
 
@@ -103,9 +119,11 @@ def open_store(config: SweepConfig, folder: RunFolder) -> Store:
             # Without a kind the UI asks every visitor what the experiment is about.
             tags={
                 "mlflow.experimentKind": "custom_model_development",
-                "mlflow.note.content": _EXPERIMENT_NOTE,
+                _VIEW_TAG: json.dumps(_VIEW),
             },
         )
+        note = _EXPERIMENT_NOTE.format(id=identifier)
+        client.set_experiment_tag(identifier, "mlflow.note.content", note)
         return Store(client, uri, identifier, embedded)
     if found.lifecycle_stage != LifecycleStage.ACTIVE:
         raise InputError(

@@ -91,6 +91,7 @@ def log_verdict(verdict: Verdict, store: Store, run_id: str, name: str, version:
         file = Path(work) / DECISION_FILE
         file.write_text(json.dumps(verdict.record(), indent=2), encoding="utf-8")
         client.log_artifact(run_id, str(file))
+    client.set_tag(run_id, "mlflow.runName", f"{name} · {verdict.hold_out[-1]} · {verdict.word}")
     client.set_tag(run_id, VERDICT_TAG, verdict.word)
     client.set_tag(run_id, "drift", "over" if verdict.drift.over else "none")
     note = client.get_run(run_id).data.tags.get(_NOTE, "")
@@ -128,6 +129,9 @@ def _description(verdict: Verdict) -> str:
 
     lines = [
         f"{_HEADING}{verdict.word}",
+        "",
+        # The page shows some three lines before a reader asks for more.
+        f"**{cell(verdict.line)}**",
         "",
         f"{cell(verdict.reason)}.",
         "",

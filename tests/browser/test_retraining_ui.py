@@ -63,14 +63,23 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
 
 def test_the_list_of_nights(nights: Nights) -> None:
     page = nights.open(f"{nights.experiment}/runs")
-    nights.sees("matching runs")
-    expect(page.get_by_role("link", name="arriving", exact=True).nth(2)).to_be_visible()
+    nights.sees("matching runs", "The sweeps with their key figures as columns")
+    for name in ("day-2.parquet · promoted", "day-3.parquet · promoted", "day-5.parquet · refused"):
+        link = page.get_by_role("link", name=f"arriving · {name}", exact=True)
+        expect(link).to_be_visible(timeout=PATIENCE)
     keep(page, "retrain_runs")
+    page.set_viewport_size({"width": 2000, "height": 900})
+    page = nights.open(f"{nights.experiment}/runs?viewStateShareKey=qnn")
+    nights.sees("matching runs", "champion_test_accuracy", "champion_gap", "qnn.verdict")
+    keep(page, "retrain_columns")
+    page.set_viewport_size({"width": 1440, "height": 1000})
 
 
 def test_the_decision_on_a_night(nights: Nights) -> None:
     page = nights.open(f"{nights.experiment}/runs/{nights.runs[2].info.run_id}")
-    nights.sees("Retraining: refused", "McNemar", "Drift of the 200 fresh rows", "refused")
+    nights.sees("Retraining: refused", "refused by the gate metric", "McNemar", "day-5.parquet")
+    page.get_by_text("Show more").first.click()
+    nights.sees("Drift of the 200 fresh rows", "what was found")
     keep(page, "retrain_decision", full=True)
 
 

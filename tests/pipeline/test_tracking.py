@@ -380,6 +380,16 @@ def test_a_busy_database_is_not_damaged(tmp_path: Path) -> None:
     assert folder.exists("mlflow.db")
 
 
+def test_the_experiment_has_a_view_of_its_key_figures(tracked: Tracked) -> None:
+    experiment = tracked.store.client.get_experiment(tracked.store.experiment_id)
+    link = f"#/experiments/{tracked.store.experiment_id}/runs?viewStateShareKey=qnn"
+    assert link in experiment.tags["mlflow.note.content"]
+    view = json.loads(experiment.tags["mlflow.sharedViewState.qnn"])
+    run = tracked.only("sweep")
+    shown = {name.split("`")[1] for name in view["selectedColumns"]} & set(run.data.metrics)
+    assert {"champion_test_accuracy", "champion_gap", "champion_bytes", "trials_done"} <= shown
+
+
 def test_where_runs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = RunFolder.open(tmp_path)
     assert tracking_uri(small_config(tmp_path), folder) == f"sqlite:///{tmp_path}/mlflow.db"
