@@ -3,6 +3,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from qnn.activations import Polynomial
 from qnn.certificates.checker import verify
 from qnn.errors import InputError
 from qnn.estimators import QuantizedClassifier, QuantizedRegressor
@@ -62,3 +63,35 @@ def test_a_beta_fraction_outside_the_unit_interval_is_refused(fraction):
 def test_one_class_is_refused():
     with pytest.raises(InputError, match="needs samples of two classes; the data contain one cl"):
         QuantizedClassifier().fit(np.eye(4), [1, 1, 1, 1])
+
+
+def test_the_kinds_of_network_reach_the_network_and_its_certificate():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 4))
+    y = np.where(X[:, 0] * X[:, 1] > 0.3, "yes", "no")
+    model = QuantizedClassifier(
+        loss="logistic",
+        activation=Polynomial(0.0937, 0.5, 0.4688),
+        alphabet="ternary",
+        second_layer=3,
+        width=6,
+        random_state=0,
+    ).fit(X, y)
+    network, certificate = model.network_, model.certificate_
+    assert (network.loss, network.alphabet, network.second_layer) == ("logistic", "ternary", "3")
+    assert network.polynomial == tuple(certificate.polynomial) == (0.0937, 0.5, 0.4688)
+    assert (certificate.loss, certificate.alphabet) == ("logistic", "ternary")
+    assert network.neurons <= 6
+    assert model.lower_bound_ <= model.upper_bound_
+    assert set(model.predict(X)) <= {"yes", "no"}
+    huber = QuantizedRegressor(loss="huber", loss_parameter=0.5, width=4, random_state=0)
+    assert huber.fit(X, X[:, 0]).certificate_.loss_parameter == 0.5
+
+
+def test_a_margin_loss_of_a_regression_is_refused():
+    with pytest.raises(InputError) as error:
+        QuantizedRegressor(loss="hinge").fit(np.eye(3), np.array([0.5, 1.5, 2.0]))
+    assert str(error.value) == (
+        "loss 'hinge' needs targets -1 or +1: encode the two classes so, or choose squared, huber "
+        "or absolute"
+    )
