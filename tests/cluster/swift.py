@@ -10,7 +10,7 @@ from urllib.request import urlopen
 
 from tests.cluster.ray_nodes import free_ports
 
-START_SECONDS = 60
+START_SECONDS = 180
 KEY, SECRET = "test:tester", "swift-canary-secret"
 SERVERS = ("account", "container", "object", "proxy")
 
