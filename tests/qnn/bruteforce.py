@@ -28,7 +28,10 @@ def all_neurons(problem: Problem) -> np.ndarray:
         hidden = (products[:, :, None] * products[:, None, :]).reshape(problem.n, -1)
     else:
         hidden = problem.activation.hidden(problem.X, weights, None)
-    return np.unique(hidden.round(12), axis=1)
+    # Rounded to tell twins, returned unrounded: small features would lose their last digits.
+    scale = float(np.abs(hidden).max()) or 1.0
+    _, kept = np.unique((hidden / scale).round(12), axis=1, return_index=True)
+    return np.asarray(hidden[:, kept])
 
 
 def loss_expression(problem: Problem, predictions: cp.Expression) -> cp.Expression:

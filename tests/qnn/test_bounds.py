@@ -45,7 +45,7 @@ def check(problem: Problem, seed: int, certify: str) -> None:
     trained = train(problem, seed=seed, certify=certify)
     # The optimum over every neuron there is, from both sides.
     layer = refit(problem.loss, all_neurons(problem), problem.y, problem.budget)
-    # Features are rounded to 12 digits, and sums of the size of the targets cancel.
+    # Sums of the size of the targets cancel.
     noise = 1e-10 * layer.objective + 1e-12 * problem.loss.value(np.zeros(problem.n), problem.y)
     below, above = layer.objective * (1.0 - layer.gap) - noise, layer.objective + noise
     assert layer.gap <= 1e-5
