@@ -91,8 +91,12 @@ def completed_paths(folder: RunFolder, retry_failed: bool = False) -> set[str]:
     for file in folder.files(RESULTS, ".parquet"):
         if file.endswith(LOST_SUFFIX):
             continue
-        table = read_path(folder, file)
-        if table is None:
+        try:
+            table = read_path(folder, file)
+        except FileNotFoundError:
+            continue
+        except ValueError as error:
+            folder.quarantine(file, str(error))
             continue
         rows = table.select(["certificate", "network", "dataset", "shard", "status"]).to_pylist()
         if retry_failed and any(row["status"] != "ok" for row in rows):

@@ -333,33 +333,40 @@ def path_of(file: str) -> str:
     return file.rpartition("/")[2].removesuffix(LOST_SUFFIX).removesuffix(".parquet")
 
 
-def read_path(folder: RunFolder, file: str) -> pa.Table | None:
-    """Return one results file; None, and the file quarantined, where it cannot be trusted."""
+def read_path(folder: RunFolder, file: str) -> pa.Table:
+    """Return one results file.
+
+    Raises `ValueError` with the reason where it cannot be trusted, `FileNotFoundError` where it is
+    gone.
+    """
     try:
         table = folder.read_table(file)
-    except FileNotFoundError:
-        return None
     except ValueError as error:
-        folder.quarantine(file, one_line(str(error).removeprefix(f"{file}: ")))
-        return None
+        raise ValueError(one_line(str(error).removeprefix(f"{file}: "))) from error
     if table.schema.names != RESULTS_SCHEMA.names or table.num_rows == 0:
-        folder.quarantine(file, "not the columns of a results file of this version")
-        return None
+        raise ValueError("not the columns of a results file of this version")
     table = table.cast(RESULTS_SCHEMA)
     if set(table["path"].to_pylist()) != {path_of(file)}:
-        folder.quarantine(file, "its rows belong to another path")
-        return None
+        raise ValueError("its rows belong to another path")
     return table
 
 
 def read_results(folder: RunFolder) -> pa.Table:
-    """Return all rows of a run, ordered by path and trial; damaged files are quarantined."""
+    """Return all rows of a run, ordered by path and trial.
+
+    Files that cannot be trusted are left out, with a warning, and left alone: readers change
+    nothing.
+    """
     files = folder.files(RESULTS, ".parquet")
     complete = {path_of(file) for file in files if not file.endswith(LOST_SUFFIX)}
-    tables = [
-        table
-        for file in files
-        if not (file.endswith(LOST_SUFFIX) and path_of(file) in complete)
-        and (table := read_path(folder, file)) is not None
-    ]
+    tables = []
+    for file in files:
+        if file.endswith(LOST_SUFFIX) and path_of(file) in complete:
+            continue
+        try:
+            tables.append(read_path(folder, file))
+        except FileNotFoundError:
+            continue
+        except ValueError as error:
+            log.warning("%s: %s; left out", file, error)
     return pa.concat_tables(tables) if tables else RESULTS_SCHEMA.empty_table()

@@ -13,6 +13,7 @@ import pytest
 
 from pipeline import store
 from pipeline.datafile import data_table, matrices
+from pipeline.resume import completed_paths
 from pipeline.store import RunFolder, StoreError, read_results, write_lost, write_results
 from qnn.errors import InputError
 
@@ -97,8 +98,10 @@ def test_lost_paths_are_rows_until_their_results_come(folder):
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flip", "foreign", "other path"])
-def test_damaged_results_are_quarantined_and_said(folder, tmp_path, caplog, damage):
-    write_results(folder, "a" * 16, [row()])
+def test_readers_leave_damaged_results_out_and_a_resume_quarantines_them(
+    folder, tmp_path, caplog, damage
+):
+    write_results(folder, "a" * 16, [row(dataset="t")])
     write_results(folder, "b" * 16, [row("b" * 16)])
     file = tmp_path / "run" / "results" / f"{'b' * 16}.parquet"
     content = bytearray(file.read_bytes())
@@ -116,6 +119,11 @@ def test_damaged_results_are_quarantined_and_said(folder, tmp_path, caplog, dama
     with caplog.at_level(logging.WARNING):
         table = read_results(folder)
     assert table["path"].to_pylist() == ["a" * 16]
+    assert f"results/{'b' * 16}.parquet: " in caplog.text
+    assert caplog.text.rstrip().endswith("; left out")
+    assert file.read_bytes() == bytes(content)
+    with caplog.at_level(logging.WARNING):
+        completed_paths(folder)
     kept = f"quarantine/results/{'b' * 16}.parquet"
     assert f"kept as {kept}" in caplog.text
     assert folder.read(kept) == bytes(content)
