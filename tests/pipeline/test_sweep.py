@@ -76,10 +76,10 @@ def test_a_sweep_ends_with_a_refitted_champion_in_the_same_results(tmp_path):
 
 
 def test_failed_trials_decide_the_exit_code(tmp_path, monkeypatch):
-    def sometimes(relaxation, width, rng, method, wide=None):
+    def sometimes(relaxation, width, rng, method, *rest):
         if width == 8 and method == "krivine":
             raise RuntimeError("no")
-        return good(relaxation, width, rng, method, wide)
+        return good(relaxation, width, rng, method, *rest)
 
     good = tasks.round_relaxation
     monkeypatch.setattr(tasks, "round_relaxation", sometimes)
