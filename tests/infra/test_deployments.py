@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -139,9 +140,11 @@ def test_kubernetes_takes_the_mlflow_server() -> None:
 
 
 def test_rays_launcher_takes_the_cluster() -> None:
-    import ray
-
-    schema = json.loads((Path(ray.__file__).parent / "autoscaler/ray-schema.json").read_text())
+    # Found, not imported: an import settles how this process would authenticate.
+    found = find_spec("ray")
+    assert found is not None
+    assert found.origin is not None
+    schema = json.loads((Path(found.origin).parent / "autoscaler/ray-schema.json").read_text())
     config = yaml.safe_load((INFRA / "ray" / "aws.yaml").read_text())
     jsonschema.validate(config, schema)
     starts = (*config["head_start_ray_commands"], *config["worker_start_ray_commands"])
@@ -153,13 +156,27 @@ def test_rays_launcher_takes_the_cluster() -> None:
 
 
 def test_ray_start_knows_every_option() -> None:
-    from ray.scripts.scripts import start
+    starts = [arguments for _, _, *arguments in ray_commands()]
+    # In a process of its own: Ray's commands settle how this one would authenticate.
+    program = (
+        "import json, sys\n"
+        "from ray.scripts.scripts import start\n"
+        "for arguments in json.load(sys.stdin):\n"
+        "    start.make_context('start', arguments)\n"
+    )
 
-    count = 0
-    for _, _, *arguments in ray_commands():
-        start.make_context("start", list(arguments))
-        count += 1
-    assert count == 8
+    def parse(commands: list[list[str]]) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-c", program],
+            input=json.dumps(commands),
+            capture_output=True,
+            text=True,
+        )
+
+    assert len(starts) == 8
+    done = parse(starts)
+    assert done.returncode == 0, done.stderr
+    assert "No such option" in parse([["--hed"]]).stderr
 
 
 def test_the_stack_follows_the_compose_specification(tmp_path: Path) -> None:

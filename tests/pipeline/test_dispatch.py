@@ -1,9 +1,10 @@
 """How paths become tasks, and how progress is counted."""
 
+import sys
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
-import ray
 
 from pipeline.dispatch import AHEAD, BATCH_MOST, TaskOptions, _Cluster, batches
 from pipeline.progress import Tally
@@ -68,7 +69,7 @@ def nodes(*resources: dict[str, float]) -> list[dict[str, object]]:
 def test_what_is_asked_of_a_cluster_follows_its_size(monkeypatch, caplog):
     found = nodes({"CPU": 4.0, "memory": 8e9}, {"CPU": 2.0, "memory": 2e9}, {"memory": 1e9})
     found.append({"Alive": False, "Resources": {"CPU": 64.0, "memory": 1e12}})
-    monkeypatch.setattr(ray, "nodes", lambda: found)
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(nodes=lambda: found))
     cluster = _Cluster(TaskOptions(cpus=2))
     assert cluster.slots == 3
     assert cluster.in_flight() == 6 + AHEAD
@@ -88,7 +89,8 @@ def test_what_is_asked_of_a_cluster_follows_its_size(monkeypatch, caplog):
 
 
 def test_an_empty_cluster_still_gets_tasks_for_an_autoscaler_to_see(monkeypatch):
-    monkeypatch.setattr(ray, "nodes", lambda: nodes({"node:head": 1.0}))
+    one = nodes({"node:head": 1.0})
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(nodes=lambda: one))
     cluster = _Cluster(TaskOptions())
     assert cluster.in_flight() == 2 + AHEAD
     assert cluster.memory([Large(1e9)]) is None
