@@ -5,6 +5,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,12 +35,21 @@ def _environment(address: str | None) -> Iterator[None]:
 
     An embedded Ray listens on all interfaces whatever it is told, so it gets a token of its own in
     a file that only this user can read. To join a running cluster, its own settings are needed:
-    `RAY_AUTH_MODE` and `RAY_AUTH_TOKEN_PATH` are then left as they are.
+    `RAY_AUTH_MODE` and `RAY_AUTH_TOKEN_PATH` are then left as they are. A process that imported Ray
+    without a token before can have none: Ray reads the mode once, and both sides must agree.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     if address is not None or "RAY_AUTH_MODE" in os.environ:
         yield
+        return
+    if _imported_without_token():
+        log.warning("Ray was imported before the sweep: its ports take no token in this run")
+        os.environ["RAY_AUTH_MODE"] = "disabled"
+        try:
+            yield
+        finally:
+            os.environ.pop("RAY_AUTH_MODE", None)
         return
     with tempfile.TemporaryDirectory(prefix="qnn-") as folder:
         token = Path(folder) / "ray-token"
@@ -53,6 +63,14 @@ def _environment(address: str | None) -> Iterator[None]:
         finally:
             os.environ.pop("RAY_AUTH_MODE", None)
             os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
+
+
+def _imported_without_token() -> bool:
+    if "ray" not in sys.modules:
+        return False
+    from ray._private.authentication.authentication_utils import is_token_auth_enabled
+
+    return not is_token_auth_enabled()
 
 
 def check_address(address: str | None) -> None:

@@ -1,5 +1,6 @@
 """Addresses at which no sweep can run are refused before anything is made."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -100,3 +101,18 @@ def test_a_ray_that_does_not_start_is_tried_once_more(
         with ray_session(None, 1):
             pass
     assert len(starts) == min(failures + 1, 2)
+
+
+def test_a_process_that_knows_ray_already_starts_it_without_a_token() -> None:
+    code = (
+        "import os, ray\n"
+        "from pipeline.cluster import ray_session\n"
+        "with ray_session(None, 1):\n"
+        "    print(os.environ['RAY_AUTH_MODE'], ray.get(ray.remote(lambda: 7).remote()))\n"
+        "print(os.environ.get('RAY_AUTH_MODE'))\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
+    assert done.stdout.split() == ["disabled", "7", "None"], done.stderr
