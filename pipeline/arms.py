@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.plan import PathSpec
-from pipeline.rows import failure, keep_network, metrics
+from pipeline.rows import failure, keep_network, metrics, trial_rng
 from pipeline.shards import ShardData
 from pipeline.store import RunFolder, StoreError
 from qnn.baselines import CEILINGS, QUANTIZED, get_arm
@@ -61,7 +61,7 @@ def run_arm(
     try:
         seconds = spec.baseline_seconds or _ours(row, ours)
         if row["rounding"] in QUANTIZED:
-            rng = np.random.default_rng(np.random.SeedSequence(int(row["trial"], 16)))
+            rng = trial_rng(row["trial"])
             network = get_arm(row["rounding"])(problem, row["width"], seconds, rng)
             filled["rounding_seconds"] = time.perf_counter() - start
             keep_network(filled, network, problem, data, folder)

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import typer
 
 from pipeline.cli_jobs import doctor, jobs_app, submit
+from pipeline.cli_options import ConfigFile, Cpus, Overrides, RayAddress
 from qnn.errors import InputError
 
 BAD_INPUT = 2
@@ -39,29 +40,22 @@ def _qnn() -> None:
 
 @app.command()
 def sweep(
-    config: Annotated[Path, typer.Argument(help="The sweep's YAML file.", show_default=False)],
+    config: ConfigFile,
     out: Annotated[
         str | None, typer.Option(help="Folder or URI of the results (default: out/<name>).")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and stop; starts nothing.")
     ] = False,
-    address: Annotated[
-        str | None, typer.Option(help="A running Ray cluster (default: start one here).")
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the config."),
-    ] = None,
+    address: RayAddress = None,
+    overrides: Overrides = None,
     max_failures: Annotated[
         int, typer.Option(min=0, help="Failed trials up to which the exit code is still 0.")
     ] = 0,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Compute finished paths with failed rows again.")
     ] = False,
-    cpus: Annotated[
-        int | None, typer.Option(min=1, help="CPUs of the Ray started here (default: all).")
-    ] = None,
+    cpus: Cpus = None,
     log_format: Annotated[
         Literal["text", "json"] | None,
         typer.Option("--log-format", help="Log lines on stderr (default: QNN_LOG, or text)."),
@@ -135,16 +129,9 @@ def retrain(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Explain what would be done and stop.")
     ] = False,
-    address: Annotated[
-        str | None, typer.Option(help="A running Ray cluster (default: start one here).")
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the config."),
-    ] = None,
-    cpus: Annotated[
-        int | None, typer.Option(min=1, help="CPUs of the Ray started here (default: all).")
-    ] = None,
+    address: RayAddress = None,
+    overrides: Overrides = None,
+    cpus: Cpus = None,
 ) -> None:
     """Train again if there are new data; promote what passes the gates, exit 3 if one refuses."""
     from pipeline.retrain.command import retrain_command

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.cli_options import ConfigFile, Overrides
+
 if TYPE_CHECKING:
     from pipeline.jobs import Jobs
 
@@ -33,16 +35,13 @@ jobs_app = typer.Typer(
 
 
 def submit(
-    config: Annotated[Path, typer.Argument(help="The sweep's YAML file.", show_default=False)],
+    config: ConfigFile,
     address: Address,
     out: Annotated[
         str | None,
         typer.Option(help="Folder or URI that all nodes share (default: $QNN_OUT/<name>)."),
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the config."),
-    ] = None,
+    overrides: Overrides = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Show the job's output; exit with its code.")
     ] = False,

@@ -40,6 +40,16 @@ def set_up_logging(console: Console) -> None:
     package.propagate = False
 
 
+def say_interrupted(interrupt: SweepInterrupted, location: str) -> int:
+    """Say what is kept and how it goes on; return the exit code."""
+    print(
+        f"interrupted ({interrupt}): what is finished is kept in {redact(location)}; the same "
+        "command goes on from there",
+        file=sys.stderr,
+    )
+    return interrupt.exit_code
+
+
 def sweep_command(
     path: Path,
     out: str | None,
@@ -63,12 +73,7 @@ def sweep_command(
     try:
         outcome = run_sweep(config, location, options, errors, tracking.start)
     except SweepInterrupted as interrupt:
-        print(
-            f"interrupted ({interrupt}): what is finished is kept in {redact(location)}; the same "
-            "command goes on from there",
-            file=sys.stderr,
-        )
-        return interrupt.exit_code
+        return say_interrupted(interrupt, location)
     except StoreError as error:
         print(f"error: {redact(str(error))}", file=sys.stderr)
         return FAILED

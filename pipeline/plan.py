@@ -116,13 +116,17 @@ class PathSpec:
                     for seed in self.seeds:
                         yield beta, seed, width, arm
 
+    def own_trials(self, beta: float) -> Iterator[tuple[float, int, int, str]]:
+        """The trials of our own networks at one β."""
+        for rounding in self.roundings:
+            for width in self.widths:
+                for seed in self.seeds:
+                    yield beta, seed, width, rounding
+
     def trials(self) -> Iterator[Trial]:
         """Every trial of the path: our networks and those of the arms."""
         for beta in self.betas:
-            for rounding in self.roundings:
-                for width in self.widths:
-                    for seed in self.seeds:
-                        yield beta, seed, width, rounding
+            yield from self.own_trials(beta)
             yield from self.arm_trials(beta)
 
     @property

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from types import TracebackType
 from typing import Protocol
 
 from rich.console import Console
@@ -65,12 +64,7 @@ class Reporter(Protocol):
 
     def __enter__(self) -> "Reporter": ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *error: object) -> None: ...
 
     def update(self) -> None:
         """Show the tally as it is now; called for each event and each moment without one."""
@@ -105,12 +99,7 @@ class BarReporter:
         self.bar.update(self.task, completed=self.tally.done)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.update()
         self.bar.stop()
 
@@ -129,12 +118,7 @@ class LineReporter:
     def __enter__(self) -> "LineReporter":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._line()
 
     def update(self) -> None:

@@ -107,13 +107,17 @@ def page_script() -> tuple[str, str]:
 def render_page(template: str, **values: Any) -> str:
     """A page from one of the package's templates; everything put into it is escaped."""
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FunctionLoader(_text),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     # Style and script are the package's own files: the only text that is not escaped.
     own = {"css": jinja2.utils.markupsafe.Markup(_text("page.css"))}
     if "script" in values:
         own["script"] = jinja2.utils.markupsafe.Markup(values.pop("script"))
-    return environment.from_string(_text(template)).render(**values, **own)
+    return environment.get_template(template).render(**values, **own)
 
 
 _CONJUGATES = {

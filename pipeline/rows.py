@@ -20,6 +20,11 @@ def failure(error: Exception) -> dict[str, Any]:
     return {"status": "failed", "error": one_line(error)}
 
 
+def trial_rng(trial: str) -> np.random.Generator:
+    """The random stream of a trial, the same on every machine and in every order."""
+    return np.random.default_rng(np.random.SeedSequence(int(trial, 16)))
+
+
 def metrics(part: str, predicted: np.ndarray, target: np.ndarray, task: str) -> dict[str, Any]:
     """Accuracy, or RMSE and R², of predictions (n,) against targets in their own units."""
     if len(target) == 0:

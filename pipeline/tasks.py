@@ -15,14 +15,13 @@ from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from typing import Any
 
-import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from pipeline.arms import arm_rows, run_arm
 from pipeline.datafile import data_table
 from pipeline.log_json import log_json_to, wants_json
-from pipeline.plan import PathSpec
-from pipeline.rows import failure, keep_network
+from pipeline.plan import PathSpec, Trial
+from pipeline.rows import failure, keep_network, trial_rng
 from pipeline.shards import ShardData, Split, shard_data
 from pipeline.sources import Table
 from pipeline.store import (
@@ -120,11 +119,6 @@ def package_versions() -> str:
     return json.dumps(found)
 
 
-def trial_rng(trial: str) -> np.random.Generator:
-    """Return the random stream of a trial, the same on every machine and in every order."""
-    return np.random.default_rng(np.random.SeedSequence(int(trial, 16)))
-
-
 def run_path(spec: PathSpec, data: ShardData, folder: RunFolder) -> Iterator[ProblemDone]:
     """Solve a path from its largest β to its smallest, round each, write everything.
 
@@ -180,33 +174,16 @@ class _Path:
         return _summary(self.spec, base, rows, self.previous, time.perf_counter() - start)
 
     def _base_row(self, written: float) -> dict[str, Any]:
-        spec, data = self.spec, self.data
         return {
-            "path": spec.id,
-            "dataset": spec.dataset,
-            "shard": spec.shard,
-            "n": data.X.shape[0],
-            "d": data.X.shape[1],
-            "beta": written if spec.beta_kind == "values" else None,
-            "beta_fraction": written if spec.beta_kind == "fractions" else None,
-            **spec.identity,
-            "certify": spec.certify,
-            "solver": spec.solver,
-            "preprocessing_bytes": data.preprocessing.size_in_bytes,
-            "versions": package_versions(),
-            "seconds": 0.0,
+            **_planned(self.spec, written),
+            "n": self.data.X.shape[0],
+            "d": self.data.X.shape[1],
+            "preprocessing_bytes": self.data.preprocessing.size_in_bytes,
         }
 
     def _trials(self, written: float) -> Iterator[dict[str, Any]]:
-        for rounding in self.spec.roundings:
-            for width in self.spec.widths:
-                for seed in self.spec.seeds:
-                    yield {
-                        "trial": self.spec.trial_id(written, seed, width, rounding),
-                        "rounding": rounding,
-                        "width": width,
-                        "seed": seed,
-                    }
+        for trial in self.spec.own_trials(written):
+            yield _trial_columns(self.spec, trial)
 
     def _relax(self, written: float, base: dict[str, Any], start: float) -> Relaxation:
         spec = self.spec
@@ -333,28 +310,37 @@ def _summary(
     )
 
 
+def _planned(spec: PathSpec, written: float | None) -> dict[str, Any]:
+    """The columns of a row that the plan tells, whatever becomes of its trial."""
+    return {
+        "path": spec.id,
+        "dataset": spec.dataset,
+        "shard": spec.shard,
+        "beta": written if spec.beta_kind == "values" else None,
+        "beta_fraction": written if spec.beta_kind == "fractions" else None,
+        **spec.identity,
+        "certify": spec.certify,
+        "solver": spec.solver,
+        "versions": package_versions(),
+        "seconds": 0.0,
+    }
+
+
+def _trial_columns(spec: PathSpec, trial: Trial) -> dict[str, Any]:
+    _, seed, width, rounding = trial
+    return {"trial": spec.trial_id(*trial), "rounding": rounding, "width": width, "seed": seed}
+
+
 def lost_rows(spec: PathSpec, error: str) -> list[dict[str, Any]]:
     """Return failed rows for a path that could not be finished at all."""
     return [
         {
-            "path": spec.id,
-            "dataset": spec.dataset,
-            "shard": spec.shard,
-            "trial": spec.trial_id(written, seed, width, rounding),
-            "beta": written if spec.beta_kind == "values" else None,
-            "beta_fraction": written if spec.beta_kind == "fractions" else None,
-            "seed": seed,
-            "width": width,
-            "rounding": rounding,
-            **spec.identity,
-            "certify": spec.certify,
-            "solver": spec.solver,
-            "seconds": 0.0,
+            **_planned(spec, trial[0]),
+            **_trial_columns(spec, trial),
             "status": "failed",
             "error": error,
-            "versions": package_versions(),
         }
-        for written, seed, width, rounding in spec.trials()
+        for trial in spec.trials()
     ]
 
 

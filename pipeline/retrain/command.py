@@ -77,7 +77,7 @@ def explain(config: SweepConfig, decision: Decision) -> list[str]:
 def _train(config: SweepConfig, location: str, address: str | None, cpus: int | None) -> int:
     from rich.console import Console
 
-    from pipeline.commands import set_up_logging
+    from pipeline.commands import say_interrupted, set_up_logging
     from pipeline.interrupts import SweepInterrupted
     from pipeline.retrain.run import Retrained, retrain
     from pipeline.sweep import SweepOptions
@@ -88,12 +88,7 @@ def _train(config: SweepConfig, location: str, address: str | None, cpus: int | 
     try:
         done: Retrained = retrain(config, location, options, errors)
     except SweepInterrupted as interrupt:
-        print(
-            f"interrupted ({interrupt}): what is finished is kept in {redact(location)}; the same "
-            "command goes on from there",
-            file=sys.stderr,
-        )
-        return interrupt.exit_code
+        return say_interrupted(interrupt, location)
     print(f"retrain {config.name}: {done.decision.reason}")
     if done.sweep is None:
         return DONE

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from types import TracebackType
 
 from pipeline import lock
 from pipeline.store import RunFolder, StoreError
@@ -37,12 +36,7 @@ class Lease:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._stop.set()
         self._thread.join()
         self._lock.release()

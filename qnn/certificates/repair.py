@@ -49,21 +49,34 @@ def certify(
     spent = max(float(a.sum()) for a in raised)
     limit = problem.budget / spent if spent > 0.0 else np.inf
     scale = problem.loss.best_dual_scale(nu, problem.y, limit)
-    for given in (margin, *(larger for larger in _MARGINS if larger > margin)):
-        t = min(scale, limit * (1.0 - given))
-        certificate = _record(problem, t * nu, [_spend(t * a, problem.budget) for a in raised])
-        try:
-            bound = proven_bound(certificate, problem.X, problem.y, margin=4.0)
-        except CertificateError:
-            continue
-        if bound > 0.0:
-            return replace(certificate, lower_bound=bound)
-        break
+
+    def given_up(part: float) -> Certificate:
+        t = min(scale, limit * (1.0 - part))
+        return _record(problem, t * nu, [_spend(t * a, problem.budget) for a in raised])
+
+    margins = (margin, *(larger for larger in _MARGINS if larger > margin))
+    proven = first_proven(problem, map(given_up, margins))
+    if proven is not None and proven.lower_bound > 0.0:
+        return proven
     even = np.full(problem.lift.size, problem.budget / problem.lift.size)
     trivial = _record(
         problem, np.zeros(problem.n), [_spend(even * 0.5, problem.budget) for _ in raised]
     )
     return replace(trivial, lower_bound=proven_bound(trivial, problem.X, problem.y, margin=4.0))
+
+
+def first_proven(problem: Problem, candidates: Iterable[Certificate]) -> Certificate | None:
+    """The first candidate that is proven, with the bound that is; None where none is.
+
+    They are made as they are asked for, so a proof is paid only for those before the first.
+    """
+    for candidate in candidates:
+        try:
+            bound = proven_bound(candidate, problem.X, problem.y, margin=4.0)
+        except CertificateError:
+            continue
+        return replace(candidate, lower_bound=float(bound))
+    return None
 
 
 def _raise(M: Array, diagonals: tuple[Array, ...], joint: bool) -> list[Array]:

@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 
 from qnn.atoms import BilinearAtoms
-from qnn.certificates.checker import dual_value, proven_bound
+from qnn.certificates.checker import dual_value
 from qnn.certificates.record import Certificate
-from qnn.certificates.repair import unproven
+from qnn.certificates.repair import first_proven, unproven
 from qnn.errors import CertificateError
 from qnn.levels import check_level, names
 from qnn.pricing.branch_and_bound import Branching, branch_and_bound
@@ -136,7 +136,6 @@ def _price_exactly(
     M, floor = problem.lift.adjoint(nu), problem.budget * (1.0 + 0.1 * VIOLATION)
     error = forming_error(problem.X, nu)
     if problem.d > ENUMERATED:
-        # Only where it matters: leaves that end a little above the floor end much sooner.
         tree = branch_and_bound(M, problem.budget * (1.0 + LOOSE), deadline)
         certificate = branching_certificate(problem, nu, tree, error)
         return _Priced(certificate, tree.U, tree.V, tree.values, tree.complete)
@@ -191,11 +190,12 @@ def branching_certificate(
     problem: Problem, nu: np.ndarray, tree: Branching, error: float
 ) -> Certificate:
     """The certificate that the leaves of a branch and bound at ν give; `error`: of forming M(ν)."""
-    for margin in (1e-7, 1e-6, 1e-5, 1e-4):
+
+    def given_up(margin: float) -> Certificate:
         bound = tree.upper_bound * (1.0 + 2.0 * margin) + 8.0 * error
         limit = problem.budget / bound if bound > 0.0 else math.inf
         scale = problem.loss.best_dual_scale(nu, problem.y, limit)
-        certificate = unproven(
+        return unproven(
             problem,
             problem.loss.clip_dual(scale * nu, problem.y),
             kind="exact",
@@ -203,12 +203,11 @@ def branching_certificate(
             leaves=tree.signs,
             leaf_diagonals=(scale * (1.0 + margin) * tree.diagonals).astype(np.float32),
         )
-        try:
-            proven = proven_bound(certificate, problem.X, problem.y, margin=4.0)
-        except CertificateError:
-            continue
-        return replace(certificate, lower_bound=float(proven))
-    raise CertificateError("the leaves of the search could not be proven")
+
+    proven = first_proven(problem, map(given_up, (1e-7, 1e-6, 1e-5, 1e-4)))
+    if proven is None:
+        raise CertificateError("the leaves of the search could not be proven")
+    return proven
 
 
 def _with_atoms(incumbent: Incumbent, found: _Priced) -> Incumbent | None:

@@ -14,7 +14,7 @@ from numba import njit
 from qnn.problem import Problem
 from qnn.rounding.incumbent import Incumbent, build
 from qnn.rounding.local_search import improve
-from qnn.rounding.refined import reduce, refine
+from qnn.rounding.refined import refine
 from qnn.rounding.sampling import sampler_of
 from qnn.solvers.result import Relaxation
 
@@ -31,10 +31,10 @@ def annealed(
 
     Squared loss, bilinear activation, binary weights. `wide`: as for `round_relaxation`.
     """
-    sampler = sampler_of(relaxation)
-    best = refine(relaxation, width, rng) if wide is None else reduce(wide, width, rng, sampler)
+    best = refine(relaxation, width, rng, wide=wide)
     if best.width < width:
         return best
+    sampler = sampler_of(relaxation)
     problem = relaxation.problem
     for start in STARTS:
         W = best.W if start == STARTS[-1] else rng.choice([-1.0, 1.0], (2, problem.d, width))

@@ -18,6 +18,7 @@ import numpy as np
 from scipy.linalg import eigh
 
 from qnn.network import QuantizedNetwork
+from qnn.rounding.incumbent import Incumbent
 from qnn.solvers.result import Relaxation
 
 GAMMA = math.log1p(math.sqrt(2.0))
@@ -86,10 +87,12 @@ def krivine_network(
     width: int,
     rng: np.random.Generator,
     second_layer: str | int = "float",
+    wide: Incumbent | None = None,
 ) -> QuantizedNetwork:
     """Exactly `width` samples with the common `α = ρπ/(2γm)`; no neurons where ρ = 0.
 
-    One scalar lies on the grid of every `second_layer`, which is only noted.
+    One scalar lies on the grid of every `second_layer`, which is only noted. Samples owe nothing to
+    `wide`, which the other methods start from.
     """
     problem = relaxation.problem
     (rho,) = relaxation.rho

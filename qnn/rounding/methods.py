@@ -9,13 +9,14 @@ from qnn.network import QuantizedNetwork
 from qnn.problem import Problem
 from qnn.rounding.incumbent import Incumbent
 from qnn.rounding.krivine import krivine_network
-from qnn.rounding.refined import reduce, refined_network, to_network
+from qnn.rounding.refined import refined_network, to_network
 from qnn.rounding.refit import check_loss
-from qnn.rounding.sampling import sampler_of
 from qnn.rounding.second_layer import check_second_layer
 from qnn.solvers.result import Relaxation
 
-Method = Callable[[Relaxation, int, np.random.Generator, str | int], QuantizedNetwork]
+Method = Callable[
+    [Relaxation, int, np.random.Generator, str | int, Incumbent | None], QuantizedNetwork
+]
 
 
 def annealed_network(
@@ -62,12 +63,7 @@ def round_relaxation(
     """
     check_rounding(relaxation.problem, width, method)
     check_second_layer(second_layer)
-    if method == "refined" and wide is not None:
-        narrow = reduce(wide, width, rng, sampler_of(relaxation))
-        return to_network(narrow, second_layer, width)
-    if method == "annealed":
-        return annealed_network(relaxation, width, rng, second_layer, wide)
-    return METHODS[method](relaxation, width, rng, second_layer)
+    return METHODS[method](relaxation, width, rng, second_layer, wide)
 
 
 def check_rounding(problem: Problem, width: int, method: str) -> None:

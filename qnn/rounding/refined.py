@@ -36,19 +36,27 @@ def refined_network(
     width: int,
     rng: np.random.Generator,
     second_layer: str | int = "float",
+    wide: Incumbent | None = None,
 ) -> QuantizedNetwork:
     """At most `width` neurons; see the module. Any problem whose loss has a refit."""
-    return to_network(refine(relaxation, width, rng), second_layer, width)
+    return to_network(refine(relaxation, width, rng, wide=wide), second_layer, width)
 
 
 def refine(
-    relaxation: Relaxation, width: int, rng: np.random.Generator, deadline: float | None = None
+    relaxation: Relaxation,
+    width: int,
+    rng: np.random.Generator,
+    deadline: float | None = None,
+    wide: Incumbent | None = None,
 ) -> Incumbent:
-    """`refined_network` before it is packed; `deadline` (`time.monotonic`) cuts it short."""
-    sampler = sampler_of(relaxation)
-    room = max(ROOM, ROOM_FACTOR * width)
-    wide, _ = column_generation(relaxation, rng, WIDE_TOLERANCE, room=room, deadline=deadline)
-    return reduce(wide, width, rng, sampler, deadline)
+    """`refined_network` before it is packed; `deadline` (`time.monotonic`) cuts it short.
+
+    `wide`: a network of any width where one is known, in place of the column generation's.
+    """
+    if wide is None:
+        room = max(ROOM, ROOM_FACTOR * width)
+        wide, _ = column_generation(relaxation, rng, WIDE_TOLERANCE, room=room, deadline=deadline)
+    return reduce(wide, width, rng, sampler_of(relaxation), deadline)
 
 
 def reduce(

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
+
+from pipeline.mlflow_store import Store
 
 CHROMIUM = "/usr/bin/chromium"
 # Without these, Chromium looks for Google's servers at every start.
@@ -20,6 +22,8 @@ FLAGS = [
 ]
 SHOTS = Path(__file__).parents[1] / "artifacts"
 SERVER_PATIENCE = 120.0
+# Milliseconds that a view may take to show what it should.
+PATIENCE = 60_000
 
 
 @contextmanager
@@ -75,6 +79,24 @@ def wait_until_up(url: str, server: subprocess.Popen[bytes]) -> None:
         except OSError:
             time.sleep(0.5)
     raise TimeoutError(f"{url} did not answer in {SERVER_PATIENCE} s")
+
+
+class MlflowReader:
+    """A browser on a server of MLflow, and the experiment that its addresses need."""
+
+    def __init__(self, page: Page, address: str, store: Store) -> None:
+        self.page, self.address, self.store = page, address, store
+        self.experiment = f"#/experiments/{store.experiment_id}"
+
+    def open(self, place: str) -> Page:
+        # The UI is one page: without leaving it, a new address does not load a new view.
+        self.page.goto("about:blank")
+        self.page.goto(f"{self.address}/{place}")
+        return self.page
+
+    def sees(self, *texts: str) -> None:
+        for text in texts:
+            expect(self.page.get_by_text(text, exact=False).first).to_be_visible(timeout=PATIENCE)
 
 
 def keep(page: Page, name: str, *, full: bool = False) -> None:

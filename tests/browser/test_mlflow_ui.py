@@ -9,35 +9,23 @@ from playwright.sync_api import Page, expect
 from pipeline import tracking
 from pipeline.mlflow_store import Store, open_store
 from pipeline.sweep import SweepOptions, run_sweep
-from tests.browser.pages import browser_page, keep, mlflow_server
+from tests.browser.pages import PATIENCE, MlflowReader, browser_page, keep, mlflow_server
 from tests.pipeline.small import small_config
 from tests.pipeline.tracked import new_folder, runs_of
 
 pytestmark = pytest.mark.slow
-PATIENCE = 60_000
 
 
-class Reviewer:
+class Reviewer(MlflowReader):
     """A browser on the server, and the ids that its addresses need."""
 
     def __init__(self, page: Page, address: str, store: Store) -> None:
-        self.page, self.address, self.store = page, address, store
-        self.experiment = f"#/experiments/{store.experiment_id}"
+        super().__init__(page, address, store)
         (self.sweep,) = runs_of(store, "sweep")
         (self.champion,) = runs_of(store, "champion")
 
     def run(self, run: Any, rest: str = "") -> str:
         return f"{self.experiment}/runs/{run.info.run_id}{rest}"
-
-    def open(self, place: str) -> Page:
-        # The UI is one page: without leaving it, a new address does not load a new view.
-        self.page.goto("about:blank")
-        self.page.goto(f"{self.address}/{place}")
-        return self.page
-
-    def sees(self, *texts: str) -> None:
-        for text in texts:
-            expect(self.page.get_by_text(text, exact=False).first).to_be_visible(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")

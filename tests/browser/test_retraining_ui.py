@@ -10,30 +10,19 @@ from pipeline.mlflow_store import Store, open_store
 from pipeline.retrain.run import retrain
 from pipeline.store import RunFolder
 from pipeline.sweep import SweepOptions
-from tests.browser.pages import browser_page, keep, mlflow_server
+from tests.browser.pages import PATIENCE, MlflowReader, browser_page, keep, mlflow_server
 from tests.pipeline.retrain.arriving import arrive, config, home_with_store
 from tests.pipeline.tracked import runs_of
 
 pytestmark = pytest.mark.slow
-PATIENCE = 60_000
 
 
-class Nights:
+class Nights(MlflowReader):
     """Two promotions and a refusal, behind a server."""
 
     def __init__(self, page: Page, address: str, store: Store) -> None:
-        self.page, self.address, self.store = page, address, store
-        self.experiment = f"#/experiments/{store.experiment_id}"
+        super().__init__(page, address, store)
         self.runs = runs_of(store, "sweep")
-
-    def open(self, place: str) -> Page:
-        self.page.goto("about:blank")
-        self.page.goto(f"{self.address}/{place}")
-        return self.page
-
-    def sees(self, *texts: str) -> None:
-        for text in texts:
-            expect(self.page.get_by_text(text, exact=False).first).to_be_visible(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import random
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
@@ -24,15 +23,6 @@ from tests.pipeline.small import files_of, small_config
 
 RUNS = 20
 MODES = ["inline", pytest.param("ray", marks=pytest.mark.slow)]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a sweep of `many_paths` that nobody disturbed."""
-    home = tmp_path_factory.mktemp("undisturbed")
-    with drive(many_paths(home), home / "run", "inline") as driver:
-        assert driver.wait(240) == 0
-    return home / "run"
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.store import RunFolder
 from tests.browser.pages import free_port, wait_until_up
-from tests.faults.disturbed import Damage, damage, drive, many_paths, qnn, some_results, wait_for
+from tests.faults.disturbed import Damage, damage, many_paths, qnn, some_results, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -47,14 +47,6 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(30)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("undisturbed")
-    with drive(many_paths(home), home / "run", "inline") as driver:
-        assert driver.wait(240) == 0
-    return home / "run"
 
 
 @pytest.mark.parametrize("moment", ["in the sweep", "while it is logged to"])

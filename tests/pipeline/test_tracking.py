@@ -1,8 +1,6 @@
-import contextlib
 import json
 import logging
 import os
-import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -14,15 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import summary, tracking, tracking_text
+from pipeline import summary, tracking
 from pipeline.background import TrackerStarting
 from pipeline.config import SweepConfig
-from pipeline.mlflow_store import Store, open_store, set_aside_damaged, tracking_uri
+from pipeline.mlflow_store import Store, open_store
 from pipeline.selection import FINAL_SHARD, choose
 from pipeline.store import RunFolder, read_results
 from qnn.certificates import verify
 from qnn.certificates.record import Certificate
-from qnn.errors import InputError
 from qnn.network import QuantizedNetwork
 from tests.pipeline.small import small_config
 from tests.pipeline.tracked import artifacts_of, new_folder, run_small, runs_of
@@ -352,34 +349,6 @@ def test_a_server_that_comes_up_during_the_sweep_is_tracked_to(tmp_path: Path) -
     assert (starting.error, told, len(starts)) == (None, ["best"], 2)
 
 
-@pytest.mark.parametrize("damage", ["noise", "half"])
-def test_a_damaged_database_is_set_aside(
-    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    folder = new_folder(tmp_path)
-    content = folder.read("mlflow.db")
-    set_aside_damaged(folder)
-    assert folder.files() == ["mlflow.db"]
-    bad = os.urandom(9000) if damage == "noise" else content[: len(content) // 2]
-    folder.write("mlflow.db", bad)
-    folder.write("mlflow.db-wal", b"")
-    with caplog.at_level(logging.WARNING):
-        set_aside_damaged(folder)
-    assert folder.files() == ["quarantine/mlflow.db", "quarantine/mlflow.db-wal"]
-    assert folder.read("quarantine/mlflow.db") == bad
-    assert "mlflow.db: " in caplog.text
-    set_aside_damaged(folder)
-
-
-def test_a_busy_database_is_not_damaged(tmp_path: Path) -> None:
-    folder = new_folder(tmp_path)
-    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as other:
-        other.execute("PRAGMA locking_mode = EXCLUSIVE")
-        other.execute("BEGIN EXCLUSIVE")
-        set_aside_damaged(folder)
-    assert folder.exists("mlflow.db")
-
-
 def test_the_experiment_has_a_view_of_its_key_figures(tracked: Tracked) -> None:
     experiment = tracked.store.client.get_experiment(tracked.store.experiment_id)
     link = f"#/experiments/{tracked.store.experiment_id}/runs?viewStateShareKey=qnn"
@@ -390,56 +359,7 @@ def test_the_experiment_has_a_view_of_its_key_figures(tracked: Tracked) -> None:
     assert {"champion_test_accuracy", "champion_gap", "champion_bytes", "trials_done"} <= shown
 
 
-def test_where_runs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = RunFolder.open(tmp_path)
-    assert tracking_uri(small_config(tmp_path), folder) == f"sqlite:///{tmp_path}/mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://from-environment")
-    assert tracking_uri(small_config(tmp_path), folder) == "http://from-environment"
-    config = small_config(tmp_path, tracking={"uri": "http://from-config"})
-    assert tracking_uri(config, folder) == "http://from-config"
-
-
-def test_a_folder_elsewhere_needs_a_server(tmp_path: Path) -> None:
-    import pyarrow.fs as pafs
-
-    elsewhere = RunFolder(
-        pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem()),
-        "run",
-        "s3://key:secret@b/run",
-    )
-    with pytest.raises(InputError) as caught:
-        tracking_uri(small_config(tmp_path), elsewhere)
-    assert str(caught.value) == (
-        "s3://***@b/run: is not on this machine, so MLflow's database cannot lie in it; set "
-        "tracking.uri or MLFLOW_TRACKING_URI"
-    )
-
-
 def test_the_tracking_uri_of_the_process_is_left_alone(tracked: Tracked) -> None:
     assert "MLFLOW_TRACKING_URI" not in os.environ
     assert mlflow.active_run() is None
     assert mlflow.get_tracking_uri() not in ("", tracked.store.uri)
-
-
-def test_secrets_do_not_reach_mlflow(tmp_path: Path) -> None:
-    source = "s3://KEYID:canary@bucket/t.csv?secret=canary"
-    config = small_config(tmp_path)
-    config = config.model_copy(update={"data": config.data.model_copy(update={"source": source})})
-    everything_said = [
-        *tracking_text.parameters(config).values(),
-        *tracking_text.sweep_tags(config).values(),
-        tracking_text.config_text(config),
-        tracking_text.code(source),
-    ]
-    assert not [text for text in everything_said if "canary" in text]
-
-
-def test_long_parameters_are_cut(tmp_path: Path) -> None:
-    config = small_config(tmp_path, seeds=list(range(500)))
-    value = tracking_text.parameters(config)["seeds"]
-    assert len(value) == tracking_text.LONGEST_PARAMETER
-    assert value.endswith("…")
-
-
-def test_names_from_the_data_cannot_leave_their_code_span() -> None:
-    assert tracking_text.code("a`<script>\nb") == "`a'<script> b`"
