@@ -88,7 +88,8 @@ def render_report(content: ReportInput) -> str:
         figures=_figures(content) if len(summary.finished(data)) else [],
         best=_best_table(data, metric, champion),
         settings=_settings_table(data, metric),
-        proof=proof_words(_first(data, "loss", "squared"), _first(data, "activation", "bilinear")),
+        proof=proof_words(_first(data, "loss", "squared"), _first(data, "activation", "bilinear"),
+                          _proof_kind(champion)),
         verify_command=f"qnn verify {content.location}",
         failures=_failures(summary.failed(data)),
         facts=_facts(data, content.config),
@@ -347,6 +348,12 @@ def _range(rows: pd.DataFrame, column: str) -> str:
         return "–"
     low, high = int(values.min()), int(values.max())
     return f"{low}" if low == high else f"{low} to {high}"
+
+
+def _proof_kind(champion: Mapping[str, Any] | None) -> str:
+    """How the chosen network's bound was proven; a time limit can make others differ."""
+    kind = None if champion is None else champion["proof"]
+    return str(kind) if isinstance(kind, str) else "relaxation"
 
 
 def _first(data: pd.DataFrame, column: str, otherwise: str) -> str:

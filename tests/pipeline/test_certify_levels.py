@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.certificate_page import render_certificate
+from pipeline.report import collect, render_report
 from pipeline.store import RunFolder, read_results
 from pipeline.sweep import prepare
 from pipeline.tracking_text import bound_points
@@ -73,6 +74,7 @@ def test_they_verify_and_the_page_says_how_they_were_proven(tmp_path):
     page = render_certificate(row, *files)
     assert "exact certificate" in page
     assert "all sign vectors" in page
+    assert "all sign vectors" in render_report(collect(folder))
     assert Certificate.load(tmp_path / "run" / row["certificate"]).kind == "exact"
 
 
