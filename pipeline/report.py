@@ -159,10 +159,11 @@ _CONDITIONS = {
     ),
     "exact": ("max over all sign vectors u, v of  u′M(ν)v ≤ β·d      with  M(ν) = Xᵀ diag(ν) X"),
 }
+_NU = "a vector ν with one entry a training row"
 _HOLDS = {
-    "relaxation": "ν and a diagonal a",
-    "tightened": "ν, a diagonal a, inequalities that all sign vectors satisfy, multipliers τ",
-    "exact": "ν, and how the maximum is found again",
+    "relaxation": f"{_NU} and a diagonal a",
+    "tightened": f"{_NU}, a diagonal a, inequalities that all sign vectors satisfy, multipliers τ",
+    "exact": f"{_NU}, and how the maximum is found again",
 }
 
 
