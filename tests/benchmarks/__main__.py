@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--large", action="store_true")
-    parser.add_argument("--limit", type=float, default=600.0, help="seconds for one method")
+    parser.add_argument("--limit", type=float, default=300.0, help="seconds for one method")
     parser.add_argument("--sections", nargs="+", choices=["compare", *SECTIONS, *LARGE])
     parser.add_argument("--instances", nargs="+", help="of the comparison")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
