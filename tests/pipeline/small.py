@@ -44,11 +44,11 @@ def small_config(folder: Path, **changes: Any) -> SweepConfig:
     return parse_config(config_text(folder, **changes), "small.yaml")
 
 
-def long_sweep(folder: Path, paths: int = 12) -> Path:
+def long_sweep(folder: Path, paths: int = 12, name: str = "long") -> Path:
     """A sweep's file: paths of a second or so each, so that a run can be hit in between."""
-    file = folder / "long.yaml"
+    file = folder / f"{name}.yaml"
     sweep = {
-        "name": "long",
+        "name": name,
         "data": {"source": "sklearn:breast_cancer", "positive": "malignant"},
         "shards": {"kind": "kfold", "count": paths},
         "beta": {"fractions": [0.1, 0.03, 0.01]},
