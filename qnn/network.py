@@ -11,6 +11,7 @@ from qnn.activations import Activation, Bilinear, Polynomial
 from qnn.alphabets import get_alphabet
 from qnn.archive import pack_arrays, read_file, unpack_arrays, write_file
 from qnn.errors import InputError
+from qnn.packing import packed_second_layer
 
 if TYPE_CHECKING:
     from qnn.preprocessing import Preprocessing
@@ -35,7 +36,7 @@ class QuantizedNetwork:
     beta, loss, loss_parameter: the problem that it was trained on, where known; they change no
     prediction.
     second_layer: "float"; "common", all |alpha| are one scalar; or "2" … "8", the bits of a grid:
-    alpha is one scalar times whole numbers up to `2^(bits−1) − 1`.
+    alpha is one scalar times whole numbers up to `2^(bits−1) − 1`; one scalar for each output.
 
     The arrays are copied and made read-only. Raises InputError for shapes that do not fit, weights
     outside the alphabet and values that are not finite.
@@ -87,6 +88,11 @@ class QuantizedNetwork:
             object.__setattr__(self, "polynomial", coefficients)
         object.__setattr__(self, "second_layer", str(self.second_layer))
         self._check_second_layer()
+        if self.preprocessing is not None and alpha.shape[1:] != self.preprocessing.target.shape:
+            raise InputError(
+                f"network: alpha has shape {alpha.shape}, but the preprocessing codes "
+                + _outputs(self.preprocessing.target.shape)
+            )
         if self.beta is not None and not (math.isfinite(self.beta) and self.beta > 0):
             raise InputError(f"network: beta must be a positive number, not {self.beta!r}")
 
@@ -99,15 +105,11 @@ class QuantizedNetwork:
         if self.second_layer == "float" or not self.alpha.size:
             return
         bits = 2 if self.second_layer == "common" else int(self.second_layer)
-        size = np.abs(self.alpha)
-        top = float(size.max())
-        for largest in range(1, 2 ** (bits - 1)):
-            steps = size * (largest / top) if top > 0.0 else size
-            if np.all(np.abs(steps - np.rint(steps)) <= 1e-9):
-                return
-        raise InputError(
-            f"network: alpha does not lie on the grid of second_layer {self.second_layer!r}"
-        )
+        for size in np.abs(self.alpha).reshape(len(self.alpha), -1).T:
+            if not _on_grid(size, 2 ** (bits - 1) - 1):
+                raise InputError(
+                    f"network: alpha does not lie on the grid of second_layer {self.second_layer!r}"
+                )
 
     def _weights(self, name: str, weights: np.ndarray) -> np.ndarray:
         given = np.asarray(weights)
@@ -138,14 +140,17 @@ class QuantizedNetwork:
     def scalars(self) -> int:
         """Distinct float64 numbers the second layer needs.
 
-        One for each entry of alpha; a single one where all `|α|` are equal, because the bilinear
-        neuron's sign folds into u (`−(xᵀu)(xᵀv) = (xᵀ(−u))(xᵀv)`). A polynomial neuron has no such
-        symmetry, so there all α must be equal, sign included. No neurons need none.
+        One for each entry of alpha (of C outputs: each that is not 0, where a map of those is
+        smaller than the zeros); a single one an output where all its `|α|` are equal, because the
+        bilinear neuron's sign folds into u (`−(xᵀu)(xᵀv) = (xᵀ(−u))(xᵀv)`). A polynomial neuron has
+        no such symmetry, so there its α must be equal, sign included; unless the second layer is on
+        a grid, which stores steps beside one scalar an output. No neurons need none.
         """
-        values = np.abs(self.alpha) if self.V is not None else self.alpha
-        if values.size and self.alpha.ndim == 1 and np.all(values == values[0]):
-            return 1
-        return int(values.size)
+        return self._packed[0]
+
+    @property
+    def _packed(self) -> tuple[int, int]:
+        return packed_second_layer(self.alpha, self.second_layer, folds=self.V is not None)
 
     @property
     def size_in_bytes(self) -> int:
@@ -153,18 +158,14 @@ class QuantizedNetwork:
 
         Bits a weight: binary 1, ternary 2, an M-bit alphabet M, for the entries of U, and of V
         where there is one. A second layer on a grid of K bits adds K for each alpha and has one
-        scalar; a common one adds a sign for each polynomial neuron, where signs differ. The
-        preprocessing is counted apart (`preprocessing.size_in_bytes`).
+        scalar; a common one adds a sign for each polynomial neuron, where signs differ. C outputs
+        share the weights; what their second layer takes, with one bit of a map for each entry of
+        alpha, says `qnn.packing`. The preprocessing is counted apart
+        (`preprocessing.size_in_bytes`).
         """
         entries = self.U.size + (self.V.size if self.V is not None else 0)
-        bits = get_alphabet(self.alphabet).bits * entries
-        scalars = self.scalars
-        if self.second_layer != "float" and scalars > 1:
-            bits += self.alpha.size * (
-                1 if self.second_layer == "common" else int(self.second_layer)
-            )
-            scalars = 1
-        return math.ceil(bits / 8) + 8 * scalars
+        scalars, bits = self._packed
+        return math.ceil((get_alphabet(self.alphabet).bits * entries + bits) / 8) + 8 * scalars
 
     def decision_function(self, X: np.ndarray) -> np.ndarray:
         """Raw `f` on rows as the solver saw them: X (n, d) → (n,), or (n, C) for C outputs.
@@ -196,7 +197,7 @@ class QuantizedNetwork:
         return self.decision_function(self.preprocessing.transform(table))
 
     def predict(self, table: Any) -> np.ndarray:
-        """Labels (n,) where the preprocessing has classes, else `f` in units of the target.
+        """Labels (n,) where the preprocessing has classes, else `f` in units of the targets.
 
         `table`: raw rows, as the preprocessing takes them; without a preprocessing the matrix X.
         """
@@ -312,6 +313,20 @@ def _text(arrays: dict[str, np.ndarray], name: str, where: str) -> str:
     if array is None or array.dtype.kind != "U" or array.shape != ():
         raise InputError(f"{where}: not a network file: no text {name!r} in it")
     return str(array)
+
+
+def _on_grid(size: np.ndarray, most: int) -> bool:
+    """Whether sizes are a scalar times whole numbers of which the largest is at most `most`."""
+    top = float(size.max())
+    for largest in range(1, most + 1):
+        steps = size * (largest / top) if top > 0.0 else size
+        if np.all(np.abs(steps - np.rint(steps)) <= 1e-9):
+            return True
+    return False
+
+
+def _outputs(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]} outputs" if shape else "one output"
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

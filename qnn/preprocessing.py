@@ -23,7 +23,7 @@ from qnn.encoders import KINDS, Encoder, encoder_from_record, fit_encoder
 from qnn.errors import InputError
 from qnn.scaling import mean_and_scale, median, most_frequent
 from qnn.tables import Table
-from qnn.targets import Label, TargetCoding, fit_regression, plain
+from qnn.targets import Label, TargetCoding, coding_from_record, fit_regression, plain
 
 ConstantColumns = Literal["drop", "keep"]
 Scaling = Literal["standardize", "none", "quantile", "thermometer"]
@@ -155,13 +155,14 @@ class FeatureLayout:
 
         Args:
             table: the training rows, with the columns of this layout.
-            target: (n,) labels or numbers.
-            classes: the two labels (coded −1, coded +1); None: a regression target, which is
-                centred and scaled to variance 1 unless `scaling="none"`.
+            target: (n,) labels or numbers, or (n, C) numbers.
+            classes: the labels. Two are coded −1 and +1, more than two one against the rest, as
+                (n, C). None: one or several regression targets, each centred and scaled to
+                variance 1 unless `scaling="none"`.
 
         Raises:
-            InputError: what `transform` refuses; fewer or more than two classes; a target that is
-                not finite; values so large that their variance overflows.
+            InputError: what `transform` refuses; fewer than two classes; a target that is not
+                finite; values so large that their variance overflows.
         """
         read = self.read(table)
         fill = tuple(
@@ -265,7 +266,7 @@ class Preprocessing:
 
     @property
     def classes(self) -> tuple[Label, ...] | None:
-        """The labels coded −1 and +1, or None for regression."""
+        """The labels, in the order of their outputs (two: coded −1 and +1); None for regression."""
         return self.target.classes
 
     @property
@@ -274,7 +275,7 @@ class Preprocessing:
 
         Numbers: mean and scale of each feature that is standardized, thresholds or tables of an
         encoder, the imputed values where missing values are imputed, the clip, offset and scale of
-        a regression target.
+        each regression target.
         """
         kept = self.layout.kept
         texts = [category for column in kept for category in column.categories or ()]
@@ -282,7 +283,7 @@ class Preprocessing:
         numbers = 2 * len(self.means) if self.layout.scaling in STANDARDIZED else 0
         numbers += 0 if self.encoder is None else self.encoder.numbers
         numbers += len(self.fill) if self.layout.missing == "impute" else 0
-        numbers += (self.layout.clip is not None) + (0 if self.classes else 2)
+        numbers += (self.layout.clip is not None) + self.target.numbers
         return 8 * numbers + sum(len(text.encode()) for text in texts)
 
     def transform(self, table: Table) -> np.ndarray:
@@ -304,11 +305,11 @@ class Preprocessing:
         return np.concatenate([features, np.ones((len(features), 1))], axis=1)
 
     def encode_target(self, target: Any) -> np.ndarray:
-        """Targets (n,) as the solver's (n,) float64; InputError for unknown or non-finite ones."""
+        """Targets as the solver's (n,) or (n, C) float64; InputError for unknown or non-finite."""
         return self.target.encode(target)
 
     def decode(self, scores: np.ndarray) -> np.ndarray:
-        """Network outputs (n,) as labels or in the target's units."""
+        """Network outputs (n,) or (n, C) as labels (n,) or in the targets' units."""
         return self.target.decode(scores)
 
     def to_json(self) -> str:
@@ -375,12 +376,10 @@ def _from_record(record: dict[str, Any]) -> Preprocessing:
         tuple(columns), **{**described, "warnings": tuple(map(str, described["warnings"]))}
     )
     _check_options(layout.missing, "drop", layout.scaling, layout.clip, layout.thresholds)
-    classes = record["target"]["classes"]
-    numbers = [float(record["target"][key]) for key in ("offset", "scale")]
-    coding = TargetCoding(None if classes is None else tuple(classes), *numbers)
+    coding = coding_from_record(record["target"])
     means, scales = (tuple(map(float, record[key])) for key in ("means", "scales"))
     fill = tuple(_checked_fill(layout.kept, record["fill"]))
-    finite = np.isfinite([*means, *scales, *numbers]).all() and min(*scales, coding.scale) > 0
+    finite = np.isfinite([*means, *scales]).all() and min(scales, default=1.0) > 0
     if not finite or not len(means) == len(scales) == layout.d - layout.bias:
         raise ValueError("means and scales do not fit the layout")
     levels = [column.levels for column in layout.kept if column.categories is None]

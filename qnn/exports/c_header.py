@@ -235,7 +235,8 @@ def _neurons(network: QuantizedNetwork, bits: bool) -> str:
 def _target(preprocessing: Preprocessing | None) -> str:
     if preprocessing is None or preprocessing.classes is None:
         target = (0.0, 1.0) if preprocessing is None else (
-            preprocessing.target.offset, preprocessing.target.scale
+            np.asarray(preprocessing.target.offset).item(),
+            np.asarray(preprocessing.target.scale).item(),
         )  # fmt: skip
         return (
             "#define QNN_CLASSES 0\n"

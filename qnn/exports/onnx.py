@@ -3,8 +3,8 @@
 Inputs: `X`, float64 (n, d), where the network has no preprocessing. Otherwise `numbers`, float64
 (n, k), the raw numeric columns in the layout's order, and, where the layout has any, `categories`,
 strings (n, c), the raw categorical ones. The names of both are in the model's metadata. A missing
-number is NaN, a missing category the empty string. Outputs: `score`, float64 (n,), and `prediction`
-(n,), a label or a number in the target's units.
+number is NaN, a missing category the empty string. Outputs: `score`, float64 (n,) or (n, C), and
+`prediction`, labels (n,) or numbers in the targets' units, of the shape of the scores.
 
 All arithmetic is float64, so that scores agree with `QuantizedNetwork.scores` but for the order in
 which sums are taken; on thermometer bits the neurons' outputs are the same integers.
@@ -33,14 +33,11 @@ IR_VERSION = 12
 def to_onnx(network: QuantizedNetwork) -> bytes:
     """The model's bytes.
 
-    Raises InputError where the package onnx is not installed, for more than one output where there
-    is a preprocessing, and for labels that are not text, numbers or booleans.
+    Raises InputError where the package onnx is not installed, and for labels that are not text,
+    numbers or booleans.
     """
     graph = _Graph()
     preprocessing = network.preprocessing
-    single = network.alpha.ndim == 1
-    if preprocessing is not None and not single:
-        raise InputError("an ONNX model with preprocessing holds one output: export one at a time")
     inputs = {"X": (graph.double, network.d)}
     features, names = "X", {"columns": [f"x{j}" for j in range(network.d)]}
     if preprocessing is not None:
@@ -50,8 +47,13 @@ def to_onnx(network: QuantizedNetwork) -> bytes:
     prediction, kind = _prediction(graph, preprocessing, score)
     graph.node("Identity", score, output="score")
     graph.node("Identity", prediction, output="prediction")
-    outputs = {"score": graph.double, "prediction": kind}
-    return graph.model(inputs, outputs, None if single else network.alpha.shape[1], names)
+    scores = ["n", *network.alpha.shape[1:]]
+    labels = preprocessing is not None and preprocessing.classes is not None
+    outputs = {
+        "score": (graph.double, scores),
+        "prediction": (kind, ["n"] if labels else scores),
+    }
+    return graph.model(inputs, outputs, names)
 
 
 class _Graph:
@@ -90,17 +92,15 @@ class _Graph:
     def model(
         self,
         inputs: dict[str, tuple[int, int]],
-        outputs: dict[str, int],
-        width: int | None,
+        outputs: dict[str, tuple[int, list[Any]]],
         names: dict[str, list[str]],
     ) -> bytes:
         helper = self.onnx.helper
-        shape = ["n"] if width is None else ["n", width]
         graph = helper.make_graph(
             self.nodes,
             "qnn",
             [helper.make_tensor_value_info(k, t, ["n", d]) for k, (t, d) in inputs.items()],
-            [helper.make_tensor_value_info(k, t, shape) for k, t in outputs.items()],
+            [helper.make_tensor_value_info(k, t, shape) for k, (t, shape) in outputs.items()],
             self.constants,
         )
         model = helper.make_model(
@@ -233,6 +233,10 @@ def _prediction(graph: _Graph, preprocessing: Preprocessing | None, score: str) 
     kinds = {"U": types.STRING, "i": types.INT64, "f": types.DOUBLE, "b": types.BOOL}
     if labels.dtype.kind not in kinds:
         raise InputError(f"labels {target.classes} have no type in ONNX: recode the target")
-    above = graph.node("Greater", score, graph.constant(0.0))
-    index = graph.node("Cast", above, to=types.INT64)
+    if target.shape:
+        # The first of equal scores, as `decode` takes it.
+        index = graph.node("ArgMax", score, axis=1, keepdims=0, select_last_index=0)
+    else:
+        above = graph.node("Greater", score, graph.constant(0.0))
+        index = graph.node("Cast", above, to=types.INT64)
     return graph.node("Gather", graph.constant(labels), index), kinds[labels.dtype.kind]

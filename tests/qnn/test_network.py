@@ -74,7 +74,43 @@ def test_no_neurons_say_zero():
         ({}, math.ceil(2 * 5 * 3 / 8) + 8 * 3),
         # Equal |α|: one scalar, the sign folds into u.
         ({"alpha": np.array([0.5, -0.5, 0.5])}, 4 + 8),
-        ({"alpha": np.ones((3, 2))}, 4 + 8 * 6),
+        # Two scalars; the sign of a neuron's second use, beside its 10 weights.
+        ({"alpha": np.ones((3, 2))}, math.ceil((30 + 3) / 8) + 8 * 2),
+        # Five scalars and a map of the six entries.
+        (
+            {"alpha": np.array([[1.0, 2.0], [0.0, 3.0], [4.0, 5.0]])},
+            math.ceil((30 + 6) / 8) + 8 * 5,
+        ),
+        # A map is not worth one zero among 66.
+        (
+            {"alpha": np.concatenate([[[0.0] * 22], np.arange(44.0).reshape(2, 22) + 1])},
+            math.ceil((30 + 66) / 8) + 8 * 44,
+        ),
+        (
+            {"alpha": np.concatenate([[0.0], np.arange(65.0) + 1]).reshape(3, 22)},
+            math.ceil(30 / 8) + 8 * 66,
+        ),
+        # No neuron is shared: the signs fold into u, and a map is left.
+        ({"alpha": np.array([[1.0, 0.0], [0.0, -2.0], [-1.0, 0.0]])}, math.ceil(36 / 8) + 16),
+        # Steps (3, 1) and (2, 3), 3 bits each, of two scalars; then as dense as the map.
+        (
+            {"alpha": np.array([[3.0, 0], [1, 4], [0, 6]]), "second_layer": "3"},
+            math.ceil((30 + 6 + 3 * 4) / 8) + 16,
+        ),
+        (
+            {"alpha": np.array([[3.0, 2], [1, 4], [0, 6]]), "second_layer": "3"},
+            math.ceil((30 + 3 * 6) / 8) + 16,
+        ),
+        (
+            {
+                "V": None,
+                "activation": "polynomial",
+                "polynomial": (1, 0, 0),
+                "alpha": np.array([[1.0, 2.0], [-1.0, 0.0], [0.0, 2.0]]),
+                "second_layer": "common",
+            },
+            math.ceil((15 + 6 + 4) / 8) + 16,
+        ),
         ({"alphabet": "ternary"}, math.ceil(2 * 30 / 8) + 24),
         (
             {"V": None, "activation": "polynomial", "polynomial": (1, 0, 0), "alpha": [1, -1, 1]},
@@ -135,6 +171,10 @@ def test_arrays_are_copied_and_read_only():
             {"activation": "relu"},
             "network: activation 'relu' is unknown; use one of bilinear, polynomial",
         ),
+        (
+            {"alpha": np.array([[1.0, 1.0], [3.0, 1.0], [2.0, 1.5]]), "second_layer": "2"},
+            "network: alpha does not lie on the grid of second_layer '2'",
+        ),
         ({"beta": -1.0}, "network: beta must be a positive number, not -1.0"),
     ],
 )
@@ -192,6 +232,28 @@ def test_the_preprocessing_travels_with_the_network(tmp_path):
     assert list(loaded.predict(columns)) == list(network.predict(columns))
     expected = network.decision_function(preprocessing.transform(columns))
     assert np.array_equal(loaded.scores(columns), expected)
+
+
+def test_a_preprocessing_of_another_number_of_outputs_is_refused():
+    from qnn.preprocessing import FeatureLayout
+
+    X, labels = np.arange(12.0).reshape(6, 2), np.array(["a", "b", "c"] * 2)
+    layout = FeatureLayout.from_table(X, bias=False)
+    three = layout.fit(X, labels, ("a", "b", "c"))
+    network = make_network(2, 4, alpha=np.ones((4, 3)), preprocessing=three)
+    loaded = QuantizedNetwork.from_bytes(network.to_bytes())
+    assert loaded.predict(X).tolist() == network.predict(X).tolist()
+    for alpha, preprocessing, said in (
+        (np.ones(4), three, "(4,), but the preprocessing codes 3 outputs"),
+        (
+            np.ones((4, 3)),
+            layout.fit(X, np.arange(6.0)),
+            "(4, 3), but the preprocessing codes one output",
+        ),
+    ):
+        with pytest.raises(InputError) as error:
+            make_network(2, 4, alpha=alpha, preprocessing=preprocessing)
+        assert str(error.value) == f"network: alpha has shape {said}"
 
 
 def test_every_truncation_is_refused_by_one_line():

@@ -29,9 +29,13 @@ def table(gaps: bool = True) -> dict[str, np.ndarray]:
     }
 
 
-def target(classes: tuple[Any, Any] | None) -> np.ndarray:
-    values = np.random.default_rng(6).standard_normal(ROWS)
-    return values if classes is None else np.array(classes, dtype=object)[(values > 0).astype(int)]
+def target(classes: tuple[Any, ...] | None, outputs: int | None = None) -> np.ndarray:
+    rng = np.random.default_rng(6)
+    values = rng.standard_normal(ROWS)
+    if classes is None:
+        return values if outputs is None else rng.normal(3.0, 2.0, (ROWS, outputs))
+    cuts = np.linspace(-1.0, 1.0, len(classes) + 1)[1:-1]
+    return np.array(classes, dtype=object)[np.digitize(values, cuts)]
 
 
 def random_network(
@@ -50,16 +54,20 @@ def network(
     scaling: Any,
     activation: str = "bilinear",
     alphabet: str = "binary",
-    classes: tuple[Any, Any] | None = ("no", "yes"),
+    classes: tuple[Any, ...] | None = ("no", "yes"),
     alpha: np.ndarray | None = None,
+    outputs: int | None = None,
     **options: Any,
 ) -> QuantizedNetwork:
     options = {"missing": "impute", **options}
     rows = table(options["missing"] == "impute")
     layout = FeatureLayout.from_table(rows, scaling=scaling, **options)
-    prepared = layout.fit(rows, target(classes), classes)
+    prepared = layout.fit(rows, target(classes, outputs), classes)
     if alpha is None:
-        alpha = np.random.default_rng(8).standard_normal(7)
+        alpha = np.random.default_rng(8).standard_normal((7, *prepared.target.shape))
+        if prepared.target.shape:
+            # Few neurons serve several outputs.
+            alpha[1:4, 1:] = 0.0
     return random_network(layout.d, activation, alphabet, alpha, prepared)
 
 

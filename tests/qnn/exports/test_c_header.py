@@ -157,7 +157,7 @@ def test_no_text_of_a_user_leaves_its_literal() -> None:
 
 def test_what_it_cannot_express_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^the C header holds one output"):
-        to_c(network("none", alpha=np.ones((2, 3))))
+        to_c(network("none", classes=("a", "b", "c")))
     net = network("none")
     with pytest.raises(InputError, match=r"net.txt: a file of format c must end in .h$"):
         export_network(net, "c", tmp_path / "net.txt")

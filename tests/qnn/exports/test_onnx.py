@@ -50,7 +50,7 @@ def test_exact_sums_agree_to_the_last_bit(scaling: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "classes", [None, (0, 1), (False, True), (0.5, 1.5), ("no", "ja")], ids=str
+    "classes", [None, (0, 1), (False, True), (0.5, 1.5), ("no", "ja"), (2, 0, 1)], ids=str
 )
 def test_predictions_have_the_type_of_the_labels(classes: Any) -> None:
     net = network("standardize", classes=classes)
@@ -85,6 +85,31 @@ def test_without_preprocessing_the_input_is_the_matrix(outputs: int | None) -> N
     assert prediction.tobytes() == score.tobytes()
 
 
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_the_class_is_that_of_the_largest_score(scaling: str) -> None:
+    net = network(scaling, classes=("setosa", "naïve", "b,c", "d"))
+    rows = unseen()
+    score, prediction = run(to_onnx(net), rows)
+    assert score.shape == (len(rows["count"]), 4)
+    np.testing.assert_allclose(score, net.scores(rows), rtol=0, atol=tolerance(net, rows))
+    assert prediction.tolist() == net.predict(rows).tolist()
+    assert len(set(prediction)) > 1
+
+
+def test_of_equal_scores_the_first_class_is_predicted() -> None:
+    net = network("none", classes=("c", "a", "b"), alpha=np.zeros((0, 3)))
+    _, prediction = run(to_onnx(net), unseen())
+    assert set(prediction) == set(net.predict(unseen())) == {"c"}
+
+
+def test_several_targets_are_predicted_in_their_units() -> None:
+    net = network("standardize", classes=None, outputs=3)
+    rows = unseen()
+    score, prediction = run(to_onnx(net), rows)
+    np.testing.assert_allclose(score, net.scores(rows), rtol=0, atol=tolerance(net, rows))
+    np.testing.assert_allclose(prediction, net.predict(rows), rtol=0, atol=3 * tolerance(net, rows))
+
+
 def test_the_network_without_neurons_says_0() -> None:
     net = network("thermometer", alpha=np.zeros(0))
     score, prediction = run(to_onnx(net), unseen())
@@ -102,9 +127,6 @@ def test_the_model_is_small_current_and_the_same_each_time() -> None:
 
 
 def test_what_it_cannot_express_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    several = network("none", alpha=np.ones((2, 3)))
-    with pytest.raises(InputError, match=r"^an ONNX model with preprocessing holds one output"):
-        to_onnx(several)
     mixed = network("none", classes=("no", 1))
     assert run(to_onnx(mixed), unseen())[1].tolist() == mixed.predict(unseen()).tolist()
     monkeypatch.setitem(sys.modules, "onnx", None)

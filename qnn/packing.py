@@ -1,0 +1,33 @@
+"""What a second layer takes when it is stored as small as its structure allows."""
+
+import numpy as np
+
+FLOAT_BITS = 64
+
+
+def packed_second_layer(alpha: np.ndarray, second_layer: str, folds: bool) -> tuple[int, int]:
+    """The scalars (float64) of alpha (m,) or (m, C), and the bits that stand beside them.
+
+    Several outputs share neurons and each uses few of them: a map of m·C bits says which entries
+    are not 0, and only those are stored; where that is larger than every entry, all of them are.
+    An output whose entries have one size needs that one scalar. `folds`: the sign of an entry can
+    go into the neuron's weights, as `−(xᵀu)(xᵀv) = (xᵀ(−u))(xᵀv)` allows, for one output of the
+    neuron; each further output that uses it stores a sign bit. Without that, the sizes must be
+    equal sign included. A grid of K bits stores K for each entry and one scalar an output, a common
+    scalar a sign for each entry.
+    """
+    matrix = alpha if alpha.ndim == 2 else alpha[:, None]
+    used = matrix != 0.0 if alpha.ndim == 2 else np.ones(matrix.shape, dtype=bool)
+    count, outputs = int(used.sum()), int(used.any(axis=0).sum())
+    map_bits = 0 if used.all() else used.size
+    values = np.abs(matrix) if folds else matrix
+    if all(len(np.unique(column[own])) <= 1 for column, own in zip(values.T, used.T, strict=True)):
+        signs = count - int(used.any(axis=1).sum()) if folds else 0
+        return outputs, map_bits + signs
+    if second_layer == "common":
+        return outputs, map_bits + count
+    if second_layer == "float":
+        sparse = FLOAT_BITS * count + map_bits
+        return (count, map_bits) if sparse < FLOAT_BITS * used.size else (used.size, 0)
+    bits = int(second_layer)
+    return outputs, min(map_bits + bits * count, bits * used.size)
