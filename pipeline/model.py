@@ -23,6 +23,7 @@ CODE = (
     "errors.py",
     "lift.py",
     "network.py",
+    "packing.py",
     "preprocessing.py",
     "scaling.py",
     "tables.py",
