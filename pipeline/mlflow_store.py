@@ -20,6 +20,7 @@ from typing import Any
 from pipeline.config import SweepConfig
 from pipeline.redact import redact
 from pipeline.store import RunFolder, one_line
+from pipeline.tracking_run import TrackedRun
 from qnn.errors import InputError
 
 DATABASE = "mlflow.db"
@@ -166,16 +167,15 @@ def take_up_run(store: Store, folder: RunFolder, name: str, tags: dict[str, str]
     key = record.get("key") or uuid.uuid4().hex
     if "key" not in record:
         _write_record(folder, {"key": key})
-    run_id = find_run(store, key)
-    if run_id is None:
+    run = _find(store, key)
+    if run is None:
         run = store.client.create_run(
             store.experiment_id, run_name=name, tags={**tags, SWEEP_TAG: key, "qnn.role": "sweep"}
         )
-        run_id = str(run.info.run_id)
     else:
-        store.client.update_run(run_id, status="RUNNING")
-        for tag, value in tags.items():
-            store.client.set_tag(run_id, tag, value)
+        store.client.update_run(run.info.run_id, status="RUNNING")
+        TrackedRun(store.client, run).log(tags=tags)
+    run_id = str(run.info.run_id)
     current = {
         "key": key,
         "run_id": run_id,
@@ -190,6 +190,11 @@ def take_up_run(store: Store, folder: RunFolder, name: str, tags: dict[str, str]
 def sweep_key(folder: RunFolder) -> str:
     """The key under which the folder's runs are tagged."""
     return str(_read_record(folder)["key"])
+
+
+def recorded_key(folder: RunFolder) -> str | None:
+    """The same, None for a folder that was never tracked."""
+    return _read_record(folder).get("key")
 
 
 @contextmanager
@@ -233,13 +238,18 @@ def quiet() -> None:
 
 def find_run(store: Store, key: str) -> str | None:
     """The id of the run of the sweep with this key; None where there is none."""
+    run = _find(store, key)
+    return None if run is None else str(run.info.run_id)
+
+
+def _find(store: Store, key: str) -> Any:
     found = store.client.search_runs(
         [store.experiment_id],
         filter_string=f"tags.`{SWEEP_TAG}` = '{key}' and tags.`qnn.role` = 'sweep'",
         max_results=1,
         order_by=["attributes.start_time ASC"],
     )
-    return str(found[0].info.run_id) if found else None
+    return found[0] if found else None
 
 
 def _read_record(folder: RunFolder) -> dict[str, Any]:

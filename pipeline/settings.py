@@ -256,7 +256,8 @@ class RetrainConfig(Section):
     """What `qnn retrain` trains on, and what a network must pass to replace the champion.
 
     `tolerance`: accuracy that may be lost, or the share by which the RMSE may grow; `significance`:
-    the p-value up to which a loss counts; `drift_threshold`: a PSI above it is reported.
+    the p-value up to which a loss counts; `drift_threshold`: a PSI above it is reported;
+    `keep_runs`: the newest runs whose folders stay (None: all).
     """
 
     window: Window = AllPartitions(kind="all")
@@ -265,6 +266,7 @@ class RetrainConfig(Section):
     significance: Fraction = 0.05
     max_bytes: Annotated[int, Field(ge=1)] | None = None
     drift_threshold: Positive = 0.25
+    keep_runs: Annotated[int, Field(ge=1)] | None = 30
 
 
 class SweepConfig(Section):

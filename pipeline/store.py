@@ -228,15 +228,28 @@ class RunFolder:
         return [path for path in self._all_files(folder) if _visible(path, suffix)]
 
     def _all_files(self, folder: str) -> list[str]:
+        infos = self._infos(folder)
+        start = len(self.root) + 1 if self.root else 0
+        return sorted(info.path[start:] for info in infos if info.type == pafs.FileType.File)
+
+    def _infos(self, folder: str) -> list[pafs.FileInfo]:
         selector = pafs.FileSelector(
             self._path(folder) if folder else self.root, allow_not_found=True, recursive=True
         )
         try:
-            infos = self.filesystem.get_file_info(selector)
+            return list(self.filesystem.get_file_info(selector))
         except OSError as error:
             raise StoreError(f"{self.label}: cannot be listed: {one_line(error)}") from error
-        start = len(self.root) + 1 if self.root else 0
-        return sorted(info.path[start:] for info in infos if info.type == pafs.FileType.File)
+
+    def newest(self, folder: str) -> dict[str, datetime]:
+        """Return the time of the newest file under each folder in `folder`, by relative path."""
+        found: dict[str, datetime] = {}
+        start = len(self._path(folder)) + 1
+        for info in self._infos(folder):
+            if info.type == pafs.FileType.File:
+                path = f"{folder}/{info.path[start:].partition('/')[0]}"
+                found[path] = max(found.get(path, info.mtime), info.mtime)
+        return found
 
     def remove(self, relative: str) -> None:
         """Remove a file; it is no error if there is none."""
@@ -244,6 +257,17 @@ class RunFolder:
             return
         try:
             self.filesystem.delete_file(self._path(relative))
+        except OSError as error:
+            raise StoreError(
+                f"{self.label}/{relative}: cannot be removed: {one_line(error)}"
+            ) from error
+
+    def remove_folder(self, relative: str) -> None:
+        """Remove a folder and all that is in it; it is no error if there is none."""
+        try:
+            self.filesystem.delete_dir(self._path(relative))
+        except FileNotFoundError:
+            return
         except OSError as error:
             raise StoreError(
                 f"{self.label}/{relative}: cannot be removed: {one_line(error)}"

@@ -13,7 +13,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from pipeline.report import REPORT_FILE, collect, render_report
 from pipeline.retrain.promotion import CHAMPION, promote
 from pipeline.selection import Choice
 from pipeline.store import TIMING_COLUMNS, RunFolder
+from pipeline.tracking_run import Point, TrackedRun
 from qnn.certificates.record import Certificate
 
 # Rows of the table that the UI shows; the Parquet file beside it has all.
@@ -97,32 +98,41 @@ class SweepTracker:
         """
         try:
             mark = _digest(results, champion, self.config)
-            if self._tag(self.run_id, _DONE) != mark:
-                self._log(results, choice, champion)
-                self._log_values(self.run_id, {"wall_seconds": time.monotonic() - self._begin})
-                self.store.client.set_tag(self.run_id, _DONE, mark)
+            run = TrackedRun(self.store.client, self.store.client.get_run(self.run_id))
+            if run.tags.get(_DONE) != mark:
+                self._log(run, results, choice, champion)
+                spent = time.monotonic() - self._begin
+                run.log(points=[("wall_seconds", spent, 0)], tags={_DONE: mark})
             self.end("FINISHED")
         except Exception:
             with contextlib.suppress(Exception):
                 self.end("FAILED")
             raise
 
-    def _log(self, results: pa.Table, choice: Choice | None, champion: str | None) -> None:
+    def _log(
+        self, run: TrackedRun, results: pa.Table, choice: Choice | None, champion: str | None
+    ) -> None:
         data = summary.frame(results)
         row = summary.champion_row(data, champion)
-        self._log_parameters(self.run_id, text.parameters(self.config))
-        self._log_values(self.run_id, text.sweep_metrics(data, row, choice))
-        self._log_curves(text.path_metrics(data))
-        if row is not None:
+        figures = _points(text.sweep_metrics(data, row, choice))
+        run.log(
+            parameters=text.parameters(self.config), points=[*figures, *text.path_metrics(data)]
+        )
+        if row is not None and not run.has_data:
             self._log_data(row)
         with tempfile.TemporaryDirectory(prefix="qnn-mlflow-") as work:
             self._log_sweep_files(Path(work) / "sweep", results, data, champion)
             self._log_networks(Path(work), data, row)
+        tags = {
+            "mlflow.loggedArtifacts": '[{"path": "results/table.json", "type": "table"}]',
+            "mlflow.note.content": text.sweep_description(
+                self.config, data, row, self.folder.label
+            ),
+        }
         versions = results["versions"].drop_null()
         if len(versions):
-            self.store.client.set_tag(self.run_id, "qnn.versions", versions[0].as_py())
-        description = text.sweep_description(self.config, data, row, self.folder.label)
-        self.store.client.set_tag(self.run_id, "mlflow.note.content", description)
+            tags["qnn.versions"] = versions[0].as_py()
+        run.log(tags=tags)
 
     def _log_sweep_files(
         self, work: Path, results: pa.Table, data: pd.DataFrame, champion: str | None
@@ -137,11 +147,6 @@ class SweepTracker:
         (work / REPORT_FILE).write_bytes(self._report(champion))
         (work / "sweep.yaml").write_text(text.config_text(self.config), encoding="utf-8")
         self.store.client.log_artifacts(self.run_id, str(work))
-        self.store.client.set_tag(
-            self.run_id,
-            "mlflow.loggedArtifacts",
-            '[{"path": "results/table.json", "type": "table"}]',
-        )
 
     def _report(self, champion: str | None) -> bytes:
         """The report that the driver has just written; made here where it could not."""
@@ -156,8 +161,6 @@ class SweepTracker:
         from mlflow.data.meta_dataset import MetaDataset
         from mlflow.entities import DatasetInput, InputTag
 
-        if self.store.client.get_run(self.run_id).inputs.dataset_inputs:
-            return
         certificate = Certificate.from_bytes(
             self.folder.read(row["certificate"]), str(row["certificate"])
         )
@@ -186,18 +189,18 @@ class SweepTracker:
             wanted.setdefault(str(row["trial"]), ({str(k): v for k, v in row.items()}, "top"))
         present = self._children()
         for trial in set(present) - set(wanted):
-            self.store.client.delete_run(present[trial])
+            self.store.client.delete_run(present[trial].run_id)
         metric = summary.metric_of(data)
         for trial, (row, role) in wanted.items():
-            run_id = present.get(trial) or self._new_child(row, role)
-            if self._tag(run_id, _DONE) != "true" or self._tag(run_id, _ROLE) != role:
-                self._log_network(work / trial, run_id, row, role, metric)
+            run = present.get(trial) or self._new_child(row, role)
+            if run.tags.get(_DONE) != "true" or run.tags.get(_ROLE) != role:
+                self._log_network(work / trial, run, row, role, metric)
             if role == CHAMPION:
-                self._register(run_id, row, metric)
+                self._register(run, row, metric)
 
-    def _children(self) -> dict[str, str]:
-        """Run ids of the child runs by trial."""
-        found: dict[str, str] = {}
+    def _children(self) -> dict[str, TrackedRun]:
+        """The child runs by trial."""
+        found: dict[str, TrackedRun] = {}
         token = None
         while True:
             page = self.store.client.search_runs(
@@ -205,12 +208,12 @@ class SweepTracker:
                 filter_string=f"tags.`{SWEEP_TAG}` = '{self.key}' and tags.`{_ROLE}` != 'sweep'",
                 page_token=token,
             )
-            found |= {run.data.tags[_TRIAL]: run.info.run_id for run in page}
+            found |= {run.data.tags[_TRIAL]: TrackedRun(self.store.client, run) for run in page}
             token = page.token
             if not token:
                 return found
 
-    def _new_child(self, row: Mapping[str, Any], role: str) -> str:
+    def _new_child(self, row: Mapping[str, Any], role: str) -> TrackedRun:
         tags = {
             "mlflow.parentRunId": self.run_id,
             "mlflow.source.name": "qnn sweep",
@@ -221,12 +224,16 @@ class SweepTracker:
         run = self.store.client.create_run(
             self.store.experiment_id, run_name=text.network_name(row, role), tags=tags
         )
-        return str(run.info.run_id)
+        return TrackedRun(self.store.client, run)
 
     def _log_network(
-        self, work: Path, run_id: str, row: Mapping[str, Any], role: str, metric: summary.Metric
+        self,
+        work: Path,
+        run: TrackedRun,
+        row: Mapping[str, Any],
+        role: str,
+        metric: summary.Metric,
     ) -> None:
-        client = self.store.client
         network, certificate = (self.folder.read(row[key]) for key in ("network", "certificate"))
         files = work / "files"
         for part in ("network", "certificate"):
@@ -236,33 +243,37 @@ class SweepTracker:
         (files / "certificate" / os.path.basename(row["certificate"])).write_bytes(certificate)
         page = render_certificate(row, certificate, network)
         (files / "certificate" / "certificate.html").write_text(page, encoding="utf-8")
-        self._log_parameters(run_id, text.network_parameters(row))
-        self._log_values(run_id, text.network_metrics(row))
-        self._log_metrics(run_id, text.bound_points(row))
-        client.log_artifacts(run_id, str(files))
-        if self._tag(run_id, _MODEL) is None:
-            # Metrics first: MLflow copies a run's metrics to the model that is logged in it.
-            with active_run(self.store, run_id):
+        self.store.client.log_artifacts(run.run_id, str(files))
+        model = run.tags.get(_MODEL)
+        if model is None:
+            # Before the metrics: MLflow copies a run's to its model, reading each one's history.
+            with active_run(self.store, run.run_id):
                 model = log_network(
                     network_file,
                     "network",
                     tags={_TRIAL: str(row["trial"]), _ROLE: role},
                     work=work / "code",
                 )
-            client.set_tag(run_id, _MODEL, model)
-        description = text.network_description(row, metric, role)
-        client.set_tag(run_id, "mlflow.note.content", description)
-        client.set_tag(run_id, "mlflow.runName", text.network_name(row, role))
-        client.set_tag(run_id, _ROLE, role)
-        client.set_tag(run_id, _DONE, "true")
-        client.set_terminated(run_id)
+            run.log(tags={_MODEL: model})
+        run.log(
+            parameters=text.network_parameters(row),
+            points=[*_points(text.network_metrics(row)), *text.bound_points(row)],
+            tags={
+                "mlflow.note.content": text.network_description(row, metric, role),
+                "mlflow.runName": text.network_name(row, role),
+                _ROLE: role,
+                _DONE: "true",
+            },
+            model=model,
+        )
+        self.store.client.set_terminated(run.run_id)
 
-    def _register(self, run_id: str, row: Mapping[str, Any], metric: summary.Metric) -> None:
+    def _register(self, run: TrackedRun, row: Mapping[str, Any], metric: summary.Metric) -> None:
         """The champion as a version of the registered model; where asked, with the alias on it."""
         from mlflow.exceptions import MlflowException
 
         client, name = self.store.client, self.config.registered_model
-        model = self._tag(run_id, _MODEL)
+        model = run.tags[_MODEL]
         try:
             client.get_registered_model(name)
         except MlflowException as error:
@@ -271,20 +282,20 @@ class SweepTracker:
             client.create_registered_model(name, description=(
                 "Quantized networks with a proven bound on how far from optimal they can be. The "
                 f"alias `{CHAMPION}` is on the one to use."))  # fmt: skip
-        run = f"#/experiments/{self.store.experiment_id}/runs/{run_id}"
-        version = self._version(name, run_id)
+        page = f"#/experiments/{self.store.experiment_id}/runs/{run.run_id}"
+        version = self._version(name, run.run_id)
         if version is None:
             # Only by the global URI does MLflow find the logged model that the source names.
             with pointed_at(self.store):
                 made = client.create_model_version(
                     name,
                     source=f"models:/{model}",
-                    run_id=run_id,
+                    run_id=run.run_id,
                     model_id=model,
-                    description=text.version_description(row, metric, run),
+                    description=text.version_description(row, metric, page),
                     tags={
-                        "run": run,
-                        "certificate": f"{run}/artifacts/certificate/certificate.html",
+                        "run": page,
+                        "certificate": f"{page}/artifacts/certificate/certificate.html",
                         "certified_gap": summary.percent(row["gap"]),
                         _TRIAL: str(row["trial"]),
                         SWEEP_TAG: self.key,
@@ -299,43 +310,10 @@ class SweepTracker:
         versions = self.store.client.search_model_versions(f"name = '{escaped}'")
         return next((v.version for v in versions if v.run_id == run_id), None)
 
-    def _tag(self, run_id: str, tag: str) -> str | None:
-        found = self.store.client.get_run(run_id).data.tags.get(tag)
-        return None if found is None else str(found)
 
-    def _log_parameters(self, run_id: str, parameters: Mapping[str, str]) -> None:
-        """Log what is new: MLflow refuses to change a parameter, which the config's tag tells."""
-        from mlflow.entities import Param
-
-        known = self.store.client.get_run(run_id).data.params
-        new = [Param(key, value) for key, value in parameters.items() if key not in known]
-        self.store.client.log_batch(run_id, params=new)
-
-    def _log_values(self, run_id: str, values: Mapping[str, float]) -> None:
-        self._log_metrics(run_id, [(key, value, 0) for key, value in values.items()])
-
-    def _log_curves(self, points: Iterable[tuple[str, float, int]]) -> None:
-        self._log_metrics(self.run_id, list(points))
-
-    def _log_metrics(self, run_id: str, points: list[tuple[str, float, int]]) -> None:
-        """Log points that differ from what is there, so that a chart never has one twice."""
-        from mlflow.entities import Metric
-
-        known = self.store.client.get_run(run_id).data.metrics
-        there = {
-            (key, point.step): point.value
-            for key in {key for key, _, _ in points} & set(known)
-            for point in self.store.client.get_metric_history(run_id, key)
-        }
-        now = int(time.time() * 1000)
-        new = [
-            Metric(key, value, now, step)
-            for key, value, step in points
-            if there.get((key, step)) != value
-        ]
-        # A batch may hold 1,000 metrics.
-        for first in range(0, len(new), 1000):
-            self.store.client.log_batch(run_id, metrics=new[first : first + 1000])
+def _points(values: Mapping[str, float]) -> list[Point]:
+    """Numbers that are told once."""
+    return [(key, value, 0) for key, value in values.items()]
 
 
 def _shown_rows(data: pd.DataFrame) -> pd.DataFrame:

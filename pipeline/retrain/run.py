@@ -1,7 +1,8 @@
 """One retraining from beginning to end; every step may be cut off and is then done again.
 
 The order makes that safe: the window's table, the sweep in a folder named after its content, the
-registered version, the verdict's file, the aliases (with their own journal), and the state last.
+registered version, the verdict's file, the aliases (with their own journal), and the state. Old
+runs are removed after that.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from pipeline.retrain.lease import Lease
 from pipeline.retrain.partitions import beside
 from pipeline.retrain.promotion import ROLLED_BACK, Move, promote
 from pipeline.retrain.record import Verdict, log_verdict, write_verdict
+from pipeline.retrain.retention import prune
 from pipeline.retrain.state import ChampionFiles, State, config_digest, write_state
 from pipeline.retrain.window import Selection, Window, build, run_config, write_window
 from pipeline.store import RunFolder, StoreError
@@ -109,8 +111,8 @@ class _Run:
         if outcome.exit_code or outcome.champion is None:
             return Retrained(self.decision, outcome)
         store = open_store(self.config, self.home)
-        name, state = self.config.registered_model, self.decision.state
-        champion = find_champion(store, name, self.home, state)
+        name = self.config.registered_model
+        champion = find_champion(store, name, self.home, self.decision.state)
         verdict = self._judge(outcome.champion, champion, window)
         write_verdict(verdict, self.folder)
         key = sweep_key(self.folder)
@@ -124,7 +126,10 @@ class _Run:
             )
         elif verdict.promote:
             move = promote(store.client, name, str(version.version))
-        self._finish(verdict, outcome.champion, str(version.version))
+        state = self._finish(verdict, outcome.champion, str(version.version))
+        if self.settings.keep_runs is not None:
+            in_use = {self.run} | ({state.champion.run} if state.champion else set())
+            prune(self.home, store, name, self.settings.keep_runs, in_use)
         return Retrained(self.decision, outcome, verdict, str(version.version), move)
 
     def _judge(self, row: dict[str, Any], champion: Champion | None, window: Window) -> Verdict:
@@ -175,7 +180,7 @@ class _Run:
             target, predicted, network.predict(rows), self.config.task, self.settings
         )
 
-    def _finish(self, verdict: Verdict, row: dict[str, Any], version: str) -> None:
+    def _finish(self, verdict: Verdict, row: dict[str, Any], version: str) -> State:
         before = None if self.decision.state is None else self.decision.state.champion
         files = ChampionFiles(run=self.run, network=str(row["network"]), version=version)
         state = State(
@@ -188,6 +193,7 @@ class _Run:
             champion=files if verdict.promote else before,
         )
         write_state(self.home, state)
+        return state
 
 
 def _sweep_run(store: Store, key: str) -> str:

@@ -14,9 +14,9 @@ from pipeline.store import RunFolder
 from qnn.errors import InputError
 
 STATE_FILE = "retrain.json"
-# What may change without a reason to train again: how it is run, and how the gates judge.
+# What may change without a reason to train again: how it is run and kept, how the gates judge.
 _FREE = {"tracking", "resources"}
-_FREE_RETRAIN = {"tolerance", "significance", "max_bytes", "drift_threshold"}
+_FREE_RETRAIN = {"tolerance", "significance", "max_bytes", "drift_threshold", "keep_runs"}
 
 
 class ChampionFiles(BaseModel):

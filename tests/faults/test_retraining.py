@@ -61,7 +61,7 @@ STEPS = [
 ]
 
 
-def night(config: Path, home: Path, step: str) -> int:
+def night(config: Path, home: Path | str, step: str) -> int:
     """Retrain once, killed after a step ("": not at all); return the exit code."""
     command = [sys.executable, "-c", DRIVER, str(config), str(home), step]
     return subprocess.run(command, check=False, timeout=240).returncode

@@ -2,13 +2,14 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from pipeline.store import RunFolder
-from tests.faults.disturbed import Damage, damage, drive, many_paths, qnn
+from tests.faults.disturbed import DRIVER, Damage, damage, drive, many_paths, qnn
 from tests.pipeline.small import config_text, files_of
 
 pytestmark = pytest.mark.slow
@@ -37,6 +38,51 @@ commands.SweepOptions = lambda **given: SweepOptions(inline=True)
 sys.exit(commands.sweep_command(sys.argv[1], sys.argv[2], [], address=None, cpus=None,
                                 max_failures=0, retry_failed=False))
 """
+
+# The kernel ends the process that writes past the limit, and what it has written stays.
+CUT_OFF = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop()),) * 2)
+"""
+REPLACE = """
+from pipeline.store import RunFolder
+RunFolder.open(sys.argv[1]).write(sys.argv[2], b"new" * 100_000)
+"""
+
+
+def cut_off(program: str, *arguments: object) -> int:
+    """Run a program, the last argument the size at which a file's writer is killed."""
+    command = [sys.executable, "-c", CUT_OFF + program, *map(str, arguments)]
+    return subprocess.run(command, check=False, timeout=240).returncode
+
+
+def test_killed_while_it_writes_a_result(tmp_path, undisturbed):
+    whole, out, config = RunFolder.open(undisturbed), tmp_path / "run", many_paths(tmp_path)
+    limit = min(len(whole.read(file)) for file in whole.files("results")) // 2
+    before = [file for kind in ("data", "certificates", "networks") for file in whole.files(kind)]
+    assert max(len(whole.read(file)) for file in before) < limit
+    assert cut_off(DRIVER, config, out, "inline", limit) == -signal.SIGXFSZ
+    folder = RunFolder.open(out)
+    assert folder.files("networks")
+    assert folder.files("results") == []
+    (left,) = out.rglob(".*.tmp")
+    assert left.stat().st_size == limit
+    with drive(config, out, "inline") as driver:
+        assert driver.wait(240) == 0
+    assert not folder.files("quarantine")
+    assert not left.exists()
+    assert damage("killed while it writes", 1, out, undisturbed) == Damage(1, 0, 0)
+    assert files_of(out) == files_of(undisturbed)
+
+
+@pytest.mark.parametrize("name", ["retrain.json", "sweep.yaml", "results/path.parquet"])
+def test_killed_while_it_replaces_a_file_the_old_one_stays(tmp_path, name):
+    folder = RunFolder.open(tmp_path)
+    folder.write(name, b"old")
+    assert cut_off(REPLACE, tmp_path, name, 100_000) == -signal.SIGXFSZ
+    assert folder.read(name) == b"old"
 
 
 def test_a_full_disk_is_said_and_a_rerun_finishes(tmp_path):

@@ -41,11 +41,21 @@ class Tracked:
         self.folder: RunFolder = run_small(self.config, root / "run")
         self.root = root / "run"
         self.track()
+        self.histories_at_first = self.histories
         self.store: Store = open_store(self.config, self.folder)
 
     def track(self, config: SweepConfig | None = None) -> None:
-        tracker = tracking.start(config or self.config, self.folder)
-        tracker.finish(*self.outcome())
+        self.histories: list[str] = []
+        read = mlflow.MlflowClient.get_metric_history
+
+        def noted(client: mlflow.MlflowClient, run_id: str, key: str) -> Any:
+            self.histories.append(key)
+            return read(client, run_id, key)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(mlflow.MlflowClient, "get_metric_history", noted)
+            tracker = tracking.start(config or self.config, self.folder)
+            tracker.finish(*self.outcome())
 
     def outcome(self) -> tuple[Any, Any, str]:
         results = read_results(self.folder)
@@ -65,6 +75,10 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
     patch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with patch.context():
         return Tracked(tmp_path_factory.mktemp("tracked"))
+
+
+def test_no_history_is_read_the_first_time(tracked: Tracked) -> None:
+    assert tracked.histories_at_first == []
 
 
 def test_the_sweeps_run_says_what_was_done(tracked: Tracked) -> None:
@@ -247,6 +261,9 @@ def test_what_a_dead_driver_left_is_finished(tracked: Tracked) -> None:
     client.delete_tag(top.info.run_id, "qnn.logged")
     tracked.track()
     assert everything(tracked) == before
+    # Over HTTP each of them is a request.
+    curves = ("beta", "gap", "lower_bound", "upper_bound", "validation_accuracy")
+    assert tracked.histories == [f"path/{name}" for name in curves]
 
 
 def everything(tracked: Tracked) -> dict[str, Any]:

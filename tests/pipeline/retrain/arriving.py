@@ -48,14 +48,14 @@ def arrive(
     return file
 
 
-def text(data: Path, **changes: Any) -> str:
+def text(data: Path | str, **changes: Any) -> str:
     """The sweep as YAML."""
     tree = copy.deepcopy(SWEEP)
     tree["data"] = {"source": str(data), "exclude": ["y"]}
     return dump_yaml({**tree, **changes})
 
 
-def config(data: Path, **changes: Any) -> SweepConfig:
+def config(data: Path | str, **changes: Any) -> SweepConfig:
     return parse_config(text(data, **changes), "arriving.yaml")
 
 
