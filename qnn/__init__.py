@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from qnn.errors import CertificateError, InputError, QnnError
     from qnn.estimators import QuantizedClassifier, QuantizedRegressor
     from qnn.network import QuantizedNetwork
+    from qnn.outputs import stack, unstack
     from qnn.problem import Problem
     from qnn.solvers import Relaxation, solve
     from qnn.solvers.compressed import solve_stream
     from qnn.training import Trained, train
+    from qnn.vector import TrainedOutputs, VectorProblem, train_outputs
     from qnn.widths import WidthCurve, narrowest, width_curve
 
 __all__ = [
@@ -35,11 +37,16 @@ __all__ = [
     "QuantizedRegressor",
     "Relaxation",
     "Trained",
+    "TrainedOutputs",
+    "VectorProblem",
     "WidthCurve",
     "narrowest",
     "solve",
     "solve_stream",
+    "stack",
     "train",
+    "train_outputs",
+    "unstack",
     "verify",
     "verify_stream",
     "width_curve",
@@ -62,11 +69,16 @@ _HOMES = {
     "QuantizedRegressor": "qnn.estimators",
     "Relaxation": "qnn.solvers",
     "Trained": "qnn.training",
+    "TrainedOutputs": "qnn.vector",
+    "VectorProblem": "qnn.vector",
     "WidthCurve": "qnn.widths",
     "narrowest": "qnn.widths",
     "solve": "qnn.solvers",
     "solve_stream": "qnn.solvers.compressed",
+    "stack": "qnn.outputs",
     "train": "qnn.training",
+    "train_outputs": "qnn.vector",
+    "unstack": "qnn.outputs",
     "verify": "qnn.certificates",
     "verify_stream": "qnn.certificates.streaming",
     "width_curve": "qnn.widths",

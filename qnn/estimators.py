@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from qnn.activations import Activation
@@ -15,6 +15,7 @@ from qnn.losses import get_loss
 from qnn.preprocessing import FeatureLayout, Preprocessing
 from qnn.problem import Problem
 from qnn.training import Trained, train
+from qnn.vector import TrainedOutputs, VectorProblem, train_outputs
 
 
 class _QuantizedEstimator(BaseEstimator):
@@ -51,45 +52,56 @@ class _QuantizedEstimator(BaseEstimator):
         layout = FeatureLayout.from_table(X, categorical=[], constant_columns="keep")
         preprocessing = layout.fit(X, target, None if classes is None else list(classes))
         matrix = preprocessing.transform(X)
-        problem = self._problem(matrix, preprocessing.encode_target(target))
+        coded = preprocessing.encode_target(target)
         # Estimators take RandomState by convention; the library takes a seed.
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        trained = train(
-            problem,
-            seed=seed,
-            width=self.width,
-            time_limit=self.time_limit,
-            tol=self.tol,
-            second_layer=self.second_layer,
-        )
-        self._keep(trained, preprocessing, problem)
+        options: dict[str, Any] = {
+            "seed": int(check_random_state(self.random_state).randint(2**31 - 1)),
+            "width": self.width,
+            "time_limit": self.time_limit,
+            "tol": self.tol,
+            "second_layer": self.second_layer,
+        }
+        if coded.ndim == 1:
+            problem = Problem(matrix, coded, **self._kind())
+            trained = train(problem.with_beta(self._beta(problem)), **options)
+            self.certificate_ = trained.certificate
+            self._keep(trained, (trained,), preprocessing)
+        else:
+            several = VectorProblem(matrix, coded, **self._kind())
+            joined = train_outputs(several.with_beta(self._beta(several)), **options)
+            self._keep(joined, joined.outputs, preprocessing)
 
-    def _problem(self, X: np.ndarray, y: np.ndarray) -> Problem:
-        problem = Problem(
-            X,
-            y,
-            beta=1.0 if self.beta is None else self.beta,
-            loss=get_loss(self.loss, self.loss_parameter),
-            activation=self.activation,
-            alphabet=self.alphabet,
-        )
+    def _kind(self) -> dict[str, Any]:
+        return {
+            "beta": 1.0 if self.beta is None else self.beta,
+            "loss": get_loss(self.loss, self.loss_parameter),
+            "activation": self.activation,
+            "alphabet": self.alphabet,
+        }
+
+    def _beta(self, problem: Problem | VectorProblem) -> float:
         if self.beta is not None:
-            return problem
+            return problem.beta
         if not 0.0 < self.beta_fraction <= 1.0:
             raise InputError(
                 f"beta_fraction must be above 0 and at most 1 (got {self.beta_fraction!r})"
             )
         # A target that is constant after centring has beta_max 0: any beta gives the 0 network.
-        return problem.with_beta(self.beta_fraction * problem.beta_max or 1.0)
+        return self.beta_fraction * problem.beta_max or 1.0
 
-    def _keep(self, trained: Trained, preprocessing: Preprocessing, problem: Problem) -> None:
+    def _keep(
+        self,
+        trained: Trained | TrainedOutputs,
+        outputs: tuple[Trained, ...],
+        preprocessing: Preprocessing,
+    ) -> None:
         self.network_ = replace(trained.network, preprocessing=preprocessing)
-        self.beta_ = problem.beta
         self.lower_bound_ = trained.lower_bound
         self.upper_bound_ = trained.objective
         self.gap_ = trained.gap
-        self.certificate_ = trained.certificate
-        self.relaxation_value_ = trained.relaxation.upper_bound
+        self.certificates_ = tuple(output.certificate for output in outputs)
+        self.beta_ = self.certificates_[0].beta
+        self.relaxation_value_ = sum(output.relaxation.upper_bound for output in outputs)
 
     def _rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "network_")
@@ -97,21 +109,23 @@ class _QuantizedEstimator(BaseEstimator):
 
 
 class QuantizedClassifier(ClassifierMixin, _QuantizedEstimator):
-    """Two-class classifier: a network with quantized weights, and a certificate.
+    """Classifier of two or more classes: a network with quantized weights, and certificates.
 
-    Features are standardized and a constant column is appended; classes are coded −1 and +1; the
-    objective is the loss (by default `½‖f(X) − y‖²`) plus the penalty `βd Σ|α|`.
+    Features are standardized and a constant column is appended; two classes are coded −1 and +1,
+    more than two one against the rest, with one output each that share their neurons. The objective
+    is the loss (by default `½‖f(X) − y‖²`) plus the penalty `βd Σ|α|`, summed over the outputs.
 
     Parameters: `beta_fraction` in (0, 1], β as a fraction of the β at which the network becomes
-    zero; `beta`, the number itself, instead; `width`, most neurons allowed (None: as many as the
-    optimum uses); `loss`, `loss_parameter`, `activation` and `alphabet` as `qnn.Problem` takes
-    them, `second_layer` as `qnn.train` does; `tol`, relative gap to which the relaxation is solved;
-    `time_limit` in seconds; `random_state`.
+    zero; `beta`, the number itself, instead; `width`, most neurons that an output uses (None: as
+    many as the optimum does); `loss`, `loss_parameter`, `activation` and `alphabet` as
+    `qnn.Problem` takes them, `second_layer` as `qnn.train` does; `tol`, relative gap to which the
+    relaxation is solved; `time_limit` in seconds; `random_state`.
 
     After `fit`: `classes_`, `n_features_in_`, `network_` (with its preprocessing: it can be saved
     and predicts from raw rows), `lower_bound_` (verified, below the objective of every such
-    network), `upper_bound_` (this network's objective), `gap_`, `certificate_`, `beta_`,
-    `relaxation_value_`.
+    network), `upper_bound_` (this network's objective), `gap_`, `certificates_` (one an output, in
+    the order of `classes_` where there are more than two; their bounds sum to `lower_bound_`) and,
+    of a single output, `certificate_`, `beta_`, `relaxation_value_`.
 
     Examples
     --------
@@ -123,15 +137,10 @@ class QuantizedClassifier(ClassifierMixin, _QuantizedEstimator):
     """
 
     def fit(self, X: Any, y: Any) -> "QuantizedClassifier":
-        """Train on X (n, d) and labels y (n,) of two classes; ValueError otherwise."""
+        """Train on X (n, d) and labels y (n,) of at least two classes; ValueError otherwise."""
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
-        kind = type_of_target(y, input_name="y", raise_unknown=True)
         self.classes_ = np.unique(y)
-        if kind != "binary":
-            raise InputError(
-                f"Only binary classification is supported. The type of the target is {kind}."
-            )
         if len(self.classes_) < 2:
             raise InputError(
                 "the classifier needs samples of two classes; the data contain one class, "
@@ -141,26 +150,23 @@ class QuantizedClassifier(ClassifierMixin, _QuantizedEstimator):
         return self
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Scores (n,): above 0 for the second of `classes_`."""
+        """Scores (n,), above 0 for the second of two `classes_`; (n, C) for C > 2 of them."""
         rows = self._rows(X)
         return self.network_.scores(rows)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Labels (n,)."""
+        """Labels (n,): of more than two classes that of the largest score, the first of equals."""
         scores = self.decision_function(X)
-        return self.classes_[(scores > 0).astype(int)]
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
+        return self.classes_[
+            scores.argmax(axis=1) if scores.ndim == 2 else (scores > 0).astype(int)
+        ]
 
 
 class QuantizedRegressor(RegressorMixin, _QuantizedEstimator):
-    """Regressor: a network with quantized weights, and a certificate.
+    """Regressor of one or several targets: a network with quantized weights, and certificates.
 
-    Features and target are standardized and a constant column is appended; the loss is that of
-    the standardized target, and the bounds are in its units. Parameters and
+    Features and targets are standardized and a constant column is appended; the loss is that of
+    the standardized targets, summed over them, and the bounds are in its units. Parameters and
     fitted attributes as for `QuantizedClassifier`, without `classes_`.
 
     Examples
@@ -173,12 +179,17 @@ class QuantizedRegressor(RegressorMixin, _QuantizedEstimator):
     """
 
     def fit(self, X: Any, y: Any) -> "QuantizedRegressor":
-        """Train on X (n, d) and numbers y (n,); ValueError otherwise."""
-        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        """Train on X (n, d) and numbers y, (n,) or (n, C); ValueError otherwise."""
+        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
         self._fit(X, y.astype(np.float64), None)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """Predictions (n,) in units of the target."""
+        """Predictions (n,) or (n, C) in units of the targets."""
         rows = self._rows(X)
         return self.network_.predict(rows)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

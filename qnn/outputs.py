@@ -58,6 +58,27 @@ def stack(networks: Sequence[QuantizedNetwork]) -> QuantizedNetwork:
     return replace(first, U=weights[0], V=None if first.V is None else weights[1], alpha=alpha)
 
 
+def unstack(network: QuantizedNetwork) -> tuple[QuantizedNetwork, ...]:
+    """The C networks of one output each that `network` is, without preprocessing.
+
+    Each has the neurons that its output uses, those with alpha not 0. A network of one output
+    (alpha (m,)) is one.
+    """
+    parts = []
+    for alpha in np.atleast_2d(network.alpha.T):
+        used = np.flatnonzero(alpha)
+        parts.append(
+            replace(
+                network,
+                U=network.U[:, used],
+                V=None if network.V is None else network.V[:, used],
+                alpha=alpha[used],
+                preprocessing=None,
+            )
+        )
+    return tuple(parts)
+
+
 def _check(networks: Sequence[QuantizedNetwork]) -> None:
     if not networks:
         raise InputError("stack needs at least one network")

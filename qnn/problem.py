@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from qnn.lift import Lift
     from qnn.network import QuantizedNetwork
 
+# Of what a problem knows once it was asked, that which another target changes.
+OF_TARGETS = ("beta_max", "beta_max_estimate", "data_sha256")
+
 
 class Problem:
     """``min over networks of any width: loss(f(X), y) + beta d sum_j |alpha_j|``.
@@ -97,6 +100,15 @@ class Problem:
         twin = object.__new__(Problem)
         twin.__dict__.update(self.__dict__)
         twin.beta = _positive(beta)
+        return twin
+
+    def with_target(self, y: np.ndarray) -> Problem:
+        """The same problem for other targets y (n,); X, lift and atoms are shared."""
+        twin = object.__new__(Problem)
+        known = {key: value for key, value in self.__dict__.items() if key not in OF_TARGETS}
+        twin.__dict__.update(known)
+        twin.y = _targets(y, self.n)
+        twin.loss.check_targets(twin.y)
         return twin
 
     def objective(self, network: QuantizedNetwork) -> float:
@@ -184,7 +196,10 @@ def _targets(y: np.ndarray, rows: int) -> np.ndarray:
     except (TypeError, ValueError):
         raise InputError("y must be numbers: encode classes as -1 and +1") from None
     if targets.shape != (rows,):
-        raise InputError(f"y must have one entry a row of X, {rows} (got shape {targets.shape})")
+        several = "; for several outputs see qnn.VectorProblem" if targets.ndim == 2 else ""
+        raise InputError(
+            f"y must have one entry a row of X, {rows} (got shape {targets.shape}){several}"
+        )
     if not np.isfinite(targets).all():
         row = int(np.argwhere(~np.isfinite(targets))[0, 0])
         raise InputError(f"y has {targets[row]} in row {row}: drop the row first")

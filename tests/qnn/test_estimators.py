@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from qnn.activations import Polynomial
@@ -58,6 +58,53 @@ def test_the_same_random_state_gives_the_same_network():
 def test_a_beta_fraction_outside_the_unit_interval_is_refused(fraction):
     with pytest.raises(InputError, match=r"beta_fraction must be above 0 and at most 1 \(got"):
         QuantizedClassifier(beta_fraction=fraction).fit(np.eye(4), [0, 1, 0, 1])
+
+
+def test_three_classes_are_classified_with_a_proof_for_each(tmp_path):
+    X, labels = load_iris(return_X_y=True)
+    y = np.array(["setosa", "versicolor", "virginica"])[labels]
+    model = QuantizedClassifier(beta_fraction=0.01, random_state=0).fit(X[::2], y[::2])
+    assert model.score(X[1::2], y[1::2]) > 0.9
+    scores = model.decision_function(X)
+    assert scores.shape == (150, 3)
+    assert list(model.predict(X)) == list(model.classes_[scores.argmax(axis=1)])
+    matrix = model.network_.preprocessing.transform(X[::2])
+    coded = np.where(y[::2, None] == model.classes_, 1.0, -1.0)
+    bounds = [verify(c, matrix, coded[:, c.output]) for c in model.certificates_]
+    assert [c.output for c in model.certificates_] == [0, 1, 2]
+    assert sum(bounds) == pytest.approx(model.lower_bound_)
+    assert model.lower_bound_ <= model.upper_bound_
+    penalty = model.beta_ * matrix.shape[1] * np.abs(model.network_.alpha).sum()
+    loss = 0.5 * np.sum((model.decision_function(X[::2]) - coded) ** 2)
+    assert loss + penalty == pytest.approx(model.upper_bound_)
+    assert not hasattr(model, "certificate_")
+    model.network_.save(tmp_path / "n.npz")
+    assert list(QuantizedNetwork.load(tmp_path / "n.npz").predict(X)) == list(model.predict(X))
+
+
+@pytest.mark.slow
+def test_digits_are_classified():
+    X, y = load_digits(return_X_y=True)
+    model = QuantizedClassifier(beta_fraction=0.03, width=32, random_state=0)
+    model.fit(X[::2], y[::2])
+    assert model.score(X[1::2], y[1::2]) > 0.9
+    assert len(model.certificates_) == 10
+    assert 0.0 < model.lower_bound_ <= model.upper_bound_
+    # Half of the neurons' weights would be more than 10 networks of one output.
+    assert model.network_.neurons <= 320
+
+
+def test_several_targets_are_regressed_in_their_units():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 4))
+    Y = np.column_stack([X[:, 0] * X[:, 1], 100.0 * X[:, 2] + 7.0])
+    model = QuantizedRegressor(random_state=0).fit(X, Y)
+    assert model.predict(X).shape == (80, 2)
+    assert model.score(X, Y) > 0.85
+    assert model.lower_bound_ <= model.upper_bound_
+    alone = QuantizedRegressor(random_state=0, beta=model.beta_).fit(X, Y[:, 1])
+    assert alone.lower_bound_ == pytest.approx(model.certificates_[1].lower_bound, rel=2e-3)
+    assert alone.certificates_ == (alone.certificate_,)
 
 
 def test_one_class_is_refused():

@@ -9,7 +9,7 @@ from qnn.activations import Bilinear, Polynomial
 from qnn.alphabets import get_alphabet
 from qnn.errors import InputError
 from qnn.network import QuantizedNetwork
-from qnn.outputs import stack
+from qnn.outputs import stack, unstack
 
 POLYNOMIALS = (None, (0.1, 0.5, 0.4), (1.0, 0.0, 0.3), (0.0, 2.0, 0.0))
 KINDS = st.tuples(
@@ -47,7 +47,7 @@ def hidden(network, X):
     return Polynomial(*network.polynomial).hidden(X, decode(network.U), None)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     KINDS, st.integers(1, 3), st.lists(st.integers(0, 6), min_size=1, max_size=4), st.integers(0)
 )
@@ -68,6 +68,12 @@ def test_each_output_is_its_network_and_no_neuron_is_stored_twice(kind, d, width
     for name in kept:
         assert getattr(stacked, name) == getattr(networks[0], name)
     assert QuantizedNetwork.from_bytes(stacked.to_bytes()).to_bytes() == stacked.to_bytes()
+    for part, network in zip(unstack(stacked), networks, strict=True):
+        size = np.abs(hidden(network, X)) @ np.abs(network.alpha)
+        difference = part.decision_function(X) - network.decision_function(X)
+        assert np.all(np.abs(difference) <= 1e-14 * (size + 1))
+        assert part.alpha.all()
+    assert stack(unstack(stacked)).to_bytes() == stacked.to_bytes() or kind[2] != "float"
     if kind[2] == "float":
         # Neurons that compute the same up to sign are one; those that say 0 matter to none.
         H = hidden(stacked, X)
