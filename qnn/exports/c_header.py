@@ -26,10 +26,8 @@ MOST_FEATURES = 1 << 20
 def to_c(network: QuantizedNetwork) -> str:
     """The header's text; its functions are described in it.
 
-    Raises InputError for several outputs and for more than 2^20 features.
+    Raises InputError for more than 2^20 features.
     """
-    if network.alpha.ndim != 1:
-        raise InputError("the C header holds one output: export a network of one output at a time")
     if network.d > MOST_FEATURES:
         raise InputError(f"the C header holds up to {MOST_FEATURES} features, not {network.d}")
     preprocessing = network.preprocessing
@@ -43,7 +41,7 @@ def to_c(network: QuantizedNetwork) -> str:
         _encoding(network, bits),
         _template("bits" if bits else "numbers"),
         _neurons(network, bits),
-        _target(preprocessing),
+        _target(network),
         "#endif\n",
     ]
     return "\n".join(part for part in parts if part)
@@ -73,6 +71,8 @@ def _dimensions(network: QuantizedNetwork, bits: bool) -> str:
         "QNN_WORDS": -(-network.d // 64),
         "QNN_MISSING_ALLOWED": int(impute and preprocessing is not None),
     }
+    if network.alpha.ndim == 2:
+        numbers["QNN_OUTPUTS"] = network.alpha.shape[1]
     return "".join(f"#define {name} {value}\n" for name, value in numbers.items())
 
 
@@ -135,10 +135,29 @@ def _network(network: QuantizedNetwork) -> str:
             "   times their scales, over QNN_DIVISOR. */\n",
             *arrays,
             _array("int", "qnn_scales[QNN_PLANES]", scales),
-            "/* The second layer. */\n",
-            _array("double", "qnn_alpha[QNN_NEURONS]", map(_number, network.alpha))
-            if network.neurons
-            else "static const double qnn_alpha[QNN_NEURONS] = {0.0};\n",
+            _second_layer(network.alpha),
+        ]
+    )
+
+
+def _second_layer(alpha: np.ndarray) -> str:
+    if alpha.ndim == 1:
+        values = _array(
+            "double", "qnn_alpha[QNN_NEURONS]", map(_number, alpha if alpha.size else [0.0])
+        )
+        return "/* The second layer. */\n" + values
+    used = np.zeros((max(len(alpha), 1), -(-alpha.shape[1] // 64) * 64), dtype=bool)
+    used[: len(alpha), : alpha.shape[1]] = alpha != 0.0
+    words = np.packbits(used, axis=1, bitorder="little").view("<u8")
+    rows = ["{" + ", ".join(map(_word, row)) + "}" for row in words]
+    entries = alpha[alpha != 0.0]
+    listed = entries if entries.size else np.zeros(1)
+    return "".join(
+        [
+            "/* The second layer: bit c % 64 of word c / 64 is set where output c uses a neuron;\n"
+            "   what it weighs there, neuron after neuron. */\n",
+            _array("uint64_t", f"qnn_used[QNN_NEURONS][{words.shape[1]}]", rows),
+            _array("double", f"qnn_alpha[{len(listed)}]", map(_number, listed)),
         ]
     )
 
@@ -200,7 +219,7 @@ def _scaling(means: Iterable[float], scales: Iterable[float], clip: float | None
 
 
 def _neurons(network: QuantizedNetwork, bits: bool) -> str:
-    """`qnn_score`: the sum over neurons."""
+    """`qnn_score`, or `qnn_scores` of several outputs: the sum over neurons."""
     integer = bits and network.V is not None
     product = "qnn_product(qnn_{}[j], x)"
     if network.V is not None:
@@ -208,12 +227,15 @@ def _neurons(network: QuantizedNetwork, bits: bool) -> str:
         kind = "int64_t" if integer else "double"
         hidden = f"        {kind} h = {product.format('u')} * {product.format('v')};"
         over = f" / {_number(float(divisor**2))}" if integer and divisor != 1 else ""
-        added = "        score += qnn_alpha[j] * ((double)h" + over + ");"
+        output = "(double)h" + over
     else:
         a, b, c = (_number(value) for value in network.polynomial or (0.0, 0.0, 0.0))
         over = " / (double)QNN_DIVISOR" if bits else ""
         hidden = f"        double t = (double){product.format('u')}{over};"
-        added = f"        score += qnn_alpha[j] * (({a} * t + {b}) * t + {c});"
+        output = f"({a} * t + {b}) * t + {c}"
+    if network.alpha.ndim == 2:
+        return _several(bits, hidden, output)
+    added = f"        score += qnn_alpha[j] * ({output});"
     common = network.alpha[0] if integer and network.neurons and network.scalars == 1 else None
     inputs = "uint64_t x[QNN_WORDS]" if bits else "double x[QNN_FEATURES]"
     note = "/* The network's output for one row of values, see qnn_parse. */\n"
@@ -232,17 +254,32 @@ def _neurons(network: QuantizedNetwork, bits: bool) -> str:
     )
 
 
-def _target(preprocessing: Preprocessing | None) -> str:
+def _several(bits: bool, hidden: str, output: str) -> str:
+    inputs = "uint64_t x[QNN_WORDS]" if bits else "double x[QNN_FEATURES]"
+    return (
+        "/* The network's outputs for one row of values, see qnn_parse. */\n"
+        "static inline void qnn_scores(const double values[QNN_COLUMNS],\n"
+        "                              double scores[QNN_OUTPUTS])\n{\n"
+        f"    {inputs};\n    int j, c, next = 0;\n\n    qnn_encode(values, x);\n"
+        "    for (c = 0; c < QNN_OUTPUTS; c++)\n        scores[c] = 0.0;\n"
+        f"    for (j = 0; j < QNN_NEURONS; j++) {{\n{hidden}\n        double output = {output};\n"
+        "        for (c = 0; c < QNN_OUTPUTS; c++)\n"
+        "            if (qnn_used[j][c / 64] >> (c % 64) & 1)\n"
+        "                scores[c] += qnn_alpha[next++] * output;\n    }\n}\n"
+    )
+
+
+def _target(network: QuantizedNetwork) -> str:
+    preprocessing = network.preprocessing
+    if network.alpha.ndim == 2:
+        return _targets(preprocessing, network.alpha.shape[1])
     if preprocessing is None or preprocessing.classes is None:
-        target = (0.0, 1.0) if preprocessing is None else (
-            np.asarray(preprocessing.target.offset).item(),
-            np.asarray(preprocessing.target.scale).item(),
-        )  # fmt: skip
+        (offset,), (scale,) = _units(preprocessing, 1)
         return (
             "#define QNN_CLASSES 0\n"
             "/* A score in units of the target. */\n"
             "static inline double qnn_number(double score)\n{\n"
-            f"    return {_number(target[0])} + {_number(target[1])} * score;\n}}\n"
+            f"    return {offset} + {scale} * score;\n}}\n"
         )
     below, above = (_text(str(label)) for label in preprocessing.classes)
     return (
@@ -251,6 +288,42 @@ def _target(preprocessing: Preprocessing | None) -> str:
         "static inline const char *qnn_label(double score)\n{\n"
         f"    return score > 0.0 ? {above} : {below};\n}}\n"
     )
+
+
+def _targets(preprocessing: Preprocessing | None, count: int) -> str:
+    if preprocessing is None or preprocessing.classes is None:
+        offsets, scales = _units(preprocessing, count)
+        return "".join(
+            [
+                "#define QNN_CLASSES 0\n",
+                _array("double", "qnn_target_offsets[QNN_OUTPUTS]", offsets),
+                _array("double", "qnn_target_scales[QNN_OUTPUTS]", scales),
+                "/* The score of output c in units of its target. */\n"
+                "static inline double qnn_number(double score, int c)\n{\n"
+                "    return qnn_target_offsets[c] + qnn_target_scales[c] * score;\n}\n",
+            ]
+        )
+    labels = [_text(str(label)) for label in preprocessing.classes]
+    return "".join(
+        [
+            "#define QNN_CLASSES QNN_OUTPUTS\n",
+            _array("char *const", "qnn_labels[QNN_OUTPUTS]", labels),
+            "/* The label of the largest score, the first of equal ones. */\n"
+            "static inline const char *qnn_label(const double scores[QNN_OUTPUTS])\n{\n"
+            "    int c, best = 0;\n\n    for (c = 1; c < QNN_OUTPUTS; c++)\n"
+            "        if (scores[c] > scores[best])\n            best = c;\n"
+            "    return qnn_labels[best];\n}\n",
+        ]
+    )
+
+
+def _units(preprocessing: Preprocessing | None, count: int) -> tuple[list[str], list[str]]:
+    """Offset and scale of each of `count` regression targets, as C numbers."""
+    if preprocessing is None:
+        return [_number(0.0)] * count, [_number(1.0)] * count
+    target = preprocessing.target
+    offsets, scales = (np.atleast_1d(values).tolist() for values in (target.offset, target.scale))
+    return list(map(_number, offsets)), list(map(_number, scales))
 
 
 def _array(kind: str, name: str, values: Iterable[Any]) -> str:

@@ -6,6 +6,12 @@
  *     double score = qnn_score(values);
  *     qnn_label(score) where QNN_CLASSES is 2, qnn_number(score) where it is 0
  *
+ * or, where QNN_OUTPUTS is defined, because there are several scores,
+ *
+ *     double scores[QNN_OUTPUTS];
+ *     qnn_scores(values, scores);
+ *     qnn_label(scores) where QNN_CLASSES is not 0, qnn_number(scores[c], c) where it is
+ *
  * values[c] is the number in column c, NaN where it is missing, or the index of its category, -1
  * where that was never seen in training. Columns stand in the order of qnn_column_names.
  */

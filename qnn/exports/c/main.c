@@ -1,7 +1,7 @@
 /*
  * Predictions of a quantized network for CSV rows on stdin, one a line on stdout.
  * The first line names the columns: those of the network in any order, others are passed over.
- * With --scores, the network's output stands before each prediction.
+ * With --scores, the network's output or outputs stand before each prediction.
  *
  *     cc -std=c99 -O2 -o predict THIS_FILE -lm && ./predict < rows.csv
  */
@@ -66,7 +66,11 @@ int main(int argc, char **argv)
         }
     }
     while (fgets(line, sizeof line, stdin) != NULL) {
+#ifdef QNN_OUTPUTS
+        double score[QNN_OUTPUTS];
+#else
         double score;
+#endif
         row++;
         if (split(line) != count) {
             fprintf(stderr, "error: row %d has not %d cells\n", row, count);
@@ -78,11 +82,20 @@ int main(int argc, char **argv)
                         qnn_column_names[c], cells[place[c]]);
                 return 2;
             }
+#ifdef QNN_OUTPUTS
+        qnn_scores(values, score);
+        for (k = 0; scores && k < QNN_OUTPUTS; k++)
+            printf("%.17g ", score[k]);
+#else
         score = qnn_score(values);
         if (scores)
             printf("%.17g ", score);
+#endif
 #if QNN_CLASSES
         puts(qnn_label(score));
+#elif defined QNN_OUTPUTS
+        for (k = 0; k < QNN_OUTPUTS; k++)
+            printf("%.17g%c", qnn_number(score[k], k), k + 1 < QNN_OUTPUTS ? ' ' : '\n');
 #else
         printf("%.17g\n", qnn_number(score));
 #endif

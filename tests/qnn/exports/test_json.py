@@ -9,19 +9,23 @@ from qnn.preprocessing import Preprocessing
 from tests.qnn.exports.cases import KINDS, network, table
 
 
+@pytest.mark.parametrize("classes", [("no", "yes"), ("a", "b", "c")], ids=str)
 @pytest.mark.parametrize(("activation", "alphabet"), KINDS)
-def test_the_formula_in_the_file_gives_the_scores(activation: str, alphabet: str) -> None:
-    net = network("thermometer", activation, alphabet)
+def test_the_formula_in_the_file_gives_the_scores(
+    activation: str, alphabet: str, classes: tuple[str, ...]
+) -> None:
+    net = network("thermometer", activation, alphabet, classes)
     record: dict[str, Any] = json.loads(to_json(net))
     X = Preprocessing.from_json(json.dumps(record["preprocessing"])).transform(table())
-    scores = np.zeros(len(X))
+    scores = np.zeros((len(X), *net.alpha.shape[1:]))
     for j in range(record["neurons"]):
         t = X @ (np.array(record["U"][j]) / record["divisor"])
         if record["V"] is None:
             a, b, c = record["polynomial"]
-            scores += record["alpha"][j] * (a * t * t + b * t + c)
+            hidden = a * t * t + b * t + c
         else:
-            scores += record["alpha"][j] * t * (X @ (np.array(record["V"][j]) / record["divisor"]))
+            hidden = t * (X @ (np.array(record["V"][j]) / record["divisor"]))
+        scores += np.multiply.outer(hidden, record["alpha"][j])
     np.testing.assert_allclose(scores, net.scores(table()), rtol=0, atol=1e-10)
 
 
