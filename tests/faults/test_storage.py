@@ -122,6 +122,25 @@ def test_a_full_disk_is_said_and_a_rerun_finishes(tmp_path):
     assert files_of(keep / "second") == files_of(tmp_path / "undisturbed")
 
 
+def test_results_that_cannot_be_kept_are_no_failed_trials(tmp_path, undisturbed):
+    """Only the networks' folder cannot be written: rows without their networks would be lost."""
+    config, out = many_paths(tmp_path), tmp_path / "run"
+    out.mkdir()
+    (out / "networks").touch()
+    command = [sys.executable, "-c", COMMAND, str(config), str(out)]
+    stopped = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert stopped.returncode == 1
+    said = stopped.stderr.splitlines()[-1]
+    assert said.startswith(f"error: {out}/networks/")
+    assert "cannot be written" in said
+    assert RunFolder.open(out).files("results") == []
+    (out / "networks").unlink()
+    again = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert again.returncode == 0, again.stderr
+    assert damage("networks not writable", 1, out, undisturbed) == Damage(1, 0, 0)
+    assert files_of(out) == files_of(undisturbed)
+
+
 def test_files_found_damaged_are_set_aside_and_made_again(tmp_path):
     config, out = tmp_path / "sweep.yaml", tmp_path / "run"
     config.write_text(config_text(tmp_path, tracking={"top": 1}))
