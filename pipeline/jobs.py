@@ -25,6 +25,9 @@ OLDEST_RAY = (2, 55)
 RUNNING, SUCCEEDED, STOPPED = ("PENDING", "RUNNING"), "SUCCEEDED", "STOPPED"
 FAILED_CODE, STOPPED_CODE = 1, 128 + signal.SIGTERM
 RECONNECTIONS = 5
+# How long a cluster that answers may take until its nodes' agents run jobs, and how it says so.
+START_SECONDS = 90.0
+_NO_AGENT = "No available agent"
 
 # Ray's client tells of each upload and connection.
 _CHATTY = (
@@ -139,9 +142,20 @@ class Jobs:
             raise InputError(f"--address {self.address}: {text}") from None
 
     def submit(self, **arguments: Any) -> str:
-        """Submit a job; arguments as of Ray's `JobSubmissionClient.submit_job`."""
-        with self._told():
-            return str(self._client.submit_job(**arguments))
+        """Submit a job; arguments as of Ray's `JobSubmissionClient.submit_job`.
+
+        A cluster that has only just started takes no jobs yet; that is waited for.
+        """
+        begin = time.monotonic()
+        while True:
+            try:
+                with self._told():
+                    return str(self._client.submit_job(**arguments))
+            except InputError as error:
+                waited = time.monotonic() - begin
+                if _NO_AGENT not in str(error) or waited > START_SECONDS:
+                    raise
+            time.sleep(POLL)
 
     def list(self) -> list[Any]:
         """Return all submitted jobs, oldest first, as Ray's `JobDetails`."""

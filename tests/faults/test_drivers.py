@@ -3,6 +3,7 @@
 import random
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -19,9 +20,9 @@ from tests.faults.disturbed import (
     standing_cluster,
     wait_for,
 )
-from tests.pipeline.small import files_of, small_config
+from tests.pipeline.small import files_of, long_sweep, small_config
 
-RUNS = 20
+RUNS, PATHS = 20, 60
 MODES = ["inline", pytest.param("ray", marks=pytest.mark.slow)]
 
 
@@ -84,39 +85,46 @@ def test_a_second_sweep_in_the_folder_is_refused_while_the_first_runs(tmp_path):
         driver.kill()
 
 
+def finished(out: Path) -> int:
+    """How many paths have their results."""
+    return len(list((out / "results").glob("*.parquet")))
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_sigterm_at_random_times_then_a_resume(tmp_path):
-    paths = 40
+    config, out, undisturbed = long_sweep(tmp_path, PATHS), tmp_path / "run", tmp_path / "alone"
     chance = random.Random(20)
-    config, out = many_paths(tmp_path, paths), tmp_path / "run"
-    with drive(config, tmp_path / "undisturbed", "inline") as driver:
-        assert driver.wait(240) == 0
-    stopped = 0
-    finished = []
+    stopped, in_the_middle, counts = 0, 0, [0]
     with standing_cluster(tmp_path) as cluster:
-        for _ in range(RUNS):
+        with drive(config, undisturbed, cluster.address) as driver:
+            wait_for((undisturbed / "sweep.lock").exists)
             begun = time.monotonic()
+            wait_for(lambda: some_results(undisturbed))
+            working = time.monotonic()
+            assert driver.wait(900) == 0
+            starting, share = working - begun, (time.monotonic() - working) / RUNS
+        for _ in range(RUNS):
             with drive(config, out, cluster.address) as driver:
-                wait_for(lambda: (out / "sweep.lock").exists() or driver.poll() is not None)
-                driver_ready = time.monotonic() - begun
-                # From before Ray is joined to the middle of the work.
-                time.sleep(chance.uniform(0.0, 1.5 * driver_ready))
+                wait_for((out / "sweep.lock").exists)
+                if chance.random() < 0.2:
+                    # From before Ray is joined to the first results.
+                    time.sleep(chance.uniform(0.0, starting))
+                else:
+                    # In the work: on a machine that got slower, too.
+                    wait_for(lambda: finished(out) > counts[-1])
+                    time.sleep(chance.uniform(0.0, share))
                 driver.send_signal(signal.SIGTERM)
                 code = driver.wait(120)
+            counts.append(finished(out))
             assert code in (0, 143)
             stopped += code == 143
-            finished.append(len(RunFolder.open(out).files("results")))
+            in_the_middle += code == 143 and counts[-2] < counts[-1] < PATHS
         with drive(config, out, cluster.address) as driver:
-            assert driver.wait(240) == 0
-    print("finished paths after each run:", finished)
-    assert finished == sorted(finished)
-    assert stopped >= RUNS // 4
-    # Some came in the middle of the work.
-    assert any(0 < count < paths for count in finished)
-    assert damage("SIGTERM at random times", stopped, out, tmp_path / "undisturbed") == Damage(
-        stopped, 0, 0
-    )
-    trials = read_results(RunFolder.open(out))["trial"].to_pylist()
-    assert len(trials) == paths * 24 + 3
-    assert files_of(out) == files_of(tmp_path / "undisturbed")
+            assert driver.wait(900) == 0
+    print(f"{stopped} stopped, {in_the_middle} in the middle; finished paths after each: {counts}")
+    assert counts == sorted(counts)
+    assert stopped >= in_the_middle >= RUNS // 2
+    assert damage("SIGTERM at random times", stopped, out, undisturbed) == Damage(stopped, 0, 0)
+    assert len(read_results(RunFolder.open(out))) == PATHS * 3 + 1
+    assert files_of(out) == files_of(undisturbed)

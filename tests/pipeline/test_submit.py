@@ -291,3 +291,30 @@ def test_exit_codes_are_the_jobs_own() -> None:
     assert exit_code(Details("x", "FAILED", None)) == 1
     assert exit_code(Details("x", "FAILED", -9)) == 1
     assert exit_code(Details("x", "STOPPED", -15)) == 143
+
+
+class YoungCluster:
+    """Stands for Ray's client: no job is taken before the third try."""
+
+    def __init__(self, refusal: str) -> None:
+        self.refusal, self.asked = refusal, 0
+
+    def submit_job(self, **arguments: str) -> str:
+        self.asked += 1
+        if self.asked < 3:
+            raise RuntimeError(f"Request failed with status code 500: {self.refusal}.")
+        return arguments["submission_id"]
+
+
+def test_a_cluster_that_has_just_started_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.jobs.POLL", 0.01)
+    jobs = Jobs.__new__(Jobs)
+    jobs.address, jobs._client = "http://head:8265", YoungCluster("No available agent to submit")
+    assert jobs.submit(submission_id="qnn-a") == "qnn-a"
+    jobs._client = YoungCluster("Traceback")
+    with pytest.raises(InputError, match="--address http://head:8265: .*500: Traceback"):
+        jobs.submit(submission_id="qnn-a")
+    monkeypatch.setattr("pipeline.jobs.START_SECONDS", 0.0)
+    jobs._client = YoungCluster("No available agent to submit")
+    with pytest.raises(InputError, match="No available agent"):
+        jobs.submit(submission_id="qnn-a")
