@@ -312,7 +312,7 @@ def test_a_cluster_that_has_just_started_is_waited_for(monkeypatch: pytest.Monke
     jobs.address, jobs._client = "http://head:8265", YoungCluster("No available agent to submit")
     assert jobs.submit(submission_id="qnn-a") == "qnn-a"
     jobs._client = YoungCluster("Traceback")
-    with pytest.raises(InputError, match="--address http://head:8265: .*500: Traceback"):
+    with pytest.raises(InputError, match=r"--address http://head:8265: .*500: Traceback"):
         jobs.submit(submission_id="qnn-a")
     monkeypatch.setattr("pipeline.jobs.START_SECONDS", 0.0)
     jobs._client = YoungCluster("No available agent to submit")
