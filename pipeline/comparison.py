@@ -71,7 +71,9 @@ def make_set(
 ) -> ComparedSet:
     """A sweep from its results."""
     rows = results.to_pandas()
-    rows = rows[(rows["status"] == "ok") & (rows["shard"] != FINAL_SHARD)].reset_index(drop=True)
+    whole = rows["output"].isna()
+    rows = rows[whole & (rows["status"] == "ok") & (rows["shard"] != FINAL_SHARD)]
+    rows = rows.reset_index(drop=True)
     for column in ("beta", "beta_fraction", "width", "upper_bound", "lower_bound", "gap",
                    "train_accuracy", "validation_accuracy", "test_accuracy",
                    "validation_rmse", "test_rmse", "bytes", "relaxation_seconds"):  # fmt: skip

@@ -7,9 +7,10 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.plan import PathSpec
+from pipeline.events import Event, PathDone, PathLost
+from pipeline.paths import Unit
 from pipeline.store import one_line
-from pipeline.tasks import Event, PathDone, PathLost, Work, run_batch
+from pipeline.tasks import Work, run_batch
 
 log = logging.getLogger(__name__)
 
@@ -42,17 +43,17 @@ class TaskOptions:
 Events = Generator[Event | None, None, None]
 
 
-def run_inline(specs: Sequence[PathSpec], work: Work, options: TaskOptions) -> Events:
+def run_inline(specs: Sequence[Unit], work: Work, options: TaskOptions) -> Events:
     """Run the paths in this process, in order."""
     yield from run_batch(specs, work)
 
 
 def batches(
-    specs: Sequence[PathSpec], slots: int, seconds: Callable[[PathSpec], float]
-) -> list[list[PathSpec]]:
+    specs: Sequence[Unit], slots: int, seconds: Callable[[Unit], float]
+) -> list[list[Unit]]:
     """Group short paths into tasks of about `BATCH_SECONDS`, but never fewer tasks than slots."""
     fair = max(1, len(specs) // max(1, slots))
-    grouped: list[list[PathSpec]] = []
+    grouped: list[list[Unit]] = []
     spent = 0.0
     for spec in specs:
         cost = seconds(spec)
@@ -65,7 +66,7 @@ def batches(
     return grouped
 
 
-def run_on_ray(specs: Sequence[PathSpec], work: Work, options: TaskOptions) -> Events:
+def run_on_ray(specs: Sequence[Unit], work: Work, options: TaskOptions) -> Events:
     """Run the paths as tasks of the Ray that this process has joined.
 
     The table is put into the object store once; it lives as long as this process does, and a
@@ -82,7 +83,7 @@ def run_on_ray(specs: Sequence[PathSpec], work: Work, options: TaskOptions) -> E
     remote = ray.remote(run_batch)
     shared = ray.put(work)
     waiting = deque(batches(specs, cluster.slots, lambda spec: spec.estimated_seconds))
-    running: dict[Any, dict[str, PathSpec]] = {}
+    running: dict[Any, dict[str, Unit]] = {}
     try:
         while True:
             while waiting and len(running) < cluster.in_flight():
@@ -142,7 +143,7 @@ class _Cluster:
             self._look()
         return 2 * self.slots + AHEAD
 
-    def memory(self, batch: list[PathSpec]) -> int | None:
+    def memory(self, batch: list[Unit]) -> int | None:
         """Bytes to ask for, so that a node is not given more tasks than fit; None: nothing.
 
         An estimate that no node can meet is lowered to the largest node: a task may be smaller
@@ -152,14 +153,13 @@ class _Cluster:
         return int(min(wanted, self._largest_memory)) or None
 
 
-def _task_name(batch: list[PathSpec]) -> str:
+def _task_name(batch: list[Unit]) -> str:
     first = batch[0]
-    name = f"{first.dataset} {first.shard}: {len(first.betas)} betas"
-    return name if len(batch) == 1 else f"{name} and {len(batch) - 1} more paths"
+    return first.title if len(batch) == 1 else f"{first.title} and {len(batch) - 1} more paths"
 
 
 def _next_events(
-    stream: Any, running: dict[Any, dict[str, PathSpec]], waiting: deque[list[PathSpec]]
+    stream: Any, running: dict[Any, dict[str, Unit]], waiting: deque[list[Unit]]
 ) -> Iterator[Event]:
     """One event of a task, or, where the task ended, what becomes of its unfinished paths.
 

@@ -59,3 +59,16 @@ def estimate_raising(n: int, d: int, level: str, limit: float | None) -> float:
         return 0.0
     seconds = 1.0 + (0.02 * d**2 if level == "tightened" else 2.0 ** (d - 30))
     return seconds if limit is None else min(seconds, limit)
+
+
+def estimate_join_seconds(n: int, d: int, outputs: int, networks: int, width: float) -> float:
+    """Seconds on one core for putting the outputs of each network together and measuring it.
+
+    `width` is the mean number of neurons of a joined network.
+    """
+    return networks * (4 * n * width * (d + outputs) / FLOPS + 0.01 + 0.002 * outputs)
+
+
+def estimate_join_bytes(n: int, d: int, outputs: int, width: int) -> float:
+    """Peak memory in bytes of joining: the data and the hidden layer of one network."""
+    return BASE_BYTES + 8.0 * n * (4 * d + 4 * outputs + width)

@@ -6,7 +6,7 @@ node serves them, `ray_` in front, beside Ray's own (`/metrics` at its metrics e
 
 from __future__ import annotations
 
-from pipeline.tasks import Event, PathDone, PathLost, ProblemDone
+from pipeline.events import BetaJoined, Event, PathDone, PathLost, ProblemDone
 
 TAGS = ("sweep", "shard")
 SECONDS = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0]
@@ -48,6 +48,9 @@ class SweepMetrics:
             self.seconds.observe(event.relaxation_seconds, {**tags, "solver": event.solver})
             if event.best_gap is not None:
                 self.gap.observe(event.best_gap, tags)
+        elif isinstance(event, BetaJoined):
+            if event.best_gap is not None:
+                self.gap.observe(event.best_gap, {"sweep": self.sweep, "shard": event.shard})
         elif isinstance(event, PathDone):
             self.paths.inc(1, {"sweep": self.sweep})
         elif isinstance(event, PathLost):

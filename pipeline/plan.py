@@ -1,199 +1,37 @@
-"""What a sweep will do, path by path, with ids that follow from content alone.
-
-A path is one shard's β from large to small, with all its roundings, widths and seeds: the unit of
-work and of resume. Ids do not depend on the order in which axes are written, on where the data lie,
-or on the machine.
-"""
+"""What a sweep will do: all its paths, and the joins of their outputs where there are several."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-from pipeline.estimates import estimate_bytes, estimate_raising, estimate_seconds
+from pipeline.paths import JoinSpec, PathSpec, Trial, Unit, digest_of, narrow, narrow_unit, paths_of
 from pipeline.settings import SweepConfig
 from pipeline.shards import Shard, Split, make_layout, make_split, rows_digest
 from pipeline.sources import Table, load_table
-from qnn.baselines import CEILINGS, REFERENCES
+from qnn import tables
+from qnn.baselines import CEILINGS, QUANTIZED, REFERENCES
+from qnn.errors import InputError
 from qnn.levels import check_level
 from qnn.preprocessing import FeatureLayout
 
-ID_LENGTH = 16
-# (β as written, seed, width, rounding or arm); None where an arm has no such axis.
-Trial = tuple[float | None, int, int | None, str]
-
-_PROBLEM = (
-    "content",
-    "beta_kind",
-    "loss",
-    "loss_parameter",
-    "activation",
-    "polynomial",
-    "alphabet",
-    "certify",
-    "certify_time_limit",
-    "solver",
-    "tol",
-    "time_limit",
-)
-# Settings younger than the first results, with the value that those were computed with.
-_LATER: dict[str, Any] = {
-    "certify_time_limit": None,
-    "baselines": (),
-    "baseline_seconds": None,
-    "loss_parameter": None,
-    "polynomial": None,
-    "second_layer": "float",
-}
-
-
-@dataclass(frozen=True)
-class PathSpec:
-    """A path: all its axes, sorted, and the digest of the data that it works on.
-
-    `content` is the SHA-256 over table, classes, layout and the rows of shard and test. `betas` are
-    values or fractions of the shard's beta_max (`beta_kind`), from large to small. `n` and `d` are
-    the size of the training matrix.
-    """
-
-    dataset: str
-    shard: str
-    content: str
-    n: int
-    d: int
-    betas: tuple[float, ...]
-    beta_kind: Literal["fractions", "values"]
-    seeds: tuple[int, ...]
-    widths: tuple[int, ...]
-    roundings: tuple[str, ...]
-    loss: str
-    activation: str
-    alphabet: str
-    certify: str
-    certify_time_limit: float | None
-    solver: str
-    tol: float
-    time_limit: float | None
-    baselines: tuple[str, ...] = ()
-    baseline_seconds: float | None = None
-    loss_parameter: float | None = None
-    polynomial: tuple[float, float, float] | None = None
-    second_layer: str = "float"
-
-    @cached_property
-    def id(self) -> str:
-        """Id of the path, from everything in it but the data set's name."""
-        content = asdict(self)
-        for name in ("dataset", "n", "d"):
-            del content[name]
-        return _digest(["path", _without_defaults(content)])
-
-    def problem_id(self, beta: float) -> str:
-        """Id of the SDP at one β as written: its certificate's name."""
-        return _digest(["problem", self._problem, beta])
-
-    def trial_id(self, beta: float | None, seed: int, width: int | None, rounding: str) -> str:
-        """Id of one network; an arm's depends on the time that it is given as well."""
-        own: list[Any] = [self.baseline_seconds] if rounding in self.baselines else []
-        if self.second_layer != "float" and rounding not in self.baselines:
-            own = [self.second_layer]
-        return _digest(["trial", self._problem, beta, seed, width, rounding, *own])
-
-    def arm_trials(self, beta: float) -> Iterator[Trial]:
-        """The trials of the arms at one β; those without a β of their own come with the first."""
-        for arm in self.baselines:
-            if arm in REFERENCES:
-                if beta == self.betas[0]:
-                    yield None, self.seeds[0], None, arm
-            elif arm in CEILINGS:
-                yield beta, self.seeds[0], None, arm
-            else:
-                for width in self.widths:
-                    for seed in self.seeds:
-                        yield beta, seed, width, arm
-
-    def own_trials(self, beta: float) -> Iterator[tuple[float, int, int, str]]:
-        """The trials of our own networks at one β."""
-        for rounding in self.roundings:
-            for width in self.widths:
-                for seed in self.seeds:
-                    yield beta, seed, width, rounding
-
-    def trials(self) -> Iterator[Trial]:
-        """Every trial of the path: our networks and those of the arms."""
-        for beta in self.betas:
-            yield from self.own_trials(beta)
-            yield from self.arm_trials(beta)
-
-    @property
-    def own_networks(self) -> int:
-        """Number of our own networks."""
-        return len(self.betas) * len(self.roundings) * len(self.widths) * len(self.seeds)
-
-    @property
-    def networks(self) -> int:
-        """Number of networks of all arms, which is that of trials."""
-        return self.own_networks + sum(len(list(self.arm_trials(beta))) for beta in self.betas)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """The columns of a row that say which problem and which kind of network it is."""
-        polynomial = None
-        if self.polynomial is not None:
-            polynomial = ", ".join(f"{value:.17g}" for value in self.polynomial)
-        names = ("loss", "loss_parameter", "activation", "alphabet", "second_layer")
-        return {**{name: getattr(self, name) for name in names}, "polynomial": polynomial}
-
-    @property
-    def second_layer_bits(self) -> str | int:
-        """The second layer as the library takes it: bits are a number."""
-        return int(self.second_layer) if self.second_layer.isdecimal() else self.second_layer
-
-    def describe_problem(self) -> str:
-        """Loss, activation, weights and second layer in words."""
-        loss, activation = self.loss, self.activation
-        if self.loss_parameter is not None:
-            loss = f"{loss} ({self.loss_parameter:g})"
-        if self.polynomial is not None:
-            activation = "polynomial ({:g}, {:g}, {:g})".format(*self.polynomial)
-        bits = " bit" if self.alphabet.isdecimal() else ""
-        words = f"{loss} loss, {activation}, {self.alphabet}{bits} weights"
-        if self.second_layer == "float":
-            return words
-        return f"{words}, second layer {self.second_layer}"
-
-    @property
-    def estimated_seconds(self) -> float:
-        """Rough time of the path on one core."""
-        width = sum(self.widths) / len(self.widths)
-        ours = estimate_seconds(
-            self.n, self.d, len(self.betas), self.own_networks, width, self.solver
-        )
-        ours += len(self.betas) * estimate_raising(
-            self.n, self.d, self.certify, self.certify_time_limit
-        )
-        arms = self.networks - self.own_networks
-        return ours + arms * (self.baseline_seconds or ours / self.own_networks)
-
-    @property
-    def estimated_bytes(self) -> float:
-        """Rough peak memory of one solve of the path."""
-        return estimate_bytes(self.n, self.d, self.solver)
-
-    @property
-    def _problem(self) -> dict[str, Any]:
-        # The name is in it because two shards with equal rows must not share the files of a trial.
-        named = {name: getattr(self, name) for name in _PROBLEM}
-        return {"shard": self.shard, **_without_defaults(named)}
+__all__ = [
+    "JoinSpec",
+    "PathSpec",
+    "Plan",
+    "Trial",
+    "Unit",
+    "make_path",
+    "make_plan",
+    "narrow",
+    "narrow_unit",
+]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All paths of a sweep, in the order of its shards."""
+    """All paths of a sweep, in the order of its shards; with several outputs a join a shard."""
 
     name: str
     dataset: str
@@ -201,11 +39,17 @@ class Plan:
     test_rows: int
     paths: tuple[PathSpec, ...]
     warnings: tuple[str, ...] = ()
+    joins: tuple[JoinSpec, ...] = ()
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """What makes the sweep's whole networks: the joins, or the paths of single outputs."""
+        return self.joins or self.paths
 
     @property
     def trials(self) -> int:
-        """Number of networks of the sweep."""
-        return sum(path.networks for path in self.paths)
+        """Number of networks of the sweep; one of several outputs counts once."""
+        return sum(unit.networks for unit in self.units)
 
     @property
     def problems(self) -> int:
@@ -215,7 +59,8 @@ class Plan:
     @property
     def estimated_seconds(self) -> float:
         """Rough time of the sweep on one core, without Ray's own start."""
-        return sum(path.estimated_seconds for path in self.paths)
+        paths = sum(path.estimated_seconds for path in self.paths)
+        return paths + sum(join.estimated_seconds for join in self.joins)
 
     def describe(self) -> str:
         """Plain text: the axes with their counts, trials, SDPs, and the estimated work."""
@@ -225,18 +70,25 @@ class Plan:
         kind = "β / beta_max" if first.beta_kind == "fractions" else "β"
         memory = max(path.estimated_bytes for path in self.paths)
         axes = [
-            ("shards", len(self.paths), _listed([path.shard for path in self.paths])),
+            ("shards", len(self.units), _listed([unit.shard for unit in self.units])),
             (kind, len(first.betas), _listed([f"{beta:g}" for beta in first.betas])),
             ("seeds", len(first.seeds), _listed(first.seeds)),
             ("widths", len(first.widths), _listed(first.widths)),
             ("rounding", len(first.roundings), _listed(first.roundings)),
         ]
-        if first.baselines:
-            axes.append(("baselines", len(first.baselines), _listed(first.baselines)))
+        arms = first.baselines
+        networks = f"{self.trials} networks"
+        if self.joins:
+            labels = self.joins[0].labels
+            axes.insert(0, ("outputs", len(labels), f"one a class: {_listed(labels)}"))
+            arms = (*arms, *self.joins[0].references)
+            networks += f" of {len(labels)} outputs"
+        if arms:
+            axes.append(("baselines", len(arms), _listed(arms)))
         facts = [
             (
                 "trials",
-                f"{self.trials} networks from {self.problems} SDPs, {len(self.paths)} paths",
+                f"{networks} from {self.problems} SDPs, {len(self.paths)} paths",
             ),
             ("problem", first.describe_problem()),
             (
@@ -262,15 +114,46 @@ def plan_of(config: SweepConfig) -> Plan:
 
 
 def make_plan(config: SweepConfig, table: Table, split: Split, layout: FeatureLayout) -> Plan:
-    """One path for each shard."""
+    """One path for each shard and output, and a join for each shard where outputs are several.
+
+    Raises InputError as `make_unit`.
+    """
+    units = [make_unit(config, table, split, layout, shard) for shard in split.shards]
     return Plan(
         name=config.name,
         dataset=table.name,
         rows=table.n,
         test_rows=len(split.test_rows),
-        paths=tuple(make_path(config, table, split, layout, shard) for shard in split.shards),
+        paths=tuple(path for unit in units for path in paths_of(unit)),
         warnings=layout.warnings,
+        joins=tuple(unit for unit in units if isinstance(unit, JoinSpec)),
     )
+
+
+def make_unit(
+    config: SweepConfig, table: Table, split: Split, layout: FeatureLayout, shard: Shard
+) -> Unit:
+    """The path of a shard, or the join of one path for each of several classes.
+
+    Raises InputError as `make_path`, and where an arm or a second layer takes one output alone.
+    """
+    path = make_path(config, table, split, layout, shard)
+    classes = table.classes or ()
+    if len(classes) <= 2:
+        return path
+    for arm in config.baselines:
+        if arm in CEILINGS:
+            raise InputError(
+                f"baseline {arm} takes one output, but the target '{config.data.target}' has "
+                f"{len(classes)} classes: remove it"
+            )
+    arms = tuple(arm for arm in path.baselines if arm in QUANTIZED)
+    paths = tuple(
+        replace(path, output=output, outputs=len(classes), baselines=arms)
+        for output in range(len(classes))
+    )
+    references = tuple(arm for arm in path.baselines if arm in REFERENCES)
+    return JoinSpec(paths, tuple(map(tables.brief, classes)), references)
 
 
 def make_path(
@@ -288,7 +171,7 @@ def make_path(
     return PathSpec(
         dataset=table.name,
         shard=shard.name,
-        content=_digest([table.sha256, table.classes, layout.digest, rows], length=64),
+        content=digest_of([table.sha256, table.classes, layout.digest, rows], length=64),
         n=n,
         d=layout.d,
         betas=config.beta.points,
@@ -310,27 +193,6 @@ def make_path(
         polynomial=config.polynomial,
         second_layer=str(config.second_layer),
     )
-
-
-def narrow(
-    path: PathSpec, beta: float, width: int, rounding: str, seeds: Sequence[int] | None = None
-) -> PathSpec:
-    """The path at a single β, width and rounding, without arms: what a final refit needs."""
-    chosen = path.seeds if seeds is None else tuple(sorted(seeds))
-    single = replace(path, betas=(beta,), widths=(width,), roundings=(rounding,), seeds=chosen)
-    return replace(single, baselines=(), baseline_seconds=None)
-
-
-def _without_defaults(content: dict[str, Any]) -> dict[str, Any]:
-    """Without what came later and is not used: ids of earlier results stay as they are."""
-    return {
-        key: value for key, value in content.items() if key not in _LATER or value != _LATER[key]
-    }
-
-
-def _digest(content: Any, length: int = ID_LENGTH) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
 def _certify_words(path: PathSpec) -> str:

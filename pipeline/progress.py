@@ -14,8 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from pipeline.events import BetaJoined, Event, PathLost, ProblemDone
 from pipeline.log_json import wants_json
-from pipeline.tasks import Event, PathLost, ProblemDone
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Tally:
 
     def add(self, event: Event) -> None:
         """Count an event in."""
-        if isinstance(event, ProblemDone):
+        if isinstance(event, ProblemDone | BetaJoined):
             # What a lost worker had done already comes in a second time.
             self.done = min(self.total, self.done + event.trials)
             self.failed += event.failed

@@ -30,6 +30,7 @@ FREE_SECTIONS = ("resources", "tracking", "retrain")
 # Where the data lie says nothing of what they are; results of other data are refused by content.
 FREE_KEYS = ("data.source",)
 READERS = 8
+_FILES = ("certificate", "certificates", "network")
 
 
 def flatten(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -98,7 +99,7 @@ def completed_paths(folder: RunFolder, retry_failed: bool = False) -> set[str]:
         except ValueError as error:
             folder.quarantine(file, str(error))
             continue
-        rows = table.select(["certificate", "network", "dataset", "shard", "status"]).to_pylist()
+        rows = table.select([*_FILES, "dataset", "shard", "status"]).to_pylist()
         if retry_failed and any(row["status"] != "ok" for row in rows):
             log.info("%s: has failed rows, computed again", path_of(file))
             continue
@@ -110,6 +111,7 @@ def completed_paths(folder: RunFolder, retry_failed: bool = False) -> set[str]:
                 row["certificate"],
                 row["network"],
                 data_file(row["dataset"], row["shard"]),
+                *(row["certificates"] or ()),
             )
             if name is not None
         }

@@ -2,17 +2,76 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from platform import python_version
 from typing import Any
 
 import numpy as np
 
+from pipeline.objective import objective_and_loss
+from pipeline.paths import JoinSpec, Trial, Unit
 from pipeline.shards import ShardData
 from pipeline.store import NETWORKS, RunFolder, one_line
+from qnn.losses import Loss
 from qnn.network import QuantizedNetwork
 from qnn.problem import Problem
 from qnn.solvers.result import relative_gap
+
+PACKAGES = ("qnn-sdp", "numpy", "scipy", "numba", "cvxpy")
+
+
+@cache
+def package_versions() -> str:
+    """Return the versions that a result may depend on, as JSON."""
+    found = {"python": python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return json.dumps(found)
+
+
+def planned(spec: Unit, written: float | None) -> dict[str, Any]:
+    """The columns of a row that the plan tells, whatever becomes of its trial."""
+    joined = isinstance(spec, JoinSpec)
+    path = spec.first if isinstance(spec, JoinSpec) else spec
+    return {
+        "path": spec.id,
+        "output": None if joined or path.outputs == 1 else path.output,
+        "dataset": path.dataset,
+        "shard": path.shard,
+        "beta": written if path.beta_kind == "values" else None,
+        "beta_fraction": written if path.beta_kind == "fractions" else None,
+        **path.identity,
+        "certify": path.certify,
+        "solver": path.solver,
+        "versions": package_versions(),
+        "seconds": 0.0,
+    }
+
+
+def trial_columns(spec: Unit, trial: Trial) -> dict[str, Any]:
+    """The columns of a trial's own axes."""
+    _, seed, width, rounding = trial
+    return {"trial": spec.trial_id(*trial), "rounding": rounding, "width": width, "seed": seed}
+
+
+def lost_rows(spec: Unit, error: str) -> list[dict[str, Any]]:
+    """Return failed rows for a path or a join that could not be finished at all."""
+    return [
+        {
+            **planned(spec, trial[0]),
+            **trial_columns(spec, trial),
+            "status": "failed",
+            "error": error,
+        }
+        for trial in spec.trials()
+    ]
 
 
 def failure(error: Exception) -> dict[str, Any]:
@@ -47,17 +106,43 @@ def keep_network(
     folder: RunFolder,
 ) -> None:
     """Measure a network, write its file, and fill in its row; `row` has trial and lower bound."""
+    beta, loss = problem.beta, problem.loss
+    objective = problem.objective(network)
+    penalty = problem.budget * float(np.abs(network.alpha).sum())
+    _keep(row, network, beta, loss, (objective, objective - penalty), data, folder)
+
+
+def keep_joined(
+    row: dict[str, Any],
+    network: QuantizedNetwork,
+    beta: float,
+    loss: Loss,
+    data: ShardData,
+    folder: RunFolder,
+) -> None:
+    """As `keep_network`, for a network of all the shard's outputs: `data.y` is (n, C)."""
+    found = objective_and_loss(network, data.X, data.y, beta, loss)
+    _keep(row, network, beta, loss, found, data, folder)
+
+
+def _keep(
+    row: dict[str, Any],
+    network: QuantizedNetwork,
+    beta: float,
+    loss: Loss,
+    found: tuple[float, float],
+    data: ShardData,
+    folder: RunFolder,
+) -> None:
     network = replace(
         network,
         preprocessing=data.preprocessing,
-        beta=problem.beta,
-        loss=problem.loss.name,
-        loss_parameter=problem.loss.parameter,
+        beta=beta,
+        loss=loss.name,
+        loss_parameter=loss.parameter,
     )
-    objective = problem.objective(network)
-    row["upper_bound"] = objective
-    row["gap"] = relative_gap(objective, row["lower_bound"])
-    row["loss_value"] = objective - problem.budget * float(np.abs(network.alpha).sum())
+    row["upper_bound"], row["loss_value"] = found
+    row["gap"] = relative_gap(row["upper_bound"], row["lower_bound"])
     row["neurons"] = network.neurons
     row["bytes"] = network.size_in_bytes
     for part, X, target in data.parts():

@@ -14,6 +14,7 @@ from qnn.baselines import ALL as BASELINES
 
 CHOICE_COLUMNS = (
     "trial",
+    "output",
     "shard",
     "beta",
     "beta_fraction",
@@ -55,13 +56,14 @@ def choose(results: pa.Table, beta_kind: str, task: str) -> Choice | None:
     Best: the highest mean validation accuracy (classification) or the lowest mean RMSE
     (regression) over all shards and seeds; of equal ones the one with fewer bytes, then the one
     with the larger β. Settings with a failed trial count only where every setting has one: a mean
-    over fewer shards is not comparable. The arms to compare with are never chosen.
+    over fewer shards is not comparable. Networks of one output of several and the arms to compare
+    with are never chosen.
     """
     metric = "validation_accuracy" if task == "classification" else "validation_rmse"
     written = "beta_fraction" if beta_kind == "fractions" else "beta"
     groups: dict[tuple[float, int, str], list[dict[str, Any]]] = defaultdict(list)
     for row in results.select(CHOICE_COLUMNS).to_pylist():
-        if row["rounding"] in BASELINES:
+        if row["rounding"] in BASELINES or row["output"] is not None:
             continue
         if row["shard"] != FINAL_SHARD and row[written] is not None:
             groups[(row[written], row["width"], row["rounding"])].append(row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from pipeline.splitting import deal, hold_out
 from qnn import tables
 from qnn.errors import InputError
 from qnn.preprocessing import FeatureLayout, Preprocessing
+from qnn.targets import Label, TargetCoding
 
 ALL = "all"
 _LONGEST_NAME = 80
@@ -56,9 +57,10 @@ class Split:
 class ShardData:
     """A shard as the solver sees it, with its rows for validation and test.
 
-    `X` (n, d) and `y` (n,) are preprocessed training rows; `X_validation` and `X_test` went through
-    the same preprocessing. The targets `train_target`, `validation_target` and `test_target` are
-    the raw labels or numbers that metrics compare with.
+    `X` (n, d) and `y` (n,) are preprocessed training rows, `y` (n, C) for C > 2 classes;
+    `X_validation` and `X_test` went through the same preprocessing. The targets `train_target`,
+    `validation_target` and `test_target` are the raw labels or numbers that metrics compare with.
+    `Y` (n, C) are the targets of all outputs where `y` is one of them.
     """
 
     dataset: str
@@ -72,6 +74,26 @@ class ShardData:
     validation_target: np.ndarray
     X_test: np.ndarray
     test_target: np.ndarray
+    Y: np.ndarray | None = None
+
+    @property
+    def targets(self) -> np.ndarray:
+        """The target columns of the shard's data file: (n,), or (n, C)."""
+        return self.y if self.Y is None else self.Y
+
+    def output(self, index: int) -> ShardData:
+        """One of several outputs: its class (label True) against the rest (False)."""
+        label = (self.preprocessing.classes or ())[index]
+        own = TargetCoding(classes=(False, True))
+        return replace(
+            self,
+            y=np.ascontiguousarray(self.y[:, index]),
+            Y=self.y,
+            preprocessing=replace(self.preprocessing, target=own),
+            train_target=_is(self.train_target, label),
+            validation_target=_is(self.validation_target, label),
+            test_target=_is(self.test_target, label),
+        )
 
     def parts(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         """("train" | "validation" | "test", matrix, raw targets); a part may have no rows."""
@@ -164,7 +186,12 @@ def rows_digest(*parts: np.ndarray) -> str:
 def _strata(table: Table) -> np.ndarray:
     if table.classes is None:
         return np.zeros(table.n, dtype=np.int64)
-    return (table.target == table.classes[1]).astype(np.int64)
+    order = {label: stratum for stratum, label in enumerate(table.classes)}
+    return np.array([order[label] for label in table.target], dtype=np.int64)
+
+
+def _is(target: np.ndarray, label: Label) -> np.ndarray:
+    return np.array([value == label for value in target], dtype=bool)
 
 
 def _shards(
@@ -225,9 +252,11 @@ def _refuse_thin(shard: Shard, table: Table) -> None:
     if not len(shard.train_rows):
         raise InputError(f"shard {shard.name} has no training rows; lower validation_fraction")
     target = table.target[shard.train_rows]
+    many = len(table.classes or ()) > 2
     for label in table.classes or ():
         if not np.any(target == label):
             raise InputError(
                 f"shard {shard.name} has no training row of class {tables.brief(label)} "
                 f"({len(target)} rows); use fewer shards, or bring more rows of that class"
+                + ("; set task: regression if it is a quantity" if many else "")
             )

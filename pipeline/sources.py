@@ -31,6 +31,8 @@ _NUMBER = re.compile(
 _MOSTLY = 0.5
 # Hashing and one-hot coding a column with so many categories is never what was meant.
 MAX_CATEGORIES = 100
+# Each class is an SDP of its own; so many labels are a quantity, or a name.
+MAX_CLASSES = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,8 @@ class Table:
     """The columns that a sweep uses, each of length n.
 
     `columns` are the features (float64 with NaN, or object arrays of str with None); `target` has
-    labels (object) or float64 numbers; `classes` the labels coded −1 and +1, None for regression;
+    labels (object) or float64 numbers; `classes` the labels, of two those coded −1 and +1, of more
+    one for each output; None for regression;
     `groups` the column that shards are made by, as text; `sha256` the digest of all of it,
     whatever file it came from; `held_out` (bool) the rows of the test where a column says so.
     """
@@ -46,7 +49,7 @@ class Table:
     name: str
     columns: dict[str, np.ndarray]
     target: np.ndarray
-    classes: tuple[Label, Label] | None
+    classes: tuple[Label, ...] | None
     groups: np.ndarray | None
     sha256: str
     held_out: np.ndarray | None = None
@@ -77,7 +80,7 @@ def read_table(
     Args:
         data: where, and what the columns are.
         group_column: a column that is kept as `groups` and is no feature.
-        task: "classification" (two labels) or "regression" (finite numbers).
+        task: "classification" (two labels or more) or "regression" (finite numbers).
         test_column: a column that is 1 (or true) in the rows of the test and is no feature.
 
     Raises:
@@ -218,7 +221,7 @@ def _refuse_many_categories(column: np.ndarray, name: str) -> None:
 
 def _target(
     values: np.ndarray, data: DataConfig, task: Task
-) -> tuple[np.ndarray, tuple[Label, Label] | None]:
+) -> tuple[np.ndarray, tuple[Label, ...] | None]:
     name = data.target
     if task == "regression":
         numbers = _parse_numbers(values, name)
@@ -229,12 +232,18 @@ def _target(
     tables.refuse_bad_values(values, name, "refuse")
     labels = _labels(values)
     classes = sorted(set(labels))
-    if len(classes) != 2:
-        found = tables.shorten(map(tables.brief, classes), 5)
-        what = "one class" if len(classes) == 1 else f"{len(classes)} classes"
+    found = tables.shorten(map(tables.brief, classes), 5)
+    if len(classes) == 1:
+        raise InputError(f"the target '{name}' has one class ({found}); two or more are needed")
+    if len(classes) > MAX_CLASSES:
         raise InputError(
-            f"the target '{name}' has {what} ({found}); exactly two are supported"
-            + ("; set task: regression if it is a quantity" if len(classes) > 2 else "")
+            f"the target '{name}' has {len(classes)} classes ({found}); at most {MAX_CLASSES} are "
+            "supported; set task: regression if it is a quantity"
+        )
+    if data.positive is not None and len(classes) > 2:
+        raise InputError(
+            f"data.positive is for two classes, but the target '{name}' has {len(classes)} "
+            f"({found}); remove it to train one output a class"
         )
     if data.positive is not None:
         matching = [label for label in classes if _same_label(label, data.positive)]
@@ -244,7 +253,7 @@ def _target(
                 f"(labels: {', '.join(map(tables.brief, classes))})"
             )
         classes = [label for label in classes if label != matching[0]] + matching
-    return np.array(labels, dtype=object), (classes[0], classes[1])
+    return np.array(labels, dtype=object), tuple(classes)
 
 
 def _labels(values: np.ndarray) -> list[Any]:

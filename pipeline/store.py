@@ -45,6 +45,8 @@ BOUNDS = pa.struct([(name, pa.float64()) for name in ("seconds", "lower", "upper
 RESULTS_SCHEMA = pa.schema(
     [
         *(pa.field(name, pa.string()) for name in _TEXT),
+        pa.field("output", pa.int64()),
+        pa.field("certificates", pa.list_(pa.string())),
         pa.field("n", pa.int64()),
         pa.field("d", pa.int64()),
         pa.field("beta", pa.float64()),
@@ -70,6 +72,8 @@ RESULTS_SCHEMA = pa.schema(
         pa.field("versions", pa.string()),
     ]
 )
+# Columns younger than the first results; null where a file of earlier versions has none.
+LATER_COLUMNS = ("output", "certificates")
 # The columns in which two runs of one config may differ.
 TIMING_COLUMNS = ("seconds", "relaxation_seconds", "rounding_seconds", "certify_seconds", "bounds")
 
@@ -357,6 +361,16 @@ def path_of(file: str) -> str:
     return file.rpartition("/")[2].removesuffix(LOST_SUFFIX).removesuffix(".parquet")
 
 
+def as_results(table: pa.Table) -> pa.Table:
+    """Return a table, of an earlier version too, as one of `RESULTS_SCHEMA`; or `ValueError`."""
+    for name in LATER_COLUMNS:
+        if name not in table.schema.names:
+            table = table.append_column(name, pa.nulls(len(table), RESULTS_SCHEMA.field(name).type))
+    if sorted(table.schema.names) != sorted(RESULTS_SCHEMA.names):
+        raise ValueError("not the columns of a results file of this version")
+    return table.select(RESULTS_SCHEMA.names).cast(RESULTS_SCHEMA)
+
+
 def read_path(folder: RunFolder, file: str) -> pa.Table:
     """Return one results file.
 
@@ -367,9 +381,9 @@ def read_path(folder: RunFolder, file: str) -> pa.Table:
         table = folder.read_table(file)
     except ValueError as error:
         raise ValueError(one_line(str(error).removeprefix(f"{file}: "))) from error
-    if table.schema.names != RESULTS_SCHEMA.names or table.num_rows == 0:
-        raise ValueError("not the columns of a results file of this version")
-    table = table.cast(RESULTS_SCHEMA)
+    table = as_results(table)
+    if table.num_rows == 0:
+        raise ValueError("it has no rows")
     if set(table["path"].to_pylist()) != {path_of(file)}:
         raise ValueError("its rows belong to another path")
     return table

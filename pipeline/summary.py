@@ -48,10 +48,11 @@ class Metric:
 def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
     """Our own results as a data frame with plain numbers (nulls in number columns become NaN).
 
-    The arms to compare with are left out: `pipeline.comparison` shows them.
+    The arms to compare with are left out: `pipeline.comparison` shows them. So are the networks of
+    one output of several: a joined row has their sum.
     """
     data = results.to_pandas() if isinstance(results, pa.Table) else results.copy()
-    data = data[~data["rounding"].isin(BASELINES)].copy()
+    data = data[~data["rounding"].isin(BASELINES) & data["output"].isna()].copy()
     numbers = [
         *("beta", "beta_fraction", "beta_max", "lower_bound", "upper_bound", "gap"),
         *("relaxation_value", "loss_value", "seconds", "relaxation_seconds"),

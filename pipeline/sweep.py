@@ -18,12 +18,15 @@ from pipeline.background import TrackerStart, TrackerStarting
 from pipeline.cluster import check_address
 from pipeline.config import SweepConfig, dump_config
 from pipeline.dispatch import Events, TaskOptions, run_inline
+from pipeline.events import BetaJoined, Event, PathDone, PathLost, ProblemDone
 from pipeline.interrupts import Interrupts, SweepInterrupted
 from pipeline.lock import FolderLock, acquire_lock
 from pipeline.log_json import EVENTS
-from pipeline.plan import PathSpec, Plan, make_path, make_plan, narrow
+from pipeline.paths import JoinSpec, PathSpec, Unit, narrow_unit, paths_of
+from pipeline.plan import Plan, make_plan, make_unit
 from pipeline.progress import Tally, reporter
 from pipeline.resume import claim, completed_paths
+from pipeline.rows import lost_rows
 from pipeline.selection import FINAL_SHARD, Choice, best_refit, choose
 from pipeline.shards import Split, make_layout, make_split
 from pipeline.sources import Table, load_table
@@ -36,7 +39,7 @@ from pipeline.store import (
     results_file,
     write_lost,
 )
-from pipeline.tasks import Event, PathDone, PathLost, ProblemDone, Work, lost_rows
+from pipeline.tasks import Work
 from qnn.errors import InputError
 from qnn.preprocessing import FeatureLayout
 
@@ -46,7 +49,7 @@ events = logging.getLogger(EVENTS)
 # Paths lost in a row because the folder could not be written, after which the sweep gives up.
 STORAGE_PATIENCE = 3
 
-Runner = Callable[[Sequence[PathSpec], Work, TaskOptions], Events]
+Runner = Callable[[Sequence[Unit], Work, TaskOptions], Events]
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,11 @@ class Prepared:
     layout: FeatureLayout
     plan: Plan
 
-    def refit(self, choice: Choice) -> PathSpec:
-        """The path that trains the chosen setting on all rows but the test rows."""
+    def refit(self, choice: Choice) -> Unit:
+        """What trains the chosen setting on all rows but the test rows."""
         shard = self.split.shard(FINAL_SHARD)
-        whole = make_path(self.config, self.table, self.split, self.layout, shard)
-        return narrow(whole, choice.beta, choice.width, choice.rounding)
+        whole = make_unit(self.config, self.table, self.split, self.layout, shard)
+        return narrow_unit(whole, choice.beta, choice.width, choice.rounding)
 
 
 def prepare(config: SweepConfig) -> Prepared:
@@ -204,13 +207,13 @@ class _Driver:
         work = Work(prepared.table, prepared.split, prepared.layout, folder.location, lock.token)
         with self._runner(pending) as run:
             with self._timed("paths"):
-                self._run_paths(run, pending, plan, work, folder, lock)
+                self._run_units(run, plan.units, complete, work, folder, lock)
             results = read_results(folder)
             choice = choose(results, self.config.beta.kind, self.config.task)
             refit = None if choice is None else prepared.refit(choice)
-            if refit is not None and refit.id not in complete:
+            if refit is not None and not complete.issuperset(_ids(refit)):
                 with self._timed("refit"):
-                    self._run_paths(run, [refit], plan, work, folder, lock)
+                    self._run_units(run, [refit], complete, work, folder, lock)
         _drop_stale_refits(folder, refit)
         results = read_results(folder)
         champion = None if refit is None else best_refit(results, refit.id)
@@ -252,20 +255,40 @@ class _Driver:
             self.interrupts.check()
             yield run_on_ray
 
-    def _run_paths(
+    def _run_units(
         self,
         run: Runner,
-        specs: Sequence[PathSpec],
-        plan: Plan,
+        units: Sequence[Unit],
+        complete: set[str],
         work: Work,
         folder: RunFolder,
         lock: FolderLock,
     ) -> None:
-        """Run paths to their end, showing progress; lost ones leave failed rows, not results."""
+        """Run what is missing of all paths, then of the joins of their outputs."""
+        paths = [path for unit in units for path in paths_of(unit)]
+        pending = [path for path in paths if path.id not in complete]
+        joins = [unit for unit in units if isinstance(unit, JoinSpec)]
+        missing = [join for join in joins if not complete.issuperset(_ids(join))]
+        for join in missing:
+            # A driver that dies before it is made again must not leave it beside new parts.
+            folder.remove(results_file(join.id))
+        self._run_specs(run, pending, paths, work, folder, lock)
+        self._run_specs(run, missing, joins, work, folder, lock)
+
+    def _run_specs(
+        self,
+        run: Runner,
+        specs: Sequence[Unit],
+        planned: Sequence[Unit],
+        work: Work,
+        folder: RunFolder,
+        lock: FolderLock,
+    ) -> None:
+        """Run specs to their end, showing progress; lost ones leave failed rows, not results."""
         if not specs:
             return
         todo = sum(spec.networks for spec in specs)
-        known = sum(spec.networks for spec in plan.paths)
+        known = sum(spec.networks for spec in planned)
         tally = Tally(max(known, todo), max(0, known - todo)) if len(specs) > 1 else Tally(todo)
         by_id = {spec.id: spec for spec in specs}
         refused = 0
@@ -308,17 +331,24 @@ class _Driver:
 def _tell(event: Event, shard: str) -> None:
     """Log what happened, for logs that are read by programs."""
     fields: dict[str, Any] = {"path": event.path, "shard": shard}
-    if isinstance(event, ProblemDone):
+    if isinstance(event, ProblemDone | BetaJoined):
         known = {"beta": event.beta, "done": event.trials, "failed": event.failed}
         fields |= {**known, "gap": event.best_gap, "seconds": event.seconds}
-        events.info("problem done", extra=fields)
+        events.info(
+            "problem done" if isinstance(event, ProblemDone) else "beta joined", extra=fields
+        )
     elif isinstance(event, PathDone):
         events.info("path done", extra={**fields, "done": event.trials, "failed": event.failed})
 
 
+def _ids(unit: Unit) -> set[str]:
+    """The ids of the results files of a unit and of the paths that it needs."""
+    return {unit.id, *(path.id for path in paths_of(unit))}
+
+
 def _refuse_foreign(folder: RunFolder, complete: set[str], plan: Plan) -> None:
     """Refuse results of other data or another version under the same config."""
-    foreign = sorted(complete - {spec.id for spec in plan.paths})
+    foreign = sorted(complete.difference(*(_ids(unit) for unit in plan.units)))
     for path in foreign:
         shards = folder.read_table(results_file(path))["shard"].unique().to_pylist()
         if shards != [FINAL_SHARD]:
@@ -328,11 +358,11 @@ def _refuse_foreign(folder: RunFolder, complete: set[str], plan: Plan) -> None:
             )
 
 
-def _drop_stale_refits(folder: RunFolder, refit: PathSpec | None) -> None:
+def _drop_stale_refits(folder: RunFolder, refit: Unit | None) -> None:
     """Remove rows of refits that an earlier, incomplete run chose: one champion a sweep."""
-    keep = None if refit is None else refit.id
+    keep = set() if refit is None else _ids(refit)
     for file in folder.files(RESULTS, ".parquet"):
-        if path_of(file) == keep:
+        if path_of(file) in keep:
             continue
         table = folder.read_table(file)
         if table["shard"].unique().to_pylist() == [FINAL_SHARD]:
@@ -340,8 +370,8 @@ def _drop_stale_refits(folder: RunFolder, refit: PathSpec | None) -> None:
             folder.remove(file)
 
 
-def _failed_trials(results: pa.Table, plan: Plan, refit: PathSpec | None) -> int:
-    """Failed rows, and the trials of paths that have no rows at all."""
-    ok = sum(status == "ok" for status in results["status"].to_pylist())
-    planned = sum(spec.networks for spec in plan.paths) + (0 if refit is None else refit.networks)
-    return planned - ok
+def _failed_trials(results: pa.Table, plan: Plan, refit: Unit | None) -> int:
+    """Whole networks that failed, and those of paths and joins that have no rows at all."""
+    rows = results.select(["status", "output"]).to_pylist()
+    ok = sum(row["status"] == "ok" and row["output"] is None for row in rows)
+    return plan.trials + (0 if refit is None else refit.networks) - ok

@@ -4,24 +4,23 @@
 the path's description and the data: each trial has its own random stream, seeded by its id.
 """
 
-import json
 import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from platform import python_version
 from typing import Any
 
+import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from pipeline.arms import arm_rows, run_arm
 from pipeline.datafile import data_table
+from pipeline.events import BetaJoined, Event, PathDone, PathLost, ProblemDone
+from pipeline.joining import run_join
 from pipeline.log_json import log_json_to, wants_json
-from pipeline.plan import PathSpec, Trial
-from pipeline.rows import failure, keep_network, trial_rng
+from pipeline.paths import JoinSpec, PathSpec, Unit
+from pipeline.rows import failure, keep_network, lost_rows, planned, trial_columns, trial_rng
 from pipeline.shards import ShardData, Split, shard_data
 from pipeline.sources import Table
 from pipeline.store import (
@@ -43,49 +42,20 @@ from qnn.rounding import round_relaxation
 from qnn.rounding.incumbent import Incumbent
 from qnn.solvers import Relaxation, solve
 
+__all__ = [
+    "BetaJoined",
+    "Event",
+    "PathDone",
+    "PathLost",
+    "ProblemDone",
+    "Work",
+    "check_folder",
+    "lost_rows",
+    "run_batch",
+    "run_path",
+]
+
 log = logging.getLogger(__name__)
-
-PACKAGES = ("qnn-sdp", "numpy", "scipy", "numba", "cvxpy")
-
-
-@dataclass(frozen=True)
-class ProblemDone:
-    """One β of a path is finished: what the driver shows of it while the path goes on."""
-
-    path: str
-    shard: str
-    beta: float | None
-    beta_fraction: float | None
-    trials: int
-    failed: int
-    best_gap: float | None
-    lower_bound: float | None
-    relaxation_gap: float | None
-    solver: str
-    relaxation_seconds: float
-    seconds: float
-    error: str | None
-
-
-@dataclass(frozen=True)
-class PathDone:
-    """A path's results file is written: nothing of it will be done again."""
-
-    path: str
-    trials: int
-    failed: int
-
-
-@dataclass(frozen=True)
-class PathLost:
-    """A path got no results file; `storage` says that the run's folder was the reason."""
-
-    path: str
-    error: str
-    storage: bool = False
-
-
-Event = ProblemDone | PathDone | PathLost
 
 
 @dataclass(frozen=True)
@@ -102,21 +72,12 @@ class Work:
     folder: str
     token: str
 
-    def data(self, spec: PathSpec) -> ShardData:
-        """Return the shard of a path, as the solver sees it."""
-        return shard_data(self.table, self.layout, self.split.shard(spec.shard), self.split)
-
-
-@cache
-def package_versions() -> str:
-    """Return the versions that a result may depend on, as JSON."""
-    found = {"python": python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return json.dumps(found)
+    def data(self, spec: Unit) -> ShardData:
+        """Return the shard of a path, as the solver sees it; with all outputs for a join."""
+        data = shard_data(self.table, self.layout, self.split.shard(spec.shard), self.split)
+        if isinstance(spec, PathSpec) and spec.outputs > 1:
+            return data.output(spec.output)
+        return data
 
 
 def run_path(spec: PathSpec, data: ShardData, folder: RunFolder) -> Iterator[ProblemDone]:
@@ -130,7 +91,8 @@ def run_path(spec: PathSpec, data: ShardData, folder: RunFolder) -> Iterator[Pro
     # Looked up for each path (2 ms): libraries loaded since the last one count too.
     threads = ThreadpoolController()
     with threads.limit(limits=1):
-        folder.write_table(data_file(spec.dataset, spec.shard), data_table(data.X, data.y))
+        # The outputs of a shard share its file, and each writes the same.
+        folder.write_table(data_file(spec.dataset, spec.shard), data_table(data.X, data.targets))
     path = _Path(spec, data, folder)
     for beta in spec.betas:
         # The limit is set for each β anew: between them the caller's own settings hold.
@@ -148,6 +110,7 @@ class _Path:
         self.rows: list[dict[str, Any]] = []
         self.problem: Problem | None = None
         self.previous: Relaxation | None = None
+        self.beta_max = 0.0
 
     def solve(self, written: float) -> ProblemDone:
         """One β, given as it is written in the spec."""
@@ -175,7 +138,7 @@ class _Path:
 
     def _base_row(self, written: float) -> dict[str, Any]:
         return {
-            **_planned(self.spec, written),
+            **planned(self.spec, written),
             "n": self.data.X.shape[0],
             "d": self.data.X.shape[1],
             "preprocessing_bytes": self.data.preprocessing.size_in_bytes,
@@ -183,20 +146,14 @@ class _Path:
 
     def _trials(self, written: float) -> Iterator[dict[str, Any]]:
         for trial in self.spec.own_trials(written):
-            yield _trial_columns(self.spec, trial)
+            yield trial_columns(self.spec, trial)
 
     def _relax(self, written: float, base: dict[str, Any], start: float) -> Relaxation:
         spec = self.spec
         if self.problem is None:
-            self.problem = Problem(
-                self.data.X,
-                self.data.y,
-                beta=1.0,
-                loss=get_loss(spec.loss, spec.loss_parameter),
-                activation="bilinear" if spec.polynomial is None else Polynomial(*spec.polynomial),
-                alphabet=spec.alphabet,
-            )
-        beta_max = self.problem.beta_max
+            self.problem = self._problem(self.data.y)
+            self.beta_max = self._largest_beta_max(self.problem)
+        beta_max = self.beta_max
         base["beta_max"] = beta_max
         beta, base["beta_fraction"] = _both_betas(written, spec.beta_kind, beta_max)
         base["beta"] = beta
@@ -211,6 +168,28 @@ class _Path:
         base["solver"] = relaxation.solver
         base["relaxation_value"] = relaxation.upper_bound
         return relaxation
+
+    def _problem(self, y: np.ndarray) -> Problem:
+        spec = self.spec
+        return Problem(
+            self.data.X,
+            y,
+            beta=1.0,
+            loss=get_loss(spec.loss, spec.loss_parameter),
+            activation="bilinear" if spec.polynomial is None else Polynomial(*spec.polynomial),
+            alphabet=spec.alphabet,
+        )
+
+    def _largest_beta_max(self, own: Problem) -> float:
+        """That of all outputs of the shard, so that a fraction is one β for all of them.
+
+        From there on every output is zero, as the sum of ‖α_j‖₁ separates. Each path computes it
+        anew: paths wait for no other.
+        """
+        if self.data.Y is None:
+            return own.beta_max
+        others = (y for k, y in enumerate(self.data.Y.T) if k != self.spec.output)
+        return max(own.beta_max, *(self._problem(y).beta_max for y in others))
 
     def _certify(
         self, relaxation: Relaxation, written: float, base: dict[str, Any]
@@ -232,7 +211,8 @@ class _Path:
         base["proof"] = certificate.kind
         base["lower_bound"] = certificate.lower_bound
         base["certificate"] = f"{CERTIFICATES}/{problem_id}.npz"
-        certificate = replace(certificate, data=data_file(spec.dataset, spec.shard))
+        place = data_file(spec.dataset, spec.shard)
+        certificate = replace(certificate, data=place, output=spec.output)
         self.folder.write(base["certificate"], pack_arrays(certificate.arrays()))
         return wide
 
@@ -300,7 +280,7 @@ def _summary(
         beta_fraction=base["beta_fraction"],
         trials=len(rows),
         failed=len(errors),
-        best_gap=min(gaps, default=None),
+        best_gap=min(gaps, default=None) if spec.outputs == 1 else None,
         lower_bound=base.get("lower_bound"),
         relaxation_gap=relaxation.gap if relaxation is not None and solved else None,
         solver=base["solver"],
@@ -310,42 +290,8 @@ def _summary(
     )
 
 
-def _planned(spec: PathSpec, written: float | None) -> dict[str, Any]:
-    """The columns of a row that the plan tells, whatever becomes of its trial."""
-    return {
-        "path": spec.id,
-        "dataset": spec.dataset,
-        "shard": spec.shard,
-        "beta": written if spec.beta_kind == "values" else None,
-        "beta_fraction": written if spec.beta_kind == "fractions" else None,
-        **spec.identity,
-        "certify": spec.certify,
-        "solver": spec.solver,
-        "versions": package_versions(),
-        "seconds": 0.0,
-    }
-
-
-def _trial_columns(spec: PathSpec, trial: Trial) -> dict[str, Any]:
-    _, seed, width, rounding = trial
-    return {"trial": spec.trial_id(*trial), "rounding": rounding, "width": width, "seed": seed}
-
-
-def lost_rows(spec: PathSpec, error: str) -> list[dict[str, Any]]:
-    """Return failed rows for a path that could not be finished at all."""
-    return [
-        {
-            **_planned(spec, trial[0]),
-            **_trial_columns(spec, trial),
-            "status": "failed",
-            "error": error,
-        }
-        for trial in spec.trials()
-    ]
-
-
-def run_batch(specs: Iterable[PathSpec], work: Work) -> Iterator[Event]:
-    """Run paths one after the other; a path that cannot be finished is lost, the others go on."""
+def run_batch(specs: Iterable[Unit], work: Work) -> Iterator[Event]:
+    """Run paths or joins one after the other; one that cannot be finished is lost, no other is."""
     if wants_json() and not logging.getLogger("pipeline").handlers:
         log_json_to(sys.stderr)
     folder = RunFolder.open(work.folder)
@@ -353,7 +299,7 @@ def run_batch(specs: Iterable[PathSpec], work: Work) -> Iterator[Event]:
     for spec in specs:
         trials = failed = 0
         try:
-            for done in run_path(spec, work.data(spec), folder):
+            for done in _run(spec, work.data(spec), folder):
                 trials, failed = trials + done.trials, failed + done.failed
                 yield done
         except Exception as error:
@@ -361,6 +307,14 @@ def run_batch(specs: Iterable[PathSpec], work: Work) -> Iterator[Event]:
             yield PathLost(spec.id, one_line(error), isinstance(error, StoreError))
         else:
             yield PathDone(spec.id, trials, failed)
+
+
+def _run(
+    spec: Unit, data: ShardData, folder: RunFolder
+) -> Iterator[ProblemDone] | Iterator[BetaJoined]:
+    if isinstance(spec, JoinSpec):
+        return run_join(spec, data, folder)
+    return run_path(spec, data, folder)
 
 
 def check_folder(folder: RunFolder, token: str) -> None:

@@ -2,7 +2,8 @@
 
 A certificate: its data file has the digest it names, the independent checker proves its bound, and
 it states that bound. A network: its objective on the training matrix, its gap, its neurons and its
-bytes are those of its row, and it lies above the bound. Any fault is a line, never a traceback.
+bytes are those of its row, and it lies above the bound. A network of several outputs: as many
+certificates, one for each output, and their sum. Any fault is a line, never a traceback.
 """
 
 import os
@@ -16,26 +17,25 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.datafile import matrices
+from pipeline.objective import objective_and_loss, sum_down
 from pipeline.redact import redact
 from pipeline.store import (
     CERTIFICATES,
     LOST_SUFFIX,
     NETWORKS,
     RESULTS,
-    RESULTS_SCHEMA,
     RunFolder,
+    as_results,
     data_file,
     decode_table,
     one_line,
 )
-from qnn.activations import Polynomial
 from qnn.archive import unpack_arrays
 from qnn.baselines import CEILINGS, REFERENCES
 from qnn.certificates import Certificate, verify
 from qnn.errors import InputError, NotProvenAgainError, QnnError
 from qnn.losses import get_loss
 from qnn.network import QuantizedNetwork
-from qnn.problem import Problem
 from qnn.solvers.result import relative_gap
 
 # Sums of n products in another order (other BLAS, other machine) differ by far less than this.
@@ -170,6 +170,8 @@ class _Run:
         self.networks: dict[str, Row] = {}
         self.matrices = lru_cache(maxsize=4)(self._matrices)
         self.certificate = lru_cache(maxsize=64)(self._certificate)
+        # The networks of several outputs ask for each certificate again.
+        self.prove = lru_cache(maxsize=None)(self._prove)
 
     def read_rows(self, files: Sequence[str]) -> Iterator[Check]:
         """Read the results; yields a verdict for each file of them that is not sound."""
@@ -177,13 +179,7 @@ class _Run:
             if not file.startswith(f"{RESULTS}/") or not file.endswith(".parquet"):
                 continue
             try:
-                table = decode_table(self.folder.read(file), file)
-                if table.schema.names != RESULTS_SCHEMA.names:
-                    raise _Failure("not the columns of a results file")
-                rows = table.cast(RESULTS_SCHEMA).to_pylist()
-            except _Failure as failure:
-                yield Check(file, False, str(failure))
-                continue
+                rows = as_results(decode_table(self.folder.read(file), file)).to_pylist()
             except (QnnError, OSError, ValueError, pa.ArrowException) as error:
                 yield Check(file, False, one_line(str(error).removeprefix(f"{file}: ")))
                 continue
@@ -195,6 +191,9 @@ class _Run:
         for row in rows:
             if row["certificate"]:
                 self.certified[row["certificate"]].append(row)
+            for name in row["certificates"] or ():
+                # Checked even where the row of its own output is gone.
+                self.certified.setdefault(name, [])
             if row["status"] != "ok":
                 continue
             if row["rounding"] in UNCERTIFIED:
@@ -203,7 +202,7 @@ class _Run:
                         file, False, f"trial {row['trial']}: no proof speaks of such an arm"
                     )
                 continue
-            if not row["network"] or not row["certificate"]:
+            if not row["network"] or not (row["certificate"] or row["certificates"]):
                 yield Check(file, False, f"trial {row['trial']} names no network or certificate")
             elif row["network"] in self.networks:
                 yield Check(file, False, f"trial {row['trial']}: its network is another's too")
@@ -226,28 +225,44 @@ class _Run:
             raise _Failure(f"its data {self.data or file} are missing (give --data)") from None
         return matrices(decode_table(content, file))
 
+    def output(self, file: str, output: int) -> tuple[np.ndarray, np.ndarray]:
+        """X (n, d) and one of the target columns (n,) of a data file."""
+        X, y = self.matrices(file)
+        columns = y if y.ndim == 2 else y[:, None]
+        if not 0 <= output < columns.shape[1]:
+            raise _Failure(f"speaks of output {output}, {file} has {columns.shape[1]}")
+        return X, np.ascontiguousarray(columns[:, output])
+
     def _certificate(self, file: str) -> Certificate:
         arrays = unpack_arrays(self.folder.read(file), file, "certificate")
         return Certificate.from_arrays(arrays, file)
 
-    def check_certificate(self, file: str) -> str:
-        """Return what is proven; raises where it is not."""
+    def _prove(self, file: str) -> float | None:
+        """The bound that a certificate proves; None where a long proof was skipped, as asked."""
         certificate = self.certificate(file)
-        X, y = self.matrices(certificate.data)
-        stated, skipped = certificate.lower_bound, False
+        stated = certificate.lower_bound
+        X, y = self.output(certificate.data, certificate.output)
         try:
             bound = verify(certificate, X, y, self.fast)
         except NotProvenAgainError:
-            bound, skipped = stated, True
+            return None
         if bound - stated > STATED * max(1.0, abs(bound)):
             raise _Failure(f"states the bound {stated:.10g}, but {bound:.10g} is proven")
+        return bound
+
+    def check_certificate(self, file: str) -> str:
+        """Return what is proven; raises where it is not."""
+        certificate = self.certificate(file)
+        stated, bound = certificate.lower_bound, self.prove(file)
         for row in self.certified.get(file, []):
             data = data_file(row["dataset"], row["shard"])
             _same(row, "lower_bound", stated, exact=True)
             _same(row, "beta", certificate.beta, exact=True)
+            if certificate.output != (row["output"] or 0):
+                raise _Failure(f"speaks of output {certificate.output}, its row of {row['output']}")
             if certificate.data != data:
                 raise _Failure(f"speaks of {certificate.data}, its rows of {data}")
-        if skipped:
+        if bound is None:
             raise _Skipped(f"bound {stated:.8g} NOT proven again: its enumeration was skipped")
         return f"bound {bound:.8g}"
 
@@ -257,14 +272,21 @@ class _Run:
         row = self.networks.get(file)
         if row is None:
             return self._check_rowless(network)
-        certificate = self.certificate(row["certificate"])
-        X, y = self.matrices(data_file(row["dataset"], row["shard"]))
-        objective, loss = _objective(network, X, y, row["beta"], certificate)
+        certificates = [self._read_certificate(name) for name in _certificates_of(row)]
+        place = data_file(row["dataset"], row["shard"])
+        if row["certificates"]:
+            X, y = self.matrices(place)
+            bound = _summed_bound(row, certificates, place, y)
+            skipped = None in [self._prove_part(name) for name in row["certificates"]]
+        else:
+            X, y = self.output(place, row["output"] or 0)
+            bound, skipped = certificates[0].lower_bound, False
+        objective, loss = _objective(network, X, y, row["beta"], certificates[0])
         _same(row, "upper_bound", objective)
         # At an optimal second layer the sum hardly moves with alpha, its two parts do.
         _same(row, "loss_value", loss, scale=abs(objective))
-        _same(row, "gap", relative_gap(objective, certificate.lower_bound), scale=1.0)
-        _same(row, "lower_bound", certificate.lower_bound, exact=True)
+        _same(row, "gap", relative_gap(objective, bound), scale=1.0)
+        _same(row, "lower_bound", bound, exact=True)
         _same(row, "neurons", network.neurons, exact=True)
         _same(row, "bytes", network.size_in_bytes, exact=True)
         if network.beta != row["beta"] or network.loss != row["loss"]:
@@ -274,15 +296,27 @@ class _Run:
                 raise _Failure(
                     f"its {name} is {getattr(network, name)!r}, its row says {row[name]!r}"
                 )
-        if (certificate.activation, certificate.alphabet, certificate.loss) != (
-            network.activation,
-            network.alphabet,
-            network.loss,
-        ) or not _same_polynomial(certificate, network):
-            raise _Failure("its certificate speaks of networks of another kind")
-        if objective < certificate.lower_bound * (1 - np.sign(certificate.lower_bound) * RELATIVE):
+        for certificate in certificates:
+            if not _same_kind(certificate, network):
+                raise _Failure("its certificate speaks of networks of another kind")
+        if objective < bound * (1 - np.sign(bound) * RELATIVE):
             raise _Failure(f"objective {objective:.10g} below the bound: impossible")
-        return f"objective {objective:.8g}, gap {100 * row['gap']:.3g} %"
+        text = f"objective {objective:.8g}, gap {100 * row['gap']:.3g} %"
+        if skipped:
+            raise _Skipped(f"{text}; not all of its certificates were proven again")
+        return text
+
+    def _read_certificate(self, name: str) -> Certificate:
+        try:
+            return self.certificate(name)
+        except FileNotFoundError:
+            raise _Failure(f"{name}: the file is missing") from None
+
+    def _prove_part(self, certificate: str) -> float | None:
+        try:
+            return self.prove(certificate)
+        except (_Failure, QnnError) as error:
+            raise _Failure(f"{certificate}: {one_line(str(error))}") from error
 
     def _check_rowless(self, network: QuantizedNetwork) -> str:
         if self.data is None:
@@ -302,17 +336,42 @@ def _objective(
     certificate: Certificate | None,
 ) -> tuple[float, float]:
     """Loss plus penalty, and the loss; its parameter stands in the certificate of its problem."""
+    if network.alpha.shape[1:] != y.shape[1:]:
+        raise _Failure(f"it has {_outputs(network.alpha)}, its training matrix {_outputs(y, '')}")
     parameter = network.loss_parameter if certificate is None else certificate.loss_parameter
     loss = get_loss(network.loss or "squared", parameter)
-    activation = "bilinear" if network.polynomial is None else Polynomial(*network.polynomial)
-    problem = Problem(X, y, beta, loss, activation, network.alphabet)
-    objective = problem.objective(network)
-    return objective, objective - problem.budget * float(np.abs(network.alpha).sum())
+    return objective_and_loss(network, X, y, beta, loss)
 
 
-def _same_polynomial(certificate: Certificate, network: QuantizedNetwork) -> bool:
+def _outputs(array: np.ndarray, unit: str = " outputs") -> str:
+    return f"{array.shape[1]}{unit}" if array.ndim == 2 else "one output"
+
+
+def _certificates_of(row: Row) -> list[str]:
+    """The certificates that a row's bound is the sum of."""
+    return list(row["certificates"] or [row["certificate"]])
+
+
+def _summed_bound(row: Row, certificates: list[Certificate], place: str, y: np.ndarray) -> float:
+    """The sum of the outputs' bounds, where there is one certificate for each, of this problem."""
+    if len(certificates) != (y.shape[1] if y.ndim == 2 else 1):
+        raise _Failure(f"its row names {len(certificates)} certificates for {_outputs(y)}")
+    for output, (name, one) in enumerate(zip(row["certificates"], certificates, strict=True)):
+        if (one.output, one.data) != (output, place):
+            raise _Failure(
+                f"{name} speaks of output {one.output} of {one.data}, not of {output} of {place}"
+            )
+        if one.beta != row["beta"]:
+            raise _Failure(f"{name} speaks of beta {one.beta!r}, its row of {row['beta']!r}")
+    return sum_down([one.lower_bound for one in certificates])
+
+
+def _same_kind(certificate: Certificate, network: QuantizedNetwork) -> bool:
+    names = ("activation", "alphabet", "loss")
     stated = None if certificate.polynomial is None else tuple(certificate.polynomial)
-    return stated == network.polynomial
+    return stated == network.polynomial and all(
+        getattr(certificate, name) == getattr(network, name) for name in names
+    )
 
 
 def _same(

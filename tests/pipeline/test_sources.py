@@ -216,10 +216,10 @@ BAD = [
     ("a,target\n1,0\n", {"exclude": ("a",)},
      "data: no feature columns are left; check features and exclude"),
     ("a,target\n1,0\n2,0\n", {},
-     "the target 'target' has one class (0); exactly two are supported"),
-    ("a,target\n1,x\n2,y\n3,z\n", {},
-     "the target 'target' has 3 classes ('x', 'y', 'z'); exactly two are supported; set task: "
-     "regression if it is a quantity"),
+     "the target 'target' has one class (0); two or more are needed"),
+    ("a,target\n" + "".join(f"1,{k}.5\n" for k in range(101)), {},
+     "the target 'target' has 101 classes (0.5, 1.5, 2.5, 3.5, 4.5, … 96 more); at most 100 are "
+     "supported; set task: regression if it is a quantity"),
     ("a,target\n1,x\n2,y\n", {"positive": "z"},
      "data.positive: 'z' is no label of 'target' (labels: 'x', 'y')"),
     ("a,target\n1,x\n2,\n3,y\n", {},
