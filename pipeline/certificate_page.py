@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.report import gap_words, proof_words, render_page
+from pipeline.outputs import describe_outputs
+from pipeline.proofs import gap_words, proof_words
+from pipeline.report import render_page
 from pipeline.summary import percent
 from qnn.certificates.record import Certificate
+from qnn.network import QuantizedNetwork
 
 _WIDTH = 600.0
 
@@ -56,5 +59,43 @@ def render_certificate(row: Mapping[str, Any], certificate: bytes, network: byte
         beta=f"{record.beta:.6g}",
         proof=proof_words(record.loss, record.activation, record.kind),
         command=f"qnn verify {row['certificate']} {row['network']}",
+        facts=[{"name": name, "value": value, "code": code} for name, value, code in facts],
+    )
+
+
+def render_outputs(
+    row: Mapping[str, Any], parts: Sequence[Mapping[str, Any]], network: bytes
+) -> str:
+    """The page of a network of several outputs: how their certificates make one bound.
+
+    `row` is the joined row, `parts` those of its outputs in their order, `network` its file.
+    Raises InputError where `network` is not a network file.
+    """
+    classes: Sequence[Any] = ()
+    preprocessing = QuantizedNetwork.from_bytes(network, str(row["network"])).preprocessing
+    if preprocessing is not None:
+        classes = preprocessing.classes or ()
+    facts = [
+        ("network file", row["network"], True),
+        ("its SHA-256", hashlib.sha256(network).hexdigest(), True),
+        ("rows n, columns d", f"{row['n']:.0f}, {row['d']:.0f}", False),
+        ("neurons, shared by the outputs", f"{row['neurons']:.0f}", False),
+        ("β", f"{row['beta']!r}", False),
+        ("sum of the bounds", f"{row['lower_bound']!r}", False),
+        ("sum of the relaxations' values", f"{row['relaxation_value']!r}", False),
+    ]
+    return render_page(
+        "outputs_page.html",
+        trial=row["trial"],
+        dataset=row["dataset"],
+        shard=row["shard"],
+        gap=percent(row["gap"]),
+        gap_words=gap_words(row),
+        upper=f"{row['upper_bound']:.8g}",
+        lower=f"{row['lower_bound']:.8g}",
+        n=f"{row['n']:.0f}",
+        beta=f"{row['beta']:.6g}",
+        outputs=describe_outputs(parts, classes),
+        command=f"qnn verify {row['network']}",
         facts=[{"name": name, "value": value, "code": code} for name, value, code in facts],
     )

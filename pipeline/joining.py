@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from qnn.outputs import stack
 from threadpoolctl import ThreadpoolController
 
 from pipeline.arms import BOUNDS, OF_PROBLEM, run_reference
@@ -35,6 +34,7 @@ from pipeline.store import (
 from qnn.errors import InputError
 from qnn.losses import get_loss
 from qnn.network import QuantizedNetwork
+from qnn.outputs import stack
 
 log = logging.getLogger(__name__)
 

@@ -19,6 +19,8 @@ import pyarrow as pa
 from pipeline import plots, summary
 from pipeline.config import SweepConfig, dump_config, parse_config
 from pipeline.drawing import to_svg
+from pipeline.outputs import certificates_of, describe_outputs, parts_of
+from pipeline.proofs import gap_words, proof_words
 from pipeline.redact import redact
 from pipeline.selection import FINAL_SHARD
 from pipeline.store import CONFIG_FILE, RunFolder, read_results
@@ -33,13 +35,17 @@ ERRORS_SHOWN = 50
 
 @dataclass(frozen=True)
 class ReportInput:
-    """All that a report is made of. `features` are the names that the chosen network reads."""
+    """All that a report is made of.
+
+    `features` are the names that the chosen network reads, `classes` the labels that it tells.
+    """
 
     results: pa.Table
     config: SweepConfig | None = None
     champion: str | None = None
     features: tuple[str, ...] = ()
     location: str = "."
+    classes: tuple[Any, ...] = ()
 
 
 def write_report(folder: RunFolder, champion: str | None = None) -> str:
@@ -64,8 +70,8 @@ def collect(folder: RunFolder, champion: str | None = None) -> ReportInput:
             "results/*.parquet)"
         )
     row = summary.champion_row(summary.frame(results), champion)
-    features = () if row is None else _features(folder, str(row["network"]))
-    return ReportInput(results, _config(folder), champion, features, folder.label)
+    features, classes = ((), ()) if row is None else _names(folder, str(row["network"]))
+    return ReportInput(results, _config(folder), champion, features, folder.label, classes)
 
 
 def render_report(content: ReportInput) -> str:
@@ -84,6 +90,8 @@ def render_report(content: ReportInput) -> str:
         counts={"ok": len(summary.finished(data)), "failed": len(summary.failed(data)),
                 "all": len(data)},
         champion=None if champion is None else _headline(data, metric, champion),
+        outputs=[] if champion is None else describe_outputs(
+            parts_of(content.results, champion), content.classes),
         shards=sorted(set(data["shard"]) - {FINAL_SHARD}),
         figures=_figures(content) if len(summary.finished(data)) else [],
         best=_best_table(data, metric, champion),
@@ -119,63 +127,6 @@ def render_page(template: str, **values: Any) -> str:
     if "script" in values:
         own["script"] = jinja2.utils.markupsafe.Markup(values.pop("script"))
     return environment.get_template(template).render(**values, **own)
-
-
-_CONJUGATES = {
-    "squared": ("νᵀy − ½‖ν‖²", "½‖ŷ − y‖²", ""),
-    "logistic": ("Σ H(yᵢνᵢ), H the binary entropy,", "Σ log(1 + exp(−yᵢŷᵢ))", "0 ≤ yᵢνᵢ ≤ 1"),
-    "hinge": ("Σ yᵢνᵢ", "Σ max(0, 1 − yᵢŷᵢ)", "0 ≤ yᵢνᵢ ≤ 1"),
-    "squared_hinge": ("νᵀy − ½‖ν‖²", "½ Σ max(0, 1 − yᵢŷᵢ)²", "yᵢνᵢ ≥ 0"),
-    "huber": ("νᵀy − ½‖ν‖²", "Σ huber(ŷᵢ − yᵢ)", "|νᵢ| ≤ δ"),
-    "absolute": ("νᵀy", "Σ |ŷᵢ − yᵢ|", "|νᵢ| ≤ 1"),
-}
-
-
-def proof_words(loss: str, activation: str, kind: str = "relaxation") -> dict[str, str]:
-    """The inequality that a certificate satisfies, what it holds for that, and the bound."""
-    value, meaning, domain = _CONJUGATES[loss]
-    bound = f"{value}, the negative conjugate of the loss {meaning} at −ν"
-    condition = _CONDITIONS[activation if kind == "relaxation" else kind]
-    if domain:
-        condition, bound = f"{condition}\n{domain}", f"{bound} for {domain}"
-    return {
-        "condition": condition,
-        "holds": _HOLDS[kind],
-        "bound": bound,
-    }
-
-
-_CONDITIONS = {
-    "bilinear": (
-        "Diag(a) − M(ν) ⪰ 0,   Diag(a) + M(ν) ⪰ 0,   Σ a ≤ β·d      with  M(ν) = Xᵀ diag(ν) X"
-    ),
-    "polynomial": (
-        "Diag(a₊) − M(ν) ⪰ 0,   Diag(a₋) + M(ν) ⪰ 0,   Σ a₊ ≤ β·d,   Σ a₋ ≤ β·d\n"
-        "with M(ν) = Σᵢ νᵢ Ãᵢ over the lifted rows"
-    ),
-    "tightened": (
-        "Diag(a) − Σ τ cc′ − M(ν) ⪰ 0,   Diag(a) − Σ τ ee′ + M(ν) ⪰ 0,   Σ a − Σ τ ≤ β·d,   τ ≥ 0\n"
-        "with  M(ν) = Xᵀ diag(ν) X,  c = p + q,  e = p − q,  integers (p, q) with an odd sum"
-    ),
-    "exact": ("max over all sign vectors u, v of  u′M(ν)v ≤ β·d      with  M(ν) = Xᵀ diag(ν) X"),
-}
-_NU = "a vector ν with one entry a training row"
-_HOLDS = {
-    "relaxation": f"{_NU} and a diagonal a",
-    "tightened": f"{_NU}, a diagonal a, inequalities that all sign vectors satisfy, multipliers τ",
-    "exact": f"{_NU}, and how the maximum is found again",
-}
-
-
-def gap_words(row: Mapping[str, Any]) -> str:
-    """A certified gap as half a sentence."""
-    if not np.isfinite(row["gap"]):
-        return "no gap is stated"
-    if row["gap"] <= 1e-6:
-        return "the network is optimal to within rounding"
-    return (
-        f"at most {percent(row['gap'])} of the objective could still be saved, whatever the width"
-    )
 
 
 def _figures(content: ReportInput) -> list[dict[str, str]]:
@@ -216,7 +167,7 @@ def _headline(data: pd.DataFrame, metric: Metric, row: Mapping[str, Any]) -> dic
         "n": int(row["n"]),
         "final": final,
         "network": row["network"],
-        "certificate": row["certificate"],
+        "certificates": certificates_of(row),
     }
 
 
@@ -382,12 +333,14 @@ def _config(folder: RunFolder) -> SweepConfig | None:
         return None
 
 
-def _features(folder: RunFolder, network: str) -> tuple[str, ...]:
+def _names(folder: RunFolder, network: str) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    """The features that a network reads and the classes that it tells, where it says so."""
     try:
         preprocessing = QuantizedNetwork.from_bytes(folder.read(network), network).preprocessing
     except (FileNotFoundError, InputError):
-        return ()
-    return () if preprocessing is None else preprocessing.feature_names
+        return (), ()
+    return ((), ()) if preprocessing is None else (
+        preprocessing.feature_names, preprocessing.classes or ())  # fmt: skip
 
 
 def _text(name: str) -> str:

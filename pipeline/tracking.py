@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from pipeline import plots, summary
 from pipeline import tracking_text as text
-from pipeline.certificate_page import render_certificate
+from pipeline.certificate_page import render_certificate, render_outputs
 from pipeline.config import SweepConfig
 from pipeline.drawing import to_png
 from pipeline.mlflow_store import (
@@ -36,13 +36,15 @@ from pipeline.mlflow_store import (
     take_up_run,
 )
 from pipeline.model import log_network
+from pipeline.outputs import certificates_of, parts_of
 from pipeline.report import REPORT_FILE, collect, render_report
 from pipeline.retrain.promotion import CHAMPION, promote
 from pipeline.selection import Choice
-from pipeline.store import TIMING_COLUMNS, RunFolder
+from pipeline.store import RESULTS_SCHEMA, TIMING_COLUMNS, RunFolder
 from pipeline.tracking_run import Point, TrackedRun
 from qnn.certificates.record import Certificate
 
+CERTIFICATE_PAGE = "certificate.html"
 # Rows of the table that the UI shows; the Parquet file beside it has all.
 TABLE_ROWS = 1000
 # What a reviewer compares comes first: the UI shows some five columns without scrolling.
@@ -78,6 +80,7 @@ class SweepTracker:
     ) -> None:
         self.config, self.folder, self.store, self.run_id = config, folder, store, run_id
         self.crown = crown
+        self.results = RESULTS_SCHEMA.empty_table()
         self.key = sweep_key(folder)
         self._begin = time.monotonic()
 
@@ -112,6 +115,7 @@ class SweepTracker:
     def _log(
         self, run: TrackedRun, results: pa.Table, choice: Choice | None, champion: str | None
     ) -> None:
+        self.results = results
         data = summary.frame(results)
         row = summary.champion_row(data, champion)
         figures = _points(text.sweep_metrics(data, row, choice))
@@ -161,9 +165,9 @@ class SweepTracker:
         from mlflow.data.meta_dataset import MetaDataset
         from mlflow.entities import DatasetInput, InputTag
 
-        certificate = Certificate.from_bytes(
-            self.folder.read(row["certificate"]), str(row["certificate"])
-        )
+        # Those of several outputs speak of one matrix; the first has the digest with its target.
+        name = certificates_of(row)[0]
+        certificate = Certificate.from_bytes(self.folder.read(name), name)
         source = CodeDatasetSource(
             tags={
                 "mlflow.source.name": text.sweep_tags(self.config)["dataset"],
@@ -234,15 +238,13 @@ class SweepTracker:
         role: str,
         metric: summary.Metric,
     ) -> None:
-        network, certificate = (self.folder.read(row[key]) for key in ("network", "certificate"))
+        network = self.folder.read(row["network"])
         files = work / "files"
-        for part in ("network", "certificate"):
-            (files / part).mkdir(parents=True)
+        for place in ("network", "certificate"):
+            (files / place).mkdir(parents=True)
         network_file = files / "network" / os.path.basename(row["network"])
         network_file.write_bytes(network)
-        (files / "certificate" / os.path.basename(row["certificate"])).write_bytes(certificate)
-        page = render_certificate(row, certificate, network)
-        (files / "certificate" / "certificate.html").write_text(page, encoding="utf-8")
+        self._write_certificates(files / "certificate", row, network)
         self.store.client.log_artifacts(run.run_id, str(files))
         model = run.tags.get(_MODEL)
         if model is None:
@@ -267,6 +269,21 @@ class SweepTracker:
             model=model,
         )
         self.store.client.set_terminated(run.run_id)
+
+    def _write_certificates(self, place: Path, row: Mapping[str, Any], network: bytes) -> None:
+        """Each certificate with its page; for several outputs also the page of their sum."""
+        parts = parts_of(self.results, row)
+        alone: list[Mapping[str, Any]] = [row]
+        for one in parts or alone:
+            name = str(one["certificate"])
+            content = self.folder.read(name)
+            (place / os.path.basename(name)).write_bytes(content)
+            own = self.folder.read(one["network"]) if parts else network
+            page = f"output-{one['output']}.html" if parts else CERTIFICATE_PAGE
+            (place / page).write_text(render_certificate(one, content, own), encoding="utf-8")
+        if parts:
+            page = render_outputs(row, parts, network)
+            (place / CERTIFICATE_PAGE).write_text(page, encoding="utf-8")
 
     def _register(self, run: TrackedRun, row: Mapping[str, Any], metric: summary.Metric) -> None:
         """The champion as a version of the registered model; where asked, with the alias on it."""
@@ -295,7 +312,7 @@ class SweepTracker:
                     description=text.version_description(row, metric, page),
                     tags={
                         "run": page,
-                        "certificate": f"{page}/artifacts/certificate/certificate.html",
+                        "certificate": f"{page}/artifacts/certificate/{CERTIFICATE_PAGE}",
                         "certified_gap": summary.percent(row["gap"]),
                         _TRIAL: str(row["trial"]),
                         SWEEP_TAG: self.key,

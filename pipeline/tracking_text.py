@@ -13,8 +13,8 @@ import pandas as pd
 
 from pipeline import summary
 from pipeline.config import SweepConfig, dump_config
+from pipeline.proofs import gap_words
 from pipeline.redact import redact
-from pipeline.report import gap_words
 from pipeline.resume import flatten
 from pipeline.selection import FINAL_SHARD, Choice
 from pipeline.summary import byte_text, percent

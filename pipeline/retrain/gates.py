@@ -8,11 +8,13 @@ chance; with significance 1 the tolerance alone decides.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from pipeline.outputs import certificates_of
 from pipeline.settings import RetrainConfig
 from pipeline.store import RunFolder
 from pipeline.verify import verify_files
@@ -41,9 +43,9 @@ class Comparison:
     text: str
 
 
-def certificate_gate(folder: RunFolder, row: dict[str, str]) -> Gate:
-    """The challenger's certificate and objective, proven again from the files alone."""
-    files = [row["certificate"], row["network"]]
+def certificate_gate(folder: RunFolder, row: Mapping[str, Any]) -> Gate:
+    """The challenger's certificates and objective, proven again from the files alone."""
+    files = [*certificates_of(row), row["network"]]
     checks = verify_files(folder.location, files)
     bad = [check for check in checks if not (check.ok and check.proven)]
     text = "; ".join(f"{name}: {check.text}" for name, check in zip(files, checks, strict=True))

@@ -1,5 +1,8 @@
 """More than two classes: a path an output, joined to whole networks whose bounds are sums."""
 
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -102,6 +105,16 @@ def test_the_objective_is_that_of_the_formula_and_classes_are_predicted(run, tmp
         said = network.predict(held.drop(columns="target"))
         assert set(said) <= set(LABELS)
         assert row["test_accuracy"] == np.mean(said == held["target"].to_numpy())
+
+
+def test_the_checker_of_the_formats_page_accepts_it(run):
+    text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    (checker,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", checker, run.location], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(" ok ") == JOINED + PARTS + 4
 
 
 def test_a_part_is_one_class_against_the_rest(run, tmp_path):

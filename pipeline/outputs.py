@@ -1,0 +1,59 @@
+"""The outputs of a joined network, as pages show them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.redact import redact
+from pipeline.summary import percent
+
+Row = Mapping[str, Any]
+_AXES = ("seed", "width", "rounding")
+
+
+def is_joined(row: Row) -> bool:
+    """Whether a row is a network of several outputs (from a table or from a data frame)."""
+    return row["certificates"] is not None
+
+
+def certificates_of(row: Row) -> list[str]:
+    """The certificate files that a network's bound comes from."""
+    return list(row["certificates"]) if is_joined(row) else [str(row["certificate"])]
+
+
+def parts_of(results: pa.Table, row: Row) -> list[dict[str, Any]]:
+    """The rows of a joined network's outputs, in their order; none where it has one output."""
+    if not is_joined(row):
+        return []
+    wanted = set(row["certificates"])
+    found = [
+        one
+        for one in results.to_pylist()
+        if one["certificate"] in wanted and all(one[axis] == row[axis] for axis in _AXES)
+    ]
+    return sorted(found, key=lambda one: int(one["output"]))
+
+
+def describe_outputs(parts: Sequence[Row], classes: Sequence[Any]) -> list[dict[str, str]]:
+    """The cells of a table of outputs; `classes` are the labels of the network, output by output.
+
+    Objective and neurons are those of the output's own network: where outputs share neurons, the
+    joined network has fewer of them than the sum.
+    """
+    labels = [redact(str(label)) for label in classes]
+    return [
+        {
+            "output": f"{part['output']}",
+            "label": labels[part["output"]] if part["output"] < len(labels) else "",
+            "lower": f"{part['lower_bound']:.6g}",
+            "upper": f"{part['upper_bound']:.6g}",
+            "gap": percent(part["gap"]),
+            "neurons": f"{part['neurons']}",
+            "accuracy": f"{100 * part['train_accuracy']:.1f} %",
+            "certificate": str(part["certificate"]),
+        }
+        for part in parts
+    ]
