@@ -124,7 +124,8 @@ def retrain(
         typer.Argument(help="The sweep's YAML file, with a section `retrain`.", show_default=False),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the runs and the state (default: out/<name>).")
+        str | None,
+        typer.Option(help="Folder (or URI) of the runs and the state (default: out/<name>)."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Explain what would be done and stop.")

@@ -19,7 +19,7 @@ DONE, FAILED, REFUSED = 0, 1, 3
 
 def retrain_command(
     path: Path,
-    out: Path | str | None,
+    out: str | None,
     overrides: Sequence[str],
     *,
     dry_run: bool,
@@ -32,7 +32,7 @@ def retrain_command(
     gate refused the network.
     """
     config = load_config(path, overrides)
-    location = f"out/{config.name}" if out is None else str(out)
+    location = f"out/{config.name}" if out is None else out
     try:
         decision = look(config, RunFolder.open(location))
         if decision.selection is None or dry_run:

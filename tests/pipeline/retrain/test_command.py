@@ -53,14 +53,16 @@ def test_a_dry_run_explains_and_writes_nothing(data: Path) -> None:
     assert not home.exists()
 
 
-def test_nothing_new_is_said_in_a_moment_without_ray_or_mlflow(data: Path) -> None:
+@pytest.mark.parametrize("as_uri", [False, True])
+def test_nothing_new_is_said_in_a_moment_without_ray_or_mlflow(data: Path, as_uri: bool) -> None:
     home = RunFolder.open(data.parent / "home")
     found = look(config(data), home)
     partitions = {one.name: one.digest for one in found.partitions}
     write_state(home, State(config=config_digest(config(data)), partitions=partitions, run="runs/x",
                             verdict="refused", reason="", finished="then"))  # fmt: skip
+    out = (data.parent / "home").as_uri() if as_uri else home.location
     begin = time.monotonic()
-    done = qnn("retrain", str(data.parent / "sweep.yaml"), "--out", home.location)
+    done = qnn("retrain", str(data.parent / "sweep.yaml"), "--out", out)
     assert time.monotonic() - begin < 10
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
