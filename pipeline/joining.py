@@ -18,7 +18,6 @@ from threadpoolctl import ThreadpoolController
 
 from pipeline.arms import BOUNDS, OF_PROBLEM, run_reference
 from pipeline.events import BetaJoined
-from pipeline.objective import sum_down
 from pipeline.paths import JoinSpec, Trial
 from pipeline.rows import failure, keep_joined, planned, trial_columns
 from pipeline.shards import ShardData
@@ -35,6 +34,7 @@ from qnn.errors import InputError
 from qnn.losses import get_loss
 from qnn.network import QuantizedNetwork
 from qnn.outputs import stack
+from qnn.vector import sum_down
 
 log = logging.getLogger(__name__)
 

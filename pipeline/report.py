@@ -279,6 +279,9 @@ def _facts(data: pd.DataFrame, config: SweepConfig | None) -> list[dict[str, str
     facts = [("data set", _first(data, "dataset", "–"))]
     if config is not None:
         facts += [("source", redact(config.data.source)), ("target column", config.data.target)]
+    joined = rows["certificates"].dropna()
+    if len(joined):
+        facts.append(("outputs of a network", f"{len(joined.iloc[0])}, one a class"))
     facts.append(
         ("inputs of a network", f"{_range(rows, 'd')} (one-hot columns and bias included)")
     )

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from pipeline.arms import arm_rows, run_arm
@@ -41,6 +40,7 @@ from qnn.problem import Problem
 from qnn.rounding import round_relaxation
 from qnn.rounding.incumbent import Incumbent
 from qnn.solvers import Relaxation, solve
+from qnn.vector import VectorProblem
 
 __all__ = [
     "BetaJoined",
@@ -151,8 +151,7 @@ class _Path:
     def _relax(self, written: float, base: dict[str, Any], start: float) -> Relaxation:
         spec = self.spec
         if self.problem is None:
-            self.problem = self._problem(self.data.y)
-            self.beta_max = self._largest_beta_max(self.problem)
+            self.problem, self.beta_max = self._problem()
         beta_max = self.beta_max
         base["beta_max"] = beta_max
         beta, base["beta_fraction"] = _both_betas(written, spec.beta_kind, beta_max)
@@ -169,27 +168,20 @@ class _Path:
         base["relaxation_value"] = relaxation.upper_bound
         return relaxation
 
-    def _problem(self, y: np.ndarray) -> Problem:
-        spec = self.spec
-        return Problem(
-            self.data.X,
-            y,
-            beta=1.0,
-            loss=get_loss(spec.loss, spec.loss_parameter),
-            activation="bilinear" if spec.polynomial is None else Polynomial(*spec.polynomial),
-            alphabet=spec.alphabet,
-        )
+    def _problem(self) -> tuple[Problem, float]:
+        """The path's problem, and the β from which on all outputs of the shard are zero.
 
-    def _largest_beta_max(self, own: Problem) -> float:
-        """That of all outputs of the shard, so that a fraction is one β for all of them.
-
-        From there on every output is zero, as the sum of ‖α_j‖₁ separates. Each path computes it
-        anew: paths wait for no other.
+        Fractions are of that, so that all outputs have one β. Each path computes it anew: paths
+        wait for no other.
         """
-        if self.data.Y is None:
-            return own.beta_max
-        others = (y for k, y in enumerate(self.data.Y.T) if k != self.spec.output)
-        return max(own.beta_max, *(self._problem(y).beta_max for y in others))
+        spec, data = self.spec, self.data
+        loss = get_loss(spec.loss, spec.loss_parameter)
+        activation = "bilinear" if spec.polynomial is None else Polynomial(*spec.polynomial)
+        if data.Y is None:
+            problem = Problem(data.X, data.y, 1.0, loss, activation, spec.alphabet)
+            return problem, problem.beta_max
+        outputs = VectorProblem(data.X, data.Y, 1.0, loss, activation, spec.alphabet)
+        return outputs.outputs[spec.output], outputs.beta_max
 
     def _certify(
         self, relaxation: Relaxation, written: float, base: dict[str, Any]

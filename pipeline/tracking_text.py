@@ -13,6 +13,7 @@ import pandas as pd
 
 from pipeline import summary
 from pipeline.config import SweepConfig, dump_config
+from pipeline.outputs import is_joined
 from pipeline.proofs import gap_words
 from pipeline.redact import redact
 from pipeline.resume import flatten
@@ -238,7 +239,14 @@ def _network_lines(row: Mapping[str, Any], metric: summary.Metric) -> list[str]:
         f"| {row['lower_bound']:.6g} |",
         "",
         f"No network of any width gets below {row['lower_bound']:.6g}: {gap_words(row)}.",
+        *_outputs_lines(row),
     ]
+
+
+def _outputs_lines(row: Mapping[str, Any]) -> list[str]:
+    if not is_joined(row):
+        return []
+    return [f"Proven by {len(row['certificates'])} certificates, one for each output, added up."]
 
 
 def _how_chosen(row: Mapping[str, Any], metric: summary.Metric) -> str:

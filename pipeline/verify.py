@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.datafile import matrices
-from pipeline.objective import objective_and_loss, sum_down
+from pipeline.objective import objective_and_loss
 from pipeline.redact import redact
 from pipeline.store import (
     CERTIFICATES,
@@ -37,6 +37,7 @@ from qnn.errors import InputError, NotProvenAgainError, QnnError
 from qnn.losses import get_loss
 from qnn.network import QuantizedNetwork
 from qnn.solvers.result import relative_gap
+from qnn.vector import sum_down
 
 # Sums of n products in another order (other BLAS, other machine) differ by far less than this.
 RELATIVE = 1e-9

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store import RunFolder, read_results
-from pipeline.sweep import SweepOptions, run_sweep
+from pipeline.config import dump_config
+from pipeline.store import RunFolder, read_results, results_file
+from pipeline.sweep import SweepOptions, prepare, run_sweep
 from pipeline.verify import verify_paths
 from qnn.errors import InputError
 from tests.faults.disturbed import (
@@ -20,6 +21,7 @@ from tests.faults.disturbed import (
     standing_cluster,
     wait_for,
 )
+from tests.pipeline.classes import classes_config
 from tests.pipeline.small import files_of, long_sweep, small_config
 
 RUNS, PATHS = 20, 60
@@ -47,6 +49,27 @@ def test_killed_drivers_lose_and_double_nothing(tmp_path, undisturbed, mode, mom
     assert damage(f"driver killed at the {moment} ({mode})", 1, out, undisturbed) == Damage(1, 0, 0)
     assert files_of(out) == files_of(undisturbed)
     assert not (out / "sweep.lock").exists()
+
+
+def test_a_driver_killed_between_the_outputs_and_their_join_goes_on_with_the_joins(tmp_path):
+    config = classes_config(tmp_path)
+    sweep, out = tmp_path / "classes.yaml", tmp_path / "run"
+    sweep.write_text(dump_config(config))
+    plan = prepare(config).plan
+    with drive(sweep, out, "inline") as driver:
+        wait_for(lambda: finished(out) >= len(plan.paths))
+        driver.kill()
+    folder = RunFolder.open(out)
+    kept = {file: folder.read(file) for file in folder.files("results")}
+    assert {results_file(path.id) for path in plan.paths} <= set(kept)
+    assert results_file(plan.joins[-1].id) not in kept
+    with drive(sweep, out, "inline") as driver:
+        assert driver.wait(240) == 0
+    assert {file: folder.read(file) for file in kept} == kept
+    with drive(sweep, tmp_path / "alone", "inline") as driver:
+        assert driver.wait(240) == 0
+    assert damage("driver killed before the joins", 1, out, tmp_path / "alone") == Damage(1, 0, 0)
+    assert files_of(out) == files_of(tmp_path / "alone")
 
 
 @pytest.mark.parametrize("mode", MODES)

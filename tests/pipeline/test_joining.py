@@ -5,7 +5,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,9 @@ import numpy as np
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipeline import shards, tasks
-from pipeline.objective import sum_down
+from pipeline.comparison import read_set, summarize
 from pipeline.paths import JoinSpec, PathSpec, narrow_unit
 from pipeline.plan import plan_of
 from pipeline.resume import completed_paths
@@ -273,6 +270,29 @@ def test_arms_are_joined_and_references_take_all_classes_at_once(tmp_path):
     assert all(row["certificates"] is None and row["gap"] is None for row in references)
     assert not any(part["rounding"] == "logistic_regression" for part in parts)
     assert all(check.ok for check in verify_paths([outcome.location]))
+    # Beside each other: whole networks alone, one pair for each shard.
+    ours, *others = summarize(read_set(outcome.location))
+    assert (ours.arm, [other.arm for other in others]) == ("refined", arms)
+    assert others[0].better + others[0].equal + others[0].worse == 2
+    assert others[1].bytes == np.mean([row["bytes"] for row in references])
+
+
+def test_a_joined_proof_is_as_weak_as_its_weakest_part(run, tmp_path):
+    config = classes_config(tmp_path, certify="exact", widths=[4], beta={"fractions": [0.3]})
+    outcome = run_sweep(config, str(tmp_path / "run"), INLINE)
+    whole, parts = split_rows(outcome.results.to_pylist())
+    assert {row["proof"] for row in (*whole, *parts)} == {"exact"}
+    relaxed = {row["shard"]: row for row in split_rows(read_results(run).to_pylist())[0]
+               if (row["beta_fraction"], row["width"]) == (0.3, 4)}  # fmt: skip
+    for row in whole:
+        if row["shard"] in relaxed:
+            assert row["lower_bound"] > relaxed[row["shard"]]["lower_bound"]
+        assert row["certify_seconds"] > 0
+    checks = list(verify_paths([outcome.location], fast=True))
+    assert all(check.ok for check in checks)
+    skipped = {check.file for check in checks if not check.proven}
+    assert {row["network"] for row in whole} <= skipped
+    assert all(check.proven for check in verify_paths([outcome.location]))
 
 
 def path_spec(output: int) -> PathSpec:
@@ -350,12 +370,3 @@ def test_results_of_earlier_versions_are_read(run, tmp_path):
     outcome = run_sweep(config, str(tmp_path / "run"), INLINE)
     assert (outcome.exit_code, outcome.reused_paths) == (0, 2)
     assert all(check.ok for check in verify_paths([outcome.location]))
-
-
-@given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=12))
-def test_a_sum_of_lower_bounds_is_a_lower_bound(values):
-    total = sum_down(values)
-    exact = sum(map(Fraction, values))
-    assert Fraction(total) <= exact
-    assert Fraction(float(np.nextafter(total, np.inf))) > exact
-    assert all(sum_down([a, b]) <= Fraction(a) + Fraction(b) for a, b in pairwise(values))

@@ -65,6 +65,7 @@ def test_the_report_names_the_classes_and_their_certificates(tracked):
     assert "a<b" not in page.replace("a<br", "")
     for name in tracked.row["certificates"]:
         assert name in page
+    assert "3, one a class" in page
     # Networks of one output alone are none of the sweep's networks.
     assert "3 quantized networks trained" in page
 
@@ -103,6 +104,7 @@ def test_beta_from_the_config_to_the_metric_and_to_the_certificates(tracked):
     assert metrics["lower_bound"] <= metrics["upper_bound"]
     assert {f"certificate/output-{k}.html" for k in range(3)} <= names
     assert "certificate/certificate.html" in names
+    assert "Proven by 3 certificates" in run.data.tags["mlflow.note.content"]
     page = (local / "certificate" / "certificate.html").read_text()
     assert all(name in page for name in files)
 
