@@ -23,7 +23,7 @@ def proof_words(loss: str, activation: str, kind: str = "relaxation") -> dict[st
     """The inequality that a certificate satisfies, what it holds for that, and the bound."""
     value, meaning, domain = _CONJUGATES[loss]
     bound = f"{value}, the negative conjugate of the loss {meaning} at −ν"
-    condition = _CONDITIONS[activation if kind == "relaxation" else kind]
+    condition = _CONDITIONS[kind, activation]
     if domain:
         condition, bound = f"{condition}\n{domain}", f"{bound} for {domain}"
     return {
@@ -34,18 +34,21 @@ def proof_words(loss: str, activation: str, kind: str = "relaxation") -> dict[st
 
 
 _CONDITIONS = {
-    "bilinear": (
+    ("relaxation", "bilinear"): (
         "Diag(a) − M(ν) ⪰ 0,   Diag(a) + M(ν) ⪰ 0,   Σ a ≤ β·d      with  M(ν) = Xᵀ diag(ν) X"
     ),
-    "polynomial": (
+    ("relaxation", "polynomial"): (
         "Diag(a₊) − M(ν) ⪰ 0,   Diag(a₋) + M(ν) ⪰ 0,   Σ a₊ ≤ β·d,   Σ a₋ ≤ β·d\n"
         "with M(ν) = Σᵢ νᵢ Ãᵢ over the lifted rows"
     ),
-    "tightened": (
+    ("tightened", "bilinear"): (
         "Diag(a) − Σ τ cc′ − M(ν) ⪰ 0,   Diag(a) − Σ τ ee′ + M(ν) ⪰ 0,   Σ a − Σ τ ≤ β·d,   τ ≥ 0\n"
         "with  M(ν) = Xᵀ diag(ν) X,  c = p + q,  e = p − q,  integers (p, q) with an odd sum"
     ),
-    "exact": ("max over all sign vectors u, v of  u′M(ν)v ≤ β·d      with  M(ν) = Xᵀ diag(ν) X"),
+    ("exact", "bilinear"): (
+        "max over all sign vectors u, v of  u′M(ν)v ≤ β·d      with  M(ν) = Xᵀ diag(ν) X"
+    ),
+    ("exact", "polynomial"): "max over all sign vectors u of  |Σᵢ νᵢ σ(xᵢ′u)| ≤ β·d",
 }
 _NU = "a vector ν with one entry a training row"
 _HOLDS = {

@@ -18,8 +18,8 @@ from qnn.solvers.base import Callback, Progress
 from qnn.solvers.result import Relaxation, relative_gap
 from qnn.tightening import tighten
 
-# Beyond this many columns exact pricing may not end in time: it gets this part of it, and where it
-# leaves a gap, a tightened bound is tried in the rest.
+# Beyond this many columns of the lift exact pricing may not end in time: it gets this part of it,
+# and where it leaves a gap, a tightened bound is tried in the rest.
 SURE_COLUMNS = 32
 EXACT_SHARE = 0.6
 PROVEN = 1e-4
@@ -56,11 +56,13 @@ def raise_bound(
     wide, statistics = column_generation(relaxation, rng, deadline=deadline)
     history.add(wide.objective, relaxation.lower_bound)
     certificate = relaxation.certificate
+    tightens = level == "exact" and relaxation.problem.lift.size > SURE_COLUMNS
+    tightens = tightens and refusal("tightened", *names(relaxation.problem)) is None
     if level == "exact":
         # Only here: the compiler takes a second to import.
         from qnn.pricing.exact import prove_optimum
 
-        until = _share(deadline) if relaxation.problem.d > SURE_COLUMNS else deadline
+        until = _share(deadline) if tightens else deadline
         optimum = prove_optimum(
             wide, rng, sampler_of(relaxation), deadline=until, callback=history.callback
         )
@@ -70,8 +72,7 @@ def raise_bound(
         certificate = _better(certificate, optimum.certificate)
         history.add(wide.objective, certificate.lower_bound)
     gap = relative_gap(wide.objective, certificate.lower_bound)
-    helps = level == "exact" and gap > PROVEN and relaxation.problem.d > SURE_COLUMNS
-    if level == "tightened" or (helps and refusal("tightened", *names(relaxation.problem)) is None):
+    if level == "tightened" or (tightens and gap > PROVEN):
         tightened = tighten(
             relaxation, wide.objective, deadline=deadline, callback=history.callback
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qnn.alphabets import get_alphabet
 from qnn.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,12 +26,18 @@ def refusal(level: str, n: int, d: int, loss: str, activation: str, alphabet: st
         if n > MOST_ROWS:
             return f"takes {MOST_ROWS} rows at most (got {n}): use certify 'relaxation'"
     if level == "exact":
-        if activation != "bilinear" or alphabet != "binary":
-            return "needs the bilinear activation and binary weights: use certify 'relaxation'"
-        if d > MOST_COLUMNS:
+        # The bilinear activation's pairs of sign vectors span what all its alphabets do.
+        bits = 1 if activation == "bilinear" else len(get_alphabet(alphabet).scales)
+        if bits * d > MOST_COLUMNS:
+            of_bits = "" if bits == 1 else f" of {bits} bits"
+            other = (
+                "tightened"
+                if refusal("tightened", n, d, loss, activation, alphabet) is None
+                else "relaxation"
+            )
             return (
-                f"goes through all sign vectors, too many for {d} columns: use at most "
-                f"{MOST_COLUMNS}, or certify 'tightened'"
+                f"goes through all sign vectors, too many for {d} columns{of_bits}: use at most "
+                f"{MOST_COLUMNS // bits}, or certify '{other}'"
             )
     return None
 

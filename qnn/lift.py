@@ -32,6 +32,11 @@ class Lift:
         """D, the order of the lifted matrices."""
         return int(self.features.shape[1])
 
+    @property
+    def even(self) -> bool:
+        """Whether u and -u have the same ``u'M(nu)u``, last entry aside: T has no b."""
+        return self.template is None or not self.template[-1, :-1].any()
+
     def apply(self, Z: Array) -> Array:
         """``A(Z)``: (D, D) symmetric to (n,)."""
         weighted = Z if self.template is None else self.template * Z

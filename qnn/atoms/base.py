@@ -80,6 +80,10 @@ class Atoms(ABC):
         """The sign vectors near these atoms, as `price` takes them."""
 
     @abstractmethod
+    def from_signs(self, U: Array, V: Array) -> Array:
+        """The atoms whose value is `uᵀMv` in the lift's M, one a column of U, V (size of M, k)."""
+
+    @abstractmethod
     def price(self, M: Array, starts: Array) -> tuple[Array, Array]:
         """Local maxima over all atoms of `|hᵀν|` from `starts`; M is the lift's adjoint of ν.
 

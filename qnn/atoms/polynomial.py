@@ -40,6 +40,10 @@ class PolynomialAtoms(Atoms):
         """The bits themselves."""
         return np.asarray(W[0])
 
+    def from_signs(self, U: Array, V: Array) -> Array:
+        """The bits of homogenized vectors (D + 1, k), scaled to a last entry of +1; V is U."""
+        return np.asarray((U[:-1] * U[-1])[None])
+
     def price(self, M: Array, starts: Array) -> tuple[Array, Array]:
         """Single flips, uphill and downhill, of `[u; 1]ᵀM[u; 1]`."""
         U, values = flip_maximization(M, starts)

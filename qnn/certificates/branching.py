@@ -1,13 +1,22 @@
 """The checker's own reading of a branch and bound's leaves; it shares no code with the search.
 
-A leaf fixes the signs s of some entries of u. Its numbers a (one of the fixed part, one of each
-free entry) and b (d) prove ``u'Mv <= (sum(a) + sum(b)) / 2`` for all v and all u with these signs:
-with B the row ``sum s_i M_i`` above the free rows of M and w = (1, free u),
+Bilinear activation: a leaf fixes the signs s of some entries of u. Its numbers a (one of the fixed
+part, one of each free entry) and b (d) prove ``u'Mv <= (sum(a) + sum(b)) / 2`` for all v and all u
+with these signs: with B the row ``sum s_i M_i`` above the free rows of M and w = (1, free u),
 
     0 <= (w, v)' [Diag(a), -B; -B', Diag(b)] (w, v) = sum(a) + sum(b) - 2 w'Bv.
 
 v is free, so the same holds for -u and for |u'Mv|. The leaves must cover all u, up to the sign of
 u: that is decided by splitting them, again and again, on an entry that all of them fix.
+
+Polynomial activation: u has a last entry of +1. In its place a leaf says whether it bounds M (+1)
+or -M (-1), here tM; it fixes signs of some of the other entries, and its numbers a >= 0 (one of
+the fixed part, one of each free entry) prove ``tu'Mu <= tr B + sum(a)`` for all u with these signs:
+with S the fixed signs as one column beside the free entries, B = tS'MS and w = (1, free u),
+
+    0 <= w' [Diag(a) + Diag(diag B) - B] w = sum(a) + tr B - w'Bw.
+
+The leaves of each t must cover all u, up to the sign of u where sigma is even.
 """
 
 from collections.abc import Callable
@@ -24,23 +33,36 @@ ProveSemidefinite = Callable[[Array, Array, Array, float], None]
 
 def check_leaves(leaves: Array | None, diagonals: Array | None, d: int) -> None:
     """Raise CertificateError unless these are the leaves of a tree that covers all sign vectors."""
+    _check_cover(_well_formed(leaves, diagonals, d, 2 * d + 1), symmetric=True)
+
+
+def check_form_leaves(leaves: Array | None, diagonals: Array | None, size: int, even: bool) -> None:
+    """The same for forms, of ``size`` entries with the last; ``even``: u and -u give the same."""
+    leaves = _well_formed(leaves, diagonals, size, size)
+    if not leaves[:, -1].all():
+        raise CertificateError("a leaf does not say whether it is one of M or of -M")
+    for side in (1, -1):
+        _check_cover(leaves[leaves[:, -1] == side, :-1], symmetric=even)
+
+
+def _well_formed(leaves: Array | None, diagonals: Array | None, width: int, numbers: int) -> Array:
     if leaves is None or diagonals is None:
         raise CertificateError("the leaves or their diagonals are missing")
     count = len(leaves)
-    if leaves.shape != (count, d) or diagonals.shape != (count, 2 * d + 1) or count == 0:
-        raise CertificateError(f"leaves must be rows of {d} signs with {2 * d + 1} numbers each")
+    if leaves.shape != (count, width) or diagonals.shape != (count, numbers) or count == 0:
+        raise CertificateError(f"leaves must be rows of {width} signs with {numbers} numbers each")
     if not np.isin(leaves, (-1, 0, 1)).all():
         raise CertificateError("a leaf's signs must be -1, 0 or +1")
     if not (np.isfinite(diagonals).all() and np.all(diagonals >= 0.0)):
         raise CertificateError("a leaf's diagonal is negative or not finite")
-    common = np.all(leaves == leaves[0], axis=0) & (leaves[0] != 0)
-    # u and -u give the same: one entry may have the same sign in all leaves.
-    one = np.flatnonzero(common)[:1]
-    _check_cover(leaves, one)
+    return leaves
 
 
-def _check_cover(leaves: Array, fixed: Array) -> None:
-    pending = [(np.arange(len(leaves)), fixed)]
+def _check_cover(leaves: Array, symmetric: bool) -> None:
+    """Raise unless every vector, or where ``symmetric`` it or its negative, fits a leaf."""
+    common = np.all(leaves == leaves[:1], axis=0) & leaves.any(axis=0)
+    # Where u and -u give the same, one entry may have the same sign in all leaves.
+    pending = [(np.arange(len(leaves)), np.flatnonzero(common)[: int(symmetric)])]
     while pending:
         rows, fixed = pending.pop()
         free = np.ones(leaves.shape[1], dtype=bool)
@@ -81,3 +103,35 @@ def largest_of_leaves(
     gamma = (2 * d + 20) * unit / (1.0 - (2 * d + 20) * unit)
     rounding = gamma * (float(np.abs(M).sum()) + 2.0 * largest)
     return largest, rounding + d * d * float(np.finfo(np.float64).tiny)
+
+
+def largest_of_form_leaves(
+    M: Array, leaves: Array, diagonals: Array, prove: ProveSemidefinite, margin: float
+) -> tuple[float, float]:
+    """A number that no ``|u'Mu|`` exceeds by more than the second one, a bound of all roundings.
+
+    M (D, D), the last entry of u being +1. Raises CertificateError where a leaf is not proven.
+    """
+    size = len(M)
+    largest = spent = 0.0
+    for signs, numbers in zip(leaves, diagonals, strict=True):
+        side = float(signs[-1])
+        s = signs.astype(np.float64)
+        s[-1] = 1.0
+        free = np.flatnonzero(signs == 0)
+        row = s @ M
+        block = np.zeros((len(free) + 1, len(free) + 1))
+        block[0, 1:] = block[1:, 0] = -side * row[free]
+        block[1:, 1:] = -side * M[np.ix_(free, free)]
+        trace = side * (float(row @ s) + float(M[free, free].sum()))
+        np.fill_diagonal(block, 0.0)
+        diagonal = numbers[np.append(0, free + 1)].astype(np.float64)
+        prove(diagonal, block, np.zeros(len(block)), margin)
+        total = float(diagonal.sum())
+        largest, spent = max(largest, trace + total), max(spent, total)
+    # Sums of at most D^2 entries of M, row by row, for the trace, D of them for each entry of B's
+    # first row and column, and the sums of the diagonal.
+    unit = 2.0**-53
+    gamma = (4 * size + 20) * unit / (1.0 - (4 * size + 20) * unit)
+    rounding = gamma * (4.0 * float(np.abs(M).sum()) + 2.0 * spent)
+    return largest, rounding + size * size * float(np.finfo(np.float64).tiny)

@@ -13,9 +13,9 @@ arithmetic whose rounding errors are bounded and taken off. With ``u = 2^-53`` a
   ``sqrt(s_ii s_jj)`` as a matrix is dominated by ``D Diag(s)``. So a relative reduction of the
   diagonal before the factorization turns its success into a proof (compare S. M. Rump,
   Verification of positive definiteness, BIT 2006).
-* A certificate of kind "exact" has no slack: ``max u'Mv`` itself is enumerated, or bounded leaf by
-  leaf, and E and the rounding of that are added to what it finds (see `qnn.certificates.sign_norm`
-  and `qnn.certificates.branching`).
+* A certificate of kind "exact" has no slack: ``max u'Mv`` itself, or ``max |u'Mu|`` with the lift's
+  last entry +1 (polynomial), is enumerated, or bounded leaf by leaf, and E and the rounding of that
+  are added to what it finds (see `sign_norm`, `sign_form` and `branching` beside this file).
 * The budget, ``sum(a) <= beta d`` or ``max u'Mv <= beta d``, is compared in rational arithmetic.
 """
 
@@ -25,7 +25,12 @@ from fractions import Fraction
 
 import numpy as np
 
-from qnn.certificates.branching import check_leaves, largest_of_leaves
+from qnn.certificates.branching import (
+    check_form_leaves,
+    check_leaves,
+    largest_of_form_leaves,
+    largest_of_leaves,
+)
 from qnn.certificates.cuts import check_cuts, cut_sums
 from qnn.certificates.record import FORMAT, Certificate
 from qnn.errors import CertificateError, NotProvenAgainError
@@ -139,10 +144,12 @@ def _check_record(certificate: Certificate, X: Array, y: Array) -> None:
     exact = certificate.kind == "exact"
     if certificate.method not in (_EXACT_METHODS if exact else (None,)):
         raise CertificateError(f"unknown method of proof {certificate.method!r}")
-    if exact and not bilinear:
-        raise CertificateError("an exact proof needs the bilinear activation")
     if certificate.method == "branch_and_bound":
-        check_leaves(certificate.leaves, certificate.leaf_diagonals, d)
+        if certificate.polynomial is None:
+            check_leaves(certificate.leaves, certificate.leaf_diagonals, d)
+        else:
+            even = float(certificate.polynomial[1]) == 0.0
+            check_form_leaves(certificate.leaves, certificate.leaf_diagonals, size, even)
     elif certificate.leaves is not None or certificate.leaf_diagonals is not None:
         raise CertificateError(f"leaves do not belong to the method {certificate.method!r}")
     if certificate.kind == "tightened":
@@ -153,8 +160,8 @@ def _check_record(certificate: Certificate, X: Array, y: Array) -> None:
         raise CertificateError(f"inequalities do not belong to kind {certificate.kind!r}")
     wanted = {
         "diag": bilinear and not exact,
-        "diag_positive": not bilinear,
-        "diag_negative": not bilinear,
+        "diag_positive": not bilinear and not exact,
+        "diag_negative": not bilinear and not exact,
     }
     for name, present in wanted.items():
         diagonal = getattr(certificate, name)
@@ -282,24 +289,37 @@ def prove_semidefinite(diagonal: Array, M: Array, radius: Array, margin: float) 
 
 
 def _prove_sign_products(M: Array, radius: Array, certificate: Certificate, margin: float) -> None:
-    """Prove ``|u'M'v| <= beta d`` for all signs and every M' within the error bounds of M."""
+    """Prove ``|u'M'v| <= beta d`` for all signs and every M' within the error bounds of M.
+
+    Of a polynomial activation u = v with a last entry of +1.
+    """
+    pairs = certificate.polynomial is None
     if not np.isfinite(radius).all():
         raise CertificateError("the errors of M overflow")
     if certificate.method == "branch_and_bound":
         leaves, diagonals = certificate.leaves, certificate.leaf_diagonals
         assert leaves is not None
         assert diagonals is not None
-        found, rounding = largest_of_leaves(M, leaves, diagonals, prove_semidefinite, margin)
+        largest_of = largest_of_leaves if pairs else largest_of_form_leaves
+        found, rounding = largest_of(M, leaves, diagonals, prove_semidefinite, margin)
     else:
-        # Only here: the compiler takes a second to import, and relaxations do not need it.
-        from qnn.certificates.sign_norm import largest_sign_product
-
-        found, rounding = largest_sign_product(M)
+        found, rounding = _enumerated(M, pairs)
     allowances = [margin * rounding, *radius.tolist()]
     # An extra relative 2^-50 for the roundings of the radius itself.
     largest = Fraction(found) + sum(map(Fraction, allowances)) * (1 + Fraction(1, 2**50))
     if largest > Fraction(certificate.beta) * certificate.d:
-        raise CertificateError("some signs u, v exceed the budget: |u'M(nu)v| > beta * d")
+        product = (
+            "u, v exceed the budget: |u'M(nu)v|" if pairs else "u exceed the budget: |u'M(nu)u|"
+        )
+        raise CertificateError(f"some signs {product} > beta * d")
+
+
+def _enumerated(M: Array, pairs: bool) -> tuple[float, float]:
+    # Only here: the compiler takes a second to import, and relaxations do not need it.
+    from qnn.certificates.sign_form import largest_sign_form
+    from qnn.certificates.sign_norm import largest_sign_product
+
+    return largest_sign_product(M) if pairs else largest_sign_form(M)
 
 
 def _prove_tightened(M: Array, radius: Array, certificate: Certificate, margin: float) -> None:

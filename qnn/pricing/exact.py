@@ -1,10 +1,11 @@
 """The optimum over all quantized networks, with its proof: column generation and exact pricing.
 
-The dual constraint is `|uᵀM(ν)v| ≤ βd` for all signs. Heuristic pricing inserts atoms until it
-finds none that violates it; exact pricing, by enumeration or by branch and bound, then either
-confirms it, or returns atoms that the heuristic missed. Each time it also gives a bound: with
-`‖M‖ = max uᵀMv` every `tν`, `t ≤ βd/‖M‖`, is dual feasible, so the bounds close in while this runs.
-A branch and bound that is cut short still bounds ‖M‖.
+The dual constraint is `|uᵀM(ν)v| ≤ βd` for all signs; of the polynomial activation, u = v and
+homogenized. Heuristic pricing inserts atoms until it finds none that violates it; exact pricing, by
+enumeration or by branch and bound, then either confirms it, or returns atoms that the heuristic
+missed. Each time it also gives a bound: with `‖M‖ = max |uᵀMv|` every `tν`, `t ≤ βd/‖M‖`, is dual
+feasible, so the bounds close in while this runs. A branch and bound that is cut short still bounds
+‖M‖.
 """
 
 import math
@@ -14,14 +15,18 @@ from typing import Literal
 
 import numpy as np
 
-from qnn.atoms import BilinearAtoms
 from qnn.certificates.checker import dual_value
 from qnn.certificates.record import Certificate
 from qnn.certificates.repair import first_proven, unproven
 from qnn.errors import CertificateError
 from qnn.levels import check_level, names
-from qnn.pricing.branch_and_bound import Branching, branch_and_bound
-from qnn.pricing.enumeration import Enumeration, enumerate_signs, forming_error
+from qnn.pricing.branch_and_bound import Branching, branch_and_bound, branch_and_bound_forms
+from qnn.pricing.enumeration import (
+    Enumeration,
+    enumerate_forms,
+    enumerate_signs,
+    forming_error,
+)
 from qnn.problem import Problem
 from qnn.rounding.incumbent import Incumbent, extended, restricted
 from qnn.rounding.local_search import STARTS, price
@@ -36,11 +41,15 @@ VIOLATION = 1e-8
 # Leaves of a branch and bound are closed within this of the budget, relative: what is left of it is
 # left of the gap, and atoms tie at the budget itself.
 LOOSE = 5e-6
+# Numbers of a leaf are raised by this part of the bound and of the margin: where they vanish, what
+# they dominate vanishes only up to rounding.
+NOISE = 1e-3
 # Atoms that an enumeration returns at most, and that a round of heuristic pricing inserts.
 KEPT = 256
 COLUMNS = 40
-# Columns up to which enumeration, 2^(d−1) steps, is the quicker way: 4 s here for d = 32.
-ENUMERATED = 32
+# Columns of M up to which enumeration, 2^(d−1) steps, is the quicker way: 4 s here for 32 columns
+# of the bilinear activation, 7 s for 35 of the polynomial one.
+ENUMERATED, ENUMERATED_FORMS = 32, 35
 # Rounds of heuristic pricing without progress, after which only exact pricing can help.
 IDLE_ROUNDS = 3
 # The same for a loss that is piecewise linear.
@@ -134,12 +143,18 @@ def _price_exactly(
     """`max |uᵀM(ν)v|` proven or bounded; None where an enumeration does not end in time."""
     nu = problem.loss.clip_dual(nu, problem.y)
     M, floor = problem.lift.adjoint(nu), problem.budget * (1.0 + 0.1 * VIOLATION)
-    error = forming_error(problem.X, nu)
-    if problem.d > ENUMERATED:
-        tree = branch_and_bound(M, problem.budget * (1.0 + LOOSE), deadline)
+    lift = problem.lift
+    error = forming_error(lift, nu)
+    if lift.size > (ENUMERATED if lift.joint else ENUMERATED_FORMS):
+        loose = problem.budget * (1.0 + LOOSE)
+        if lift.joint:
+            tree = branch_and_bound(M, loose, deadline)
+        else:
+            tree = branch_and_bound_forms(M, loose, lift.even, deadline)
         certificate = branching_certificate(problem, nu, tree, error)
         return _Priced(certificate, tree.U, tree.V, tree.values, tree.complete)
-    found = enumerate_signs(M, error, floor, KEPT, threads, deadline)
+    enumerate_all = enumerate_signs if lift.joint else enumerate_forms
+    found = enumerate_all(M, error, floor, KEPT, threads, deadline)
     if not found.complete:
         return None
     certificate = exact_certificate(problem, nu, found)
@@ -192,16 +207,18 @@ def branching_certificate(
     """The certificate that the leaves of a branch and bound at ν give; `error`: of forming M(ν)."""
 
     def given_up(margin: float) -> Certificate:
-        bound = tree.upper_bound * (1.0 + 2.0 * margin) + 8.0 * error
+        noise = margin * NOISE * tree.upper_bound
+        bound = tree.raised(2.0 * margin) + 2.0 * noise + 8.0 * error
         limit = problem.budget / bound if bound > 0.0 else math.inf
         scale = problem.loss.best_dual_scale(nu, problem.y, limit)
+        numbers = (1.0 + margin) * tree.diagonals + noise / tree.diagonals.shape[1]
         return unproven(
             problem,
             problem.loss.clip_dual(scale * nu, problem.y),
             kind="exact",
             method="branch_and_bound",
             leaves=tree.signs,
-            leaf_diagonals=(scale * (1.0 + margin) * tree.diagonals).astype(np.float32),
+            leaf_diagonals=(scale * numbers).astype(np.float32),
         )
 
     proven = first_proven(problem, map(given_up, (1e-7, 1e-6, 1e-5, 1e-4)))
@@ -214,7 +231,6 @@ def _with_atoms(incumbent: Incumbent, found: _Priced) -> Incumbent | None:
     """With the priced atoms above the budget; None where that lowers the objective no more."""
     above = found.values > incumbent.problem.budget * (1.0 + 0.1 * VIOLATION)
     atoms = incumbent.problem.atoms
-    assert isinstance(atoms, BilinearAtoms), "check_level refuses others"
     W, _ = atoms.canonical(atoms.from_signs(found.U[:, above], found.V[:, above]))
     fresh = atoms.unseen(incumbent.W, W)
     if not fresh:

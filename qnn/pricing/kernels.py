@@ -63,7 +63,7 @@ def _norm(M: np.ndarray, u: np.ndarray) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def scan(
+def scan_products(
     start: int,
     stop: int,
     fixed: np.ndarray,
@@ -114,10 +114,7 @@ def scan(
                 if value < threshold:
                     continue
                 if count == len(values):
-                    order = np.argsort(-values, kind="mergesort")[:keep]
-                    values[:keep] = values[order]
-                    positions[:keep] = positions[order]
-                    count = keep
+                    count = _keep_best(values, positions, keep)
                     least = max(least, values[keep - 1])
                 values[count] = value
                 positions[count] = position
@@ -126,13 +123,140 @@ def scan(
                 threshold = min(largest, max(floor, least))
                 limit = scale * threshold - (d + 1.0)
         # The next head of the Gray code differs in the entry of the lowest bit set in index + 1.
-        following = index + 1
-        if following < stop:
-            flipped = 0
-            while (following >> flipped) & 1 == 0:
-                flipped += 1
-            gray = following ^ (following >> 1)
-            sign = -2 if (gray >> flipped) & 1 else 2
+        if index + 1 < stop:
+            flipped, sign = _flip(index + 1)
             for row in range(height):
-                exact[row] += sign * fixed[flipped, row]
+                exact[row] += 2 * sign * fixed[flipped, row]
+    return count
+
+
+@numba.njit(cache=True, nogil=True)
+def _keep_best(values: np.ndarray, positions: np.ndarray, keep: int) -> int:
+    order = np.argsort(-values, kind="mergesort")[:keep]
+    values[:keep] = values[order]
+    positions[:keep] = positions[order]
+    return keep
+
+
+@numba.njit(cache=True, nogil=True)
+def _flip(index: int) -> tuple[int, int]:
+    """The entry in which the Gray code's head `index` differs from the one before, and its sign."""
+    flipped = 0
+    while (index >> flipped) & 1 == 0:
+        flipped += 1
+    gray = index ^ (index >> 1)
+    return flipped, -1 if (gray >> flipped) & 1 else 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_row(sums: np.ndarray, row: np.ndarray, sign: int) -> tuple[np.int32, np.int32]:
+    """`sums += sign · row` in 32 bits, in place; the least and the largest sum after that."""
+    lowest, highest = np.int32(2**31 - 1), np.int32(-(2**31))
+    if sign > 0:
+        for k in range(len(sums)):
+            new = np.int32(sums[k] + row[k])
+            sums[k] = new
+            lowest, highest = min(lowest, new), max(highest, new)
+    else:
+        for k in range(len(sums)):
+            new = np.int32(sums[k] - row[k])
+            sums[k] = new
+            lowest, highest = min(lowest, new), max(highest, new)
+    return lowest, highest
+
+
+@numba.njit(cache=True, nogil=True)
+def _form(M: np.ndarray, u: np.ndarray) -> float:
+    """`uᵀMu`, M (d, d), u (d,)."""
+    total = 0.0
+    for i in range(M.shape[0]):
+        entry = 0.0
+        for j in range(M.shape[1]):
+            entry += M[i, j] * u[j]
+        total += u[i] * entry
+    return total
+
+
+@numba.njit(cache=True, nogil=True)
+def _limits(threshold: float, trace: float, scale: float, d: int) -> tuple[float, float]:
+    """Integer sums between these prove `|uᵀMu|` to be below the threshold."""
+    slack = 0.25 * d * d + 2.0 + 2.0**-50 * scale * (abs(threshold) + abs(trace))
+    return -0.5 * scale * (threshold + trace) + slack, 0.5 * scale * (threshold - trace) - slack
+
+
+@numba.njit(cache=True, nogil=True)
+def scan_forms(
+    start: int,
+    stop: int,
+    integers: np.ndarray,
+    rows: np.ndarray,
+    base: np.ndarray,
+    M: np.ndarray,
+    scale: float,
+    floor: float,
+    keep: int,
+    largest: float,
+    least: float,
+    values: np.ndarray,
+    positions: np.ndarray,
+) -> int:
+    """Scan `|uᵀMu|` over the heads start … stop, as `scan_products` scans `‖Mu‖₁`.
+
+    integers (h, h) int64: the scaled entries of M between the head's entries, zeros on the
+    diagonal. rows (h, 2^t) int32: twice the scaled rows' sums over the tails. base (2^t) int32: the
+    tails' own pairs. Sums over pairs i < j are half of `scale · (uᵀMu − tr M)`, but for rounding.
+    """
+    heads, width = rows.shape
+    d = M.shape[0]
+    tails = d - 1 - heads
+    trace = 0.0
+    for i in range(d):
+        trace += M[i, i]
+    u, head = np.empty(d), np.empty(heads, dtype=np.int64)
+    gray = start ^ (start >> 1)
+    for i in range(heads):
+        head[i] = -1 if (gray >> i) & 1 else 1
+    # Of the head alone: its pairs, and what each entry's row gives.
+    inner = np.zeros(heads, dtype=np.int64)
+    own = np.int64(0)
+    sums = np.empty(width, dtype=np.int32)
+    for k in range(width):
+        total = np.int64(base[k])
+        for i in range(heads):
+            total += head[i] * (rows[i, k] >> 1)
+        sums[k] = total
+    for i in range(heads):
+        for j in range(heads):
+            inner[i] += integers[i, j] * head[j]
+        own += head[i] * inner[i]
+    own >>= 1
+    lowest, highest = sums.min(), sums.max()
+    threshold = min(largest, max(floor, least))
+    below, above = _limits(threshold, trace, scale, d)
+    count = 0
+    for index in range(start, stop):
+        if float(own + highest) >= above or float(own + lowest) <= below:
+            for k in range(width):
+                if below < float(own + sums[k]) < above:
+                    continue
+                position = (index << tails) + k
+                decode(position, tails, heads, u)
+                value = abs(_form(M, u))
+                if value < threshold:
+                    continue
+                if count == len(values):
+                    count = _keep_best(values, positions, keep)
+                    least = max(least, values[keep - 1])
+                values[count] = value
+                positions[count] = position
+                count += 1
+                largest = max(largest, value)
+                threshold = min(largest, max(floor, least))
+                below, above = _limits(threshold, trace, scale, d)
+        if index + 1 < stop:
+            flipped, sign = _flip(index + 1)
+            lowest, highest = _add_row(sums, rows[flipped], sign)
+            own += 2 * sign * inner[flipped]
+            for i in range(heads):
+                inner[i] += 2 * sign * integers[flipped, i]
     return count

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qnn.activations import Polynomial
 from qnn.certificates.checker import proven_bound, verify
 from qnn.certificates.record import Certificate
+from qnn.certificates.sign_form import largest_sign_form
 from qnn.certificates.sign_norm import largest_sign_product
 from qnn.errors import CertificateError, NotProvenAgainError
 from qnn.losses import LOSSES
-from qnn.pricing.enumeration import enumerate_signs, forming_error
+from qnn.pricing.enumeration import enumerate_forms, enumerate_signs, forming_error
 from qnn.pricing.exact import exact_certificate
 from qnn.problem import Problem
 from tests.qnn.bruteforce import exact_optimum, sign_vectors
@@ -26,7 +28,7 @@ def problem_and_certificate(seed=0, n=20, d=5, loss="squared", beta=0.5):
     y = rng.choice([-1.0, 1.0], n)
     problem = Problem(X, y, beta, loss)
     nu = y * rng.uniform(0.0, 1.0, n)
-    found = enumerate_signs(problem.lift.adjoint(nu), forming_error(problem.X, nu))
+    found = enumerate_signs(problem.lift.adjoint(nu), forming_error(problem.lift, nu))
     return problem, exact_certificate(problem, nu, found)
 
 
@@ -90,6 +92,7 @@ def test_what_it_accepts_is_feasible_in_rational_arithmetic(seed, nudge):
         ({"kind": "relaxation", "method": None}, "diag does not belong to this activation, or is"),
         ({"diag": np.ones(5)}, "diag does not belong to this activation, or is missing"),
         ({"activation": "polynomial"}, "unknown activation 'polynomial'"),
+        ({"leaves": np.ones((1, 5), dtype=np.int8)}, "leaves do not belong to the method"),
         ({"d": 6}, "it is for 20 rows of 6 columns, the data have 20 of 5"),
     ],
 )
@@ -128,3 +131,90 @@ def test_it_survives_a_file(tmp_path):
     loaded = Certificate.load(tmp_path / "c.npz")
     assert (loaded.kind, loaded.method, loaded.diag) == ("exact", "enumeration", None)
     assert verify(loaded, problem.X, problem.y) == verify(certificate, problem.X, problem.y)
+
+
+SIGMAS = [(0.0937, 0.5, 0.4688), (1.0, 0.0, 0.0), (-0.3, 0.5, 0.1), (0.0, -1.0, 0.0)]
+
+
+def polynomial_certificate(sigma, seed=0, n=20, d=5, loss="squared", beta=0.5, alphabet="binary"):
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(n, d)), rng.choice([-1.0, 1.0], n)
+    problem = Problem(X, y, beta, loss, Polynomial(*sigma), alphabet)
+    nu = y * rng.uniform(0.0, 1.0, n)
+    found = enumerate_forms(problem.lift.adjoint(nu), forming_error(problem.lift, nu))
+    return problem, exact_certificate(problem, nu, found)
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+@pytest.mark.parametrize("sigma", SIGMAS)
+def test_any_dual_point_bounds_the_enumerated_optimum_of_polynomials(loss, sigma):
+    for seed, alphabet in enumerate(("binary", 2)):
+        problem, certificate = polynomial_certificate(
+            sigma, seed, n=8, d=3, loss=loss, alphabet=alphabet
+        )
+        assert certificate.diag_positive is None
+        bound = verify(certificate, problem.X, problem.y)
+        assert 0.0 < certificate.lower_bound <= bound
+        assert bound <= exact_optimum(problem) * (1 + 1e-7)
+
+
+@pytest.mark.parametrize("d", [*range(1, 12), 14])
+def test_the_checkers_enumeration_of_forms_is_brute_force(d):
+    for seed in range(4):
+        M = np.random.default_rng(10 * d + seed).normal(size=(d, d))
+        M = M + M.T
+        if seed % 2:
+            M[-1, :-1] = M[:-1, -1] = 0.0
+        found, rounding = largest_sign_form(M if seed < 2 else -M)
+        U = sign_vectors(d)
+        brute = np.abs(np.einsum("ij,ij->j", U, M @ U)).max()
+        assert found == pytest.approx(brute, rel=1e-12)
+        assert 0.0 < rounding < 1e-12 * np.abs(M).sum()
+
+
+@given(seed=st.integers(0, 10**6), nudge=st.floats(-3e-13, 3e-13), sigma=st.sampled_from(SIGMAS))
+@settings(max_examples=120, deadline=None)
+def test_what_it_accepts_of_polynomials_is_feasible_in_rational_arithmetic(seed, nudge, sigma):
+    rng = np.random.default_rng(seed)
+    X, nu = rng.normal(size=(4, 3)), rng.normal(size=4)
+    lift = Polynomial(*sigma).lift(X, (1.0,))
+    beta = enumerate_forms(lift.adjoint(nu)).maximum / 3.0 * (1.0 + nudge)
+    certificate = replace(
+        polynomial_certificate(sigma, n=4, d=3)[1], nu=nu, beta=beta, lower_bound=-1e300
+    )
+    try:
+        proven_bound(certificate, X, nu)
+    except CertificateError:
+        return
+    a, b, c = (Fraction(value) for value in sigma)
+    for u in product((-1, 1), repeat=3):
+        total = Fraction(0)
+        for w, row in zip(nu.tolist(), X.tolist(), strict=True):
+            t = sum(s * Fraction(x) for s, x in zip(u, row, strict=True))
+            total += Fraction(w) * ((a * t + b) * t + c)
+        assert abs(total) <= Fraction(beta) * 3
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("sigma", SIGMAS)
+def test_growth_beyond_the_budget_is_refused_on_both_sides(sigma, sign):
+    problem, certificate = polynomial_certificate(sigma)
+    nu = sign * certificate.nu
+    largest = enumerate_forms(problem.lift.adjoint(nu)).maximum
+    edge = replace(certificate, nu=nu * problem.budget / largest * (1 - 1e-11), lower_bound=-1e9)
+    assert verify(edge, problem.X, problem.y) > -1e9
+    with pytest.raises(CertificateError, match="some signs u exceed the budget"):
+        verify(replace(edge, nu=edge.nu * (1 + 1e-9)), problem.X, problem.y)
+    with pytest.raises(CertificateError, match="some signs u exceed the budget"):
+        verify(replace(edge, beta=edge.beta * (1 - 1e-9)), problem.X, problem.y)
+    with pytest.raises(CertificateError, match="some signs u exceed the budget"):
+        other = replace(edge, polynomial=edge.polynomial * (1 + 1e-9))
+        verify(other, problem.X, problem.y)
+
+
+def test_of_a_polynomial_fast_says_so_and_no_diagonal_belongs():
+    problem, certificate = polynomial_certificate(SIGMAS[0])
+    with pytest.raises(NotProvenAgainError):
+        verify(certificate, problem.X, problem.y, fast=True)
+    with pytest.raises(CertificateError, match="diag_positive does not belong"):
+        verify(replace(certificate, diag_positive=np.ones(6)), problem.X, problem.y)

@@ -180,7 +180,7 @@ def test_an_unfinished_search_is_a_valid_certificate():
     tree = branch_and_bound(
         problem.lift.adjoint(trained.certificate.nu), 0.0, deadline=time.monotonic()
     )
-    error = forming_error(problem.X, trained.certificate.nu)
+    error = forming_error(problem.lift, trained.certificate.nu)
     certificate = exact.branching_certificate(problem, trained.certificate.nu, tree, error)
     assert 0.0 < certificate.lower_bound <= trained.objective
     assert verify(certificate, problem.X, problem.y) >= certificate.lower_bound

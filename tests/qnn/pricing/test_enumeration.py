@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qnn.activations import Polynomial
 from qnn.errors import InputError
+from qnn.lift import Lift
 from qnn.pricing import enumeration
-from qnn.pricing.enumeration import Scan, count_heads, enumerate_signs, forming_error
+from qnn.pricing.enumeration import enumerate_forms, enumerate_signs, forming_error
+from qnn.pricing.scans import FormScan, ProductScan, count_heads
 from tests.qnn.bruteforce import sign_vectors
 
 
@@ -56,9 +59,9 @@ def test_ranges_and_threads_give_what_one_scan_gives(monkeypatch):
         assert np.array_equal(one.U, many.U)
         assert np.array_equal(one.values, many.values)
         assert many.upper_bound == one.upper_bound
-    scan = Scan(M)
+    scan = ProductScan(M)
     parts = [
-        scan.range(range(a, b), np.inf, 1, -np.inf, -np.inf)[0].max()
+        scan.scan(range(a, b), np.inf, 1, -np.inf, -np.inf)[0].max()
         for a, b in ((0, 1), (1, 17), (17, count_heads(15)))
     ]
     assert max(parts) == one.maximum
@@ -77,7 +80,7 @@ def test_the_bound_holds_in_rational_arithmetic(seed, d, scale, spread):
     X = rng.normal(size=(6, d)) * 10.0 ** rng.uniform(-spread, spread, size=(1, d))
     nu = rng.normal(size=6) * scale
     M = X.T @ (nu[:, None] * X)
-    bound = Fraction(enumerate_signs(M, forming_error(X, nu)).upper_bound)
+    bound = Fraction(enumerate_signs(M, forming_error(Lift(X, None, True), nu)).upper_bound)
     rows = [[Fraction(x) for x in row] for row in X.tolist()]
     for u in product((-1, 1), repeat=d):
         left = [sum(s * x for s, x in zip(u, row, strict=True)) for row in rows]
@@ -124,3 +127,105 @@ def test_what_cannot_be_enumerated_is_refused(M, message):
     with pytest.raises(InputError) as error:
         enumerate_signs(M)
     assert str(error.value) == message
+
+
+def form(d: int, seed: int) -> np.ndarray:
+    """Of all kinds: dense, without anything beside the last diagonal entry, ties, diagonal."""
+    A = np.random.default_rng(100 * d + seed).normal(size=(d, d))
+    A = A + A.T
+    if seed % 4 == 1:
+        A[-1, :-1] = A[:-1, -1] = 0.0
+    if seed % 4 == 2:
+        A = np.round(A)
+    return np.diag(np.diag(A)) if seed % 4 == 3 else A
+
+
+def form_values(A: np.ndarray) -> np.ndarray:
+    """`|uᵀAu|` of all u with a last entry of +1, the largest first."""
+    U = sign_vectors(len(A))
+    U = U[:, U[-1] > 0]
+    return np.sort(np.abs(np.einsum("ij,ij->j", U, A @ U)))[::-1]
+
+
+@pytest.mark.parametrize("d", range(1, 14))
+def test_forms_find_the_maximum_of_all_sign_vectors(d):
+    for seed in range(8):
+        A = form(d, seed)
+        found, values = enumerate_forms(A), form_values(A)
+        assert found.complete
+        assert found.maximum == pytest.approx(values[0], rel=1e-12, abs=1e-12)
+        assert values[0] * (1 - 1e-13) <= found.upper_bound <= values[0] + 1e-11 * np.abs(A).sum()
+        u = found.U[:, 0]
+        assert u[-1] == 1.0
+        assert abs(u @ A @ found.V[:, 0]) == pytest.approx(found.maximum, rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("keep", [1, 7, 50, 5000])
+def test_the_best_forms_above_a_floor_are_all_there(keep):
+    A = form(13, 0)
+    values = form_values(A)
+    for rank in (0, 3, 40, 2047):
+        found = enumerate_forms(A, floor=values[rank] * (1 - 1e-12), keep=keep)
+        assert np.allclose(found.values, values[: min(rank + 1, keep)], rtol=1e-12)
+        assert len(np.unique(found.U, axis=1).T) == found.U.shape[1]
+    even = form(13, 1)
+    halved = form_values(even)[::2]
+    found = enumerate_forms(even, floor=0.5 * halved[0], keep=keep)
+    assert np.allclose(found.values, halved[halved >= 0.5 * halved[0]][:keep], rtol=1e-12)
+
+
+def test_ranges_and_threads_of_forms_give_what_one_scan_gives(monkeypatch):
+    monkeypatch.setattr(enumeration, "CHUNK", 5)
+    A = form(15, 2)
+    floor = 0.9 * enumerate_forms(A).maximum
+    one = enumerate_forms(A, floor=floor, keep=40, threads=1)
+    many = enumerate_forms(A, floor=floor, keep=40, threads=3)
+    assert np.array_equal(one.U, many.U)
+    assert many.upper_bound == one.upper_bound
+    scan = FormScan(A)
+    parts = [
+        scan.scan(range(a, b), np.inf, 1, -np.inf, -np.inf)[0].max()
+        for a, b in ((0, 1), (1, 17), (17, count_heads(15)))
+    ]
+    assert max(parts) == one.maximum
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    d=st.integers(1, 4),
+    scale=st.sampled_from([1e-150, 1e-8, 1.0, 1e8, 1e150]),
+    spread=st.sampled_from([0.0, 6.0]),
+    b=st.sampled_from([0.0, 0.5, -3.0]),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_bound_of_forms_holds_in_rational_arithmetic(seed, d, scale, spread, b):
+    """For the exact sum of `ν_i σ(x_iᵀu)`, of both signs."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(6, d)) * 10.0 ** rng.uniform(-spread, spread, size=(1, d))
+    nu = rng.normal(size=6) * scale
+    sigma = Polynomial(0.0937, b, 0.4688)
+    lift = sigma.lift(X, (1.0,))
+    bound = Fraction(enumerate_forms(lift.adjoint(nu), forming_error(lift, nu)).upper_bound)
+    A, B, C = (Fraction(value) for value in sigma.coefficients)
+    rows = [[Fraction(x) for x in row] for row in X.tolist()]
+    for u in product((-1, 1), repeat=d):
+        products = [sum(s * x for s, x in zip(u, row, strict=True)) for row in rows]
+        terms = [
+            Fraction(w) * ((A * t + B) * t + C) for w, t in zip(nu.tolist(), products, strict=True)
+        ]
+        assert abs(sum(terms)) <= bound
+
+
+@pytest.mark.parametrize("entry", [0.0, 5e-324, 1e-300, 1e300])
+def test_extreme_sizes_of_forms_are_bounded(entry):
+    found = enumerate_forms(np.full((3, 3), entry))
+    assert 9 * entry <= found.upper_bound <= 9.1 * entry + 1e-290
+
+
+def test_a_large_diagonal_hides_no_pair():
+    """The trace cancels in the threshold: its rounding is allowed for."""
+    A = form(11, 0) * 1e-6
+    A[np.diag_indices(11)] = 1e10
+    found = enumerate_forms(A)
+    assert found.maximum >= form_values(A)[0] * (1 - 1e-15)
+    assert found.upper_bound >= form_values(A)[0]
