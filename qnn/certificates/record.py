@@ -27,15 +27,15 @@ class Certificate:
     Bilinear: ``Diag(diag) - M(nu) >= 0``, ``Diag(diag) + M(nu) >= 0`` and ``sum(diag) <= beta d``
     with ``M(nu) = X' diag(nu) X``. Polynomial: ``Diag(diag_positive) - M >= 0`` and
     ``Diag(diag_negative) + M >= 0``, each sum within ``beta d``. Of kind "exact" there is no
-    diagonal: ``|u'M(nu)v| <= beta d`` for all signs, as its ``method`` proves ("enumeration": by
-    trying them; "branch_and_bound": by ``leaves`` (L, d) that cover them, with the numbers
-    ``leaf_diagonals`` (L, 2d + 1) that bound each: see `qnn.certificates.branching`). Of kind
-    "tightened", ``cuts`` (T, 2d) and their ``multipliers`` (T,) >= 0 join the diagonal:
-    ``sum(diag) - sum(multipliers) <= beta d`` (see `qnn.certificates.cuts`). The bound is
-    ``-g*(-nu)``, less what verified arithmetic takes off. ``nu`` (n,); ``diag`` (d,), the others
-    the length of the lift. Where rows are too many to store a number for each, ``nu`` is empty and
-    ``nu_matrix`` (d, d) gives it: ``nu_i = y_i - x_i' nu_matrix x_i`` (squared loss; see
-    `verify_stream`).
+    diagonal: ``|u'M(nu)v| <= beta d`` for all signs (polynomial: u = v, the last sign +1), as its
+    ``method`` proves ("enumeration": by trying them; "branch_and_bound": by ``leaves`` (L, d) that
+    cover them, with the numbers ``leaf_diagonals`` (L, 2d + 1) that bound each, polynomial both (L,
+    size of the lift): see `qnn.certificates.branching`). Of kind "tightened", ``cuts`` (T, 2d) and
+    their ``multipliers`` (T,) >= 0 join the diagonal: ``sum(diag) - sum(multipliers) <= beta d``
+    (see `qnn.certificates.cuts`). The bound is ``-g*(-nu)``, less what verified arithmetic takes
+    off. ``nu`` (n,); ``diag`` (d,), the others the length of the lift. Where rows are too many to
+    store a number for each, ``nu`` is empty and ``nu_matrix`` (d, d) gives it: ``nu_i = y_i - x_i'
+    nu_matrix x_i`` (squared loss; see `verify_stream`).
     ``data`` names the file of the training matrix, ``data_sha256`` its content.
     """
 

@@ -121,3 +121,19 @@ def test_the_plan_says_what_it_costs(tmp_path):
     assert "certify      relaxation" in plain.describe()
     assert exact.estimated_seconds > plain.estimated_seconds
     assert "certify_time_limit" in config_text(tmp_path, certify_time_limit=90.0)
+
+
+def test_a_polynomial_is_proven_optimal_and_verified(tmp_path, capsys):
+    rows = sweep(
+        tmp_path, certify="exact", activation={"polynomial": {"a": 0.0937, "b": 0.5, "c": 0.4688}}
+    )
+    folder = RunFolder.open(tmp_path / "run")
+    for row in rows:
+        assert (row["activation"], row["proof"]) == ("polynomial", "exact")
+        assert row["gap"] <= 1e-7
+    assert all(check.ok and check.proven for check in verify_paths([folder.location]))
+    skipped = list(verify_paths([folder.location], fast=True))
+    assert all(check.ok for check in skipped)
+    assert not all(check.proven for check in skipped)
+    files = [folder.read(rows[0][name]) for name in ("certificate", "network")]
+    assert "σ(xᵢ′u)" in render_certificate(rows[0], *files)

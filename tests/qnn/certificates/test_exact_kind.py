@@ -207,9 +207,9 @@ def test_growth_beyond_the_budget_is_refused_on_both_sides(sigma, sign):
         verify(replace(edge, nu=edge.nu * (1 + 1e-9)), problem.X, problem.y)
     with pytest.raises(CertificateError, match="some signs u exceed the budget"):
         verify(replace(edge, beta=edge.beta * (1 - 1e-9)), problem.X, problem.y)
+    grown = replace(edge, polynomial=edge.polynomial * (1 + 1e-9))
     with pytest.raises(CertificateError, match="some signs u exceed the budget"):
-        other = replace(edge, polynomial=edge.polynomial * (1 + 1e-9))
-        verify(other, problem.X, problem.y)
+        verify(grown, problem.X, problem.y)
 
 
 def test_of_a_polynomial_fast_says_so_and_no_diagonal_belongs():
