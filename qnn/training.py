@@ -55,11 +55,12 @@ def train(
     certify: "relaxation", the bound of the SDP; "tightened", with inequalities that all signs
     satisfy (squared loss): most of what the SDP leaves, in seconds; "exact", the optimum of the
     quantized problem itself: all signs are enumerated to 32 columns (34 bits of a polynomial
-    activation; seconds), beyond that branched over. Where that does not end in time, the certificate is the best one found. time_limit:
-    seconds for everything together; what is found by then is returned with its honest gap. tol:
-    relative gap of the relaxation. callback: called with a `Progress` after each bound that
-    "tightened" or "exact" find. second_layer: "float"; "common", one scalar, a neuron standing
-    several times where it weighs more; or 2 to 8, the bits of a grid for alpha.
+    activation; seconds), beyond that branched over. Where that does not end in time, the
+    certificate is the best one found. time_limit: seconds for everything together; what is found by
+    then is returned with its honest gap. tol: relative gap of the relaxation. callback: called with
+    a `Progress` after each bound that "tightened" or "exact" find. second_layer: "float"; "common",
+    one scalar, a neuron standing several times where it weighs more; or 2 to 8, the bits of a grid
+    for alpha.
     Raises InputError, before any computing, for what cannot be trained or certified.
     """
     began = time.monotonic()
