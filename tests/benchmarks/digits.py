@@ -18,8 +18,8 @@ from threadpoolctl import threadpool_limits
 from qnn.baselines.references import size_in_bytes
 from qnn.estimators import QuantizedClassifier
 
-FRACTIONS = (0.1, 0.03, 0.01)
-WIDTHS = (8, 32)
+FRACTIONS = (0.03, 0.01, 0.003)
+WIDTHS = (4, 8, 16, 32)
 
 
 def main() -> None:

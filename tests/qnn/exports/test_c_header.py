@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.datasets import load_breast_cancer
+from sklearn.datasets import load_breast_cancer, load_digits
 
 from qnn.errors import InputError
 from qnn.exports import export_network, to_c
@@ -152,10 +152,10 @@ def test_options(options: dict[str, Any], scaling: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scaling", ["standardize", "thermometer"])
-@pytest.mark.parametrize("name", ["wdbc", "german_credit"])
+@pytest.mark.parametrize("name", ["wdbc", "german_credit", "digits"])
 def test_real_test_rows(name: str, scaling: Any, tmp_path: Path) -> None:
-    if name == "wdbc":
-        bunch = load_breast_cancer(as_frame=True)
+    if name != "german_credit":
+        bunch = (load_digits if name == "digits" else load_breast_cancer)(as_frame=True)
         table, target = bunch.data, bunch.target.to_numpy()
     else:
         table = pd.read_csv(DATA / "german_credit.csv")
@@ -163,9 +163,11 @@ def test_real_test_rows(name: str, scaling: Any, tmp_path: Path) -> None:
     train, test = np.arange(len(table)) % 5 > 0, np.arange(len(table)) % 5 == 0
     layout = FeatureLayout.from_table(table[train], scaling=scaling)
     prepared = layout.fit(table[train], target[train], list(np.unique(target)))
-    alpha = np.random.default_rng(1).standard_normal(30)
+    shape = prepared.target.shape
+    alpha = np.random.default_rng(1).standard_normal((30, *shape))
     net = random_network(layout.d, "bilinear", "binary", alpha, prepared)
-    score, labels = outputs(build(net, tmp_path), table[test].to_csv(index=False))
+    program, text = build(net, tmp_path), table[test].to_csv(index=False)
+    score, labels = several(program, text, *shape) if shape else outputs(program, text)
     np.testing.assert_allclose(
         score, net.scores(table[test]), rtol=0, atol=tolerance(net, table[test])
     )
