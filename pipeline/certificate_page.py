@@ -39,6 +39,8 @@ def render_certificate(row: Mapping[str, Any], certificate: bytes, network: byte
         ("solver of the relaxation", row["solver"], False),
         ("format of the file", f"{record.format}", False),
     ]
+    if row["output"] is not None:
+        facts.insert(0, ("output, one class against the rest", f"{record.output}", False))
     return render_page(
         "certificate_page.html",
         trial=row["trial"],

@@ -136,6 +136,7 @@ def _reference(spec: JoinSpec, trial: Trial, data: ShardData) -> Row:
     base = {**planned(spec, trial[0]), **trial_columns(spec, trial)}
     row = {**base, **dict.fromkeys((*BOUNDS, *OF_PROBLEM, "solver", "second_layer"))}
     row |= {"n": data.X.shape[0], "d": data.X.shape[1]}
+    row["preprocessing_bytes"] = data.preprocessing.size_in_bytes
     return run_reference(row, data)
 
 

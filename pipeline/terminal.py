@@ -43,12 +43,12 @@ def print_outcome(outcome: SweepOutcome, console: Console) -> None:
         table.add_row(
             escape(row["shard"]),
             f"{row[axis.column]:.4g}",
-            str(row["width"]),
+            f"{row['width']:.0f}",
             row["rounding"],
             percent(row["gap"]),
             metric.text(row[metric.column("validation")]),
             metric.text(row[metric.column("test")]),
-            str(row["neurons"]),
+            f"{row['neurons']:.0f}",
             f"{row['bytes']:.0f}",
             style=style,
         )

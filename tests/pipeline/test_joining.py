@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from pipeline import shards, tasks
 from pipeline.comparison import read_set, summarize
@@ -20,6 +21,7 @@ from pipeline.plan import plan_of
 from pipeline.resume import completed_paths
 from pipeline.store import LATER_COLUMNS, RunFolder, read_results, results_file
 from pipeline.sweep import SweepOptions, prepare, run_sweep
+from pipeline.terminal import print_outcome
 from pipeline.verify import verify_paths
 from qnn.errors import InputError
 from qnn.network import QuantizedNetwork
@@ -269,6 +271,11 @@ def test_arms_are_joined_and_references_take_all_classes_at_once(tmp_path):
     assert all(row["validation_accuracy"] > 0.5 and row["bytes"] > 0 for row in references)
     assert all(row["certificates"] is None and row["gap"] is None for row in references)
     assert not any(part["rounding"] == "logistic_regression" for part in parts)
+    assert len({row["preprocessing_bytes"] for row in (*arm, *references)}) == 1
+    # References have no width: those of our networks are whole numbers all the same.
+    console = Console(record=True, width=120)
+    print_outcome(outcome, console)
+    assert "  4  refined " in console.export_text()
     assert all(check.ok for check in verify_paths([outcome.location]))
     # Beside each other: whole networks alone, one pair for each shard.
     ours, *others = summarize(read_set(outcome.location))

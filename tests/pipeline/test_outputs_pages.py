@@ -105,6 +105,7 @@ def test_beta_from_the_config_to_the_metric_and_to_the_certificates(tracked):
     assert {f"certificate/output-{k}.html" for k in range(3)} <= names
     assert "certificate/certificate.html" in names
     assert "Proven by 3 certificates" in run.data.tags["mlflow.note.content"]
+    assert "one class against the rest" in (local / "certificate/output-2.html").read_text()
     page = (local / "certificate" / "certificate.html").read_text()
     assert all(name in page for name in files)
 
