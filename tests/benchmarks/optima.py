@@ -1,13 +1,15 @@
 """Proven optima, and the bounds between, of real and planted sets: certified, verified, tabled.
 
 python -m tests.benchmarks.optima [--sets wdbc pima] [--fractions 0.3 0.1] [--limit 600]
-                                  [--out out/optima] [--write docs/optima.md]
+                                  [--activations relu square] [--out out/optima]
+                                  [--write docs/optima.md]
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import os
 import sys
 import time
@@ -18,7 +20,10 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_digits
 
+from qnn.activations import Activation, Bilinear, Polynomial
 from qnn.certificates import Certificate, verify
+from qnn.levels import names as kind_of
+from qnn.levels import refusal
 from qnn.problem import Problem
 from qnn.solvers.result import relative_gap
 from qnn.training import Trained, train
@@ -27,8 +32,14 @@ from tests.benchmarks.measure import machine
 DATA = Path(__file__).parents[1] / "data"
 FRACTIONS = (0.3, 0.1, 0.03)
 # Betas given as such, beside the fractions: those that others have published or asked about.
-BETAS = {"wdbc": (30.0, 5.0)}
-MARK = "<!-- table: python -m tests.benchmarks.optima -->"
+BETAS = {("wdbc", "bilinear"): (30.0, 5.0)}
+# A table of the document lies between its mark and the end's.
+MARK, END = "<!-- table of {} -->", "<!-- end of the table -->"
+ACTIVATIONS: dict[str, Activation] = {
+    "bilinear": Bilinear(),
+    "relu": Polynomial(0.0937, 0.5, 0.4688),
+    "square": Polynomial(1.0, 0.0, 0.0),
+}
 HEAD = (
     "| set | n | d | β | β/β_max | relaxation's gap | tightened gap | s | objective | proven gap "
     "| neurons | s | s to verify | certificate |\n" + "|---" * 14 + "|\n"
@@ -101,39 +112,47 @@ SETS: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One problem: the tightened bound, and the best network with its best bound."""
+    """One problem: the tightened bound where there is one, and the best network and bound."""
 
     name: str
     problem: Problem
-    tightened: Trained
+    tightened: Trained | None
     best: Trained
     verify_seconds: float
     certificate: str
 
     def __str__(self) -> str:
         problem, best = self.problem, self.best
-        relaxed = relative_gap(best.objective, self.tightened.relaxation.lower_bound)
-        tightened = relative_gap(best.objective, self.tightened.lower_bound)
+        relaxed = relative_gap(best.objective, best.relaxation.lower_bound)
+        between = "– | –"
+        if self.tightened is not None:
+            gap = relative_gap(best.objective, self.tightened.lower_bound)
+            between = f"{100 * gap:.3f} % | {self.tightened.statistics['seconds']:.1f}"
         return (
             f"| {self.name} | {problem.n} | {problem.d} | {problem.beta:.6g} "
             f"| {problem.beta / problem.beta_max:.3g} | {100 * relaxed:.2f} % "
-            f"| {100 * tightened:.3f} % | {self.tightened.statistics['seconds']:.1f} "
+            f"| {between} "
             f"| {best.objective:.9g} | {best.gap:.1e} | {best.network.neurons} "
             f"| {best.statistics['seconds']:.1f} | {self.verify_seconds:.1f} | {self.certificate} |"
         )
 
 
-def rows(names: list[str], fractions: list[float], limit: float, out: Path) -> Iterator[Row]:
-    """Train, certify, save, load and verify each set at each beta."""
-    for name in names:
+def rows(
+    names: list[str], activations: list[str], fractions: list[float], limit: float, out: Path
+) -> Iterator[Row]:
+    """Train, certify, save, load and verify each set with each activation at each beta."""
+    for name, activation in itertools.product(names, activations):
         X, y = SETS[name]()
-        largest = Problem(X, y, 1.0)
+        largest = Problem(X, y, 1.0, activation=ACTIVATIONS[activation])
+        label = name if activation == "bilinear" else f"{name}-{activation}"
         betas = [fraction * largest.beta_max for fraction in fractions]
-        for beta in (*betas, *BETAS.get(name, ())):
+        for beta in (*betas, *BETAS.get((name, activation), ())):
             problem = largest.with_beta(beta)
-            tightened = train(problem, certify="tightened", time_limit=limit, tol=1e-3)
+            tightened = None
+            if refusal("tightened", *kind_of(problem)) is None:
+                tightened = train(problem, certify="tightened", time_limit=limit, tol=1e-3)
             best = train(problem, certify="exact", time_limit=limit, tol=1e-3)
-            stem = f"{name}-{beta:.6g}"
+            stem = f"{label}-{beta:.6g}"
             best.network.save(out / f"{stem}.network.npz")
             best.certificate.save(out / f"{stem}.npz")
             begin = time.perf_counter()
@@ -141,12 +160,13 @@ def rows(names: list[str], fractions: list[float], limit: float, out: Path) -> I
             seconds = time.perf_counter() - begin
             if not bound >= best.lower_bound:
                 sys.exit(f"{stem}: the bound did not verify")
-            yield Row(name, problem, tightened, best, seconds, f"{stem}.npz")
+            yield Row(label, problem, tightened, best, seconds, f"{stem}.npz")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--activations", nargs="+", choices=ACTIVATIONS, default=["bilinear"])
     parser.add_argument("--fractions", nargs="*", type=float, default=list(FRACTIONS))
     parser.add_argument("--limit", type=float, default=600.0, help="seconds for each problem")
     parser.add_argument("--out", type=Path, default=Path("out/optima"), help="certificates")
@@ -159,13 +179,21 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     print(HEAD, end="")
     lines = []
-    for row in rows(arguments.sets, arguments.fractions, arguments.limit, arguments.out):
+    for row in rows(
+        arguments.sets,
+        arguments.activations,
+        arguments.fractions,
+        arguments.limit,
+        arguments.out,
+    ):
         lines.append(str(row))
         print(row, flush=True)
     if arguments.write:
-        before, _, _ = arguments.write.read_text().partition(MARK)
-        text = f"{before}{MARK}\n\n{HEAD}" + "\n".join(lines) + f"\n\n({machine()})\n"
-        arguments.write.write_text(text)
+        mark = MARK.format(", ".join(arguments.activations))
+        before, _, rest = arguments.write.read_text().partition(mark)
+        _, _, after = rest.partition(END)
+        table = f"{mark}\n\n{HEAD}" + "\n".join(lines) + f"\n\n({machine()})\n\n{END}"
+        arguments.write.write_text(before + table + (after or "\n"))
 
 
 if __name__ == "__main__":
