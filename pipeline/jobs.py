@@ -152,9 +152,14 @@ class Jobs:
                 with self._told():
                     return str(self._client.submit_job(**arguments))
             except InputError as error:
-                waited = time.monotonic() - begin
-                if _NO_AGENT not in str(error) or waited > START_SECONDS:
+                if _NO_AGENT not in str(error):
                     raise
+            if time.monotonic() - begin > START_SECONDS:
+                raise InputError(
+                    f"--address {self.address}: no node takes jobs; where a node's log says "
+                    "'address already in use', another Ray on its machine has the port of its "
+                    "agent: give `ray start` another --dashboard-agent-listen-port"
+                )
             time.sleep(POLL)
 
     def list(self) -> list[Any]:

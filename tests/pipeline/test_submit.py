@@ -316,5 +316,5 @@ def test_a_cluster_that_has_just_started_is_waited_for(monkeypatch: pytest.Monke
         jobs.submit(submission_id="qnn-a")
     monkeypatch.setattr("pipeline.jobs.START_SECONDS", 0.0)
     jobs._client = YoungCluster("No available agent to submit")
-    with pytest.raises(InputError, match="No available agent"):
+    with pytest.raises(InputError, match=r"no node takes jobs; .*--dashboard-agent-listen-port"):
         jobs.submit(submission_id="qnn-a")
