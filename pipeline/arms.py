@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.plan import PathSpec
-from pipeline.rows import failure, keep_network, metrics, trial_rng
+from pipeline.paths import PathSpec
+from pipeline.rows import failure, keep_network, metrics, trial_columns, trial_rng
 from pipeline.shards import ShardData
 from pipeline.store import RunFolder, StoreError
 from qnn.baselines import CEILINGS, QUANTIZED, get_arm
@@ -37,13 +37,12 @@ OF_PROBLEM = (
 def arm_rows(spec: PathSpec, written: float, base: Row) -> list[Row]:
     """A row for each trial of an arm at a β, before it is run; `base` has the path's columns."""
     rows = []
-    for beta, seed, width, arm in spec.arm_trials(written):
-        row = {**base, "rounding": arm, "width": width, "seed": seed}
-        row["trial"] = spec.trial_id(beta, seed, width, arm)
-        foreign = () if arm in QUANTIZED else BOUNDS
-        for column in (*foreign, *(OF_PROBLEM if beta is None else ())):
+    for trial in spec.arm_trials(written):
+        row = {**base, **trial_columns(spec, trial)}
+        foreign = () if trial.rounding in QUANTIZED else BOUNDS
+        for column in (*foreign, *(OF_PROBLEM if trial.beta is None else ())):
             row[column] = None
-        if arm in QUANTIZED:
+        if trial.rounding in QUANTIZED:
             # Arms choose their second layer freely, whatever ours is held to.
             row["second_layer"] = "float"
         else:
@@ -59,7 +58,7 @@ def run_arm(
     start = time.perf_counter()
     filled = dict(row)
     try:
-        seconds = spec.baseline_seconds or _ours(row, ours)
+        seconds = row["baseline_seconds"] or _ours(row, ours)
         if row["rounding"] in QUANTIZED:
             rng = trial_rng(row["trial"])
             network = get_arm(row["rounding"])(problem, row["width"], seconds, rng)

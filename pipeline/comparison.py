@@ -29,14 +29,14 @@ CELL = ["shard", "beta", "width", "seed"]
 class ComparedSet:
     """One sweep: its name, its data set, how features were scaled, and all rows that finished.
 
-    seconds: what each arm had for a network; None: as long as ours took.
+    seconds: what each arm had for a network; None: as long as ours took; several: a run for each.
     """
 
     name: str
     dataset: str
     scaling: str
     rows: pd.DataFrame
-    seconds: float | None = None
+    seconds: float | tuple[float, ...] | None = None
 
     @property
     def own(self) -> str:
@@ -67,7 +67,10 @@ def read_set(location: str) -> ComparedSet:
 
 
 def make_set(
-    name: str, scaling: str, results: pa.Table, seconds: float | None = None
+    name: str,
+    scaling: str,
+    results: pa.Table,
+    seconds: float | tuple[float, ...] | None = None,
 ) -> ComparedSet:
     """A sweep from its results."""
     rows = results.to_pandas()
@@ -76,7 +79,8 @@ def make_set(
     rows = rows.reset_index(drop=True)
     for column in ("beta", "beta_fraction", "width", "upper_bound", "lower_bound", "gap",
                    "train_accuracy", "validation_accuracy", "test_accuracy",
-                   "validation_rmse", "test_rmse", "bytes", "relaxation_seconds"):  # fmt: skip
+                   "validation_rmse", "test_rmse", "bytes",
+                   "relaxation_seconds", "baseline_seconds"):  # fmt: skip
         rows[column] = pd.to_numeric(rows[column], errors="coerce").astype(float)
     dataset = str(rows["dataset"].iloc[0]) if len(rows) else name
     return ComparedSet(name, dataset, scaling, rows, seconds)
@@ -153,6 +157,42 @@ def _seconds(arm: pd.DataFrame, name: str) -> float:
     own = arm["seconds"].mean()
     ours = name in OWN
     return float(own + arm["relaxation_seconds"].mean()) if ours else float(own)
+
+
+@dataclass(frozen=True, eq=False)
+class TimeCurve:
+    """What an arm reaches in more and more time, on one set; (k,) each, from little to much.
+
+    seconds: mean wall time of a network, the relaxation included. ratio: geometric mean of its
+    objective over the proven bound. accuracy: mean test accuracy, NaN where there is none.
+    """
+
+    arm: str
+    seconds: np.ndarray
+    ratio: np.ndarray
+    accuracy: np.ndarray
+
+
+def time_curves(compared: ComparedSet) -> list[TimeCurve]:
+    """Ours, a point for each rounding, then each quantized arm, a point for each time it had."""
+    rows = compared.rows[compared.rows["lower_bound"] > 0]
+    rows = rows.assign(ratio=np.log(rows["upper_bound"] / rows["lower_bound"]))
+    ours = rows[rows["rounding"].isin(OWN)]
+    ours = ours.assign(seconds=ours["seconds"] + ours["relaxation_seconds"])
+    curves = [_time_curve("ours", [part for _, part in ours.groupby("rounding")])]
+    for arm in QUANTIZED:
+        own = rows[rows["rounding"] == arm]
+        if len(own):
+            curves.append(_time_curve(arm, [part for _, part in own.groupby("baseline_seconds")]))
+    return curves
+
+
+def _time_curve(arm: str, parts: list[pd.DataFrame]) -> TimeCurve:
+    parts = sorted(parts, key=lambda part: float(part["seconds"].mean()))
+    means = [[float(part[c].mean()) for c in ("seconds", "ratio", "test_accuracy")]
+             for part in parts]  # fmt: skip
+    seconds, ratio, accuracy = np.array(means).T
+    return TimeCurve(arm, seconds, np.exp(ratio), accuracy)
 
 
 def _chosen(arm: pd.DataFrame) -> tuple[float, float, float]:

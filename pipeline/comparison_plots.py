@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.comparison import OWN, ComparedSet, summarize
+from pipeline.comparison import OWN, ComparedSet, summarize, time_curves
 from pipeline.drawing import BLUE, GREEN, INK, ORANGE, PURPLE, RED, SOFT, log_x, style
 from qnn.baselines import QUANTIZED
 
@@ -144,6 +144,26 @@ def width_figure(sets: list[ComparedSet]) -> Figure | None:
             axes.set_xlabel("neurons allowed")
             axes.set_ylabel("training objective")
         _legend(figure, len(panels), panels[0].get_legend_handles_labels()[0])
+    return figure
+
+
+def time_figure(sets: list[ComparedSet]) -> Figure:
+    """Objective over the bound, and test accuracy, against wall time; a column a set."""
+    with style():
+        figure = Figure(figsize=(2.6 + 2.5 * max(len(sets), 2), 6.2), layout="constrained")
+        panels = figure.subplots(2, len(sets), sharex="col", squeeze=False)
+        for (above, below), compared in zip(panels.T, sets, strict=True):
+            for curve in time_curves(compared):
+                colour = COLOURS.get(curve.arm, BLUE)
+                label = NAMES.get(curve.arm, "ours: Krivine, refined, annealed")
+                above.plot(curve.seconds, curve.ratio, "o-", ms=3.5, color=colour, label=label)
+                below.plot(curve.seconds, 100 * curve.accuracy, "o-", ms=3.5, color=colour)
+            above.set_title(compared.name)
+            above.set_xscale("log")
+            below.set_xlabel("seconds a network")
+        panels[0, 0].set_ylabel("objective / proven bound")
+        panels[1, 0].set_ylabel("test accuracy, %")
+        _legend(figure, len(sets), panels[0, 0].get_legend_handles_labels()[0])
     return figure
 
 

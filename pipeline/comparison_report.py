@@ -20,7 +20,13 @@ from pipeline.comparison import (
     read_set,
     summarize,
 )
-from pipeline.comparison_plots import NAMES, accuracy_figure, objective_figure, width_figure
+from pipeline.comparison_plots import (
+    NAMES,
+    accuracy_figure,
+    objective_figure,
+    time_figure,
+    width_figure,
+)
 from pipeline.drawing import to_png, to_svg
 from pipeline.report import page_script, render_page
 from pipeline.summary import byte_text, percent
@@ -46,12 +52,17 @@ def write_comparison(
         raise InputError(f"two of the sweeps have the same name: {', '.join(sorted(names))}")
     write_file(out, render_comparison(sets).encode())
     if figure is not None:
-        write_file(figure, to_png(objective_figure(sets)))
+        write_file(figure, to_png(objective_figure(_single_time(sets) or sets)))
     return Path(out)
 
 
 def render_comparison(sets: list[ComparedSet]) -> str:
-    """The page as text; equal results give equal pages."""
+    """The page as text; equal results give equal pages.
+
+    Sweeps that gave the arms several times are drawn as curves; the tables are of the others.
+    """
+    curves = [one for one in sets if isinstance(one.seconds, tuple)]
+    everything, sets = sets, _single_time(sets)
     summaries = [summary for one in sets for summary in summarize(one)]
     references = against_references(sets)
     script, script_hash = page_script()
@@ -59,10 +70,10 @@ def render_comparison(sets: list[ComparedSet]) -> str:
         "comparison_page.html",
         script=script,
         script_hash=script_hash,
-        sets=[_facts(one) for one in sets],
-        counts=_counts(sets, summaries, references),
+        sets=[_facts(one) for one in everything],
+        counts=_counts(everything, summaries, references),
         own_time=all(one.seconds is None for one in sets),
-        figures=_figures(sets),
+        figures=_figures(sets, curves),
         references=references,
         reference_table=_reference_table(references),
         arm_table=_arm_table(summaries),
@@ -99,24 +110,42 @@ def _facts(one: ComparedSet) -> dict[str, Any]:
         "betas": ours["beta_fraction"].round(10).nunique(),
         "widths": ", ".join(f"{width:g}" for width in sorted(ours["width"].unique())),
         "seeds": ours["seed"].nunique(),
-        "time": "as ours" if one.seconds is None else f"{one.seconds:g} s",
+        "time": _time(one.seconds),
     }
 
 
-def _figures(sets: list[ComparedSet]) -> list[dict[str, str]]:
+def _time(seconds: float | tuple[float, ...] | None) -> str:
+    if seconds is None:
+        return "as ours"
+    several = seconds if isinstance(seconds, tuple) else (seconds,)
+    return ", ".join(f"{one:g}" for one in several) + " s"
+
+
+def _single_time(sets: list[ComparedSet]) -> list[ComparedSet]:
+    return [one for one in sets if not isinstance(one.seconds, tuple)]
+
+
+def _figures(sets: list[ComparedSet], curves: list[ComparedSet]) -> list[dict[str, str]]:
     figures: list[tuple[str, str, str, Figure | None]] = [
         (
             "objective",
             "Which arm gets lower in the same time?",
             "Training objective over the proven lower bound of its problem, a dot a network, an "
             "arm a row; 1 would be proven optimal, and nothing quantized can be left of it.",
-            objective_figure(sets),
+            objective_figure(sets) if sets else None,
         ),
         (
             "width",
             "Objective against the number of neurons",
             "At the smallest β of the sweep; dashed: no network of any width gets below.",
             width_figure(sets),
+        ),
+        (
+            "time",
+            "Objective and accuracy against wall time",
+            "Each arm at several times, ours with each of its roundings (the relaxation included); "
+            "one core. Above: objective over the proven lower bound; below: test accuracy.",
+            time_figure(curves) if curves else None,
         ),
     ]
     if any(one.rows["test_accuracy"].notna().any() for one in sets):

@@ -88,9 +88,9 @@ def _joined(
     spec: JoinSpec, trial: Trial, outputs: list[dict[str, Row]], data: ShardData, folder: RunFolder
 ) -> Row:
     start = time.perf_counter()
-    parts = [rows[path.trial_id(*trial)] for path, rows in zip(spec.paths, outputs, strict=True)]
+    parts = [rows[path.trial_id(trial)] for path, rows in zip(spec.paths, outputs, strict=True)]
     row = {
-        **planned(spec, trial[0]),
+        **planned(spec, trial.beta),
         **{name: parts[0][name] for name in (*_SHARED, "solver", "second_layer")},
         **trial_columns(spec, trial),
     }
@@ -133,7 +133,7 @@ def _network(part: Row, folder: RunFolder) -> QuantizedNetwork:
 
 
 def _reference(spec: JoinSpec, trial: Trial, data: ShardData) -> Row:
-    base = {**planned(spec, trial[0]), **trial_columns(spec, trial)}
+    base = {**planned(spec, trial.beta), **trial_columns(spec, trial)}
     row = {**base, **dict.fromkeys((*BOUNDS, *OF_PROBLEM, "solver", "second_layer"))}
     row |= {"n": data.X.shape[0], "d": data.X.shape[1]}
     row["preprocessing_bytes"] = data.preprocessing.size_in_bytes

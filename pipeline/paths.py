@@ -13,7 +13,8 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from itertools import product
+from typing import Any, Literal, NamedTuple
 
 from pipeline.estimates import (
     estimate_bytes,
@@ -25,8 +26,20 @@ from pipeline.estimates import (
 from qnn.baselines import CEILINGS, REFERENCES
 
 ID_LENGTH = 16
-# (β as written, seed, width, rounding or arm); None where an arm has no such axis.
-Trial = tuple[float | None, int, int | None, str]
+
+
+class Trial(NamedTuple):
+    """One network of a path: β as written; None where an arm has no such axis.
+
+    `seconds` is the wall time that an arm is given, None for ours and for arms that get ours.
+    """
+
+    beta: float | None
+    seed: int
+    width: int | None
+    rounding: str
+    seconds: float | None = None
+
 
 _PROBLEM = (
     "content",
@@ -86,7 +99,7 @@ class PathSpec:
     tol: float
     time_limit: float | None
     baselines: tuple[str, ...] = ()
-    baseline_seconds: float | None = None
+    baseline_seconds: float | tuple[float, ...] | None = None
     loss_parameter: float | None = None
     polynomial: tuple[float, float, float] | None = None
     second_layer: str = "float"
@@ -105,32 +118,37 @@ class PathSpec:
         """Id of the SDP at one β as written: its certificate's name."""
         return digest_of(["problem", self._problem, beta])
 
-    def trial_id(self, beta: float | None, seed: int, width: int | None, rounding: str) -> str:
+    def trial_id(self, trial: Trial) -> str:
         """Id of one network; an arm's depends on the time that it is given as well."""
-        own: list[Any] = [self.baseline_seconds] if rounding in self.baselines else []
-        if self.second_layer != "float" and rounding not in self.baselines:
+        *axes, seconds = trial
+        own: list[Any] = [seconds] if trial.rounding in self.baselines else []
+        if self.second_layer != "float" and trial.rounding not in self.baselines:
             own = [self.second_layer]
-        return digest_of(["trial", self._problem, beta, seed, width, rounding, *own])
+        return digest_of(["trial", self._problem, *axes, *own])
+
+    @property
+    def budgets(self) -> tuple[float | None, ...]:
+        """The wall times that each quantized arm is given, one after the other; None: ours."""
+        given = self.baseline_seconds
+        return given if isinstance(given, tuple) else (given,)
 
     def arm_trials(self, beta: float) -> Iterator[Trial]:
         """The trials of the arms at one β; those without a β of their own come with the first."""
         for arm in self.baselines:
             if arm in REFERENCES:
                 if beta == self.betas[0]:
-                    yield None, self.seeds[0], None, arm
+                    yield Trial(None, self.seeds[0], None, arm, self.budgets[0])
             elif arm in CEILINGS:
-                yield beta, self.seeds[0], None, arm
+                yield Trial(beta, self.seeds[0], None, arm, self.budgets[-1])
             else:
-                for width in self.widths:
-                    for seed in self.seeds:
-                        yield beta, seed, width, arm
+                for width, seed in product(self.widths, self.seeds):
+                    for seconds in self.budgets:
+                        yield Trial(beta, seed, width, arm, seconds)
 
-    def own_trials(self, beta: float) -> Iterator[tuple[float, int, int, str]]:
+    def own_trials(self, beta: float) -> Iterator[Trial]:
         """The trials of our own networks at one β."""
-        for rounding in self.roundings:
-            for width in self.widths:
-                for seed in self.seeds:
-                    yield beta, seed, width, rounding
+        for rounding, width, seed in product(self.roundings, self.widths, self.seeds):
+            yield Trial(beta, seed, width, rounding)
 
     def trials(self) -> Iterator[Trial]:
         """Every trial of the path: our networks and those of the arms."""
@@ -191,8 +209,8 @@ class PathSpec:
         ours += len(self.betas) * estimate_raising(
             self.n, self.d, self.certify, self.certify_time_limit
         )
-        arms = self.networks - self.own_networks
-        return ours + arms * (self.baseline_seconds or ours / self.own_networks)
+        arms = [trial for beta in self.betas for trial in self.arm_trials(beta)]
+        return ours + sum(trial.seconds or ours / self.own_networks for trial in arms)
 
     @property
     def estimated_bytes(self) -> float:
@@ -243,9 +261,9 @@ class JoinSpec:
         """β as the paths have it."""
         return self.first.betas
 
-    def trial_id(self, *trial: Any) -> str:
+    def trial_id(self, trial: Trial) -> str:
         """Id of one joined network, from those of its parts."""
-        return digest_of(["joined", [path.trial_id(*trial) for path in self.paths]])
+        return digest_of(["joined", [path.trial_id(trial) for path in self.paths]])
 
     def joined_trials(self, beta: float) -> Iterator[Trial]:
         """The trials at one β that have a part in each output."""
@@ -256,7 +274,7 @@ class JoinSpec:
         """Those of the references: they have no β of their own and come with the first."""
         if beta == self.betas[0]:
             for arm in self.references:
-                yield None, self.first.seeds[0], None, arm
+                yield Trial(None, self.first.seeds[0], None, arm)
 
     def trials(self) -> Iterator[Trial]:
         """Every trial of the join."""
@@ -279,7 +297,7 @@ class JoinSpec:
         """Rough time of the join on one core, its paths not counted."""
         first, outputs = self.first, len(self.paths)
         width = outputs * sum(first.widths) / len(first.widths)
-        arms = len(self.references) * (first.baseline_seconds or 0.0)
+        arms = len(self.references) * (first.budgets[-1] or 0.0)
         return arms + estimate_join_seconds(first.n, first.d, outputs, first.networks, width)
 
     @property

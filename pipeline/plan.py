@@ -188,7 +188,7 @@ def make_path(
         tol=config.relaxation.tol,
         time_limit=config.relaxation.time_limit,
         baselines=tuple(sorted(config.baselines)),
-        baseline_seconds=config.baseline_seconds,
+        baseline_seconds=_sorted(config.baseline_seconds),
         loss_parameter=config.loss_parameter,
         polynomial=config.polynomial,
         second_layer=str(config.second_layer),
@@ -216,3 +216,10 @@ def _duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def _sorted(seconds: float | tuple[float, ...] | None) -> float | tuple[float, ...] | None:
+    """Several budgets from small to large; a single one as the number, however it is written."""
+    if not isinstance(seconds, tuple):
+        return seconds
+    return seconds[0] if len(seconds) == 1 else tuple(sorted(seconds))

@@ -57,15 +57,20 @@ def planned(spec: Unit, written: float | None) -> dict[str, Any]:
 
 def trial_columns(spec: Unit, trial: Trial) -> dict[str, Any]:
     """The columns of a trial's own axes."""
-    _, seed, width, rounding = trial
-    return {"trial": spec.trial_id(*trial), "rounding": rounding, "width": width, "seed": seed}
+    return {
+        "trial": spec.trial_id(trial),
+        "rounding": trial.rounding,
+        "width": trial.width,
+        "seed": trial.seed,
+        "baseline_seconds": trial.seconds,
+    }
 
 
 def lost_rows(spec: Unit, error: str) -> list[dict[str, Any]]:
     """Return failed rows for a path or a join that could not be finished at all."""
     return [
         {
-            **planned(spec, trial[0]),
+            **planned(spec, trial.beta),
             **trial_columns(spec, trial),
             "status": "failed",
             "error": error,

@@ -151,6 +151,10 @@ def _how_given(value: Any) -> str:
     return "spaced" if spaced else "listed"
 
 
+def _one_or_several(value: Any) -> str:
+    return "several" if isinstance(value, (list, tuple)) else "one"
+
+
 class BetaConfig(Section):
     """β as fractions of each shard's beta_max, listed or log-spaced, or as plain values."""
 
@@ -286,7 +290,14 @@ class SweepConfig(Section):
     widths: Annotated[tuple[Annotated[int, Field(ge=1)], ...], NonEmpty, Distinct] = (8, 32, 128)
     rounding: Annotated[tuple[Rounding, ...], NonEmpty, Distinct] = ("krivine", "refined")
     baselines: Annotated[tuple[Baseline, ...], Distinct] = ()
-    baseline_seconds: Positive | None = None
+    baseline_seconds: (
+        Annotated[
+            Annotated[Positive, Tag("one")]
+            | Annotated[tuple[Positive, ...], NonEmpty, Distinct, Tag("several")],
+            Discriminator(_one_or_several),
+        ]
+        | None
+    ) = None
     loss: Loss = "squared"
     loss_parameter: Positive | None = None
     activation: Activation = "bilinear"

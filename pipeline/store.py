@@ -65,6 +65,7 @@ RESULTS_SCHEMA = pa.schema(
         pa.field("relaxation_seconds", pa.float64()),
         pa.field("rounding_seconds", pa.float64()),
         pa.field("certify_seconds", pa.float64()),
+        pa.field("baseline_seconds", pa.float64()),
         pa.field("proof", pa.string()),
         pa.field("bounds", pa.list_(BOUNDS)),
         pa.field("status", pa.string()),

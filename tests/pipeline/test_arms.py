@@ -5,11 +5,12 @@ import pyarrow as pa
 import pytest
 
 from pipeline.config import parse_config
+from pipeline.paths import Trial
 from pipeline.report import write_report
 from pipeline.settings import Baseline
 from pipeline.store import RunFolder, read_results
 from pipeline.summary import frame
-from pipeline.sweep import SweepOptions, run_sweep
+from pipeline.sweep import SweepOptions, prepare, run_sweep
 from pipeline.verify import verify_paths
 from qnn.baselines import ALL, CEILINGS, QUANTIZED, REFERENCES
 from qnn.errors import InputError
@@ -122,17 +123,36 @@ def test_a_reference_that_claims_a_bound_does_not_verify(
 def test_ids_without_arms_are_what_they_were_and_the_time_is_part_of_an_arms(
     tmp_path: Path,
 ) -> None:
-    from pipeline.sweep import prepare
-
     plain = prepare(small_config(tmp_path)).plan.paths[0]
     armed = prepare(small_config(tmp_path, **{**CHANGES, "seeds": [0, 1], "widths": [4, 8]}))
     longer = prepare(small_config(tmp_path, **{**CHANGES, "baseline_seconds": 1.0}))
-    ours = ("refined", "straight_through")
     one, two = armed.plan.paths[0], longer.plan.paths[0]
-    assert one.trial_id(0.3, 0, 4, ours[0]) == two.trial_id(0.3, 0, 4, ours[0])
-    assert one.trial_id(0.3, 0, 4, ours[1]) != two.trial_id(0.3, 0, 4, ours[1])
+    refined = Trial(0.3, 0, 4, "refined")
+    assert one.trial_id(refined) == two.trial_id(refined)
+    arms = [{path.trial_id(trial) for trial in path.arm_trials(0.3)} for path in (one, two)]
+    assert not arms[0] & arms[1]
     assert plain.id != one.id
     assert one.networks == len(list(one.trials())) == 16 + 2 * 4 * 4 + 2 + 3
+
+
+def test_several_times_are_several_trials_of_each_quantized_arm(tmp_path: Path) -> None:
+    changes = {**CHANGES, "baselines": ["random_signs", "spectrahedra"]}
+    several = small_config(tmp_path, **{**changes, "baseline_seconds": [0.2, 0.05]})
+    outcome = run_sweep(several, str(tmp_path / "out"), SweepOptions(inline=True))
+    rows = [row for row in outcome.results.to_pylist() if row["shard"] != "all"]
+    trials = [row["trial"] for row in rows]
+    assert len(set(trials)) == len(trials) == 2 * 2 * (2 + 2 + 1)
+    arm = [row for row in rows if row["rounding"] == "random_signs"]
+    assert sorted(row["baseline_seconds"] for row in arm) == [0.05] * 4 + [0.2] * 4
+    assert all(row["seconds"] >= 0.9 * row["baseline_seconds"] for row in arm)
+    assert {row["baseline_seconds"] for row in rows if row["rounding"] == "refined"} == {None}
+    assert {row["baseline_seconds"] for row in rows if row["rounding"] == "spectrahedra"} == {0.2}
+    single = (
+        small_config(tmp_path, **{**changes, "baseline_seconds": 0.05}),
+        small_config(tmp_path, **{**changes, "baseline_seconds": [0.05]}),
+    )
+    ids = [[path.id for path in prepare(config).plan.paths] for config in single]
+    assert ids[0] == ids[1]
 
 
 def test_a_failing_arm_fails_alone(tmp_path: Path) -> None:

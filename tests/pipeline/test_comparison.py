@@ -7,7 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.comparison import against_references, make_set, read_set, summarize
+from pipeline.comparison import (
+    against_references,
+    make_set,
+    read_set,
+    summarize,
+    time_curves,
+)
 from pipeline.comparison_report import render_comparison, write_comparison
 from pipeline.store import RESULTS_SCHEMA
 from pipeline.sweep import SweepOptions, run_sweep
@@ -73,6 +79,30 @@ def test_pairs_share_problem_width_and_seed() -> None:
     assert ours.objective == pytest.approx((10 + 9 + 12) / 3)
     assert ours.seconds == 3.0
     assert annealing.seconds == 1.0
+
+
+def test_an_arm_with_several_times_is_a_curve_over_the_bound() -> None:
+    rows = [
+        row("refined", 10.0),
+        row("annealed", 9.0, seconds=3.0),
+        row("annealing", 32.0, baseline_seconds=1.0),
+        row("annealing", 8.0, baseline_seconds=1.0, seed=1, test_accuracy=0.6),
+        row("annealing", 8.0, baseline_seconds=9.0, seconds=9.0),
+    ]
+    made = make_set("one", "standardize", table(rows), (1.0, 9.0))
+    ours, annealing = time_curves(made)
+    assert ours.seconds.tolist() == [3.0, 5.0]
+    assert ours.ratio.tolist() == pytest.approx([10 / 8, 9 / 8])
+    assert annealing.seconds.tolist() == [1.0, 9.0]
+    assert annealing.ratio.tolist() == pytest.approx([2.0, 1.0])
+    assert annealing.accuracy.tolist() == pytest.approx([0.7, 0.8])
+    page = render_comparison([made, make_set("two", "standardize", table(ROWS))])
+    assert "against wall time" in page
+    assert "1, 9 s" in page
+    # Times that differ are no race: the tables are of the other sweep alone.
+    alone = render_comparison([make_set("two", "standardize", table(ROWS))])
+    assert page.count("<tr") == alone.count("<tr") + 1
+    assert "against wall time" in render_comparison([made])
 
 
 def test_the_best_of_our_roundings_is_compared() -> None:

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from pipeline import shards, tasks
 from pipeline.comparison import read_set, summarize
-from pipeline.paths import JoinSpec, PathSpec, narrow_unit
+from pipeline.paths import JoinSpec, PathSpec, Trial, narrow_unit
 from pipeline.plan import plan_of
 from pipeline.resume import completed_paths
 from pipeline.store import LATER_COLUMNS, RunFolder, read_results, results_file
@@ -317,7 +317,7 @@ def test_ids_are_pinned():
     assert [path.id for path in join.paths] == PINNED["paths"]
     assert path_spec(1).problem_id(0.5) == PINNED["problem"]
     assert join.id == PINNED["join"]
-    assert join.trial_id(0.5, 0, 8, "krivine") == PINNED["trial"]
+    assert join.trial_id(Trial(0.5, 0, 8, "krivine")) == PINNED["trial"]
     assert replace(join, labels=("x", "y", "z")).id == join.id
 
 
@@ -338,7 +338,7 @@ def test_a_refit_is_a_join_of_narrow_paths():
     one = narrow_unit(join, 0.1, 8, "krivine")
     assert list(one.trials()) == [(0.1, 0, 8, "krivine")]
     assert isinstance(one, JoinSpec)
-    assert one.trial_id(0.1, 0, 8, "krivine") == join.trial_id(0.1, 0, 8, "krivine")
+    assert one.trial_id(Trial(0.1, 0, 8, "krivine")) == join.trial_id(Trial(0.1, 0, 8, "krivine"))
     assert one.id != join.id
 
 

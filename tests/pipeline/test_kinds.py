@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.plan import PathSpec
+from pipeline.plan import PathSpec, Trial
 from pipeline.shards import shard_data
 from pipeline.store import RunFolder
 from pipeline.sweep import prepare
@@ -94,7 +94,7 @@ def test_each_choice_has_ids_of_its_own_and_the_usual_one_keeps_its_old_ids(tmp_
         for choice in choices
     ]
     assert len({spec.id for spec in specs}) == len(specs)
-    assert len({spec.trial_id(0.3, 0, 4, "refined") for spec in specs}) == len(specs)
+    assert len({spec.trial_id(Trial(0.3, 0, 4, "refined")) for spec in specs}) == len(specs)
     # One certificate serves every second layer.
     assert len({spec.problem_id(0.3) for spec in specs}) == len(specs) - 2
     assert specs[0].problem_id(0.3) == specs[-1].problem_id(0.3)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import SweepConfig, parse_config
 from pipeline.estimates import estimate_bytes, estimate_seconds
-from pipeline.plan import PathSpec, Plan, make_path, make_plan, narrow
+from pipeline.plan import PathSpec, Plan, Trial, make_path, make_plan, narrow
 from pipeline.shards import make_layout, make_split
 from pipeline.sources import load_table
 from pipeline.yaml_text import dump_yaml
@@ -41,7 +41,7 @@ def plan_of(**changes: Any) -> Plan:
 
 
 def trial_ids(plan: Plan) -> set[str]:
-    return {path.trial_id(*trial) for path in plan.paths for trial in path.trials()}
+    return {path.trial_id(trial) for path in plan.paths for trial in path.trials()}
 
 
 def test_counts_and_unique_ids() -> None:
@@ -123,7 +123,7 @@ def test_ids_are_pinned() -> None:
     )  # fmt: skip
     assert path.id == PINNED["path"]
     assert path.problem_id(0.5) == PINNED["problem"]
-    assert path.trial_id(0.5, 0, 8, "krivine") == PINNED["trial"]
+    assert path.trial_id(Trial(0.5, 0, 8, "krivine")) == PINNED["trial"]
     assert replace(path, dataset="other").id == path.id
 
 
@@ -135,9 +135,11 @@ def test_the_final_refit_is_a_path_of_its_own() -> None:
     whole = make_path(config, table, split, layout, split.shard("all"))
     assert (whole.shard, whole.n) == ("all", 455)
     one = narrow(whole, 0.1, 32, "refined")
-    assert list(one.trials()) == [(0.1, 0, 32, "refined"), (0.1, 1, 32, "refined")]
-    assert list(narrow(whole, 0.1, 32, "refined", seeds=[5]).trials()) == [(0.1, 5, 32, "refined")]
-    assert one.trial_id(0.1, 0, 32, "refined") == whole.trial_id(0.1, 0, 32, "refined")
+    refined = Trial(0.1, 0, 32, "refined")
+    assert list(one.trials()) == [refined, refined._replace(seed=1)]
+    other = narrow(whole, 0.1, 32, "refined", seeds=[5])
+    assert list(other.trials()) == [refined._replace(seed=5)]
+    assert one.trial_id(refined) == whole.trial_id(refined)
     assert one.id != whole.id
 
 

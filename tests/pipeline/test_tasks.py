@@ -48,7 +48,7 @@ def test_a_path_writes_one_row_and_one_network_a_trial_and_one_certificate_a_pro
     assert [event.beta_fraction for event in events] == [0.3, 0.05]
     assert sum(event.trials for event in events) == len(rows) == spec.networks == 16
     assert all(event.failed == 0 and event.error is None for event in events)
-    assert [row["trial"] for row in rows] == [spec.trial_id(*trial) for trial in spec.trials()]
+    assert [row["trial"] for row in rows] == [spec.trial_id(trial) for trial in spec.trials()]
     assert len({row["network"] for row in rows}) == 16
     assert len({row["certificate"] for row in rows}) == 2
     X, y = matrices(folder.read_table(data_file(spec.dataset, spec.shard)))
@@ -248,4 +248,4 @@ def test_rows_of_lost_paths_fit_the_schema(prepared):
     rows = tasks.lost_rows(spec, "the worker died")
     assert len(rows) == spec.networks
     assert {key for row in rows for key in row} <= set(RESULTS_SCHEMA.names)
-    assert [row["trial"] for row in rows] == [spec.trial_id(*trial) for trial in spec.trials()]
+    assert [row["trial"] for row in rows] == [spec.trial_id(trial) for trial in spec.trials()]
