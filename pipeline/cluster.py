@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.store import one_line
-from qnn.errors import InputError
+from qnn.errors import InputError, QnnError
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,10 @@ _QUIET = {
     # While Ray starts, SIGTERM is its own to handle; it would wait a minute for idle workers.
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
 }
+
+
+class ClusterError(QnnError, RuntimeError):
+    """Ray could not be started here."""
 
 
 @contextmanager
@@ -119,7 +123,13 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
             # On a busy machine Ray's own start sometimes runs into one of its time limits.
             log.warning("Ray did not start (%s); trying once more", one_line(error))
             ray.shutdown()
-            _start(address, cpus)
+            try:
+                _start(address, cpus)
+            except Exception as again:
+                raise ClusterError(
+                    f"Ray did not start, twice: {one_line(again)}; free some CPU and memory, or "
+                    "use --address, and run the same command again"
+                ) from again
         try:
             yield
         finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.logging import RichHandler
 
+from pipeline.cluster import ClusterError
 from pipeline.config import load_config
 from pipeline.interrupts import SweepInterrupted
 from pipeline.log_json import EVENTS, log_json_to, wants_json
@@ -74,7 +75,7 @@ def sweep_command(
         outcome = run_sweep(config, location, options, errors, tracking.start)
     except SweepInterrupted as interrupt:
         return say_interrupted(interrupt, location)
-    except StoreError as error:
+    except (StoreError, ClusterError) as error:
         print(f"error: {redact(str(error))}", file=sys.stderr)
         return FAILED
     print_outcome(outcome, Console())

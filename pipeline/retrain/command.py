@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.cluster import ClusterError
 from pipeline.config import SweepConfig, load_config
 from pipeline.redact import redact
 from pipeline.retrain.decision import Decision, look, plural, settings_of, shortened
@@ -39,7 +40,7 @@ def retrain_command(
             print("\n".join(explain(config, decision)))
             return DONE
         return _train(config, location, address, cpus)
-    except StoreError as error:
+    except (StoreError, ClusterError) as error:
         print(f"error: {redact(str(error))}", file=sys.stderr)
         return FAILED
 

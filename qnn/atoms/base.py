@@ -1,6 +1,7 @@
 """What rounding and column generation need to know of a set of neurons."""
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 
 import numpy as np
 
@@ -38,6 +39,11 @@ class Atoms(ABC):
         scales = alphabet.scales
         self.columns = X if scales == (1.0,) else np.hstack([scale * X for scale in scales])
         self.d = X.shape[1]
+
+    @cached_property
+    def squares(self) -> Array:
+        """The entries' squares (n, D)."""
+        return np.asarray(self.columns * self.columns)
 
     @property
     def size(self) -> int:

@@ -1,5 +1,8 @@
 """The atoms of the bilinear activation: pairs (u, v) with the feature `(Xu)∘(Xv)`."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 
 from qnn.atoms.base import Array, Atoms, first_sign, gain, signs
@@ -55,31 +58,62 @@ class BilinearAtoms(Atoms):
     def best_change(
         self, T: Array, w: Array, alpha: float, r: Array, penalty: float, threshold: float
     ) -> tuple[Array, float, bool]:
-        """Up to one bit of u and one of v at a time, the best of all such pairs.
+        """The best bit of u or v at a time; where none helps, the best pair, one of each.
 
-        Row 0 of the tables stands for "u unchanged", column 0 for "v unchanged".
+        Single bits first: a step of theirs is n·D work, the table of all pairs n·D².
         """
-        (a, b), (u, v) = T, w
-        rest = r + alpha * a * b
-        h = a * b
-        value = float(gain(h @ rest, h @ h, penalty))
+        t, w = T.copy(), w.copy()
+        rest = r + alpha * t[0] * t[1]
+        value = float(gain(t[0] * t[1] @ rest, t[0] ** 2 @ t[1] ** 2, penalty))
         moved = False
         while True:
-            left = np.column_stack([a, a[:, None] - 2.0 * u * self.columns])
-            right = np.column_stack([b, b[:, None] - 2.0 * v * self.columns])
-            correlation = (left * rest[:, None]).T @ right
-            square = (left * left).T @ (right * right)
-            gains = gain(correlation, square, penalty)
-            i, j = np.unravel_index(int(np.argmax(gains)), gains.shape)
-            if gains[i, j] <= value + threshold:
-                break
-            value, moved = float(gains[i, j]), True
-            u, v = u.copy(), v.copy()
-            if i:
-                u[i - 1] = -u[i - 1]
-            if j:
-                v[j - 1] = -v[j - 1]
-            a, b = left[:, i], right[:, j]
-            c = float(correlation[i, j])
-            alpha = float(np.sign(c)) * max(abs(c) - penalty, 0.0) / float(square[i, j])
-        return np.stack([u, v]), alpha, moved
+            best = self._best_bit(t, w, rest, penalty)
+            if best.gain <= value + threshold:
+                best = self._best_pair(t, w, rest, penalty)
+            if best.gain <= value + threshold:
+                return w, alpha, moved
+            value, alpha, moved = best.gain, best.alpha, True
+            for part, bit in best.bits:
+                w[part, bit] = -w[part, bit]
+                t[part] += 2.0 * w[part, bit] * self.columns[:, bit]
+
+    def _best_bit(self, t: Array, w: Array, rest: Array, penalty: float) -> "_Change":
+        """Of the 2 D single bits. `(Xu − 2u_i x_i)∘Xv` has its products in closed form."""
+        h, others = t[0] * t[1], t[::-1]
+        slopes = (others * rest) @ self.columns
+        crossed = (others * h) @ self.columns
+        correlation = h @ rest - 2.0 * w * slopes
+        square = h @ h - 4.0 * w * crossed + 4.0 * (others * others) @ self.squares
+        return _Change.best(correlation, square, penalty, lambda part, bit: [(part, bit)])
+
+    def _best_pair(self, t: Array, w: Array, rest: Array, penalty: float) -> "_Change":
+        """Of the D² pairs of a bit of u and a bit of v."""
+        left, right = (t[part][:, None] - 2.0 * w[part] * self.columns for part in (0, 1))
+        correlation = (left * rest[:, None]).T @ right
+        square = (left * left).T @ (right * right)
+        return _Change.best(correlation, square, penalty, lambda i, j: [(0, i), (1, j)])
+
+
+@dataclass(frozen=True)
+class _Change:
+    """Bits (part, index) to flip, what the neuron then gains and its best alpha."""
+
+    gain: float
+    alpha: float
+    bits: list[tuple[int, int]]
+
+    @classmethod
+    def best(
+        cls,
+        correlation: Array,
+        square: Array,
+        penalty: float,
+        bits: Callable[[int, int], list[tuple[int, int]]],
+    ) -> "_Change":
+        """The best entry of a table of changes."""
+        gains = gain(correlation, square, penalty)
+        row, column = divmod(int(np.argmax(gains)), gains.shape[1])
+        c = float(correlation[row, column])
+        size = max(abs(c) - penalty, 0.0)
+        alpha = float(np.sign(c)) * size / float(square[row, column]) if size else 0.0
+        return cls(float(gains[row, column]), alpha, bits(row, column))
