@@ -221,7 +221,7 @@ def branching_certificate(
             leaf_diagonals=(scale * numbers).astype(np.float32),
         )
 
-    proven = first_proven(problem, map(given_up, (1e-7, 1e-6, 1e-5, 1e-4)))
+    proven = first_proven(problem, map(given_up, (1e-7, 1e-6, 1e-5, 1e-4, 1e-2)))
     if proven is None:
         raise CertificateError("the leaves of the search could not be proven")
     return proven
