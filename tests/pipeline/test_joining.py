@@ -302,6 +302,27 @@ def test_a_joined_proof_is_as_weak_as_its_weakest_part(run, tmp_path):
     assert all(check.proven for check in verify_paths([outcome.location]))
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"loss": "logistic"},
+        {"loss": "huber", "loss_parameter": 0.5},
+        {"activation": {"polynomial": {"a": 1.0}}, "alphabet": 2},
+        {"second_layer": 4, "loss": "squared_hinge"},
+        {"certify": "tightened"},
+    ],
+    ids=lambda kind: "-".join(map(str, kind.values())),
+)
+def test_every_kind_of_problem_is_joined_and_verified(tmp_path, kind):
+    config = classes_config(tmp_path, beta={"fractions": [0.2]}, widths=[4], **kind)
+    outcome = run_sweep(config, str(tmp_path / "run"), INLINE)
+    assert (outcome.exit_code, outcome.failed) == (0, 0)
+    assert outcome.champion is not None
+    assert outcome.champion["second_layer"] == str(kind.get("second_layer", "float"))
+    assert outcome.champion["lower_bound"] <= outcome.champion["upper_bound"]
+    assert all(check.ok for check in verify_paths([outcome.location]))
+
+
 def path_spec(output: int) -> PathSpec:
     return PathSpec(
         dataset="t", shard="fold-00", content="ab", n=10, d=3, betas=(0.5, 0.1),
