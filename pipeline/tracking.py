@@ -39,8 +39,9 @@ from pipeline.model import log_network
 from pipeline.outputs import certificates_of, parts_of
 from pipeline.report import REPORT_FILE, collect, render_report
 from pipeline.retrain.promotion import CHAMPION, promote
+from pipeline.schema import RESULTS_SCHEMA, TIMING_COLUMNS
 from pipeline.selection import Choice
-from pipeline.store import RESULTS_SCHEMA, TIMING_COLUMNS, RunFolder
+from pipeline.store import RunFolder
 from pipeline.tracking_run import Point, TrackedRun
 from qnn.certificates.record import Certificate
 

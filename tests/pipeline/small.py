@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.config import SweepConfig, parse_config
-from pipeline.store import TIMING_COLUMNS, RunFolder, read_results
+from pipeline.schema import TIMING_COLUMNS
+from pipeline.store import RunFolder, read_results
 from pipeline.yaml_text import dump_yaml
 
 SWEEP: dict[str, Any] = {

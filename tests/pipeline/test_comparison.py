@@ -15,7 +15,7 @@ from pipeline.comparison import (
     time_curves,
 )
 from pipeline.comparison_report import render_comparison, write_comparison
-from pipeline.store import RESULTS_SCHEMA
+from pipeline.schema import RESULTS_SCHEMA
 from pipeline.sweep import SweepOptions, run_sweep
 from qnn.baselines import QUANTIZED
 from qnn.errors import InputError

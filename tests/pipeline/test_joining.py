@@ -16,7 +16,8 @@ from rich.console import Console
 from pipeline import shards, tasks
 from pipeline.comparison import read_set, summarize
 from pipeline.resume import completed_paths
-from pipeline.store import LATER_COLUMNS, RunFolder, read_results, results_file
+from pipeline.schema import LATER_COLUMNS
+from pipeline.store import RunFolder, read_results, results_file
 from pipeline.sweep import SweepOptions, prepare, run_sweep
 from pipeline.terminal import print_outcome
 from pipeline.verify import verify_paths

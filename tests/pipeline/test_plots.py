@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pipeline import drawing, plots, summary
-from pipeline.store import RESULTS_SCHEMA
+from pipeline.schema import RESULTS_SCHEMA
 from tests.pipeline.synthetic import results_table
 
 CASES = {

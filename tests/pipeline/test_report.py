@@ -9,7 +9,8 @@ from pipeline.cli import main
 from pipeline.config import SweepConfig, dump_config, parse_config
 from pipeline.redact import redact
 from pipeline.report import ReportInput, render_report, write_report
-from pipeline.store import CONFIG_FILE, RESULTS_SCHEMA, RunFolder
+from pipeline.schema import RESULTS_SCHEMA
+from pipeline.store import CONFIG_FILE, RunFolder
 from qnn.errors import InputError
 from tests.pipeline.synthetic import results_table
 

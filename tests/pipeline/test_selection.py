@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipeline.schema import RESULTS_SCHEMA
 from pipeline.selection import CHOICE_COLUMNS, best_refit, choose
-from pipeline.store import RESULTS_SCHEMA, rows_table
+from pipeline.store import rows_table
 
 
 def rows(metric: str = "validation_accuracy", **means: Any) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ import pytest
 from pipeline import store
 from pipeline.datafile import data_table, matrices
 from pipeline.resume import completed_paths
+from pipeline.schema import RESULTS_SCHEMA
 from pipeline.store import RunFolder, StoreError, read_results, write_lost, write_results
 from qnn.errors import InputError
 
@@ -77,11 +78,11 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path, monkeypat
 
 
 def test_results_come_back_in_their_schema(folder):
-    assert read_results(folder).schema == store.RESULTS_SCHEMA
+    assert read_results(folder).schema == RESULTS_SCHEMA
     write_results(folder, "b" * 16, [row("b" * 16, width=8), row("b" * 16, trial="t1")])
     write_results(folder, "a" * 16, [row(error="x", status="failed", gap=None)])
     table = read_results(folder)
-    assert table.schema == store.RESULTS_SCHEMA
+    assert table.schema == RESULTS_SCHEMA
     assert table["path"].to_pylist() == ["a" * 16, "b" * 16, "b" * 16]
     assert table["width"].to_pylist() == [None, 8, None]
     with pytest.raises(ValueError, match="no such result columns: colour"):

@@ -11,8 +11,9 @@ from pipeline import tasks
 from pipeline.datafile import matrices
 from pipeline.plan import PathSpec
 from pipeline.rows import trial_rng
+from pipeline.schema import RESULTS_SCHEMA, TIMING_COLUMNS
 from pipeline.shards import ShardData, shard_data
-from pipeline.store import RESULTS_SCHEMA, TIMING_COLUMNS, RunFolder, StoreError, data_file
+from pipeline.store import RunFolder, StoreError, data_file
 from pipeline.sweep import Prepared, prepare
 from pipeline.tasks import PathDone, PathLost, ProblemDone, Work, run_batch, run_path
 from qnn.certificates import Certificate, verify
