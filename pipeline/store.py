@@ -224,13 +224,29 @@ class RunFolder:
     def remove_folder(self, relative: str) -> None:
         """Remove a folder and all that is in it; it is no error if there is none."""
         try:
-            self.filesystem.delete_dir(self._path(relative))
-        except FileNotFoundError:
-            return
+            try:
+                self.filesystem.delete_dir(self._path(relative))
+            except FileNotFoundError:
+                return
+            except OSError:
+                self._remove_one_by_one(relative)
         except OSError as error:
             raise StoreError(
                 f"{self.label}/{relative}: cannot be removed: {one_line(error)}"
             ) from error
+
+    def _remove_one_by_one(self, relative: str) -> None:
+        """Empty a folder where the store takes no request for many objects at once.
+
+        Several S3-compatible servers refuse the checksum that the SDK sends with such a request.
+        """
+        infos = self._infos(relative)
+        for info in infos:
+            if info.type == pafs.FileType.File:
+                self.filesystem.delete_file(info.path)
+        folders = [info.path for info in infos if info.type == pafs.FileType.Directory]
+        for path in (*sorted(folders, reverse=True), self._path(relative)):
+            self.filesystem.delete_dir(path)
 
     def quarantine(self, relative: str, reason: str) -> None:
         """Move a file that cannot be trusted under `quarantine/`, and say so."""

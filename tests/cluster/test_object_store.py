@@ -2,18 +2,27 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from mlflow import MlflowClient
 
 from pipeline.lock import LOCK_FILE
+from pipeline.retrain.partitions import beside
+from pipeline.retrain.promotion import CHAMPION, PREVIOUS, aliases
+from pipeline.retrain.state import read_state
 from pipeline.store import RunFolder
 from pipeline.verify import verify_paths
 from tests.cluster.swift import SECRET, Swift
+from tests.faults.test_retraining import night
+from tests.pipeline.retrain.arriving import rows, text
 from tests.pipeline.small import config_text, long_sweep, rows_of
 
 pytestmark = pytest.mark.slow
@@ -114,3 +123,50 @@ def test_the_store_dies_in_mid_run_and_a_second_sweep_is_refused(
     assert rows.equals(rows_of(undisturbed))
     trials = rows["trial"].to_pylist()
     assert len(set(trials)) == len(trials) == 12 * 3 + 1
+
+
+def test_a_retraining_whose_data_and_state_are_in_a_bucket(
+    swift: Swift, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One night by the command, two that are killed between their steps, the last one prunes."""
+    # MLflow without a server puts a run's files where the process is.
+    monkeypatch.chdir(tmp_path)
+    data, home = RunFolder.open(swift.uri("qnn/arriving")), swift.uri("qnn/nights")
+
+    def arrive(day: int) -> None:
+        buffer = pa.BufferOutputStream()
+        pq.write_table(rows(60, seed=day), buffer)
+        data.write(f"day-{day}.parquet", buffer.getvalue())
+
+    config = tmp_path / "arriving.yaml"
+    config.write_text(text(data.location, retrain={"tolerance": 0.5, "keep_runs": 1}))
+    command = [str(Path(sys.executable).with_name("qnn")), "retrain", str(config), "--out", home]
+    arrive(1)
+    arrive(2)
+    first = subprocess.run([*command, "--cpus", "2"], capture_output=True, text=True, timeout=400)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "promotion: champion is version 1\n" in first.stdout
+    assert SECRET not in first.stdout + first.stderr
+
+    client = MlflowClient(tracking_uri=os.environ["MLFLOW_TRACKING_URI"])
+    folder = RunFolder.open(home)
+    assert len(folder.newest("runs")) == 1
+    for day, step in ((3, "run_sweep"), (4, "promote")):
+        arrive(day)
+        assert night(config, home, step) == -signal.SIGKILL
+        assert folder.exists("retrain.lock")
+        assert night(config, home, "") == 0
+        assert aliases(client, "arriving") == {CHAMPION: str(day - 1), PREVIOUS: str(day - 2)}
+        state = read_state(folder)
+        assert state is not None
+        assert (state.verdict, len(state.partitions)) == ("promoted", day)
+        assert state.run in folder.newest("runs")
+    assert not folder.exists("retrain.lock")
+    # Champion's and previous's, of three.
+    kept = folder.newest("runs")
+    assert len(kept) == 2
+    assert all(check.ok for check in verify_paths([beside(home, run) for run in kept]))
+
+    nothing = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert (nothing.returncode, nothing.stderr) == (0, "")
+    assert "nothing new since the last run (promoted" in nothing.stdout

@@ -77,6 +77,38 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path, monkeypat
     assert os.listdir(good.root) == ["report.html"]
 
 
+class OneByOne(pafs.LocalFileSystem):
+    """Refuses to remove several files in one request, as some S3-compatible servers do."""
+
+    def delete_dir(self, path: str) -> None:
+        if os.listdir(path):
+            raise OSError("Missing required header for this request: Content-MD5")
+        super().delete_dir(path)
+
+
+@pytest.mark.parametrize("filesystem", [pafs.LocalFileSystem, OneByOne])
+def test_a_removed_folder_is_gone_with_all_in_it_and_nothing_else(tmp_path, filesystem):
+    folder = RunFolder(filesystem(), str(tmp_path / "run"), "run")
+    for name in ("a/b/c.npz", "a/b/.c.tmp", "a/d.json", "a/b/e/f.npz", "ab/stays.json", "g.json"):
+        folder.write(f"runs/{name}", b"content")
+    folder.remove_folder("runs/a")
+    folder.remove_folder("runs/none")
+    assert folder.files() == ["runs/ab/stays.json", "runs/g.json"]
+    assert sorted(os.listdir(tmp_path / "run" / "runs")) == ["ab", "g.json"]
+
+
+def test_a_folder_that_cannot_be_removed_is_said(tmp_path):
+    class Denied(OneByOne):
+        def delete_file(self, path: str) -> None:
+            raise OSError(errno.EACCES, "Permission denied")
+
+    folder = RunFolder(Denied(), str(tmp_path / "run"), "run")
+    folder.write("runs/a/b.json", b"content")
+    with pytest.raises(StoreError, match=r"^run/runs/a: cannot be removed: .*Permission denied"):
+        folder.remove_folder("runs/a")
+    assert folder.read("runs/a/b.json") == b"content"
+
+
 def test_results_come_back_in_their_schema(folder):
     assert read_results(folder).schema == RESULTS_SCHEMA
     write_results(folder, "b" * 16, [row("b" * 16, width=8), row("b" * 16, trial="t1")])
