@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -55,9 +56,9 @@ def run_arm(
     row: Row, ours: list[Row], spec: PathSpec, problem: Problem, data: ShardData, folder: RunFolder
 ) -> Row:
     """Run one arm and fill in its row; a failure becomes a failed row. Raises `StoreError`."""
-    start = time.perf_counter()
-    filled = dict(row)
-    try:
+
+    def fill(filled: Row) -> None:
+        start = time.perf_counter()
         seconds = row["baseline_seconds"] or _ours(row, ours)
         if row["rounding"] in QUANTIZED:
             rng = trial_rng(row["trial"])
@@ -68,21 +69,22 @@ def run_arm(
             _ceiling(filled, problem, seconds, data)
         else:
             _reference(filled, data)
-    except StoreError:
-        raise
-    except Exception as error:
-        log.exception("arm %s of trial %s failed", row["rounding"], row["trial"])
-        filled = {**row, **failure(error)}
-    filled["seconds"] = time.perf_counter() - start
-    return filled
+
+    return _filled(row, fill)
 
 
 def run_reference(row: Row, data: ShardData) -> Row:
     """Run a reference, which takes all classes at once, and fill in its row, or make it failed."""
+    return _filled(row, lambda filled: _reference(filled, data))
+
+
+def _filled(row: Row, fill: Callable[[Row], None]) -> Row:
     start = time.perf_counter()
     filled = dict(row)
     try:
-        _reference(filled, data)
+        fill(filled)
+    except StoreError:
+        raise
     except Exception as error:
         log.exception("arm %s of trial %s failed", row["rounding"], row["trial"])
         filled = {**row, **failure(error)}

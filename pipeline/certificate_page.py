@@ -61,7 +61,7 @@ def render_certificate(row: Mapping[str, Any], certificate: bytes, network: byte
         beta=f"{record.beta:.6g}",
         proof=proof_words(record.loss, record.activation, record.kind),
         command=f"qnn verify {row['certificate']} {row['network']}",
-        facts=[{"name": name, "value": value, "code": code} for name, value, code in facts],
+        facts=facts,
     )
 
 
@@ -99,5 +99,5 @@ def render_outputs(
         beta=f"{row['beta']:.6g}",
         outputs=describe_outputs(parts, classes),
         command=f"qnn verify {row['network']}",
-        facts=[{"name": name, "value": value, "code": code} for name, value, code in facts],
+        facts=facts,
     )

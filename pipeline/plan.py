@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.paths import JoinSpec, PathSpec, Trial, Unit, digest_of, narrow, narrow_unit, paths_of
+from pipeline.paths import JoinSpec, PathSpec, Unit, digest_of, paths_of
 from pipeline.settings import SweepConfig
 from pipeline.shards import Shard, Split, make_layout, make_split, rows_digest
 from pipeline.sources import Table, load_table
@@ -15,18 +15,6 @@ from qnn.baselines import CEILINGS, QUANTIZED, REFERENCES
 from qnn.errors import InputError
 from qnn.levels import check_level
 from qnn.preprocessing import FeatureLayout
-
-__all__ = [
-    "JoinSpec",
-    "PathSpec",
-    "Plan",
-    "Trial",
-    "Unit",
-    "make_path",
-    "make_plan",
-    "narrow",
-    "narrow_unit",
-]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pipeline.events import BetaJoined, Event, PathDone, PathLost, ProblemDone
 from pipeline.joining import run_join
 from pipeline.log_json import log_json_to, wants_json
 from pipeline.paths import JoinSpec, PathSpec, Unit
-from pipeline.rows import failure, keep_network, lost_rows, planned, trial_columns, trial_rng
+from pipeline.rows import failure, keep_network, planned, trial_columns, trial_rng
 from pipeline.shards import ShardData, Split, shard_data
 from pipeline.sources import Table
 from pipeline.store import (
@@ -41,19 +41,6 @@ from qnn.rounding import round_relaxation
 from qnn.rounding.incumbent import Incumbent
 from qnn.solvers import Relaxation, solve
 from qnn.vector import VectorProblem
-
-__all__ = [
-    "BetaJoined",
-    "Event",
-    "PathDone",
-    "PathLost",
-    "ProblemDone",
-    "Work",
-    "check_folder",
-    "lost_rows",
-    "run_batch",
-    "run_path",
-]
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.dispatch import AHEAD, BATCH_MOST, TaskOptions, _Cluster, batches
+from pipeline.events import PathLost, ProblemDone
 from pipeline.progress import Tally
-from pipeline.tasks import PathLost, ProblemDone
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.plan import PathSpec, Trial
+from pipeline.paths import PathSpec, Trial
 from pipeline.shards import shard_data
 from pipeline.store import RunFolder
 from pipeline.sweep import prepare

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from pipeline.config import SweepConfig, parse_config
 from pipeline.estimates import estimate_bytes, estimate_seconds
-from pipeline.plan import PathSpec, Plan, Trial, make_path, make_plan, narrow
+from pipeline.paths import PathSpec, Trial, narrow
+from pipeline.plan import Plan, make_path, make_plan
 from pipeline.shards import make_layout, make_split
 from pipeline.sources import load_table
 from pipeline.yaml_text import dump_yaml

@@ -9,13 +9,14 @@ import pytest
 
 from pipeline import tasks
 from pipeline.datafile import matrices
-from pipeline.plan import PathSpec
-from pipeline.rows import trial_rng
+from pipeline.events import PathDone, PathLost, ProblemDone
+from pipeline.paths import PathSpec
+from pipeline.rows import lost_rows, trial_rng
 from pipeline.schema import RESULTS_SCHEMA, TIMING_COLUMNS
 from pipeline.shards import ShardData, shard_data
 from pipeline.store import RunFolder, StoreError, data_file
 from pipeline.sweep import Prepared, prepare
-from pipeline.tasks import PathDone, PathLost, ProblemDone, Work, run_batch, run_path
+from pipeline.tasks import Work, run_batch, run_path
 from qnn.certificates import Certificate, verify
 from qnn.network import QuantizedNetwork
 from qnn.problem import Problem
@@ -246,7 +247,7 @@ def test_a_worker_that_does_not_see_the_folder_says_so(prepared, tmp_path):
 
 def test_rows_of_lost_paths_fit_the_schema(prepared):
     spec, _ = first(prepared)
-    rows = tasks.lost_rows(spec, "the worker died")
+    rows = lost_rows(spec, "the worker died")
     assert len(rows) == spec.networks
     assert {key for row in rows for key in row} <= set(RESULTS_SCHEMA.names)
     assert [row["trial"] for row in rows] == [spec.trial_id(trial) for trial in spec.trials()]
