@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.events import Event, PathDone, PathLost
 from pipeline.paths import Unit
+from pipeline.spare_cores import scan_on_spare_cores
 from pipeline.store import one_line
 from pipeline.tasks import Work, run_batch
 
@@ -94,7 +95,7 @@ def run_on_ray(specs: Sequence[Unit], work: Work, options: TaskOptions) -> Event
                     memory=cluster.memory(batch),
                     max_retries=options.max_retries,
                     name=_task_name(batch),
-                ).remote(batch, shared)
+                ).remote(batch, shared, scan_on_spare_cores)
                 running[stream] = {spec.id: spec for spec in batch}
             if not running:
                 return

@@ -4,12 +4,14 @@
 the path's description and the data: each trial has its own random stream, seeded by its id.
 """
 
+from __future__ import annotations
+
 import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import ThreadpoolController
 
@@ -42,6 +44,10 @@ from qnn.rounding.incumbent import Incumbent
 from qnn.solvers import Relaxation, solve
 from qnn.vector import VectorProblem
 
+if TYPE_CHECKING:
+    # The compiler, which it imports, takes a second: only exact proofs need it.
+    from qnn.pricing.enumeration import Scanner
+
 log = logging.getLogger(__name__)
 
 
@@ -67,20 +73,23 @@ class Work:
         return data
 
 
-def run_path(spec: PathSpec, data: ShardData, folder: RunFolder) -> Iterator[ProblemDone]:
+def run_path(
+    spec: PathSpec, data: ShardData, folder: RunFolder, scanner: Scanner | None = None
+) -> Iterator[ProblemDone]:
     """Solve a path from its largest β to its smallest, round each, write everything.
 
     Yields after each β. Certificates and networks are written as they come, the results file last:
     it alone makes the path count as done. A failing relaxation makes failed rows of all its
     trials, a failing rounding only of its own; the path goes on. Raises `StoreError` where the
-    folder cannot be written: such a path is not done.
+    folder cannot be written: such a path is not done. scanner : who scans the sign vectors of exact
+    proofs, None for threads.
     """
     # Looked up for each path (2 ms): libraries loaded since the last one count too.
     threads = ThreadpoolController()
     with threads.limit(limits=1):
         # The outputs of a shard share its file, and each writes the same.
         folder.write_table(data_file(spec.dataset, spec.shard), data_table(data.X, data.targets))
-    path = _Path(spec, data, folder)
+    path = _Path(spec, data, folder, scanner)
     for beta in spec.betas:
         # The limit is set for each β anew: between them the caller's own settings hold.
         with threads.limit(limits=1):
@@ -92,8 +101,10 @@ def run_path(spec: PathSpec, data: ShardData, folder: RunFolder) -> Iterator[Pro
 class _Path:
     """The state of one path: the relaxation to start the next from, and the rows so far."""
 
-    def __init__(self, spec: PathSpec, data: ShardData, folder: RunFolder) -> None:
-        self.spec, self.data, self.folder = spec, data, folder
+    def __init__(
+        self, spec: PathSpec, data: ShardData, folder: RunFolder, scanner: Scanner | None
+    ) -> None:
+        self.spec, self.data, self.folder, self.scanner = spec, data, folder, scanner
         self.rows: list[dict[str, Any]] = []
         self.problem: Problem | None = None
         self.previous: Relaxation | None = None
@@ -180,7 +191,13 @@ class _Path:
         if spec.certify != "relaxation":
             limit = spec.certify_time_limit
             deadline = None if limit is None else time.monotonic() + limit
-            raised = raise_bound(relaxation, spec.certify, trial_rng(problem_id), deadline)
+            raised = raise_bound(
+                relaxation,
+                spec.certify,
+                trial_rng(problem_id),
+                deadline,
+                scanner=self.scanner,
+            )
             certificate, wide = raised.certificate, raised.incumbent
             base["bounds"] = [
                 {"seconds": p.seconds, "lower": p.lower_bound, "upper": p.upper_bound}
@@ -269,8 +286,11 @@ def _summary(
     )
 
 
-def run_batch(specs: Iterable[Unit], work: Work) -> Iterator[Event]:
-    """Run paths or joins one after the other; one that cannot be finished is lost, no other is."""
+def run_batch(specs: Iterable[Unit], work: Work, scanner: Scanner | None = None) -> Iterator[Event]:
+    """Run paths or joins one after the other; one that cannot be finished is lost, no other is.
+
+    scanner : as `run_path` takes it.
+    """
     if wants_json() and not logging.getLogger("pipeline").handlers:
         log_json_to(sys.stderr)
     folder = RunFolder.open(work.folder)
@@ -278,7 +298,7 @@ def run_batch(specs: Iterable[Unit], work: Work) -> Iterator[Event]:
     for spec in specs:
         trials = failed = 0
         try:
-            for done in _run(spec, work.data(spec), folder):
+            for done in _run(spec, work.data(spec), folder, scanner):
                 trials, failed = trials + done.trials, failed + done.failed
                 yield done
         except Exception as error:
@@ -289,11 +309,11 @@ def run_batch(specs: Iterable[Unit], work: Work) -> Iterator[Event]:
 
 
 def _run(
-    spec: Unit, data: ShardData, folder: RunFolder
+    spec: Unit, data: ShardData, folder: RunFolder, scanner: Scanner | None
 ) -> Iterator[ProblemDone] | Iterator[BetaJoined]:
     if isinstance(spec, JoinSpec):
         return run_join(spec, data, folder)
-    return run_path(spec, data, folder)
+    return run_path(spec, data, folder, scanner)
 
 
 def check_folder(folder: RunFolder, token: str) -> None:

@@ -4,8 +4,11 @@ To raise the bound one has to know where it leads: the best network of any width
 way, by column generation, and its objective is the upper bound that the lower one closes in on.
 """
 
+from __future__ import annotations
+
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +20,9 @@ from qnn.rounding.sampling import sampler_of
 from qnn.solvers.base import Callback, Progress
 from qnn.solvers.result import Relaxation, relative_gap
 from qnn.tightening import tighten
+
+if TYPE_CHECKING:
+    from qnn.pricing.enumeration import Scanner
 
 # Beyond this many columns of the lift exact pricing may not end in time: it gets this part of it,
 # and where it leaves a gap, a tightened bound is tried in the rest.
@@ -45,11 +51,13 @@ def raise_bound(
     rng: np.random.Generator,
     deadline: float | None = None,
     callback: Callback | None = None,
+    scanner: Scanner | None = None,
 ) -> Certified:
     """Certify at "tightened" or "exact"; at "relaxation" the bound stays what it is.
 
     deadline : `time.monotonic`; what is proven by then is returned. callback : called with each
-    entry of the history. Raises InputError, before any computing, for what a level cannot take.
+    entry of the history. scanner : who scans an enumeration's vectors, None for threads. Raises
+    InputError, before any computing, for what a level cannot take.
     """
     check_level(level, *names(relaxation.problem))
     history = _History(relaxation.lower_bound, callback)
@@ -64,7 +72,12 @@ def raise_bound(
 
         until = _share(deadline) if tightens else deadline
         optimum = prove_optimum(
-            wide, rng, sampler_of(relaxation), deadline=until, callback=history.callback
+            wide,
+            rng,
+            sampler_of(relaxation),
+            scanner=scanner,
+            deadline=until,
+            callback=history.callback,
         )
         wide = optimum.incumbent
         statistics["rounds"] += float(optimum.rounds)

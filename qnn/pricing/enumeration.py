@@ -1,11 +1,13 @@
 """Exact pricing: the largest value over all sign vectors, with a proven upper bound.
 
 Of the bilinear activation's `uᵀMv`, which is `max_u ‖Mu‖₁`, or of the polynomial one's `|uᵀMu|`, u
-homogenized. Ranges of vectors are scanned by threads (`qnn.pricing.scans`); the best stay.
+homogenized. Ranges of vectors (`qnn.pricing.scans`) are scanned by a `Scanner`, threads or others;
+the best stay.
 """
 
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -48,7 +50,7 @@ def enumerate_signs(
     distance: float = 0.0,
     floor: float = np.inf,
     keep: int = 1,
-    threads: int | None = None,
+    scanner: "Scanner | None" = None,
     deadline: float | None = None,
 ) -> Enumeration:
     """The exact maximum of `vᵀMu` over signs u, v, and the `keep` best u of those above `floor`.
@@ -60,12 +62,12 @@ def enumerate_signs(
         `forming_error`).
     floor, keep : of the vectors with `‖Mu‖₁ ≥ floor` the `keep` best are returned, all where they
         are fewer; the maximum always. The default returns the maximum alone.
-    threads : None for OMP_NUM_THREADS, or one a core. The result is the same for any number.
+    scanner : who scans; None for threads of this process. The result is the same for any.
     deadline : `time.monotonic` after which no more is scanned.
 
     Raises InputError where M is not finite or has more columns than can be enumerated.
     """
-    return _enumerate(ProductScan(M), distance, floor, keep, threads, deadline)
+    return _enumerate(ProductScan(M), distance, floor, keep, scanner, deadline)
 
 
 def enumerate_forms(
@@ -73,14 +75,14 @@ def enumerate_forms(
     distance: float = 0.0,
     floor: float = np.inf,
     keep: int = 1,
-    threads: int | None = None,
+    scanner: "Scanner | None" = None,
     deadline: float | None = None,
 ) -> Enumeration:
     """The exact maximum of `|uᵀMu|` over signs u with a last entry of +1, M (d, d) symmetric.
 
     All else is as in `enumerate_signs`; V is U.
     """
-    return _enumerate(FormScan(M), distance, floor, keep, threads, deadline)
+    return _enumerate(FormScan(M), distance, floor, keep, scanner, deadline)
 
 
 def _enumerate(
@@ -88,37 +90,41 @@ def _enumerate(
     distance: float,
     floor: float,
     keep: int,
-    threads: int | None,
+    scanner: "Scanner | None",
     deadline: float | None,
 ) -> Enumeration:
-    heads = count_heads(plan.d)
-    chunks = (range(at, min(at + CHUNK, heads)) for at in range(0, heads, CHUNK))
-    best = _Best(plan, max(1, keep), floor)
-    complete = True
+    best = Best(plan, max(1, keep), floor)
+    scan = scan_by_threads if scanner is None else scanner
+    complete = scan(best, range(count_heads(plan.d)), deadline)
+    return best.result(distance, complete)
 
-    def work(chunk: range) -> None:
-        best.take(*plan.scan(chunk, floor, best.keep, best.largest, best.least))
 
-    if threads == 1 or heads <= CHUNK:
+def scan_by_threads(
+    best: "Best", heads: range, deadline: float | None = None, count: int | None = None
+) -> bool:
+    """Scan these heads by threads of this process; whether that ended before the deadline.
+
+    count : of the threads; None for OMP_NUM_THREADS, or one a core.
+    """
+    chunks = (heads[at : at + CHUNK] for at in range(0, len(heads), CHUNK))
+    workers = count or int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+    if workers == 1 or len(heads) <= CHUNK:
         for chunk in chunks:
             if deadline is not None and time.monotonic() > deadline:
-                complete = False
-                break
-            work(chunk)
-    else:
-        workers = threads or int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
-        with ThreadPoolExecutor(workers) as pool:
-            running: list[Future[None]] = []
-            for chunk in chunks:
-                if deadline is not None and time.monotonic() > deadline:
-                    complete = False
-                    break
-                running.append(pool.submit(work, chunk))
-                if len(running) >= 2 * workers:
-                    running.pop(0).result()
-            for future in running:
-                future.result()
-    return best.result(distance, complete)
+                return False
+            best.scan(chunk)
+        return True
+    with ThreadPoolExecutor(workers) as pool:
+        running: list[Future[None]] = []
+        for chunk in chunks:
+            if deadline is not None and time.monotonic() > deadline:
+                return False
+            running.append(pool.submit(best.scan, chunk))
+            if len(running) >= 2 * workers:
+                running.pop(0).result()
+        for future in running:
+            future.result()
+    return True
 
 
 def forming_error(lift: Lift, nu: Array) -> float:
@@ -142,13 +148,25 @@ def forming_error(lift: Lift, nu: Array) -> float:
     return _gamma(2 * n + 6 * d + 30) * size + d * d * (n + 1.0) * tiny * largest
 
 
-class _Best:
-    """The best vectors over all ranges; a thread adds to it under the interpreter's lock."""
+class Best:
+    """The best vectors over all ranges; a thread adds to it under the interpreter's lock.
 
-    def __init__(self, scan: Scan, keep: int, floor: float) -> None:
-        self.scan, self.keep, self.floor = scan, keep, floor
+    plan : what is scanned; floor, keep : as in `enumerate_signs`. Each head is scanned once.
+    """
+
+    def __init__(self, plan: Scan, keep: int, floor: float) -> None:
+        self.plan, self.keep, self.floor = plan, keep, floor
         self.parts: list[tuple[Array, Array]] = []
         self.largest = self.least = -np.inf
+
+    @property
+    def wanted(self) -> tuple[float, int, float, float]:
+        """What a scan of the next heads is told: floor, keep, and the best values so far."""
+        return self.floor, self.keep, self.largest, self.least
+
+    def scan(self, heads: range) -> None:
+        """Scan these heads, here and now."""
+        self.take(*self.plan.scan(heads, *self.wanted))
 
     def take(self, values: Array, positions: Array) -> None:
         """Add what a range returned."""
@@ -166,25 +184,29 @@ class _Best:
             positions = np.concatenate([part[1] for part in self.parts])
         else:
             positions = np.zeros(1, dtype=np.int64)
-            values = self.scan.values(self.scan.vectors(positions))
+            values = self.plan.values(self.plan.vectors(positions))
         order = np.lexsort((positions, -values))
         wanted = values[order] >= self.floor
         wanted[0] = True
         order = order[wanted][: self.keep]
-        U = self.scan.vectors(positions[order])
-        d, size = len(self.scan.M), self.scan.size
+        U = self.plan.vectors(positions[order])
+        d, size = len(self.plan.M), self.plan.size
         rounding = _gamma(4 * d + 20) * size + d * d * float(np.finfo(np.float64).tiny)
         bound = size
         if complete:
-            bound = min(size, float(values[order[0]]) + self.scan.rest)
+            bound = min(size, float(values[order[0]]) + self.plan.rest)
         return Enumeration(
             U=U,
-            V=self.scan.partners(U),
+            V=self.plan.partners(U),
             values=values[order],
             error=rounding + distance,
             upper_bound=(bound + rounding + distance) * (1.0 + 2.0**-50),
             complete=complete,
         )
+
+
+# Scans some heads for a `Best`, until a `time.monotonic` if one is given; whether it scanned all.
+Scanner = Callable[[Best, range, float | None], bool]
 
 
 def _gamma(k: int) -> float:

@@ -23,6 +23,7 @@ from qnn.levels import check_level, names
 from qnn.pricing.branch_and_bound import Branching, branch_and_bound, branch_and_bound_forms
 from qnn.pricing.enumeration import (
     Enumeration,
+    Scanner,
     enumerate_forms,
     enumerate_signs,
     forming_error,
@@ -84,7 +85,7 @@ def prove_optimum(
     rng: np.random.Generator,
     sampler: Sampler | None = None,
     tol: float = TOLERANCE,
-    threads: int | None = None,
+    scanner: Scanner | None = None,
     deadline: float | None = None,
     callback: Callback | None = None,
 ) -> Optimum:
@@ -92,7 +93,7 @@ def prove_optimum(
 
     incumbent : where the column generation starts; the nearer to the optimum the better.
     sampler : samples of the relaxation as additional starts of the heuristic pricing.
-    threads : of the enumeration, None for one a core. The result does not depend on it.
+    scanner : who scans an enumeration's vectors, None for threads. The result is the same for any.
     deadline : `time.monotonic` at which the best so far is returned.
     callback : called with a `Progress` after each exact pricing.
     """
@@ -104,7 +105,7 @@ def prove_optimum(
     while True:
         incumbent, used = settle(incumbent, rng, sampler, deadline)
         rounds += used
-        found = _price_exactly(problem, incumbent.nu, threads, deadline)
+        found = _price_exactly(problem, incumbent.nu, scanner, deadline)
         if found is None:
             break
         pricings += 1
@@ -138,7 +139,7 @@ class _Priced:
 
 
 def _price_exactly(
-    problem: Problem, nu: np.ndarray, threads: int | None, deadline: float | None
+    problem: Problem, nu: np.ndarray, scanner: Scanner | None, deadline: float | None
 ) -> _Priced | None:
     """`max |uᵀM(ν)v|` proven or bounded; None where an enumeration does not end in time."""
     nu = problem.loss.clip_dual(nu, problem.y)
@@ -154,7 +155,7 @@ def _price_exactly(
         certificate = branching_certificate(problem, nu, tree, error)
         return _Priced(certificate, tree.U, tree.V, tree.values, tree.complete)
     enumerate_all = enumerate_signs if lift.joint else enumerate_forms
-    found = enumerate_all(M, error, floor, KEPT, threads, deadline)
+    found = enumerate_all(M, error, floor, KEPT, scanner, deadline)
     if not found.complete:
         return None
     certificate = exact_certificate(problem, nu, found)

@@ -6,12 +6,13 @@ python -m tests.benchmarks.pricing [--limit 120]
 import argparse
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from qnn.pricing.branch_and_bound import branch_and_bound
-from qnn.pricing.enumeration import enumerate_signs
+from qnn.pricing.enumeration import enumerate_signs, scan_by_threads
 from qnn.pricing.exact import settle
 from qnn.problem import Problem
 from qnn.rounding.refined import column_generation
@@ -81,7 +82,8 @@ def main() -> None:
     limit = parser.parse_args().limit
     # Compiled before anything is timed.
     branch_and_bound(np.eye(12), 12.0)
-    enumerate_signs(np.eye(12), threads=1)
+    one_thread = partial(scan_by_threads, count=1)
+    enumerate_signs(np.eye(12), scanner=one_thread)
     heads = ("M of", "d", "B&B s", "bound − 1", "nodes", "enumeration s", "HiGHS s", "bound − 1")
     print(f"| {' | '.join(heads)} |")
     print("|---" * 8 + "|")
@@ -92,7 +94,7 @@ def main() -> None:
         enumerated = "–"
         if len(M) <= ENUMERATED:
             begin = time.monotonic()
-            enumerate_signs(M, threads=1)
+            enumerate_signs(M, scanner=one_thread)
             enumerated = f"{time.monotonic() - begin:.2f}"
         begin = time.monotonic()
         _, bound = mip(M, limit)

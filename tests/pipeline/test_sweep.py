@@ -176,10 +176,10 @@ def test_ray_workers_write_what_one_process_writes(tmp_path, ray_cluster):
 def test_a_worker_that_dies_is_retried_and_loses_its_own_path_only(
     tmp_path, ray_cluster, monkeypatch, together
 ):
-    def dies(specs, work):
+    def dies(specs, work, scanner):
         if any(spec.shard == "fold-01" for spec in specs):
             os.kill(os.getpid(), signal.SIGKILL)
-        yield from tasks.run_batch(specs, work)
+        yield from tasks.run_batch(specs, work, scanner)
 
     monkeypatch.setattr(dispatch, "run_batch", dies)
     if together:

@@ -2,6 +2,7 @@
 
 import time
 from fractions import Fraction
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -13,7 +14,7 @@ from qnn.activations import Polynomial
 from qnn.errors import InputError
 from qnn.lift import Lift
 from qnn.pricing import enumeration
-from qnn.pricing.enumeration import enumerate_forms, enumerate_signs, forming_error
+from qnn.pricing.enumeration import enumerate_forms, enumerate_signs, forming_error, scan_by_threads
 from qnn.pricing.scans import FormScan, ProductScan, count_heads
 from tests.qnn.bruteforce import sign_vectors
 
@@ -53,9 +54,16 @@ def test_the_best_above_a_floor_are_all_there(keep):
 def test_ranges_and_threads_give_what_one_scan_gives(monkeypatch):
     monkeypatch.setattr(enumeration, "CHUNK", 5)
     M = np.round(symmetric(15, 2))  # integers: many ties
-    one = enumerate_signs(M, floor=0.9 * enumerate_signs(M).maximum, keep=40, threads=1)
-    for threads in (2, 3):
-        many = enumerate_signs(M, floor=0.9 * one.maximum, keep=40, threads=threads)
+    one = enumerate_signs(
+        M,
+        floor=0.9 * enumerate_signs(M).maximum,
+        keep=40,
+        scanner=partial(scan_by_threads, count=1),
+    )
+    for count in (2, 3):
+        many = enumerate_signs(
+            M, floor=0.9 * one.maximum, keep=40, scanner=partial(scan_by_threads, count=count)
+        )
         assert np.array_equal(one.U, many.U)
         assert np.array_equal(one.values, many.values)
         assert many.upper_bound == one.upper_bound
@@ -178,8 +186,8 @@ def test_ranges_and_threads_of_forms_give_what_one_scan_gives(monkeypatch):
     monkeypatch.setattr(enumeration, "CHUNK", 5)
     A = form(15, 2)
     floor = 0.9 * enumerate_forms(A).maximum
-    one = enumerate_forms(A, floor=floor, keep=40, threads=1)
-    many = enumerate_forms(A, floor=floor, keep=40, threads=3)
+    one = enumerate_forms(A, floor=floor, keep=40, scanner=partial(scan_by_threads, count=1))
+    many = enumerate_forms(A, floor=floor, keep=40, scanner=partial(scan_by_threads, count=3))
     assert np.array_equal(one.U, many.U)
     assert many.upper_bound == one.upper_bound
     scan = FormScan(A)
