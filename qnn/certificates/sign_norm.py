@@ -4,9 +4,11 @@
 entry of u is +1. ``Mu = M head + M tail``, with the tails' parts in a table; nothing is carried
 from one head to the next. Each |(Mu)_i| is a sum of d products by +-1 and their total a sum of d
 more, in some order, so a computed total is off by at most ``gamma_{2d} sum_ij |M_ij|`` (N. Higham,
-Accuracy and Stability of Numerical Algorithms, 2002, section 3.1). That holds in single precision
-as well, with its unit 2^-24: totals in single precision that are below the largest by more than
-this are proven to be so, and the few others are computed again in double precision.
+Accuracy and Stability of Numerical Algorithms, 2002, section 3.1).
+
+Both parts are scaled and rounded to integers of 16 bits, each by at most one half, so a total of
+|head + tail|, which is exact, is off by at most one a row: what that proves to be below the largest
+total so far is left out, the few others are computed from M itself in double precision.
 """
 
 import os
@@ -19,9 +21,13 @@ from qnn.errors import CertificateError
 
 Array = np.ndarray
 
-_TAIL = 7
+_TAIL = 9
 # 2^(d - 1) sign vectors: more than this would not end.
 _MOST_COLUMNS = 48
+# Half a unit of either integer, and room for the roundings of their scaling.
+_UNITS = 1.01
+# Rows at a time, so that the totals are read and written less often.
+_ROWS = 4
 
 
 def largest_sign_product(M: Array) -> tuple[float, float]:
@@ -33,40 +39,45 @@ def largest_sign_product(M: Array) -> tuple[float, float]:
     d = len(M)
     if d > _MOST_COLUMNS:
         raise CertificateError(f"{d} columns are too many to enumerate")
-    size = float(np.abs(M).sum())
+    with np.errstate(over="ignore"):
+        size = float(np.abs(M).sum())
     if not np.isfinite(size):
         raise CertificateError("the sums of M overflow")
+    error = _gamma(2 * d + 20) * size + d * d * float(np.finfo(np.float64).tiny)
+    if size == 0.0:
+        return 0.0, error
+    # A power of two, so exact: no scale of the integers overflows.
+    power = -int(np.frexp(size)[1])
+    M, scaled_error = np.ldexp(M, power), float(np.ldexp(error, power))
+    # Totals within 16 bits without sign, rows within 16 bits with sign.
+    rows = np.abs(M).sum(axis=1)
+    scale = min((65500.0 - 2.0 * d) / float(rows.sum()), 32760.0 / float(rows.max()))
     tail = min(_TAIL, d - 1)
+    head = d - 1 - tail
     bits = (np.arange(1 << tail)[None, :] >> np.arange(tail)[:, None]) & 1
     signs = np.vstack([np.where(bits == 1, -1.0, 1.0), np.ones((1, 1 << tail))])
-    head = d - 1 - tail
-    # A power of two, so exact: no entry is lost below single precision's range or above it.
-    power = -int(np.frexp(size)[1]) if size > 0.0 else 0
-    scaled = np.ldexp(M, power)
-    # Rows of zeros make their number a multiple of four and add nothing.
-    rows = np.vstack([scaled, np.zeros((-d % 4, d))])
-    table = np.ascontiguousarray((rows[:, head:] @ signs).astype(np.float32))
-    columns = np.ascontiguousarray(rows[:, :head].T)
-    # 1: the scaled size. Twice over, as the table and the heads' sums are rounded on their own.
-    margin = 2.0 * _gamma(2 * d + 20, 2.0**-24)
+    # Rows of zeros add nothing.
+    padded = scale * np.vstack([M, np.zeros((-d % _ROWS, d))])
+    table = np.ascontiguousarray(np.rint(padded[:, head:] @ signs).astype(np.int16))
+    columns = np.ascontiguousarray(padded[:, :head].T)
+    M = np.ascontiguousarray(M)
     threads = min(os.cpu_count() or 1, 1 << head)
     limits = [(1 << head) * part // threads for part in range(threads + 1)]
     with ThreadPoolExecutor(threads) as pool:
         parts = pool.map(
-            lambda start, stop: _largest(scaled, columns, table, tail, margin, start, stop),
+            lambda start, stop: _largest(M, columns, table, scale, scaled_error, start, stop),
             limits[:-1],
             limits[1:],
         )
-        found = float(np.ldexp(max(map(float, parts)), -power))
-    return found, _gamma(2 * d + 20, 2.0**-53) * size + d * d * float(np.finfo(np.float64).tiny)
+        return float(np.ldexp(max(map(float, parts)), -power)), error
 
 
-def _gamma(k: int, unit: float) -> float:
-    return k * unit / (1.0 - k * unit)
+def _gamma(k: int) -> float:
+    return k * 2.0**-53 / (1.0 - k * 2.0**-53)
 
 
 @numba.njit(cache=True, nogil=True)
-def _total(M: np.ndarray, head: int, tail: int, index: int, k: int) -> float:
+def _total(M: np.ndarray, head: int, index: int, k: int) -> float:
     """A vector's total from M itself (d, d); index holds the signs of its head, k of its tail."""
     d = len(M)
     total = 0.0
@@ -74,10 +85,32 @@ def _total(M: np.ndarray, head: int, tail: int, index: int, k: int) -> float:
         entry = M[i, d - 1]
         for j in range(head):
             entry += -M[i, j] if (index >> j) & 1 else M[i, j]
-        for j in range(tail):
-            entry += -M[i, head + j] if (k >> j) & 1 else M[i, head + j]
+        for j in range(head, d - 1):
+            entry += -M[i, j] if (k >> (j - head)) & 1 else M[i, j]
         total += abs(entry)
     return total
+
+
+@numba.njit(cache=True, inline="always")
+def _size(left: np.int16, right: np.int16) -> np.uint16:
+    return np.uint16(abs(np.int16(left + right)))
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_totals(sums: np.ndarray, table: np.ndarray, total: np.ndarray) -> np.uint16:
+    """The sums over rows of |sums + table|, (2^t), and the largest of them."""
+    total[:] = 0
+    for i in range(0, len(sums), 4):
+        s0, s1, s2, s3 = sums[i], sums[i + 1], sums[i + 2], sums[i + 3]
+        t0, t1, t2, t3 = table[i], table[i + 1], table[i + 2], table[i + 3]
+        for k in range(len(total)):
+            first = np.uint16(_size(s0, t0[k]) + _size(s1, t1[k]))
+            second = np.uint16(_size(s2, t2[k]) + _size(s3, t3[k]))
+            total[k] = np.uint16(total[k] + np.uint16(first + second))
+    highest = total[0]
+    for k in range(len(total)):
+        highest = max(highest, total[k])
+    return highest
 
 
 @numba.njit(cache=True, nogil=True)
@@ -85,17 +118,21 @@ def _largest(
     M: np.ndarray,
     columns: np.ndarray,
     table: np.ndarray,
-    tail: int,
-    margin: float,
+    scale: float,
+    error: float,
     start: int,
     stop: int,
 ) -> float:
-    """The largest total of some heads: columns (h, 4k) of M, table (4k, 2^t) of the tails' sums."""
+    """The largest total of the heads start ... stop, whose bits are their signs.
+
+    columns (h, 4k): of scale M; table (4k, 2^t): the tails' sums as integers. ``error``: of any
+    total.
+    """
     head, height = columns.shape
     width = table.shape[1]
     exact = np.empty(height)
-    sums = np.empty(height, dtype=np.float32)
-    total = np.empty(width, dtype=np.float32)
+    sums = np.empty(height, dtype=np.int16)
+    total = np.empty(width, dtype=np.uint16)
     largest = 0.0
     for index in range(start, stop):
         exact[:] = 0.0
@@ -103,20 +140,12 @@ def _largest(
             sign = -1.0 if (index >> j) & 1 else 1.0
             for i in range(height):
                 exact[i] += sign * columns[j, i]
-        sums[:] = exact
-        total[:] = 0.0
-        # Four rows at a time, so that the totals are read and written less often.
-        for i in range(0, height, 4):
-            s0, s1, s2, s3 = sums[i], sums[i + 1], sums[i + 2], sums[i + 3]
-            t0, t1, t2, t3 = table[i], table[i + 1], table[i + 2], table[i + 3]
-            for k in range(width):
-                total[k] += abs(s0 + t0[k]) + abs(s1 + t1[k]) + abs(s2 + t2[k]) + abs(s3 + t3[k])
-        highest = total[0]
-        for k in range(width):
-            highest = max(highest, total[k])
-        if highest < largest - margin:
+        for i in range(height):
+            sums[i] = np.int16(np.rint(exact[i]))
+        highest = _add_totals(sums, table, total)
+        if (highest + _UNITS * height) / scale + error < largest:
             continue
         for k in range(width):
-            if total[k] >= largest - margin:
-                largest = max(largest, _total(M, head, tail, index, k))
+            if (total[k] + _UNITS * height) / scale + error >= largest:
+                largest = max(largest, _total(M, head, index, k))
     return largest

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qnn.activations import Polynomial
-from qnn.certificates import sign_form
 from qnn.certificates.checker import proven_bound, verify
 from qnn.certificates.record import Certificate
 from qnn.certificates.sign_form import largest_sign_form
@@ -42,14 +41,70 @@ def test_any_dual_point_bounds_the_enumerated_optimum(loss):
         assert bound <= exact_optimum(problem) * (1 + 1e-7)
 
 
-@pytest.mark.parametrize("d", [*range(1, 12), 14])
-def test_the_checkers_enumeration_is_brute_force(d):
-    rng = np.random.default_rng(d)
-    M = rng.normal(size=(d, d))
-    found, rounding = largest_sign_product(M)
-    brute = np.abs(M @ sign_vectors(d)).sum(axis=0).max()
-    assert found == pytest.approx(brute, rel=1e-13)
-    assert 0.0 < rounding < 1e-12 * brute
+def largest_product(M):
+    """`max u'Mv` over all pairs of sign vectors."""
+    return np.abs(M @ sign_vectors(len(M))).sum(axis=0).max()
+
+
+def largest_form(M):
+    """`max |u'Mu|` over all sign vectors with a last entry of +1."""
+    U = sign_vectors(len(M))
+    U = U[:, U[-1] > 0]
+    return np.abs(np.einsum("ij,ij->j", U, M @ U)).max()
+
+
+ENUMERATIONS = [
+    pytest.param(largest_sign_product, largest_product, {}, id="products"),
+    pytest.param(largest_sign_product, largest_product, {"_TAIL": 2}, id="products-2"),
+    pytest.param(largest_sign_product, largest_product, {"_TAIL": 0}, id="products-0"),
+    pytest.param(largest_sign_form, largest_form, {}, id="forms"),
+    pytest.param(largest_sign_form, largest_form, {"_TAIL": 2, "_INNER": 3}, id="forms-2-3"),
+    pytest.param(largest_sign_form, largest_form, {"_TAIL": 3, "_INNER": 0}, id="forms-3-0"),
+    pytest.param(largest_sign_form, largest_form, {"_TAIL": 0, "_INNER": 0}, id="forms-0-0"),
+]
+
+
+@pytest.mark.parametrize("d", [*range(1, 12), 16])
+@pytest.mark.parametrize(("enumerate_all", "brute", "split"), ENUMERATIONS)
+def test_the_checkers_enumeration_is_brute_force(monkeypatch, enumerate_all, brute, split, d):
+    """However many entries of u are in its tables; nothing beside the last diagonal entry; both
+    signs; values that differ by less than the integers can tell.
+    """
+    for name, value in split.items():
+        monkeypatch.setattr(f"{enumerate_all.__module__}.{name}", value)
+    for seed in range(8):
+        M = np.random.default_rng(10 * d + seed).normal(size=(d, d))
+        M = M + M.T
+        if seed % 2:
+            M[-1, :-1] = M[:-1, -1] = 0.0
+        if seed >= 4:
+            M = np.round(M) + 1e-6 * M
+        M = np.negative(M) if seed % 4 > 1 else M
+        found, rounding = enumerate_all(M)
+        assert found == pytest.approx(brute(M), rel=1e-12, abs=rounding)
+        assert 0.0 < rounding < 1e-12 * np.abs(M).sum()
+
+
+BOTH = pytest.mark.parametrize("enumerate_all", [largest_sign_product, largest_sign_form])
+
+
+@BOTH
+@pytest.mark.parametrize("entry", [0.0, 5e-324, 1e-300, 1e300])
+def test_matrices_of_any_size_are_enumerated(enumerate_all, entry):
+    M = np.full((4, 4), entry)
+    found, rounding = enumerate_all(M)
+    assert found == pytest.approx(16 * entry, rel=1e-15, abs=0.0)
+    assert 0.0 < rounding < 1e-13 * found + 1e-300
+    found, _ = enumerate_all(M + np.diag([2e-150, 0.0, 0.0, 1e-150]))
+    assert found == pytest.approx(16 * entry + 3e-150, rel=1e-13)
+
+
+@BOTH
+def test_what_overflows_or_would_not_end_is_refused(enumerate_all):
+    with pytest.raises(CertificateError, match="the sums of M overflow"):
+        enumerate_all(np.full((9, 9), 1e308))
+    with pytest.raises(CertificateError, match="50 columns are too many to enumerate"):
+        enumerate_all(np.ones((50, 50)))
 
 
 @given(seed=st.integers(0, 10**6), nudge=st.floats(-3e-13, 3e-13))
@@ -157,51 +212,6 @@ def test_any_dual_point_bounds_the_enumerated_optimum_of_polynomials(loss, sigma
         bound = verify(certificate, problem.X, problem.y)
         assert 0.0 < certificate.lower_bound <= bound
         assert bound <= exact_optimum(problem) * (1 + 1e-7)
-
-
-def largest_form(M):
-    """`max |u'Mu|` over all sign vectors with a last entry of +1."""
-    U = sign_vectors(len(M))
-    U = U[:, U[-1] > 0]
-    return np.abs(np.einsum("ij,ij->j", U, M @ U)).max()
-
-
-@pytest.mark.parametrize("split", [(8, 6), (2, 3), (3, 0), (0, 0)])
-@pytest.mark.parametrize("d", [*range(1, 12), 16])
-def test_the_checkers_enumeration_of_forms_is_brute_force(monkeypatch, d, split):
-    """However many entries of u are in its table; nothing beside the last diagonal entry; both
-    signs; values that differ by less than the integers can tell.
-    """
-    monkeypatch.setattr(sign_form, "_TAIL", split[0])
-    monkeypatch.setattr(sign_form, "_INNER", split[1])
-    for seed in range(8):
-        M = np.random.default_rng(10 * d + seed).normal(size=(d, d))
-        M = M + M.T
-        if seed % 2:
-            M[-1, :-1] = M[:-1, -1] = 0.0
-        if seed >= 4:
-            M = np.round(M) + 1e-6 * M
-        M = np.negative(M) if seed % 4 > 1 else M
-        found, rounding = largest_sign_form(M)
-        assert found == pytest.approx(largest_form(M), rel=1e-12, abs=rounding)
-        assert 0.0 < rounding < 1e-12 * np.abs(M).sum()
-
-
-@pytest.mark.parametrize("entry", [0.0, 5e-324, 1e-300, 1e300])
-def test_forms_of_any_size_are_enumerated(entry):
-    M = np.full((4, 4), entry)
-    found, rounding = largest_sign_form(M)
-    assert found == pytest.approx(16 * entry, rel=1e-15, abs=0.0)
-    assert 0.0 < rounding < 1e-13 * found + 1e-300
-    found, _ = largest_sign_form(M + np.diag([2e-150, 0.0, 0.0, 1e-150]))
-    assert found == pytest.approx(16 * entry + 3e-150, rel=1e-13)
-
-
-def test_forms_that_overflow_or_would_not_end_are_refused():
-    with pytest.raises(CertificateError, match="the sums of M overflow"):
-        largest_sign_form(np.full((9, 9), 1e308))
-    with pytest.raises(CertificateError, match="50 columns are too many to enumerate"):
-        largest_sign_form(np.ones((50, 50)))
 
 
 @given(seed=st.integers(0, 10**6), nudge=st.floats(-3e-13, 3e-13), sigma=st.sampled_from(SIGMAS))
