@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Beyond this many columns of the lift exact pricing may not end in time: it gets this part of it,
 # and where it leaves a gap, a tightened bound is tried in the rest.
-SURE_COLUMNS = 32
+SURE_COLUMNS = 34
 EXACT_SHARE = 0.6
 PROVEN = 1e-4
 

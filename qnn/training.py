@@ -54,7 +54,7 @@ def train(
     limit cuts the work short. width: most neurons allowed; None: as many as the optimum uses.
     certify: "relaxation", the bound of the SDP; "tightened", with inequalities that all signs
     satisfy (squared loss): most of what the SDP leaves, in seconds; "exact", the optimum of the
-    quantized problem itself: all signs are enumerated to 32 columns (34 bits of a polynomial
+    quantized problem itself: all signs are enumerated to 34 columns (35 bits of a polynomial
     activation; seconds), beyond that branched over. Where that does not end in time, the
     certificate is the best one found. time_limit: seconds for everything together; what is found by
     then is returned with its honest gap. tol: relative gap of the relaxation. callback: called with
