@@ -14,7 +14,7 @@ from pipeline.drawing import BLUE, GREEN, INK, ORANGE, PURPLE, RED, SOFT, log_x,
 from qnn.baselines import QUANTIZED
 
 NAMES = {
-    "annealed": "ours: relaxation, annealed",
+    "graduated": "ours: relaxation, graduated",
     "refined": "ours: relaxation, refined",
     "krivine": "ours: Krivine rounding alone",
     "straight_through": "straight-through",
@@ -155,7 +155,7 @@ def time_figure(sets: list[ComparedSet]) -> Figure:
         for (above, below), compared in zip(panels.T, sets, strict=True):
             for curve in time_curves(compared):
                 colour = COLOURS.get(curve.arm, BLUE)
-                label = NAMES.get(curve.arm, "ours: Krivine, refined, annealed")
+                label = NAMES.get(curve.arm, "ours: Krivine, refined, graduated")
                 above.plot(curve.seconds, curve.ratio, "o-", ms=3.5, color=colour, label=label)
                 below.plot(curve.seconds, 100 * curve.accuracy, "o-", ms=3.5, color=colour)
             above.set_title(compared.name)

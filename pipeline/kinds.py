@@ -65,19 +65,15 @@ def network_problems(
         )
     if loss_parameter is not None and loss != "huber":
         yield f"loss_parameter is huber's delta, but loss is {loss}: remove it"
-    if "annealed" in roundings and loss != "squared":
-        yield (
-            f"rounding annealed needs the squared loss, but loss is {loss}: use rounding: [refined]"
-        )
-    for rounding in sorted({"krivine", "annealed"} & set(roundings)):
+    if "krivine" in roundings:
         if activation != "bilinear":
             yield (
-                f"rounding {rounding} needs the bilinear activation, but activation is "
+                "rounding krivine needs the bilinear activation, but activation is "
                 f"{activation}: use rounding: [refined]"
             )
         if alphabet != "binary":
             yield (
-                f"rounding {rounding} makes binary weights, but alphabet is {alphabet}: use "
+                f"rounding krivine makes binary weights, but alphabet is {alphabet}: use "
                 "rounding: [refined], or alphabet: binary"
             )
 

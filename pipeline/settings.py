@@ -31,7 +31,7 @@ from qnn.baselines import REFERENCES
 
 Certify = Literal["relaxation", "tightened", "exact"]
 Solver = Literal["auto", "admm", "cvxpy-scs", "cvxpy-clarabel"]
-Rounding = Literal["krivine", "refined", "annealed"]
+Rounding = Literal["krivine", "refined", "graduated"]
 Baseline = Literal[
     "straight_through",
     "rounded_floats",

@@ -15,9 +15,10 @@ from qnn.errors import InputError
 from qnn.levels import check_level, names
 from qnn.network import QuantizedNetwork
 from qnn.problem import Problem
+from qnn.rounding.graduated import narrow
 from qnn.rounding.incumbent import Incumbent
 from qnn.rounding.methods import check_rounding
-from qnn.rounding.refined import reduce, to_network
+from qnn.rounding.refined import to_network
 from qnn.rounding.sampling import Sampler, sampler_of
 from qnn.solvers.front import solve
 from qnn.solvers.result import relative_gap
@@ -69,7 +70,7 @@ def width_curve(
     best: Incumbent | None = None
     found = []
     for width in sorted(set(widths)):
-        candidate = _narrow(wide, width, sampler, rng)
+        candidate = narrow(wide, width, rng, sampler)
         # A narrower network is also one of this width.
         if best is None or candidate.objective < best.objective:
             best = candidate
@@ -102,7 +103,7 @@ def narrowest(
     low, high = 0, best.width
     while high - low > 1:
         middle = (low + high) // 2
-        point = _point(problem, middle, _narrow(wide, middle, sampler, rng), certified)
+        point = _point(problem, middle, narrow(wide, middle, rng, sampler), certified)
         if point.gap <= gap:
             best, high = point, middle
         else:
@@ -119,12 +120,6 @@ def _certify(
     relaxation = solve(problem, time_limit=None if time_limit is None else 0.5 * time_limit)
     rng = np.random.default_rng(seed)
     return raise_bound(relaxation, certify, rng, deadline), sampler_of(relaxation), rng
-
-
-def _narrow(
-    wide: Incumbent, width: int, sampler: Sampler | None, rng: np.random.Generator
-) -> Incumbent:
-    return wide if wide.width <= width else reduce(wide, width, rng, sampler)
 
 
 def _point(problem: Problem, width: int, best: Incumbent, certified: Certified) -> FiniteWidth:

@@ -48,6 +48,10 @@ class Polynomial:
         """``sigma(t)``, entrywise."""
         return (self.a * t + self.b) * t + self.c
 
+    def slope(self, t: np.ndarray) -> np.ndarray:
+        """``sigma'(t)``, entrywise."""
+        return 2.0 * self.a * t + self.b
+
     @property
     def parity(self) -> int:
         """1 where ``sigma(-t) = sigma(t)``, -1 where it is ``-sigma(t)``, else 0."""

@@ -71,6 +71,10 @@ class Atoms(ABC):
         """The neurons' outputs (n, m) from their products (parts, n, m)."""
 
     @abstractmethod
+    def slopes(self, T: Array) -> Array:
+        """The derivatives of `combine` by each product, (parts, n, m)."""
+
+    @abstractmethod
     def canonical(self, W: Array) -> tuple[Array, Array]:
         """One representative of all atoms with the same feature up to sign, and s (m,) ±1.
 

@@ -22,6 +22,10 @@ class BilinearAtoms(Atoms):
         """`(Xu)∘(Xv)`."""
         return np.asarray(T[0] * T[1])
 
+    def slopes(self, T: Array) -> Array:
+        """Each product's factor: the other product."""
+        return T[::-1]
+
     def canonical(self, W: Array) -> tuple[Array, Array]:
         """First weights that are not 0 are positive, and u is not behind v lexicographically."""
         count = W.shape[2]

@@ -21,6 +21,10 @@ class PolynomialAtoms(Atoms):
         """`σ(Xu)`."""
         return self.activation.value(T[0])
 
+    def slopes(self, T: Array) -> Array:
+        """`σ'(Xu)`."""
+        return self.activation.slope(T)
+
     def canonical(self, W: Array) -> tuple[Array, Array]:
         """The bits that the integer weights are encoded as; even or odd: a first sign of +1."""
         levels = self.levels(W)[0]

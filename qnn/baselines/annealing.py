@@ -8,12 +8,12 @@ from __future__ import annotations
 import time
 
 import numpy as np
+from numba import njit
 
 from qnn.baselines.base import Best, Layer
 from qnn.errors import InputError
 from qnn.network import QuantizedNetwork
 from qnn.problem import Problem
-from qnn.rounding.annealing import anneal_bits
 
 # Proposed flips between two looks at the clock.
 MOVES = 4000
@@ -76,3 +76,67 @@ def annealing(
         if best.over:
             break
     return best.network()
+
+
+@njit(cache=True)
+def anneal_bits(
+    X: np.ndarray,
+    U: np.ndarray,
+    V: np.ndarray,
+    alpha: np.ndarray,
+    residual: np.ndarray,
+    penalty: float,
+    T: float,
+    moves: int,
+    rng: np.random.Generator,
+) -> float:
+    """`moves` proposals in place: a bit flips, its neuron's α becomes the best for the others.
+
+    X (d, n), U and V (m, d) signs, alpha (m,), residual (n,) = y − f. A proposal is taken where it
+    lowers `½‖residual‖² + penalty Σ|α|`, or with probability `exp(−rise/T)`. Returns the mean rise
+    of the proposals that rise.
+    """
+    d, n = X.shape
+    m = len(alpha)
+    total, count = 0.0, 0
+    A, B = U @ X, V @ X
+    for _ in range(moves):
+        k, i = int(m * rng.random()), int(d * rng.random())
+        left = rng.random() < 0.5
+        # r: the residual without this neuron; its best α is a soft threshold.
+        hh, hr, oo, orr = 0.0, 0.0, 0.0, 0.0
+        a = alpha[k]
+        step = -2.0 * (U[k, i] if left else V[k, i])
+        for row in range(n):
+            old = A[k, row] * B[k, row]
+            if left:
+                new = (A[k, row] + step * X[i, row]) * B[k, row]
+            else:
+                new = A[k, row] * (B[k, row] + step * X[i, row])
+            r = residual[row] + a * old
+            hh += new * new
+            hr += new * r
+            oo += old * old
+            orr += old * r
+        size = abs(hr) - penalty
+        b = np.sign(hr) * size / hh if size > 0.0 and hh > 0.0 else 0.0
+        before = 0.5 * a * a * oo - a * orr + penalty * abs(a)
+        after = 0.5 * b * b * hh - b * hr + penalty * abs(b)
+        rise = after - before
+        if rise > 0.0:
+            total += rise
+            count += 1
+        if rise <= 0.0 or (T > 0.0 and rng.random() < np.exp(-rise / T)):
+            for row in range(n):
+                old = A[k, row] * B[k, row]
+                if left:
+                    A[k, row] += step * X[i, row]
+                else:
+                    B[k, row] += step * X[i, row]
+                residual[row] += a * old - b * A[k, row] * B[k, row]
+            if left:
+                U[k, i] = -U[k, i]
+            else:
+                V[k, i] = -V[k, i]
+            alpha[k] = b
+    return total / count if count > 0 else 0.0

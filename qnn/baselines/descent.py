@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qnn.baselines.base import Adam, Best, Layer, gradients, random_layer
+from qnn.adam import Adam
+from qnn.baselines.base import Best, Layer, gradients, random_layer
 from qnn.network import QuantizedNetwork
 from qnn.problem import Problem
 

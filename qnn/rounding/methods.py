@@ -7,9 +7,10 @@ import numpy as np
 from qnn.errors import InputError
 from qnn.network import QuantizedNetwork
 from qnn.problem import Problem
+from qnn.rounding.graduated import graduated_network
 from qnn.rounding.incumbent import Incumbent
 from qnn.rounding.krivine import krivine_network
-from qnn.rounding.refined import refined_network, to_network
+from qnn.rounding.refined import refined_network
 from qnn.rounding.refit import check_loss
 from qnn.rounding.second_layer import check_second_layer
 from qnn.solvers.result import Relaxation
@@ -19,24 +20,10 @@ Method = Callable[
 ]
 
 
-def annealed_network(
-    relaxation: Relaxation,
-    width: int,
-    rng: np.random.Generator,
-    second_layer: str | int = "float",
-    wide: Incumbent | None = None,
-) -> QuantizedNetwork:
-    """At most `width` neurons by `qnn.rounding.annealing`."""
-    # Only here: the compiler takes a second to import.
-    from qnn.rounding.annealing import annealed
-
-    return to_network(annealed(relaxation, width, rng, wide), second_layer, width)
-
-
 METHODS: dict[str, Method] = {
     "krivine": krivine_network,
     "refined": refined_network,
-    "annealed": annealed_network,
+    "graduated": graduated_network,
 }
 
 
@@ -53,9 +40,9 @@ def round_relaxation(
     "krivine": exactly `width` sign pairs with one common α, as in the paper (fewer only where the
     relaxation's answer is the zero network). "refined": samples of the relaxation as candidates,
     column generation with ℓ1 refits, reduction to `width` neurons, local search.
-    "annealed": that, and where all `width` neurons are in use the best of it and of three runs of
-    simulated annealing, each with its local search: two to five times the time, lower objectives
-    for narrow networks.
+    "graduated": that, and where all `width` neurons are in use the best of it and of four networks
+    trained as floats and driven to bits, each with its local search: several times the time, lower
+    objectives for narrow networks.
     `wide`, a network of any width where one is known, saves the column generation.
     second_layer: "float", "common" or bits (`qnn.rounding.second_layer`); Krivine's has one scalar.
     The same generator state gives the same network. Raises InputError for an unknown method, a
@@ -72,14 +59,9 @@ def check_rounding(problem: Problem, width: int, method: str) -> None:
         raise InputError(f"rounding {method!r} is not known: choose one of {', '.join(METHODS)}")
     if isinstance(width, bool) or not isinstance(width, int | np.integer) or width < 1:
         raise InputError(f"width must be a whole number of neurons, 1 or more (got {width!r})")
-    if method == "refined":
+    if method != "krivine":
         check_loss(problem.loss)
         return
-    if method == "annealed" and problem.loss.name != "squared":
-        raise InputError(
-            f"rounding 'annealed' needs the squared loss (got {problem.loss.name!r}): use rounding "
-            "refined"
-        )
     if problem.activation.name != "bilinear":
         raise InputError(
             f"rounding {method!r} needs the bilinear activation (got "

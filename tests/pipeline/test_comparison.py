@@ -84,7 +84,7 @@ def test_pairs_share_problem_width_and_seed() -> None:
 def test_an_arm_with_several_times_is_a_curve_over_the_bound() -> None:
     rows = [
         row("refined", 10.0),
-        row("annealed", 9.0, seconds=3.0),
+        row("graduated", 9.0, seconds=3.0),
         row("annealing", 32.0, baseline_seconds=1.0),
         row("annealing", 8.0, baseline_seconds=1.0, seed=1, test_accuracy=0.6),
         row("annealing", 8.0, baseline_seconds=9.0, seconds=9.0),
@@ -106,12 +106,12 @@ def test_an_arm_with_several_times_is_a_curve_over_the_bound() -> None:
 
 
 def test_the_best_of_our_roundings_is_compared() -> None:
-    rows = [*ROWS, row("annealed", 9.0), row("annealed", 9.0, shard="fold-01")]
+    rows = [*ROWS, row("graduated", 9.0), row("graduated", 9.0, shard="fold-01")]
     made = make_set("one", "standardize", table(rows))
-    assert made.own == "annealed"
+    assert made.own == "graduated"
     summaries = {one.arm: one for one in summarize(made)}
     refined = summaries["refined"]
-    assert refined.kind == summaries["annealed"].kind == "ours"
+    assert refined.kind == summaries["graduated"].kind == "ours"
     assert (refined.better, refined.equal, refined.worse) == (1, 1, 0)
 
 

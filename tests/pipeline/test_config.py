@@ -98,7 +98,7 @@ def test_the_config_cannot_be_changed() -> None:
         ("widths=[8, -1]", "sweep.yaml: widths[1]: must be at least 1 (got -1)"),
         ("widths=[1.5]", "sweep.yaml: widths[0]: must be a whole number (got 1.5)"),
         ("rounding=[sign]",
-         "sweep.yaml: rounding[0]: must be 'krivine', 'refined' or 'annealed' (got \"sign\")"),
+         "sweep.yaml: rounding[0]: must be 'krivine', 'refined' or 'graduated' (got \"sign\")"),
         ("loss=cubic", "sweep.yaml: loss: must be"),
         ("loss_parameter=0.5",
          "sweep.yaml: loss_parameter is huber's delta, but loss is squared: remove it"),

@@ -1,9 +1,7 @@
 import numpy as np
 import pytest
 
-from qnn.problem import Problem
-from qnn.rounding.annealing import anneal, anneal_bits
-from tests.qnn.bruteforce import sign_vectors
+from qnn.baselines.annealing import anneal_bits
 
 
 def start(m: int, d: int = 5, n: int = 30) -> tuple[np.ndarray, ...]:
@@ -30,20 +28,6 @@ def test_without_temperature_no_move_raises_the_objective() -> None:
         now = 0.5 * residual @ residual + 0.3 * np.abs(alpha).sum()
         assert now <= before + 1e-12
         before = now
-
-
-def test_a_single_neuron_is_the_best_of_all() -> None:
-    rng = np.random.default_rng(2)
-    X = rng.standard_normal((25, 4))
-    problem = Problem(X, rng.standard_normal(25), beta=0.2)
-    products = X @ sign_vectors(4)
-    H = (products[:, :, None] * products[:, None, :]).reshape(25, -1)
-    gains = np.maximum(np.abs(H.T @ problem.y) - problem.budget, 0.0) ** 2 / (
-        2 * (H**2).sum(axis=0)
-    )
-    best = 0.5 * problem.y @ problem.y - gains.max()
-    W = rng.choice([-1.0, 1.0], (2, 4, 1))
-    assert anneal(problem, W, rng, 1.0).objective == pytest.approx(best)
 
 
 def test_the_mean_rise_is_that_of_rising_proposals() -> None:
