@@ -132,8 +132,10 @@ def test_one_beta_for_all_outputs_is_a_fraction_of_the_largest_beta_max(run, tmp
     )
     each = [Problem(data.X, y, beta=1.0).beta_max for y in data.y.T]
     rows = [row for row in read_results(run).to_pylist() if row["shard"] == join.shard]
-    assert {row["beta_max"] for row in rows} == {max(each)}
-    assert {row["beta"] for row in rows} == {0.3 * max(each), 0.05 * max(each)}
+    (beta_max,) = {row["beta_max"] for row in rows}
+    # Workers compute on one thread, this test perhaps on more: the last digits differ.
+    assert beta_max == pytest.approx(max(each), rel=1e-12)
+    assert {row["beta"] for row in rows} == {0.3 * beta_max, 0.05 * beta_max}
 
 
 def test_at_the_largest_beta_max_the_whole_network_is_zero(tmp_path):

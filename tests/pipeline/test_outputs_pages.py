@@ -89,7 +89,8 @@ def test_beta_from_the_config_to_the_metric_and_to_the_certificates(tracked):
     data = tracked.folder.read_table(certificates[0].data).to_pandas()
     X, Y = data.filter(regex="^x").to_numpy(), data.filter(regex="^y").to_numpy()
     beta_max = max(Problem(X, y, beta=1.0).beta_max for y in Y.T)
-    assert metrics["beta"] == FRACTION * beta_max
+    # Workers compute on one thread, this test perhaps on more: the last digits differ.
+    assert metrics["beta"] == pytest.approx(FRACTION * beta_max, rel=1e-12)
     assert {certificate.beta for certificate in certificates} == {metrics["beta"]}
     bounds = [verify(one, X, np.ascontiguousarray(Y[:, one.output])) for one in certificates]
     assert metrics["lower_bound"] <= sum(bounds)

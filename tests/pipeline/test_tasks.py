@@ -65,7 +65,8 @@ def test_a_path_writes_one_row_and_one_network_a_trial_and_one_certificate_a_pro
         network = QuantizedNetwork.load(tmp_path / "run" / row["network"])
         problem = Problem(X, y, row["beta"])
         assert row["beta"] == row["beta_fraction"] * row["beta_max"]
-        assert row["beta_max"] == problem.beta_max
+        # Workers compute on one thread, this test perhaps on more: the last digits differ.
+        assert row["beta_max"] == pytest.approx(problem.beta_max, rel=1e-12)
         assert row["upper_bound"] == pytest.approx(problem.objective(network), rel=1e-12)
         penalty = row["beta"] * row["d"] * np.abs(network.alpha).sum()
         assert row["loss_value"] == pytest.approx(row["upper_bound"] - penalty)
