@@ -6,7 +6,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.outputs import describe_outputs
+import pandas as pd
+
+from pipeline.outputs import describe_outputs, kind_of_outputs
 from pipeline.proofs import gap_words, proof_words
 from pipeline.report import render_page
 from pipeline.summary import percent
@@ -39,8 +41,9 @@ def render_certificate(row: Mapping[str, Any], certificate: bytes, network: byte
         ("solver of the relaxation", row["solver"], False),
         ("format of the file", f"{record.format}", False),
     ]
-    if row["output"] is not None:
-        facts.insert(0, ("output, one class against the rest", f"{record.output}", False))
+    if not pd.isna(row["output"]):
+        kind = "one class against the rest" if kind_of_outputs([row]) == "class" else "one target"
+        facts.insert(0, (f"output, {kind}", f"{record.output}", False))
     return render_page(
         "certificate_page.html",
         trial=row["trial"],
@@ -73,10 +76,8 @@ def render_outputs(
     `row` is the joined row, `parts` those of its outputs in their order, `network` its file.
     Raises InputError where `network` is not a network file.
     """
-    classes: Sequence[Any] = ()
     preprocessing = QuantizedNetwork.from_bytes(network, str(row["network"])).preprocessing
-    if preprocessing is not None:
-        classes = preprocessing.classes or ()
+    names = () if preprocessing is None else preprocessing.target.outputs
     facts = [
         ("network file", row["network"], True),
         ("its SHA-256", hashlib.sha256(network).hexdigest(), True),
@@ -97,7 +98,8 @@ def render_outputs(
         lower=f"{row['lower_bound']:.8g}",
         n=f"{row['n']:.0f}",
         beta=f"{row['beta']:.6g}",
-        outputs=describe_outputs(parts, classes),
+        outputs=describe_outputs(parts, names),
+        kind=kind_of_outputs(parts),
         command=f"qnn verify {row['network']}",
         facts=facts,
     )

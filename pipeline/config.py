@@ -71,6 +71,7 @@ _BRANCHES: dict[tuple[int | str, ...], tuple[str, ...]] = {
     ("shards",): ("kfold", "parts", "column"),
     ("beta", "fractions"): ("listed", "spaced"),
     ("activation",): ("name", "coefficients"),
+    ("data", "target"): ("one", "several"),
     ("baseline_seconds",): ("one", "several"),
     ("retrain", "window"): ("all", "last", "rolling"),
     ("retrain", "hold_out"): ("freshest", "fraction"),

@@ -26,7 +26,9 @@ class NetworkModel(mlflow.pyfunc.PythonModel):
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> np.ndarray:
-        """Labels or target units (n,); with `params={"output": "score"}` the raw network output.
+        """Labels or target units, (n,), or (n, C) for C targets.
+
+        With `params={"output": "score"}` the raw network output.
 
         Raises:
             InputError: another `output`, or rows that the preprocessing refuses.

@@ -90,7 +90,7 @@ def log_network(network_file: Path, name: str, *, tags: dict[str, str], work: Pa
             for column, dtype in example.dtypes.items()
         ]
     )
-    outputs = Schema([ColSpec(_output_type(network.predict(example)))])
+    outputs = _output_schema(network.predict(example))
     params = ParamSchema([ParamSpec("output", DataType.string, "prediction")])
     logged: Any = mlflow.pyfunc.log_model(
         name=name,
@@ -108,8 +108,11 @@ def log_network(network_file: Path, name: str, *, tags: dict[str, str], work: Pa
     return str(logged.model_id)
 
 
-def _output_type(predictions: np.ndarray) -> Any:
-    from mlflow.types import DataType
+def _output_schema(predictions: np.ndarray) -> Any:
+    """The schema of predictions: a label or number a row, or a number for each target."""
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
+    if predictions.ndim == 2:
+        return Schema([TensorSpec(predictions.dtype, (-1, predictions.shape[1]))])
     kinds = {"f": DataType.double, "i": DataType.long, "b": DataType.boolean}
-    return kinds.get(predictions.dtype.kind, DataType.string)
+    return Schema([ColSpec(kinds.get(predictions.dtype.kind, DataType.string))])

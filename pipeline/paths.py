@@ -228,13 +228,14 @@ class PathSpec:
 class JoinSpec:
     """What makes one network of each of a shard's outputs: its paths, in the outputs' order.
 
-    `labels` name the outputs in messages; `references` are the arms that take all classes at once.
-    Needs the results of all its paths.
+    `labels` name the outputs in messages, and each is of a `kind`; `references` are the arms that
+    take all classes at once. Needs the results of all its paths.
     """
 
     paths: tuple[PathSpec, ...]
     labels: tuple[str, ...]
     references: tuple[str, ...] = ()
+    kind: Literal["class", "target"] = "class"
 
     @cached_property
     def id(self) -> str:
@@ -329,7 +330,7 @@ def narrow_unit(unit: Unit, beta: float, width: int, rounding: str) -> Unit:
     if isinstance(unit, PathSpec):
         return narrow(unit, beta, width, rounding)
     paths = tuple(narrow(path, beta, width, rounding) for path in unit.paths)
-    return JoinSpec(paths, unit.labels)
+    return replace(unit, paths=paths, references=())
 
 
 def _without_defaults(content: dict[str, Any]) -> dict[str, Any]:

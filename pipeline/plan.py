@@ -67,8 +67,8 @@ class Plan:
         arms = first.baselines
         networks = f"{self.trials} networks"
         if self.joins:
-            labels = self.joins[0].labels
-            axes.insert(0, ("outputs", len(labels), f"one a class: {_listed(labels)}"))
+            labels, kind = self.joins[0].labels, self.joins[0].kind
+            axes.insert(0, ("outputs", len(labels), f"one a {kind}: {_listed(labels)}"))
             arms = (*arms, *self.joins[0].references)
             networks += f" of {len(labels)} outputs"
         if arms:
@@ -121,27 +121,29 @@ def make_plan(config: SweepConfig, table: Table, split: Split, layout: FeatureLa
 def make_unit(
     config: SweepConfig, table: Table, split: Split, layout: FeatureLayout, shard: Shard
 ) -> Unit:
-    """The path of a shard, or the join of one path for each of several classes.
+    """The path of a shard, or the join of one path for each of several classes or targets.
 
     Raises InputError as `make_path`, and where an arm or a second layer takes one output alone.
     """
     path = make_path(config, table, split, layout, shard)
-    classes = table.classes or ()
-    if len(classes) <= 2:
+    count = len(table.outputs)
+    if not count:
         return path
     for arm in config.baselines:
         if arm in CEILINGS:
-            raise InputError(
-                f"baseline {arm} takes one output, but the target '{config.data.target}' has "
-                f"{len(classes)} classes: remove it"
-            )
+            raise InputError(f"baseline {arm} takes one output, but {_outputs(table)}: remove it")
     arms = tuple(arm for arm in path.baselines if arm in QUANTIZED)
     paths = tuple(
-        replace(path, output=output, outputs=len(classes), baselines=arms)
-        for output in range(len(classes))
+        replace(path, output=output, outputs=count, baselines=arms) for output in range(count)
     )
     references = tuple(arm for arm in path.baselines if arm in REFERENCES)
-    return JoinSpec(paths, tuple(map(tables.brief, classes)), references)
+    labels = tuple(map(tables.brief, table.outputs))
+    return JoinSpec(paths, labels, references, "class" if table.targets is None else "target")
+
+
+def _outputs(table: Table) -> str:
+    kind = "classes" if table.targets is None else "targets"
+    return f"there are {len(table.outputs)}, one for each of the {kind}"
 
 
 def make_path(

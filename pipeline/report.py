@@ -19,7 +19,7 @@ import pyarrow as pa
 from pipeline import plots, summary
 from pipeline.config import SweepConfig, dump_config, parse_config
 from pipeline.drawing import to_svg
-from pipeline.outputs import certificates_of, describe_outputs, parts_of
+from pipeline.outputs import certificates_of, describe_outputs, kind_of_outputs, parts_of
 from pipeline.proofs import gap_words, proof_words
 from pipeline.redact import redact
 from pipeline.selection import FINAL_SHARD
@@ -37,7 +37,7 @@ ERRORS_SHOWN = 50
 class ReportInput:
     """All that a report is made of.
 
-    `features` are the names that the chosen network reads, `classes` the labels that it tells.
+    `features` are the names that the chosen network reads, `outputs` those of its outputs.
     """
 
     results: pa.Table
@@ -45,7 +45,7 @@ class ReportInput:
     champion: str | None = None
     features: tuple[str, ...] = ()
     location: str = "."
-    classes: tuple[Any, ...] = ()
+    outputs: tuple[Any, ...] = ()
 
 
 def write_report(folder: RunFolder, champion: str | None = None) -> str:
@@ -70,8 +70,8 @@ def collect(folder: RunFolder, champion: str | None = None) -> ReportInput:
             "results/*.parquet)"
         )
     row = summary.champion_row(summary.frame(results), champion)
-    features, classes = ((), ()) if row is None else _names(folder, str(row["network"]))
-    return ReportInput(results, _config(folder), champion, features, folder.label, classes)
+    features, outputs = ((), ()) if row is None else _names(folder, str(row["network"]))
+    return ReportInput(results, _config(folder), champion, features, folder.label, outputs)
 
 
 def render_report(content: ReportInput) -> str:
@@ -79,6 +79,7 @@ def render_report(content: ReportInput) -> str:
     data = summary.frame(content.results)
     metric = summary.metric_of(data)
     champion = summary.champion_row(data, content.champion)
+    parts = [] if champion is None else parts_of(content.results, champion)
     script, script_hash = page_script()
     return render_page(
         "report_page.html",
@@ -90,8 +91,8 @@ def render_report(content: ReportInput) -> str:
         counts={"ok": len(summary.finished(data)), "failed": len(summary.failed(data)),
                 "all": len(data)},
         champion=None if champion is None else _headline(data, metric, champion),
-        outputs=[] if champion is None else describe_outputs(
-            parts_of(content.results, champion), content.classes),
+        outputs=describe_outputs(parts, content.outputs),
+        outputs_kind=kind_of_outputs(parts),
         shards=sorted(set(data["shard"]) - {FINAL_SHARD}),
         figures=_figures(content) if len(summary.finished(data)) else [],
         best=_best_table(data, metric, champion),
@@ -278,10 +279,14 @@ def _facts(data: pd.DataFrame, config: SweepConfig | None) -> list[dict[str, str
     rows = summary.finished(data)
     facts = [("data set", _first(data, "dataset", "–"))]
     if config is not None:
-        facts += [("source", redact(config.data.source)), ("target column", config.data.target)]
+        facts += [
+            ("source", redact(config.data.source)),
+            ("target column", redact(", ".join(config.data.targets))),
+        ]
     joined = rows["certificates"].dropna()
     if len(joined):
-        facts.append(("outputs of a network", f"{len(joined.iloc[0])}, one a class"))
+        kind = "class" if summary.metric_of(data).name == "accuracy" else "target"
+        facts.append(("outputs of a network", f"{len(joined.iloc[0])}, one a {kind}"))
     facts.append(
         ("inputs of a network", f"{_range(rows, 'd')} (one-hot columns and bias included)")
     )
@@ -337,13 +342,13 @@ def _config(folder: RunFolder) -> SweepConfig | None:
 
 
 def _names(folder: RunFolder, network: str) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    """The features that a network reads and the classes that it tells, where it says so."""
+    """The features that a network reads and what its outputs are called, where it says so."""
     try:
         preprocessing = QuantizedNetwork.from_bytes(folder.read(network), network).preprocessing
     except (FileNotFoundError, InputError):
         return (), ()
     return ((), ()) if preprocessing is None else (
-        preprocessing.feature_names, preprocessing.classes or ())  # fmt: skip
+        preprocessing.feature_names, preprocessing.target.outputs)  # fmt: skip
 
 
 def _text(name: str) -> str:

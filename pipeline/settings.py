@@ -54,6 +54,15 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+def _one_or_several(value: Any) -> str:
+    return "several" if isinstance(value, (list, tuple)) else "one"
+
+
+def _alone(values: tuple[Any, ...]) -> Any:
+    """A list of one is that one: it means the same, so that ids are the same."""
+    return values[0] if len(values) == 1 else values
+
+
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -62,10 +71,14 @@ NonEmpty = Field(min_length=1)
 
 
 class DataConfig(Section):
-    """Where the table is and what its columns are."""
+    """Where the table is and what its columns are; several targets are those of a regression."""
 
     source: Annotated[str, Field(min_length=1)]
-    target: str = "target"
+    target: Annotated[
+        Annotated[str, Tag("one")]
+        | Annotated[tuple[str, ...], NonEmpty, Distinct, AfterValidator(_alone), Tag("several")],
+        Discriminator(_one_or_several),
+    ] = "target"
     positive: Label | None = None
     features: Annotated[tuple[str, ...], NonEmpty, Distinct] | None = None
     exclude: Annotated[tuple[str, ...], Distinct] = ()
@@ -73,6 +86,11 @@ class DataConfig(Section):
     missing: Literal["refuse", "impute"] = "refuse"
     missing_values: tuple[str, ...] = ()
     constant_columns: Literal["drop", "keep"] = "drop"
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The target columns, one or several."""
+        return (self.target,) if isinstance(self.target, str) else self.target
 
 
 class PreprocessingConfig(Section):
@@ -149,10 +167,6 @@ class LogSpacing(Section):
 def _how_given(value: Any) -> str:
     spaced = isinstance(value, (dict, LogSpacing))
     return "spaced" if spaced else "listed"
-
-
-def _one_or_several(value: Any) -> str:
-    return "several" if isinstance(value, (list, tuple)) else "one"
 
 
 class BetaConfig(Section):
@@ -328,8 +342,14 @@ class SweepConfig(Section):
         data, group = self.data, self.group_column
         if self.task == "regression" and data.positive is not None:
             yield "data.positive names a class, but task is regression; remove it"
-        if data.target in (data.features or ()) or data.target in (data.categorical or ()):
-            yield f"data.target '{data.target}' cannot be a feature too"
+        if len(data.targets) > 1 and self.task != "regression":
+            yield (
+                f"data.target lists {len(data.targets)} columns, but task is {self.task}: name one "
+                "column, whose classes become outputs, or set task: regression"
+            )
+        for target in data.targets:
+            if target in (data.features or ()) or target in (data.categorical or ()):
+                yield f"data.target '{target}' cannot be a feature too"
         yield from baseline_problems(
             self.baselines, self.loss, self.activation_name, str(self.alphabet)
         )
@@ -339,9 +359,9 @@ class SweepConfig(Section):
         for name in data.features or ():
             if name in data.exclude:
                 yield f"column '{name}' is both in data.features and in data.exclude"
-        if self.test.column is not None and self.test.column in (data.target, group):
+        if self.test.column is not None and self.test.column in (*data.targets, group):
             yield f"test.column '{self.test.column}' is the target or shards.column; choose another"
-        if group is not None and group == data.target:
+        if group is not None and group in data.targets:
             yield f"shards.column '{group}' is the target; choose another column"
         if group is not None and group in (data.features or ()):
             yield f"shards.column '{group}' cannot be a feature too"

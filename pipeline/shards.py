@@ -14,7 +14,7 @@ from pipeline.splitting import deal, hold_out
 from qnn import tables
 from qnn.errors import InputError
 from qnn.preprocessing import FeatureLayout, Preprocessing
-from qnn.targets import Label, TargetCoding
+from qnn.targets import Label
 
 ALL = "all"
 _LONGEST_NAME = 80
@@ -57,7 +57,7 @@ class Split:
 class ShardData:
     """A shard as the solver sees it, with its rows for validation and test.
 
-    `X` (n, d) and `y` (n,) are preprocessed training rows, `y` (n, C) for C > 2 classes;
+    `X` (n, d) and `y` (n,) are preprocessed training rows, `y` (n, C) for C > 2 classes or targets;
     `X_validation` and `X_test` went through the same preprocessing. The targets `train_target`,
     `validation_target` and `test_target` are the raw labels or numbers that metrics compare with.
     `Y` (n, C) are the targets of all outputs where `y` is one of them.
@@ -82,17 +82,22 @@ class ShardData:
         return self.y if self.Y is None else self.Y
 
     def output(self, index: int) -> ShardData:
-        """One of several outputs: its class (label True) against the rest (False)."""
-        label = (self.preprocessing.classes or ())[index]
-        own = TargetCoding(classes=(False, True))
+        """One of several outputs: a target, or a class (label True) against the rest (False)."""
+        coding = self.preprocessing.target
+
+        def part(target: np.ndarray) -> np.ndarray:
+            if coding.classes is None:
+                return np.ascontiguousarray(target[:, index])
+            return _is(target, coding.classes[index])
+
         return replace(
             self,
             y=np.ascontiguousarray(self.y[:, index]),
             Y=self.y,
-            preprocessing=replace(self.preprocessing, target=own),
-            train_target=_is(self.train_target, label),
-            validation_target=_is(self.validation_target, label),
-            test_target=_is(self.test_target, label),
+            preprocessing=replace(self.preprocessing, target=coding.output(index)),
+            train_target=part(self.train_target),
+            validation_target=part(self.validation_target),
+            test_target=part(self.test_target),
         )
 
     def parts(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
@@ -159,7 +164,7 @@ def shard_data(table: Table, layout: FeatureLayout, shard: Shard, split: Split) 
     """
     train = table.take(shard.train_rows)
     target = table.target[shard.train_rows]
-    preprocessing = layout.fit(train, target, table.classes)
+    preprocessing = layout.fit(train, target, table.classes, table.targets)
     return ShardData(
         dataset=shard.dataset,
         name=shard.name,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -40,10 +40,11 @@ class Table:
     """The columns that a sweep uses, each of length n.
 
     `columns` are the features (float64 with NaN, or object arrays of str with None); `target` has
-    labels (object) or float64 numbers; `classes` the labels, of two those coded −1 and +1, of more
-    one for each output; None for regression;
-    `groups` the column that shards are made by, as text; `sha256` the digest of all of it,
-    whatever file it came from; `held_out` (bool) the rows of the test where a column says so.
+    labels (object) or float64 numbers, of several targets (n, C); `classes` the labels, of two
+    those coded −1 and +1, of more one for each output; None for regression; `groups` the column
+    that shards are made by, as text; `sha256` the digest of all of it, whatever file it came from;
+    `held_out` (bool) the rows of the test where a column says so; `targets` the names of several
+    regression targets, one for each output.
     """
 
     name: str
@@ -53,6 +54,12 @@ class Table:
     groups: np.ndarray | None
     sha256: str
     held_out: np.ndarray | None = None
+    targets: tuple[str, ...] | None = None
+
+    @property
+    def outputs(self) -> tuple[Label, ...]:
+        """The classes or targets that outputs stand for; () where one output does."""
+        return self.targets or (self.classes if self.classes and len(self.classes) > 2 else ())
 
     @property
     def n(self) -> int:
@@ -90,23 +97,25 @@ def read_table(
     """
     raw = _read(data)
     names = list(raw)
-    _refuse_absent([data.target], names, "data.target")
+    _refuse_absent(data.targets, names, "data.target")
     _refuse_absent([group_column] if group_column else [], names, "shards.column")
     _refuse_absent([test_column] if test_column else [], names, "test.column")
     for key in ("features", "exclude", "categorical"):
         _refuse_absent(getattr(data, key) or (), names, f"data.{key}")
-    if not len(raw[data.target]):
+    if not len(raw[data.targets[0]]):
         raise InputError(f"data.source: {source_name(data.source)} has no rows")
-    features = _feature_names(data, names, {data.target, group_column, test_column})
+    features = _feature_names(data, names, {*data.targets, group_column, test_column})
     columns = {name: _feature(raw[name], name, data) for name in features}
-    target, classes = _target(raw[data.target], data, task)
+    target, classes = _target([raw[name] for name in data.targets], data, task)
+    targets = data.targets if target.ndim == 2 else None
     groups = None if group_column is None else _groups(raw[group_column], group_column)
     held_out = None if test_column is None else _held_out(raw[test_column], test_column)
     marks = None if held_out is None else held_out.astype(np.float64)
     digest = _digest(
-        [*columns.items(), ("target", target), ("groups", groups), ("held_out", marks)]
+        [*columns.items(), *_named(target, targets), ("groups", groups), ("held_out", marks)]
     )
-    return Table(source_name(data.source), columns, target, classes, groups, digest, held_out)
+    name = source_name(data.source)
+    return Table(name, columns, target, classes, groups, digest, held_out, targets)
 
 
 def _read(data: DataConfig) -> dict[str, np.ndarray]:
@@ -198,14 +207,17 @@ def _is_text(value: Any) -> bool:
     return value is not None and not is_number(value)
 
 
-def _parse_numbers(values: np.ndarray, name: str) -> np.ndarray:
+def _parse_numbers(
+    values: np.ndarray, name: str, otherwise: str = "list the column in data.categorical"
+) -> np.ndarray:
+    """A column as float64; InputError, with what to do `otherwise`, where it holds other text."""
     if values.dtype != object:
         return values.astype(np.float64)
     for row, value in enumerate(values):
         if isinstance(value, str) and not is_number(value):
             raise InputError(
                 f"column '{name}' should be numeric, but row {row + 1} holds "
-                f"{tables.brief(value)}; correct it, or list the column in data.categorical"
+                f"{tables.brief(value)}; correct it, or {otherwise}"
             )
     return np.array([np.nan if value is None else float(value) for value in values])
 
@@ -219,16 +231,28 @@ def _refuse_many_categories(column: np.ndarray, name: str) -> None:
         )
 
 
+def _named(target: np.ndarray, targets: tuple[str, ...] | None) -> Iterable[tuple[str, np.ndarray]]:
+    """The target under a name that it has in every table; several under their own."""
+    if targets is None:
+        return [("target", target)]
+    return [(f"target {name}", target[:, c]) for c, name in enumerate(targets)]
+
+
 def _target(
-    values: np.ndarray, data: DataConfig, task: Task
+    columns: Sequence[np.ndarray], data: DataConfig, task: Task
 ) -> tuple[np.ndarray, tuple[Label, ...] | None]:
-    name = data.target
     if task == "regression":
-        numbers = _parse_numbers(values, name)
-        tables.refuse_bad_values(numbers, name, "refuse")
-        if numbers.min() == numbers.max():
-            raise InputError(f"the target '{name}' is the same in all rows: nothing to learn")
-        return numbers, None
+        if len(columns) > MAX_CLASSES:
+            raise InputError(
+                f"data.target lists {len(columns)} columns; at most {MAX_CLASSES} are supported"
+            )
+        otherwise = "leave it out of data.target"
+        if len(columns) == 1:
+            otherwise = "set task: classification if it is a label"
+        named = zip(columns, data.targets, strict=True)
+        numbers = [_quantity(values, name, otherwise) for values, name in named]
+        return numbers[0] if len(numbers) == 1 else np.stack(numbers, axis=1), None
+    (values,), (name,) = columns, data.targets
     tables.refuse_bad_values(values, name, "refuse")
     labels = _labels(values)
     classes = sorted(set(labels))
@@ -254,6 +278,15 @@ def _target(
             )
         classes = [label for label in classes if label != matching[0]] + matching
     return np.array(labels, dtype=object), tuple(classes)
+
+
+def _quantity(values: np.ndarray, name: str, otherwise: str) -> np.ndarray:
+    """A regression target (n,) as float64."""
+    numbers = _parse_numbers(values, name, otherwise)
+    tables.refuse_bad_values(numbers, name, "refuse")
+    if numbers.min() == numbers.max():
+        raise InputError(f"the target '{name}' is the same in all rows: nothing to learn")
+    return numbers
 
 
 def _labels(values: np.ndarray) -> list[Any]:

@@ -149,7 +149,11 @@ class FeatureLayout:
         return content
 
     def fit(
-        self, table: Table, target: np.ndarray, classes: Sequence[Label] | None = None
+        self,
+        table: Table,
+        target: np.ndarray,
+        classes: Sequence[Label] | None = None,
+        names: Sequence[str] | None = None,
     ) -> Preprocessing:
         """Fit scaling, imputation and target coding on the rows of one training part.
 
@@ -159,6 +163,7 @@ class FeatureLayout:
             classes: the labels. Two are coded −1 and +1, more than two one against the rest, as
                 (n, C). None: one or several regression targets, each centred and scaled to
                 variance 1 unless `scaling="none"`.
+            names: what several regression targets are called.
 
         Raises:
             InputError: what `transform` refuses; fewer than two classes; a target that is not
@@ -177,7 +182,7 @@ class FeatureLayout:
         if self.scaling in STANDARDIZED:
             means, scales = mean_and_scale(features)
         if classes is None:
-            coding = fit_regression(target, standardize=self.scaling != "none")
+            coding = fit_regression(target, self.scaling != "none", names)
         else:
             coding = TargetCoding(classes=tuple(plain(label) for label in classes))
             coding.encode(target)
@@ -317,6 +322,8 @@ class Preprocessing:
         record = {**asdict(self), "layout": self.layout.record()}
         if self.encoder is None:
             del record["encoder"]
+        if self.target.names is None:
+            del record["target"]["names"]
         version = PLAIN if self.encoder is None else ENCODED
         return json.dumps({"format": version, **record}, allow_nan=False, ensure_ascii=False)
 

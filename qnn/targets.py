@@ -6,6 +6,7 @@ regression targets, make C outputs (n, C): classes one against the rest, targets
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +24,13 @@ class TargetCoding:
     """How targets become numbers: classes to −1 and +1, or (y − offset) / scale.
 
     Of two classes the second is +1. Of C > 2, output c is +1 on class c and −1 on the rest. Several
-    regression targets have an offset and a scale each.
+    regression targets have an offset and a scale each, and `names` where their table has some.
     """
 
     classes: tuple[Label, ...] | None = None
     offset: float | tuple[float, ...] = 0.0
     scale: float | tuple[float, ...] = 1.0
+    names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.classes is not None and len(set(self.classes)) < max(len(self.classes), 2):
@@ -40,6 +42,8 @@ class TargetCoding:
             raise InputError("offset and scale of the target do not fit each other or its classes")
         if not np.isfinite([self.offset, self.scale]).all() or np.min(self.scale) <= 0.0:
             raise InputError("offset and scale of the target must be finite, the scale positive")
+        if self.names is not None and (len(self.names),) != shape:
+            raise InputError("the names of the targets do not fit their offsets")
 
     @property
     def numbers(self) -> int:
@@ -47,11 +51,23 @@ class TargetCoding:
         return 0 if self.classes else 2 * int(np.size(self.offset))
 
     @property
+    def outputs(self) -> tuple[Label, ...]:
+        """What several outputs are called, class or target; () for one output, or no names."""
+        return (self.classes or () if self.shape else ()) or self.names or ()
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """What a row of targets is for the solver: () one number, (C,) a number for each output."""
         if self.classes is None:
             return np.shape(self.offset)
         return () if len(self.classes) == 2 else (len(self.classes),)
+
+    def output(self, index: int) -> TargetCoding:
+        """The coding of one of several outputs: its target's, or True for its class."""
+        if self.classes is not None:
+            return TargetCoding(classes=(False, True))
+        offset, scale = (np.ravel(value)[index].item() for value in (self.offset, self.scale))
+        return TargetCoding(None, offset, scale)
 
     def encode(self, target: Any) -> np.ndarray:
         """Targets as float64 (n,) or (n, C): ±1 for labels (n,), else centred and scaled.
@@ -96,7 +112,13 @@ def coding_from_record(record: dict[str, Any]) -> TargetCoding:
         tuple(map(float, value)) if isinstance(value, list) else float(value)
         for value in (record["offset"], record["scale"])
     )
-    return TargetCoding(None if classes is None else tuple(classes), offset, scale)
+    names = record.get("names")
+    return TargetCoding(
+        None if classes is None else tuple(classes),
+        offset,
+        scale,
+        None if names is None else tuple(map(str, names)),
+    )
 
 
 def _finite_target(target: Any) -> np.ndarray:
@@ -114,8 +136,13 @@ def _finite_target(target: Any) -> np.ndarray:
     return values
 
 
-def fit_regression(target: Any, standardize: bool) -> TargetCoding:
-    """Coding of regression targets (n,) or (n, C): mean and standard deviation, or 0 and 1."""
+def fit_regression(
+    target: Any, standardize: bool, names: Sequence[str] | None = None
+) -> TargetCoding:
+    """Coding of regression targets (n,) or (n, C): mean and standard deviation, or 0 and 1.
+
+    names: what the C targets are called.
+    """
     values = _finite_target(target)
     columns = values if values.ndim == 2 else values[:, None]
     count = columns.shape[1]
@@ -123,7 +150,8 @@ def fit_regression(target: Any, standardize: bool) -> TargetCoding:
     if standardize:
         means, scales = mean_and_scale(columns)
     if values.ndim == 2:
-        return TargetCoding(None, tuple(means.tolist()), tuple(scales.tolist()))
+        called = None if names is None else tuple(names)
+        return TargetCoding(None, tuple(means.tolist()), tuple(scales.tolist()), called)
     return TargetCoding(None, float(means[0]), float(scales[0]))
 
 

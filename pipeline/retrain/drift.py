@@ -37,7 +37,7 @@ class ColumnDrift:
 
 @dataclass(frozen=True)
 class Drift:
-    """All features, the most drifted first, and the target."""
+    """All features, the most drifted first, and the target: of several the most drifted."""
 
     features: tuple[ColumnDrift, ...]
     target: ColumnDrift
@@ -78,13 +78,14 @@ def measure_drift(
 ) -> Drift:
     """Compare the rows `fresh` of a table with its rows `reference` (row numbers).
 
-    `columns` and `target` are float64 with NaN for missing, or objects with None for missing.
+    `columns` and `target` are float64 with NaN for missing, or objects with None for missing;
+    several targets are (n, C).
     """
     features = [column_drift(name, values, reference, fresh) for name, values in columns.items()]
     features.sort(key=lambda one: (-one.excess, one.name))
-    return Drift(
-        tuple(features), column_drift("target", target, reference, fresh), float(threshold)
-    )
+    targets = target.T if target.ndim == 2 else (target,)
+    drifts = [column_drift("target", values, reference, fresh) for values in targets]
+    return Drift(tuple(features), max(drifts, key=lambda one: one.excess), float(threshold))
 
 
 def column_drift(

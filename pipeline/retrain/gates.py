@@ -66,15 +66,28 @@ def metric_gate(
     challenger: np.ndarray,
     task: str,
     settings: RetrainConfig,
+    scale: float | Sequence[float] = 1.0,
 ) -> tuple[Gate, Comparison]:
-    """Compare predictions (n,) of the two on a hold-out with labels or numbers `target` (n,)."""
+    """Compare predictions of the two on a hold-out with labels or numbers `target` (n,).
+
+    Of several targets all are (n, C), and a row's error is its mean over them, each in units of its
+    target's `scale` (C,).
+    """
     tolerance, significance = settings.tolerance, settings.significance
     if task == "classification":
         found = compare_labels(champion == target, challenger == target, tolerance, significance)
     else:
-        errors = [(predicted - target) ** 2 for predicted in (champion, challenger)]
+        errors = [_squared_errors(one, target, scale) for one in (champion, challenger)]
         found = compare_errors(errors[0], errors[1], tolerance, significance)
     return Gate("metric", not found.worse, f"{found.text}, on {len(target)} rows"), found
+
+
+def _squared_errors(
+    predicted: np.ndarray, target: np.ndarray, scale: float | Sequence[float]
+) -> np.ndarray:
+    if target.ndim == 1:
+        return np.asarray((predicted - target) ** 2)
+    return np.asarray(np.mean(((predicted - target) / scale) ** 2, axis=1))
 
 
 def compare_labels(

@@ -169,6 +169,9 @@ class _Run:
             return Gate("metric", True, "no champion yet, nothing to compare with"), None
         try:
             predicted = champion.network.predict(rows)
+            if predicted.shape != target.shape:
+                told = "one target" if predicted.ndim == 1 else f"{predicted.shape[1]} targets"
+                raise InputError(f"it predicts {told}")
         except InputError as error:
             return Gate(
                 "metric",
@@ -176,9 +179,9 @@ class _Run:
                 f"the champion ({champion.text}) cannot read these rows ({error}); set "
                 "tracking.registered_model to another name to start anew",
             ), None
-        return metric_gate(
-            target, predicted, network.predict(rows), self.config.task, self.settings
-        )
+        scale = network.preprocessing.target.scale if network.preprocessing else 1.0
+        said = network.predict(rows)
+        return metric_gate(target, predicted, said, self.config.task, self.settings, scale)
 
     def _finish(self, verdict: Verdict, row: dict[str, Any], version: str) -> State:
         before = None if self.decision.state is None else self.decision.state.champion

@@ -106,9 +106,10 @@ def _marks(
 
 
 def _strata(part: pa.Table, config: SweepConfig) -> np.ndarray:
-    if config.task == "regression" or config.data.target not in part.column_names:
+    target = config.data.targets[0]
+    if config.task == "regression" or target not in part.column_names:
         return np.zeros(len(part), dtype=np.int64)
-    codes = part[config.data.target].combine_chunks().dictionary_encode().indices
+    codes = part[target].combine_chunks().dictionary_encode().indices
     return np.asarray(codes.fill_null(-1).to_numpy(zero_copy_only=False), dtype=np.int64)
 
 

@@ -191,8 +191,8 @@ def test_regression_targets(tmp_path: Path) -> None:
         ("a,target\n1,5\n2,5\n", "the target 'target' is the same in all rows: nothing to learn"),
         (
             "a,target\n1,5\n2,x\n",
-            "column 'target' should be numeric, but row 2 holds 'x'; correct it, or list the "
-            "column in data.categorical",
+            "column 'target' should be numeric, but row 2 holds 'x'; correct it, or set task: "
+            "classification if it is a label",
         ),
     ]:
         with pytest.raises(InputError) as error:

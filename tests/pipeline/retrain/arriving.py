@@ -51,7 +51,8 @@ def arrive(
 def text(data: Path | str, **changes: Any) -> str:
     """The sweep as YAML."""
     tree = copy.deepcopy(SWEEP)
-    tree["data"] = {"source": str(data), "exclude": ["y"]}
+    columns = changes.pop("columns", {"exclude": ["y"]})
+    tree["data"] = {"source": str(data), **columns}
     return dump_yaml({**tree, **changes})
 
 

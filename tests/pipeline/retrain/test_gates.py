@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pipeline.retrain.drift import column_drift, measure_drift, stability_index
-from pipeline.retrain.gates import compare_errors, compare_labels, metric_gate, size_gate
+from pipeline.retrain.gates import (
+    Comparison,
+    Gate,
+    compare_errors,
+    compare_labels,
+    metric_gate,
+    size_gate,
+)
 from pipeline.settings import RetrainConfig
 
 
@@ -130,3 +137,33 @@ def test_what_drifts_is_named_first() -> None:
     assert drift.features[0].p_value < 1e-20
     assert drift.text.startswith("largest PSI ")
     assert drift.text.endswith("beyond 0.25: shifted, missing")
+
+
+def test_errors_of_several_targets_are_in_units_of_their_scales() -> None:
+    target = np.column_stack([np.arange(30.0), 1000.0 * np.arange(30.0)])
+    scale = (1.0, 100.0)
+
+    def judged(error: float) -> tuple[Gate, Comparison]:
+        champion, challenger = target.copy(), target.copy()
+        champion[:, 0] += 1.0
+        challenger[:, 1] += 100.0 * error
+        kind = ("regression", RetrainConfig(), scale)
+        return metric_gate(target, champion, challenger, *kind)
+
+    gate, found = judged(1.0)
+    assert gate.passed
+    assert (found.champion, found.challenger) == (math.sqrt(0.5), math.sqrt(0.5))
+    assert judged(1.009)[0].passed
+    assert not judged(1.5)[0].passed
+
+
+def test_the_most_drifted_of_several_targets_speaks_for_them() -> None:
+    rng = np.random.default_rng(0)
+    old, new = np.arange(300), np.arange(300, 500)
+    targets = rng.standard_normal((500, 3))
+    targets[new, 1] += 3.0
+    columns = {"feature": rng.standard_normal(500)}
+    drift = measure_drift(columns, targets, old, new, 0.25)
+    assert drift.over == ("target",)
+    alone = measure_drift(columns, targets[:, 1], old, new, 0.25)
+    assert drift.target == alone.target

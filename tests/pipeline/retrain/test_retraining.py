@@ -173,3 +173,24 @@ def test_data_and_home_may_be_uris(nights: Nights) -> None:
     assert done.move is not None
     assert nights.aliases() == {CHAMPION: "1"}
     assert retrain(settings, nights.home.as_uri(), INLINE).sweep is None
+
+
+def test_several_targets_are_retrained_and_a_champion_of_fewer_is_told(nights: Nights) -> None:
+    several = {"exclude": ["target"], "target": ["y", "d"]}
+    arrive(nights.data, "day-1.parquet", seed=1)
+    arrive(nights.data, "day-2.parquet", seed=2)
+    first = nights.run(task="regression", columns=several)
+    assert first.verdict is not None
+    assert first.verdict.word == "promoted"
+    arrive(nights.data, "day-3.parquet", count=120, seed=3)
+    second = nights.run(task="regression", columns=several)
+    assert second.verdict is not None
+    assert second.verdict.comparison is not None
+    assert second.verdict.comparison.metric == "rmse"
+    third = nights.run(task="regression", columns={**several, "target": "y"})
+    assert third.verdict is not None
+    assert third.verdict.word == "refused"
+    gate = next(gate for gate in third.verdict.gates if gate.name == "metric")
+    assert "cannot read these rows (it predicts 2 targets); set tracking.registered_model" in (
+        gate.text
+    )
