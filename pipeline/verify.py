@@ -292,6 +292,9 @@ class _Run:
         _same(row, "bytes", network.size_in_bytes, exact=True)
         if network.beta != row["beta"] or network.loss != row["loss"]:
             raise _Failure("was made for another beta or loss than its row says")
+        if row["loss_parameter"] is None:
+            # Rows of earlier versions leave it out where none was given.
+            row = {**row, "loss_parameter": get_loss(row["loss"]).parameter}
         for name in ("loss_parameter", "activation", "alphabet", "second_layer"):
             if getattr(network, name) != row[name]:
                 raise _Failure(

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from pipeline.paths import PathSpec, Trial
@@ -19,6 +20,7 @@ from tests.pipeline.small import small_config
 RELU = {"polynomial": {"a": 0.0937, "b": 0.5, "c": 0.4688}}
 KINDS = [
     {"loss": "logistic"},
+    {"loss": "huber"},
     {"loss": "squared_hinge", "activation": RELU},
     {"loss": "huber", "loss_parameter": 0.7, "activation": RELU, "alphabet": "ternary"},
     {"loss": "hinge", "alphabet": 2, "second_layer": 3},
@@ -51,7 +53,9 @@ def test_a_kind_of_network_goes_through_files_and_verifies(kind, tmp_path):
         assert row["status"] == "ok", row["error"]
         network = QuantizedNetwork.load(tmp_path / "run" / row["network"])
         certificate = Certificate.load(tmp_path / "run" / row["certificate"])
-        expected = (kind["loss"], kind.get("loss_parameter"), str(kind.get("alphabet", "binary")))
+        # Without one of its own huber has δ = 1.
+        parameter = kind.get("loss_parameter", 1.0 if kind["loss"] == "huber" else None)
+        expected = (kind["loss"], parameter, str(kind.get("alphabet", "binary")))
         assert (network.loss, network.loss_parameter, network.alphabet) == expected
         assert (certificate.loss, certificate.loss_parameter, certificate.alphabet) == expected
         assert (row["loss"], row["loss_parameter"], row["alphabet"]) == expected
@@ -75,6 +79,19 @@ def test_a_network_of_another_kind_than_its_row_is_found(tmp_path):
     run.write(rows[0]["network"], replace(network, loss_parameter=0.8).to_bytes())
     (bad,) = [check for check in verify_run(str(tmp_path / "run")) if not check.ok]
     assert bad.text == "its loss_parameter is 0.8, its row says 0.7"
+
+
+def test_rows_of_earlier_versions_leave_out_a_parameter_that_was_not_given(tmp_path):
+    rows, run, spec = first_path(tmp_path, loss="huber")
+    file = f"results/{spec.id}.parquet"
+    schema = run.read_table(file).schema
+    old = [{**row, "loss_parameter": None} for row in rows]
+    run.write_table(file, pa.Table.from_pylist(old, schema=schema))
+    assert all(check.ok for check in verify_run(str(tmp_path / "run")))
+    network = QuantizedNetwork.load(tmp_path / "run" / rows[0]["network"])
+    run.write(rows[0]["network"], replace(network, loss_parameter=0.8).to_bytes())
+    (bad,) = [check for check in verify_run(str(tmp_path / "run")) if not check.ok]
+    assert bad.text == "its loss_parameter is 0.8, its row says 1.0"
 
 
 def test_each_choice_has_ids_of_its_own_and_the_usual_one_keeps_its_old_ids(tmp_path):
