@@ -10,9 +10,9 @@ from qnn.certification import raise_bound
 from qnn.levels import check_level, names
 from qnn.network import QuantizedNetwork
 from qnn.problem import Problem
-from qnn.rounding.graduated import graduate, narrow
+from qnn.rounding.graduated import narrow
 from qnn.rounding.methods import check_rounding
-from qnn.rounding.refined import column_generation, refine, to_network
+from qnn.rounding.refined import column_generation, to_network, widest
 from qnn.rounding.sampling import sampler_of
 from qnn.rounding.second_layer import check_second_layer
 from qnn.solvers.base import Callback
@@ -81,13 +81,12 @@ def train(
         certified = raise_bound(relaxation, certify, rng, deadline, callback)
         certificate, incumbent = certified.certificate, certified.incumbent
         statistics = {**certified.statistics, "objective_of_any_width": incumbent.objective}
-        if width is not None and incumbent.width > width:
-            incumbent = narrow(incumbent, width, rng, sampler_of(relaxation), deadline)
     elif width is None:
         incumbent, statistics = column_generation(relaxation, rng, deadline=deadline)
     else:
-        incumbent = refine(relaxation, width, rng, deadline)
-        incumbent = graduate(incumbent, width, rng, sampler_of(relaxation), deadline)
+        incumbent = widest(relaxation, width, rng, deadline)
+    if width is not None:
+        incumbent = narrow(incumbent, width, rng, sampler_of(relaxation), deadline)
     network = to_network(incumbent, second_layer, width)
     objective = problem.objective(network)
     statistics["relaxation_seconds"] = relaxed - began

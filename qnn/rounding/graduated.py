@@ -16,6 +16,7 @@ before any search).
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,13 +26,34 @@ from qnn.network import QuantizedNetwork
 from qnn.problem import Problem
 from qnn.rounding.incumbent import Incumbent, build
 from qnn.rounding.local_search import improve
-from qnn.rounding.refined import reduce, refine, to_network
+from qnn.rounding.refined import reduce, to_network, widest
 from qnn.rounding.sampling import Sampler, sampler_of
 from qnn.solvers.result import Relaxation
 
-RUNS, STEPS = 4, 2000
-# Adam's rates for the bits and for α in units of 1/D; they fall along a cosine to a part FALL.
-RATE, ALPHA_RATE, FALL = 0.05, 0.003, 0.01
+
+@dataclass(frozen=True)
+class Schedule:
+    """One descent: its steps, Adam's rate for the bits, which falls along a cosine, and its start.
+
+    `near`: near the best network so far; else at random bits.
+    """
+
+    steps: int
+    rate: float
+    near: bool
+
+
+# A network so close to the optimum over all widths, relative to it, is left as it is.
+ROOM_LEFT = 1e-3
+# Fewer long runs beat many short ones; once two are done, starting near the best one beats both.
+SCHEDULES = (Schedule(4000, 0.1, near=False),) * 2 + (
+    Schedule(2000, 0.02, near=True),
+    Schedule(2000, 0.1, near=True),
+) * 3
+# The part of the best network's bits in such a start; the rest is random.
+KEPT = 0.4
+# Adam's rate for α in units of 1/D, and the part of themselves that the rates fall to.
+ALPHA_RATE, FALL = 0.003, 0.01
 # τ is 0 for this part of the steps, then rises linearly; c is brought up to date now and then.
 FREE, REFRESH = 0.3, 10
 
@@ -44,8 +66,9 @@ def graduated_network(
     wide: Incumbent | None = None,
 ) -> QuantizedNetwork:
     """At most `width` neurons; see the module. Any problem whose loss has a refit."""
-    best = refine(relaxation, width, rng, wide=wide)
-    best = graduate(best, width, rng, sampler_of(relaxation))
+    if wide is None:
+        wide = widest(relaxation, width, rng)
+    best = narrow(wide, width, rng, sampler_of(relaxation))
     return to_network(best, second_layer, width)
 
 
@@ -56,13 +79,14 @@ def narrow(
     sampler: Sampler | None = None,
     deadline: float | None = None,
 ) -> Incumbent:
-    """`wide` where it has at most `width` neurons; else as good a network of that width as found.
+    """As good a network of at most `width` neurons as found, from an optimum over all widths.
 
     `deadline` (`time.monotonic`) cuts it short.
     """
-    if wide.width <= width:
-        return wide
-    return graduate(reduce(wide, width, rng, sampler, deadline), width, rng, sampler, deadline)
+    best = reduce(wide, width, rng, sampler, deadline)
+    if best.width < width or best.objective <= (1.0 + ROOM_LEFT) * wide.objective:
+        return best
+    return graduate(best, width, rng, sampler, deadline)
 
 
 def graduate(
@@ -72,37 +96,53 @@ def graduate(
     sampler: Sampler | None = None,
     deadline: float | None = None,
 ) -> Incumbent:
-    """`best`, or where it uses all `width` neurons the best of it and of some descents.
+    """The best of `best` and some descents of `width` neurons.
 
-    Each descent starts at random bits and is followed by the local search. A run that `deadline`
-    (`time.monotonic`) cuts counts for nothing.
+    Each is followed by the local search; one that `deadline` (`time.monotonic`) cuts counts for
+    nothing.
     """
-    if best.width < width:
-        return best
-    for _ in range(RUNS):
-        W = descend(best.problem, width, rng, deadline)
-        if W is None:
+    problem = best.problem
+    for schedule in SCHEDULES:
+        W, alpha = start(problem, width, rng, best if schedule.near else None)
+        signs_reached = descend(problem, W, alpha, schedule, deadline)
+        if signs_reached is None:
             break
-        found = build(best.problem, W, np.zeros(W.shape[2]))
+        found = build(problem, signs_reached, np.zeros(width))
         found = improve(found, width, rng, sampler, deadline=deadline)
         best = found if found.objective < best.objective else best
     return best
 
 
+def start(
+    problem: Problem, width: int, rng: np.random.Generator, near: Incumbent | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bits in [−1, 1] (parts, D, width) and α (width,) to start from: random, or near a network."""
+    W = rng.uniform(-1.0, 1.0, (problem.atoms.parts, problem.atoms.size, width))
+    alpha = 0.01 / problem.atoms.size * rng.standard_normal(width)
+    if near is not None:
+        W[:, :, : near.width] *= 1.0 - KEPT
+        W[:, :, : near.width] += KEPT * near.W
+        alpha[: near.width] = near.alpha
+    return W, alpha
+
+
 def descend(
-    problem: Problem, width: int, rng: np.random.Generator, deadline: float | None = None
+    problem: Problem,
+    W: np.ndarray,
+    alpha: np.ndarray,
+    schedule: Schedule,
+    deadline: float | None = None,
 ) -> np.ndarray | None:
-    """The bits W (parts, D, width) at the end of one run from random ones; None where it is cut."""
+    """The signs at the end of one descent from W and α, changed in place; None where it is cut."""
     atoms, loss, y = problem.atoms, problem.loss, problem.y
     X, D = atoms.columns, atoms.size
-    W = rng.uniform(-1.0, 1.0, (atoms.parts, D, width))
-    alpha = 0.01 * rng.standard_normal(width)
-    bits, layer = Adam([W], RATE), Adam([alpha], ALPHA_RATE)
+    alpha = alpha * D
+    bits, layer = Adam([W], schedule.rate), Adam([alpha], ALPHA_RATE)
     concavity = np.zeros_like(W)
-    for step in range(STEPS):
+    for step in range(schedule.steps):
         if deadline is not None and time.monotonic() > deadline:
             return None
-        part = step / STEPS
+        part = step / schedule.steps
         T = atoms.products(W)
         H, slopes = atoms.combine(T) / D, atoms.slopes(T)
         gradient = loss.gradient(H @ alpha, y)

@@ -39,24 +39,17 @@ def refined_network(
     wide: Incumbent | None = None,
 ) -> QuantizedNetwork:
     """At most `width` neurons; see the module. Any problem whose loss has a refit."""
-    return to_network(refine(relaxation, width, rng, wide=wide), second_layer, width)
-
-
-def refine(
-    relaxation: Relaxation,
-    width: int,
-    rng: np.random.Generator,
-    deadline: float | None = None,
-    wide: Incumbent | None = None,
-) -> Incumbent:
-    """`refined_network` before it is packed; `deadline` (`time.monotonic`) cuts it short.
-
-    `wide`: a network of any width where one is known, in place of the column generation's.
-    """
     if wide is None:
-        room = max(ROOM, ROOM_FACTOR * width)
-        wide, _ = column_generation(relaxation, rng, WIDE_TOLERANCE, room=room, deadline=deadline)
-    return reduce(wide, width, rng, sampler_of(relaxation), deadline)
+        wide = widest(relaxation, width, rng)
+    return to_network(reduce(wide, width, rng, sampler_of(relaxation)), second_layer, width)
+
+
+def widest(
+    relaxation: Relaxation, width: int, rng: np.random.Generator, deadline: float | None = None
+) -> Incumbent:
+    """About the optimum over networks of any width, to be reduced to `width` neurons."""
+    room = max(ROOM, ROOM_FACTOR * width)
+    return column_generation(relaxation, rng, WIDE_TOLERANCE, room=room, deadline=deadline)[0]
 
 
 def reduce(

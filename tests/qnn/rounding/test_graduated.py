@@ -6,9 +6,12 @@ import pytest
 from qnn.activations import Polynomial
 from qnn.losses import get_loss
 from qnn.problem import Problem
-from qnn.rounding.graduated import STEPS, descend, graduate, narrow
+from qnn.rounding.graduated import KEPT, SCHEDULES, descend, graduate, narrow, start
 from qnn.rounding.incumbent import build, empty
+from qnn.rounding.local_search import improve
+from qnn.rounding.refined import column_generation
 from qnn.rounding.refit import refit
+from qnn.solvers.front import solve
 from tests.qnn.bruteforce import sign_vectors
 
 RELU = Polynomial(0.0937, 0.5, 0.4688)
@@ -31,8 +34,7 @@ def best_single_neuron(problem):
 def test_a_single_neuron_is_the_best_of_all(loss):
     problem = Problem(*data(n=25, d=3), beta=0.2, loss=get_loss(loss))
     W = np.ones((2, 3, 1))
-    start = build(problem, W, np.zeros(1))
-    found = graduate(start, 1, np.random.default_rng(1))
+    found = graduate(build(problem, W, np.zeros(1)), 1, np.random.default_rng(1))
     assert found.width == 1
     assert found.objective == pytest.approx(best_single_neuron(problem), rel=1e-6)
 
@@ -53,7 +55,7 @@ def test_a_run_ends_near_the_signs_it_is_rounded_to(kind, share, monkeypatch):
     problem = Problem(*data(), beta=0.1, **kind)
     seen = []
     monkeypatch.setattr("qnn.rounding.graduated.signs", lambda W: seen.append(W) or np.sign(W))
-    W = descend(problem, 3, np.random.default_rng(0))
+    W = descend(problem, *start(problem, 3, np.random.default_rng(0)), SCHEDULES[0])
     assert W.shape == (problem.atoms.parts, problem.atoms.size, 3)
     assert np.mean(np.abs(seen[0]) > 0.99) > share
     network = build(problem, W, np.zeros(3))
@@ -66,18 +68,62 @@ def test_a_narrow_network_is_never_worse_than_the_start_and_a_wide_one_is_kept()
     wide = build(
         problem, problem.atoms.from_signs(*rng.choice([-1.0, 1.0], (2, 5, 20))), np.ones(20)
     )
-    assert narrow(wide, wide.width, rng) is wide
+    assert narrow(wide, wide.width, rng).objective <= wide.objective
     narrowed = narrow(wide, 3, rng)
     assert narrowed.width <= 3
-    start = build(problem, wide.W[:, :, :3], np.zeros(3))
-    assert graduate(start, 3, rng).objective <= start.objective
-    assert graduate(start, 4, rng) is start
+    begun = build(problem, wide.W[:, :, :3], np.zeros(3))
+    assert graduate(begun, 3, rng).objective <= begun.objective
+
+
+def test_where_the_width_leaves_room_nothing_descends(monkeypatch):
+    problem = Problem(*data(), beta=0.1)
+    calls = []
+    monkeypatch.setattr("qnn.rounding.graduated.graduate", lambda best, *_: calls.append(best))
+    wide, _ = column_generation(solve(problem), np.random.default_rng(0))
+    assert narrow(wide, wide.width + 1, np.random.default_rng(0)).objective <= wide.objective
+    assert narrow(wide, wide.width - 1, np.random.default_rng(0)).width < wide.width
+    assert not calls
+    assert narrow(wide, 2, np.random.default_rng(0)) is None
+    assert calls[0].objective > 1.001 * wide.objective
 
 
 def test_a_deadline_that_has_passed_leaves_what_was_there():
     problem = Problem(*data(), beta=0.1)
     rng = np.random.default_rng(0)
-    start = build(problem, rng.choice([-1.0, 1.0], (2, 5, 2)), np.zeros(2))
-    assert STEPS > 1
-    assert descend(problem, 2, rng, time.monotonic() - 1.0) is None
-    assert graduate(start, start.width, rng, deadline=time.monotonic() - 1.0) is start
+    begun = build(problem, rng.choice([-1.0, 1.0], (2, 5, 2)), np.zeros(2))
+    past = time.monotonic() - 1.0
+    assert descend(problem, *start(problem, 2, rng), SCHEDULES[0], past) is None
+    assert graduate(begun, begun.width, rng, deadline=past) is begun
+
+
+def test_a_later_start_lies_near_the_best_network():
+    problem = Problem(*data(), beta=0.1)
+    rng = np.random.default_rng(0)
+    near = build(problem, rng.choice([-1.0, 1.0], (2, 5, 2)), np.zeros(2))
+    W, alpha = start(problem, 3, rng, near)
+    assert np.array_equal(alpha[:2], near.alpha)
+    assert np.all(near.W * W[:, :, :2] >= KEPT - (1.0 - KEPT))
+    assert np.mean(near.W * W[:, :, :2]) > 0.2
+    assert np.abs(W).max() <= 1.0
+
+
+def test_first_descents_start_at_random_bits_and_later_ones_near_the_best_so_far(monkeypatch):
+    problem = Problem(*data(n=120, d=9, seed=3), beta=0.05)
+    begun = build(problem, np.random.default_rng(1).choice([-1.0, 1.0], (2, 9, 4)), np.zeros(4))
+    starts, reached = [], []
+
+    def recorded_start(problem, width, rng, near=None):
+        starts.append((near, min(reached, default=begun.objective)))
+        return start(problem, width, rng, near)
+
+    def recorded_improve(*arguments, **named):
+        found = improve(*arguments, **named)
+        reached.append(found.objective)
+        return found
+
+    monkeypatch.setattr("qnn.rounding.graduated.start", recorded_start)
+    monkeypatch.setattr("qnn.rounding.graduated.improve", recorded_improve)
+    best = graduate(begun, 4, np.random.default_rng(2))
+    assert [near is None for near, _ in starts] == [True] * 2 + [False] * 6
+    assert all(near.objective == lowest for near, lowest in starts[2:])
+    assert best.objective == min(reached) < begun.objective
