@@ -66,15 +66,18 @@ _MESSAGES = {
     "distinct": "{twice} occurs twice",
     "union_tag_invalid": "must be one of {expected_tags}",
 }
-# What a union's branches are called in a path; none of it is a key that a person wrote.
-_BRANCHES: dict[tuple[int | str, ...], tuple[str, ...]] = {
-    ("shards",): ("kfold", "parts", "column"),
-    ("beta", "fractions"): ("listed", "spaced"),
-    ("activation",): ("name", "coefficients"),
-    ("data", "target"): ("one", "several"),
-    ("baseline_seconds",): ("one", "several"),
-    ("retrain", "window"): ("all", "last", "rolling"),
-    ("retrain", "hold_out"): ("freshest", "fraction"),
+# What the branches of the unions at a key are called, the outer union first; no person wrote them.
+_ONE_OR_SEVERAL = ("one", "several")
+_BRANCHES: dict[tuple[str, ...], tuple[tuple[str, ...], ...]] = {
+    ("shards",): (("kfold", "parts", "column"),),
+    ("beta", "fractions"): (("listed", "spaced"),),
+    ("data", "target"): (_ONE_OR_SEVERAL,),
+    ("loss",): (_ONE_OR_SEVERAL,),
+    ("activation",): (_ONE_OR_SEVERAL, ("name", "coefficients")),
+    ("alphabet",): (_ONE_OR_SEVERAL,),
+    ("baseline_seconds",): (_ONE_OR_SEVERAL,),
+    ("retrain", "window"): (("all", "last", "rolling"),),
+    ("retrain", "hold_out"): (("freshest", "fraction"),),
 }
 _LABEL_TYPES = ("str", "int", "float", "bool")
 
@@ -170,9 +173,7 @@ def _root_causes(error: ValidationError) -> list[ErrorDetails]:
 
 def _one_line(detail: ErrorDetails) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
-    steps = [
-        step for k, step in enumerate(detail["loc"]) if not (k in (1, 2) and _is_branch(detail, k))
-    ]
+    steps = _keys(detail["loc"])
     path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
     path = path.lstrip(".")
     if kind.startswith("union_tag"):
@@ -184,7 +185,7 @@ def _one_line(detail: ErrorDetails) -> str:
         return f"{path}: unknown key" + (f" (known: {', '.join(known)})" if known else "")
     if kind.startswith("value_error") or kind in ("fits", "one_of"):
         return f"{path}: {detail['msg']}" if path else detail["msg"]
-    tags = ", ".join(_BRANCHES.get(detail["loc"], ()))
+    tags = ", ".join((_BRANCHES.get(tuple(map(str, detail["loc"]))) or ((),))[-1])
     message = _MESSAGES.get(kind, detail["msg"]).format(**context, tags=tags)
     got = detail["input"]
     told = kind not in ("missing", "distinct", "too_short", "union_tag_not_found")
@@ -193,8 +194,19 @@ def _one_line(detail: ErrorDetails) -> str:
     return f"{path}: {message}" + (f" (got {text})" if told else "")
 
 
-def _is_branch(detail: ErrorDetails, k: int) -> bool:
-    return detail["loc"][k] in _BRANCHES.get(detail["loc"][:k], ())
+def _keys(loc: tuple[int | str, ...]) -> list[int | str]:
+    """The keys and places in lists of an error, without the branches of unions."""
+    keys: list[int | str] = []
+    unions: list[tuple[str, ...]] = []
+    for step in loc:
+        if unions and step in unions[0]:
+            unions.pop(0)
+            continue
+        keys.append(step)
+        if isinstance(step, str):
+            named = tuple(key for key in keys if isinstance(key, str))
+            unions = list(_BRANCHES.get(named, ()))
+    return keys
 
 
 def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
@@ -207,14 +219,15 @@ def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
             section = branch[0]
         elif models:
             section = models[0].model_fields[str(step)].annotation
-    models = _models(section)
+    # A union of one and several has the same section twice.
+    models = list(dict.fromkeys(_models(section)))
     return list(models[0].model_fields) if len(models) == 1 else []
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    if get_origin(annotation) in (Union, UnionType) or hasattr(annotation, "__metadata__"):
+    if get_origin(annotation) in (Union, UnionType, tuple) or hasattr(annotation, "__metadata__"):
         return [model for part in get_args(annotation) for model in _models(part)]
     return []
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -14,6 +16,8 @@ Loss = Literal["squared", "logistic", "hinge", "squared_hinge", "huber", "absolu
 # A number is that of bits.
 Alphabet = Literal["binary", "ternary", 2, 3, 4, 5, 6, 7]
 SecondLayer = Literal["float", "common", 2, 3, 4, 5, 6, 7, 8]
+# The columns of the results that say which kind of problem a row is of.
+KIND = ("loss", "loss_parameter", "activation", "polynomial", "alphabet")
 MARGIN_LOSSES = ("logistic", "hinge", "squared_hinge")
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -38,6 +42,11 @@ class PolynomialActivation(Section):
 
     polynomial: Coefficients
 
+    @property
+    def coefficients(self) -> tuple[float, float, float]:
+        """(a, b, c)."""
+        return self.polynomial.a, self.polynomial.b, self.polynomial.c
+
 
 def _by_name(value: Any) -> str:
     return "coefficients" if isinstance(value, (dict, PolynomialActivation)) else "name"
@@ -50,44 +59,109 @@ Activation = Annotated[
 ]
 
 
-def network_problems(
-    loss: str,
-    loss_parameter: float | None,
-    activation: str,
-    alphabet: str,
-    task: str,
-    roundings: Sequence[str],
-) -> Iterator[str]:
+@dataclass(frozen=True)
+class Kind:
+    """What is minimised over which networks, whatever the data and β.
+
+    `polynomial` is (a, b, c), None for the bilinear activation; `loss_parameter` is huber's δ, None
+    for that of the library.
+    """
+
+    loss: str = "squared"
+    loss_parameter: float | None = None
+    polynomial: tuple[float, float, float] | None = None
+    alphabet: str = "binary"
+
+    @property
+    def activation(self) -> str:
+        """Bilinear or polynomial."""
+        return "bilinear" if self.polynomial is None else "polynomial"
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The kind as the columns `KIND` of a row."""
+        named: dict[str, Any] = {name: getattr(self, name) for name in KIND}
+        if self.polynomial is not None:
+            named["polynomial"] = ", ".join(f"{value:.17g}" for value in self.polynomial)
+        return named
+
+    @property
+    def words(self) -> tuple[str, str, str]:
+        """Loss, activation and weights, each in a word or two."""
+        loss, activation = self.loss, self.activation
+        if self.loss_parameter is not None:
+            loss = f"{loss} ({self.loss_parameter:g})"
+        if self.polynomial is not None:
+            activation = "polynomial ({:g}, {:g}, {:g})".format(*self.polynomial)
+        return loss, activation, self.alphabet + (" bit" if self.alphabet.isdecimal() else "")
+
+    def describe(self) -> str:
+        """The kind in a sentence's words."""
+        return "{} loss, {}, {} weights".format(*self.words)
+
+    def resolved(self) -> Kind:
+        """The kind with the parameter that its loss uses."""
+        from qnn.losses import get_loss
+
+        return replace(self, loss_parameter=get_loss(self.loss, self.loss_parameter).parameter)
+
+
+def kind_of(row: Mapping[str, Any]) -> Kind:
+    """The kind, resolved, of a row of the results (of a table or of a data frame)."""
+    return _kind(*(None if row[name] != row[name] else row[name] for name in KIND))
+
+
+@cache
+def _kind(
+    loss: str, parameter: float | None, activation: str, polynomial: str | None, alphabet: str
+) -> Kind:
+    coefficients = None
+    if polynomial is not None:
+        a, b, c = map(float, polynomial.split(","))
+        coefficients = a, b, c
+    return Kind(loss, parameter, coefficients, alphabet).resolved()
+
+
+def differing_words(kinds: Sequence[Kind]) -> list[str]:
+    """For each of several kinds what tells it from the others; nothing where there is one."""
+    columns = []
+    for place, words in enumerate(zip(*(kind.words for kind in kinds), strict=True)):
+        # The numbers of a polynomial are only needed beside another one.
+        names = [kind.activation for kind in kinds] if place == 1 else words
+        if len(set(words)) > 1:
+            columns.append(names if len(set(names)) == len(set(words)) else words)
+    return [", ".join(words) for words in zip(*columns, strict=True)] or [""] * len(kinds)
+
+
+def network_problems(kind: Kind, task: str, roundings: Sequence[str]) -> Iterator[str]:
     """What does not go together among them: one line each, with what to choose instead."""
-    if loss in MARGIN_LOSSES and task == "regression":
+    if kind.loss in MARGIN_LOSSES and task == "regression":
         yield (
-            f"loss {loss} takes two classes, but task is regression: use squared, huber or absolute"
+            f"loss {kind.loss} takes two classes, but task is regression: use squared, huber or "
+            "absolute"
         )
-    if loss_parameter is not None and loss != "huber":
-        yield f"loss_parameter is huber's delta, but loss is {loss}: remove it"
     if "krivine" in roundings:
-        if activation != "bilinear":
+        if kind.activation != "bilinear":
             yield (
                 "rounding krivine needs the bilinear activation, but activation is "
-                f"{activation}: use rounding: [refined]"
+                f"{kind.activation}: use rounding: [refined]"
             )
-        if alphabet != "binary":
+        if kind.alphabet != "binary":
             yield (
-                f"rounding krivine makes binary weights, but alphabet is {alphabet}: use "
+                f"rounding krivine makes binary weights, but alphabet is {kind.alphabet}: use "
                 "rounding: [refined], or alphabet: binary"
             )
 
 
-def baseline_problems(
-    baselines: Sequence[str], loss: str, activation: str, alphabet: str
-) -> Iterator[str]:
+def baseline_problems(baselines: Sequence[str], kind: Kind) -> Iterator[str]:
     """Arms to compare with that cannot take the problem: one line each."""
-    kind = f"(got {loss}, {activation}, {alphabet}): remove it"
+    loss, activation, alphabet = kind.loss, kind.activation, kind.alphabet
+    got = f"(got {loss}, {activation}, {alphabet}): remove it"
     if "annealing" in baselines and (loss, activation, alphabet) != (
         "squared",
         "bilinear",
         "binary",
     ):
-        yield f"baseline annealing takes squared loss, bilinear, binary weights {kind}"
+        yield f"baseline annealing takes squared loss, bilinear, binary weights {got}"
     if "spectrahedra" in baselines and (activation != "bilinear" or loss in ("hinge", "absolute")):
-        yield f"baseline spectrahedra takes the bilinear activation and a smooth loss {kind}"
+        yield f"baseline spectrahedra takes the bilinear activation and a smooth loss {got}"

@@ -23,6 +23,7 @@ from pipeline.estimates import (
     estimate_raising,
     estimate_seconds,
 )
+from pipeline.kinds import Kind
 from qnn.baselines import CEILINGS, REFERENCES
 
 ID_LENGTH = 16
@@ -173,13 +174,9 @@ class PathSpec:
         return f"{self.dataset} {self.shard}{output}: {len(self.betas)} betas"
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """The columns of a row that say which problem and which kind of network it is."""
-        polynomial = None
-        if self.polynomial is not None:
-            polynomial = ", ".join(f"{value:.17g}" for value in self.polynomial)
-        names = ("loss", "loss_parameter", "activation", "alphabet", "second_layer")
-        return {**{name: getattr(self, name) for name in names}, "polynomial": polynomial}
+    def kind(self) -> Kind:
+        """The kind of problem."""
+        return Kind(self.loss, self.loss_parameter, self.polynomial, self.alphabet)
 
     @property
     def second_layer_bits(self) -> str | int:
@@ -188,13 +185,7 @@ class PathSpec:
 
     def describe_problem(self) -> str:
         """Loss, activation, weights and second layer in words."""
-        loss, activation = self.loss, self.activation
-        if self.loss_parameter is not None:
-            loss = f"{loss} ({self.loss_parameter:g})"
-        if self.polynomial is not None:
-            activation = "polynomial ({:g}, {:g}, {:g})".format(*self.polynomial)
-        bits = " bit" if self.alphabet.isdecimal() else ""
-        words = f"{loss} loss, {activation}, {self.alphabet}{bits} weights"
+        words = self.kind.describe()
         if self.second_layer == "float":
             return words
         return f"{words}, second layer {self.second_layer}"

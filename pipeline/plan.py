@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
+from pipeline.kinds import Kind
 from pipeline.paths import JoinSpec, PathSpec, Unit, digest_of, paths_of
 from pipeline.settings import SweepConfig
 from pipeline.shards import Shard, Split, make_layout, make_split, rows_digest
@@ -54,11 +56,13 @@ class Plan:
         """Plain text: the axes with their counts, trials, SDPs, and the estimated work."""
         first = self.paths[0]
         sizes = [path.n for path in self.paths]
+        shards = list(dict.fromkeys(unit.shard for unit in self.units))
         rows = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)}-{max(sizes)}"
         kind = "β / beta_max" if first.beta_kind == "fractions" else "β"
         memory = max(path.estimated_bytes for path in self.paths)
         axes = [
-            ("shards", len(self.units), _listed([unit.shard for unit in self.units])),
+            ("shards", len(shards), _listed(shards)),
+            *self._kind_axes(),
             (kind, len(first.betas), _listed([f"{beta:g}" for beta in first.betas])),
             ("seeds", len(first.seeds), _listed(first.seeds)),
             ("widths", len(first.widths), _listed(first.widths)),
@@ -78,7 +82,7 @@ class Plan:
                 "trials",
                 f"{networks} from {self.problems} SDPs, {len(self.paths)} paths",
             ),
-            ("problem", first.describe_problem()),
+            ("problem", self._problem()),
             (
                 "size",
                 f"n = {rows} training rows, d = {first.d}; {self.test_rows} rows for the test",
@@ -93,6 +97,26 @@ class Plan:
         lines += [f"  {'note':<13}{warning}" for warning in self.warnings]
         return "\n".join(lines)
 
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds of problem."""
+        return tuple(dict.fromkeys(path.kind for path in self.paths))
+
+    def _kind_axes(self) -> Iterator[tuple[str, int, str]]:
+        """What kinds of problem differ in."""
+        columns = zip(*(kind.words for kind in self.kinds), strict=True)
+        for name, words in zip(("loss", "activation", "alphabet"), columns, strict=True):
+            distinct = list(dict.fromkeys(words))
+            if len(distinct) > 1:
+                yield name, len(distinct), _listed(distinct)
+
+    def _problem(self) -> str:
+        if len(self.kinds) == 1:
+            return self.paths[0].describe_problem()
+        layer = self.paths[0].second_layer
+        words = f"{len(self.kinds)} kinds: each loss, activation and alphabet with each other"
+        return words if layer == "float" else f"{words}, second layer {layer}"
+
 
 def plan_of(config: SweepConfig) -> Plan:
     """Read the data and plan. Raises `InputError` where data and config do not fit together."""
@@ -102,11 +126,14 @@ def plan_of(config: SweepConfig) -> Plan:
 
 
 def make_plan(config: SweepConfig, table: Table, split: Split, layout: FeatureLayout) -> Plan:
-    """One path for each shard and output, and a join for each shard where outputs are several.
+    """One path for each shard, kind of problem and output, and joins where outputs are several.
 
     Raises InputError as `make_unit`.
     """
-    units = [make_unit(config, table, split, layout, shard) for shard in split.shards]
+    units = [
+        make_unit(config, table, split, layout, shard, kind)
+        for shard, kind in product(split.shards, config.kinds)
+    ]
     return Plan(
         name=config.name,
         dataset=table.name,
@@ -119,13 +146,18 @@ def make_plan(config: SweepConfig, table: Table, split: Split, layout: FeatureLa
 
 
 def make_unit(
-    config: SweepConfig, table: Table, split: Split, layout: FeatureLayout, shard: Shard
+    config: SweepConfig,
+    table: Table,
+    split: Split,
+    layout: FeatureLayout,
+    shard: Shard,
+    kind: Kind,
 ) -> Unit:
     """The path of a shard, or the join of one path for each of several classes or targets.
 
     Raises InputError as `make_path`, and where an arm or a second layer takes one output alone.
     """
-    path = make_path(config, table, split, layout, shard)
+    path = make_path(config, table, split, layout, shard, kind)
     count = len(table.outputs)
     if not count:
         return path
@@ -147,16 +179,19 @@ def _outputs(table: Table) -> str:
 
 
 def make_path(
-    config: SweepConfig, table: Table, split: Split, layout: FeatureLayout, shard: Shard
+    config: SweepConfig,
+    table: Table,
+    split: Split,
+    layout: FeatureLayout,
+    shard: Shard,
+    kind: Kind,
 ) -> PathSpec:
-    """The path of one shard, the final one on all rows (`split.shard("all")`) included.
+    """The path of one shard and kind of problem, the shard of all rows ("all") included.
 
     Raises InputError where the problem is not one that the config's level of proof can take.
     """
     n = len(shard.train_rows)
-    check_level(
-        config.certify, n, layout.d, config.loss, config.activation_name, str(config.alphabet)
-    )
+    check_level(config.certify, n, layout.d, kind.loss, kind.activation, kind.alphabet)
     rows = rows_digest(shard.train_rows, shard.validation_rows, split.test_rows)
     return PathSpec(
         dataset=table.name,
@@ -169,9 +204,9 @@ def make_path(
         seeds=tuple(sorted(config.seeds)),
         widths=tuple(sorted(config.widths)),
         roundings=tuple(sorted(config.rounding)),
-        loss=config.loss,
-        activation=config.activation_name,
-        alphabet=str(config.alphabet),
+        loss=kind.loss,
+        activation=kind.activation,
+        alphabet=kind.alphabet,
         certify=config.certify,
         certify_time_limit=config.certify_time_limit,
         solver=config.relaxation.solver,
@@ -179,8 +214,8 @@ def make_path(
         time_limit=config.relaxation.time_limit,
         baselines=tuple(sorted(config.baselines)),
         baseline_seconds=_sorted(config.baseline_seconds),
-        loss_parameter=config.loss_parameter,
-        polynomial=config.polynomial,
+        loss_parameter=kind.loss_parameter,
+        polynomial=kind.polynomial,
         second_layer=str(config.second_layer),
     )
 

@@ -34,13 +34,15 @@ from pipeline.summary import KRIVINE_CONSTANT, Metric
 
 # With more points a scatter is drawn as pixels inside the SVG, which else grows to megabytes.
 MOST_VECTOR_POINTS = 400
+MOST_ACROSS = 3
 
 
 def bounds_figure(results: pa.Table | pd.DataFrame) -> Figure:
     """Objective of the best network and the proven lower bound against β, and the gap between them.
 
     Each line is the median over shards, the band around it their range. Nothing quantized of any
-    width can lie in the shaded region under the lower bound.
+    width can lie in the shaded region under the lower bound. Each kind of problem has
+    panels of its own.
     """
     data = summary.searched(summary.frame(results))
     with style():
@@ -49,49 +51,73 @@ def bounds_figure(results: pa.Table | pd.DataFrame) -> Figure:
             return say_nothing(
                 figure, axes, "No network was finished: there are no bounds to draw."
             )
-        figure = Figure(figsize=(7.6, 5.4), layout="constrained")
-        axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.15])
         axis = summary.beta_axis(data)
         data = data.assign(level=axis.values(data))
-        by_problem = data.groupby(["level", "shard"])
-        best = by_problem["upper_bound"].min().groupby("level")
-        lower = by_problem["lower_bound"].max().groupby("level")
-        relaxed = by_problem["relaxation_value"].min().groupby("level")
-        levels = np.array(sorted(data["level"].unique()))
-        for grouped, colour in ((best, BLUE), (lower, INK)):
-            axes.fill_between(
-                levels, grouped.min(), grouped.max(), color=colour, alpha=0.13, linewidth=0
-            )
-        floor = min(0.0, float(lower.median().min()))
-        axes.fill_between(levels, floor, lower.median(), color=INK, alpha=0.05, linewidth=0)
-        axes.plot(levels, best.median(), color=BLUE, marker="o", markersize=4.5)
-        axes.plot(levels, lower.median(), color=INK, marker="_", markersize=7)
-        axes.plot(levels, relaxed.median(), linestyle="none", marker="o", markersize=7.5,
-                  markerfacecolor="none", markeredgecolor=ORANGE, markeredgewidth=1.3)  # fmt: skip
-        axes.set_ylim(bottom=floor)
-        axes.margins(x=0.04)
-        log_x(axes, levels)
-        axes.set_ylabel("training objective\n(loss + β d Σ|α|)")
-        _draw_best_gap(below, by_problem["gap"].min().groupby("level"), levels)
-        below.set_xlabel(axis.label)
-        end_labels(
-            axes,
-            levels[-1],
-            [
-                (float(best.median().iloc[-1]), "best network found", BLUE),
-                (float(relaxed.median().iloc[-1]), "value of the relaxation (○)", "#9a6700"),
-                (float(lower.median().iloc[-1]), "proven lower bound", INK),
-            ],
+        kinds = summary.problems(data)
+        across, down = _grid(len(kinds))
+        figure = Figure(figsize=(max(7.6, 5.2 * across), 5.4 * down), layout="constrained")
+        panels = figure.subplots(
+            2 * down, across, sharex=True, height_ratios=[3, 1.15] * down, squeeze=False
         )
-        if len(levels) > 1:
-            # The middle of the logarithmic axis, where there may be no β.
-            middle = float(np.sqrt(levels[0] * levels[-1]))
-            height = float(np.interp(np.log(middle), np.log(levels), lower.median()))
-            axes.annotate(
-                "no quantized network\nof any width lies here", (middle, 0.45 * (height + floor)),
-                ha="center", va="center", color=SOFT, fontsize=9, style="italic",
-            )  # fmt: skip
+        pairs = [(panels[2 * row, k], panels[2 * row + 1, k])
+                 for row in range(down) for k in range(across)]  # fmt: skip
+        for kind, (axes, below) in zip(kinds, pairs, strict=False):
+            # Objectives of two kinds of problem cannot be compared: panels of its own for each.
+            _draw_bounds(axes, below, data[data["problem"] == kind], axis)
+            below.tick_params(labelbottom=True)
+            if kind:
+                axes.set_title(kind)
+        for unused in pairs[len(kinds) :]:
+            for axes in unused:
+                axes.set_axis_off()
         return figure
+
+
+def _grid(count: int) -> tuple[int, int]:
+    """Panels side by side, and one below the other, for so many."""
+    across = min(count, MOST_ACROSS)
+    return across, -(-count // across)
+
+
+def _draw_bounds(axes: Axes, below: Axes, data: pd.DataFrame, axis: summary.BetaAxis) -> None:
+    by_problem = data.groupby(["level", "shard"])
+    best = by_problem["upper_bound"].min().groupby("level")
+    lower = by_problem["lower_bound"].max().groupby("level")
+    relaxed = by_problem["relaxation_value"].min().groupby("level")
+    levels = np.array(sorted(data["level"].unique()))
+    for grouped, colour in ((best, BLUE), (lower, INK)):
+        axes.fill_between(
+            levels, grouped.min(), grouped.max(), color=colour, alpha=0.13, linewidth=0
+        )
+    floor = min(0.0, float(lower.median().min()))
+    axes.fill_between(levels, floor, lower.median(), color=INK, alpha=0.05, linewidth=0)
+    axes.plot(levels, best.median(), color=BLUE, marker="o", markersize=4.5)
+    axes.plot(levels, lower.median(), color=INK, marker="_", markersize=7)
+    axes.plot(levels, relaxed.median(), linestyle="none", marker="o", markersize=7.5,
+              markerfacecolor="none", markeredgecolor=ORANGE, markeredgewidth=1.3)  # fmt: skip
+    axes.set_ylim(bottom=floor)
+    axes.margins(x=0.04)
+    log_x(axes, levels)
+    axes.set_ylabel("training objective\n(loss + β d Σ|α|)")
+    _draw_best_gap(below, by_problem["gap"].min().groupby("level"), levels)
+    below.set_xlabel(axis.label)
+    end_labels(
+        axes,
+        levels[-1],
+        [
+            (float(best.median().iloc[-1]), "best network found", BLUE),
+            (float(relaxed.median().iloc[-1]), "value of the relaxation (○)", "#9a6700"),
+            (float(lower.median().iloc[-1]), "proven lower bound", INK),
+        ],
+    )
+    if len(levels) > 1:
+        # The middle of the logarithmic axis, where there may be no β.
+        middle = float(np.sqrt(levels[0] * levels[-1]))
+        height = float(np.interp(np.log(middle), np.log(levels), lower.median()))
+        axes.annotate(
+            "no quantized network\nof any width lies here", (middle, 0.45 * (height + floor)),
+            ha="center", va="center", color=SOFT, fontsize=9, style="italic",
+        )  # fmt: skip
 
 
 def _draw_best_gap(axes: Axes, grouped: Any, levels: np.ndarray) -> None:
@@ -106,7 +132,10 @@ def _draw_best_gap(axes: Axes, grouped: Any, levels: np.ndarray) -> None:
 
 
 def gap_figure(results: pa.Table | pd.DataFrame) -> Figure:
-    """Median certified gap against the width asked for: a panel a rounding, a line a β."""
+    """Median certified gap against the width asked for, a line a β.
+
+    A panel a rounding and kind of problem.
+    """
     data = summary.searched(summary.frame(results))
     data = data[data["gap"].notna()]
     with style():
@@ -115,39 +144,53 @@ def gap_figure(results: pa.Table | pd.DataFrame) -> Figure:
             return say_nothing(figure, axes, "No network was finished: there are no gaps to draw.")
         axis = summary.beta_axis(data)
         data = data.assign(level=axis.values(data))
-        roundings = sorted(data["rounding"].unique())
-        figure = Figure(figsize=(max(7.6, 3.8 * len(roundings)), 4.2), layout="constrained")
-        panels = figure.subplots(1, len(roundings), sharey=True, squeeze=False)[0]
-        levels = sorted(data["level"].unique())
-        colours = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.85, max(len(levels), 2)))
-        medians = data.groupby(["rounding", "level", "width"])["gap"].median()
+        pairs = sorted(set(zip(data["problem"], data["rounding"], strict=True)))
+        across, down = _grid(len(pairs))
+        size = (max(7.6, 3.8 * across), 4.2 + 3.4 * (down - 1))
+        figure = Figure(figsize=size, layout="constrained")
+        panels = figure.subplots(down, across, sharey=True, squeeze=False)
+        medians = data.groupby(["problem", "rounding", "level", "width"])["gap"].median()
         logarithmic = bool((medians > 0).all())
-        for panel, rounding in zip(panels, roundings, strict=True):
-            ends: list[tuple[float, str, Any]] = []
-            last = 0.0
-            for level, colour in zip(levels, colours, strict=False):
-                if (rounding, level) not in medians.index:
-                    continue
-                line = medians[rounding, level]
-                panel.plot(line.index, 100 * line, color=colour, marker="o", markersize=3.5)
-                last = max(last, float(line.index[-1]))
-                ends.append((100 * float(line.iloc[-1]), f"{level:.3g}", colour))
-            panel.set_title(f"{rounding} rounding")
+        lines = []
+        for (kind, rounding), panel in zip(pairs, panels.flat, strict=False):
+            panel.set_title(f"{kind}, {rounding}" if kind else f"{rounding} rounding")
             panel.set_xlabel("width asked for (neurons)")
+            levels = sorted(data["level"].unique())
+            lines.append((panel, _draw_gaps(panel, medians[kind, rounding], levels)))
             if logarithmic:
                 panel.set_yscale("log")
             log_x(panel, np.array(sorted(data["width"].unique())))
-            end_labels(panel, last, ends, most=7, heading=_short(axis))
-        if logarithmic:
-            plain_log_y(panels[0], " %")
-        else:
-            panels[0].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
-        panels[0].set_ylabel("certified gap, median over shards and seeds")
+        # The panels share a scale, so that names find their places when all lines are drawn.
+        for panel, ends in lines:
+            end_labels(panel, data["width"].max(), ends, most=7, heading=_short(axis))
+        for first in panels[:, 0]:
+            if logarithmic:
+                plain_log_y(first, " %")
+            else:
+                first.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
+            first.set_ylabel("certified gap, median over shards and seeds")
+        for unused in panels.flat[len(pairs) :]:
+            unused.set_axis_off()
         return figure
 
 
+def _draw_gaps(
+    panel: Axes, medians: pd.Series, levels: list[float]
+) -> list[tuple[float, str, Any]]:
+    """A line a β: `medians` by level and width, in the colours of all `levels`; their ends."""
+    colours = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.85, max(len(levels), 2)))
+    ends: list[tuple[float, str, Any]] = []
+    for level, colour in zip(levels, colours, strict=False):
+        if level not in medians.index:
+            continue
+        line = medians[level]
+        panel.plot(line.index, 100 * line, color=colour, marker="o", markersize=3.5)
+        ends.append((100 * float(line.iloc[-1]), f"{level:.3g}", colour))
+    return ends
+
+
 def rounding_figure(results: pa.Table | pd.DataFrame) -> Figure:
-    """Distribution of network objective over relaxation value: a strip a rounding and width.
+    """Distribution of network objective over relaxation value: a strip a kind, rounding and width.
 
     Every point is a network; the bar spans the quartiles, the tick is the median. 1 is the value of
     the relaxation, K = 1.782 the factor within which the true optimum must lie (bilinear).
@@ -160,11 +203,10 @@ def rounding_figure(results: pa.Table | pd.DataFrame) -> Figure:
             figure, axes = new_figure(7.6, 3.0)
             return say_nothing(figure, axes, "No network was finished, so nothing was rounded.")
         roundings = sorted(data["rounding"].unique())
-        groups = sorted(data.groupby(["rounding", "width"]),
-                        key=lambda item: (roundings.index(item[0][0]), item[0][1]))  # fmt: skip
+        groups = sorted(data.groupby(["problem", "rounding", "width"]), key=lambda item: item[0])
         figure, axes = new_figure(7.6, 1.3 + 0.42 * len(groups))
         rng = np.random.default_rng(0)
-        for place, ((rounding, _), group) in enumerate(groups):
+        for place, ((_, rounding, _), group) in enumerate(groups):
             colour = ROUNDING_COLOURS[roundings.index(rounding) % len(ROUNDING_COLOURS)]
             ratio = group["ratio"].to_numpy()
             jitter = place + rng.uniform(-0.26, 0.26, len(ratio))
@@ -180,7 +222,11 @@ def rounding_figure(results: pa.Table | pd.DataFrame) -> Figure:
                 bbox={"boxstyle": "round,pad=0.1", "fc": "white", "alpha": 0.75, "lw": 0},
             )  # fmt: skip
         axes.set_yticks(
-            range(len(groups)), [f"{rounding}, {width} neurons" for (rounding, width), _ in groups]
+            range(len(groups)),
+            [
+                f"{kind}, {rounding}, {width}" if kind else f"{rounding}, {width} neurons"
+                for (kind, rounding, width), _ in groups
+            ],
         )
         axes.set_ylim(len(groups) - 0.45, -0.95)
         axes.grid(axis="y", visible=False)
@@ -219,15 +265,16 @@ def size_figure(
             return say_nothing(figure, axes, "No network has a validation or test metric to draw.")
         figure = Figure(figsize=(9.2 if len(parts) > 1 else 6.4, 4.2), layout="constrained")
         panels = figure.subplots(1, len(parts), sharey=True, sharex=True, squeeze=False)[0]
-        roundings = sorted(points["rounding"].unique())
+        groups = sorted(points.groupby(["problem", "rounding"]), key=lambda item: item[0])
         front = _frontier(points, metric, parts[0])
         for panel, part in zip(panels, parts, strict=True):
-            for place, rounding in enumerate(roundings):
-                some = points[points["rounding"] == rounding]
+            for place, ((kind, rounding), some) in enumerate(groups):
                 panel.scatter(
                     some["bytes"], some[metric.column(part)], s=26, alpha=0.75, linewidths=0,
-                    color=ROUNDING_COLOURS[place % len(ROUNDING_COLOURS)], label=rounding,
-                    marker="os^Dv"[place % 5], rasterized=len(points) > MOST_VECTOR_POINTS,
+                    color=ROUNDING_COLOURS[place % len(ROUNDING_COLOURS)],
+                    label=f"{kind}, {rounding}" if kind else rounding,
+                    marker="os^Dv"[(place + place // 5) % 5],
+                    rasterized=len(points) > MOST_VECTOR_POINTS,
                 )  # fmt: skip
             panel.plot(front["bytes"], front[metric.column(part)], color=INK, linewidth=1,
                        drawstyle="steps-post" if part == parts[0] else "default",
@@ -255,35 +302,52 @@ def size_figure(
 
 
 def beta_figure(results: pa.Table | pd.DataFrame) -> Figure:
-    """Train, validation and test metric of the best setting at each β (mean over its shards)."""
+    """Train, validation and test metric of the best setting at each β (mean over its shards).
+
+    A panel a kind of problem.
+    """
     data = summary.frame(results)
     metric = summary.metric_of(data)
     rows = summary.searched(data)
     with style():
-        figure, axes = new_figure(7.6, 3.8)
         if not len(rows):
+            figure, axes = new_figure(7.6, 3.8)
             return say_nothing(
                 figure, axes, "No network was finished, so there is nothing to draw."
             )
-        axis = summary.beta_axis(rows)
-        best = summary.settings(data).drop_duplicates("beta_level").sort_values("beta_level")
-        ends = []
-        for part, colour, dash in (
-            ("train", SOFT, (0, (1, 1.5))), ("validation", BLUE, "-"), ("test", RED, (0, (5, 2)))
-        ):  # fmt: skip
-            values = best[metric.column(part)]
-            if values.notna().any():
-                axes.plot(best["beta_level"], values, color=colour, linestyle=dash, marker="o",
-                          markersize=4)  # fmt: skip
-                ends.append((float(values.iloc[-1]), part, colour))
-        axes.margins(x=0.04)
-        log_x(axes, best["beta_level"].to_numpy())
-        if metric.name == "accuracy":
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.4g} %"))
-        axes.set_xlabel(axis.label)
-        axes.set_ylabel(f"{metric.label} of the best setting")
-        end_labels(axes, float(best["beta_level"].iloc[-1]), ends)
+        axis, settings = summary.beta_axis(rows), summary.settings(data)
+        kinds = summary.problems(rows)
+        across, down = _grid(len(kinds))
+        figure = Figure(figsize=(max(7.6, 4.6 * across), 3.8 * down), layout="constrained")
+        panels = figure.subplots(down, across, sharey=True, squeeze=False)
+        for kind, axes in zip(kinds, panels.flat, strict=False):
+            _draw_metric(axes, settings[settings["problem"] == kind], metric)
+            axes.set_xlabel(axis.label)
+            if kind:
+                axes.set_title(kind)
+        for axes in panels[:, 0]:
+            axes.set_ylabel(f"{metric.label} of the best setting")
+        for axes in panels.flat[len(kinds) :]:
+            axes.set_axis_off()
         return figure
+
+
+def _draw_metric(axes: Axes, settings: pd.DataFrame, metric: Metric) -> None:
+    best = settings.drop_duplicates("beta_level").sort_values("beta_level")
+    ends = []
+    for part, colour, dash in (
+        ("train", SOFT, (0, (1, 1.5))), ("validation", BLUE, "-"), ("test", RED, (0, (5, 2)))
+    ):  # fmt: skip
+        values = best[metric.column(part)]
+        if values.notna().any():
+            axes.plot(best["beta_level"], values, color=colour, linestyle=dash, marker="o",
+                      markersize=4)  # fmt: skip
+            ends.append((float(values.iloc[-1]), part, colour))
+    axes.margins(x=0.04)
+    log_x(axes, best["beta_level"].to_numpy())
+    if metric.name == "accuracy":
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.4g} %"))
+    end_labels(axes, float(best["beta_level"].iloc[-1]), ends)
 
 
 def _short(axis: summary.BetaAxis) -> str:

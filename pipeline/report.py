@@ -96,9 +96,9 @@ def render_report(content: ReportInput) -> str:
         shards=sorted(set(data["shard"]) - {FINAL_SHARD}),
         figures=_figures(content) if len(summary.finished(data)) else [],
         best=_best_table(data, metric, champion),
+        problems=_problems_table(data, metric),
         settings=_settings_table(data, metric),
-        proof=proof_words(_first(data, "loss", "squared"), _first(data, "activation", "bilinear"),
-                          _proof_kind(champion)),
+        proof=proof_words(*_kind_of_proof(data, champion)),
         verify_command=f"qnn verify {content.location}",
         failures=_failures(summary.failed(data)),
         facts=_facts(data, content.config),
@@ -165,6 +165,7 @@ def _headline(data: pd.DataFrame, metric: Metric, row: Mapping[str, Any]) -> dic
         "upper": f"{row['upper_bound']:.6g}",
         "lower": f"{row['lower_bound']:.6g}",
         "beta": f"{row['beta']:.5g}",
+        "problem": row["problem"],
         "n": int(row["n"]),
         "final": final,
         "network": row["network"],
@@ -180,12 +181,13 @@ def _setting_validation(data: pd.DataFrame, metric: Metric, row: Mapping[str, An
         (means["beta_level"] == level)
         & (means["width"] == row["width"])
         & (means["rounding"] == row["rounding"])
+        & (means["problem"] == row["problem"])
     ]
     return metric.text(float(same[metric.column("validation")].iloc[0])) if len(same) else ""
 
 
 # Columns of the two tables: title, column of the results, how its values are written.
-_TEXT_COLUMNS = ("rounding", "shard", "trial")
+_TEXT_COLUMNS = ("problem", "rounding", "shard", "trial")
 
 
 def _best_table(
@@ -194,6 +196,7 @@ def _best_table(
     best = summary.best_networks(data, BEST_SHOWN)
     axis = summary.beta_axis(summary.searched(data))
     columns = [
+        *_problem_column(data),
         ("validation, mean of setting", "setting_validation", metric.text),
         ("validation, own", metric.column("validation"), metric.text),
         ("test", metric.column("test"), metric.text),
@@ -216,10 +219,29 @@ def _best_table(
     return _table(columns, rows, chosen)
 
 
+def _problem_column(data: pd.DataFrame) -> list[tuple[str, str, Any]]:
+    """The kind of problem, where there are several."""
+    return [("problem", "problem", str)] if len(summary.problems(data)) > 1 else []
+
+
+def _problems_table(data: pd.DataFrame, metric: Metric) -> dict[str, Any] | None:
+    """The best setting of each kind of problem; None where there is one kind."""
+    if not _problem_column(data) or not len(summary.searched(data)):
+        return None
+    return _table_of_settings(data, metric, summary.settings(data).drop_duplicates("problem"))
+
+
 def _settings_table(data: pd.DataFrame, metric: Metric) -> dict[str, Any]:
-    rows = summary.settings(data).to_dict("records") if len(summary.searched(data)) else []
+    found = summary.settings(data) if len(summary.searched(data)) else pd.DataFrame()
+    return _table_of_settings(data, metric, found)
+
+
+def _table_of_settings(
+    data: pd.DataFrame, metric: Metric, settings: pd.DataFrame
+) -> dict[str, Any]:
     axis = summary.beta_axis(summary.searched(data))
     columns = [
+        *_problem_column(data),
         ("β / β max" if axis.column == "beta_fraction" else "β", "beta_level", _short),
         ("width", "width", _whole),
         ("rounding", "rounding", str),
@@ -230,7 +252,7 @@ def _settings_table(data: pd.DataFrame, metric: Metric) -> dict[str, Any]:
         ("bytes", "bytes", _whole),
         ("neurons", "neurons", _whole),
     ]  # fmt: skip
-    return _table(columns, rows, None)
+    return _table(columns, settings.to_dict("records"), None)
 
 
 def _table(
@@ -295,8 +317,7 @@ def _facts(data: pd.DataFrame, config: SweepConfig | None) -> list[dict[str, str
     if config is not None:
         held = f"{percent(config.test.fraction)} of the rows, never used to choose anything"
         facts.append(("test rows", held if config.test.fraction else "none"))
-    facts.append(("loss, activation, weights", ", ".join(
-        _first(data, key, "–") for key in ("loss", "activation", "alphabet"))))  # fmt: skip
+    facts.append(("loss, activation, weights", "; ".join(summary.kinds_in_words(data)) or "–"))
     facts.append(("solver", ", ".join(sorted(set(rows["solver"].dropna()))) or "–"))
     facts.append(("computing time", f"{data['seconds'].sum():.0f} s over all trials"))
     return [{"name": name, "value": value} for name, value in facts]
@@ -310,10 +331,17 @@ def _range(rows: pd.DataFrame, column: str) -> str:
     return f"{low}" if low == high else f"{low} to {high}"
 
 
-def _proof_kind(champion: Mapping[str, Any] | None) -> str:
-    """How the chosen network's bound was proven; a time limit can make others differ."""
-    kind = None if champion is None else champion["proof"]
-    return str(kind) if isinstance(kind, str) else "relaxation"
+def _kind_of_proof(data: pd.DataFrame, champion: Mapping[str, Any] | None) -> tuple[str, str, str]:
+    """Loss, activation and kind of the chosen network's proof; those of others can differ."""
+    if champion is None:
+        loss, activation = _first(data, "loss", "squared"), _first(data, "activation", "bilinear")
+        return loss, activation, "relaxation"
+    proof = champion["proof"]
+    return (
+        str(champion["loss"]),
+        str(champion["activation"]),
+        str(proof) if isinstance(proof, str) else "relaxation",
+    )
 
 
 def _first(data: pd.DataFrame, column: str, otherwise: str) -> str:

@@ -17,7 +17,7 @@ from pipeline.objective import objective_and_loss
 from pipeline.paths import JoinSpec, Trial, Unit
 from pipeline.shards import ShardData
 from pipeline.store import NETWORKS, RunFolder, one_line
-from qnn.losses import Loss, get_loss
+from qnn.losses import Loss
 from qnn.network import QuantizedNetwork
 from qnn.problem import Problem
 from qnn.solvers.result import relative_gap
@@ -48,9 +48,8 @@ def planned(spec: Unit, written: float | None) -> dict[str, Any]:
         "shard": path.shard,
         "beta": written if path.beta_kind == "values" else None,
         "beta_fraction": written if path.beta_kind == "fractions" else None,
-        **path.identity,
-        # Where none is given, the one that is used.
-        "loss_parameter": get_loss(path.loss, path.loss_parameter).parameter,
+        **path.kind.resolved().columns,
+        "second_layer": path.second_layer,
         "certify": path.certify,
         "solver": path.solver,
         "versions": package_versions(),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.kinds import KIND, Kind, kind_of
 from qnn.baselines import ALL as BASELINES
 
 CHOICE_COLUMNS = (
@@ -20,6 +21,7 @@ CHOICE_COLUMNS = (
     "beta_fraction",
     "width",
     "rounding",
+    *KIND,
     "status",
     "bytes",
     "upper_bound",
@@ -27,13 +29,15 @@ CHOICE_COLUMNS = (
     "validation_rmse",
 )
 FINAL_SHARD = "all"
+# β, width, rounding and kind of problem.
+Setting = tuple[float, int, str, Kind]
 # Means that agree to this many digits are a tie: summation order must not decide.
 DIGITS = 12
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A setting: β as the sweep writes it (fraction of β_max, or value), width and rounding.
+    """A setting: kind of problem, β as the sweep writes it (fraction or value), width and rounding.
 
     `mean` and `deviation` are those of `metric` ("validation_accuracy" or "validation_rmse") over
     `networks` rows; `mean_bytes` is their mean size.
@@ -48,6 +52,7 @@ class Choice:
     deviation: float
     mean_bytes: float
     networks: int
+    kind: Kind
 
 
 def choose(results: pa.Table, beta_kind: str, task: str) -> Choice | None:
@@ -61,12 +66,12 @@ def choose(results: pa.Table, beta_kind: str, task: str) -> Choice | None:
     """
     metric = "validation_accuracy" if task == "classification" else "validation_rmse"
     written = "beta_fraction" if beta_kind == "fractions" else "beta"
-    groups: dict[tuple[float, int, str], list[dict[str, Any]]] = defaultdict(list)
+    groups: dict[Setting, list[dict[str, Any]]] = defaultdict(list)
     for row in results.select(CHOICE_COLUMNS).to_pylist():
         if row["rounding"] in BASELINES or row["output"] is not None:
             continue
         if row["shard"] != FINAL_SHARD and row[written] is not None:
-            groups[(row[written], row["width"], row["rounding"])].append(row)
+            groups[row[written], row["width"], row["rounding"], kind_of(row)].append(row)
     whole = {
         key: rows for key, rows in groups.items() if all(row[metric] is not None for row in rows)
     }
@@ -79,9 +84,7 @@ def choose(results: pa.Table, beta_kind: str, task: str) -> Choice | None:
     return min(choices, key=lambda choice: _rank(choice, sign), default=None)
 
 
-def _mean(
-    key: tuple[float, int, str], rows: list[dict[str, Any]], beta_kind: str, metric: str
-) -> Choice:
+def _mean(key: Setting, rows: list[dict[str, Any]], beta_kind: str, metric: str) -> Choice:
     found = [row for row in rows if row[metric] is not None]
     values = [row[metric] for row in found]
     mean = math.fsum(values) / len(values)
@@ -95,16 +98,18 @@ def _mean(
         deviation=math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values)),
         mean_bytes=math.fsum(row["bytes"] for row in found) / len(found),
         networks=len(found),
+        kind=key[3],
     )
 
 
-def _rank(choice: Choice, sign: float) -> tuple[float, float, float, int, str]:
+def _rank(choice: Choice, sign: float) -> tuple[float, float, float, int, str, str]:
     return (
         sign * float(f"{choice.mean:.{DIGITS}g}"),
         choice.mean_bytes,
         -choice.beta,
         choice.width,
         choice.rounding,
+        choice.kind.describe(),
     )
 
 

@@ -7,6 +7,7 @@ Literal below (and what it needs in qnn).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -21,6 +22,7 @@ from pydantic_core import PydanticCustomError
 from pipeline.kinds import (
     Activation,
     Alphabet,
+    Kind,
     Loss,
     SecondLayer,
     baseline_problems,
@@ -58,6 +60,11 @@ def _one_or_several(value: Any) -> str:
     return "several" if isinstance(value, (list, tuple)) else "one"
 
 
+def _listed(value: Any) -> tuple[Any, ...]:
+    """One value, or several, as a tuple."""
+    return value if isinstance(value, tuple) else (value,)
+
+
 def _alone(values: tuple[Any, ...]) -> Any:
     """A list of one is that one: it means the same, so that ids are the same."""
     return values[0] if len(values) == 1 else values
@@ -68,6 +75,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Distinct = AfterValidator(_distinct)
 NonEmpty = Field(min_length=1)
+_AXES_OF_KINDS = ("loss", "activation", "alphabet")
 
 
 class DataConfig(Section):
@@ -90,7 +98,7 @@ class DataConfig(Section):
     @property
     def targets(self) -> tuple[str, ...]:
         """The target columns, one or several."""
-        return (self.target,) if isinstance(self.target, str) else self.target
+        return _listed(self.target)
 
 
 class PreprocessingConfig(Section):
@@ -288,8 +296,9 @@ class RetrainConfig(Section):
 
 
 class SweepConfig(Section):
-    """One sweep: shards × β × seeds × widths × roundings on one table.
+    """One sweep: shards × kinds of problem × β × seeds × widths × roundings on one table.
 
+    Several of `loss`, `activation` or `alphabet` make a kind of problem of each with each.
     `certify_time_limit`: seconds that raising the bound of one SDP may take.
     """
 
@@ -312,10 +321,26 @@ class SweepConfig(Section):
         ]
         | None
     ) = None
-    loss: Loss = "squared"
+    loss: Annotated[
+        Annotated[Loss, Tag("one")]
+        | Annotated[tuple[Loss, ...], NonEmpty, Distinct, AfterValidator(_alone), Tag("several")],
+        Discriminator(_one_or_several),
+    ] = "squared"
     loss_parameter: Positive | None = None
-    activation: Activation = "bilinear"
-    alphabet: Alphabet = "binary"
+    activation: Annotated[
+        Annotated[Activation, Tag("one")]
+        | Annotated[
+            tuple[Activation, ...], NonEmpty, Distinct, AfterValidator(_alone), Tag("several")
+        ],
+        Discriminator(_one_or_several),
+    ] = "bilinear"
+    alphabet: Annotated[
+        Annotated[Alphabet, Tag("one")]
+        | Annotated[
+            tuple[Alphabet, ...], NonEmpty, Distinct, AfterValidator(_alone), Tag("several")
+        ],
+        Discriminator(_one_or_several),
+    ] = "binary"
     second_layer: SecondLayer = "float"
     relaxation: RelaxationConfig = RelaxationConfig()
     certify: Certify = "relaxation"
@@ -331,14 +356,20 @@ class SweepConfig(Section):
         return self
 
     def _problems(self) -> Iterator[str]:
-        yield from network_problems(
-            self.loss,
-            self.loss_parameter,
-            self.activation_name,
-            str(self.alphabet),
-            self.task,
-            self.rounding,
-        )
+        losses = _listed(self.loss)
+        if self.loss_parameter is not None and "huber" not in losses:
+            yield (
+                f"loss_parameter is huber's delta, but loss is {' and '.join(losses)}: remove it"
+            )
+        for kind in self.kinds:
+            yield from network_problems(kind, self.task, self.rounding)
+            yield from baseline_problems(self.baselines, kind)
+        if self.baselines and len(self.kinds) > 1:
+            axis = next(name for name in _AXES_OF_KINDS if len(_listed(getattr(self, name))) > 1)
+            yield (
+                f"baselines are run on one kind of problem, but {axis} lists "
+                f"{len(_listed(getattr(self, axis)))}: name one of them, or remove the baselines"
+            )
         data, group = self.data, self.group_column
         if self.task == "regression" and data.positive is not None:
             yield "data.positive names a class, but task is regression; remove it"
@@ -350,9 +381,6 @@ class SweepConfig(Section):
         for target in data.targets:
             if target in (data.features or ()) or target in (data.categorical or ()):
                 yield f"data.target '{target}' cannot be a feature too"
-        yield from baseline_problems(
-            self.baselines, self.loss, self.activation_name, str(self.alphabet)
-        )
         for arm in self.baselines:
             if self.task == "regression" and arm in REFERENCES:
                 yield f"baseline {arm} is a classifier, but task is regression; remove it"
@@ -367,17 +395,18 @@ class SweepConfig(Section):
             yield f"shards.column '{group}' cannot be a feature too"
 
     @property
-    def activation_name(self) -> str:
-        """Bilinear or polynomial."""
-        return "bilinear" if self.polynomial is None else "polynomial"
-
-    @property
-    def polynomial(self) -> tuple[float, float, float] | None:
-        """(a, b, c) of a polynomial activation."""
-        if isinstance(self.activation, str):
-            return None
-        given = self.activation.polynomial
-        return given.a, given.b, given.c
+    def kinds(self) -> tuple[Kind, ...]:
+        """Every kind of problem: each loss with each activation and each alphabet."""
+        axes = product(_listed(self.loss), _listed(self.activation), _listed(self.alphabet))
+        return tuple(
+            Kind(
+                loss=loss,
+                loss_parameter=self.loss_parameter if loss == "huber" else None,
+                polynomial=None if isinstance(activation, str) else activation.coefficients,
+                alphabet=str(alphabet),
+            )
+            for loss, activation, alphabet in axes
+        )
 
     @property
     def group_column(self) -> str | None:

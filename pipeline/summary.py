@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from pipeline.kinds import KIND, Kind, differing_words, kind_of
 from pipeline.selection import FINAL_SHARD, choose
 from qnn.baselines import ALL as BASELINES
 
@@ -49,7 +50,8 @@ def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
     """Our own results as a data frame with plain numbers (nulls in number columns become NaN).
 
     The arms to compare with are left out: `pipeline.comparison` shows them. So are the networks of
-    one output of several: a joined row has their sum.
+    one output of several: a joined row has their sum. The column `problem` says what a row's kind
+    of problem differs in from those of other rows, "" where there is one kind.
     """
     data = results.to_pandas() if isinstance(results, pa.Table) else results.copy()
     data = data[~data["rounding"].isin(BASELINES) & data["output"].isna()].copy()
@@ -63,7 +65,25 @@ def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
         if column not in data:
             data[column] = np.nan
         data[column] = pd.to_numeric(data[column], errors="coerce").astype(float)
+    kinds = _kinds(data)
+    distinct = list(dict.fromkeys(kinds))
+    words = dict(zip(distinct, differing_words(distinct), strict=True))
+    data["problem"] = pd.Series([words[kind] for kind in kinds], data.index, dtype=object)
     return data.reset_index(drop=True)
+
+
+def _kinds(data: pd.DataFrame) -> list[Kind]:
+    return [kind_of(row) for row in data[list(KIND)].to_dict("records")]
+
+
+def kinds_in_words(data: pd.DataFrame) -> list[str]:
+    """Every kind of problem of a frame in full words."""
+    return sorted({kind.describe() for kind in _kinds(data)})
+
+
+def problems(data: pd.DataFrame) -> list[str]:
+    """The kinds of problem of a frame by what they differ in, sorted."""
+    return sorted(set(data["problem"]))
 
 
 def finished(data: pd.DataFrame) -> pd.DataFrame:
@@ -113,18 +133,23 @@ def beta_axis(data: pd.DataFrame) -> BetaAxis:
     return fractions if fewer else numbers
 
 
-def settings(data: pd.DataFrame) -> pd.DataFrame:
-    """Means over shards and seeds of each setting (β as written, width, rounding), best first.
+# What a setting is told from another by.
+SETTING = ["problem", "beta_level", "width", "rounding"]
 
-    Ordered by the mean validation metric, then by the mean gap; the test metric plays no part.
-    Columns: beta_level, width, rounding, networks, gap, neurons, bytes, and train/validation/test
-    of the metric.
+
+def settings(data: pd.DataFrame) -> pd.DataFrame:
+    """Means over shards and seeds of each setting, best first.
+
+    A setting is a kind of problem, β as written, width and rounding. The best is so by the mean
+    validation metric, then by the mean gap; the test metric plays no part. Columns: problem,
+    beta_level, width, rounding, networks, gap, neurons, bytes, and train/validation/test of the
+    metric.
     """
     rows = searched(data)
     metric = metric_of(data)
     rows = rows.assign(beta_level=beta_axis(rows).values(rows))
     parts = [metric.column(part) for part in ("train", "validation", "test")]
-    grouped = rows.groupby(["beta_level", "width", "rounding"], sort=True)
+    grouped = rows.groupby(SETTING, sort=True)
     means = grouped[["gap", "neurons", "bytes", *parts]].mean()
     means.insert(0, "networks", grouped.size())
     return means.reset_index().sort_values(
@@ -148,9 +173,9 @@ def best_networks(data: pd.DataFrame, count: int) -> pd.DataFrame:
     metric = metric_of(data)
     validation = metric.column("validation")
     rows = rows.assign(beta_level=beta_axis(rows).values(rows))
-    best = settings(data).head(count)[["beta_level", "width", "rounding", validation]]
+    best = settings(data).head(count)[[*SETTING, validation]]
     best = best.rename(columns={validation: "setting_validation"}).assign(rank=range(len(best)))
-    joined = rows.merge(best, on=["beta_level", "width", "rounding"], how="inner")
+    joined = rows.merge(best, on=SETTING, how="inner")
     joined = joined.sort_values(
         ["rank", validation, "gap", "trial"],
         ascending=[True, not metric.higher_is_better, True, True],
@@ -192,6 +217,7 @@ def _of_chosen_setting(data: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
         return rows["status"] != "ok"
     level = float(f"{choice.beta:.10g}")
     same_shape = (rows["width"] == choice.width) & (rows["rounding"] == choice.rounding)
+    same_shape &= np.array([kind == choice.kind for kind in _kinds(rows)], dtype=bool)
     return same_shape & (axis.values(rows) == level)
 
 

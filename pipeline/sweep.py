@@ -81,7 +81,8 @@ class Prepared:
     def refit(self, choice: Choice) -> Unit:
         """What trains the chosen setting on all rows but the test rows."""
         shard = self.split.shard(FINAL_SHARD)
-        whole = make_unit(self.config, self.table, self.split, self.layout, shard)
+        kind = next(kind for kind in self.config.kinds if kind.resolved() == choice.kind)
+        whole = make_unit(self.config, self.table, self.split, self.layout, shard, kind)
         return narrow_unit(whole, choice.beta, choice.width, choice.rounding)
 
 

@@ -11,9 +11,11 @@ from rich.table import Table
 from pipeline.summary import (
     best_networks,
     beta_axis,
+    champion_row,
     frame,
     metric_of,
     percent,
+    problems,
     searched,
 )
 from pipeline.sweep import SweepOutcome
@@ -32,7 +34,10 @@ def print_outcome(outcome: SweepOutcome, console: Console) -> None:
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
+    several = len(problems(data)) > 1
     table.add_column("shard", overflow="fold")
+    if several:
+        table.add_column("problem", overflow="fold")
     for head in ("β" if axis.column == "beta" else "β/β max", "width"):
         table.add_column(head, justify="right")
     table.add_column("rounding")
@@ -42,6 +47,7 @@ def print_outcome(outcome: SweepOutcome, console: Console) -> None:
     def add(row: Mapping[str, Any], style: str | None = None) -> None:
         table.add_row(
             escape(row["shard"]),
+            *([row["problem"]] if several else []),
             f"{row[axis.column]:.4g}",
             f"{row['width']:.0f}",
             row["rounding"],
@@ -55,9 +61,9 @@ def print_outcome(outcome: SweepOutcome, console: Console) -> None:
 
     for _, row in best_networks(data, SHOWN).iterrows():
         add(row.to_dict())
-    if outcome.champion is not None:
+    champion = None if outcome.champion is None else champion_row(data, outcome.champion["trial"])
+    if champion is not None:
         table.add_section()
-        champion = {key: float("nan") if v is None else v for key, v in outcome.champion.items()}
         add(champion, style="bold")
     console.print(table)
     if outcome.champion is not None:

@@ -338,7 +338,8 @@ def _shown_rows(data: pd.DataFrame) -> pd.DataFrame:
     """The rows of the UI's table: best first, failures last."""
     metric = summary.metric_of(data)
     validation = metric.column("validation")
-    columns = [validation, metric.column("test"), "gap", "bytes", *_AXES, *_REST]
+    kind = ["problem"] if len(summary.problems(data)) > 1 else []
+    columns = [validation, metric.column("test"), "gap", "bytes", *kind, *_AXES, *_REST]
     ordered = data.sort_values(
         ["status", validation, "gap"],
         ascending=[False, not metric.higher_is_better, True],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,12 +64,15 @@ def sweep_tags(config: SweepConfig) -> dict[str, str]:
         "mlflow.source.type": "LOCAL",
         "dataset": redact(config.data.source)[:LONGEST_PARAMETER],
         "task": config.task,
-        "loss": config.loss,
-        "activation": config.activation_name,
-        "alphabet": str(config.alphabet),
+        **{name: _each(config, name) for name in ("loss", "activation", "alphabet")},
         "second_layer": str(config.second_layer),
         "qnn.config_digest": config_digest(config),
     }
+
+
+def _each(config: SweepConfig, name: str) -> str:
+    """A column of the sweep's kinds of problem, each value once."""
+    return ", ".join(dict.fromkeys(str(getattr(kind, name)) for kind in config.kinds))
 
 
 def sweep_metrics(
@@ -93,26 +97,38 @@ def sweep_metrics(
 
 
 def path_metrics(data: pd.DataFrame) -> list[tuple[str, float, int]]:
-    """Curves along β as (name, value, step): step 0 is the largest β; means over the shards."""
+    """Curves along β as (name, value, step): step 0 is the largest β; means over the shards.
+
+    Of several kinds of problem each has its own.
+    """
     rows = summary.searched(data)
     if not len(rows):
         return []
     metric = summary.metric_of(data)
-    validation = metric.column("validation")
     rows = rows.assign(level=summary.beta_axis(rows).values(rows))
+    found = []
+    for problem, own in rows.groupby("problem", sort=False):
+        # Objectives of different kinds of problem are no common curve.
+        name = re.sub(r"[^\w .-]", "", str(problem))
+        found += _curves(own, metric, f"path/{name}/" if name else "path/")
+    return found
+
+
+def _curves(rows: pd.DataFrame, metric: summary.Metric, name: str) -> list[tuple[str, float, int]]:
+    validation = metric.column("validation")
     problems = rows.groupby(["level", "shard"])
     best = "max" if metric.higher_is_better else "min"
     curves = {
-        "path/upper_bound": problems["upper_bound"].min(),
-        "path/lower_bound": problems["lower_bound"].max(),
-        "path/gap": problems["gap"].min(),
-        f"path/{validation}": problems[validation].agg(best),
-        "path/beta": problems["beta"].first(),
+        "upper_bound": problems["upper_bound"].min(),
+        "lower_bound": problems["lower_bound"].max(),
+        "gap": problems["gap"].min(),
+        validation: problems[validation].agg(best),
+        "beta": problems["beta"].first(),
     }
     found = []
-    for name, curve in curves.items():
+    for key, curve in curves.items():
         means = curve.groupby("level").mean().sort_index(ascending=False)
-        found += [(name, float(v), k) for k, v in enumerate(means) if np.isfinite(v)]
+        found += [(name + key, float(v), k) for k, v in enumerate(means) if np.isfinite(v)]
     return found
 
 
@@ -145,7 +161,8 @@ def network_parameters(row: Mapping[str, Any]) -> dict[str, str]:
 def network_name(row: Mapping[str, Any], role: str) -> str:
     """Name of a network's run: what it is, short enough for a column."""
     place = "champion" if role == "champion" else f"{row['shard']}"
-    return f"{place} · {row['rounding']} · {row['neurons']:.0f} neurons"
+    kind = [row["problem"]] if row["problem"] else []
+    return " · ".join([place, *kind, row["rounding"], f"{row['neurons']:.0f} neurons"])
 
 
 def sweep_description(
@@ -157,9 +174,8 @@ def sweep_description(
     lines = [
         f"## Certified quantized networks on {code(_dataset(data, config))}",
         "",
-        f"{done} two-layer networks with {config.alphabet} weights ({config.activation_name} "
-        f"activation, {config.loss} loss), each with a proven bound on how far from optimal it "
-        f"can be. {failures} trials failed.",
+        f"{done} two-layer networks ({'; '.join(kind.describe() for kind in config.kinds)}), each "
+        f"with a proven bound on how far from optimal it can be. {failures} trials failed.",
         "",
     ]
     if champion is not None:

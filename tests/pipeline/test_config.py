@@ -5,6 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import SweepConfig, dump_config, load_config, parse_config
+from pipeline.kinds import Kind
 from pipeline.yaml_text import dump_yaml, parse_yaml
 from qnn.errors import InputError
 
@@ -276,11 +277,10 @@ def test_every_kind_of_network_can_be_written_and_reads_back() -> None:
         "loss=huber", "loss_parameter=0.5", "rounding=[refined]", "alphabet=3", "second_layer=4",
         "activation={polynomial: {a: 0.0937, b: 0.5, c: 0.4688}}",
     )  # fmt: skip
-    assert config.polynomial == (0.0937, 0.5, 0.4688)
-    assert (config.loss, config.loss_parameter) == ("huber", 0.5)
+    assert config.kinds == (Kind("huber", 0.5, (0.0937, 0.5, 0.4688), "3"),)
     assert (config.alphabet, config.second_layer) == (3, 4)
     assert parse_config(dump_config(config), "again") == config
-    assert parse().polynomial is None
+    assert parse().kinds == (Kind("squared", None, None, "binary"),)
 
 
 def test_a_margin_loss_is_no_loss_of_a_regression() -> None:

@@ -133,7 +133,7 @@ def test_the_final_refit_is_a_path_of_its_own() -> None:
     table = load_table(config)
     split = make_split(table, config)
     layout = make_layout(table, config, split)
-    whole = make_path(config, table, split, layout, split.shard("all"))
+    whole = make_path(config, table, split, layout, split.shard("all"), config.kinds[0])
     assert (whole.shard, whole.n) == ("all", 455)
     one = narrow(whole, 0.1, 32, "refined")
     refined = Trial(0.1, 0, 32, "refined")

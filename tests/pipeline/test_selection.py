@@ -24,6 +24,7 @@ def rows(metric: str = "validation_accuracy", **means: Any) -> list[dict[str, An
                         "trial": f"{name}{shard}{seed}", "path": shard, "shard": shard,
                         "seed": seed, "beta_fraction": float(beta) / 10, "beta": 1.0 + seed,
                         "width": int(width), "rounding": "refined", "status": "ok",
+                        "loss": "squared", "activation": "bilinear", "alphabet": "binary",
                         "bytes": size, "upper_bound": 1.0, "test_accuracy": 0.5,
                         metric: mean + (0.1 if shard == "fold-00" else -0.1),
                     }
