@@ -163,7 +163,10 @@ def make_unit(
         return path
     for arm in config.baselines:
         if arm in CEILINGS:
-            raise InputError(f"baseline {arm} takes one output, but {_outputs(table)}: remove it")
+            several = f"the target '{config.data.targets[0]}' has {count} classes"
+            if table.targets is not None:
+                several = f"data.target lists {count} columns"
+            raise InputError(f"baseline {arm} takes one output, but {several}: remove it")
     arms = tuple(arm for arm in path.baselines if arm in QUANTIZED)
     paths = tuple(
         replace(path, output=output, outputs=count, baselines=arms) for output in range(count)
@@ -171,11 +174,6 @@ def make_unit(
     references = tuple(arm for arm in path.baselines if arm in REFERENCES)
     labels = tuple(map(tables.brief, table.outputs))
     return JoinSpec(paths, labels, references, "class" if table.targets is None else "target")
-
-
-def _outputs(table: Table) -> str:
-    kind = "classes" if table.targets is None else "targets"
-    return f"there are {len(table.outputs)}, one for each of the {kind}"
 
 
 def make_path(

@@ -217,8 +217,7 @@ BAD: list[tuple[list[str], str]] = [
     (["baselines=[rbf_svm]"], "baseline rbf_svm is a classifier, but task is regression; remove"),
     (
         ["baselines=[spectrahedra]"],
-        "baseline spectrahedra takes one output, but there are 3, one for each of the targets: "
-        "remove it",
+        "baseline spectrahedra takes one output, but data.target lists 3 columns: remove it",
     ),
 ]
 
