@@ -31,6 +31,7 @@ test-all: $(READY)
 	bash infra/systemd.sh
 	bash infra/compiler.sh
 	bash infra/object_store.sh
+	bash infra/postgres.sh
 	$(BIN)/python -m pytest -m slow
 
 bench: $(READY)

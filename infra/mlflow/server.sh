@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # MLflow's server with basic authentication. All settings come from the environment, so that no
 # secret is on a command line:
-#   MLFLOW_BACKEND_STORE_URI        postgresql://user:password@host/db, or sqlite:///…
+#   MLFLOW_BACKEND_STORE_URI        postgresql+psycopg2://user:password@host/db, or sqlite:///…
 #   MLFLOW_AUTH_DATABASE_URI        where users are kept (another database)
 #   MLFLOW_ADMIN_PASSWORD           of the user `admin`, made at the first start; 12 characters or more
 #   MLFLOW_FLASK_SERVER_SECRET_KEY  any long random text
@@ -23,7 +23,8 @@ fi
 
 umask 077
 export MLFLOW_AUTH_CONFIG_PATH="${TMPDIR:-/tmp}/mlflow-auth-$$.ini"
-# The file's syntax gives % a meaning.
+# The file's syntax gives % a meaning. A password once checked is not hashed anew for a minute: every
+# file of a sweep is a request. What this one worker changes counts at once all the same.
 cat >"$MLFLOW_AUTH_CONFIG_PATH" <<INI
 [mlflow]
 default_permission = READ
@@ -31,6 +32,7 @@ database_uri = ${MLFLOW_AUTH_DATABASE_URI//%/%%}
 admin_username = admin
 admin_password = ${MLFLOW_ADMIN_PASSWORD//%/%%}
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+auth_cache_ttl_seconds = 60
 INI
 unset MLFLOW_ADMIN_PASSWORD
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 import requests
+from mlflow import MlflowClient
 
 from pipeline.doctor import check_mlflow
 from tests.cluster.ray_nodes import free_ports
+from tests.infra.postgres import PASSWORD as DATABASE_PASSWORD
+from tests.infra.postgres import postgres
 from tests.pipeline.small import config_text
 
 pytestmark = pytest.mark.slow
@@ -23,15 +26,25 @@ PASSWORD = "50%-canary-password"
 START_SECONDS = 150
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """URIs of the databases of runs and of users."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/runs.db", f"sqlite:///{tmp_path}/users.db"
+        return
+    with postgres() as server:
+        yield f"{server}/mlflow", f"{server}/mlflow_users"
+
+
 @pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
+def address(tmp_path: Path, databases: tuple[str, str]) -> Iterator[str]:
     (port,) = free_ports(1)
     environment = {
         **os.environ,
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "TMPDIR": str(tmp_path),
-        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{tmp_path}/runs.db",
-        "MLFLOW_AUTH_DATABASE_URI": f"sqlite:///{tmp_path}/users.db",
+        "MLFLOW_BACKEND_STORE_URI": databases[0],
+        "MLFLOW_AUTH_DATABASE_URI": databases[1],
         "MLFLOW_ADMIN_PASSWORD": PASSWORD,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": "any-long-random-text",
         "MLFLOW_ARTIFACTS_DESTINATION": str(tmp_path / "artifacts"),
@@ -54,7 +67,8 @@ def address(tmp_path: Path) -> Iterator[str]:
                 time.sleep(1)
         yield url
     finally:
-        os.killpg(server.pid, signal.SIGKILL)
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGKILL)
         server.wait()
 
 
@@ -84,7 +98,23 @@ def test_only_users_get_in_and_a_sweep_is_tracked(
     )
     assert done.returncode == 0, done.stderr
     assert PASSWORD not in done.stdout + done.stderr
+    for file in [*tmp_path.rglob("*.log"), *tmp_path.rglob("*.html"), *tmp_path.rglob("*.yaml")]:
+        for secret in (PASSWORD, DATABASE_PASSWORD):
+            assert secret.encode() not in file.read_bytes(), file
+    _no_secret_in_runs(address)
     found = requests.post(
         search, json={"max_results": 9}, auth=("admin", PASSWORD), timeout=60
     ).json()
     assert "small" in {experiment["name"] for experiment in found["experiments"]}
+
+
+def _no_secret_in_runs(address: str) -> None:
+    """The sweep's runs, all there, with their parameters and tags."""
+    client = MlflowClient(tracking_uri=address)
+    experiment = client.get_experiment_by_name("small")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert sorted(run.data.tags["qnn.role"] for run in runs) == ["champion", "sweep", *["top"] * 5]
+    told = str([run.to_dictionary() for run in runs])
+    assert PASSWORD not in told
+    assert DATABASE_PASSWORD not in told
