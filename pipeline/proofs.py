@@ -45,6 +45,11 @@ _CONDITIONS = {
         "Diag(a) − Σ τ cc′ − M(ν) ⪰ 0,   Diag(a) − Σ τ ee′ + M(ν) ⪰ 0,   Σ a − Σ τ ≤ β·d,   τ ≥ 0\n"
         "with  M(ν) = Xᵀ diag(ν) X,  c = p + q,  e = p − q,  integers (p, q) with an odd sum"
     ),
+    ("tightened", "polynomial"): (
+        "Diag(a₊) − Σ τ₊ bb′ − M(ν) ⪰ 0,   Σ a₊ − Σ τ₊ ≤ β·d,   τ₊ ≥ 0\n"
+        "Diag(a₋) − Σ τ₋ bb′ + M(ν) ⪰ 0,   Σ a₋ − Σ τ₋ ≤ β·d,   τ₋ ≥ 0\n"
+        "with M(ν) = Σᵢ νᵢ Ãᵢ over the lifted rows, integers b with an odd sum"
+    ),
     ("exact", "bilinear"): (
         "max over all sign vectors u, v of  u′M(ν)v ≤ β·d      with  M(ν) = Xᵀ diag(ν) X"
     ),

@@ -21,8 +21,8 @@ MOST_COLUMNS = 128
 def refusal(level: str, n: int, d: int, loss: str, activation: str, alphabet: str) -> str | None:
     """Why a problem of this size and kind cannot be certified at a level; None where it can."""
     if level == "tightened":
-        if activation != "bilinear" or loss != "squared":
-            return "needs the bilinear activation and the squared loss: use certify 'relaxation'"
+        if loss != "squared":
+            return "needs the squared loss: use certify 'relaxation'"
         if n > MOST_ROWS:
             return f"takes {MOST_ROWS} rows at most (got {n}): use certify 'relaxation'"
     if level == "exact":

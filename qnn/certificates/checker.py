@@ -31,7 +31,7 @@ from qnn.certificates.branching import (
     largest_of_form_leaves,
     largest_of_leaves,
 )
-from qnn.certificates.cuts import check_cuts, cut_sums
+from qnn.certificates.cuts import check_cuts, cut_sums, form_cut_sums
 from qnn.certificates.record import FORMAT, Certificate
 from qnn.errors import CertificateError, NotProvenAgainError
 
@@ -153,9 +153,7 @@ def _check_record(certificate: Certificate, X: Array, y: Array) -> None:
     elif certificate.leaves is not None or certificate.leaf_diagonals is not None:
         raise CertificateError(f"leaves do not belong to the method {certificate.method!r}")
     if certificate.kind == "tightened":
-        if not bilinear:
-            raise CertificateError("a tightened certificate needs the bilinear activation")
-        check_cuts(certificate.cuts, certificate.multipliers, d)
+        check_cuts(certificate.cuts, certificate.multipliers, 2 * d if bilinear else size, bilinear)
     elif certificate.cuts is not None or certificate.multipliers is not None:
         raise CertificateError(f"inequalities do not belong to kind {certificate.kind!r}")
     wanted = {
@@ -323,17 +321,20 @@ def _enumerated(M: Array, pairs: bool) -> tuple[float, float]:
 
 
 def _prove_tightened(M: Array, radius: Array, certificate: Certificate, margin: float) -> None:
-    """Prove ``|u'M'v| <= beta d`` by the diagonal, the inequalities and their multipliers."""
-    a, cuts, tau = certificate.diag, certificate.cuts, certificate.multipliers
-    assert a is not None
+    """Prove the bound of all signs by diagonals, inequalities and their multipliers."""
+    cuts, tau = certificate.cuts, certificate.multipliers
     assert cuts is not None
     assert tau is not None
-    K_P, K_N, error = cut_sums(cuts, tau, certificate.d)
-    for K, sign in ((K_P, -1.0), (K_N, 1.0)):
+    if certificate.polynomial is None:
+        K_P, K_N, error = cut_sums(cuts, tau, certificate.d)
+        sides = [(K_P, error, tau), (K_N, error, tau)]
+    else:
+        sides = [(*form_cut_sums(cuts, own), own) for own in np.split(tau, 2)]
+    for (a, sign), (K, error, own) in zip(slacks(certificate), sides, strict=True):
         # One more rounding in each entry of the sum.
         rounding = 4.0 * _U * (np.abs(K) + np.abs(M)).sum(axis=1)
         prove_semidefinite(a, sign * M - K, margin * (radius + error + rounding), margin)
-    prove_budget(np.concatenate([a, -tau]), certificate.beta, certificate.d)
+        prove_budget(np.concatenate([a, -own]), certificate.beta, certificate.d)
 
 
 def prove_budget(diagonal: Array, beta: float, d: int) -> None:

@@ -9,6 +9,10 @@ multipliers ``tau >= 0``, and
 
 ``0 <= <S_P, P> + <S_N, N> <= sum(a) - sum(tau) - u'Mv``, as ``diag(P) + diag(N) = 1`` and ``P - N``
 has ``<M, P - N> = u'Mv``. For -u'Mv take -v for v. So ``|u'Mv| <= sum(a) - sum(tau)``.
+
+Polynomial activation: b has the length of the lift, and ``(b'u)^2 >= 1`` itself is used. M and -M,
+here tM, have multipliers of their own, those of M first: ``Diag(a) - sum tau bb' - tM >= 0`` gives
+``tu'Mu <= sum(a) - sum(tau)``.
 """
 
 import numpy as np
@@ -21,12 +25,17 @@ Array = np.ndarray
 _LARGEST_ENTRY = 8
 
 
-def check_cuts(cuts: Array | None, multipliers: Array | None, d: int) -> None:
-    """Raise CertificateError unless every row is a true statement with a multiplier >= 0."""
+def check_cuts(cuts: Array | None, multipliers: Array | None, width: int, common: bool) -> None:
+    """Raise CertificateError unless every row is a true statement with its multipliers >= 0.
+
+    width : of the rows. common : one multiplier for M and -M; else each has one.
+    """
     if cuts is None or multipliers is None:
         raise CertificateError("the inequalities or their multipliers are missing")
-    if cuts.shape != (len(multipliers), 2 * d) or multipliers.ndim != 1:
-        raise CertificateError(f"inequalities must be rows of {2 * d}, each with a multiplier")
+    each = 1 if common else 2
+    if cuts.ndim != 2 or cuts.shape[1] != width or multipliers.shape != (each * len(cuts),):
+        words = "a multiplier" if common else "two multipliers"
+        raise CertificateError(f"inequalities must be rows of {width}, each with {words}")
     if not (np.isfinite(multipliers).all() and np.all(multipliers >= 0.0)):
         raise CertificateError("a multiplier is negative or not finite")
     wide = cuts.astype(np.int64)
@@ -41,11 +50,26 @@ def cut_sums(cuts: Array, multipliers: Array, d: int) -> tuple[Array, Array, Arr
     Algorithms, 2002, section 3.1). The row sums hold for both matrices.
     """
     p, q = cuts[:, :d].astype(np.float64), cuts[:, d:].astype(np.float64)
-    c, e = p + q, p - q
-    K_P, K_N = (c * multipliers[:, None]).T @ c, (e * multipliers[:, None]).T @ e
-    size = np.abs(p) + np.abs(q)
+    error = _error(np.abs(p) + np.abs(q), multipliers)
+    return _sum(p + q, multipliers), _sum(p - q, multipliers), error
+
+
+def form_cut_sums(cuts: Array, multipliers: Array) -> tuple[Array, Array]:
+    """``sum tau bb'`` (D, D) as computed, and row sums (D,) that bound the errors."""
+    b = cuts.astype(np.float64)
+    return _sum(b, multipliers), _error(np.abs(b), multipliers)
+
+
+def _sum(c: Array, multipliers: Array) -> Array:
+    K = (c * multipliers[:, None]).T @ c
+    return np.asarray(0.5 * (K + K.T))
+
+
+def _error(size: Array, multipliers: Array) -> Array:
+    """Of the sums over vectors with entries of at most ``size`` (T, d)."""
+    count, d = size.shape
     sizes = (size * multipliers[:, None]).T @ size.sum(axis=1)
-    count = 2 * len(cuts) + 2 * d + 20
-    gamma = count * 2.0**-53 / (1.0 - count * 2.0**-53)
-    tiny = d * (len(cuts) + 1.0) * 300.0 * float(np.finfo(np.float64).tiny)
-    return 0.5 * (K_P + K_P.T), 0.5 * (K_N + K_N.T), 2.0 * gamma * sizes + tiny
+    additions = 2 * count + 2 * d + 20
+    gamma = additions * 2.0**-53 / (1.0 - additions * 2.0**-53)
+    tiny = d * (count + 1.0) * 300.0 * float(np.finfo(np.float64).tiny)
+    return np.asarray(2.0 * gamma * sizes + tiny)

@@ -6,7 +6,9 @@ and v of `ρ(bᵀx)² ≥ ρ` is linear in (V, Z). For b of s entries ±1, else 
 
     r ρ + ⟨C, (V, Z)⟩ ≥ 0,   r = (s − 1)/2,   C: b_i b_j at each pair of entries
 
-With s = 3 these are the triangle inequalities, with s = 5 the pentagonal ones, and so on.
+With s = 3 these are the triangle inequalities, with s = 5 the pentagonal ones, and so on. A neuron
+of the polynomial activation has one sign vector u, with a last entry of +1, and one matrix
+`Q = ρuuᵀ`: the same with b on the entries of u alone, and no mean to take.
 """
 
 from dataclasses import dataclass
@@ -20,18 +22,24 @@ Array = np.ndarray
 PATTERNS = ((1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1))
 # Entries of the largest set.
 LARGEST = 9
+# Inequalities that a round adds at most, and how far violated, relative to ρ, they must be.
+ADDED = 3000
+VIOLATION = 1e-3
+# Larger sets join where a round finds fewer triangles than this.
+LARGER_FROM = 300
+LARGER_ADDED = 1000
+LARGER_VIOLATION = 1e-2
 
 
 @dataclass(frozen=True, eq=False)
 class Cuts:
-    """Some inequalities on d × d matrices: vectors b, (T, 2d), int8, of 3, 5, … entries ±1."""
+    """Some inequalities on d × d matrices: vectors b of 3, 5, … entries ±1, int8.
+
+    Of (V, Z) they are (T, 2d), of Q alone (T, d).
+    """
 
     vectors: Array
-
-    @property
-    def d(self) -> int:
-        """The order of V and Z."""
-        return self.vectors.shape[1] // 2
+    d: int
 
     @cached_property
     def constants(self) -> Array:
@@ -40,7 +48,7 @@ class Cuts:
 
     @cached_property
     def _pairs(self) -> tuple[Array, Array]:
-        """Where the pairs' entries lie in V and Z written one after the other, and b_i b_j."""
+        """Where the pairs' entries lie in the matrices, one after the other, and b_i b_j."""
         d, count = self.d, len(self.vectors)
         sizes = np.count_nonzero(self.vectors, axis=1)
         largest = int(sizes.max(initial=3))
@@ -60,19 +68,20 @@ class Cuts:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def apply(self, V: Array, Z: Array) -> Array:
-        """`⟨C_t, (V, Z)⟩`, (T,); V, Z (d, d) symmetric."""
+    def apply(self, *matrices: Array) -> Array:
+        """`⟨C_t, (V, Z)⟩` or `⟨C_t, Q⟩`, (T,); all (d, d) symmetric."""
         places, signs = self._pairs
-        return np.einsum("ij,ij->i", signs, np.concatenate([V.ravel(), Z.ravel()])[places])
+        entries = np.concatenate([matrix.ravel() for matrix in matrices])
+        return np.einsum("ij,ij->i", signs, entries[places])
 
-    def adjoint(self, tau: Array) -> tuple[Array, Array]:
-        """`Σ_t τ_t C_t` as two symmetric matrices, that of V and that of Z; tau (T,)."""
+    def adjoint(self, tau: Array) -> list[Array]:
+        """`Σ_t τ_t C_t` as symmetric matrices, those of V and of Z or that of Q; tau (T,)."""
         places, signs = self._pairs
-        area = self.d * self.d
         weights = (signs * tau[:, None]).ravel()
-        sums = np.bincount(places.ravel(), weights=weights, minlength=2 * area)
-        K_V, K_Z = sums[:area].reshape(self.d, -1), sums[area:].reshape(self.d, -1)
-        return 0.5 * (K_V + K_V.T), 0.5 * (K_Z + K_Z.T)
+        sums = np.bincount(
+            places.ravel(), weights=weights, minlength=self.vectors.shape[1] * self.d
+        )
+        return [0.5 * (part + part.T) for part in sums.reshape(-1, self.d, self.d)]
 
     @cached_property
     def square_norm(self) -> float:
@@ -89,7 +98,7 @@ class Cuts:
 
     def kept(self, chosen: Array) -> "Cuts":
         """Those of a mask or of indices."""
-        return Cuts(self.vectors[chosen])
+        return Cuts(self.vectors[chosen], self.d)
 
     def joined(self, other: "Cuts") -> "Cuts":
         """These, then those of other that are not among these, each once."""
@@ -99,33 +108,34 @@ class Cuts:
             if row not in known:
                 known.add(row)
                 fresh.append(at)
-        return Cuts(np.vstack([self.vectors, other.vectors[fresh]]))
+        return Cuts(np.vstack([self.vectors, other.vectors[fresh]]), self.d)
 
 
-def none(d: int) -> Cuts:
-    """No inequalities."""
-    return Cuts(np.zeros((0, 2 * d), dtype=np.int8))
+def none(d: int, matrices: int) -> Cuts:
+    """No inequalities, on so many matrices."""
+    return Cuts(np.zeros((0, matrices * d), dtype=np.int8), d)
 
 
-def triangles(V: Array, Z: Array, rho: float, most: int, least: float) -> Cuts:
-    """The `most` triangles that (V, Z) violates most, by more than `least · ρ` each.
+def triangles(matrices: tuple[Array, ...], rho: float, most: int, least: float) -> Cuts:
+    """The `most` triangles that (V, Z), or (Q,), violates most, by more than `least · ρ` each.
 
-    V, Z (d, d) symmetric, rho > 0. All some 2 d³ are looked at: up to the exchange of u and v, two
-    entries i < j are of u, and the third is a later one of u or any of v.
+    All (d, d) symmetric, rho > 0. All of the some 2 d³ are looked at: up to the exchange of u and v
+    two entries i < j are of u, and the third is a later one of u or any of v.
     """
-    d = len(V)
+    V, d = matrices[0], len(matrices[0])
+    width = len(matrices) * d
     columns = np.arange(d)
     parts: list[Array] = []
     values: list[Array] = []
     for i in range(d - 1):
         others = np.arange(i + 1, d)
         edge = V[i, others][:, None]
-        for start, B in ((0, V), (d, Z)):
+        for start, B in zip((0, d), matrices, strict=False):
             allowed = columns > others[:, None] if start == 0 else np.ones((len(others), d), bool)
             for s1, s2, s3 in PATTERNS:
                 slack = rho + s1 * edge + s2 * B[i] + s3 * B[others]
                 at, k = np.nonzero((slack < -least * rho) & allowed)
-                vectors = np.zeros((len(k), 2 * d), dtype=np.int8)
+                vectors = np.zeros((len(k), width), dtype=np.int8)
                 rows = np.arange(len(k))
                 vectors[rows, i] = 1
                 vectors[rows, others[at]] = s1
@@ -134,7 +144,7 @@ def triangles(V: Array, Z: Array, rho: float, most: int, least: float) -> Cuts:
                 values.append(slack[at, k])
                 if sum(map(len, parts)) > 20 * most:
                     parts, values = [_worst(parts, values, most)], [_lowest(values, most)]
-    return Cuts(_worst(parts, values, most)) if parts else none(d)
+    return Cuts(_worst(parts, values, most), d) if parts else none(d, len(matrices))
 
 
 def _worst(parts: list[Array], values: list[Array], most: int) -> Array:
@@ -145,15 +155,15 @@ def _lowest(values: list[Array], most: int) -> Array:
     return np.sort(np.concatenate(values), kind="stable")[:most]
 
 
-def larger_sets(V: Array, Z: Array, rho: float, bases: Cuts, least: float) -> Cuts:
+def larger_sets(matrices: tuple[Array, ...], rho: float, bases: Cuts, least: float) -> Cuts:
     """For each set of `bases` the best two further entries, where that violates.
 
     Returns those violated by more than `least · ρ`, the most violated first. Not all sets are
     looked at: those that matter lie about smaller ones that hold with equality.
     """
-    d = len(V)
-    Q = np.block([[V, Z], [Z, V]])
-    left, right = np.triu_indices(2 * d, 1)
+    d, exchanged = len(matrices[0]), len(matrices) == 2
+    Q = np.block([list(matrices), list(matrices[::-1])]) if exchanged else matrices[0]
+    left, right = np.triu_indices(len(Q), 1)
     pairs = Q[left, right]
     parts, values = [], []
     for b, constant in zip(bases.vectors, bases.constants, strict=True):
@@ -173,15 +183,28 @@ def larger_sets(V: Array, Z: Array, rho: float, bases: Cuts, least: float) -> Cu
             vector = b.copy()
             vector[left[at]] = -1 if t[left[at]] + product * t[right[at]] > 0 else 1
             vector[right[at]] = product * vector[left[at]]
-            parts.append(_canonical(vector))
+            parts.append(_canonical(vector, exchanged))
             values.append(slack)
     if not parts:
-        return none(d)
-    return Cuts(np.array(parts, dtype=np.int8)[np.argsort(values, kind="stable")])
+        return none(d, len(matrices))
+    return Cuts(np.array(parts, dtype=np.int8)[np.argsort(values, kind="stable")], d)
 
 
-def _canonical(b: Array) -> Array:
-    """One of ±b and of the two orders of u and v."""
+def _canonical(b: Array, exchanged: bool) -> Array:
+    """One of ±b, and of the two orders of u and v."""
     d = len(b) // 2
-    swapped = np.concatenate([b[d:], b[:d]])
-    return np.array(max(tuple(s * x) for x in (b, swapped) for s in (1, -1)), dtype=np.int8)
+    orders = (b, np.concatenate([b[d:], b[:d]])) if exchanged else (b,)
+    return np.array(max(tuple(s * x) for x in orders for s in (1, -1)), dtype=np.int8)
+
+
+def exchanged(
+    matrices: tuple[Array, ...], rho: float, cuts: Cuts, tau: Array, threshold: float
+) -> tuple[Cuts, Array]:
+    """A round's inequalities and multipliers: those above a threshold, and the most violated."""
+    active = tau > threshold
+    kept = cuts.kept(active)
+    longer = kept.joined(triangles(matrices, rho, ADDED, VIOLATION))
+    if len(longer) - len(kept) < LARGER_FROM:
+        found = larger_sets(matrices, rho, kept, LARGER_VIOLATION)
+        longer = longer.joined(found.kept(np.arange(min(len(found), LARGER_ADDED))))
+    return longer, np.concatenate([tau[active], np.zeros(len(longer) - len(kept))])

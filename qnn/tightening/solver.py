@@ -25,20 +25,14 @@ from qnn.levels import check_level, names
 from qnn.problem import Problem
 from qnn.solvers.base import Callback, Progress
 from qnn.solvers.result import Relaxation, relative_gap
-from qnn.tightening.cuts import Cuts, larger_sets, none, triangles
+from qnn.tightening.cuts import Cuts, exchanged, none
+from qnn.tightening.forms import FormState
+from qnn.tightening.projection import MARGINS, project
 
 Array = np.ndarray
 
-# Inequalities that a round adds at most, and how far violated, relative to ρ, they must be.
-ADDED = 3000
-VIOLATION = 1e-3
-# Larger sets join where a round finds fewer triangles than this.
-LARGER_FROM = 300
-LARGER_ADDED = 1000
-LARGER_VIOLATION = 1e-2
 STEPS = 150
 ROUNDS = 40
-RELAXATION_FACTOR = 1.6
 # Rounds in a row that raise the bound by less than this, relative, are the last.
 PROGRESS = 1e-5
 IDLE_ROUNDS = 3
@@ -75,10 +69,9 @@ def tighten(
     began = time.monotonic()
     best, used, rounds, idle = relaxation.certificate, 0, 0, 0
     upper = np.inf if objective is None else objective
-    (rho,) = relaxation.rho
-    if rho <= 0.0:
+    if sum(relaxation.rho) <= 0.0:
         return Tightened(best, 0, 0, "solved")
-    state = _State(relaxation)
+    state = _State(relaxation) if problem.lift.joint else FormState(relaxation)
     outcome: Literal["solved", "time_limit", "iteration_limit"] = "iteration_limit"
     while rounds < ROUNDS:
         if deadline is not None and time.monotonic() > deadline:
@@ -87,13 +80,11 @@ def tighten(
         rounds += 1
         state.exchange()
         state.run(STEPS)
-        certificate = tightened_certificate(
-            problem, state.nu, state.diagonal(), state.cuts, state.tau
-        )
+        certificate = state.certificate()
         raised = certificate.lower_bound - best.lower_bound
         idle = idle + 1 if raised <= PROGRESS * abs(best.lower_bound) else 0
         if raised > 0.0:
-            best, used = certificate, len(state.cuts)
+            best, used = certificate, state.inequalities
         gap = relative_gap(upper, best.lower_bound) if objective is not None else np.inf
         if callback is not None:
             seconds = time.monotonic() - began
@@ -121,17 +112,12 @@ class _State:
         self.weight = float(np.linalg.norm(M) / np.linalg.norm(self.Z)) or 1.0
         a = np.diag(np.einsum("ij,ij->i", M, self.Z) / self.rho)
         self.W_P, self.W_N = -(a - M) / self.weight, -(a + M) / self.weight
-        self.cuts, self.tau = none(problem.d), np.zeros(0)
+        self.cuts, self.tau = none(problem.d, 2), np.zeros(0)
 
     def exchange(self) -> None:
         """Drop the inequalities without a multiplier, add the most violated."""
-        active = self.tau > 1e-9 * self.problem.budget / max(len(self.tau), 1)
-        kept = self.cuts.kept(active)
-        self.cuts = kept.joined(triangles(self.V, self.Z, self.rho, ADDED, VIOLATION))
-        if len(self.cuts) - len(kept) < LARGER_FROM:
-            found = larger_sets(self.V, self.Z, self.rho, kept, LARGER_VIOLATION)
-            self.cuts = self.cuts.joined(found.kept(np.arange(min(len(found), LARGER_ADDED))))
-        self.tau = np.concatenate([self.tau[active], np.zeros(len(self.cuts) - len(kept))])
+        threshold = 1e-9 * self.problem.budget / max(len(self.tau), 1)
+        self.cuts, self.tau = exchanged((self.V, self.Z), self.rho, self.cuts, self.tau, threshold)
 
     def run(self, steps: int) -> None:
         """Some steps with the inequalities as they are."""
@@ -157,12 +143,21 @@ class _State:
             residual = self.vectors.T @ (problem.y - self._apply(Z))
             self.nu = self.vectors @ (residual / (1.0 + self.values / total))
             self.V, self.Z = V, Z + self.X.T @ (self.nu[:, None] * self.X) / total
-            self.P, self.W_P = _project(0.5 * (self.V + self.Z), self.P, self.W_P)
-            self.N, self.W_N = _project(0.5 * (self.V - self.Z), self.N, self.W_N)
+            self.P, self.W_P = project(0.5 * (self.V + self.Z), self.P, self.W_P)
+            self.N, self.W_N = project(0.5 * (self.V - self.Z), self.N, self.W_N)
             values = cuts.apply(self.V, self.Z) + cuts.constants * self.rho
             slack = np.maximum(values + shift, 0.0)
             shift = values + shift - slack
         self.tau = np.maximum(-slack_weight * shift, 0.0)
+
+    @property
+    def inequalities(self) -> int:
+        """How many are in use."""
+        return len(self.cuts)
+
+    def certificate(self) -> Certificate:
+        """What the dual point, repaired, proves."""
+        return tightened_certificate(self.problem, self.nu, self.diagonal(), self.cuts, self.tau)
 
     def diagonal(self) -> Array:
         """The dual's diagonal by complementarity: `ρ a_i = (K_V V)_ii + ((M + K_Z) Z)_ii`."""
@@ -174,14 +169,6 @@ class _State:
 
     def _apply(self, Z: Array) -> Array:
         return np.einsum("ij,ij->i", self.X @ Z, self.X)
-
-
-def _project(target: Array, block: Array, W: Array) -> tuple[Array, Array]:
-    """Over-relaxed projection onto the positive semidefinite matrices, and the new scaled dual."""
-    point = RELAXATION_FACTOR * target + (1.0 - RELAXATION_FACTOR) * block + W
-    values, vectors = eigh(point, check_finite=False)
-    positive = (vectors * np.maximum(values, 0.0)) @ vectors.T
-    return positive, point - positive
 
 
 def tightened_certificate(
@@ -220,7 +207,6 @@ def tightened_certificate(
             multipliers=t * multipliers,
         )
 
-    margins = (1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-6, 1e-4, 1e-2, 1.0)
-    proven = first_proven(problem, map(given_up, margins))
+    proven = first_proven(problem, map(given_up, MARGINS))
     assert proven is not None, "nu = 0 proves 0"
     return proven

@@ -123,10 +123,21 @@ def test_the_plan_says_what_it_costs(tmp_path):
     assert "certify_time_limit" in config_text(tmp_path, certify_time_limit=90.0)
 
 
+POLYNOMIAL = {"polynomial": {"a": 0.0937, "b": 0.5, "c": 0.4688}}
+
+
+def test_a_polynomial_is_tightened_and_verified(tmp_path):
+    rows = sweep(tmp_path, certify="tightened", activation=POLYNOMIAL)
+    folder = RunFolder.open(tmp_path / "run")
+    tightened = [row for row in rows if row["proof"] == "tightened"]
+    assert tightened
+    assert all(check.ok and check.proven for check in verify_paths([folder.location]))
+    files = [folder.read(tightened[0][name]) for name in ("certificate", "network")]
+    assert "Σ τ₊ bb′" in render_certificate(tightened[0], *files)
+
+
 def test_a_polynomial_is_proven_optimal_and_verified(tmp_path, capsys):
-    rows = sweep(
-        tmp_path, certify="exact", activation={"polynomial": {"a": 0.0937, "b": 0.5, "c": 0.4688}}
-    )
+    rows = sweep(tmp_path, certify="exact", activation=POLYNOMIAL)
     folder = RunFolder.open(tmp_path / "run")
     for row in rows:
         assert (row["activation"], row["proof"]) == ("polynomial", "exact")

@@ -31,9 +31,9 @@ def random_point(d: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def all_cuts(d: int, seed: int = 0) -> Cuts:
     V, Z = random_point(d, seed)
-    cuts = triangles(V, Z, 1.0, 10**6, -10.0)
+    cuts = triangles((V, Z), 1.0, 10**6, -10.0)
     for _ in range(2):
-        cuts = cuts.joined(larger_sets(V, Z, 1.0, cuts.kept(np.arange(0, len(cuts), 7)), -10.0))
+        cuts = cuts.joined(larger_sets((V, Z), 1.0, cuts.kept(np.arange(0, len(cuts), 7)), -10.0))
     return cuts
 
 
@@ -78,18 +78,18 @@ def test_separation_finds_every_violated_triangle(seed):
             slack = 0.5 * (b @ Q @ b - 3.0) + 1.0
             if slack < -1e-3:
                 violated.add(round(slack, 12))
-    found = triangles(V, Z, 1.0, 10**6, 1e-3)
+    found = triangles((V, Z), 1.0, 10**6, 1e-3)
     slacks = found.constants + found.apply(V, Z)
     assert {round(slack, 12) for slack in slacks} == violated
     assert np.all(np.diff(slacks) >= 0.0)
-    few = triangles(V, Z, 1.0, 4, 1e-3)
+    few = triangles((V, Z), 1.0, 4, 1e-3)
     assert np.allclose(few.constants + few.apply(V, Z), slacks[:4])
 
 
 def test_larger_sets_report_what_they_violate():
     V, Z = random_point(6, 3)
-    bases = triangles(V, Z, 1.0, 50, -0.5)
-    found = larger_sets(V, Z, 1.0, bases, 1e-2)
+    bases = triangles((V, Z), 1.0, 50, -0.5)
+    found = larger_sets((V, Z), 1.0, bases, 1e-2)
     slacks = found.constants + found.apply(V, Z)
     assert len(found) > 10
     assert np.all(slacks < -1e-2)
@@ -111,7 +111,7 @@ def reference(problem: Problem) -> float:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_triangles_alone_give_the_bound_of_cvxpy(seed, monkeypatch):
-    monkeypatch.setattr("qnn.tightening.solver.LARGER_FROM", -1)
+    monkeypatch.setattr("qnn.tightening.cuts.LARGER_FROM", -1)
     monkeypatch.setattr("qnn.tightening.solver.PROGRESS", 1e-9)
     monkeypatch.setattr("qnn.tightening.solver.ROUNDS", 60)
     problem = planted(d=5, n=30, seed=seed, beta=1.0)
@@ -206,6 +206,5 @@ def test_other_losses_are_refused_first():
     with pytest.raises(InputError) as error:
         tighten(solve(problem))
     assert str(error.value) == (
-        "certify 'tightened' needs the bilinear activation and the squared loss: use certify "
-        "'relaxation'"
+        "certify 'tightened' needs the squared loss: use certify 'relaxation'"
     )
