@@ -31,11 +31,13 @@ class Certificate:
     ``method`` proves ("enumeration": by trying them; "branch_and_bound": by ``leaves`` (L, d) that
     cover them, with the numbers ``leaf_diagonals`` (L, 2d + 1) that bound each, polynomial both (L,
     size of the lift): see `qnn.certificates.branching`). Of kind "tightened", ``cuts`` (T, 2d) and
-    their ``multipliers`` (T,) >= 0 join the diagonal: ``sum(diag) - sum(multipliers) <= beta d``
-    (see `qnn.certificates.cuts`). The bound is ``-g*(-nu)``, less what verified arithmetic takes
-    off. ``nu`` (n,); ``diag`` (d,), the others the length of the lift. Where rows are too many to
-    store a number for each, ``nu`` is empty and ``nu_matrix`` (d, d) gives it: ``nu_i = y_i - x_i'
-    nu_matrix x_i`` (squared loss; see `verify_stream`).
+    their ``multipliers`` (T,) >= 0 join the diagonal: ``sum(diag) - sum(multipliers) <= beta d``;
+    polynomial: ``cuts`` (T, size of the lift) and ``multipliers`` (2T,), first those of M and
+    ``diag_positive``, then those of -M and ``diag_negative`` (see `qnn.certificates.cuts`). The
+    bound is ``-g*(-nu)``, less what verified arithmetic takes off. ``nu`` (n,); ``diag`` (d,),
+    the others the length of the lift. Where rows are too many to store a number for each,
+    ``nu`` is empty and ``nu_matrix`` (d, d) gives it: ``nu_i = y_i - x_i' nu_matrix x_i``
+    (squared loss; see `verify_stream`).
     ``data`` names the file of the training matrix, ``data_sha256`` its content.
     """
 

@@ -220,8 +220,7 @@ BAD: list[tuple[list[str], str]] = [
     ),
     (
         ["loss=[squared,hinge]", "certify=tightened"],
-        "certify 'tightened' needs the bilinear activation and the squared loss: use certify "
-        "'relaxation'",
+        "certify 'tightened' needs the squared loss: use certify 'relaxation'",
     ),
     (
         ["loss=[squared,hinge]", "loss_parameter=1"],
