@@ -108,6 +108,8 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
     Must be entered on the main thread: the kernel ends the embedded Ray's processes together with
     the thread that started them. A Ray that this process has already joined is used and left as
     it is. Ray replaces the SIGTERM handler as it starts and as it ends; the caller's is put back.
+
+    Raises InputError if the Ray at `address` cannot be joined, ClusterError if ours does not start.
     """
     with _environment(address):
         import ray
@@ -119,7 +121,11 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
             _start(address, cpus)
         except Exception as error:
             if address is not None:
-                raise
+                raise InputError(
+                    f"--address {address}: Ray does not let us in ({one_line(error)}); is it the "
+                    "cluster that is meant (`auto` takes any on this machine), and is "
+                    "RAY_AUTH_TOKEN_PATH its token?"
+                ) from error
             # On a busy machine Ray's own start sometimes runs into one of its time limits.
             log.warning("Ray did not start (%s); trying once more", one_line(error))
             ray.shutdown()

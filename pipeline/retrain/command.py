@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import tempfile
@@ -115,17 +116,25 @@ def _train(config: SweepConfig, location: str, address: str | None, cpus: int | 
     elif done.move is None:
         print(f"version {done.version} was promoted before; nothing moved")
     else:
-        print(f"{done.move.text}\nback: qnn rollback {shlex.quote(config.registered_model)}")
+        print(f"{done.move.text}\nback: {way_back(config, location)}")
     print(f"report    {done.sweep.report}")
     if done.sweep.tracking_command is not None:
         print(f"mlflow    {done.sweep.tracking_command}")
     return DONE if verdict.promote else REFUSED
 
 
+def way_back(config: SweepConfig, location: str) -> str:
+    """The command that undoes a promotion; it names MLflow where the environment does not."""
+    from pipeline.mlflow_store import URI_VARIABLE
+
+    words = ["qnn", "rollback", config.registered_model]
+    if config.tracking.uri or not os.environ.get(URI_VARIABLE):
+        words += ["--uri", config.tracking.uri or location]
+    return shlex.join(words)
+
+
 def rollback_command(model: str, uri: str | None) -> int:
     """Move the alias back, say what moved; return the exit code. Raises `InputError`."""
-    import os
-
     from pipeline.mlflow_store import URI_VARIABLE, quiet
     from pipeline.retrain.promotion import roll_back
 

@@ -56,7 +56,7 @@ class Drift:
         top = self.features[0]
         line = f"largest PSI {top.psi:.3f} ({top.name}), target {self.target.psi:.3f}"
         if not self.over:
-            return f"{line}; none beyond {self.threshold:g}"
+            return f"{line}; none beyond {self.threshold:g} and what few rows explain"
         return f"{line}; beyond {self.threshold:g}: {', '.join(self.over[:5])}"
 
     def record(self) -> dict[str, Any]:

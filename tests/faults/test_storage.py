@@ -153,7 +153,11 @@ def test_files_found_damaged_are_set_aside_and_made_again(tmp_path):
     ]
     for name in broken:
         content = bytearray((out / name).read_bytes())
-        content[: len(content) // 2] = bytes(len(content) // 2)
+        if name.startswith("results/"):
+            # Still a readable table, with a wrong entry: only the checksum of the page tells.
+            content[content.index(b"refined")] ^= 4
+        else:
+            content[: len(content) // 2] = bytes(len(content) // 2)
         (out / name).write_bytes(content)
     again = qnn("sweep", str(config), "--out", str(out))
     assert again.returncode == 0, again.stderr

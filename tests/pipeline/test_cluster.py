@@ -105,6 +105,21 @@ def test_a_ray_that_does_not_start_is_tried_once_more(
     assert len(starts) == min(failures + 1, 2)
 
 
+def test_a_cluster_that_refuses_us_is_a_wrong_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def init(**options: object) -> None:
+        raise ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(InputError) as refused, ray_session("auto", None):
+        pass
+    assert str(refused.value).startswith(
+        "--address auto: Ray does not let us in (Failed to connect to Ray cluster at 10.0.0.1:6379)"
+    )
+
+
 def test_a_process_that_knows_ray_already_starts_it_without_a_token() -> None:
     code = (
         "import os, ray\n"

@@ -9,6 +9,7 @@ import pyarrow.fs as pafs
 import pytest
 
 from pipeline import lock
+from pipeline.retrain.command import way_back
 from pipeline.retrain.decision import look
 from pipeline.retrain.lease import LEASE_FILE, Lease
 from pipeline.retrain.state import State, config_digest, write_state
@@ -51,6 +52,18 @@ def test_a_dry_run_explains_and_writes_nothing(data: Path) -> None:
     assert "dry run: nothing was trained or written\n[" in done.stdout
     assert not {"'ray'", "'mlflow'"} & set(done.stdout.splitlines()[-1].strip("[]").split(", "))
     assert not home.exists()
+
+
+def test_the_way_back_names_mlflow_where_the_environment_does_not(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = config(data), config(data, tracking={"uri": "http://mlflow:5000"})
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert way_back(here, "my home") == "qnn rollback arriving --uri 'my home'"
+    assert way_back(there, "home") == "qnn rollback arriving --uri http://mlflow:5000"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://other:5000")
+    assert way_back(here, "home") == "qnn rollback arriving"
+    assert way_back(there, "home") == "qnn rollback arriving --uri http://mlflow:5000"
 
 
 @pytest.mark.parametrize("as_uri", [False, True])
