@@ -157,7 +157,7 @@ def test_above_the_largest_beta_zero_is_proven_optimal():
         (
             {"X": np.ones((3, 50)), "activation": Polynomial(1.0, 0.0, 0.0), "alphabet": 3},
             "certify 'exact' goes through all sign vectors, too many for 50 columns of 3 bits: use "
-            "at most 42, or certify 'relaxation'",
+            "at most 42, or certify 'tightened'",
         ),
     ],
 )
