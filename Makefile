@@ -23,8 +23,10 @@ $(READY): pyproject.toml constraints.txt infra/setup.sh
 sweep: $(READY)
 	$(BIN)/qnn sweep $(CONFIG) --out $(OUT)
 
+# The mathematics on all cores; the pipeline's tests one by one, as each starts Ray on all cores.
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto tests/qnn
+	$(BIN)/python -m pytest -m "not slow" --ignore tests/qnn
 
 test-all: $(READY)
 	bash infra/browser.sh
