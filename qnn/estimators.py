@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from qnn.activations import Activation
 from qnn.errors import InputError
 from qnn.losses import get_loss
-from qnn.preprocessing import FeatureLayout, Preprocessing
+from qnn.preprocessing import THRESHOLDS, FeatureLayout, Preprocessing, Scaling
 from qnn.problem import Problem
 from qnn.training import Trained, train
 from qnn.vector import TrainedOutputs, VectorProblem, train_outputs
@@ -32,6 +32,9 @@ class _QuantizedEstimator(BaseEstimator):
         activation: str | Activation = "bilinear",
         alphabet: str | int = "binary",
         second_layer: str | int = "float",
+        scaling: Scaling = "standardize",
+        clip: float | None = None,
+        thresholds: int = THRESHOLDS,
         tol: float = 1e-3,
         time_limit: float | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -44,12 +47,22 @@ class _QuantizedEstimator(BaseEstimator):
         self.activation = activation
         self.alphabet = alphabet
         self.second_layer = second_layer
+        self.scaling = scaling
+        self.clip = clip
+        self.thresholds = thresholds
         self.tol = tol
         self.time_limit = time_limit
         self.random_state = random_state
 
     def _fit(self, X: np.ndarray, target: np.ndarray, classes: np.ndarray | None) -> None:
-        layout = FeatureLayout.from_table(X, categorical=[], constant_columns="keep")
+        layout = FeatureLayout.from_table(
+            X,
+            categorical=[],
+            constant_columns="keep",
+            scaling=self.scaling,
+            clip=self.clip,
+            thresholds=self.thresholds,
+        )
         preprocessing = layout.fit(X, target, None if classes is None else list(classes))
         matrix = preprocessing.transform(X)
         coded = preprocessing.encode_target(target)
@@ -111,15 +124,17 @@ class _QuantizedEstimator(BaseEstimator):
 class QuantizedClassifier(ClassifierMixin, _QuantizedEstimator):
     """Classifier of two or more classes: a network with quantized weights, and certificates.
 
-    Features are standardized and a constant column is appended; two classes are coded −1 and +1,
-    more than two one against the rest, with one output each that share their neurons. The objective
-    is the loss (by default `½‖f(X) − y‖²`) plus the penalty `βd Σ|α|`, summed over the outputs.
+    Features are standardized (or encoded as `scaling` says) and a constant column is appended; two
+    classes are coded −1 and +1, more than two one against the rest, with one output each that share
+    their neurons. The objective is the loss (by default `½‖f(X) − y‖²`) plus the penalty `βd Σ|α|`,
+    summed over the outputs.
 
     Parameters: `beta_fraction` in (0, 1], β as a fraction of the β at which the network becomes
     zero; `beta`, the number itself, instead; `width`, most neurons that an output uses (None: as
     many as the optimum does); `loss`, `loss_parameter`, `activation` and `alphabet` as
-    `qnn.Problem` takes them, `second_layer` as `qnn.train` does; `tol`, relative gap to which the
-    relaxation is solved; `time_limit` in seconds; `random_state`.
+    `qnn.Problem` takes them, `second_layer` as `qnn.train` does; `scaling` ("standardize", "none",
+    "quantile" or "thermometer"), `clip` and `thresholds` as `FeatureLayout.from_table` takes them;
+    `tol`, relative gap to which the relaxation is solved; `time_limit` in seconds; `random_state`.
 
     After `fit`: `classes_`, `n_features_in_`, `network_` (with its preprocessing: it can be saved
     and predicts from raw rows), `lower_bound_` (verified, below the objective of every such
@@ -165,9 +180,10 @@ class QuantizedClassifier(ClassifierMixin, _QuantizedEstimator):
 class QuantizedRegressor(RegressorMixin, _QuantizedEstimator):
     """Regressor of one or several targets: a network with quantized weights, and certificates.
 
-    Features and targets are standardized and a constant column is appended; the loss is that of
-    the standardized targets, summed over them, and the bounds are in its units. Parameters and
-    fitted attributes as for `QuantizedClassifier`, without `classes_`.
+    Features are standardized (or encoded as `scaling` says) and a constant column is appended;
+    targets are standardized, unless `scaling="none"`. The loss is that of these targets, summed
+    over them, and the bounds are in its units. Parameters and fitted attributes as for
+    `QuantizedClassifier`, without `classes_`.
 
     Examples
     --------

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.datasets import load_breast_cancer
+from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.model_selection import StratifiedKFold, train_test_split
 from threadpoolctl import threadpool_limits
 
@@ -30,6 +30,9 @@ def load(name: str) -> tuple[pd.DataFrame, np.ndarray]:
     if name == "wdbc":
         bunch = load_breast_cancer(as_frame=True)
         return bunch.data, bunch.target.to_numpy()
+    if name == "digits-3":
+        X, y = load_digits(return_X_y=True, as_frame=True)
+        return X, (y == 3).to_numpy().astype(int)
     table = pd.read_csv(DATA / f"{name}.csv")
     return table.drop(columns="target"), table["target"].to_numpy()
 

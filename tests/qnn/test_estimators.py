@@ -10,7 +10,13 @@ from qnn.estimators import QuantizedClassifier, QuantizedRegressor
 from qnn.network import QuantizedNetwork
 
 
-@parametrize_with_checks([QuantizedClassifier(), QuantizedRegressor()])
+@parametrize_with_checks(
+    [
+        QuantizedClassifier(),
+        QuantizedRegressor(),
+        QuantizedClassifier(scaling="thermometer", thresholds=2),
+    ]
+)
 def test_scikit_learn_contract(estimator, check):
     check(estimator)
 
@@ -148,3 +154,34 @@ def test_a_margin_loss_of_a_regression_is_refused():
         "loss 'hinge' needs targets -1 or +1: encode the two classes so, or choose squared, huber "
         "or absolute"
     )
+
+
+def test_features_become_bits_and_the_saved_network_reads_raw_rows(tmp_path):
+    X, y = load_breast_cancer(return_X_y=True)
+    model = QuantizedClassifier(
+        beta_fraction=0.1, width=8, scaling="thermometer", thresholds=2, random_state=0
+    ).fit(X, y)
+    bits = model.network_.preprocessing.transform(X)
+    assert set(np.unique(bits)) == {-1.0, 1.0}
+    assert bits.shape[1] == 2 * X.shape[1] + 1
+    assert model.lower_bound_ <= model.upper_bound_
+    coded = np.where(y == model.classes_[1], 1.0, -1.0)
+    assert verify(model.certificate_, bits, coded) == pytest.approx(model.lower_bound_)
+    model.network_.save(tmp_path / "network.npz")
+    loaded = QuantizedNetwork.load(tmp_path / "network.npz")
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scaling": "bits"}, "scaling must be one of standardize, none, quantile, thermometer"),
+        ({"scaling": "thermometer", "clip": 3.0}, "clip means nothing to bits"),
+        ({"scaling": "thermometer", "thresholds": 0}, "thresholds must be"),
+    ],
+)
+def test_encodings_that_cannot_be_are_refused(options, message):
+    X, y = load_breast_cancer(return_X_y=True)
+    with pytest.raises(InputError) as error:
+        QuantizedClassifier(**options).fit(X, y)
+    assert message in str(error.value)
