@@ -20,6 +20,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 BLUE, ORANGE, GREEN, PURPLE, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00"
 INK, SOFT, RULE = "#1f2933", "#66717d", "#d9dee4"
 ROUNDING_COLOURS = (RED, BLUE, GREEN, PURPLE, ORANGE)
+MOST_ACROSS = 3
 
 STYLE: Any = {
     "font.family": "DejaVu Sans",
@@ -80,6 +81,12 @@ def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure of that many inches with one pair of axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
+
+
+def grid(count: int) -> tuple[int, int]:
+    """Panels side by side, and one below the other, for so many."""
+    across = min(count, MOST_ACROSS)
+    return across, -(-count // across)
 
 
 def say_nothing(figure: Figure, axes: Axes, why: str) -> Figure:

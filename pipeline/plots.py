@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -24,17 +23,17 @@ from pipeline.drawing import (
     RULE,
     SOFT,
     end_labels,
+    grid,
     log_x,
     new_figure,
-    plain_log_y,
     say_nothing,
     style,
 )
 from pipeline.summary import KRIVINE_CONSTANT, Metric
+from pipeline.width_plots import curve_figure, gap_figure
 
 # With more points a scatter is drawn as pixels inside the SVG, which else grows to megabytes.
 MOST_VECTOR_POINTS = 400
-MOST_ACROSS = 3
 
 
 def bounds_figure(results: pa.Table | pd.DataFrame) -> Figure:
@@ -54,7 +53,7 @@ def bounds_figure(results: pa.Table | pd.DataFrame) -> Figure:
         axis = summary.beta_axis(data)
         data = data.assign(level=axis.values(data))
         kinds = summary.problems(data)
-        across, down = _grid(len(kinds))
+        across, down = grid(len(kinds))
         figure = Figure(figsize=(max(7.6, 5.2 * across), 5.4 * down), layout="constrained")
         panels = figure.subplots(
             2 * down, across, sharex=True, height_ratios=[3, 1.15] * down, squeeze=False
@@ -71,12 +70,6 @@ def bounds_figure(results: pa.Table | pd.DataFrame) -> Figure:
             for axes in unused:
                 axes.set_axis_off()
         return figure
-
-
-def _grid(count: int) -> tuple[int, int]:
-    """Panels side by side, and one below the other, for so many."""
-    across = min(count, MOST_ACROSS)
-    return across, -(-count // across)
 
 
 def _draw_bounds(axes: Axes, below: Axes, data: pd.DataFrame, axis: summary.BetaAxis) -> None:
@@ -129,64 +122,6 @@ def _draw_best_gap(axes: Axes, grouped: Any, levels: np.ndarray) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
     axes.set_ylabel("certified gap")
-
-
-def gap_figure(results: pa.Table | pd.DataFrame) -> Figure:
-    """Median certified gap against the width asked for, a line a β.
-
-    A panel a rounding and kind of problem.
-    """
-    data = summary.searched(summary.frame(results))
-    data = data[data["gap"].notna()]
-    with style():
-        if not len(data):
-            figure, axes = new_figure(7.6, 4.2)
-            return say_nothing(figure, axes, "No network was finished: there are no gaps to draw.")
-        axis = summary.beta_axis(data)
-        data = data.assign(level=axis.values(data))
-        pairs = sorted(set(zip(data["problem"], data["rounding"], strict=True)))
-        across, down = _grid(len(pairs))
-        size = (max(7.6, 3.8 * across), 4.2 + 3.4 * (down - 1))
-        figure = Figure(figsize=size, layout="constrained")
-        panels = figure.subplots(down, across, sharey=True, squeeze=False)
-        medians = data.groupby(["problem", "rounding", "level", "width"])["gap"].median()
-        logarithmic = bool((medians > 0).all())
-        lines = []
-        for (kind, rounding), panel in zip(pairs, panels.flat, strict=False):
-            panel.set_title(f"{kind}, {rounding}" if kind else f"{rounding} rounding")
-            panel.set_xlabel("width asked for (neurons)")
-            levels = sorted(data["level"].unique())
-            lines.append((panel, _draw_gaps(panel, medians[kind, rounding], levels)))
-            if logarithmic:
-                panel.set_yscale("log")
-            log_x(panel, np.array(sorted(data["width"].unique())))
-        # The panels share a scale, so that names find their places when all lines are drawn.
-        for panel, ends in lines:
-            end_labels(panel, data["width"].max(), ends, most=7, heading=_short(axis))
-        for first in panels[:, 0]:
-            if logarithmic:
-                plain_log_y(first, " %")
-            else:
-                first.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
-            first.set_ylabel("certified gap, median over shards and seeds")
-        for unused in panels.flat[len(pairs) :]:
-            unused.set_axis_off()
-        return figure
-
-
-def _draw_gaps(
-    panel: Axes, medians: pd.Series, levels: list[float]
-) -> list[tuple[float, str, Any]]:
-    """A line a β: `medians` by level and width, in the colours of all `levels`; their ends."""
-    colours = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.85, max(len(levels), 2)))
-    ends: list[tuple[float, str, Any]] = []
-    for level, colour in zip(levels, colours, strict=False):
-        if level not in medians.index:
-            continue
-        line = medians[level]
-        panel.plot(line.index, 100 * line, color=colour, marker="o", markersize=3.5)
-        ends.append((100 * float(line.iloc[-1]), f"{level:.3g}", colour))
-    return ends
 
 
 def rounding_figure(results: pa.Table | pd.DataFrame) -> Figure:
@@ -317,7 +252,7 @@ def beta_figure(results: pa.Table | pd.DataFrame) -> Figure:
             )
         axis, settings = summary.beta_axis(rows), summary.settings(data)
         kinds = summary.problems(rows)
-        across, down = _grid(len(kinds))
+        across, down = grid(len(kinds))
         figure = Figure(figsize=(max(7.6, 4.6 * across), 3.8 * down), layout="constrained")
         panels = figure.subplots(down, across, sharey=True, squeeze=False)
         for kind, axes in zip(kinds, panels.flat, strict=False):
@@ -348,10 +283,6 @@ def _draw_metric(axes: Axes, settings: pd.DataFrame, metric: Metric) -> None:
     if metric.name == "accuracy":
         axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.4g} %"))
     end_labels(axes, float(best["beta_level"].iloc[-1]), ends)
-
-
-def _short(axis: summary.BetaAxis) -> str:
-    return "β / β max" if axis.column == "beta_fraction" else "β"
 
 
 def _frontier(points: pd.DataFrame, metric: Metric, part: str) -> pd.DataFrame:
@@ -399,9 +330,17 @@ FIGURES: tuple[FigureKind, ...] = (
     ),
     FigureKind(
         "gap_and_width",
-        "How much width does the proof need?",
+        "How much width does a small gap need?",
         "Certified gap against the number of neurons asked for, one line for each β.",
         gap_figure,
+    ),
+    FigureKind(
+        "objective_and_width",
+        "What does a narrower network lose?",
+        "Objective of the best network found with at most so many neurons, over the bound that no "
+        "network of any width gets below, at some of the β. Lines are medians over the shards, "
+        "bands their range, each shard shifted so that all have the same bound.",
+        curve_figure,
     ),
     FigureKind(
         "rounding",

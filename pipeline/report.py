@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline import plots, summary
+from pipeline import plots, report_tables, summary
 from pipeline.config import SweepConfig, dump_config, parse_config
 from pipeline.drawing import to_svg
 from pipeline.outputs import certificates_of, describe_outputs, kind_of_outputs, parts_of
@@ -29,7 +29,6 @@ from qnn.errors import InputError
 from qnn.network import QuantizedNetwork
 
 REPORT_FILE = "report.html"
-BEST_SHOWN = 25
 ERRORS_SHOWN = 50
 
 
@@ -95,9 +94,10 @@ def render_report(content: ReportInput) -> str:
         outputs_kind=kind_of_outputs(parts),
         shards=sorted(set(data["shard"]) - {FINAL_SHARD}),
         figures=_figures(content) if len(summary.finished(data)) else [],
-        best=_best_table(data, metric, champion),
-        problems=_problems_table(data, metric),
-        settings=_settings_table(data, metric),
+        best=report_tables.best_table(data, metric, champion),
+        problems=report_tables.problems_table(data, metric),
+        settings=report_tables.settings_table(data, metric),
+        narrowest=report_tables.narrowest_table(data),
         proof=proof_words(*_kind_of_proof(data, champion)),
         verify_command=f"qnn verify {content.location}",
         failures=_failures(summary.failed(data)),
@@ -187,106 +187,6 @@ def _setting_validation(data: pd.DataFrame, metric: Metric, row: Mapping[str, An
 
 
 # Columns of the two tables: title, column of the results, how its values are written.
-_TEXT_COLUMNS = ("problem", "rounding", "shard", "trial")
-
-
-def _best_table(
-    data: pd.DataFrame, metric: Metric, champion: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    best = summary.best_networks(data, BEST_SHOWN)
-    axis = summary.beta_axis(summary.searched(data))
-    columns = [
-        *_problem_column(data),
-        ("validation, mean of setting", "setting_validation", metric.text),
-        ("validation, own", metric.column("validation"), metric.text),
-        ("test", metric.column("test"), metric.text),
-        ("gap", "gap", percent),
-        ("bytes", "bytes", _whole),
-        ("neurons", "neurons", _whole),
-        ("β / β max" if axis.column == "beta_fraction" else "β", axis.column, _short),
-        ("width", "width", _whole),
-        ("rounding", "rounding", str),
-        ("shard", "shard", str),
-        ("seed", "seed", _whole),
-        ("objective", "upper_bound", _short),
-        ("lower bound", "lower_bound", _short),
-        ("trial", "trial", str),
-    ]
-    rows = best.to_dict("records")
-    if champion is not None and champion["shard"] == FINAL_SHARD:
-        rows.insert(0, {"setting_validation": float("nan"), **champion})
-    chosen = None if champion is None else champion["trial"]
-    return _table(columns, rows, chosen)
-
-
-def _problem_column(data: pd.DataFrame) -> list[tuple[str, str, Any]]:
-    """The kind of problem, where there are several."""
-    return [("problem", "problem", str)] if len(summary.problems(data)) > 1 else []
-
-
-def _problems_table(data: pd.DataFrame, metric: Metric) -> dict[str, Any] | None:
-    """The best setting of each kind of problem; None where there is one kind."""
-    if not _problem_column(data) or not len(summary.searched(data)):
-        return None
-    return _table_of_settings(data, metric, summary.settings(data).drop_duplicates("problem"))
-
-
-def _settings_table(data: pd.DataFrame, metric: Metric) -> dict[str, Any]:
-    found = summary.settings(data) if len(summary.searched(data)) else pd.DataFrame()
-    return _table_of_settings(data, metric, found)
-
-
-def _table_of_settings(
-    data: pd.DataFrame, metric: Metric, settings: pd.DataFrame
-) -> dict[str, Any]:
-    axis = summary.beta_axis(summary.searched(data))
-    columns = [
-        *_problem_column(data),
-        ("β / β max" if axis.column == "beta_fraction" else "β", "beta_level", _short),
-        ("width", "width", _whole),
-        ("rounding", "rounding", str),
-        ("networks", "networks", _whole),
-        *((f"{part} {metric.label}", metric.column(part), metric.text)
-          for part in ("validation", "test", "train")),
-        ("gap", "gap", percent),
-        ("bytes", "bytes", _whole),
-        ("neurons", "neurons", _whole),
-    ]  # fmt: skip
-    return _table(columns, settings.to_dict("records"), None)
-
-
-def _table(
-    columns: list[tuple[str, str, Any]], rows: list[dict[Any, Any]], chosen: str | None
-) -> dict[str, Any]:
-    return {
-        "columns": [{"title": title, "text": key in _TEXT_COLUMNS} for title, key, _ in columns],
-        "rows": [
-            {
-                "chosen": chosen is not None and row.get("trial") == chosen,
-                "cells": [
-                    {"sort": _sort_key(row[key]), "text": write(row[key])}
-                    for _, key, write in columns
-                ],
-            }
-            for row in rows
-        ],
-    }
-
-
-def _sort_key(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return f"{float(value):.10g}" if np.isfinite(value) else ""
-
-
-def _short(value: float) -> str:
-    return f"{value:.4g}" if np.isfinite(value) else "–"
-
-
-def _whole(value: float) -> str:
-    return f"{value:.0f}" if np.isfinite(value) else "–"
-
-
 def _failures(rows: pd.DataFrame) -> list[dict[str, Any]]:
     found = []
     counted = rows.assign(error=rows["error"].fillna("(no message)")).groupby("error", sort=False)

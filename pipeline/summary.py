@@ -7,7 +7,7 @@ report and the tracking pages say the same thing. Choosing a network is not done
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,8 @@ def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
 
     The arms to compare with are left out: `pipeline.comparison` shows them. So are the networks of
     one output of several: a joined row has their sum. The column `problem` says what a row's kind
-    of problem differs in from those of other rows, "" where there is one kind.
+    of problem differs in from those of other rows, "" where there is one kind, `widest_objective`
+    the objective of the best network of any width, NaN where none was sought.
     """
     data = results.to_pandas() if isinstance(results, pa.Table) else results.copy()
     data = data[~data["rounding"].isin(BASELINES) & data["output"].isna()].copy()
@@ -65,11 +66,16 @@ def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
         if column not in data:
             data[column] = np.nan
         data[column] = pd.to_numeric(data[column], errors="coerce").astype(float)
+    data["widest_objective"] = [_widest(bounds) for bounds in data["bounds"]]
     kinds = _kinds(data)
     distinct = list(dict.fromkeys(kinds))
     words = dict(zip(distinct, differing_words(distinct), strict=True))
     data["problem"] = pd.Series([words[kind] for kind in kinds], data.index, dtype=object)
     return data.reset_index(drop=True)
+
+
+def _widest(bounds: Sequence[Mapping[str, float]] | None) -> float:
+    return float("nan") if bounds is None or not len(bounds) else float(bounds[-1]["upper"])
 
 
 def _kinds(data: pd.DataFrame) -> list[Kind]:
@@ -117,6 +123,7 @@ class BetaAxis:
 
     column: str
     label: str
+    short: str
 
     def values(self, data: pd.DataFrame) -> pd.Series:
         """β of each row in this form, rounded to 10 significant digits so that equal ones meet."""
@@ -125,8 +132,8 @@ class BetaAxis:
 
 def beta_axis(data: pd.DataFrame) -> BetaAxis:
     """Find the form of β: whichever takes fewer distinct values over the shards."""
-    fractions = BetaAxis("beta_fraction", "β as a fraction of β max")
-    numbers = BetaAxis("beta", "β")
+    fractions = BetaAxis("beta_fraction", "β as a fraction of β max", "β / β max")
+    numbers = BetaAxis("beta", "β", "β")
     if data["beta_fraction"].isna().any() or not len(data):
         return numbers
     fewer = fractions.values(data).nunique() <= numbers.values(data).nunique()
@@ -183,6 +190,29 @@ def best_networks(data: pd.DataFrame, count: int) -> pd.DataFrame:
     )
     first = joined.drop_duplicates("rank").drop(columns=["rank", "beta_level"])
     return first.reset_index(drop=True)
+
+
+# Gaps to the bound for which the report says how narrow a network may be.
+WANTED_GAPS = (0.1, 0.05, 0.02, 0.01, 0.001)
+
+
+def narrowest(data: pd.DataFrame) -> pd.DataFrame:
+    """How many neurons a gap needs: at each β, those of the narrowest network found within it.
+
+    Columns: problem, beta_level, `within_…` for each of `WANTED_GAPS`, and `gap`, the smallest
+    reached. Each holds on every shard: the most neurons over the shards, NaN where one has no such
+    network, and the largest of the shards' smallest gaps.
+    """
+    rows = searched(data)
+    rows = rows.assign(beta_level=beta_axis(rows).values(rows))
+    within = {
+        f"within_{gap:g}": rows["neurons"].where(rows["gap"] <= gap).astype(float)
+        for gap in WANTED_GAPS
+    }
+    smallest = rows.assign(**within).groupby(["problem", "beta_level", "shard"])
+    by_shard = smallest[[*within, "gap"]].min()
+    of_all = by_shard.groupby(["problem", "beta_level"])
+    return of_all.agg(lambda values: values.max(skipna=False)).reset_index()
 
 
 def champion_row(data: pd.DataFrame, trial: str | None = None) -> Mapping[str, Any] | None:

@@ -206,7 +206,7 @@ def sweep_description(
         "### What is here",
         "",
         "- `report.html`: the whole sweep on one page",
-        "- `figures/`: objective and bounds along β, gap and width, rounding, accuracy and size",
+        "- `figures/`: bounds along β, gap and objective against width, rounding, accuracy, size",
         "- `results/table.json`: the best networks as a table; `results/results.parquet`: all rows",
         "- child runs: the best network of each of the best settings and the champion, each with "
         "its network, certificate (`certificate.html` to read, `.npz` to check) and model",

@@ -35,7 +35,7 @@ def test_the_page_shows_itself_without_any_other_request(page: Page, tmp_path: P
     complaints = show(page, tmp_path, ReportInput(results_table(failures=5)))
     assert complaints == []
     sizes = page.eval_on_selector_all("figure img", "all => all.map(i => i.naturalWidth)")
-    assert len(sizes) == 5
+    assert len(sizes) == 6
     assert min(sizes) > 300
     # Nothing wider than the window but what scrolls in its own box.
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

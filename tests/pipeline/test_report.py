@@ -72,7 +72,7 @@ def test_nothing_is_loaded_from_anywhere() -> None:
     assert not outline.named("link")
     assert not any("src" in script for script in outline.named("script"))
     images = outline.named("img")
-    assert len(images) == 5
+    assert len(images) == 6
     assert all(str(image["src"]).startswith("data:image/svg+xml;base64,") for image in images)
     assert all(image["alt"] for image in images)
 
