@@ -47,7 +47,7 @@ def test_the_yaml_of_the_readme_is_a_sweep(tmp_path: Path) -> None:
 def test_the_checker_of_the_formats_page_accepts_a_run_and_catches_tampering(
     tmp_path: Path,
 ) -> None:
-    (checker,) = blocks("docs/formats.md", "python")
+    checker, _ = blocks("docs/formats.md", "python")
     data = ROOT / "tests" / "data" / "pima.csv"
     config = parse_config(
         f"name: docs\ndata: {{source: {data}, positive: pos}}\n"

@@ -1,0 +1,167 @@
+"""The numpy checker of docs/formats.md: every kind of certificate, and none that is changed."""
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qnn.activations import Activation, Bilinear, Polynomial
+from qnn.certificates import Certificate
+from qnn.losses import get_loss
+from qnn.pricing import exact
+from qnn.problem import Problem
+from qnn.training import train
+from tests.test_docs import blocks
+
+RELU = Polynomial(0.0937, 0.5, 0.4688)
+SQUARE = Polynomial(1.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Case:
+    kind: str
+    activation: Activation
+    loss: str = "squared"
+    alphabet: str | int = "binary"
+    leaves: bool = False
+
+    @property
+    def name(self) -> str:
+        how = "leaves" if self.leaves else self.kind
+        return f"{how}-{self.activation.name}-{self.loss}-{self.alphabet}"
+
+
+CASES = [
+    *(Case("relaxation", Bilinear(), loss)
+      for loss in ("squared", "logistic", "hinge", "squared_hinge", "huber", "absolute")),
+    Case("relaxation", RELU),
+    Case("relaxation", RELU, alphabet="ternary"),
+    Case("relaxation", RELU, alphabet=2),
+    Case("tightened", Bilinear()),
+    Case("tightened", RELU),
+    Case("tightened", SQUARE, alphabet=2),
+    Case("exact", Bilinear()),
+    Case("exact", Bilinear(), "logistic"),
+    Case("exact", RELU),
+    Case("exact", RELU, alphabet=2),
+    Case("exact", Bilinear(), leaves=True),
+    Case("exact", RELU, leaves=True),
+    Case("exact", SQUARE, leaves=True),
+]  # fmt: skip
+
+# What is written over the fields, and what the checker then says.
+CHANGES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
+    "a bound above the dual value": (
+        lambda c: {"lower_bound": c["lower_bound"] + 1e-6 * abs(c["lower_bound"])},
+        "below the bound",
+    ),
+    "a larger dual point": (
+        lambda c: {"nu": 1.01 * c["nu"], "lower_bound": -1e9},
+        "budget|semidefinite|outside",
+    ),
+    "a smaller budget": (lambda c: {"beta": 0.999 * c["beta"]}, "budget"),
+    "other data": (lambda c: {"data_sha256": c["data_sha256"].item()[::-1]}, "data differ"),
+    "a smaller diagonal": (
+        lambda c: {name: a - 1e-3 * np.abs(a).max() for name, a in c.items() if name[:4] == "diag"},
+        "semidefinite",
+    ),
+    "an inequality that is not true": (
+        lambda c: {"cuts": np.vstack([2 * c["cuts"][:1], c["cuts"][1:]])},
+        "not true",
+    ),
+    "a negative multiplier": (
+        lambda c: {"multipliers": np.append(-c["multipliers"][:1], c["multipliers"][1:])},
+        "not true",
+    ),
+    "larger multipliers": (lambda c: {"multipliers": 1.1 * c["multipliers"]}, "semidefinite"),
+    "a leaf left out": (
+        lambda c: {"leaves": c["leaves"][1:], "leaf_diagonals": c["leaf_diagonals"][1:]},
+        "left out",
+    ),
+    "a leaf's number lowered": (
+        lambda c: {"leaf_diagonals": np.float32(0.99) * c["leaf_diagonals"]},
+        "semidefinite",
+    ),
+}
+NEEDS = {
+    "a smaller diagonal": ("diag", "diag_positive"),
+    "an inequality that is not true": ("cuts",),
+    "a negative multiplier": ("cuts",),
+    "larger multipliers": ("cuts",),
+    "a leaf left out": ("leaves",),
+    "a leaf's number lowered": ("leaves",),
+}
+
+
+@pytest.fixture(scope="module")
+def proven() -> Callable[..., float]:
+    _, code = blocks("docs/formats.md", "python")
+    assert "qnn" not in code.replace("`qnn verify`", "")
+    names: dict[str, Any] = {}
+    exec(code, names)
+    found: Callable[..., float] = names["proven"]
+    return found
+
+
+def certified(case: Case) -> tuple[Certificate, Problem]:
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(40, 5 if case.alphabet == "binary" else 3))
+    y = np.sign(X[:, 0] * X[:, 1] + X[:, 2] + 0.3 * rng.normal(size=len(X)))
+    loss = get_loss(case.loss, 0.5 if case.loss == "huber" else None)
+    largest = Problem(X, y, 1.0, loss, case.activation, case.alphabet)
+    problem = largest.with_beta(0.1 * largest.beta_max)
+    return train(problem, certify=case.kind).certificate, problem
+
+
+def file_of(arrays: dict[str, Any]) -> io.BytesIO:
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    stream.seek(0)
+    return stream
+
+
+def outcome(proven: Callable[..., float], file: io.BytesIO, X: np.ndarray, y: np.ndarray) -> str:
+    try:
+        return f"accepted: {proven(file, X, y)}"
+    except ValueError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_each_kind_is_proven_and_no_changed_one(
+    proven: Callable[..., float], case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if case.leaves:
+        monkeypatch.setattr(exact, "ENUMERATED", 1)
+        monkeypatch.setattr(exact, "ENUMERATED_FORMS", 1)
+    certificate, problem = certified(case)
+    assert certificate.kind == case.kind
+    assert certificate.leaves is None or len(certificate.leaves) > 1
+    assert (certificate.leaves is not None) == case.leaves
+    arrays, X, y = certificate.arrays(), problem.X, problem.y
+    assert proven(file_of(arrays), X, y) == certificate.lower_bound > 0.0
+    with pytest.raises(ValueError, match="the data differ"):
+        proven(file_of(arrays), X + 1e-9, y)
+    for name, (change, message) in CHANGES.items():
+        if name not in NEEDS or any(field in arrays for field in NEEDS[name]):
+            said = outcome(proven, file_of({**arrays, **change(arrays)}), X, y)
+            assert re.search(message, said), name
+
+
+@pytest.mark.parametrize("activation", [Bilinear(), RELU])
+def test_a_tightened_certificate_may_have_no_inequality(
+    proven: Callable[..., float], activation: Activation
+) -> None:
+    certificate, problem = certified(Case("relaxation", activation))
+    width = 2 * problem.d if certificate.diag is not None else problem.lift.size
+    empty = replace(
+        certificate,
+        kind="tightened",
+        cuts=np.zeros((0, width), dtype=np.int8),
+        multipliers=np.zeros(0),
+    )
+    assert proven(file_of(empty.arrays()), problem.X, problem.y) == certificate.lower_bound
