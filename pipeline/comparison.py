@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from pipeline.kinds import KIND, differing_words, kind_of
 from pipeline.selection import FINAL_SHARD
 from pipeline.store import CONFIG_FILE, RunFolder, read_results
 from qnn.baselines import ALL, CEILINGS, QUANTIZED, REFERENCES
@@ -27,7 +28,7 @@ CELL = ["shard", "beta", "width", "seed"]
 
 @dataclass(frozen=True, eq=False)
 class ComparedSet:
-    """One sweep: its name, its data set, how features were scaled, and all rows that finished.
+    """One kind of problem of a sweep: its name, its data set, the scaling, and all finished rows.
 
     seconds: what each arm had for a network; None: as long as ours took; several: a run for each.
     """
@@ -50,8 +51,8 @@ class ComparedSet:
         return self.rows[self.rows["rounding"] == self.own]
 
 
-def read_set(location: str) -> ComparedSet:
-    """The sweep in a folder. Raises InputError where it has no results or no arms."""
+def read_sets(location: str) -> list[ComparedSet]:
+    """The sweep in a folder, by kind of problem. Raises InputError where it has no arms."""
     from pipeline.config import parse_config
 
     folder = RunFolder.open(location)
@@ -63,16 +64,19 @@ def read_set(location: str) -> ComparedSet:
             "`baselines: [straight_through, …]` to its config and run it"
         )
     config = parse_config(folder.read(CONFIG_FILE).decode(), CONFIG_FILE)
-    return make_set(config.name, config.preprocessing.scaling, results, config.baseline_seconds)
+    return make_sets(config.name, config.preprocessing.scaling, results, config.baseline_seconds)
 
 
-def make_set(
+def make_sets(
     name: str,
     scaling: str,
     results: pa.Table,
     seconds: float | tuple[float, ...] | None = None,
-) -> ComparedSet:
-    """A sweep from its results."""
+) -> list[ComparedSet]:
+    """A sweep from its results: a set for each kind of problem, as their objectives differ.
+
+    Rows of no kind, those of scikit-learn's classifiers, are in the first.
+    """
     rows = results.to_pandas()
     whole = rows["output"].isna()
     rows = rows[whole & (rows["status"] == "ok") & (rows["shard"] != FINAL_SHARD)]
@@ -83,7 +87,24 @@ def make_set(
                    "relaxation_seconds", "baseline_seconds"):  # fmt: skip
         rows[column] = pd.to_numeric(rows[column], errors="coerce").astype(float)
     dataset = str(rows["dataset"].iloc[0]) if len(rows) else name
-    return ComparedSet(name, dataset, scaling, rows, seconds)
+    ours = rows[rows["rounding"].isin(OWN)]
+    kinds = sorted(set(map(kind_of, ours[list(KIND)].to_dict("records"))), key=lambda k: k.words)
+    if len(kinds) < 2:
+        return [ComparedSet(name, dataset, scaling, rows, seconds)]
+    of_row = [
+        kinds[0] if row["rounding"] in REFERENCES else kind_of(row)
+        for row in rows[[*KIND, "rounding"]].to_dict("records")
+    ]
+    return [
+        ComparedSet(
+            f"{name}: {words}",
+            dataset,
+            scaling,
+            rows[[one == kind for one in of_row]].reset_index(drop=True),
+            seconds,
+        )
+        for kind, words in zip(kinds, differing_words(kinds), strict=True)
+    ]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pipeline.comparison import (
     ArmSummary,
     ComparedSet,
     against_references,
-    read_set,
+    read_sets,
     summarize,
 )
 from pipeline.comparison_plots import (
@@ -28,6 +28,7 @@ from pipeline.comparison_plots import (
     width_figure,
 )
 from pipeline.drawing import to_png, to_svg
+from pipeline.kinds import kind_of
 from pipeline.report import page_script, render_page
 from pipeline.summary import byte_text, percent
 from qnn.archive import write_file
@@ -46,7 +47,7 @@ def write_comparison(
 
     Raises InputError for a folder without results or arms, and for two sweeps of one name.
     """
-    sets = [read_set(folder) for folder in folders]
+    sets = [one for folder in folders for one in read_sets(folder)]
     names = [one.name for one in sets]
     if len(set(names)) < len(names):
         raise InputError(f"two of the sweeps have the same name: {', '.join(sorted(names))}")
@@ -105,7 +106,7 @@ def _facts(one: ComparedSet) -> dict[str, Any]:
         "rounding": one.own,
         "n": int(ours["n"].median()),
         "d": int(ours["d"].median()),
-        "loss": ours["loss"].iloc[0],
+        "problem": ", ".join(kind_of(ours.iloc[0]).words),
         "shards": ours["shard"].nunique(),
         "betas": ours["beta_fraction"].round(10).nunique(),
         "widths": ", ".join(f"{width:g}" for width in sorted(ours["width"].unique())),

@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline.section import Section
+from qnn.baselines import REFERENCES
 
 Loss = Literal["squared", "logistic", "hinge", "squared_hinge", "huber", "absolute"]
 # A number is that of bits.
@@ -153,15 +154,38 @@ def network_problems(kind: Kind, task: str, roundings: Sequence[str]) -> Iterato
             )
 
 
-def baseline_problems(baselines: Sequence[str], kind: Kind) -> Iterator[str]:
-    """Arms to compare with that cannot take the problem: one line each."""
-    loss, activation, alphabet = kind.loss, kind.activation, kind.alphabet
-    got = f"(got {loss}, {activation}, {alphabet}): remove it"
-    if "annealing" in baselines and (loss, activation, alphabet) != (
-        "squared",
-        "bilinear",
-        "binary",
-    ):
-        yield f"baseline annealing takes squared loss, bilinear, binary weights {got}"
-    if "spectrahedra" in baselines and (activation != "bilinear" or loss in ("hinge", "absolute")):
-        yield f"baseline spectrahedra takes the bilinear activation and a smooth loss {got}"
+def arms_of(baselines: Sequence[str], kind: Kind, kinds: Sequence[Kind]) -> tuple[str, ...]:
+    """The arms that run on one kind of problem of a sweep.
+
+    Those that can take it; scikit-learn's classifiers, which know no kind, come with the first.
+    """
+    return tuple(
+        arm
+        for arm in baselines
+        if _can_take(arm, kind) and (arm not in REFERENCES or kind == kinds[0])
+    )
+
+
+def baseline_problems(baselines: Sequence[str], kinds: Sequence[Kind]) -> Iterator[str]:
+    """Arms to compare with that can take none of the kinds of problem: one line each."""
+    for arm in baselines:
+        if not any(_can_take(arm, kind) for kind in kinds):
+            one = kinds[0]
+            got = f"got {one.loss}, {one.activation}, {one.alphabet}"
+            if len(kinds) > 1:
+                got = f"none of {len(kinds)} kinds is"
+            yield f"baseline {arm} takes {_TAKES[arm]} ({got}): remove it"
+
+
+_TAKES = {
+    "annealing": "squared loss, bilinear, binary weights",
+    "spectrahedra": "the bilinear activation and a smooth loss",
+}
+
+
+def _can_take(arm: str, kind: Kind) -> bool:
+    if arm == "annealing":
+        return (kind.loss, kind.activation, kind.alphabet) == ("squared", "bilinear", "binary")
+    if arm == "spectrahedra":
+        return kind.activation == "bilinear" and kind.loss not in ("hinge", "absolute")
+    return True

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from pipeline.kinds import Kind
+from pipeline.kinds import Kind, arms_of
 from pipeline.paths import JoinSpec, PathSpec, Unit, digest_of, paths_of
 from pipeline.settings import SweepConfig
 from pipeline.shards import Shard, Split, make_layout, make_split, rows_digest
@@ -68,7 +68,7 @@ class Plan:
             ("widths", len(first.widths), _listed(first.widths)),
             ("rounding", len(first.roundings), _listed(first.roundings)),
         ]
-        arms = first.baselines
+        arms = tuple(dict.fromkeys(arm for path in self.paths for arm in path.baselines))
         networks = f"{self.trials} networks"
         if self.joins:
             labels, kind = self.joins[0].labels, self.joins[0].kind
@@ -210,7 +210,7 @@ def make_path(
         solver=config.relaxation.solver,
         tol=config.relaxation.tol,
         time_limit=config.relaxation.time_limit,
-        baselines=tuple(sorted(config.baselines)),
+        baselines=arms_of(tuple(sorted(config.baselines)), kind, config.kinds),
         baseline_seconds=_sorted(config.baseline_seconds),
         loss_parameter=kind.loss_parameter,
         polynomial=kind.polynomial,

@@ -75,7 +75,6 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Distinct = AfterValidator(_distinct)
 NonEmpty = Field(min_length=1)
-_AXES_OF_KINDS = ("loss", "activation", "alphabet")
 
 
 class DataConfig(Section):
@@ -363,13 +362,7 @@ class SweepConfig(Section):
             )
         for kind in self.kinds:
             yield from network_problems(kind, self.task, self.rounding)
-            yield from baseline_problems(self.baselines, kind)
-        if self.baselines and len(self.kinds) > 1:
-            axis = next(name for name in _AXES_OF_KINDS if len(_listed(getattr(self, name))) > 1)
-            yield (
-                f"baselines are run on one kind of problem, but {axis} lists "
-                f"{len(_listed(getattr(self, axis)))}: name one of them, or remove the baselines"
-            )
+        yield from baseline_problems(self.baselines, self.kinds)
         data, group = self.data, self.group_column
         if self.task == "regression" and data.positive is not None:
             yield "data.positive names a class, but task is regression; remove it"

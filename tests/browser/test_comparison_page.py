@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.comparison import make_set
+from pipeline.comparison import make_sets
 from pipeline.comparison_report import render_comparison
 from tests.browser.pages import browser_page, keep
 from tests.pipeline.test_comparison import ROWS, table
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 def test_the_comparison_shows_itself_and_sorts(tmp_path: Path) -> None:
     file = tmp_path / "comparison.html"
-    file.write_text(render_comparison([make_set("one", "standardize", table(ROWS))]), "utf-8")
+    file.write_text(render_comparison(make_sets("one", "standardize", table(ROWS))), "utf-8")
     seen: list[str] = []
     with browser_page(1100, 900) as page:
         page.on("console", lambda message: seen.append(message.text))

@@ -8,9 +8,10 @@ import pyarrow as pa
 import pytest
 
 from pipeline.comparison import (
+    ComparedSet,
     against_references,
-    make_set,
-    read_set,
+    make_sets,
+    read_sets,
     summarize,
     time_curves,
 )
@@ -43,6 +44,8 @@ def row(arm: str, objective: float | None, **more: Any) -> dict[str, Any]:
         "seconds": 1.0,
         "relaxation_seconds": 2.0,
         "loss": "squared",
+        "activation": "bilinear",
+        "alphabet": "binary",
         "n": 10,
         "d": 3,
         "status": "ok",
@@ -52,6 +55,11 @@ def row(arm: str, objective: float | None, **more: Any) -> dict[str, Any]:
 
 def table(rows: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=RESULTS_SCHEMA)
+
+
+def made_set(*arguments: Any) -> ComparedSet:
+    (made,) = make_sets(*arguments)
+    return made
 
 
 ROWS = [
@@ -69,7 +77,7 @@ ROWS = [
 
 
 def test_pairs_share_problem_width_and_seed() -> None:
-    ours, annealing, svm = summarize(make_set("one", "standardize", table(ROWS)))
+    ours, annealing, svm = summarize(made_set("one", "standardize", table(ROWS)))
     assert (ours.arm, ours.kind) == (OURS, "ours")
     assert (annealing.better, annealing.equal, annealing.worse) == (1, 1, 1)
     assert annealing.ratio == pytest.approx((1.0 * 2.0 * 0.5) ** (1 / 3))
@@ -89,25 +97,25 @@ def test_an_arm_with_several_times_is_a_curve_over_the_bound() -> None:
         row("annealing", 8.0, baseline_seconds=1.0, seed=1, test_accuracy=0.6),
         row("annealing", 8.0, baseline_seconds=9.0, seconds=9.0),
     ]
-    made = make_set("one", "standardize", table(rows), (1.0, 9.0))
+    made = made_set("one", "standardize", table(rows), (1.0, 9.0))
     ours, annealing = time_curves(made)
     assert ours.seconds.tolist() == [3.0, 5.0]
     assert ours.ratio.tolist() == pytest.approx([10 / 8, 9 / 8])
     assert annealing.seconds.tolist() == [1.0, 9.0]
     assert annealing.ratio.tolist() == pytest.approx([2.0, 1.0])
     assert annealing.accuracy.tolist() == pytest.approx([0.7, 0.8])
-    page = render_comparison([made, make_set("two", "standardize", table(ROWS))])
+    page = render_comparison([made, made_set("two", "standardize", table(ROWS))])
     assert "against wall time" in page
     assert "1, 9 s" in page
     # Times that differ are no race: the tables are of the other sweep alone.
-    alone = render_comparison([make_set("two", "standardize", table(ROWS))])
+    alone = render_comparison([made_set("two", "standardize", table(ROWS))])
     assert page.count("<tr") == alone.count("<tr") + 1
     assert "against wall time" in render_comparison([made])
 
 
 def test_the_best_of_our_roundings_is_compared() -> None:
     rows = [*ROWS, row("graduated", 9.0), row("graduated", 9.0, shard="fold-01")]
-    made = make_set("one", "standardize", table(rows))
+    made = made_set("one", "standardize", table(rows))
     assert made.own == "graduated"
     summaries = {one.arm: one for one in summarize(made)}
     refined = summaries["refined"]
@@ -116,11 +124,11 @@ def test_the_best_of_our_roundings_is_compared() -> None:
 
 
 def test_accuracy_is_that_of_the_setting_chosen_by_validation() -> None:
-    ours, _, svm = summarize(make_set("one", "standardize", table(ROWS)))
+    ours, _, svm = summarize(made_set("one", "standardize", table(ROWS)))
     assert ours.accuracy == pytest.approx(0.85)
     assert ours.bytes == 100
     assert svm.accuracy == pytest.approx(0.86)
-    (against,) = against_references([make_set("one", "standardize", table(ROWS))])
+    (against,) = against_references([made_set("one", "standardize", table(ROWS))])
     assert against.points == pytest.approx(-1.0)
     assert against.shares == {"rbf_svm": 0.02}
 
@@ -128,16 +136,40 @@ def test_accuracy_is_that_of_the_setting_chosen_by_validation() -> None:
 def test_the_sweep_of_a_data_set_is_chosen_by_validation() -> None:
     better = [row(OURS, 10.0, validation_accuracy=0.95, test_accuracy=0.7)]
     sets = [
-        make_set("one", "standardize", table(ROWS)),
-        make_set("bits", "thermometer", table(better)),
+        made_set("one", "standardize", table(ROWS)),
+        made_set("bits", "thermometer", table(better)),
     ]
     (against,) = against_references(sets)
     assert against.ours.set == "bits"
     assert against.reference.arm == "rbf_svm"
 
 
+def test_kinds_of_problem_are_compared_each_with_its_own() -> None:
+    bits = {"alphabet": "2", "validation_accuracy": 0.95}
+    rows = [
+        *ROWS,
+        row(OURS, 4.0, **bits),
+        row("annealing", 5.0, **bits),
+        row("annealing", 3.0, loss="logistic"),
+    ]
+    two, binary = make_sets("one", "standardize", table(rows))
+    assert (two.name, binary.name) == ("one: 2 bit", "one: binary")
+    ours, annealing, svm = summarize(two)
+    assert (annealing.better, annealing.equal, annealing.worse) == (1, 0, 0)
+    assert annealing.ratio == pytest.approx(1.25)
+    assert svm.bytes == 5000
+    ours, annealing = summarize(binary)
+    alone, *_ = summarize(made_set("one", "standardize", table(ROWS)))
+    assert (annealing.better, annealing.equal, annealing.worse) == (1, 1, 1)
+    assert ours.objective == alone.objective
+    (against,) = against_references([two, binary])
+    assert (against.ours.set, against.reference.arm) == ("one: 2 bit", "rbf_svm")
+    page = render_comparison([two, binary])
+    assert "squared, bilinear, 2 bit" in page
+
+
 def test_the_page_counts_what_it_shows() -> None:
-    page = render_comparison([make_set("one", "standardize", table(ROWS))])
+    page = render_comparison([made_set("one", "standardize", table(ROWS))])
     assert "<b>1 : 1</b>" in page
     # 6.0 and 5.0 lie below their bound of 8.0, and the page says so.
     assert "<b>2</b><span>of 7 quantized networks below the proven lower bound" in page
@@ -176,14 +208,14 @@ def test_the_command_makes_the_page_of_real_sweeps(run: Path, tmp_path: Path) ->
 
 
 def test_every_lower_bound_holds_below_every_quantized_arm(run: Path) -> None:
-    rows = read_set(str(run)).rows
+    rows = read_sets(str(run))[0].rows
     quantized = rows[rows["rounding"].isin([OURS, *QUANTIZED])]
     assert len(quantized) == 60
     assert (quantized["lower_bound"] <= quantized["upper_bound"]).all()
 
 
 def test_arms_had_the_time_that_ours_took(run: Path) -> None:
-    rows = read_set(str(run)).rows
+    rows = read_sets(str(run))[0].rows
     key = ["shard", "beta", "width", "seed"]
     ours = rows[rows["rounding"] == OURS].set_index(key)
     budget = ours["relaxation_seconds"] + ours["rounding_seconds"]

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from pipeline import shards, tasks
-from pipeline.comparison import read_set, summarize
+from pipeline.comparison import read_sets, summarize
 from pipeline.resume import completed_paths
 from pipeline.schema import LATER_COLUMNS
 from pipeline.store import RunFolder, read_results, results_file
@@ -277,7 +277,7 @@ def test_arms_are_joined_and_references_take_all_classes_at_once(tmp_path):
     assert "  4  refined " in console.export_text()
     assert all(check.ok for check in verify_paths([outcome.location]))
     # Beside each other: whole networks alone, one pair for each shard.
-    ours, *others = summarize(read_set(outcome.location))
+    ours, *others = summarize(read_sets(outcome.location)[0])
     assert (ours.arm, [other.arm for other in others]) == ("refined", arms)
     assert others[0].better + others[0].equal + others[0].worse == 2
     assert others[1].bytes == np.mean([row["bytes"] for row in references])
