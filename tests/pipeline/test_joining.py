@@ -105,7 +105,7 @@ def test_the_objective_is_that_of_the_formula_and_classes_are_predicted(run, tmp
 
 def test_the_checker_of_the_formats_page_accepts_it(run):
     text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
-    (checker,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    checker, _ = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     done = subprocess.run(
         [sys.executable, "-c", checker, run.location], capture_output=True, text=True
     )

@@ -124,7 +124,7 @@ def test_the_setting_is_chosen_among_whole_networks_by_the_mean_error(run):
 
 def test_the_checker_of_the_formats_page_accepts_it(run):
     text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
-    (checker,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    checker, _ = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     done = subprocess.run(
         [sys.executable, "-c", checker, run.location], capture_output=True, text=True
     )
