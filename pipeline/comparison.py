@@ -115,7 +115,7 @@ class ArmSummary:
     worse: of the problems, widths and seeds, on how many ours has the lower, the same, the higher
     objective; ratio: the geometric mean of the arm's objective over ours. seconds: mean wall time
     of a network, the relaxation included. accuracy, deviation, bytes: test accuracy (or RMSE)
-    over the shards, at the β and width with the best validation.
+    over the shards, at the β and width with the best validation; `regression` says which.
     """
 
     set: str
@@ -130,6 +130,7 @@ class ArmSummary:
     deviation: float
     bytes: float
     seconds: float
+    regression: bool = False
 
     @property
     def kind(self) -> str:
@@ -171,6 +172,7 @@ def _summary(compared: ComparedSet, ours: pd.DataFrame, arm: pd.DataFrame, name:
         deviation=deviation,
         bytes=size,
         seconds=_seconds(arm, name),
+        regression=not compared.rows["test_accuracy"].notna().any(),
     )
 
 

@@ -35,25 +35,36 @@ COLOURS = {
 }
 OTHER = {"logistic_regression": "s", "rbf_svm": "^", "gradient_boosting": "D", "spectrahedra": "v"}
 COLUMNS = 4
+# An arm this many times as far above the bound as ours, in the mean, is far off.
+FAR = 4.0
+TIME_COLUMNS = 3
+OUT = ("random_signs",)
 
 
 def objective_figure(sets: list[ComparedSet]) -> Figure:
-    """Every quantized network's objective over the proven bound of its problem, an arm a row."""
+    """Every quantized network's objective over the proven bound of its problem, an arm a row.
+
+    An arm that is far off is named at the edge by its mean, so that the others can be told apart.
+    """
     with style():
         figure, panels = _grid(len(sets), 2.35, shared=True)
         for axes, compared in zip(panels, sets, strict=True):
-            rows = compared.rows
             arms = [compared.own, *QUANTIZED]
+            ratios = {arm: _ratios(compared, arm) for arm in arms}
+            means = {arm: np.exp(np.mean(np.log(r))) for arm, r in ratios.items() if len(r)}
+            edge = 1.0 + FAR * (means.get(compared.own, np.inf) - 1.0)
+            near = [arm for arm, mean in means.items() if mean <= edge]
             for place, arm in enumerate(arms):
-                some = rows[rows["rounding"] == arm]
-                some = some[some["lower_bound"] > 0]
-                ratio = (some["upper_bound"] / some["lower_bound"]).to_numpy()
-                if not len(ratio):
-                    continue
-                spread = np.random.default_rng(0).uniform(-0.22, 0.22, len(ratio))
-                axes.scatter(ratio, place + spread, s=9, alpha=0.45, color=COLOURS[arm], lw=0)
-                middle = np.exp(np.mean(np.log(ratio)))
-                axes.plot([middle] * 2, [place - 0.36, place + 0.36], color=INK, lw=1.8)
+                if arm in near:
+                    spread = np.random.default_rng(0).uniform(-0.22, 0.22, len(ratios[arm]))
+                    heights, colour = place + spread, COLOURS[arm]
+                    axes.scatter(ratios[arm], heights, s=9, alpha=0.45, color=colour, lw=0)
+                    axes.plot([means[arm]] * 2, [place - 0.36, place + 0.36], color=INK, lw=1.8)
+                elif arm in means:
+                    axes.text(
+                        0.98, place, f"{means[arm]:.2f} →", color=COLOURS[arm], ha="right",
+                        va="center", transform=axes.get_yaxis_transform(),
+                    )  # fmt: skip
             axes.axvline(1.0, color=SOFT, lw=1.2)
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -61,12 +72,19 @@ def objective_figure(sets: list[ComparedSet]) -> Figure:
             _ratio_ticks(axes)
             axes.set_title(compared.name)
             axes.set_yticks(range(len(arms)), ["ours", *(NAMES[arm] for arm in QUANTIZED)])
-        panels[0].invert_yaxis()
+            axes.set_ylim(len(arms) - 0.5, -0.5)
         figure.supxlabel(
-            "training objective / proven lower bound of its problem (bar: geometric mean)",
+            "training objective / proven lower bound of its problem (bar: geometric mean; "
+            "a number: that of an arm further off)",
             fontsize=9.5,
         )
     return figure
+
+
+def _ratios(compared: ComparedSet, arm: str) -> np.ndarray:
+    rows = compared.rows[compared.rows["rounding"] == arm]
+    rows = rows[rows["lower_bound"] > 0]
+    return (rows["upper_bound"] / rows["lower_bound"]).to_numpy()
 
 
 def _ratio_ticks(axes: Axes) -> None:
@@ -148,23 +166,47 @@ def width_figure(sets: list[ComparedSet]) -> Figure | None:
 
 
 def time_figure(sets: list[ComparedSet]) -> Figure:
-    """Objective over the bound, and test accuracy, against wall time; a column a set."""
+    """Objective over the bound, and test accuracy below it, against wall time; a column a set."""
+    columns = min(TIME_COLUMNS, max(len(sets), 2))
+    lines = -(-len(sets) // columns)
     with style():
-        figure = Figure(figsize=(2.6 + 2.5 * max(len(sets), 2), 6.2), layout="constrained")
-        panels = figure.subplots(2, len(sets), sharex="col", squeeze=False)
-        for (above, below), compared in zip(panels.T, sets, strict=True):
-            for curve in time_curves(compared):
-                colour = COLOURS.get(curve.arm, BLUE)
-                label = NAMES.get(curve.arm, "ours: Krivine, refined, graduated")
-                above.plot(curve.seconds, curve.ratio, "o-", ms=3.5, color=colour, label=label)
-                below.plot(curve.seconds, 100 * curve.accuracy, "o-", ms=3.5, color=colour)
-            above.set_title(compared.name)
-            above.set_xscale("log")
-            below.set_xlabel("seconds a network")
-        panels[0, 0].set_ylabel("objective / proven bound")
-        panels[1, 0].set_ylabel("test accuracy, %")
-        _legend(figure, len(sets), panels[0, 0].get_legend_handles_labels()[0])
+        figure = Figure(figsize=(1.6 + 3.4 * columns, 5.4 * lines + 0.6), layout="constrained")
+        panels = figure.subplots(2 * lines, columns, squeeze=False)
+        for place in range(lines * columns):
+            line, column = divmod(place, columns)
+            above, below = panels[2 * line : 2 * line + 2, column]
+            if place >= len(sets):
+                above.set_axis_off()
+                below.set_axis_off()
+                continue
+            below.sharex(above)
+            _time_panels(above, below, sets[place])
+            if column == 0:
+                above.set_ylabel("objective / proven bound")
+                below.set_ylabel("test accuracy, %")
+        _legend(figure, columns, panels[0, 0].get_legend_handles_labels()[0])
     return figure
+
+
+def _time_panels(above: Axes, below: Axes, compared: ComparedSet) -> None:
+    curves = time_curves(compared)
+    for curve in curves:
+        colour = COLOURS.get(curve.arm, BLUE)
+        label = NAMES.get(curve.arm, "ours: Krivine, refined, graduated")
+        above.plot(curve.seconds, curve.ratio, "o-", ms=3.5, color=colour, label=label)
+        below.plot(curve.seconds, 100 * curve.accuracy, "o-", ms=3.5, color=colour)
+    # Random neurons, and Krivine's rounding before any search, would press the others together.
+    shown = [c.ratio[c.arm == "ours" and len(c.ratio) > 1 :] for c in curves if c.arm not in OUT]
+    low, high = np.min(np.concatenate(shown)), np.max(np.concatenate(shown))
+    above.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
+    if not np.isfinite(np.concatenate([curve.accuracy for curve in curves])).any():
+        below.text(0.5, 0.5, "no classes", ha="center", transform=below.transAxes, color=SOFT)
+        below.set_yticks([])
+    above.set_title(compared.name)
+    above.set_xscale("log")
+    for axes in (above, below):
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    below.set_xlabel("seconds a network")
 
 
 def _legend(figure: Figure, panels: int, handles: list[Any]) -> None:

@@ -132,7 +132,8 @@ def _figures(sets: list[ComparedSet], curves: list[ComparedSet]) -> list[dict[st
             "objective",
             "Which arm gets lower in the same time?",
             "Training objective over the proven lower bound of its problem, a dot a network, an "
-            "arm a row; 1 would be proven optimal, and nothing quantized can be left of it.",
+            "arm a row; 1 would be proven optimal, and nothing quantized can be left of it. An arm "
+            "far off is named by its mean.",
             objective_figure(sets) if sets else None,
         ),
         (
@@ -145,7 +146,8 @@ def _figures(sets: list[ComparedSet], curves: list[ComparedSet]) -> list[dict[st
             "time",
             "Objective and accuracy against wall time",
             "Each arm at several times, ours with each of its roundings (the relaxation included); "
-            "one core. Above: objective over the proven lower bound; below: test accuracy.",
+            "one core. Above: objective over the proven lower bound, random neurons and Krivine's "
+            "rounding alone beyond the edge; below: test accuracy.",
             time_figure(curves) if curves else None,
         ),
     ]
@@ -230,5 +232,7 @@ def _number(value: float) -> str:
 def _accuracy(one: ArmSummary) -> str:
     if not np.isfinite(one.accuracy):
         return "–"
-    spread = "" if not np.isfinite(one.deviation) else f" ± {100 * one.deviation:.1f}"
-    return f"{100 * one.accuracy:.1f}{spread} %"
+    known = np.isfinite(one.deviation)
+    if one.regression:
+        return f"RMSE {one.accuracy:.3f}" + (f" ± {one.deviation:.3f}" if known else "")
+    return f"{100 * one.accuracy:.1f}" + (f" ± {100 * one.deviation:.1f} %" if known else " %")

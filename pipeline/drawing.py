@@ -98,7 +98,7 @@ def say_nothing(figure: Figure, axes: Axes, why: str) -> Figure:
 
 def log_x(axes: Axes, values: np.ndarray, least_ticks: int = 2) -> None:
     """A logarithmic x axis with plain numbers; linear where a value is not positive."""
-    plain = FuncFormatter(lambda value, _: f"{value:g}")
+    plain = FuncFormatter(lambda value, _: f"{value:g}" if value < 1e5 else _thousands(value))
     values = np.unique(values[np.isfinite(values)])
     if not len(values) or values[0] <= 0:
         axes.xaxis.set_major_formatter(plain)
@@ -120,7 +120,11 @@ def _locator(low: float, high: float) -> LogLocator | MaxNLocator:
         return MaxNLocator(6, steps=[1, 2, 5, 10])
     if decades < 2.5:
         return LogLocator(subs=(1.0, 2.0, 5.0))
-    return LogLocator(subs=(1.0, 3.0) if decades < 4 else (1.0,))
+    return LogLocator(subs=(1.0, 3.0) if decades < 3 else (1.0,))
+
+
+def _thousands(value: float) -> str:
+    return f"{value / 1e3:g}k" if value < 1e6 else f"{value / 1e6:g}M"
 
 
 def plain_log_y(axes: Axes, unit: str) -> None:

@@ -15,6 +15,7 @@ from pipeline.comparison import (
     summarize,
     time_curves,
 )
+from pipeline.comparison_plots import objective_figure
 from pipeline.comparison_report import render_comparison, write_comparison
 from pipeline.schema import RESULTS_SCHEMA
 from pipeline.sweep import SweepOptions, run_sweep
@@ -111,6 +112,28 @@ def test_an_arm_with_several_times_is_a_curve_over_the_bound() -> None:
     alone = render_comparison([made_set("two", "standardize", table(ROWS))])
     assert page.count("<tr") == alone.count("<tr") + 1
     assert "against wall time" in render_comparison([made])
+
+
+def test_an_arm_far_off_is_named_by_its_mean() -> None:
+    rows = [row(OURS, 8.8), row("annealing", 9.6), row("random_signs", 16.0)]
+    rows += [row("random_signs", 32.0, seed=1)]
+    (panel,) = objective_figure([made_set("one", "standardize", table(rows))]).axes
+    assert [text.get_text() for text in panel.texts] == ["2.83 →"]
+    assert panel.get_xlim()[1] < 1.3
+    # Without a bound above 0 there is no ratio, and nothing to draw.
+    without = [row(OURS, 8.8, lower_bound=-1.0), row("annealing", 9.6, lower_bound=-1.0)]
+    (panel,) = objective_figure([made_set("one", "standardize", table(without))]).axes
+    assert not panel.texts
+    assert not panel.collections
+
+
+def test_predictions_of_numbers_show_their_error() -> None:
+    none = {"validation_accuracy": None, "test_accuracy": None}
+    errors = {"validation_rmse": 0.4, "test_rmse": 0.5}
+    rows = [row(arm, 10.0, **none, **errors) for arm in (OURS, "annealing")]
+    page = render_comparison([made_set("one", "standardize", table(rows))])
+    assert page.count("RMSE 0.500") == 2
+    assert "50.0 %" not in page
 
 
 def test_the_best_of_our_roundings_is_compared() -> None:
