@@ -40,7 +40,7 @@ bench: $(READY)
 	$(BIN)/python -m tests.benchmarks --large
 
 # Our networks beside the baselines, on the paper's sets: some twenty minutes on two cores.
-COMPARED := planted wdbc wdbc-bits ionosphere ionosphere-bits pima pima-bits pima-relu german-credit german-credit-bits digits-3 digits-3-relu digits planted-time wdbc-time ionosphere-time pima-time german-credit-time digits-3-time
+COMPARED := planted wdbc wdbc-bits ionosphere ionosphere-bits pima pima-bits pima-relu german-credit german-credit-bits digits-3 digits-3-relu digits digits-relu planted-time wdbc-time ionosphere-time pima-time german-credit-time digits-3-time
 compare: $(READY)
 	$(BIN)/python -m tests.benchmarks.comparison_data out/comparison/data
 	for name in $(COMPARED); do \
