@@ -51,6 +51,16 @@ def decode(position: int, tails: int, heads: int, u: np.ndarray) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
+def _head(index: int, heads: int) -> np.ndarray:
+    """The signs of the Gray code's head `index`, (heads,) int64."""
+    head = np.empty(heads, dtype=np.int64)
+    gray = index ^ (index >> 1)
+    for i in range(heads):
+        head[i] = -1 if (gray >> i) & 1 else 1
+    return head
+
+
+@numba.njit(cache=True, nogil=True)
 def _norm(M: np.ndarray, u: np.ndarray) -> float:
     """`‖Mu‖₁`, M (d, d), u (d,)."""
     total = 0.0
@@ -81,8 +91,7 @@ def scan_products(
 
     fixed (h, height) int64: the scaled columns of M of the head's entries, 32 fraction bits. table
     (height, 2^t) int16. A vector is evaluated where its integer sum does not prove it to be below
-    `min(largest, max(floor, least))`, and kept where its value reaches that. When the buffers are
-    full the `keep` best stay, ties in order of position.
+    `min(largest, max(floor, least))`, and kept where its value reaches that.
     """
     heads, height = fixed.shape
     width = table.shape[1]
@@ -93,10 +102,10 @@ def scan_products(
     total = np.zeros(width, dtype=np.uint16)
     u = np.empty(d)
     half = np.int64(1) << 31
-    gray = start ^ (start >> 1)
+    head = _head(start, heads)
     for i in range(heads):
         for row in range(height):
-            exact[row] += -fixed[i, row] if (gray >> i) & 1 else fixed[i, row]
+            exact[row] += head[i] * fixed[i, row]
     threshold = min(largest, max(floor, least))
     # Compared in floats: −inf and anything beyond 16 bits are as good as any other limit.
     limit = scale * threshold - (d + 1.0)
@@ -113,12 +122,7 @@ def scan_products(
                 value = _norm(M, u)
                 if value < threshold:
                     continue
-                if count == len(values):
-                    count = _keep_best(values, positions, keep)
-                    least = max(least, values[keep - 1])
-                values[count] = value
-                positions[count] = position
-                count += 1
+                count, least = _record(value, position, count, keep, least, values, positions)
                 largest = max(largest, value)
                 threshold = min(largest, max(floor, least))
                 limit = scale * threshold - (d + 1.0)
@@ -131,11 +135,27 @@ def scan_products(
 
 
 @numba.njit(cache=True, nogil=True)
-def _keep_best(values: np.ndarray, positions: np.ndarray, keep: int) -> int:
-    order = np.argsort(-values, kind="mergesort")[:keep]
-    values[:keep] = values[order]
-    positions[:keep] = positions[order]
-    return keep
+def _record(
+    value: float,
+    position: int,
+    count: int,
+    keep: int,
+    least: float,
+    values: np.ndarray,
+    positions: np.ndarray,
+) -> tuple[int, float]:
+    """Add one vector to the `count` in the buffers; their number, and what the `keep` best reach.
+
+    When they are full the `keep` best stay, ties in order of position.
+    """
+    if count == len(values):
+        order = np.argsort(-values, kind="mergesort")[:keep]
+        values[:keep] = values[order]
+        positions[:keep] = positions[order]
+        count, least = keep, max(least, values[keep - 1])
+    values[count] = value
+    positions[count] = position
+    return count + 1, least
 
 
 @numba.njit(cache=True, nogil=True)
@@ -212,10 +232,7 @@ def scan_forms(
     trace = 0.0
     for i in range(d):
         trace += M[i, i]
-    u, head = np.empty(d), np.empty(heads, dtype=np.int64)
-    gray = start ^ (start >> 1)
-    for i in range(heads):
-        head[i] = -1 if (gray >> i) & 1 else 1
+    u, head = np.empty(d), _head(start, heads)
     # Of the head alone: its pairs, and what each entry's row gives.
     inner = np.zeros(heads, dtype=np.int64)
     own = np.int64(0)
@@ -244,12 +261,7 @@ def scan_forms(
                 value = abs(_form(M, u))
                 if value < threshold:
                     continue
-                if count == len(values):
-                    count = _keep_best(values, positions, keep)
-                    least = max(least, values[keep - 1])
-                values[count] = value
-                positions[count] = position
-                count += 1
+                count, least = _record(value, position, count, keep, least, values, positions)
                 largest = max(largest, value)
                 threshold = min(largest, max(floor, least))
                 below, above = _limits(threshold, trace, scale, d)

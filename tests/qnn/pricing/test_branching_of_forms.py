@@ -5,8 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from qnn.activations import Polynomial
 from qnn.certificates import Certificate
@@ -36,26 +34,6 @@ def matrix(seed: int, d: int, even: bool = False) -> np.ndarray:
 def values(M: np.ndarray) -> np.ndarray:
     U = sign_vectors(len(M))
     return np.einsum("ij,ij->j", U, M @ U)
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(2, 9), st.floats(-0.3, 0.3), st.booleans())
-def test_the_bound_is_never_below_the_maximum_and_meets_a_floor_above_it(seed, d, shift, even):
-    M = matrix(seed, d, even)
-    largest = float(np.abs(values(M)).max())
-    floor = largest * (1.0 + shift)
-    tree = branch_and_bound_forms(M, floor, even)
-    assert tree.upper_bound >= largest * (1.0 - 1e-12)
-    if shift > 1e-4:
-        assert tree.complete
-        assert tree.upper_bound <= floor
-        assert len(tree.values) == 0
-    if shift < -1e-4 and largest > 0.0:
-        assert not tree.complete
-        assert np.all(tree.values > floor)
-    for u, v, value in zip(tree.U.T, tree.V.T, tree.values, strict=True):
-        assert u[-1] == 1.0
-        assert abs(u @ M @ v) == pytest.approx(value)
 
 
 @pytest.mark.parametrize("even", [False, True])
