@@ -302,6 +302,8 @@ def _prove_sign_products(M: Array, radius: Array, certificate: Certificate, marg
         found, rounding = largest_of(M, leaves, diagonals, prove_semidefinite, margin)
     else:
         found, rounding = _enumerated(M, pairs)
+    if not math.isfinite(found + rounding):
+        raise CertificateError("the bounds of the signs overflow")
     allowances = [margin * rounding, *radius.tolist()]
     # An extra relative 2^-50 for the roundings of the radius itself.
     largest = Fraction(found) + sum(map(Fraction, allowances)) * (1 + Fraction(1, 2**50))

@@ -16,6 +16,8 @@ from qnn.activations import Polynomial
 from qnn.certificates import branching, checker, cuts, streaming
 from qnn.certificates.checker import prove_semidefinite, proven_bound
 from qnn.certificates.record import Certificate
+from qnn.certificates.sign_form import largest_sign_form
+from qnn.certificates.sign_norm import largest_sign_product
 from qnn.errors import CertificateError
 from qnn.losses import LOSSES
 from qnn.pricing import exact
@@ -158,10 +160,12 @@ def test_the_dual_value_is_rounded_down_and_hardly(loss, size):
         assert exactly - 100 * size * U <= found <= exactly
 
 
-def test_the_errors_of_sums_over_inequalities():
+@pytest.mark.parametrize("kept", [slice(0, 8), slice(0, 4), slice(4, 8)])
+def test_the_errors_of_sums_over_inequalities(kept):
     rng = np.random.default_rng(2)
     d, count = 4, 30
-    vectors = rng.integers(-2, 3, (count, 2 * d)).astype(np.int8)
+    vectors = np.zeros((count, 2 * d), dtype=np.int8)
+    vectors[:, kept] = rng.integers(-2, 3, vectors[:, kept].shape)
     tau = rng.uniform(size=count)
 
     def bound(sizes: Array) -> list[Fraction]:
@@ -231,7 +235,22 @@ def test_an_exact_proof_adds_both_errors_to_what_it_finds(monkeypatch, pairs):
             checker._prove_sign_products(M, radius, replace(base, beta=total / 2 - 1e-9), margin)
 
 
+@pytest.mark.parametrize("d", [1, 2, 9, 12])
+def test_the_errors_of_enumerations(d):
+    M = np.random.default_rng(d).normal(size=(d, d))
+    size = sum(map(abs, rational(M + M.T)))
+    # Sums of d and then of d terms; each entry of M in at most four.
+    assert Fraction(largest_sign_product(M + M.T)[1]) >= 2 * d * U * size
+    assert Fraction(largest_sign_form(M + M.T)[1]) >= 4 * d * U * size
+
+
 def test_the_errors_of_leaves():
+    margins = []
+
+    def prove(*given):
+        margins.append(given[-1])
+        prove_semidefinite(*given)
+
     rng = np.random.default_rng(4)
     for d in (3, 9):
         M = rng.normal(size=(d, d))
@@ -239,15 +258,16 @@ def test_the_errors_of_leaves():
         size = sum(map(abs, rational(M)))
         numbers = np.full((1, 2 * d + 1), 10.0 * d, dtype=np.float32)
         leaf = np.zeros((1, d), dtype=np.int8)
-        _, rounding = branching.largest_of_leaves(M, leaf, numbers, prove_semidefinite, 1.0)
+        _, rounding = branching.largest_of_leaves(M, leaf, numbers, prove, 4.0)
         assert Fraction(rounding) >= 2 * d * U * size
         sides = np.zeros((2, d), dtype=np.int8)
         sides[:, -1] = 1, -1
         _, rounding = branching.largest_of_form_leaves(
-            M, sides, numbers[:, [0] * d].repeat(2, axis=0), prove_semidefinite, 1.0
+            M, sides, numbers[:, [0] * d].repeat(2, axis=0), prove, 4.0
         )
         assert Fraction(rounding) >= 4 * d * U * size
         assert rounding <= 1e-12 * d * d * (10.0 * d + float(size))
+    assert margins == [4.0] * 6
 
 
 def margins_of(monkeypatch: pytest.MonkeyPatch, module: object, prove: object) -> list[tuple]:
