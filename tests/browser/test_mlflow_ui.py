@@ -1,7 +1,9 @@
 """What a reviewer sees in MLflow, in a real browser on a real server over the embedded store."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -33,7 +35,7 @@ def reviewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reviewer]:
     root = tmp_path_factory.mktemp("ui")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        config = small_config(root, tracking={"top": 3})
+        config = small_config(root, tracking={"top": 3}, certify="exact")
         folder = new_folder(root / "run")
         outcome = run_sweep(
             config, folder.location, SweepOptions(inline=True), start_tracking=tracking.start
@@ -101,3 +103,21 @@ def test_the_registered_version(reviewer: Reviewer) -> None:
     run = reviewer.champion.info.run_id
     assert page.locator(f"a[href*='{run}']").count() >= 1
     keep(page, "mlflow_version")
+
+
+def test_the_networks_beside_each_other(reviewer: Reviewer) -> None:
+    """Parallel coordinates: a line for each of the best networks, from its settings to its gap."""
+    runs = [run.info.run_id for run in runs_of(reviewer.store, "top")]
+    assert len(runs) == 3
+    chosen = {"runs": json.dumps(runs), "experiments": json.dumps([reviewer.store.experiment_id])}
+    page = reviewer.open(f"#/compare-runs?{urlencode(chosen)}")
+    reviewer.sees("Comparing 3 Runs", "Parallel Coordinates Plot")
+    expect(page.locator(".js-plotly-plot .parcoords").first).to_be_attached(timeout=PATIENCE)
+    keep(page, "mlflow_parallel")
+
+
+def test_the_bounds_close_in_over_time(reviewer: Reviewer) -> None:
+    page = reviewer.open(reviewer.run(reviewer.champion, "/model-metrics"))
+    reviewer.sees("over_time", "lower_bound", "upper_bound")
+    expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=PATIENCE)
+    keep(page, "mlflow_over_time")
