@@ -150,6 +150,9 @@ def test_each_kind_is_proven_and_no_changed_one(
         if name not in NEEDS or any(field in arrays for field in NEEDS[name]):
             said = outcome(proven, file_of({**arrays, **change(arrays)}), X, y)
             assert re.search(message, said), name
+    if case.loss != "squared":
+        outside = {**arrays, "nu": -1e3 * arrays["nu"], "lower_bound": np.array(-1e9)}
+        assert "outside the domain" in outcome(proven, file_of(outside), X, y)
 
 
 @pytest.mark.parametrize("activation", [Bilinear(), RELU])

@@ -166,7 +166,7 @@ def test_an_unfinished_search_is_a_valid_certificate():
     assert verify(certificate, problem.X, problem.y) >= certificate.lower_bound
 
 
-@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("activation", ["bilinear", Polynomial(1.0, 0.0, 0.0)])
 @pytest.mark.parametrize("scale", [1e-25, 1e25])
 def test_beyond_the_numbers_of_a_leaf_the_weaker_bound_stays(activation, scale, monkeypatch):
