@@ -1,6 +1,7 @@
 """Our networks beside the arms to compare with, from the results of sweeps that ran both.
 
-Two comparisons. *Objective*: on each training problem (shard, β) at each width and seed, ours and
+Each kind of problem of a sweep is a set of its own: objectives of two kinds are no match. Two
+comparisons. *Objective*: on each training problem (shard, β) at each width and seed, ours and
 an arm had the same wall time; which objective is lower? *Accuracy*: every arm's β and width are
 chosen by its mean validation accuracy over the shards, then its mean test accuracy counts.
 """
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.kinds import KIND, differing_words, kind_of
+from pipeline.kinds import Kind, differing_words, kind_of
 from pipeline.selection import FINAL_SHARD
 from pipeline.store import CONFIG_FILE, RunFolder, read_results
 from qnn.baselines import ALL, CEILINGS, QUANTIZED, REFERENCES
@@ -28,16 +29,26 @@ CELL = ["shard", "beta", "width", "seed"]
 
 @dataclass(frozen=True, eq=False)
 class ComparedSet:
-    """One kind of problem of a sweep: its name, its data set, the scaling, and all finished rows.
+    """One kind of problem of a sweep: all its rows that finished, and how they were made.
 
-    seconds: what each arm had for a network; None: as long as ours took; several: a run for each.
+    name: the sweep's. problem: what its kind differs in from the sweep's others, "" where it has
+    one. scaling: of the features. rows: of this kind; those of the references, which minimise none
+    of our problems, are in the first set of a sweep alone. seconds: what each arm had for a
+    network; None: as long as ours took; several: a run for each.
     """
 
     name: str
     dataset: str
     scaling: str
     rows: pd.DataFrame
+    kind: Kind
+    problem: str = ""
     seconds: float | tuple[float, ...] | None = None
+
+    @property
+    def title(self) -> str:
+        """The sweep's name and, where it has several kinds, the kind."""
+        return f"{self.name}\n{self.problem}" if self.problem else self.name
 
     @property
     def own(self) -> str:
@@ -52,7 +63,7 @@ class ComparedSet:
 
 
 def read_sets(location: str) -> list[ComparedSet]:
-    """The sweep in a folder, by kind of problem. Raises InputError where it has no arms."""
+    """The sweep in a folder. Raises InputError where it has no results, no arms or none of ours."""
     from pipeline.config import parse_config
 
     folder = RunFolder.open(location)
@@ -64,7 +75,11 @@ def read_sets(location: str) -> list[ComparedSet]:
             "`baselines: [straight_through, …]` to its config and run it"
         )
     config = parse_config(folder.read(CONFIG_FILE).decode(), CONFIG_FILE)
-    return make_sets(config.name, config.preprocessing.scaling, results, config.baseline_seconds)
+    scaling, seconds = config.preprocessing.scaling, config.baseline_seconds
+    sets = make_sets(config.name, scaling, results, seconds)
+    if not sets:
+        raise InputError(f"{folder.label}: no network of ours is finished, so nothing to compare")
+    return sets
 
 
 def make_sets(
@@ -73,10 +88,7 @@ def make_sets(
     results: pa.Table,
     seconds: float | tuple[float, ...] | None = None,
 ) -> list[ComparedSet]:
-    """A sweep from its results: a set for each kind of problem, as their objectives differ.
-
-    Rows of no kind, those of scikit-learn's classifiers, are in the first.
-    """
+    """A sweep from its results: a set for each kind of problem that has networks of ours."""
     rows = results.to_pandas()
     whole = rows["output"].isna()
     rows = rows[whole & (rows["status"] == "ok") & (rows["shard"] != FINAL_SHARD)]
@@ -86,39 +98,38 @@ def make_sets(
                    "validation_rmse", "test_rmse", "bytes",
                    "relaxation_seconds", "baseline_seconds"):  # fmt: skip
         rows[column] = pd.to_numeric(rows[column], errors="coerce").astype(float)
-    dataset = str(rows["dataset"].iloc[0]) if len(rows) else name
-    ours = rows[rows["rounding"].isin(OWN)]
-    kinds = sorted(set(map(kind_of, ours[list(KIND)].to_dict("records"))), key=lambda k: k.words)
-    if len(kinds) < 2:
-        return [ComparedSet(name, dataset, scaling, rows, seconds)]
-    of_row = [
-        kinds[0] if row["rounding"] in REFERENCES else kind_of(row)
-        for row in rows[[*KIND, "rounding"]].to_dict("records")
-    ]
-    return [
-        ComparedSet(
-            f"{name}: {words}",
-            dataset,
-            scaling,
-            rows[[one == kind for one in of_row]].reset_index(drop=True),
-            seconds,
-        )
-        for kind, words in zip(kinds, differing_words(kinds), strict=True)
-    ]
+    of_row = pd.Series(
+        [
+            None if row["rounding"] in REFERENCES else kind_of(row)
+            for row in rows.to_dict("records")
+        ],
+        rows.index,
+        dtype=object,
+    )
+    kinds = sorted(set(of_row[rows["rounding"].isin(OWN)]), key=Kind.describe)
+    sets: list[ComparedSet] = []
+    for kind, problem in zip(kinds, differing_words(kinds), strict=True):
+        chosen = of_row == kind if sets else (of_row == kind) | of_row.isna()
+        own = rows[chosen].reset_index(drop=True)
+        dataset = str(own["dataset"].iloc[0])
+        sets.append(ComparedSet(name, dataset, scaling, own, kind, problem, seconds))
+    return sets
 
 
 @dataclass(frozen=True)
 class ArmSummary:
     """One arm on one set.
 
-    objective, gap: means over the training problems, NaN where the arm has none. better, equal,
-    worse: of the problems, widths and seeds, on how many ours has the lower, the same, the higher
-    objective; ratio: the geometric mean of the arm's objective over ours. seconds: mean wall time
-    of a network, the relaxation included. accuracy, deviation, bytes: test accuracy (or RMSE)
-    over the shards, at the β and width with the best validation; `regression` says which.
+    problem: as of the set, "" for a reference. objective, gap: means over the training problems,
+    NaN where the arm has none. better, equal, worse: of the problems, widths and seeds, on how many
+    ours has the lower, the same, the higher objective; ratio: the geometric mean of the arm's
+    objective over ours. seconds: mean wall time of a network, the relaxation included. accuracy,
+    deviation, bytes: test accuracy (or RMSE) over the shards, at the β and width with the best
+    validation; `regression` says which.
     """
 
     set: str
+    problem: str
     arm: str
     objective: float
     gap: float
@@ -161,6 +172,7 @@ def _summary(compared: ComparedSet, ours: pd.DataFrame, arm: pd.DataFrame, name:
     accuracy, deviation, size = _chosen(arm)
     return ArmSummary(
         set=compared.name,
+        problem="" if name in REFERENCES else compared.problem,
         arm=name,
         objective=float(arm["upper_bound"].mean()),
         gap=float(arm["gap"].mean()),
@@ -257,9 +269,9 @@ class AgainstReferences:
 
 
 def against_references(sets: list[ComparedSet]) -> list[AgainstReferences]:
-    """For each data set with references: our summaries of all its sweeps, the best by validation.
+    """For each data set with references: our summaries of all its sets, the best by validation.
 
-    The choice between sweeps of one data set (scalings, losses) is by validation accuracy too.
+    The choice between sets of one data set (scalings, kinds) is by validation accuracy too.
     """
     found = []
     for dataset in dict.fromkeys(one.dataset for one in sets):

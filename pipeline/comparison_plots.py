@@ -70,7 +70,7 @@ def objective_figure(sets: list[ComparedSet]) -> Figure:
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axes.xaxis.set_minor_formatter(lambda value, _: "")
             _ratio_ticks(axes)
-            axes.set_title(compared.name)
+            axes.set_title(compared.title)
             axes.set_yticks(range(len(arms)), ["ours", *(NAMES[arm] for arm in QUANTIZED)])
             axes.set_ylim(len(arms) - 0.5, -0.5)
         figure.supxlabel(
@@ -158,7 +158,7 @@ def width_figure(sets: list[ComparedSet]) -> Figure | None:
             axes.axhline(rows["lower_bound"].max(), color=INK, lw=1.2, ls="--")
             axes.set_xscale("log", base=2)
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            axes.set_title(f"{compared.name}, β = {level:g} β max")
+            axes.set_title(f"{compared.title}, β = {level:g} β max")
             axes.set_xlabel("neurons allowed")
             axes.set_ylabel("training objective")
         _legend(figure, len(panels), panels[0].get_legend_handles_labels()[0])
@@ -202,7 +202,7 @@ def _time_panels(above: Axes, below: Axes, compared: ComparedSet) -> None:
     if not np.isfinite(np.concatenate([curve.accuracy for curve in curves])).any():
         below.text(0.5, 0.5, "no classes", ha="center", transform=below.transAxes, color=SOFT)
         below.set_yticks([])
-    above.set_title(compared.name)
+    above.set_title(compared.title)
     above.set_xscale("log")
     for axes in (above, below):
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")

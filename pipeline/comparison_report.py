@@ -28,7 +28,6 @@ from pipeline.comparison_plots import (
     width_figure,
 )
 from pipeline.drawing import to_png, to_svg
-from pipeline.kinds import kind_of
 from pipeline.report import page_script, render_page
 from pipeline.summary import byte_text, percent
 from qnn.archive import write_file
@@ -47,10 +46,11 @@ def write_comparison(
 
     Raises InputError for a folder without results or arms, and for two sweeps of one name.
     """
-    sets = [one for folder in folders for one in read_sets(folder)]
-    names = [one.name for one in sets]
+    sweeps = [read_sets(folder) for folder in folders]
+    names = [sets[0].name for sets in sweeps]
     if len(set(names)) < len(names):
         raise InputError(f"two of the sweeps have the same name: {', '.join(sorted(names))}")
+    sets = [one for sweep in sweeps for one in sweep]
     write_file(out, render_comparison(sets).encode())
     if figure is not None:
         write_file(figure, to_png(objective_figure(_single_time(sets) or sets)))
@@ -72,6 +72,7 @@ def render_comparison(sets: list[ComparedSet]) -> str:
         script=script,
         script_hash=script_hash,
         sets=[_facts(one) for one in everything],
+        sweeps=len({one.name for one in everything}),
         counts=_counts(everything, summaries, references),
         own_time=all(one.seconds is None for one in sets),
         figures=_figures(sets, curves),
@@ -106,7 +107,7 @@ def _facts(one: ComparedSet) -> dict[str, Any]:
         "rounding": one.own,
         "n": int(ours["n"].median()),
         "d": int(ours["d"].median()),
-        "problem": ", ".join(kind_of(ours.iloc[0]).words),
+        "problem": ", ".join(one.kind.words),
         "shards": ours["shard"].nunique(),
         "betas": ours["beta_fraction"].round(10).nunique(),
         "widths": ", ".join(f"{width:g}" for width in sorted(ours["width"].unique())),
@@ -169,8 +170,10 @@ def _data_uri(figure: Figure) -> str:
 
 
 def _arm_table(summaries: list[ArmSummary]) -> dict[str, Any]:
+    several = any(one.problem for one in summaries)
     titles = [
-        ("set", True), ("arm", True), ("objective", False), ("gap to the bound", False),
+        ("set", True), *([("problem", True)] if several else []), ("arm", True),
+        ("objective", False), ("gap to the bound", False),
         ("ours lower", False), ("equal", False), ("higher", False), ("ratio", False),
         ("test accuracy", False), ("bytes", False), ("seconds", False),
     ]  # fmt: skip
@@ -180,6 +183,7 @@ def _arm_table(summaries: list[ArmSummary]) -> dict[str, Any]:
         counts = [_count(value, paired) for value in (one.better, one.equal, one.worse)]
         cells = [
             _cell(one.set, one.set),
+            *([_cell(one.problem or "–", one.problem)] if several else []),
             _cell(NAMES[one.arm], one.arm),
             _cell(_number(one.objective), one.objective),
             _cell(percent(one.gap), one.gap),
@@ -204,7 +208,7 @@ def _reference_table(references: list[AgainstReferences]) -> dict[str, Any]:
         shares = [one.shares.get(name, np.nan) for name in ("rbf_svm", "gradient_boosting")]
         cells = [
             _cell(one.dataset, one.dataset),
-            _cell(one.ours.set, one.ours.set),
+            _cell(_named(one.ours), _named(one.ours)),
             _cell(_accuracy(one.ours), one.ours.accuracy),
             _cell(NAMES[one.reference.arm], one.reference.arm),
             _cell(_accuracy(one.reference), one.reference.accuracy),
@@ -214,6 +218,10 @@ def _reference_table(references: list[AgainstReferences]) -> dict[str, Any]:
         ]
         rows.append({"cells": cells, "chosen": one.points >= -1})
     return {"columns": [{"title": t, "text": text} for t, text in titles], "rows": rows}
+
+
+def _named(one: ArmSummary) -> str:
+    return f"{one.set}: {one.problem}" if one.problem else one.set
 
 
 def _cell(text: str, sort: object) -> Cell:

@@ -154,38 +154,42 @@ def network_problems(kind: Kind, task: str, roundings: Sequence[str]) -> Iterato
             )
 
 
-def arms_of(baselines: Sequence[str], kind: Kind, kinds: Sequence[Kind]) -> tuple[str, ...]:
-    """The arms that run on one kind of problem of a sweep.
-
-    Those that can take it; scikit-learn's classifiers, which know no kind, come with the first.
-    """
-    return tuple(
-        arm
-        for arm in baselines
-        if _can_take(arm, kind) and (arm not in REFERENCES or kind == kinds[0])
-    )
-
-
-def baseline_problems(baselines: Sequence[str], kinds: Sequence[Kind]) -> Iterator[str]:
-    """Arms to compare with that can take none of the kinds of problem: one line each."""
-    for arm in baselines:
-        if not any(_can_take(arm, kind) for kind in kinds):
-            one = kinds[0]
-            got = f"got {one.loss}, {one.activation}, {one.alphabet}"
-            if len(kinds) > 1:
-                got = f"none of {len(kinds)} kinds is"
-            yield f"baseline {arm} takes {_TAKES[arm]} ({got}): remove it"
-
-
-_TAKES = {
+# Arms that do not take every kind of problem, and what they take.
+_TAKEN = {
     "annealing": "squared loss, bilinear, binary weights",
     "spectrahedra": "the bilinear activation and a smooth loss",
 }
 
 
-def _can_take(arm: str, kind: Kind) -> bool:
+def arm_takes(arm: str, kind: Kind) -> bool:
+    """Whether an arm to compare with can be run on this kind of problem."""
     if arm == "annealing":
         return (kind.loss, kind.activation, kind.alphabet) == ("squared", "bilinear", "binary")
     if arm == "spectrahedra":
         return kind.activation == "bilinear" and kind.loss not in ("hinge", "absolute")
     return True
+
+
+def arms_of(baselines: Sequence[str], kind: Kind, kinds: Sequence[Kind]) -> tuple[str, ...]:
+    """The arms that are run on one of a sweep's kinds of problem, sorted.
+
+    Each that takes it; the references, which are the same beside every kind, on one of them.
+    """
+    first = min(kinds, key=Kind.describe)
+    return tuple(
+        sorted(
+            arm
+            for arm in baselines
+            if (kind == first if arm in REFERENCES else arm_takes(arm, kind))
+        )
+    )
+
+
+def baseline_problems(baselines: Sequence[str], kinds: Sequence[Kind]) -> Iterator[str]:
+    """Arms to compare with that can take none of the kinds: one line each."""
+    got = f"none of {len(kinds)} kinds is"
+    if len(kinds) == 1:
+        got = f"got {kinds[0].loss}, {kinds[0].activation}, {kinds[0].alphabet}"
+    for arm in baselines:
+        if not any(arm_takes(arm, kind) for kind in kinds):
+            yield f"baseline {arm} takes {_TAKEN[arm]} ({got}): remove it"

@@ -68,12 +68,11 @@ class Plan:
             ("widths", len(first.widths), _listed(first.widths)),
             ("rounding", len(first.roundings), _listed(first.roundings)),
         ]
-        arms = tuple(dict.fromkeys(arm for path in self.paths for arm in path.baselines))
+        arms = self._arms()
         networks = f"{self.trials} networks"
         if self.joins:
             labels, kind = self.joins[0].labels, self.joins[0].kind
             axes.insert(0, ("outputs", len(labels), f"one a {kind}: {_listed(labels)}"))
-            arms = (*arms, *self.joins[0].references)
             networks += f" of {len(labels)} outputs"
         if arms:
             axes.append(("baselines", len(arms), _listed(arms)))
@@ -109,6 +108,22 @@ class Plan:
             distinct = list(dict.fromkeys(words))
             if len(distinct) > 1:
                 yield name, len(distinct), _listed(distinct)
+
+    def _arms(self) -> list[str]:
+        """The arms, each with the number of kinds that it is run on where those are not all."""
+        taken: dict[str, dict[Kind, None]] = {}
+        for unit in self.units:
+            first = paths_of(unit)[0]
+            references = unit.references if isinstance(unit, JoinSpec) else ()
+            for arm in (*first.baselines, *references):
+                taken.setdefault(arm, {})[first.kind] = None
+        every = len(self.kinds)
+        return [
+            arm
+            if arm in REFERENCES or len(kinds) == every
+            else f"{arm} ({len(kinds)} of {every} kinds)"
+            for arm, kinds in sorted(taken.items())
+        ]
 
     def _problem(self) -> str:
         if len(self.kinds) == 1:
@@ -210,7 +225,7 @@ def make_path(
         solver=config.relaxation.solver,
         tol=config.relaxation.tol,
         time_limit=config.relaxation.time_limit,
-        baselines=arms_of(tuple(sorted(config.baselines)), kind, config.kinds),
+        baselines=arms_of(config.baselines, kind, config.kinds),
         baseline_seconds=_sorted(config.baseline_seconds),
         loss_parameter=kind.loss_parameter,
         polynomial=kind.polynomial,

@@ -176,18 +176,19 @@ def test_kinds_of_problem_are_compared_each_with_its_own() -> None:
         row("annealing", 3.0, loss="logistic"),
     ]
     two, binary = make_sets("one", "standardize", table(rows))
-    assert (two.name, binary.name) == ("one: 2 bit", "one: binary")
+    assert (two.title, binary.title) == ("one\n2 bit", "one\nbinary")
     ours, annealing, svm = summarize(two)
     assert (annealing.better, annealing.equal, annealing.worse) == (1, 0, 0)
     assert annealing.ratio == pytest.approx(1.25)
-    assert svm.bytes == 5000
+    assert (svm.bytes, svm.problem) == (5000, "")
     ours, annealing = summarize(binary)
     alone, *_ = summarize(made_set("one", "standardize", table(ROWS)))
     assert (annealing.better, annealing.equal, annealing.worse) == (1, 1, 1)
     assert ours.objective == alone.objective
     (against,) = against_references([two, binary])
-    assert (against.ours.set, against.reference.arm) == ("one: 2 bit", "rbf_svm")
+    assert (against.ours.problem, against.reference.arm) == ("2 bit", "rbf_svm")
     page = render_comparison([two, binary])
+    assert ">one: 2 bit</td>" in page
     assert "squared, bilinear, 2 bit" in page
 
 

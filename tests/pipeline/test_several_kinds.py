@@ -9,7 +9,6 @@ import pytest
 
 from pipeline import plots, summary, tracking_text
 from pipeline.cli import main
-from pipeline.comparison import read_sets, summarize
 from pipeline.config import dump_config, parse_config
 from pipeline.kinds import Kind, differing_words, kind_of
 from pipeline.report import collect, render_report
@@ -161,65 +160,6 @@ def test_several_classes_are_joined_for_each_kind(tmp_path, monkeypatch):
         sorted(row["alphabet"] for row in whole if row["shard"] != "all")
         == ["2"] * 2 + ["binary"] * 2
     )
-
-
-ARMS = ["random_signs", "annealing", "spectrahedra", "logistic_regression"]
-
-
-@pytest.fixture(scope="module")
-def armed(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    home = tmp_path_factory.mktemp("armed")
-    lists = {"loss": ["squared", "hinge"], "baselines": ARMS, "baseline_seconds": 0.05}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.report.write_report", lambda folder, trial: None)
-        config = small_config(home, **SMALL, **lists)
-        assert "baselines         4" in prepare(config).plan.describe()
-        outcome = run_sweep(config, str(home / "run"), INLINE)
-    assert (outcome.exit_code, outcome.failed) == (0, 0)
-    return RunFolder.open(outcome.location)
-
-
-def test_arms_run_on_the_kinds_that_they_can_take(armed):
-    data = read_results(armed).to_pandas()
-    data = data[data["shard"] != "all"]
-    counts = data.groupby(["rounding", data["loss"].fillna("none")]).size().to_dict()
-    assert counts == {
-        ("refined", "squared"): 6,
-        ("refined", "hinge"): 6,
-        ("random_signs", "squared"): 6,
-        ("random_signs", "hinge"): 6,
-        ("annealing", "squared"): 6,
-        ("spectrahedra", "squared"): 6,
-        ("logistic_regression", "none"): 3,
-    }
-
-
-def test_arms_are_held_against_the_bound_of_their_own_kind(armed):
-    data = read_results(armed).to_pandas()
-    cell = ["shard", "beta", "loss", "lower_bound", "certificate"]
-    ours = data[data["rounding"] == "refined"][cell].drop_duplicates()
-    arms = data[data["rounding"] == "random_signs"]
-    assert len(arms.merge(ours, on=cell)) == len(arms) == 12
-    assert (arms["lower_bound"] <= arms["upper_bound"]).all()
-    assert all(check.ok for check in verify_paths([armed.location]))
-    hinge, squared = read_sets(armed.location)
-    assert [hinge.name, squared.name] == ["small: hinge", "small: squared"]
-    assert [one.arm for one in summarize(hinge)] == [
-        "refined",
-        "random_signs",
-        "logistic_regression",
-    ]
-    assert [one.arm for one in summarize(squared)] == ["refined", *ARMS[:-1]]
-    for one in (squared, hinge):
-        arm = next(s for s in summarize(one) if s.arm == "random_signs")
-        assert arm.better + arm.equal + arm.worse == 6
-
-
-def test_references_take_all_classes_once_a_shard(tmp_path):
-    arms = {"baselines": ["logistic_regression", "random_signs"], "alphabet": ["binary", 2]}
-    joins = prepare(classes_config(tmp_path, **arms)).plan.joins
-    assert [join.references for join in joins] == [("logistic_regression",), ()] * 2
-    assert {path.baselines for join in joins for path in join.paths} == {("random_signs",)}
 
 
 def test_settings_of_two_kinds_are_not_one_setting():
