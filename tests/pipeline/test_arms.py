@@ -8,7 +8,7 @@ from pipeline.config import parse_config
 from pipeline.paths import Trial
 from pipeline.report import write_report
 from pipeline.settings import Baseline
-from pipeline.store import RunFolder, read_results
+from pipeline.store import RunFolder, StoreError, read_results
 from pipeline.summary import frame
 from pipeline.sweep import SweepOptions, prepare, run_sweep
 from pipeline.verify import verify_paths
@@ -54,6 +54,20 @@ def test_every_arm_has_its_rows(run: tuple[Path, pa.Table]) -> None:
         assert row["test_accuracy"] > 0.4
         assert row["bytes"] > 0
         assert row["shard"] != "all"
+
+
+def test_an_arm_whose_network_cannot_be_kept_is_no_failed_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise StoreError("networks: no space left")
+
+    monkeypatch.setattr("pipeline.arms.keep_network", full)
+    config = small_config(tmp_path, **{**CHANGES, "baselines": ["random_signs"]})
+    outcome = run_sweep(config, str(tmp_path / "out"), SweepOptions(inline=True))
+    assert outcome.exit_code == 1
+    # A rerun computes the paths again: a failed row would have been taken for a result.
+    assert RunFolder.open(tmp_path / "out").files("results") == []
 
 
 def test_lower_bounds_hold_below_all_quantized_arms(run: tuple[Path, pa.Table]) -> None:
