@@ -155,13 +155,13 @@ def _draw_curves(axes: Axes, data: pd.DataFrame, roundings: list[str]) -> None:
     widest = data.groupby("shard")["widest_objective"].min()
     gap = ((widest - lower) / widest.abs()).max(skipna=False)
     name = "proven optimum of any width" if gap <= OPTIMAL else "proven bound of any width"
-    axes.axhline(bound, color=INK, linestyle=(0, (5, 2)), label=name)
-    if gap > OPTIMAL:
-        axes.axhline(
-            bound + (widest - lower).median(),
-            color=SOFT, linestyle=(0, (1, 1.5)), label="best network of any width",
-        )  # fmt: skip
     widths = np.unique(data["width"])
+    ends = widths[[0, -1]]
+    axes.plot(ends, [bound] * 2, color=INK, linestyle=(0, (5, 2)), label=name)
+    if gap > OPTIMAL:
+        best_of_any = bound + (widest - lower).median()
+        axes.plot(ends, [best_of_any] * 2, color=SOFT, linestyle=(0, (1, 1.5)),
+                  label="best network of any width")  # fmt: skip
     log_x(axes, widths)
     if len(widths) <= MOST_TICKS:
         axes.set_xticks(widths)
