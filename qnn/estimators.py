@@ -10,6 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from qnn.activations import Activation
+from qnn.arguments import check_seed
 from qnn.errors import InputError
 from qnn.losses import get_loss
 from qnn.preprocessing import THRESHOLDS, FeatureLayout, Preprocessing, Scaling
@@ -66,9 +67,8 @@ class _QuantizedEstimator(BaseEstimator):
         preprocessing = layout.fit(X, target, None if classes is None else list(classes))
         matrix = preprocessing.transform(X)
         coded = preprocessing.encode_target(target)
-        # Estimators take RandomState by convention; the library takes a seed.
         options: dict[str, Any] = {
-            "seed": int(check_random_state(self.random_state).randint(2**31 - 1)),
+            "seed": _seed_of(self.random_state),
             "width": self.width,
             "time_limit": self.time_limit,
             "tol": self.tol,
@@ -119,6 +119,13 @@ class _QuantizedEstimator(BaseEstimator):
     def _rows(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "network_")
         return validate_data(self, X, dtype=np.float64, reset=False)
+
+
+def _seed_of(random_state: Any) -> int:
+    """Estimators take RandomState by convention; the library takes a seed."""
+    if not (random_state is None or isinstance(random_state, np.random.RandomState)):
+        check_seed("random_state", random_state, 2**32, "a numpy RandomState or None")
+    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 class QuantizedClassifier(ClassifierMixin, _QuantizedEstimator):

@@ -114,14 +114,19 @@ class Problem:
     def objective(self, network: QuantizedNetwork) -> float:
         """Loss plus penalty of a network on X (as it is, whatever preprocessing it carries).
 
-        Raises InputError for a network of another activation or alphabet: it is not one of those
-        that the problem is about.
+        Raises InputError for a network of another activation or alphabet, which is not one of those
+        that the problem is about, and for one that reads another number of columns.
         """
         if (network.activation, network.polynomial, network.alphabet) != self._kind:
             raise InputError(
                 f"a network of activation {network.activation} and alphabet {network.alphabet} has "
                 f"no objective in a problem of activation {self.activation.name} and alphabet "
                 f"{self.alphabet.name} (or of another polynomial)"
+            )
+        if network.d != self.d:
+            raise InputError(
+                f"a network that reads {network.d} columns has no objective in a problem of "
+                f"{self.d}"
             )
         return self.objective_of(network.U, network.V, network.alpha)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from qnn.arguments import check_limits, generator_of
 from qnn.certificates.record import Certificate
 from qnn.certification import raise_bound
 from qnn.levels import check_level, names
@@ -65,6 +66,8 @@ def train(
     Raises InputError, before any computing, for what cannot be trained or certified.
     """
     began = time.monotonic()
+    rng = generator_of(seed)
+    check_limits(tol, time_limit)
     check_rounding(problem, 1 if width is None else width, "refined")
     check_second_layer(second_layer)
     check_level(certify, *names(problem))
@@ -74,7 +77,6 @@ def train(
         problem, tol=tol, time_limit=None if time_limit is None else 0.5 * time_limit
     )
     relaxed = time.monotonic()
-    rng = np.random.default_rng(seed)
     statistics: dict[str, float] = {}
     certificate = relaxation.certificate
     if certify != "relaxation":

@@ -17,6 +17,7 @@ import numpy as np
 
 from qnn.activations import Activation
 from qnn.alphabets import Alphabet
+from qnn.arguments import check_limits, generator_of
 from qnn.certificates.record import Certificate
 from qnn.errors import InputError
 from qnn.losses import Loss
@@ -147,8 +148,9 @@ def train_outputs(
     worthless. Raises InputError, before any computing, for what cannot be trained or certified.
     """
     began = time.monotonic()
+    check_limits(tol, time_limit)
     count = len(problem.outputs)
-    streams = np.random.default_rng(seed).spawn(count)
+    streams = generator_of(seed).spawn(count)
     outputs = []
     for index, (scalar, rng) in enumerate(zip(problem.outputs, streams, strict=True)):
         share = None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qnn.arguments import check_limits, generator_of
 from qnn.certificates.record import Certificate
 from qnn.certification import Certified, raise_bound
 from qnn.errors import InputError
@@ -115,10 +116,11 @@ def _certify(
     problem: Problem, seed: int | np.random.Generator, certify: str, time_limit: float | None
 ) -> tuple[Certified, Sampler | None, np.random.Generator]:
     check_rounding(problem, 1, "refined")
+    rng = generator_of(seed)
+    check_limits(1.0, time_limit)
     check_level(certify, *names(problem))
     deadline = None if time_limit is None else time.monotonic() + time_limit
     relaxation = solve(problem, time_limit=None if time_limit is None else 0.5 * time_limit)
-    rng = np.random.default_rng(seed)
     return raise_bound(relaxation, certify, rng, deadline), sampler_of(relaxation), rng
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from qnn.arguments import check_limits
 from qnn.batches import Batches, row_blocks
 from qnn.certificates.diagonal import optimal_diagonals
 from qnn.certificates.record import Certificate
@@ -84,8 +85,7 @@ def solve_stream(
     """
     if not (np.isfinite(beta) and beta > 0.0):
         raise InputError(f"beta must be a positive number (got {beta})")
-    if not tol > 0.0:
-        raise InputError(f"tol must be positive (got {tol})")
+    check_limits(tol, time_limit, max_iterations)
     started = time.perf_counter()
     data = compress(batches) if compression is None else compression
     compressed_at = time.perf_counter()

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from qnn.arguments import check_limits
 from qnn.errors import InputError
 from qnn.problem import Problem
 from qnn.solvers import admm, low_rank, reference
@@ -57,7 +58,7 @@ def solve(
     InputError : an unknown solver, one that does not support the problem, bad limits, or a problem
         too large for memory (estimated before any allocation).
     """
-    _check_limits(tol, time_limit, max_iterations)
+    check_limits(tol, time_limit, max_iterations)
     started = time.perf_counter()
     chosen, why = _choose(problem, solver, tol)
     zero = _zero_network(problem, tol, chosen[0].name, callback)
@@ -79,15 +80,6 @@ def solve(
             break
     assert best is not None
     return best
-
-
-def _check_limits(tol: float, time_limit: float | None, max_iterations: int | None) -> None:
-    if not tol > 0.0:
-        raise InputError(f"tol must be positive (got {tol})")
-    if time_limit is not None and not time_limit > 0.0:
-        raise InputError(f"time_limit must be positive seconds (got {time_limit})")
-    if max_iterations is not None and max_iterations < 1:
-        raise InputError(f"max_iterations must be at least 1 (got {max_iterations})")
 
 
 def _choose(problem: Problem, name: str, tol: float) -> tuple[list[Solver], str]:

@@ -96,6 +96,21 @@ def test_the_config_cannot_be_changed() -> None:
         ("seeds=[1, 1]", "sweep.yaml: seeds: 1 occurs twice"),
         ("seeds=3", "sweep.yaml: seeds: must be a list (got 3)"),
         ("seeds=[-1]", "sweep.yaml: seeds[0]: must be at least 0 (got -1)"),
+        ("seeds=[true]", "sweep.yaml: seeds[0]: must be a whole number (got true)"),
+        (
+            f"seeds=[{2**63}]",
+            f"sweep.yaml: seeds[0]: must be less than 9.22337e+18 (got {2**63})",
+        ),
+        (
+            "relaxation.time_limit=0",
+            "sweep.yaml: relaxation.time_limit: must be greater than 0 (got 0)",
+        ),
+        (
+            "relaxation.time_limit=-1",
+            "sweep.yaml: relaxation.time_limit: must be greater than 0 (got -1)",
+        ),
+        ("certify_time_limit=.nan", "sweep.yaml: certify_time_limit: must be finite (got NaN)"),
+        ("baseline_seconds=[0]", "sweep.yaml: baseline_seconds[0]: must be greater than 0 (got 0)"),
         ("widths=[8, -1]", "sweep.yaml: widths[1]: must be at least 1 (got -1)"),
         ("widths=[1.5]", "sweep.yaml: widths[0]: must be a whole number (got 1.5)"),
         ("rounding=[sign]",

@@ -123,6 +123,14 @@ def test_a_changed_field_of_a_certificate_fails(run, change, text):
         ({"U": lambda n: first_bit_flipped(n.U)}, "its row says upper_bound"),
         ({"beta": lambda n: n.beta * 2}, "another beta or loss"),
         ({"loss": lambda n: "hinge"}, ""),
+        (
+            {
+                "U": lambda n: n.U[1:],
+                "V": lambda n: n.V[1:],
+                "preprocessing": lambda n: None,
+            },
+            "a network that reads 4 columns has no objective in a problem of 5",
+        ),
         ({"preprocessing": lambda n: None}, None),
     ],
 )
