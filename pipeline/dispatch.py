@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.events import Event, PathDone, PathLost
-from pipeline.paths import Unit
+from pipeline.kinds import differing_words
+from pipeline.paths import Unit, paths_of
 from pipeline.spare_cores import scan_on_spare_cores
 from pipeline.store import one_line
 from pipeline.tasks import Work, run_batch
@@ -82,6 +83,7 @@ def run_on_ray(specs: Sequence[Unit], work: Work, options: TaskOptions) -> Event
     cluster = _Cluster(options)
     metrics = SweepMetrics(options.sweep)
     remote = ray.remote(run_batch)
+    task_name = task_namer(specs)
     shared = ray.put(work)
     waiting = deque(batches(specs, cluster.slots, lambda spec: spec.estimated_seconds))
     running: dict[Any, dict[str, Unit]] = {}
@@ -94,7 +96,7 @@ def run_on_ray(specs: Sequence[Unit], work: Work, options: TaskOptions) -> Event
                     num_cpus=options.cpus,
                     memory=cluster.memory(batch),
                     max_retries=options.max_retries,
-                    name=_task_name(batch),
+                    name=task_name(batch),
                 ).remote(batch, shared, scan_on_spare_cores)
                 running[stream] = {spec.id: spec for spec in batch}
             if not running:
@@ -154,9 +156,16 @@ class _Cluster:
         return int(min(wanted, self._largest_memory)) or None
 
 
-def _task_name(batch: list[Unit]) -> str:
-    first = batch[0]
-    return first.title if len(batch) == 1 else f"{first.title} and {len(batch) - 1} more paths"
+def task_namer(specs: Sequence[Unit]) -> Callable[[Sequence[Unit]], str]:
+    """What names the tasks of these specs in Ray's dashboard; their kinds where those differ."""
+    kinds = list(dict.fromkeys(paths_of(spec)[0].kind for spec in specs))
+    words = dict(zip(kinds, differing_words(kinds), strict=True))
+
+    def name(batch: Sequence[Unit]) -> str:
+        title = batch[0].title(words[paths_of(batch[0])[0].kind])
+        return title if len(batch) == 1 else f"{title} and {len(batch) - 1} more paths"
+
+    return name
 
 
 def _next_events(

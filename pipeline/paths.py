@@ -167,11 +167,11 @@ class PathSpec:
         """Number of networks of all arms, which is that of trials."""
         return self.own_networks + sum(len(list(self.arm_trials(beta))) for beta in self.betas)
 
-    @property
-    def title(self) -> str:
-        """The path in a few words, for lists of tasks."""
+    def title(self, kind: str = "") -> str:
+        """The path in a few words, for lists of tasks; `kind`: its kind's, where those differ."""
         output = f", output {self.output}" if self.outputs > 1 else ""
-        return f"{self.dataset} {self.shard}{output}: {len(self.betas)} betas"
+        kind = f", {kind}" if kind else ""
+        return f"{self.dataset} {self.shard}{kind}{output}: {len(self.betas)} betas"
 
     @property
     def kind(self) -> Kind:
@@ -279,10 +279,10 @@ class JoinSpec:
         """Number of trials."""
         return self.first.networks + len(self.references)
 
-    @property
-    def title(self) -> str:
-        """The join in a few words, for lists of tasks."""
-        return f"{self.dataset} {self.shard}: join of {len(self.paths)} outputs"
+    def title(self, kind: str = "") -> str:
+        """The join in a few words, as `PathSpec.title`."""
+        kind = f", {kind}" if kind else ""
+        return f"{self.dataset} {self.shard}{kind}: join of {len(self.paths)} outputs"
 
     @property
     def estimated_seconds(self) -> float:

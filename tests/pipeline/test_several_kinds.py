@@ -10,6 +10,7 @@ import pytest
 from pipeline import plots, summary, tracking_text
 from pipeline.cli import main
 from pipeline.config import dump_config, parse_config
+from pipeline.dispatch import task_namer
 from pipeline.kinds import Kind, differing_words, kind_of
 from pipeline.report import collect, render_report
 from pipeline.rows import planned
@@ -160,6 +161,20 @@ def test_several_classes_are_joined_for_each_kind(tmp_path, monkeypatch):
         sorted(row["alphabet"] for row in whole if row["shard"] != "all")
         == ["2"] * 2 + ["binary"] * 2
     )
+
+
+def test_tasks_are_named_by_what_their_kinds_differ_in(tmp_path):
+    paths = prepare(small_config(tmp_path, **LISTS)).plan.paths
+    name = task_namer(paths)
+    assert name(paths[:1]) == "small fold-00, squared, bilinear, binary: 2 betas"
+    last = "small fold-02, logistic, polynomial, 2 bit: 2 betas and 1 more paths"
+    assert name([paths[-1], paths[0]]) == last
+    assert len({name([path]) for path in paths}) == len(paths)
+    (alone,) = prepare(small_config(tmp_path, **SMALL)).plan.paths[:1]
+    assert task_namer([alone])([alone]) == "small fold-00: 2 betas"
+    plan = prepare(classes_config(tmp_path, alphabet=["binary", 2])).plan
+    assert task_namer(plan.joins)(plan.joins[1:2]).endswith("fold-00, 2 bit: join of 3 outputs")
+    assert task_namer(plan.paths)(plan.paths[1:2]).endswith("fold-00, binary, output 1: 2 betas")
 
 
 def test_settings_of_two_kinds_are_not_one_setting():

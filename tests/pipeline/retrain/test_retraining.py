@@ -5,9 +5,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline import plots
+from pipeline.kinds import kind_of
 from pipeline.mlflow_store import open_store, pointed_at
 from pipeline.retrain.command import rollback_command
 from pipeline.retrain.decision import look
@@ -18,6 +20,7 @@ from pipeline.retrain.state import read_state
 from pipeline.store import RunFolder
 from pipeline.sweep import SweepOptions
 from qnn.archive import pack_arrays, unpack_arrays
+from qnn.certificates import Certificate
 from tests.pipeline.retrain.arriving import arrive, config, home_with_store
 
 INLINE = SweepOptions(inline=True)
@@ -96,6 +99,43 @@ def test_a_week(nights: Nights, caplog: pytest.LogCaptureFixture, capsys: Any) -
     state = read_state(RunFolder.open(nights.home))
     assert state is not None
     assert (state.verdict, state.champion and state.champion.version) == ("refused", "2")
+
+
+def test_kinds_of_problem_compete_for_the_champion(nights: Nights) -> None:
+    kinds: dict[str, Any] = {
+        "loss": ["squared", "logistic"],
+    }
+    arrive(nights.data, "day-1.parquet", count=90, seed=1)
+    arrive(nights.data, "day-2.parquet", seed=2)
+    for night, count in enumerate((90, 120), start=3):
+        done = nights.run(**kinds, baselines=["annealing"], baseline_seconds=0.01)
+        assert done.sweep is not None
+        assert done.sweep.choice is not None
+        assert done.verdict is not None
+        row = done.sweep.champion
+        assert row is not None
+        rows = done.sweep.results.to_pylist()
+        search = [one for one in rows if one["shard"] != "all" and one["rounding"] == "refined"]
+        # The champion's kind is that of the best mean validation accuracy, whatever objectives say.
+        means = {
+            kind: np.mean([one["validation_accuracy"] for one in search if kind_of(one) == kind])
+            for kind in map(kind_of, search)
+        }
+        assert len(means) == 2
+        assert means[kind_of(row)] == pytest.approx(max(means.values()))
+        assert kind_of(row) == done.sweep.choice.kind
+        # Its certificate is proven again, and speaks of its own kind.
+        folder = RunFolder.open(done.sweep.location)
+        certified = next(gate for gate in done.verdict.gates if gate.name == "certificate")
+        assert certified.passed, certified.text
+        assert row["certificate"] in certified.text
+        certificate = Certificate.load(Path(folder.location) / row["certificate"])
+        assert (certificate.loss, certificate.alphabet) == (row["loss"], row["alphabet"])
+        arrive(nights.data, f"day-{night}.parquet", count=count, seed=night)
+    comparison = done.verdict.comparison
+    assert comparison is not None
+    # The metric gate compares labels, which all kinds have in common.
+    assert comparison.metric == "accuracy"
 
 
 def test_what_a_reviewer_finds(nights: Nights, caplog: pytest.LogCaptureFixture) -> None:
