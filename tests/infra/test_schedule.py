@@ -117,6 +117,24 @@ def test_the_cron_line_is_one_that_cron_takes() -> None:
     assert (SCHEDULE / "qnn-retrain.cron").read_text().endswith("\n")
 
 
+def test_the_cron_job_has_the_secrets_of_the_service(tmp_path: Path) -> None:
+    lines = (SCHEDULE / "qnn-retrain.cron").read_text().splitlines()
+    settings = dict(line.split("=", 1) for line in lines if re.match(r"[A-Z_]+=", line))
+    (file,) = unit("qnn-retrain.service")["EnvironmentFile"]
+    assert file == f"-{settings['BASH_ENV']}"
+    secrets = tmp_path / "retrain.env"
+    secrets.write_text("MLFLOW_TRACKING_URI='https://qnn:a$b@example.org'\n")
+    show = [settings["SHELL"], "-c", "printenv MLFLOW_TRACKING_URI"]
+    there = subprocess.run(
+        show, env={**settings, "BASH_ENV": str(secrets)}, capture_output=True, text=True
+    )
+    assert (there.stdout, there.stderr) == ("https://qnn:a$b@example.org\n", "")
+    absent = subprocess.run(
+        show, env={**settings, "BASH_ENV": f"{secrets}.not"}, capture_output=True, text=True
+    )
+    assert (absent.stdout, absent.stderr) == ("", "")
+
+
 def test_the_timer_starts_the_service_every_night() -> None:
     timer = unit("qnn-retrain.timer")
     assert timer["Unit"] == ["qnn-retrain.service"]
