@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from numba import njit
 
 from qnn.baselines.base import Best, Layer
+from qnn.compiled import compiled
 from qnn.errors import InputError
 from qnn.network import QuantizedNetwork
 from qnn.problem import Problem
@@ -78,7 +78,7 @@ def annealing(
     return best.network()
 
 
-@njit(cache=True)
+@compiled()
 def anneal_bits(
     X: np.ndarray,
     U: np.ndarray,

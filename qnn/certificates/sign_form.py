@@ -15,9 +15,9 @@ below the largest value so far is left out, the few others are summed in double 
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-import numba
 import numpy as np
 
+from qnn.compiled import compiled
 from qnn.errors import CertificateError
 
 Array = np.ndarray
@@ -95,7 +95,7 @@ def _gamma(k: int) -> float:
     return k * 2.0**-53 / (1.0 - k * 2.0**-53)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _add_products(M: np.ndarray, u: np.ndarray, start: int, count: int, sums: np.ndarray) -> None:
     """Add 2 u'Mw to the sum of each w, sign vectors of the entries start ... start + count."""
     for j in range(count):
@@ -107,7 +107,7 @@ def _add_products(M: np.ndarray, u: np.ndarray, start: int, count: int, sums: np
             sums[k] += -product if (k >> j) & 1 else product
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _extremes(row: np.ndarray, numbers: np.ndarray) -> tuple[np.int16, np.int16]:
     """The least and the largest sum, all of 16 bits."""
     lowest = highest = np.int16(row[0] + numbers[0])
@@ -117,7 +117,7 @@ def _extremes(row: np.ndarray, numbers: np.ndarray) -> tuple[np.int16, np.int16]
     return lowest, highest
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _largest(
     M: np.ndarray,
     own: np.ndarray,
@@ -169,7 +169,7 @@ def _largest(
     return largest
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _logarithm(power: int) -> int:
     exponent = 0
     while 1 << exponent < power:

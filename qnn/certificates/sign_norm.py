@@ -14,9 +14,9 @@ total so far is left out, the few others are computed from M itself in double pr
 import os
 from concurrent.futures import ThreadPoolExecutor
 
-import numba
 import numpy as np
 
+from qnn.compiled import compiled
 from qnn.errors import CertificateError
 
 Array = np.ndarray
@@ -76,7 +76,7 @@ def _gamma(k: int) -> float:
     return k * 2.0**-53 / (1.0 - k * 2.0**-53)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _total(M: np.ndarray, head: int, index: int, k: int) -> float:
     """A vector's total from M itself (d, d); index holds the signs of its head, k of its tail."""
     d = len(M)
@@ -91,12 +91,12 @@ def _total(M: np.ndarray, head: int, index: int, k: int) -> float:
     return total
 
 
-@numba.njit(cache=True, inline="always")
+@compiled(inline="always")
 def _size(left: np.int16, right: np.int16) -> np.uint16:
     return np.uint16(abs(np.int16(left + right)))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _add_totals(sums: np.ndarray, table: np.ndarray, total: np.ndarray) -> np.uint16:
     """The sums over rows of |sums + table|, (2^t), and the largest of them."""
     total[:] = 0
@@ -113,7 +113,7 @@ def _add_totals(sums: np.ndarray, table: np.ndarray, total: np.ndarray) -> np.ui
     return highest
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _largest(
     M: np.ndarray,
     columns: np.ndarray,

@@ -1,15 +1,16 @@
 """The compiled loops of the enumeration; see `qnn.pricing.enumeration` for what they prove."""
 
-import numba
 import numpy as np
 
+from qnn.compiled import compiled
 
-@numba.njit(cache=True, inline="always")
+
+@compiled(inline="always")
 def _term(s: np.int16, t: np.int16) -> np.uint16:
     return np.uint16(abs(np.int16(s + t)))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _row_sums(sums: np.ndarray, table: np.ndarray, total: np.ndarray) -> np.uint16:
     """`total[k] = Σ_i |sums[i] + table[i, k]|` in 16 bits, and its maximum; rows by eights."""
     height, width = table.shape
@@ -38,7 +39,7 @@ def _row_sums(sums: np.ndarray, table: np.ndarray, total: np.ndarray) -> np.uint
     return largest
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def decode(position: int, tails: int, heads: int, u: np.ndarray) -> None:
     """Write the signs of a position `head index · 2^tails + tail` into u (d,)."""
     index = position >> tails
@@ -50,7 +51,7 @@ def decode(position: int, tails: int, heads: int, u: np.ndarray) -> None:
     u[heads + tails] = 1.0
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _head(index: int, heads: int) -> np.ndarray:
     """The signs of the Gray code's head `index`, (heads,) int64."""
     head = np.empty(heads, dtype=np.int64)
@@ -60,7 +61,7 @@ def _head(index: int, heads: int) -> np.ndarray:
     return head
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _norm(M: np.ndarray, u: np.ndarray) -> float:
     """`‖Mu‖₁`, M (d, d), u (d,)."""
     total = 0.0
@@ -72,7 +73,7 @@ def _norm(M: np.ndarray, u: np.ndarray) -> float:
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def scan_products(
     start: int,
     stop: int,
@@ -134,7 +135,7 @@ def scan_products(
     return count
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _record(
     value: float,
     position: int,
@@ -158,7 +159,7 @@ def _record(
     return count + 1, least
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _flip(index: int) -> tuple[int, int]:
     """The entry in which the Gray code's head `index` differs from the one before, and its sign."""
     flipped = 0
@@ -168,7 +169,7 @@ def _flip(index: int) -> tuple[int, int]:
     return flipped, -1 if (gray >> flipped) & 1 else 1
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _add_row(sums: np.ndarray, row: np.ndarray, sign: int) -> tuple[np.int32, np.int32]:
     """`sums += sign · row` in 32 bits, in place; the least and the largest sum after that."""
     lowest, highest = np.int32(2**31 - 1), np.int32(-(2**31))
@@ -185,7 +186,7 @@ def _add_row(sums: np.ndarray, row: np.ndarray, sign: int) -> tuple[np.int32, np
     return lowest, highest
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _form(M: np.ndarray, u: np.ndarray) -> float:
     """`uᵀMu`, M (d, d), u (d,)."""
     total = 0.0
@@ -197,14 +198,14 @@ def _form(M: np.ndarray, u: np.ndarray) -> float:
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _limits(threshold: float, trace: float, scale: float, d: int) -> tuple[float, float]:
     """Integer sums between these prove `|uᵀMu|` to be below the threshold."""
     slack = 0.25 * d * d + 2.0 + 2.0**-50 * scale * (abs(threshold) + abs(trace))
     return -0.5 * scale * (threshold + trace) + slack, 0.5 * scale * (threshold - trace) - slack
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def scan_forms(
     start: int,
     stop: int,

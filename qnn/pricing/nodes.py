@@ -19,9 +19,9 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
+from qnn.compiled import compiled
 from qnn.pricing.heuristic import alternating_maximization, flip_maximization, signs
 
 Array = np.ndarray
@@ -209,7 +209,7 @@ def _lifted(diagonal: Array) -> Array:
     return np.asarray(np.maximum(diagonal, FLOOR * size if size > 0.0 else 1.0))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def mix(B: np.ndarray, P: np.ndarray, Q: np.ndarray, sweeps: int, progress: float) -> None:
     """Each p_i = Σ_j B_ij q_j and then each q_j = Σ_i B_ij p_i, to unit length, in place.
 
@@ -227,7 +227,7 @@ def mix(B: np.ndarray, P: np.ndarray, Q: np.ndarray, sweeps: int, progress: floa
         last = value
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _towards(weights: np.ndarray, others: np.ndarray, vector: np.ndarray) -> float:
     vector[:] = 0.0
     for k in range(len(weights)):
@@ -246,7 +246,7 @@ def _towards(weights: np.ndarray, others: np.ndarray, vector: np.ndarray) -> flo
     return float(length)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def mix_form(B: np.ndarray, P: np.ndarray, sweeps: int, progress: float) -> None:
     """Each p_i = Σ_j B_ij p_j, to unit length, in place; B (k, k) symmetric, zeros on the diagonal.
 
