@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -48,8 +49,9 @@ def objective_figure(sets: list[ComparedSet]) -> Figure:
     """
     with style():
         figure, panels = _grid(len(sets), 2.35, shared=True)
+        quantized = _run(sets, QUANTIZED)
         for axes, compared in zip(panels, sets, strict=True):
-            arms = [compared.own, *QUANTIZED]
+            arms = [compared.own, *quantized]
             ratios = {arm: _ratios(compared, arm) for arm in arms}
             means = {arm: np.exp(np.mean(np.log(r))) for arm, r in ratios.items() if len(r)}
             edge = 1.0 + FAR * (means.get(compared.own, np.inf) - 1.0)
@@ -71,7 +73,7 @@ def objective_figure(sets: list[ComparedSet]) -> Figure:
             axes.xaxis.set_minor_formatter(lambda value, _: "")
             _ratio_ticks(axes)
             axes.set_title(compared.title)
-            axes.set_yticks(range(len(arms)), ["ours", *(NAMES[arm] for arm in QUANTIZED)])
+            axes.set_yticks(range(len(arms)), ["ours", *(NAMES[arm] for arm in quantized)])
             axes.set_ylim(len(arms) - 0.5, -0.5)
         figure.supxlabel(
             "training objective / proven lower bound of its problem (bar: geometric mean; "
@@ -150,11 +152,11 @@ def width_figure(sets: list[ComparedSet]) -> Figure | None:
             level = rows["beta_fraction"].round(10).min()
             rows = rows[(rows["beta_fraction"] - level).abs() < 1e-9]
             rows = rows[rows["shard"] == rows["shard"].min()]
-            for arm, colour in COLOURS.items():
-                if arm in set(OWN) - {compared.own}:
-                    continue
+            for arm in (compared.own, *_run(curves, QUANTIZED)):
                 some = rows[rows["rounding"] == arm].groupby("width")["upper_bound"].mean()
-                axes.plot(some.index, some.values, "o-", ms=3.5, color=colour, label=NAMES[arm])
+                axes.plot(
+                    some.index, some.values, "o-", ms=3.5, color=COLOURS[arm], label=NAMES[arm]
+                )
             axes.axhline(rows["lower_bound"].max(), color=INK, lw=1.2, ls="--")
             axes.set_xscale("log", base=2)
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -212,6 +214,12 @@ def _time_panels(above: Axes, below: Axes, compared: ComparedSet) -> None:
 def _legend(figure: Figure, panels: int, handles: list[Any]) -> None:
     columns = min(COLUMNS, panels) + 1
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
+
+
+def _run(sets: list[ComparedSet], arms: Sequence[str]) -> list[str]:
+    """Those of the arms that any of the sets has."""
+    present = {arm for one in sets for arm in one.rows["rounding"].unique()}
+    return [arm for arm in arms if arm in present]
 
 
 def _widths(rows: pd.DataFrame) -> int:

@@ -155,7 +155,8 @@ def _figures(sets: list[ComparedSet], curves: list[ComparedSet]) -> list[dict[st
     if any(one.rows["test_accuracy"].notna().any() for one in sets):
         describe = (
             "Test accuracy, mean and deviation over the shards' networks, against size in bytes; "
-            "hollow: standardized features, filled: thermometer bits."
+            "hollow: standardized features, filled: thermometer bits; each kind of problem has "
+            "markers of its own."
         )
         figures.append(("accuracy", "Accuracy against size", describe, accuracy_figure(sets)))
     return [

@@ -66,6 +66,8 @@ def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
         if column not in data:
             data[column] = np.nan
         data[column] = pd.to_numeric(data[column], errors="coerce").astype(float)
+    # Arms without a width make it a column of floats, and 8 neurons would read as 8.0.
+    data["width"] = data["width"].astype(int)
     data["widest_objective"] = [_widest(bounds) for bounds in data["bounds"]]
     kinds = _kinds(data)
     distinct = list(dict.fromkeys(kinds))

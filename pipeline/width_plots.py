@@ -116,7 +116,9 @@ def curve_figure(results: pa.Table | pd.DataFrame) -> Figure:
         for (kind, level), axes in zip(shown, panels.flat, strict=False):
             _draw_curves(axes, data[(data["problem"] == kind) & (data["level"] == level)],
                          sorted(data["rounding"].unique()))  # fmt: skip
-            axes.set_title(f"{kind}, {level:.3g}" if kind else f"{heading} = {level:.3g}")
+            axes.set_title(
+                f"{kind}\n{heading} = {level:.3g}" if kind else f"{heading} = {level:.3g}"
+            )
             axes.set_xlabel("neurons allowed")
         for first in panels[:, 0]:
             first.set_ylabel("training objective")

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from pipeline import plots
 from pipeline.comparison import make_sets, read_sets, summarize
+from pipeline.comparison_plots import NAMES, objective_figure, width_figure
 from pipeline.comparison_report import write_comparison
 from pipeline.kinds import KIND, Kind, kind_of
 from pipeline.store import RunFolder, read_results
@@ -116,6 +118,22 @@ def test_the_page_has_a_row_for_each_kind_and_arm(run: RunFolder, tmp_path: Path
     assert page.count('<td class="text">two</td>') == 2
     for words in ("squared, bilinear, binary", "hinge, bilinear, binary"):
         assert f'<td class="text">{words}</td>' in page
+
+
+def test_figures_name_arms_that_were_run_and_whole_widths(run: RunFolder) -> None:
+    sets = read_sets(run.location)
+    names = ["ours", *(NAMES[arm] for arm in ("random_signs", "annealing"))]
+    first = objective_figure(sets).axes[0]
+    assert [label.get_text() for label in first.get_yticklabels()] == names
+    width = width_figure(sets)
+    assert width is not None
+    (legend,) = width.legends
+    shown = {text.get_text() for text in legend.get_texts()}
+    assert shown == {NAMES["refined"], *names[1:]}
+    labels = plots.rounding_figure(read_results(run)).axes[0].get_yticklabels()
+    assert {label.get_text() for label in labels} == {
+        f"{loss}, refined, {width}" for loss in ("hinge", "squared") for width in (2, 4, 8)
+    }
 
 
 def test_a_kind_without_a_network_of_ours_is_left_out(run: RunFolder, tmp_path: Path) -> None:

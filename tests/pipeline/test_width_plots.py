@@ -65,7 +65,7 @@ def test_many_betas_and_kinds_share_the_panels() -> None:
     second = changed(first, loss=lambda row: "absolute")
     axes = curve_figure(pa.concat_tables([first, second])).axes
     assert len([one for one in axes if one.lines]) == 6
-    assert {one.get_title("left").split(",")[0] for one in axes} == {"absolute", "squared"}
+    assert {one.get_title("left").split("\n")[0] for one in axes} == {"absolute", "squared"}
 
 
 def test_the_narrowest_network_within_a_gap_holds_on_every_shard() -> None:
