@@ -42,6 +42,13 @@ def test_a_line_is_the_best_network_of_at_most_each_width() -> None:
     assert axes.get_title("left") == f"β / β max = {level:.3g}"
 
 
+def test_krivine_is_drawn_where_it_is_alone() -> None:
+    both = results_table(shards=2, betas=1, seeds=1, roundings=("krivine", "refined"))
+    assert set(lines_of(curve_figure(both).axes[0])) == {"refined", "proven bound of any width"}
+    alone = results_table(shards=2, betas=1, seeds=1, roundings=("krivine",))
+    assert "krivine" in lines_of(curve_figure(alone).axes[0])
+
+
 def test_the_optimum_of_any_width_is_named_where_it_is_proven() -> None:
     def bounds(row: dict[str, float], above: float) -> list[dict[str, float]]:
         lower = row["lower_bound"]
