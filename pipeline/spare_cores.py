@@ -4,13 +4,16 @@ The task scans parts itself and hands others to tasks where it sees idle CPUs. I
 one of them: when no part is left that nobody has begun, it scans those again that are still out.
 So a part that is lost, or that stands in the queue behind other work, costs no more than that part,
 tasks cannot wait for each other, and the result is that of one process.
+
+What is no longer wanted is left to end by itself, within seconds. To cancel it would interrupt its
+worker wherever that is, and one that is just loading the compiler fails at every later task.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     # At run time the enumeration has imported what it needs; other tasks do not wait for it.
@@ -19,8 +22,10 @@ if TYPE_CHECKING:
     from qnn.pricing.enumeration import Best
     from qnn.pricing.scans import Array, Scan
 
-# Parts of an enumeration: each some tenths of a second where all of it takes a minute.
+# Parts of an enumeration: each some tenths of a second where all of it takes a minute, but no part
+# has more heads than are scanned in some two seconds.
 PARTS = 256
+MOST_HEADS = 1 << 21
 # Fewer heads than this are scanned in less time than it takes to ask for help: about a second.
 LEAST_HEADS = 1 << 20
 # Seconds between two looks at what is idle.
@@ -35,20 +40,17 @@ def scan_on_spare_cores(
 
     if len(heads) < least:
         return scan_by_threads(best, heads, deadline)
-    size = -(-len(heads) // PARTS)
+    size = min(-(-len(heads) // PARTS), MOST_HEADS)
     waiting = deque(heads[at : at + size] for at in range(0, len(heads), size))
     helpers = _Helpers(best)
-    try:
-        while True:
-            waiting.extendleft(helpers.collect())
-            helpers.hand_out(waiting)
-            part = waiting.popleft() if waiting else helpers.take_back()
-            if part is None:
-                return True
-            if not scan_by_threads(best, part, deadline):
-                return False
-    finally:
-        helpers.cancel()
+    while True:
+        waiting.extendleft(helpers.collect())
+        helpers.hand_out(waiting)
+        part = waiting.popleft() if waiting else helpers.take_back()
+        if part is None:
+            return True
+        if not scan_by_threads(best, part, deadline):
+            return False
 
 
 def scan_part(
@@ -71,14 +73,13 @@ class _Helpers:
         self.remote = ray.remote(scan_part).options(
             num_cpus=1, max_retries=0, name="part of an enumeration"
         )
-        self.tasks: dict[Future[tuple[Array, Array]], Any] = {}
         self.looked, self.allowed = -LOOK, 0
 
     def collect(self) -> list[range]:
         """Take what has come in; the parts that were lost."""
         lost = []
         for future in [future for future in self.parts if future.done()]:
-            part = self._forget(future)
+            part = self.parts.pop(future)
             if future.exception() is None:
                 self.best.take(*future.result())
             else:
@@ -96,26 +97,11 @@ class _Helpers:
         # One part is kept, so that this task is not idle itself.
         while len(waiting) > 1 and len(self.parts) < self.allowed:
             part = waiting.pop()
-            task = self.remote.remote(self.plan, part, *self.best.wanted)
             # A future is looked at without a word to Ray; `ray.wait` would give this task's CPU
             # away meanwhile.
-            future = task.future()
-            self.parts[future], self.tasks[future] = part, task
+            future = self.remote.remote(self.plan, part, *self.best.wanted).future()
+            self.parts[future] = part
 
     def take_back(self) -> range | None:
         """The part that was handed out last, its result no longer wanted; None: all are in."""
-        future = next(reversed(self.parts), None)
-        return None if future is None else self._forget(future, cancelled=True)
-
-    def cancel(self) -> None:
-        """All that are out are no longer wanted."""
-        while self.take_back() is not None:
-            pass
-
-    def _forget(self, future: Future[tuple[Array, Array]], cancelled: bool = False) -> range:
-        import ray
-
-        task = self.tasks.pop(future)
-        if cancelled:
-            ray.cancel(task)
-        return self.parts.pop(future)
+        return self.parts.popitem()[1] if self.parts else None

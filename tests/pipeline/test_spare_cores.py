@@ -30,19 +30,20 @@ def same(one, other) -> None:
 
 @dataclass
 class Cluster:
-    """Ray as far as it is used here; `fate` decides what becomes of each task."""
+    """Ray as far as it is used here; `fate` decides what becomes of each task.
+
+    It has no `cancel`: an interrupted worker may fail at every later task.
+    """
 
     fate: str
     idle: float = 1.0
     handed_out: list = field(default_factory=list)
-    cancelled: list = field(default_factory=list)
 
     def module(self):
         remote = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=self.submit))
         return SimpleNamespace(
             put=lambda plan: plan,
             remote=lambda function: remote,
-            cancel=self.cancelled.append,
             available_resources=lambda: {"CPU": self.idle},
         )
 
@@ -76,8 +77,6 @@ def test_helping_tasks_change_nothing_but_the_time(cluster, fate, enumerate_all)
     same(alone, helped)
     assert len(alone.values) > 1
     assert tasks.handed_out
-    # Those that nobody has begun are scanned here and not waited for.
-    assert len(tasks.cancelled) == (2 if fate == "waiting" else 0)
 
 
 def test_all_work_is_done_once(cluster):
@@ -111,12 +110,19 @@ def test_short_scans_stay_in_the_task(monkeypatch):
     same(enumerate_signs(matrix(), scanner=scan_on_spare_cores), enumerate_signs(matrix()))
 
 
-def test_the_deadline_holds_and_nothing_stays_out(cluster):
+def test_the_deadline_holds(cluster):
     tasks = cluster("waiting")
     found = enumerate_signs(matrix(), scanner=spread, deadline=time.monotonic() - 1.0)
     assert not found.complete
     assert found.upper_bound >= np.abs(matrix()).sum()
-    assert len(tasks.cancelled) == len(tasks.handed_out) == 2
+    assert len(tasks.handed_out) == 2
+
+
+def test_parts_of_a_long_enumeration_end_within_seconds(cluster, monkeypatch):
+    monkeypatch.setattr(spare_cores, "MOST_HEADS", 3)
+    tasks = cluster("waiting")
+    same(enumerate_signs(matrix(), scanner=spread), enumerate_signs(matrix()))
+    assert max(len(heads) for heads in tasks.handed_out) == 3
 
 
 def proof(_: int) -> tuple[np.ndarray, np.ndarray]:
