@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline.section import Section
 from qnn.baselines import REFERENCES
+from qnn.losses import LOSSES, MarginLoss, get_loss
 
-Loss = Literal["squared", "logistic", "hinge", "squared_hinge", "huber", "absolute"]
+if TYPE_CHECKING:
+    Loss = str
+else:
+    Loss = Literal[tuple(LOSSES)]
 # A number is that of bits.
 Alphabet = Literal["binary", "ternary", 2, 3, 4, 5, 6, 7]
 SecondLayer = Literal["float", "common", 2, 3, 4, 5, 6, 7, 8]
 # The columns of the results that say which kind of problem a row is of.
 KIND = ("loss", "loss_parameter", "activation", "polynomial", "alphabet")
-MARGIN_LOSSES = ("logistic", "hinge", "squared_hinge")
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -64,8 +67,8 @@ Activation = Annotated[
 class Kind:
     """What is minimised over which networks, whatever the data and β.
 
-    `polynomial` is (a, b, c), None for the bilinear activation; `loss_parameter` is huber's δ, None
-    for that of the library.
+    `polynomial` is (a, b, c), None for the bilinear activation; `loss_parameter`, as huber's δ, is
+    None for that of the library.
     """
 
     loss: str = "squared"
@@ -102,8 +105,6 @@ class Kind:
 
     def resolved(self) -> Kind:
         """The kind with the parameter that its loss uses."""
-        from qnn.losses import get_loss
-
         return replace(self, loss_parameter=get_loss(self.loss, self.loss_parameter).parameter)
 
 
@@ -136,10 +137,11 @@ def differing_words(kinds: Sequence[Kind]) -> list[str]:
 
 def network_problems(kind: Kind, task: str, roundings: Sequence[str]) -> Iterator[str]:
     """What does not go together among them: one line each, with what to choose instead."""
-    if kind.loss in MARGIN_LOSSES and task == "regression":
+    if task == "regression" and issubclass(LOSSES[kind.loss], MarginLoss):
+        *most, last = (name for name in LOSSES if not issubclass(LOSSES[name], MarginLoss))
         yield (
-            f"loss {kind.loss} takes two classes, but task is regression: use squared, huber or "
-            "absolute"
+            f"loss {kind.loss} takes two classes, but task is regression: use {', '.join(most)} or "
+            f"{last}"
         )
     if "krivine" in roundings:
         if kind.activation != "bilinear":
@@ -166,7 +168,7 @@ def arm_takes(arm: str, kind: Kind) -> bool:
     if arm == "annealing":
         return (kind.loss, kind.activation, kind.alphabet) == ("squared", "bilinear", "binary")
     if arm == "spectrahedra":
-        return kind.activation == "bilinear" and kind.loss not in ("hinge", "absolute")
+        return kind.activation == "bilinear" and LOSSES[kind.loss].curvature is not None
     return True
 
 

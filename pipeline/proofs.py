@@ -8,21 +8,14 @@ from typing import Any
 import numpy as np
 
 from pipeline.summary import percent
-
-_CONJUGATES = {
-    "squared": ("νᵀy − ½‖ν‖²", "½‖ŷ − y‖²", ""),
-    "logistic": ("Σ H(yᵢνᵢ), H the binary entropy,", "Σ log(1 + exp(−yᵢŷᵢ))", "0 ≤ yᵢνᵢ ≤ 1"),
-    "hinge": ("Σ yᵢνᵢ", "Σ max(0, 1 − yᵢŷᵢ)", "0 ≤ yᵢνᵢ ≤ 1"),
-    "squared_hinge": ("νᵀy − ½‖ν‖²", "½ Σ max(0, 1 − yᵢŷᵢ)²", "yᵢνᵢ ≥ 0"),
-    "huber": ("νᵀy − ½‖ν‖²", "Σ huber(ŷᵢ − yᵢ)", "|νᵢ| ≤ δ"),
-    "absolute": ("νᵀy", "Σ |ŷᵢ − yᵢ|", "|νᵢ| ≤ 1"),
-}
+from qnn.losses import LOSSES
 
 
 def proof_words(loss: str, activation: str, kind: str = "relaxation") -> dict[str, str]:
     """The inequality that a certificate satisfies, what it holds for that, and the bound."""
-    value, meaning, domain = _CONJUGATES[loss]
-    bound = f"{value}, the negative conjugate of the loss {meaning} at −ν"
+    stated = LOSSES[loss]
+    domain = stated.dual_domain
+    bound = f"{stated.dual_formula}, the negative conjugate of the loss {stated.formula} at −ν"
     condition = _CONDITIONS[kind, activation]
     if domain:
         condition, bound = f"{condition}\n{domain}", f"{bound} for {domain}"

@@ -30,6 +30,7 @@ from pipeline.kinds import (
 )
 from pipeline.section import Section
 from qnn.baselines import REFERENCES
+from qnn.losses import LOSSES, takes_parameter
 
 Certify = Literal["relaxation", "tightened", "exact"]
 Solver = Literal["auto", "admm", "cvxpy-scs", "cvxpy-clarabel"]
@@ -356,9 +357,11 @@ class SweepConfig(Section):
 
     def _problems(self) -> Iterator[str]:
         losses = _listed(self.loss)
-        if self.loss_parameter is not None and "huber" not in losses:
+        if self.loss_parameter is not None and not any(map(takes_parameter, losses)):
+            takers = " or ".join(filter(takes_parameter, LOSSES))
             yield (
-                f"loss_parameter is huber's delta, but loss is {' and '.join(losses)}: remove it"
+                f"loss_parameter belongs to loss {takers}, but loss is {' and '.join(losses)}: "
+                "remove it"
             )
         for kind in self.kinds:
             yield from network_problems(kind, self.task, self.rounding)
@@ -394,7 +397,7 @@ class SweepConfig(Section):
         return tuple(
             Kind(
                 loss=loss,
-                loss_parameter=self.loss_parameter if loss == "huber" else None,
+                loss_parameter=self.loss_parameter if takes_parameter(loss) else None,
                 polynomial=None if isinstance(activation, str) else activation.coefficients,
                 alphabet=str(alphabet),
             )

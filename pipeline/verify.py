@@ -371,7 +371,7 @@ def _summed_bound(row: Row, certificates: list[Certificate], place: str, y: np.n
 
 
 def _same_kind(certificate: Certificate, network: QuantizedNetwork) -> bool:
-    names = ("activation", "alphabet", "loss")
+    names = ("activation", "alphabet", "loss", "loss_parameter")
     stated = None if certificate.polynomial is None else tuple(certificate.polynomial)
     return stated == network.polynomial and all(
         getattr(certificate, name) == getattr(network, name) for name in names

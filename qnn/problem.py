@@ -32,7 +32,7 @@ class Problem:
     y : (n,) array of targets (-1 and +1 for the margin losses).
     beta : positive number; the penalty of a neuron is ``beta * d * |alpha|``, d the columns of X
         whatever the lift of the alphabet.
-    loss : 'squared', 'logistic', 'hinge', 'squared_hinge', 'huber', 'absolute', or a Loss.
+    loss : a name in `qnn.losses.LOSSES` ('squared', 'logistic', 'hinge' …), or a Loss.
     activation : 'bilinear' or Polynomial(a, b, c).
     alphabet : 'binary', 'ternary', or a number of bits.
 

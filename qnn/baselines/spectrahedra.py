@@ -45,7 +45,7 @@ def check_spectrahedra(problem: Problem) -> None:
     if problem.activation.name != "bilinear" or problem.loss.curvature is None:
         raise InputError(
             "baseline spectrahedra takes the bilinear activation and a smooth loss: leave it out, "
-            "or choose loss squared, logistic, squared_hinge or huber"
+            "or choose a smooth loss, such as squared or logistic"
         )
 
 

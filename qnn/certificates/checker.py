@@ -1,7 +1,8 @@
 """The independent checker: from a certificate and the data to a proven lower bound.
 
-It imports no solver, no loss and no lift: every formula is written here a second time, in floating
-arithmetic whose rounding errors are bounded and taken off. With ``u = 2^-53`` and
+It imports no solver and no lift: every formula is written here a second time, in floating
+arithmetic whose rounding errors are bounded and taken off; of a loss it calls the conjugate that is
+written for it alone (`Loss.proven_dual_value`). With ``u = 2^-53`` and
 ``gamma_k = k u / (1 - k u)``:
 
 * A sum of n products of three factors, computed in any order, differs from its exact value by at
@@ -33,12 +34,12 @@ from qnn.certificates.branching import (
 )
 from qnn.certificates.cuts import check_cuts, cut_sums, form_cut_sums
 from qnn.certificates.record import FORMAT, Certificate
-from qnn.errors import CertificateError, NotProvenAgainError
+from qnn.errors import CertificateError, InputError, NotProvenAgainError
+from qnn.floating import TINY, UNIT, gamma
+from qnn.losses import get_loss
 
 Array = np.ndarray
 
-_U = 2.0**-53
-_TINY = float(np.finfo(np.float64).tiny)
 _EXACT_METHODS = ("enumeration", "branch_and_bound")
 _KINDS = ("relaxation", "tightened", "exact")
 # Rows at once: their copies stay small beside X.
@@ -190,10 +191,6 @@ def slacks(certificate: Certificate) -> list[tuple[Array, float]]:
     return [(certificate.diag_positive, -1.0), (certificate.diag_negative, 1.0)]
 
 
-def _gamma(k: int) -> float:
-    return k * _U / (1.0 - k * _U)
-
-
 def _adjoint(
     X: Array, nu: Array, weights: list[float], template: tuple[float, float, float] | None
 ) -> tuple[Array, Array]:
@@ -248,8 +245,8 @@ def with_radius(M: Array, sizes: Array, n: int, largest: float) -> tuple[Array, 
     products, 2 for the features' bit weights on each side, 1 for the template; twice over for the
     computed sizes themselves, which are sums of n times D products.
     """
-    factor = _gamma(2 * n + 2 * len(M) + 20)
-    underflow = _TINY * (n + 1.0) * largest
+    factor = gamma(2 * n + 2 * len(M) + 20)
+    underflow = TINY * (n + 1.0) * largest
     # The lower triangle, mirrored, is the matrix that is tested.
     lower = np.tril(M)
     M = lower + lower.T
@@ -261,14 +258,14 @@ def prove_semidefinite(diagonal: Array, M: Array, radius: Array, margin: float) 
     """Prove ``Diag(diagonal) + M' >= 0`` for every symmetric M' within the error bounds of M."""
     size = len(M)
     entry = M.diagonal()
-    rounding = 4.0 * _U * margin * (np.abs(diagonal) + np.abs(entry) + radius)
+    rounding = 4.0 * UNIT * margin * (np.abs(diagonal) + np.abs(entry) + radius)
     s = diagonal + entry - radius - rounding
-    shift = margin * 1.01 * size * _gamma(2 * size + 10)
-    s = s * (1.0 - shift) - size * _TINY
+    shift = margin * 1.01 * size * gamma(2 * size + 10)
+    s = s * (1.0 - shift) - size * TINY
     S = M
     if not s.min() > 0.0:
         # A row without any coupling needs only a diagonal that is not negative.
-        free = ~M.any(axis=1) & (radius <= size * size * _TINY * len(M)) & (diagonal >= 0.0)
+        free = ~M.any(axis=1) & (radius <= size * size * TINY * len(M)) & (diagonal >= 0.0)
         S, s = M[np.ix_(~free, ~free)], s[~free]
         if not np.all(s > 0.0):
             raise CertificateError("a diagonal entry of the dual slack is not proven positive")
@@ -334,7 +331,7 @@ def _prove_tightened(M: Array, radius: Array, certificate: Certificate, margin: 
         sides = [(*form_cut_sums(cuts, own), own) for own in np.split(tau, 2)]
     for (a, sign), (K, error, own) in zip(slacks(certificate), sides, strict=True):
         # One more rounding in each entry of the sum.
-        rounding = 4.0 * _U * (np.abs(K) + np.abs(M)).sum(axis=1)
+        rounding = 4.0 * UNIT * (np.abs(K) + np.abs(M)).sum(axis=1)
         prove_semidefinite(a, sign * M - K, margin * (radius + error + rounding), margin)
         prove_budget(np.concatenate([a, -own]), certificate.beta, certificate.d)
 
@@ -350,49 +347,12 @@ def prove_budget(diagonal: Array, beta: float, d: int) -> None:
 
 def dual_value(certificate: Certificate, y: Array, margin: float) -> float:
     """A lower bound of ``-g*(-nu)``, with the domain of the conjugate checked exactly."""
-    nu, loss, parameter = certificate.nu, certificate.loss, certificate.loss_parameter
-    if (loss == "huber") != (parameter is not None):
-        raise CertificateError(f"loss {loss!r}: its parameter is missing or does not belong")
-    if loss in ("logistic", "hinge", "squared_hinge") and not np.isin(y, (-1.0, 1.0)).all():
-        raise CertificateError(f"loss {loss!r} needs targets -1 or +1")
-    if loss == "squared":
-        return _parabola(nu, y, margin)
-    if loss == "squared_hinge":
-        _require(np.all(y * nu >= 0.0), loss)
-        return _parabola(nu, y, margin)
-    if loss == "huber":
-        assert parameter is not None
-        _require(math.isfinite(parameter) and np.all(np.abs(nu) <= parameter), loss)
-        return _parabola(nu, y, margin)
-    if loss == "absolute":
-        _require(np.all(np.abs(nu) <= 1.0), loss)
-        return _sum_below(nu * y, nu, margin)
-    if loss == "hinge":
-        w = y * nu
-        _require(np.all((w >= 0.0) & (w <= 1.0)), loss)
-        return _sum_below(w, nu, margin)
-    if loss == "logistic":
-        w = y * nu
-        _require(np.all((w >= 0.0) & (w <= 1.0)), loss)
-        inner = w[(w > 0.0) & (w < 1.0)]
-        # Both terms are nonnegative; logarithms are taken as good to 16 units in the last place.
-        entropy = -inner * np.log(inner) - (1.0 - inner) * np.log1p(-inner)
-        return math.fsum(entropy.tolist()) * (1.0 - margin * 32.0 * _U)
-    raise CertificateError(f"unknown loss {loss!r}")
-
-
-def _require(holds: object, loss: str) -> None:
-    if not holds:
-        raise CertificateError(f"the dual point is outside the domain of loss {loss!r}")
-
-
-def _parabola(nu: Array, y: Array, margin: float) -> float:
-    return _sum_below(np.concatenate([nu * y, -0.5 * nu * nu]), nu, margin)
-
-
-def _sum_below(terms: Array, nu: Array, margin: float) -> float:
-    """Below the exact sum of products with nu, at most two for each, rounded at most twice."""
-    if not np.isfinite(terms).all():
-        raise CertificateError("the dual value overflows")
-    total, size = math.fsum(terms.tolist()), math.fsum(np.abs(terms).tolist())
-    return total - margin * (4.0 * _U * size + 2 * np.count_nonzero(nu) * _TINY)
+    name, parameter = certificate.loss, certificate.loss_parameter
+    try:
+        loss = get_loss(name, parameter)
+        loss.check_targets(y)
+    except InputError as error:
+        raise CertificateError(str(error)) from None
+    if loss.parameter != parameter:
+        raise CertificateError(f"loss {name!r}: its parameter is missing")
+    return loss.proven_dual_value(certificate.nu, y, margin)

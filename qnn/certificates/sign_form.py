@@ -19,6 +19,7 @@ import numpy as np
 
 from qnn.compiled import compiled
 from qnn.errors import CertificateError
+from qnn.floating import TINY, gamma
 
 Array = np.ndarray
 
@@ -41,7 +42,7 @@ def largest_sign_form(M: Array) -> tuple[float, float]:
         size = float(np.abs(M).sum())
     if not np.isfinite(size):
         raise CertificateError("the sums of M overflow")
-    error = _gamma(4 * len(M) + 20) * size + M.size * float(np.finfo(np.float64).tiny)
+    error = gamma(4 * len(M) + 20) * size + M.size * TINY
     if size == 0.0:
         return 0.0, error
     # A power of two, so exact: no scale of the integers overflows.
@@ -89,10 +90,6 @@ def _own(M: Array, start: int, count: int) -> Array:
     signs, stop = _signs(count), start + count
     pairs = np.einsum("ki,ki->k", signs @ M[start:stop, start:stop], signs)
     return np.asarray(pairs + 2.0 * signs @ M[start:stop, -1])
-
-
-def _gamma(k: int) -> float:
-    return k * 2.0**-53 / (1.0 - k * 2.0**-53)
 
 
 @compiled(nogil=True)

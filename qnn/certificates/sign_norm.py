@@ -18,6 +18,7 @@ import numpy as np
 
 from qnn.compiled import compiled
 from qnn.errors import CertificateError
+from qnn.floating import TINY, gamma
 
 Array = np.ndarray
 
@@ -43,7 +44,7 @@ def largest_sign_product(M: Array) -> tuple[float, float]:
         size = float(np.abs(M).sum())
     if not np.isfinite(size):
         raise CertificateError("the sums of M overflow")
-    error = _gamma(2 * d + 20) * size + d * d * float(np.finfo(np.float64).tiny)
+    error = gamma(2 * d + 20) * size + d * d * TINY
     if size == 0.0:
         return 0.0, error
     # A power of two, so exact: no scale of the integers overflows.
@@ -70,10 +71,6 @@ def largest_sign_product(M: Array) -> tuple[float, float]:
             limits[1:],
         )
         return float(np.ldexp(max(map(float, parts)), -power)), error
-
-
-def _gamma(k: int) -> float:
-    return k * 2.0**-53 / (1.0 - k * 2.0**-53)
 
 
 @compiled(nogil=True)

@@ -23,11 +23,9 @@ from qnn.certificates.checker import (
 )
 from qnn.certificates.record import FORMAT, Certificate
 from qnn.errors import CertificateError
+from qnn.floating import TINY, UNIT
 
 Array = np.ndarray
-
-_U = 2.0**-53
-_TINY = float(np.finfo(np.float64).tiny)
 
 
 def verify_stream(certificate: Certificate, batches: Batches) -> float:
@@ -67,7 +65,7 @@ def proven_stream_bound(
         prove_semidefinite(diagonal, sign * M, margin * radius, margin)
         prove_budget(diagonal, certificate.beta, certificate.d)
     # A term is rounded at most twice, its block's exact sum once, the sum of blocks once.
-    error = 6.0 * _U * sums.absolute + 2.0 * sums.rows * _TINY
+    error = 6.0 * UNIT * sums.absolute + 2.0 * sums.rows * TINY
     return sums.value - margin * error, sums.digest
 
 

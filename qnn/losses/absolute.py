@@ -1,14 +1,26 @@
 """The absolute loss."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
+from qnn.floating import sum_below
 from qnn.losses.base import Array, Loss, largest_scale
+
+if TYPE_CHECKING:
+    import cvxpy
 
 
 class Absolute(Loss):
     """``l = |yhat - y|``; ``-g*(-nu) = nu'y`` for ``|nu_i| <= 1``."""
 
     name = "absolute"
+    formula = "Σ |ŷᵢ − yᵢ|"
+    dual_formula = "νᵀy"
+    dual_domain = "|νᵢ| ≤ 1"
+    degree = 1
     linear_dual = True
 
     def value(self, predictions: Array, y: Array) -> float:
@@ -24,6 +36,15 @@ class Absolute(Loss):
         if np.any(np.abs(nu) > 1.0):
             return -np.inf
         return float(nu @ y)
+
+    def proven_dual_value(self, nu: Array, y: Array, margin: float) -> float:
+        """``nu'y``, rounded down."""
+        self.require(np.abs(nu) <= 1.0)
+        return sum_below(nu * y, nu, margin)
+
+    def expression(self, cp: Any, predictions: cvxpy.Variable, y: Array) -> cvxpy.Expression:
+        """The l1 norm."""
+        return cp.norm1(predictions - y)
 
     def prox(self, v: Array, y: Array, step: float) -> Array:
         """Soft-threshold the residual by step."""

@@ -1,11 +1,16 @@
 """What a loss must offer: its value, its gradient, and its conjugate with the domain."""
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
-from qnn.errors import InputError
+from qnn.errors import CertificateError, InputError
+
+if TYPE_CHECKING:
+    import cvxpy
 
 Array = np.ndarray
 
@@ -18,11 +23,23 @@ class Loss(ABC):
     """
 
     name: str
+    #: its formula, that of ``-g*(-nu)`` and the domain of nu ("" for all), as pages show them
+    formula: str
+    dual_formula: str
+    dual_domain: str = ""
+    #: what the loss's one number is where none is given; None for a loss without one
     parameter: float | None = None
     #: an upper bound of the second derivative of l; None where l is not smooth
     curvature: float | None = None
     #: whether ``-g*(-nu) = nu'y`` on a box of nu, as for piecewise linear losses
     linear_dual: bool = False
+    #: k where ``l(c yhat, c y) = c^k l(yhat, y)``, but for `in_units`; None where there is no such
+    #: k: such targets are never rescaled
+    degree: int | None = None
+
+    def __init__(self, parameter: float | None = None) -> None:
+        if parameter is not None:
+            self.parameter = float(parameter)
 
     @abstractmethod
     def value(self, predictions: Array, y: Array) -> float:
@@ -44,6 +61,19 @@ class Loss(ABC):
         """``-g*(-nu)``; ``-inf`` outside the domain."""
 
     @abstractmethod
+    def proven_dual_value(self, nu: Array, y: Array, margin: float) -> float:
+        """Below ``-g*(-nu)``, proven: the checker of certificates calls it, and no solver does.
+
+        It is written apart from `dual_value`, so that a slip in one cannot prove itself right.
+        ``margin`` multiplies every allowance for rounding. Raises CertificateError outside the
+        domain, which is compared exactly.
+        """
+
+    @abstractmethod
+    def expression(self, cp: Any, predictions: cvxpy.Variable, y: Array) -> cvxpy.Expression:
+        """The value as cvxpy (the module ``cp``) states it."""
+
+    @abstractmethod
     def prox(self, v: Array, y: Array, step: float) -> Array:
         """``argmin_r g(r) + ||r - v||^2 / (2 step)``, elementwise, (n,)."""
 
@@ -57,6 +87,9 @@ class Loss(ABC):
 
     def best_dual_scale(self, nu: Array, y: Array, limit: float) -> float:
         """The ``t`` in ``[0, min(limit, domain_scale)]`` that maximizes ``dual_value(t nu)``."""
+        # Here, because it takes a second to import, and a sweep is planned by losses' names.
+        from scipy.optimize import minimize_scalar
+
         top = min(limit, self.domain_scale(nu, y))
         if not np.isfinite(top):
             top = 1e6
@@ -68,6 +101,15 @@ class Loss(ABC):
         )
         candidates = (0.0, float(found.x), top)
         return max(candidates, key=lambda t: self.dual_value(t * nu, y))
+
+    def in_units(self, unit: float) -> Loss:
+        """The loss l' with ``l(yhat, y) = unit^degree l'(yhat / unit, y / unit)``."""
+        return self
+
+    def require(self, holds: Array) -> None:
+        """Raise CertificateError unless all of these comparisons of a dual point hold."""
+        if not np.all(holds):
+            raise CertificateError(f"the dual point is outside the domain of loss {self.name!r}")
 
     def check_targets(self, y: Array) -> None:
         """Raise InputError where this loss cannot take these targets; any finite ones here."""
@@ -82,7 +124,7 @@ class MarginLoss(Loss):
         if not np.isin(y, (-1.0, 1.0)).all():
             raise InputError(
                 f"loss {self.name!r} needs targets -1 or +1: encode the two classes so, "
-                "or choose squared, huber or absolute"
+                "or choose a loss of numbers, such as squared"
             )
 
 

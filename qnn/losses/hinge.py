@@ -1,14 +1,25 @@
 """The hinge loss."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
+from qnn.floating import sum_below
 from qnn.losses.base import Array, MarginLoss, largest_scale
+
+if TYPE_CHECKING:
+    import cvxpy
 
 
 class Hinge(MarginLoss):
     """``l = max(0, 1 - y yhat)``; ``-g*(-nu) = sum y nu`` for ``0 <= y nu <= 1``."""
 
     name = "hinge"
+    formula = "Σ max(0, 1 − yᵢŷᵢ)"
+    dual_formula = "Σ yᵢνᵢ"
+    dual_domain = "0 ≤ yᵢνᵢ ≤ 1"
     linear_dual = True
 
     def value(self, predictions: Array, y: Array) -> float:
@@ -25,6 +36,16 @@ class Hinge(MarginLoss):
         if np.any(w < 0.0) or np.any(w > 1.0):
             return -np.inf
         return float(w.sum())
+
+    def proven_dual_value(self, nu: Array, y: Array, margin: float) -> float:
+        """``sum y nu``, rounded down."""
+        w = y * nu
+        self.require((w >= 0.0) & (w <= 1.0))
+        return sum_below(w, nu, margin)
+
+    def expression(self, cp: Any, predictions: cvxpy.Variable, y: Array) -> cvxpy.Expression:
+        """The positive parts' sum."""
+        return cp.sum(cp.pos(1.0 - cp.multiply(y, predictions)))
 
     def prox(self, v: Array, y: Array, step: float) -> Array:
         """Move the margin towards 1 by at most step."""

@@ -1,9 +1,17 @@
 """The Huber loss."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from qnn.errors import InputError
+from qnn.floating import parabola_below
 from qnn.losses.base import Array, Loss, largest_scale
+
+if TYPE_CHECKING:
+    import cvxpy
 
 
 class Huber(Loss):
@@ -13,12 +21,21 @@ class Huber(Loss):
     """
 
     name = "huber"
+    formula = "Σ huber(ŷᵢ − yᵢ)"
+    dual_formula = "νᵀy − ½‖ν‖²"
+    dual_domain = "|νᵢ| ≤ δ"
+    degree = 2
+    parameter: float = 1.0
     curvature = 1.0
 
-    def __init__(self, delta: float = 1.0) -> None:
-        if not (np.isfinite(delta) and delta > 0):
+    def __init__(self, delta: float | None = None) -> None:
+        super().__init__(delta)
+        if not (np.isfinite(self.parameter) and self.parameter > 0):
             raise InputError(f"loss 'huber': its parameter must be positive (got {delta})")
-        self.parameter: float = float(delta)
+
+    def in_units(self, unit: float) -> Loss:
+        """Delta in the same units."""
+        return Huber(self.parameter / unit)
 
     def value(self, predictions: Array, y: Array) -> float:
         """Quadratic inside delta, linear outside."""
@@ -39,6 +56,15 @@ class Huber(Loss):
         if np.any(np.abs(nu) > self.parameter):
             return -np.inf
         return float(nu @ y) - 0.5 * float(nu @ nu)
+
+    def proven_dual_value(self, nu: Array, y: Array, margin: float) -> float:
+        """``nu'y - ||nu||^2 / 2``, rounded down."""
+        self.require(np.abs(nu) <= self.parameter)
+        return parabola_below(nu, y, margin)
+
+    def expression(self, cp: Any, predictions: cvxpy.Variable, y: Array) -> cvxpy.Expression:
+        """Half of cvxpy's own Huber atom."""
+        return 0.5 * cp.sum(cp.huber(predictions - y, self.parameter))
 
     def prox(self, v: Array, y: Array, step: float) -> Array:
         """Shrink the residual by the factor 1/(1+step), by at most step*delta."""

@@ -1,15 +1,27 @@
 """The logistic loss."""
 
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from scipy.special import expit, xlog1py, xlogy
 
+from qnn.floating import UNIT
 from qnn.losses.base import Array, MarginLoss, largest_scale
+
+if TYPE_CHECKING:
+    import cvxpy
 
 
 class Logistic(MarginLoss):
     """``l = log(1 + exp(-y yhat))``; ``-g*(-nu) = sum H(y nu)``, H the binary entropy in nats."""
 
     name = "logistic"
+    formula = "Σ log(1 + exp(−yᵢŷᵢ))"
+    dual_formula = "Σ H(yᵢνᵢ), H the binary entropy,"
+    dual_domain = "0 ≤ yᵢνᵢ ≤ 1"
     curvature = 0.25
 
     def value(self, predictions: Array, y: Array) -> float:
@@ -31,6 +43,19 @@ class Logistic(MarginLoss):
         if np.any(w < 0.0) or np.any(w > 1.0):
             return -np.inf
         return float(-(xlogy(w, w) + xlog1py(1.0 - w, -w)).sum())
+
+    def proven_dual_value(self, nu: Array, y: Array, margin: float) -> float:
+        """``sum H(y nu)``, rounded down."""
+        w = y * nu
+        self.require((w >= 0.0) & (w <= 1.0))
+        inner = w[(w > 0.0) & (w < 1.0)]
+        # Both terms are nonnegative; logarithms are taken as good to 16 units in the last place.
+        entropy = -inner * np.log(inner) - (1.0 - inner) * np.log1p(-inner)
+        return math.fsum(entropy.tolist()) * (1.0 - margin * 32.0 * UNIT)
+
+    def expression(self, cp: Any, predictions: cvxpy.Variable, y: Array) -> cvxpy.Expression:
+        """The sum of cvxpy's own logistic atom."""
+        return cp.sum(cp.logistic(-cp.multiply(y, predictions)))
 
     def prox(self, v: Array, y: Array, step: float) -> Array:
         """Newton's method on the margin ``s = y r``: ``F(s) = s - y v - step expit(-s) = 0``.

@@ -1,14 +1,25 @@
 """Half the sum of squared errors."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
+from qnn.floating import parabola_below
 from qnn.losses.base import Array, Loss
+
+if TYPE_CHECKING:
+    import cvxpy
 
 
 class Squared(Loss):
     """``l = (yhat - y)^2 / 2``; ``-g*(-nu) = nu'y - ||nu||^2 / 2`` everywhere."""
 
     name = "squared"
+    formula = "½‖ŷ − y‖²"
+    dual_formula = "νᵀy − ½‖ν‖²"
+    degree = 2
     curvature = 1.0
 
     def value(self, predictions: Array, y: Array) -> float:
@@ -27,6 +38,14 @@ class Squared(Loss):
     def dual_value(self, nu: Array, y: Array) -> float:
         """``nu'y - ||nu||^2 / 2``."""
         return float(nu @ y) - 0.5 * float(nu @ nu)
+
+    def proven_dual_value(self, nu: Array, y: Array, margin: float) -> float:
+        """``nu'y - ||nu||^2 / 2``, rounded down."""
+        return parabola_below(nu, y, margin)
+
+    def expression(self, cp: Any, predictions: cvxpy.Variable, y: Array) -> cvxpy.Expression:
+        """Half a sum of squares."""
+        return 0.5 * cp.sum_squares(predictions - y)
 
     def prox(self, v: Array, y: Array, step: float) -> Array:
         """The weighted mean of v and y."""

@@ -1,14 +1,25 @@
 """The squared hinge loss."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
+from qnn.floating import parabola_below
 from qnn.losses.base import Array, MarginLoss
+
+if TYPE_CHECKING:
+    import cvxpy
 
 
 class SquaredHinge(MarginLoss):
     """``l = max(0, 1 - y yhat)^2 / 2``; ``-g*(-nu) = sum y nu - nu^2 / 2`` for ``y nu >= 0``."""
 
     name = "squared_hinge"
+    formula = "½ Σ max(0, 1 − yᵢŷᵢ)²"
+    dual_formula = "νᵀy − ½‖ν‖²"
+    dual_domain = "yᵢνᵢ ≥ 0"
     curvature = 1.0
 
     def value(self, predictions: Array, y: Array) -> float:
@@ -29,6 +40,15 @@ class SquaredHinge(MarginLoss):
         if np.any(y * nu < 0.0):
             return -np.inf
         return float(nu @ y) - 0.5 * float(nu @ nu)
+
+    def proven_dual_value(self, nu: Array, y: Array, margin: float) -> float:
+        """``sum y nu - nu^2 / 2``, rounded down."""
+        self.require(y * nu >= 0.0)
+        return parabola_below(nu, y, margin)
+
+    def expression(self, cp: Any, predictions: cvxpy.Variable, y: Array) -> cvxpy.Expression:
+        """Half the positive parts' sum of squares."""
+        return 0.5 * cp.sum_squares(cp.pos(1.0 - cp.multiply(y, predictions)))
 
     def prox(self, v: Array, y: Array, step: float) -> Array:
         """The weighted mean of the margin and 1, where the margin is below 1."""

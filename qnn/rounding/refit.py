@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from qnn.errors import InputError
-from qnn.losses import Huber, Loss, Squared
+from qnn.losses import Loss
+from qnn.losses.huber import Huber
+from qnn.losses.squared import Squared
 from qnn.rounding.lasso import solve_lasso
 from qnn.rounding.linear_program import solve_linear
 from qnn.rounding.newton import solve_smooth

@@ -9,7 +9,7 @@ compare with. Data are scaled to order one first, which such solvers need.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from qnn.solvers.base import Callback, Solver, everything, require_memory
 from qnn.solvers.incumbent import Incumbent
 from qnn.solvers.result import Outcome, Relaxation
 from qnn.solvers.scaling import ScaledProblem, scale_problem
-
-if TYPE_CHECKING:
-    import cvxpy
 
 Array = np.ndarray
 
@@ -148,7 +145,8 @@ class _Bilinear:
         self.tie = self.predictions == lifted
         self.diagonal = cp.diag(self.Q) == self.rho
         self.constraints = [self.tie, self.diagonal]
-        self.objective = _loss(cp, scaled, self.predictions) + scaled.budget * self.rho
+        loss = scaled.loss.expression(cp, self.predictions, scaled.y)
+        self.objective = loss + scaled.budget * self.rho
 
     def primal(self) -> tuple[Array, Array]:
         """P and N from the symmetric parts of the blocks."""
@@ -180,7 +178,8 @@ class _Polynomial:
         self.tie = self.predictions == lifted
         self.diagonals = [cp.diag(self.plus) == self.rho[0], cp.diag(self.minus) == self.rho[1]]
         self.constraints = [self.tie, *self.diagonals]
-        self.objective = _loss(cp, scaled, self.predictions) + scaled.budget * cp.sum(self.rho)
+        loss = scaled.loss.expression(cp, self.predictions, scaled.y)
+        self.objective = loss + scaled.budget * cp.sum(self.rho)
 
     def primal(self) -> tuple[Array, Array]:
         """The two blocks."""
@@ -191,21 +190,6 @@ class _Polynomial:
         found = [-np.asarray(diagonal.dual_value) for diagonal in self.diagonals]
         found = [a if a.sum() >= 0.0 else -a for a in found]
         return np.asarray(self.tie.dual_value), tuple(found)
-
-
-def _loss(cp: Any, scaled: ScaledProblem, predictions: cvxpy.Variable) -> cvxpy.Expression:
-    y, name = scaled.y, scaled.loss.name
-    if name == "squared":
-        return 0.5 * cp.sum_squares(predictions - y)
-    if name == "absolute":
-        return cp.norm1(predictions - y)
-    if name == "huber":
-        return 0.5 * cp.sum(cp.huber(predictions - y, scaled.loss.parameter))
-    margins = cp.multiply(y, predictions)
-    if name == "logistic":
-        return cp.sum(cp.logistic(-margins))
-    slack = cp.pos(1.0 - margins)
-    return cp.sum(slack) if name == "hinge" else 0.5 * cp.sum_squares(slack)
 
 
 def _positive_part(S: Array) -> Array:

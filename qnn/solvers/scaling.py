@@ -5,7 +5,7 @@ Standard scaling of data; all maps back are exact up to rounding. With ``f`` the
 * columns of the data are divided by one common number (the diagonals tie them together), which the
   template takes up for the constant feature of the polynomial lift;
 * the lifted rows ``A_i`` are divided by their root mean square norm alpha, and Z multiplied by it;
-* the targets of squared, Huber and absolute loss are divided by their root mean square.
+* the targets of a homogeneous loss are divided by their root mean square.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 
 from qnn.lift import Lift
-from qnn.losses import Loss, MarginLoss, get_loss
+from qnn.losses import Loss
 from qnn.problem import Problem
 
 Array = np.ndarray
@@ -80,13 +80,10 @@ def scale_problem(problem: Problem) -> ScaledProblem:
         template = template * np.outer(powers, powers)
         alpha = _root_mean_square(np.sqrt(_row_squares(features, template)))
         template = template / alpha
-    loss: Loss = problem.loss
-    y_unit = 1.0 if isinstance(loss, MarginLoss) else _root_mean_square(y)
+    y_unit = 1.0 if problem.loss.degree is None else _root_mean_square(y)
     y = y / y_unit
-    if loss.parameter is not None:
-        loss = get_loss(loss.name, loss.parameter / y_unit)
-    linear = isinstance(loss, MarginLoss) or loss.name == "absolute"
-    value_unit, nu_unit = (y_unit, 1.0) if linear else (y_unit**2, y_unit)
+    loss, degree = problem.loss.in_units(y_unit), problem.loss.degree or 1
+    value_unit, nu_unit = y_unit**degree, y_unit ** (degree - 1)
     z_unit = y_unit / alpha
     return ScaledProblem(
         lift=Lift(np.ascontiguousarray(features), template, lift.joint),

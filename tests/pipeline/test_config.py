@@ -117,7 +117,7 @@ def test_the_config_cannot_be_changed() -> None:
          "sweep.yaml: rounding[0]: must be 'krivine', 'refined' or 'graduated' (got \"sign\")"),
         ("loss=cubic", "sweep.yaml: loss: must be"),
         ("loss_parameter=0.5",
-         "sweep.yaml: loss_parameter is huber's delta, but loss is squared: remove it"),
+         "sweep.yaml: loss_parameter belongs to loss huber, but loss is squared: remove it"),
         ("activation=relu", "sweep.yaml: activation: must be 'bilinear' (got \"relu\")"),
         ("activation={polynomial: {a: x}}",
          'sweep.yaml: activation.polynomial.a: must be a number (got "x")'),
@@ -302,6 +302,6 @@ def test_a_margin_loss_is_no_loss_of_a_regression() -> None:
     with pytest.raises(InputError) as error:
         parse("task=regression", "loss=hinge")
     assert str(error.value) == (
-        "sweep.yaml: loss hinge takes two classes, but task is regression: use squared, huber or "
-        "absolute"
+        "sweep.yaml: loss hinge takes two classes, but task is regression: use absolute, huber or "
+        "squared"
     )

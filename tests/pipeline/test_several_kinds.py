@@ -231,7 +231,7 @@ BAD: list[tuple[list[str], str]] = [
     ),
     (
         ["loss=[squared,hinge]", "task=regression", "rounding=[refined]"],
-        "loss hinge takes two classes, but task is regression: use squared, huber or absolute",
+        "loss hinge takes two classes, but task is regression: use absolute, huber or squared",
     ),
     (
         ["loss=[squared,hinge]", "certify=tightened"],
@@ -239,7 +239,7 @@ BAD: list[tuple[list[str], str]] = [
     ),
     (
         ["loss=[squared,hinge]", "loss_parameter=1"],
-        "loss_parameter is huber's delta, but loss is squared and hinge: remove it",
+        "loss_parameter belongs to loss huber, but loss is squared and hinge: remove it",
     ),
     (
         ["loss=[huber,logistic]", "baselines=[random_signs,annealing]"],

@@ -212,7 +212,7 @@ BAD: list[tuple[list[str], str]] = [
     (["test.column=c"], "test.column 'c' is the target or shards.column; choose another"),
     (
         ["loss=logistic"],
-        "loss logistic takes two classes, but task is regression: use squared, huber or absolute",
+        "loss logistic takes two classes, but task is regression: use absolute, huber or squared",
     ),
     (["baselines=[rbf_svm]"], "baseline rbf_svm is a classifier, but task is regression; remove"),
     (

@@ -35,7 +35,7 @@ def all_neurons(problem: Problem) -> np.ndarray:
 
 
 def loss_expression(problem: Problem, predictions: cp.Expression) -> cp.Expression:
-    """The loss as cvxpy states it, independent of qnn.losses."""
+    """The loss as cvxpy states it, for those that come with the package independent of it."""
     y, name = problem.y, problem.loss.name
     if name == "squared":
         return 0.5 * cp.sum_squares(predictions - y)
@@ -48,7 +48,9 @@ def loss_expression(problem: Problem, predictions: cp.Expression) -> cp.Expressi
     if name == "huber":
         delta = problem.loss.parameter
         return 0.5 * cp.sum(cp.huber(predictions - y, delta))
-    return cp.norm1(predictions - y)
+    if name == "absolute":
+        return cp.norm1(predictions - y)
+    return problem.loss.expression(cp, predictions, y)
 
 
 def exact_optimum(problem: Problem) -> float:

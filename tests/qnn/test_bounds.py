@@ -6,7 +6,7 @@ import pytest
 from qnn.activations import Polynomial
 from qnn.certificates.checker import verify
 from qnn.levels import names, refusal
-from qnn.losses import LOSSES, get_loss
+from qnn.losses import LOSSES, MarginLoss, get_loss
 from qnn.problem import Problem
 from qnn.rounding.refit import refit
 from qnn.training import train
@@ -36,7 +36,7 @@ def random_problem(seed: int, loss_name: str, activation: str, alphabet: str | i
     if rng.random() < 0.3:
         X = np.round(X)
     y = (X @ rng.choice([-1.0, 1.0], d)) * rng.choice([1.0, 0.1]) + rng.normal(size=n)
-    if loss_name in ("logistic", "hinge", "squared_hinge"):
+    if issubclass(LOSSES[loss_name], MarginLoss):
         y = np.where(y > np.median(y), 1.0, -1.0)
     loss = get_loss(loss_name, 10.0 ** rng.uniform(-1, 1) if loss_name == "huber" else None)
     function: str | Polynomial = "bilinear"

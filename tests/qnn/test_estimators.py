@@ -151,8 +151,8 @@ def test_a_margin_loss_of_a_regression_is_refused():
     with pytest.raises(InputError) as error:
         QuantizedRegressor(loss="hinge").fit(np.eye(3), np.array([0.5, 1.5, 2.0]))
     assert str(error.value) == (
-        "loss 'hinge' needs targets -1 or +1: encode the two classes so, or choose squared, huber "
-        "or absolute"
+        "loss 'hinge' needs targets -1 or +1: encode the two classes so, or choose a loss "
+        "of numbers, such as squared"
     )
 
 

@@ -13,7 +13,7 @@ from qnn.certificates.checker import data_digest, proven_bound, verify
 from qnn.certificates.record import Certificate
 from qnn.certificates.repair import certify
 from qnn.errors import CertificateError, InputError
-from qnn.losses import LOSSES
+from qnn.losses import LOSSES, MarginLoss
 from qnn.problem import Problem
 from tests.qnn.bruteforce import exact_optimum, sign_vectors
 
@@ -23,7 +23,7 @@ LOSS_NAMES = sorted(LOSSES)
 def small_problem(seed: int, loss: str, n: int = 12, d: int = 4, **kwargs: object) -> Problem:
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n, d))
-    margin = loss in ("logistic", "hinge", "squared_hinge")
+    margin = issubclass(LOSSES[loss], MarginLoss)
     y = rng.choice([-1.0, 1.0], n) if margin else rng.normal(size=n) * 3
     return Problem(X, y, beta=float(rng.uniform(0.05, 2.0)), loss=loss, **kwargs)
 

@@ -10,7 +10,7 @@ from sklearn.datasets import load_breast_cancer
 from qnn.activations import Polynomial
 from qnn.certificates.checker import verify
 from qnn.errors import InputError
-from qnn.losses import LOSSES
+from qnn.losses import LOSSES, MarginLoss
 from qnn.pricing.exact import prove_optimum
 from qnn.problem import Problem
 from qnn.rounding.incumbent import build, empty
@@ -30,7 +30,7 @@ def random_problem(seed: int, loss: str = "squared", d: int | None = None) -> Pr
         X = np.round(X)
     hidden = (X @ rng.choice([-1.0, 1.0], d)) * (X @ rng.choice([-1.0, 1.0], d))
     y = hidden + rng.normal(size=n) * rng.choice([0.0, 0.1, 3.0]) * np.abs(hidden).max()
-    if loss in ("logistic", "hinge", "squared_hinge"):
+    if issubclass(LOSSES[loss], MarginLoss):
         y = np.where(y > np.median(y), 1.0, -1.0)
     problem = Problem(X, y, beta=1.0, loss=loss)
     largest = problem.beta_max

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Lasso
 
 from qnn.errors import InputError
-from qnn.losses import LOSSES, get_loss
+from qnn.losses import LOSSES, MarginLoss, get_loss
 from qnn.losses.absolute import Absolute
 from qnn.problem import Problem
 from qnn.rounding.lasso import solve_lasso
@@ -107,12 +107,9 @@ def test_a_warm_start_saves_solves():
     assert warm.solves < 0.5 * cold.solves
 
 
-MARGIN = ("logistic", "hinge", "squared_hinge")
-
-
 def loss_and_targets(name, y):
     loss = get_loss(name, 0.3 if name == "huber" else None)
-    return loss, np.where(y > 0, 1.0, -1.0) if name in MARGIN else y
+    return loss, np.where(y > 0, 1.0, -1.0) if issubclass(LOSSES[name], MarginLoss) else y
 
 
 @pytest.mark.parametrize("fraction", [0.3, 0.01])

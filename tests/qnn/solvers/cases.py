@@ -6,13 +6,12 @@ import numpy as np
 from sklearn.datasets import load_breast_cancer
 
 from qnn.activations import Activation, Bilinear, Polynomial
+from qnn.losses import LOSSES, MarginLoss
 from qnn.problem import Problem
 
 Array = np.ndarray
 Data = tuple[Array, Array]
 
-LOSSES = ("squared", "logistic", "hinge", "squared_hinge", "huber", "absolute")
-MARGIN = ("logistic", "hinge", "squared_hinge")
 ACTIVATIONS: dict[str, Activation] = {
     "bilinear": Bilinear(),
     "polynomial": Polynomial(0.0937, 0.5, 0.4688),
@@ -86,7 +85,7 @@ CASES: dict[str, tuple[Callable[[], Data], float]] = {
 def make_problem(data: Data, fraction: float, loss: str, activation: str) -> Problem:
     """The problem at this fraction of its beta_max; classes are the signs of the targets."""
     X, y = data
-    if loss in MARGIN:
+    if issubclass(LOSSES[loss], MarginLoss):
         y = np.where(y > 0.0, 1.0, -1.0)
     problem = Problem(X, y, 1.0, loss=loss, activation=ACTIVATIONS[activation])
     top = problem.beta_max

@@ -8,10 +8,11 @@ import pytest
 
 from qnn.certificates import verify
 from qnn.errors import InputError
+from qnn.losses import LOSSES
 from qnn.problem import Problem
 from qnn.solvers import SOLVERS, Progress, Relaxation, solve
 from tests.qnn.pricing.test_exact import random_problem
-from tests.qnn.solvers.cases import ACTIVATIONS, CASES, LOSSES, make_problem, planted
+from tests.qnn.solvers.cases import ACTIVATIONS, CASES, make_problem, planted
 
 # Degenerate data where first-order steps on a loss with kinks may stop early, with honest bounds.
 KINKS = ("hinge", "absolute", "huber", "squared_hinge")

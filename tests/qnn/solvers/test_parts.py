@@ -7,6 +7,7 @@ import pytest
 
 from qnn.certificates.diagonal import optimal_diagonals
 from qnn.lift import Lift
+from qnn.losses import LOSSES
 from qnn.problem import Problem
 from qnn.solvers import solve
 from qnn.solvers.anderson import Anderson
@@ -14,7 +15,7 @@ from qnn.solvers.bounds import balance_diagonals, dual_estimate, dual_value, ref
 from qnn.solvers.ridge import Ridge, dimension, smat, svec
 from qnn.solvers.scaling import scale_problem
 from qnn.solvers.splitting import Projection
-from tests.qnn.solvers.cases import ACTIVATIONS, LOSSES, make_problem, planted
+from tests.qnn.solvers.cases import ACTIVATIONS, make_problem, planted
 
 Array = np.ndarray
 

@@ -1,0 +1,33 @@
+"""Sums in floating point that stay below the exact ones: what a lower bound is proven with."""
+
+import math
+
+import numpy as np
+
+from qnn.errors import CertificateError
+
+Array = np.ndarray
+
+UNIT = 2.0**-53
+TINY = float(np.finfo(np.float64).tiny)
+
+
+def gamma(k: int) -> float:
+    """``gamma_k = k u / (1 - k u)``: the relative error of k roundings one after the other."""
+    return k * UNIT / (1.0 - k * UNIT)
+
+
+def sum_below(terms: Array, nu: Array, margin: float) -> float:
+    """Below the exact sum of products with nu, at most two for each, rounded at most twice.
+
+    ``margin`` multiplies the allowance for rounding. Raises CertificateError on overflow.
+    """
+    if not np.isfinite(terms).all():
+        raise CertificateError("the dual value overflows")
+    total, size = math.fsum(terms.tolist()), math.fsum(np.abs(terms).tolist())
+    return total - margin * (4.0 * UNIT * size + 2 * np.count_nonzero(nu) * TINY)
+
+
+def parabola_below(nu: Array, y: Array, margin: float) -> float:
+    """Below ``nu'y - ||nu||^2 / 2``; else as `sum_below`."""
+    return sum_below(np.concatenate([nu * y, -0.5 * nu * nu]), nu, margin)
