@@ -41,6 +41,9 @@ class FolderLock(Protocol):
     def renew(self) -> None:
         """Say that the holder is alive. Raises `StoreError` where the lock was lost."""
 
+    def confirm(self) -> None:
+        """Look now whether the lock is held. Raises `StoreError` where it is not, or unknown."""
+
     def release(self) -> None:
         """Give the folder free; harmless when called again."""
 
@@ -139,6 +142,11 @@ class LocalLock:
     def renew(self) -> None:
         """Do nothing: the kernel knows whether this process lives."""
 
+    def confirm(self) -> None:
+        """Raise `LockLost` where somebody removed the file: the next one then locks another."""
+        if self.descriptor is None or not self._is_current(self.descriptor):
+            raise LockLost(f"{self.path}: was removed while this {self.what} ran")
+
     def release(self) -> None:
         """Remove the file and let go, in this order, so that nobody locks a removed file."""
         if self.descriptor is None:
@@ -179,7 +187,7 @@ class TokenLock:
 
     def _write(self) -> None:
         self.folder.write(self.file, self._content)
-        self._renewed = time.monotonic()
+        self._renewed = _now()
 
     def _check(self) -> None:
         holder = self._read()
@@ -203,11 +211,11 @@ class TokenLock:
 
         A store that is away is borne as long as nobody may take the folder over.
         """
-        age = time.monotonic() - self._renewed
+        age = _now() - self._renewed
         if age < RENEW_EVERY:
             return
         try:
-            self._renew()
+            self.confirm()
         except LockLost:
             raise
         except StoreError as error:
@@ -215,12 +223,21 @@ class TokenLock:
                 raise
             log.warning("%s; trying again", error)
 
-    def _renew(self) -> None:
+    def confirm(self) -> None:
+        """Read the token, and write it again.
+
+        A token that is gone was removed by hand, or by whoever took a stale one over and ended.
+        """
         holder = self._read()
         if holder.get("token") not in (self.token, None):
             raise LockLost(
                 f"{self.folder.label}: another {self.what} took this folder over "
                 f"({_describe(holder)})"
+            )
+        if not holder and _now() - self._renewed > STALE_AFTER:
+            raise LockLost(
+                f"{self.folder.label}: this {self.what} stood still for more than {STALE_AFTER:g} "
+                "s and its lock is gone; another one may have been here"
             )
         self._write()
 
@@ -228,6 +245,11 @@ class TokenLock:
         """Remove the token if it is still ours."""
         if self._read().get("token") == self.token:
             self.folder.remove(self.file)
+
+
+def _now() -> float:
+    """Seconds that also pass while the machine sleeps, where the system can tell."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _is_running(holder: dict[str, Any]) -> bool:

@@ -1,8 +1,9 @@
 """One retraining a folder at a time, by a lease that outlives no crash.
 
 On a local or NFS folder it is the kernel's file lock. On an object store it is a token that must be
-renewed; a thread does that while the sweep runs, and the lease is looked at again before anything
-is promoted: a process that was asleep while another took over stops there.
+renewed; a thread does that while the sweep runs, and the token itself is read again before anything
+is promoted: a process that was asleep while another took over stops there, whether or not its
+renewing thread woke first.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Lease:
                 return
 
     def check(self) -> None:
-        """Raise `StoreError` where the lease was lost."""
+        """Raise `StoreError` where the lease was lost, or the folder cannot say whose it is."""
         if self._lost is not None:
             raise self._lost
+        self._lock.confirm()

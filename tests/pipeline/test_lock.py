@@ -132,3 +132,26 @@ def test_a_holder_that_was_taken_over_stops(remote, monkeypatch):
         first.renew()
     first.release()
     assert remote.exists("sweep.lock")
+
+
+def test_a_holder_that_slept_while_another_came_and_went_stops(remote, monkeypatch):
+    held = acquire_lock(remote)
+    remote.remove("sweep.lock")
+    # Nobody could take a fresh lock over: somebody removed it, and it is written again.
+    held.confirm()
+    assert held.token in remote.read("sweep.lock").decode()
+    remote.remove("sweep.lock")
+    monkeypatch.setattr(locks, "STALE_AFTER", -1.0)
+    with pytest.raises(StoreError, match=r"stood still .* its lock is gone; another one may have"):
+        held.confirm()
+    assert not remote.exists("sweep.lock")
+
+
+def test_a_file_lock_whose_file_was_removed_is_lost(tmp_path):
+    held = acquire_lock(RunFolder.open(tmp_path))
+    held.confirm()
+    (tmp_path / "sweep.lock").unlink()
+    second = acquire_lock(RunFolder.open(tmp_path))
+    with pytest.raises(StoreError, match=r"sweep\.lock: was removed while this sweep ran"):
+        held.confirm()
+    second.confirm()

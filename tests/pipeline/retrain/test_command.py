@@ -94,11 +94,14 @@ def test_a_second_retraining_is_refused(data: Path) -> None:
     assert not home.exists(LEASE_FILE)
 
 
+@pytest.mark.parametrize("renewing", [True, False])
 def test_a_lost_lease_is_noticed_before_anything_is_promoted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renewing: bool
 ) -> None:
+    """By the thread that renews it, and by the check itself where that thread has not run yet."""
     monkeypatch.setattr(lock, "SETTLE", 0.0)
-    monkeypatch.setattr(lock, "RENEW_EVERY", 0.01)
+    if renewing:
+        monkeypatch.setattr(lock, "RENEW_EVERY", 0.01)
     filesystem = pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem())
     remote = RunFolder(filesystem, "bucket", "sub://bucket")
     remote.create()
@@ -107,7 +110,9 @@ def test_a_lost_lease_is_noticed_before_anything_is_promoted(
         with pytest.raises(InputError, match="another retraining is running"):
             lock.acquire_lock(remote, LEASE_FILE, "retraining")
         remote.write(LEASE_FILE, b'{"token": "other", "host": "elsewhere"}')
-        lease._thread.join(10)
+        if renewing:
+            lease._thread.join(10)
+            assert not lease._thread.is_alive()
         with pytest.raises(StoreError, match="another retraining took this folder over"):
             lease.check()
     assert b"elsewhere" in remote.read(LEASE_FILE)

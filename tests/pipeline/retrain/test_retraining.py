@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import plots
+from pipeline import lock, plots
 from pipeline.kinds import kind_of
-from pipeline.mlflow_store import open_store, pointed_at
+from pipeline.mlflow_store import Store, open_store, pointed_at
+from pipeline.retrain import run
 from pipeline.retrain.command import rollback_command
 from pipeline.retrain.decision import look
 from pipeline.retrain.gates import certificate_gate
-from pipeline.retrain.promotion import CHAMPION, PREVIOUS, aliases
+from pipeline.retrain.lease import LEASE_FILE
+from pipeline.retrain.promotion import CHAMPION, JOURNAL, PREVIOUS, aliases
 from pipeline.retrain.run import Retrained, retrain
 from pipeline.retrain.state import read_state
-from pipeline.store import RunFolder
+from pipeline.store import RunFolder, StoreError
 from pipeline.sweep import SweepOptions
 from qnn.archive import pack_arrays, unpack_arrays
 from qnn.certificates import Certificate
@@ -44,9 +46,11 @@ class Nights:
     def run(self, **changes: Any) -> Retrained:
         return retrain(config(self.data, **changes), str(self.home), INLINE)
 
+    def store(self) -> Store:
+        return open_store(config(self.data), RunFolder.open(self.home))
+
     def aliases(self) -> dict[str, str]:
-        folder = RunFolder.open(self.home)
-        return aliases(open_store(config(self.data), folder).client, "arriving")
+        return aliases(self.store().client, "arriving")
 
 
 @pytest.fixture
@@ -185,6 +189,36 @@ def test_a_lost_registry_does_not_make_any_network_the_champion(
     assert done.verdict is not None
     assert done.verdict.word == "refused"
     assert done.verdict.comparison is not None
+
+
+def test_a_lease_lost_while_the_candidate_is_judged_stops_the_promotion(
+    nights: Nights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process takes the folder over, as on an object store, once the verdict is logged."""
+    home = RunFolder.open(nights.home)
+    logged = run.log_verdict
+
+    def taken_over(*arguments: Any) -> None:
+        logged(*arguments)
+        home.write(LEASE_FILE, b'{"token": "other", "host": "elsewhere"}')
+
+    monkeypatch.setattr(lock, "SETTLE", 0.0)
+    arrive(nights.data, "1.parquet", seed=1)
+    arrive(nights.data, "2.parquet", seed=2)
+    with monkeypatch.context() as disturbed:
+        disturbed.setattr(lock, "acquire_lock", lock.TokenLock)
+        disturbed.setattr(run, "log_verdict", taken_over)
+        with pytest.raises(StoreError, match="another retraining took this folder over"):
+            nights.run()
+    assert nights.aliases() == {}
+    model = nights.store().client.get_registered_model("arriving")
+    assert JOURNAL not in model.tags
+    assert read_state(home) is None
+    # What was registered waits for the next run, which promotes it.
+    home.remove(LEASE_FILE)
+    done = nights.run()
+    assert (done.version, done.verdict and done.verdict.word) == ("1", "promoted")
+    assert nights.aliases() == {CHAMPION: "1"}
 
 
 def test_the_certificate_is_proven_again_from_the_files(nights: Nights) -> None:
