@@ -11,6 +11,8 @@ objective of a bilinear network is concave in each of them, and every local mini
 −1 or +1 (graduated non-convexity: A. Blake, A. Zisserman, *Visual Reconstruction*, 1987). Floats
 rounded at τ = 0 end 4.6 % higher on WDBC (β at 0.02 of its maximum, 8 neurons, means of single runs
 before any search).
+
+Networks of few bits on many rows are annealed as well (`qnn.rounding.annealed`).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from qnn.adam import Adam
 from qnn.atoms.base import signs
 from qnn.network import QuantizedNetwork
 from qnn.problem import Problem
+from qnn.rounding.annealed import annealed, can_anneal
 from qnn.rounding.incumbent import Incumbent, build
 from qnn.rounding.local_search import improve
 from qnn.rounding.refined import reduce, to_network, widest
@@ -45,6 +48,8 @@ class Schedule:
 
 # A network so close to the optimum over all widths, relative to it, is left as it is.
 ROOM_LEFT = 1e-3
+# Two networks as close as this, relative to their objectives, are taken for the same minimum.
+AGAIN = 1e-9
 # Fewer long runs beat many short ones; once two are done, starting near the best one beats both.
 SCHEDULES = (Schedule(4000, 0.1, near=False),) * 2 + (
     Schedule(2000, 0.02, near=True),
@@ -96,12 +101,19 @@ def graduate(
     sampler: Sampler | None = None,
     deadline: float | None = None,
 ) -> Incumbent:
-    """The best of `best` and some descents of `width` neurons.
+    """The best of `best`, some annealed networks where there are any, and some descents.
 
-    Each is followed by the local search; one that `deadline` (`time.monotonic`) cuts counts for
-    nothing.
+    Each has `width` neurons and is followed by the local search; one that `deadline`
+    (`time.monotonic`) cuts counts for nothing.
     """
     problem = best.problem
+    if can_anneal(problem, width):
+        for W, alpha in annealed(problem, width, rng, deadline):
+            found = improve(build(problem, W, alpha), width, rng, sampler, deadline=deadline)
+            if abs(found.objective - best.objective) <= AGAIN * best.objective:
+                # Two ways led to it: more of them would too.
+                break
+            best = found if found.objective < best.objective else best
     for schedule in SCHEDULES:
         W, alpha = start(problem, width, rng, best if schedule.near else None)
         signs_reached = descend(problem, W, alpha, schedule, deadline)

@@ -40,9 +40,9 @@ def round_relaxation(
     "krivine": exactly `width` sign pairs with one common α, as in the paper (fewer only where the
     relaxation's answer is the zero network). "refined": samples of the relaxation as candidates,
     column generation with ℓ1 refits, reduction to `width` neurons, local search.
-    "graduated": that, and where the width binds the best of it and of eight networks trained as
-    floats and driven to bits, each with its local search: several times the time, lower objectives
-    for narrow networks.
+    "graduated": that, and where the width binds the best of it, of eight networks trained as floats
+    and driven to bits and, where there are few bits and many rows, of some annealed ones, each with
+    its local search: several times the time, lower objectives for narrow networks.
     `wide`, a network of any width where one is known, saves the column generation.
     second_layer: "float", "common" or bits (`qnn.rounding.second_layer`); Krivine's has one scalar.
     The same generator state gives the same network. Raises InputError for an unknown method, a
