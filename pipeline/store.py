@@ -249,14 +249,22 @@ class RunFolder:
             self.filesystem.delete_dir(path)
 
     def quarantine(self, relative: str, reason: str) -> None:
-        """Move a file that cannot be trusted under `quarantine/`, and say so."""
+        """Move a file that cannot be trusted under `quarantine/`, and say so.
+
+        Raises `StoreError`.
+        """
         place = f"{QUARANTINE}/{relative}"
         earlier = sum(file.startswith(place) for file in self.files(QUARANTINE))
         if earlier:
             place = f"{place}.{earlier + 1}"
         log.warning("%s: %s; kept as %s", relative, reason, place)
-        self._make_folder(self._path(place).rpartition("/")[0])
-        self.filesystem.move(self._path(relative), self._path(place))
+        try:
+            self._make_folder(self._path(place).rpartition("/")[0])
+            self.filesystem.move(self._path(relative), self._path(place))
+        except OSError as error:
+            raise StoreError(
+                f"{self.label}/{relative}: cannot be moved: {one_line(error)}"
+            ) from error
 
     def clean(self) -> int:
         """Remove what dead writers left under temporary names; return how many files."""

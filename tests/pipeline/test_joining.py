@@ -1,6 +1,7 @@
 """More than two classes: a path an output, joined to whole networks whose bounds are sums."""
 
 import re
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -15,10 +16,12 @@ from rich.console import Console
 
 from pipeline import shards, tasks
 from pipeline.comparison import read_sets, summarize
+from pipeline.joining import run_join
 from pipeline.resume import completed_paths
 from pipeline.schema import LATER_COLUMNS
-from pipeline.store import RunFolder, read_results, results_file
+from pipeline.store import RunFolder, StoreError, read_results, results_file
 from pipeline.sweep import SweepOptions, prepare, run_sweep
+from pipeline.tasks import Work
 from pipeline.terminal import print_outcome
 from pipeline.verify import verify_paths
 from qnn.network import QuantizedNetwork
@@ -195,6 +198,24 @@ def test_a_join_is_never_older_than_its_parts(run, tmp_path, monkeypatch):
     assert not folder.exists(results_file(join.id))
     assert run_sweep(config, str(tmp_path / "run"), INLINE).exit_code == 0
     assert rows_of(tmp_path / "run").equals(rows_of(run.location))
+
+
+def test_a_join_that_cannot_be_kept_is_no_failed_network(run, tmp_path):
+    class Full(RunFolder):
+        def write(self, relative: str, content: bytes) -> None:
+            if relative.startswith("networks/"):
+                raise StoreError("no space left")
+            super().write(relative, content)
+
+    shutil.copytree(run.location, tmp_path / "run")
+    folder = RunFolder.open(tmp_path / "run")
+    prepared = prepare(classes_config(tmp_path))
+    join = prepared.plan.joins[0]
+    folder.remove(results_file(join.id))
+    data = Work(prepared.table, prepared.split, prepared.layout, folder.location, "").data(join)
+    with pytest.raises(StoreError, match="no space left"):
+        list(run_join(join, data, Full(folder.filesystem, folder.root, folder.location)))
+    assert not folder.exists(results_file(join.id))
 
 
 def test_a_failed_output_makes_a_failed_network_that_says_which(run, tmp_path, monkeypatch):

@@ -5,11 +5,12 @@ import logging
 import os
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.fs as pafs
 import pytest
 
-from pipeline.mlflow_store import set_aside_damaged, tracking_uri
+from pipeline.mlflow_store import open_store, set_aside_damaged, tracking_uri
 from pipeline.store import RunFolder
 from qnn.errors import InputError
 from tests.pipeline.small import small_config
@@ -38,6 +39,29 @@ def test_a_damaged_database_is_set_aside(
     assert folder.read("quarantine/mlflow.db") == bad
     assert "mlflow.db: " in caplog.text
     set_aside_damaged(folder)
+
+
+@pytest.mark.parametrize("server", [None, "http://from-environment"])
+def test_a_damaged_database_is_set_aside_before_mlflow_opens_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str | None
+) -> None:
+    """Only the folder's own database: where MLflow is a server, a file of that name stays."""
+    folder = RunFolder.open(tmp_path / "run")
+    folder.write("mlflow.db", b"noise" * 2000)
+    found: list[str] = []
+
+    class Client:
+        def __init__(self, tracking_uri: str) -> None:
+            found.extend(folder.files())
+
+        def get_experiment_by_name(self, name: str) -> SimpleNamespace:
+            return SimpleNamespace(experiment_id="1", lifecycle_stage="active")
+
+    monkeypatch.setattr("mlflow.MlflowClient", Client)
+    if server is not None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    assert open_store(small_config(tmp_path), folder).experiment_id == "1"
+    assert found == ["quarantine/mlflow.db" if server is None else "mlflow.db"]
 
 
 def test_a_busy_database_is_not_damaged(tmp_path: Path) -> None:

@@ -109,6 +109,18 @@ def test_a_folder_that_cannot_be_removed_is_said(tmp_path):
     assert folder.read("runs/a/b.json") == b"content"
 
 
+def test_a_damaged_file_that_cannot_be_set_aside_is_said(tmp_path):
+    class Away(pafs.LocalFileSystem):
+        def move(self, source: str, target: str) -> None:
+            raise OSError("Could not connect to server")
+
+    good = local(tmp_path)
+    good.write("networks/x.npz", b"damaged")
+    with pytest.raises(StoreError, match=r"run/networks/x\.npz: cannot be moved: Could not conn"):
+        RunFolder(Away(), good.root, good.location).quarantine("networks/x.npz", "damaged")
+    assert good.files() == ["networks/x.npz"]
+
+
 def test_results_come_back_in_their_schema(folder):
     assert read_results(folder).schema == RESULTS_SCHEMA
     write_results(folder, "b" * 16, [row("b" * 16, width=8), row("b" * 16, trial="t1")])

@@ -131,6 +131,7 @@ def test_a_full_disk_ends_the_sweep_and_a_rerun_finishes_it(tmp_path, monkeypatc
         with pytest.raises(StoreError, match=r"networks/.* cannot be written: .*No space left"):
             run_sweep(config, str(tmp_path / "run"), INLINE)
     assert not (tmp_path / "run" / "sweep.lock").exists()
+    assert RunFolder.open(tmp_path / "run").files("results") == []
     assert run_sweep(config, str(tmp_path / "run"), INLINE).exit_code == 0
 
 

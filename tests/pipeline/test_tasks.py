@@ -196,10 +196,11 @@ def test_the_path_warm_starts_from_the_beta_before(prepared, tmp_path, monkeypat
     assert starts[1] is solved[0]
 
 
-def test_a_folder_that_cannot_be_written_commits_nothing(prepared, tmp_path):
+@pytest.mark.parametrize("part", ["data", "certificates", "networks"])
+def test_a_folder_that_cannot_be_written_commits_nothing(prepared, tmp_path, part):
     class Full(RunFolder):
         def write(self, relative: str, content: bytes) -> None:
-            if relative.startswith("networks/"):
+            if relative.startswith(part):
                 raise StoreError("no space left")
             super().write(relative, content)
 
