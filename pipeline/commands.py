@@ -12,7 +12,7 @@ from rich.logging import RichHandler
 from pipeline.cluster import ClusterError
 from pipeline.config import load_config
 from pipeline.interrupts import SweepInterrupted
-from pipeline.log_json import EVENTS, log_json_to, wants_json
+from pipeline.log_json import EVENTS, TextFormatter, log_json_to, wants_json
 from pipeline.redact import redact
 from pipeline.store import StoreError
 from pipeline.sweep import SweepOptions, run_sweep
@@ -31,10 +31,10 @@ def set_up_logging(console: Console) -> None:
     handler: logging.Handler
     if console.is_terminal:
         handler = RichHandler(console=console, show_path=False, show_level=False)
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(TextFormatter("%(message)s"))
     else:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(TextFormatter("%(asctime)s %(message)s", "%H:%M:%S"))
     package = logging.getLogger("pipeline")
     package.handlers = [handler]
     package.setLevel(logging.INFO)

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on stderr, for whatever collects a node's output."""
+"""How log lines are written: as text, or one JSON object a line for whatever collects them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,14 @@ FIELDS = ("sweep", "path", "shard", "trial", "beta", "done", "failed", "total", 
 
 # The logger of what happens path by path: silent unless logs are JSON.
 EVENTS = "pipeline.events"
+
+
+class TextFormatter(logging.Formatter):
+    """Lines of plain text, exceptions included, with the secrets taken out."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as text."""
+        return redact(super().format(record))
 
 
 class JsonFormatter(logging.Formatter):

@@ -1,4 +1,4 @@
-"""Secrets kept out of whatever is shown: reports, tracking parameters, messages.
+"""Secrets kept out of whatever is shown: reports, tracking parameters, messages, errors in results.
 
 Storage URIs may carry keys (`s3://KEY:SECRET@bucket`), and an error text may repeat them. The
 environment variables that hold secrets by their name are also searched for by their value.
@@ -11,13 +11,20 @@ import re
 
 HIDDEN = "***"
 
-_USER = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s@'\"]+@")
+# To the last @ of the authority. Without one there it is a key that holds slashes, as AWS's may,
+# which nobody escaped: `user:` up to the last @ of the word, which a port is not.
+_USER = re.compile(
+    r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)"
+    r"(?:[^/\s'\"]+|[^/\s@:\['\"]*:(?!\d*/)[^\s'\"]+)@"
+)
 _QUERY = re.compile(
     r"(?P<key>[?&][\w.-]*(?:secret|token|password|passwd|credential|signature|key|sig)[\w.-]*=)"
     r"[^&\s'\"]+",
     re.IGNORECASE,
 )
-_SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|ACCESS_KEY|API_KEY|CREDENTIAL")
+_SECRET_NAME = re.compile(
+    r"SECRET|TOKEN|PASSWORD|PASSWD|ACCESS_KEY|API_KEY|CREDENTIAL", re.IGNORECASE
+)
 _LEAST_LENGTH = 8
 
 
@@ -32,7 +39,7 @@ def redact(text: str) -> str:
 
 def is_secret_name(name: str) -> bool:
     """Whether an environment variable of this name holds a secret by its value."""
-    return bool(_SECRET_NAME.search(name)) and not name.endswith(("_PATH", "_FILE"))
+    return bool(_SECRET_NAME.search(name)) and not name.upper().endswith(("_PATH", "_FILE"))
 
 
 def _environment_secrets() -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline.objective import objective_and_loss
 from pipeline.paths import JoinSpec, Trial, Unit
+from pipeline.redact import redact
 from pipeline.shards import ShardData
 from pipeline.store import NETWORKS, RunFolder, one_line
 from qnn.losses import Loss
@@ -75,7 +76,7 @@ def lost_rows(spec: Unit, error: str) -> list[dict[str, Any]]:
             **planned(spec, trial.beta),
             **trial_columns(spec, trial),
             "status": "failed",
-            "error": error,
+            "error": redact(error),
         }
         for trial in spec.trials()
     ]
@@ -83,7 +84,7 @@ def lost_rows(spec: Unit, error: str) -> list[dict[str, Any]]:
 
 def failure(error: Exception) -> dict[str, Any]:
     """The columns of a trial that failed."""
-    return {"status": "failed", "error": one_line(error)}
+    return {"status": "failed", "error": redact(one_line(error))}
 
 
 def trial_rng(trial: str) -> np.random.Generator:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from pipeline.config import load_config, parse_config
+from pipeline.redact import redact
 from pipeline.store import RunFolder, data_file, read_results, rows_table, safe_name
 from pipeline.verify import verify_paths
 from qnn.archive import pack_arrays, unpack_arrays
@@ -132,6 +133,7 @@ def test_members_of_archives_are_never_written(
     ("override", "shown"),
     [
         ("data.source=s3://KEY:canary-canary@b/t.csv", r"data.source: holds .*s3://\*\*\*@b/t.csv"),
+        ("data.source=s3://KEY:can/ary-canary@b/t.csv", r"data.source: holds .*s3://\*\*\*@b/t"),
         ("data.source=s3://b/t.csv?secret_key=canary-canary", r"data.source: holds .*secret_key="),
         ("tracking.uri=postgresql://me:canary-canary@h/db", r"tracking.uri: holds .*//\*\*\*@h/db"),
     ],
@@ -144,6 +146,30 @@ def test_configs_with_credentials_are_refused(override: str, shown: str, tmp_pat
     assert "canary" not in str(told.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("s3://KEY:can/ary@b/t.csv: gone", "s3://***@b/t.csv: gone"),
+        ("s3://KEY:can@ary@b/t.csv", "s3://***@b/t.csv"),
+        ("postgresql://me:7canary@h:5432/db", "postgresql://***@h:5432/db"),
+        ("s3://canary@b/t.csv", "s3://***@b/t.csv"),
+        ("s3://b/t?x=1&secret_key=canary&y=2", "s3://b/t?x=1&secret_key=***&y=2"),
+        ("http://h:5000/#/me@x, s3://b/a@b.csv", "http://h:5000/#/me@x, s3://b/a@b.csv"),
+        ("http://[::1]:5000/x@y", "http://[::1]:5000/x@y"),
+        ("s3://KEY:canary@b/a@b.csv", "s3://***@b/a@b.csv"),
+        ("file:///a:b/c@d.csv", "file:///a:b/c@d.csv"),
+        ("it said canary-canary twice", "it said *** twice"),
+        ("it said canary-path", "it said canary-path"),
+    ],
+)
+def test_credentials_in_a_text_are_hidden_and_nothing_else(
+    text: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("db_password", "canary-canary")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "canary-path")
+    assert redact(text) == shown
+
+
 def test_the_audit_tells_packages_off_their_pins() -> None:
     program = (
         "import sys; sys.path.insert(0, 'infra'); import audit; pins = audit.read_pins();"
@@ -152,6 +178,18 @@ def test_the_audit_tells_packages_off_their_pins() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout == "[]\n2\n", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("word", "code"), [("", 0), ("--require", 3)])
+def test_an_audit_without_advisories_says_so(word: str, code: int) -> None:
+    program = (
+        "import sys; sys.path.insert(0, 'infra'); import audit;"
+        "audit.differences = lambda pins: []; audit.advisories = lambda: None;"
+        "sys.exit(audit.main())"
+    )
+    command = [sys.executable, "-c", program, word]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout.split(":")[1]) == (code, " NOT AUDITED"), done.stderr
 
 
 @pytest.mark.slow

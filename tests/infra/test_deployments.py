@@ -207,6 +207,19 @@ def test_the_stack_publishes_on_loopback_only_and_asks_for_every_secret() -> Non
     assert all(re.search(rf"\b{name}\b", script) for name in secrets)
 
 
+def test_every_cluster_asks_for_a_token() -> None:
+    for service in yaml.safe_load((INFRA / "compose" / "compose.yaml").read_text())[
+        "services"
+    ].values():
+        if "ray" in service.get("command", ()):
+            assert service["environment"]["RAY_AUTH_MODE"] == "token"
+    for cluster in (
+        of_kind("kubernetes/raycluster.yaml", "RayCluster")["spec"],
+        of_kind("kubernetes/rayjob.yaml", "RayJob")["spec"]["rayClusterSpec"],
+    ):
+        assert cluster["authOptions"] == {"mode": "token"}
+
+
 def test_secrets_are_made_once_and_for_their_owner_only(tmp_path: Path) -> None:
     script = tmp_path / "secrets.sh"
     script.write_text((INFRA / "compose" / "secrets.sh").read_text())

@@ -133,3 +133,22 @@ def test_a_process_that_knows_ray_already_starts_it_without_a_token() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment
     )
     assert done.stdout.split() == ["disabled", "7", "None"], done.stderr
+
+
+def test_a_ray_of_ones_own_gets_a_token_that_nobody_else_reads_and_that_is_forgotten() -> None:
+    code = (
+        "import os, stat\n"
+        "from pathlib import Path\n"
+        "from pipeline.cluster import _environment\n"
+        "os.environ.pop('RAY_AUTH_MODE', None)\n"
+        "with _environment(None):\n"
+        "    token = Path(os.environ['RAY_AUTH_TOKEN_PATH'])\n"
+        "    print(os.environ['RAY_AUTH_MODE'], oct(stat.S_IMODE(token.stat().st_mode)))\n"
+        "    print(len(token.read_text()))\n"
+        "print(token.exists(), [name for name in os.environ if name.startswith('RAY_AUTH')])\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if "RAY_AUTH" not in key}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
+    assert done.stdout == "token 0o600\n64\nFalse []\n", done.stderr

@@ -4,12 +4,15 @@ import io
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from pipeline.commands import set_up_logging
 from pipeline.log_json import JsonFormatter
 from tests.pipeline.small import config_text
 
@@ -48,6 +51,25 @@ def test_a_record_becomes_one_line_with_its_ids(monkeypatch: pytest.MonkeyPatch)
     assert first["time"].endswith("+00:00")
     assert second["path"] == "p"
     assert "ValueError: ***" in second["exception"]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_lines_of_text_hold_no_secrets(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    monkeypatch.setenv("SOME_API_TOKEN", "canary-canary-canary")
+    monkeypatch.delenv("QNN_LOG", raising=False)
+    package = logging.getLogger("pipeline")
+    for name in ("handlers", "level", "propagate"):
+        monkeypatch.setattr(package, name, getattr(package, name))
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    set_up_logging(Console(file=stream, force_terminal=terminal, width=200))
+    try:
+        raise ValueError("canary-canary-canary")
+    except ValueError:
+        package.exception("key %s of s3://me:it@b", "canary-canary-canary")
+    assert "key *** of s3://***@b" in re.sub(r"\x1b\[[\d;]*m", "", stream.getvalue())
+    assert "ValueError" in stream.getvalue()
+    assert "canary" not in stream.getvalue()
 
 
 def test_a_sweep_logs_each_path_and_each_failing_trial(tmp_path: Path) -> None:

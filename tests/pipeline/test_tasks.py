@@ -11,7 +11,7 @@ from pipeline import tasks
 from pipeline.datafile import matrices
 from pipeline.events import PathDone, PathLost, ProblemDone
 from pipeline.paths import PathSpec
-from pipeline.rows import lost_rows, trial_rng
+from pipeline.rows import failure, lost_rows, trial_rng
 from pipeline.schema import RESULTS_SCHEMA, TIMING_COLUMNS
 from pipeline.shards import ShardData, shard_data
 from pipeline.store import RunFolder, StoreError, data_file
@@ -247,9 +247,12 @@ def test_a_worker_that_does_not_see_the_folder_says_so(prepared, tmp_path):
         list(run_batch(prepared.plan.paths, elsewhere))
 
 
-def test_rows_of_lost_paths_fit_the_schema(prepared):
+def test_rows_of_lost_paths_fit_the_schema_and_hold_no_secrets(prepared, monkeypatch):
     spec, _ = first(prepared)
-    rows = lost_rows(spec, "the worker died")
+    monkeypatch.setenv("SOME_API_TOKEN", "canary-canary")
+    rows = lost_rows(spec, "the worker died of canary-canary")
+    assert {row["error"] for row in rows} == {"the worker died of ***"}
+    assert failure(ValueError("canary-canary"))["error"] == "ValueError: ***"
     assert len(rows) == spec.networks
     assert {key for row in rows for key in row} <= set(RESULTS_SCHEMA.names)
     assert [row["trial"] for row in rows] == [spec.trial_id(trial) for trial in spec.trials()]
