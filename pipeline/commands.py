@@ -12,7 +12,7 @@ from rich.logging import RichHandler
 from pipeline.cluster import ClusterError
 from pipeline.config import load_config
 from pipeline.interrupts import SweepInterrupted
-from pipeline.log_json import EVENTS, TextFormatter, log_json_to, wants_json
+from pipeline.log_lines import EVENTS, TextFormatter, log_json_to, wants_json
 from pipeline.redact import redact
 from pipeline.store import StoreError
 from pipeline.sweep import SweepOptions, run_sweep

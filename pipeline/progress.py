@@ -15,7 +15,7 @@ from rich.progress import (
 )
 
 from pipeline.events import BetaJoined, Event, PathLost, ProblemDone
-from pipeline.log_json import wants_json
+from pipeline.log_lines import wants_json
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ import logging
 import os
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -134,6 +135,16 @@ class RunFolder:
                 f"{self.label}/{relative}: cannot be written: {one_line(error)}{_advice(error)}"
             ) from error
 
+    @contextmanager
+    def _faults(self, relative: str, what: str) -> Iterator[None]:
+        """Raise what the file system raises as a `StoreError` that says what cannot be done."""
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(
+                f"{self.label}/{relative}: cannot be {what}: {one_line(error)}"
+            ) from error
+
     def _forget(self, path: str) -> None:
         try:
             self.filesystem.delete_file(path)
@@ -171,12 +182,8 @@ class RunFolder:
 
     def modified(self, relative: str) -> datetime | None:
         """Return when a file was written, by the store's own clock; None where there is none."""
-        try:
+        with self._faults(relative, "looked up"):
             info = self.filesystem.get_file_info(self._path(relative))
-        except OSError as error:
-            raise StoreError(
-                f"{self.label}/{relative}: cannot be looked up: {one_line(error)}"
-            ) from error
         return info.mtime if info.type == pafs.FileType.File else None
 
     def files(self, folder: str = "", suffix: str = "") -> list[str]:
@@ -214,26 +221,18 @@ class RunFolder:
         """Remove a file; it is no error if there is none."""
         if not self.exists(relative):
             return
-        try:
+        with self._faults(relative, "removed"):
             self.filesystem.delete_file(self._path(relative))
-        except OSError as error:
-            raise StoreError(
-                f"{self.label}/{relative}: cannot be removed: {one_line(error)}"
-            ) from error
 
     def remove_folder(self, relative: str) -> None:
         """Remove a folder and all that is in it; it is no error if there is none."""
-        try:
+        with self._faults(relative, "removed"):
             try:
                 self.filesystem.delete_dir(self._path(relative))
             except FileNotFoundError:
                 return
             except OSError:
                 self._remove_one_by_one(relative)
-        except OSError as error:
-            raise StoreError(
-                f"{self.label}/{relative}: cannot be removed: {one_line(error)}"
-            ) from error
 
     def _remove_one_by_one(self, relative: str) -> None:
         """Empty a folder where the store takes no request for many objects at once.
@@ -258,13 +257,9 @@ class RunFolder:
         if earlier:
             place = f"{place}.{earlier + 1}"
         log.warning("%s: %s; kept as %s", relative, reason, place)
-        try:
+        with self._faults(relative, "moved"):
             self._make_folder(self._path(place).rpartition("/")[0])
             self.filesystem.move(self._path(relative), self._path(place))
-        except OSError as error:
-            raise StoreError(
-                f"{self.label}/{relative}: cannot be moved: {one_line(error)}"
-            ) from error
 
     def clean(self) -> int:
         """Remove what dead writers left under temporary names; return how many files."""

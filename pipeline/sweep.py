@@ -21,7 +21,7 @@ from pipeline.dispatch import Events, TaskOptions, run_inline
 from pipeline.events import BetaJoined, Event, PathDone, PathLost, ProblemDone
 from pipeline.interrupts import Interrupts, SweepInterrupted
 from pipeline.lock import FolderLock, acquire_lock
-from pipeline.log_json import EVENTS
+from pipeline.log_lines import EVENTS
 from pipeline.paths import JoinSpec, PathSpec, Unit, narrow_unit, paths_of
 from pipeline.plan import Plan, make_plan, make_unit
 from pipeline.progress import Tally, reporter

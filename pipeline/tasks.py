@@ -19,7 +19,7 @@ from pipeline.arms import arm_rows, run_arm
 from pipeline.datafile import data_table
 from pipeline.events import BetaJoined, Event, PathDone, PathLost, ProblemDone
 from pipeline.joining import run_join
-from pipeline.log_json import log_json_to, wants_json
+from pipeline.log_lines import log_json_to, wants_json
 from pipeline.paths import JoinSpec, PathSpec, Unit
 from pipeline.rows import failure, keep_network, planned, trial_columns, trial_rng
 from pipeline.shards import ShardData, Split, shard_data

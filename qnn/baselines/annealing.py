@@ -14,6 +14,7 @@ from qnn.compiled import compiled
 from qnn.errors import InputError
 from qnn.network import QuantizedNetwork
 from qnn.problem import Problem
+from qnn.rounding.annealed import closed_form, exchange
 
 # Proposed flips between two looks at the clock.
 MOVES = 4000
@@ -25,11 +26,7 @@ RUNS = 3
 
 def check_annealing(problem: Problem) -> None:
     """Raise InputError, before any computing, for what the moves have no closed form for."""
-    if (problem.loss.name, problem.activation.name, problem.alphabet.name) != (
-        "squared",
-        "bilinear",
-        "binary",
-    ):
+    if not closed_form(problem):
         raise InputError(
             "baseline annealing takes the squared loss, the bilinear activation and binary "
             "weights: choose straight_through for others"
@@ -103,7 +100,7 @@ def anneal_bits(
     for _ in range(moves):
         k, i = int(m * rng.random()), int(d * rng.random())
         left = rng.random() < 0.5
-        # r: the residual without this neuron; its best α is a soft threshold.
+        # r: the residual without this neuron.
         hh, hr, oo, orr = 0.0, 0.0, 0.0, 0.0
         a = alpha[k]
         step = -2.0 * (U[k, i] if left else V[k, i])
@@ -118,11 +115,7 @@ def anneal_bits(
             hr += new * r
             oo += old * old
             orr += old * r
-        size = abs(hr) - penalty
-        b = np.sign(hr) * size / hh if size > 0.0 and hh > 0.0 else 0.0
-        before = 0.5 * a * a * oo - a * orr + penalty * abs(a)
-        after = 0.5 * b * b * hh - b * hr + penalty * abs(b)
-        rise = after - before
+        b, rise = exchange(a, oo, orr, hh, hr, penalty)
         if rise > 0.0:
             total += rise
             count += 1

@@ -24,6 +24,7 @@ from collections.abc import Callable
 import numpy as np
 
 from qnn.errors import CertificateError
+from qnn.floating import TINY, gamma
 
 Array = np.ndarray
 
@@ -99,10 +100,8 @@ def largest_of_leaves(
         prove(diagonal, block, np.zeros(size), margin)
         largest = max(largest, 0.5 * float(diagonal.sum()))
     # The sums of rows and of the diagonals, some d additions each.
-    unit = 2.0**-53
-    gamma = (2 * d + 20) * unit / (1.0 - (2 * d + 20) * unit)
-    rounding = gamma * (float(np.abs(M).sum()) + 2.0 * largest)
-    return largest, rounding + d * d * float(np.finfo(np.float64).tiny)
+    rounding = gamma(2 * d + 20) * (float(np.abs(M).sum()) + 2.0 * largest)
+    return largest, rounding + d * d * TINY
 
 
 def largest_of_form_leaves(
@@ -131,7 +130,5 @@ def largest_of_form_leaves(
         largest, spent = max(largest, trace + total), max(spent, total)
     # Sums of at most D^2 entries of M, row by row, for the trace, D of them for each entry of B's
     # first row and column, and the sums of the diagonal.
-    unit = 2.0**-53
-    gamma = (4 * size + 20) * unit / (1.0 - (4 * size + 20) * unit)
-    rounding = gamma * (4.0 * float(np.abs(M).sum()) + 2.0 * spent)
-    return largest, rounding + size * size * float(np.finfo(np.float64).tiny)
+    rounding = gamma(4 * size + 20) * (4.0 * float(np.abs(M).sum()) + 2.0 * spent)
+    return largest, rounding + size * size * TINY

@@ -18,6 +18,7 @@ here tM, have multipliers of their own, those of M first: ``Diag(a) - sum tau bb
 import numpy as np
 
 from qnn.errors import CertificateError
+from qnn.floating import TINY, gamma
 
 Array = np.ndarray
 
@@ -69,7 +70,5 @@ def _error(size: Array, multipliers: Array) -> Array:
     """Of the sums over vectors with entries of at most ``size`` (T, d)."""
     count, d = size.shape
     sizes = (size * multipliers[:, None]).T @ size.sum(axis=1)
-    additions = 2 * count + 2 * d + 20
-    gamma = additions * 2.0**-53 / (1.0 - additions * 2.0**-53)
-    tiny = d * (count + 1.0) * 300.0 * float(np.finfo(np.float64).tiny)
-    return np.asarray(2.0 * gamma * sizes + tiny)
+    tiny = d * (count + 1.0) * 300.0 * TINY
+    return np.asarray(2.0 * gamma(2 * count + 2 * d + 20) * sizes + tiny)

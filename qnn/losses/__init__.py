@@ -22,9 +22,11 @@ class _Files(Mapping[str, type[Loss]]):
             raise KeyError(name)
         module = import_module(f"{__name__}.{name}")
         for found in vars(module).values():
-            if isinstance(found, type) and issubclass(found, Loss) and vars(found).get("name"):
+            # By its own name: a file may import the loss that its own is made from.
+            own = vars(found).get("name") if isinstance(found, type) else None
+            if own == name and issubclass(found, Loss):
                 return found
-        raise TypeError(f"{module.__file__}: it has no loss with a name")
+        raise TypeError(f"{module.__file__}: it has no loss named {name!r}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

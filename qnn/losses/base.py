@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from qnn.errors import CertificateError, InputError
-
-if TYPE_CHECKING:
-    import cvxpy
 
 Array = np.ndarray
 
@@ -70,8 +67,8 @@ class Loss(ABC):
         """
 
     @abstractmethod
-    def expression(self, cp: Any, predictions: cvxpy.Variable, y: Array) -> cvxpy.Expression:
-        """The value as cvxpy (the module ``cp``) states it."""
+    def expression(self, cp: Any, predictions: Any, y: Array) -> Any:
+        """The value as an expression of cvxpy (the module ``cp``) in its variable (n,)."""
 
     @abstractmethod
     def prox(self, v: Array, y: Array, step: float) -> Array:

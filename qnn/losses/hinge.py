@@ -1,16 +1,11 @@
 """The hinge loss."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from qnn.floating import sum_below
 from qnn.losses.base import Array, MarginLoss, largest_scale
-
-if TYPE_CHECKING:
-    import cvxpy
 
 
 class Hinge(MarginLoss):
@@ -43,7 +38,7 @@ class Hinge(MarginLoss):
         self.require((w >= 0.0) & (w <= 1.0))
         return sum_below(w, nu, margin)
 
-    def expression(self, cp: Any, predictions: cvxpy.Variable, y: Array) -> cvxpy.Expression:
+    def expression(self, cp: Any, predictions: Any, y: Array) -> Any:
         """The positive parts' sum."""
         return cp.sum(cp.pos(1.0 - cp.multiply(y, predictions)))
 

@@ -1,17 +1,12 @@
 """The Huber loss."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from qnn.errors import InputError
 from qnn.floating import parabola_below
 from qnn.losses.base import Array, Loss, largest_scale
-
-if TYPE_CHECKING:
-    import cvxpy
 
 
 class Huber(Loss):
@@ -62,7 +57,7 @@ class Huber(Loss):
         self.require(np.abs(nu) <= self.parameter)
         return parabola_below(nu, y, margin)
 
-    def expression(self, cp: Any, predictions: cvxpy.Variable, y: Array) -> cvxpy.Expression:
+    def expression(self, cp: Any, predictions: Any, y: Array) -> Any:
         """Half of cvxpy's own Huber atom."""
         return 0.5 * cp.sum(cp.huber(predictions - y, self.parameter))
 

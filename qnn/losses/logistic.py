@@ -1,18 +1,13 @@
 """The logistic loss."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.special import expit, xlog1py, xlogy
 
 from qnn.floating import UNIT
 from qnn.losses.base import Array, MarginLoss, largest_scale
-
-if TYPE_CHECKING:
-    import cvxpy
 
 
 class Logistic(MarginLoss):
@@ -53,7 +48,7 @@ class Logistic(MarginLoss):
         entropy = -inner * np.log(inner) - (1.0 - inner) * np.log1p(-inner)
         return math.fsum(entropy.tolist()) * (1.0 - margin * 32.0 * UNIT)
 
-    def expression(self, cp: Any, predictions: cvxpy.Variable, y: Array) -> cvxpy.Expression:
+    def expression(self, cp: Any, predictions: Any, y: Array) -> Any:
         """The sum of cvxpy's own logistic atom."""
         return cp.sum(cp.logistic(-cp.multiply(y, predictions)))
 

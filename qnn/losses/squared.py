@@ -1,16 +1,11 @@
 """Half the sum of squared errors."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from qnn.floating import parabola_below
 from qnn.losses.base import Array, Loss
-
-if TYPE_CHECKING:
-    import cvxpy
 
 
 class Squared(Loss):
@@ -43,7 +38,7 @@ class Squared(Loss):
         """``nu'y - ||nu||^2 / 2``, rounded down."""
         return parabola_below(nu, y, margin)
 
-    def expression(self, cp: Any, predictions: cvxpy.Variable, y: Array) -> cvxpy.Expression:
+    def expression(self, cp: Any, predictions: Any, y: Array) -> Any:
         """Half a sum of squares."""
         return 0.5 * cp.sum_squares(predictions - y)
 

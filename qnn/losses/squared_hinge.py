@@ -1,16 +1,11 @@
 """The squared hinge loss."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from qnn.floating import parabola_below
 from qnn.losses.base import Array, MarginLoss
-
-if TYPE_CHECKING:
-    import cvxpy
 
 
 class SquaredHinge(MarginLoss):
@@ -46,7 +41,7 @@ class SquaredHinge(MarginLoss):
         self.require(y * nu >= 0.0)
         return parabola_below(nu, y, margin)
 
-    def expression(self, cp: Any, predictions: cvxpy.Variable, y: Array) -> cvxpy.Expression:
+    def expression(self, cp: Any, predictions: Any, y: Array) -> Any:
         """Half the positive parts' sum of squares."""
         return 0.5 * cp.sum_squares(cp.pos(1.0 - cp.multiply(y, predictions)))
 

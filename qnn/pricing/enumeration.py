@@ -210,4 +210,5 @@ Scanner = Callable[[Best, range, float | None], bool]
 
 
 def _gamma(k: int) -> float:
+    # Not `qnn.floating`, on which the checker stands: the search shares nothing with that.
     return k * 2.0**-53 / (1.0 - k * 2.0**-53)

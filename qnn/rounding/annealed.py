@@ -26,11 +26,16 @@ BITS = 500
 ROWS = 4096
 
 
+def closed_form(problem: Problem) -> bool:
+    """Whether a bit's flip with the neuron's best α has a closed form, `exchange`."""
+    kind = (problem.loss.name, problem.activation.name, problem.alphabet.name)
+    return kind == ("squared", "bilinear", "binary")
+
+
 def can_anneal(problem: Problem, width: int) -> bool:
     """Whether moves have a closed form, and there are few bits and far fewer products than rows."""
-    kind = (problem.loss.name, problem.activation.name, problem.alphabet.name)
     few = 2 * problem.d * width <= BITS and problem.d * (problem.d + 1) <= problem.n
-    return kind == ("squared", "bilinear", "binary") and few
+    return few and closed_form(problem)
 
 
 def annealed(
@@ -74,6 +79,22 @@ def compress(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     return Q, R[:, -1].copy()
 
 
+@compiled(inline="always")
+def exchange(
+    a: float, oo: float, o_r: float, hh: float, hr: float, penalty: float
+) -> tuple[float, float]:
+    """The best α of a neuron h in the place of a·o, and what that adds to the objective.
+
+    With r what is left without either: oo = o'o, o_r = o'r, hh = h'h, hr = h'r. The best α is a
+    soft threshold.
+    """
+    size = abs(hr) - penalty
+    b = np.sign(hr) * size / hh if size > 0.0 and hh > 0.0 else 0.0
+    before = 0.5 * a * a * oo - a * o_r + penalty * abs(a)
+    after = 0.5 * b * b * hh - b * hr + penalty * abs(b)
+    return b, after - before
+
+
 @compiled(nogil=True, fastmath=True)
 def move_bits(
     Q: np.ndarray,
@@ -104,7 +125,7 @@ def move_bits(
         signs = U[k] if of_u else V[k]
         along = left[k, i] if of_u else right[k, i]
         h, a, step = H[k], alpha[k], -2.0 * signs[i]
-        # r: what is left without this neuron; its best α is a soft threshold.
+        # r: what is left without this neuron.
         hh, hr, gg, gr = 0.0, 0.0, 0.0, 0.0
         for c in range(p):
             old, r = h[c], rest[c] + a * h[c]
@@ -113,11 +134,7 @@ def move_bits(
             hr += old * r
             gg += new * new
             gr += new * r
-        size = abs(gr) - penalty
-        b = np.sign(gr) * size / gg if size > 0.0 and gg > 0.0 else 0.0
-        before = 0.5 * a * a * hh - a * hr + penalty * abs(a)
-        after = 0.5 * b * b * gg - b * gr + penalty * abs(b)
-        rise = after - before
+        b, rise = exchange(a, hh, hr, gg, gr, penalty)
         if rise > 0.0:
             total += rise
             count += 1

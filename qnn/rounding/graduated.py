@@ -27,7 +27,7 @@ from qnn.atoms.base import signs
 from qnn.network import QuantizedNetwork
 from qnn.problem import Problem
 from qnn.rounding.annealed import annealed, can_anneal
-from qnn.rounding.incumbent import Incumbent, build
+from qnn.rounding.incumbent import Incumbent, better, build
 from qnn.rounding.local_search import improve
 from qnn.rounding.refined import reduce, to_network, widest
 from qnn.rounding.sampling import Sampler, sampler_of
@@ -113,7 +113,7 @@ def graduate(
             if abs(found.objective - best.objective) <= AGAIN * best.objective:
                 # Two ways led to it: more of them would too.
                 break
-            best = found if found.objective < best.objective else best
+            best = better(best, found)
     for schedule in SCHEDULES:
         W, alpha = start(problem, width, rng, best if schedule.near else None)
         signs_reached = descend(problem, W, alpha, schedule, deadline)
@@ -121,7 +121,7 @@ def graduate(
             break
         found = build(problem, signs_reached, np.zeros(width))
         found = improve(found, width, rng, sampler, deadline=deadline)
-        best = found if found.objective < best.objective else best
+        best = better(best, found)
     return best
 
 

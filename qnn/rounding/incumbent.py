@@ -45,6 +45,11 @@ class Incumbent:
         return 0.5 * curvature * self.alpha**2 * np.einsum("ij,ij->j", self.H, self.H)
 
 
+def better(old: Incumbent, new: Incumbent) -> Incumbent:
+    """The one with the lower objective; the old one where they are equal."""
+    return new if new.objective < old.objective else old
+
+
 def empty(problem: Problem) -> Incumbent:
     """The zero network."""
     return build(problem, problem.atoms.none(), np.zeros(0))

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from qnn.rounding.incumbent import Incumbent, build, extended, narrowed
+from qnn.rounding.incumbent import Incumbent, better, build, extended, narrowed
 from qnn.rounding.sampling import Sampler
 
 # A round that gains less than this, relative to the objective, is the last.
@@ -71,7 +71,7 @@ def improve_bits(incumbent: Incumbent) -> Incumbent:
             changed = True
     if not changed:
         return incumbent
-    return _better(incumbent, build(problem, W, alpha))
+    return better(incumbent, build(problem, W, alpha))
 
 
 def improve_atoms(
@@ -117,7 +117,3 @@ def price(
     W, _ = atoms.canonical(W[:, :, order])
     fresh = atoms.unseen(incumbent.W, W)
     return W[:, :, fresh], values[order[fresh]] / problem.budget - 1.0
-
-
-def _better(old: Incumbent, new: Incumbent) -> Incumbent:
-    return new if new.objective < old.objective else old

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from pipeline.commands import set_up_logging
-from pipeline.log_json import JsonFormatter
+from pipeline.log_lines import JsonFormatter
 from tests.pipeline.small import config_text
 
 BROKEN = """
