@@ -294,9 +294,16 @@ def one_line(error: BaseException | str, limit: int = 500) -> str:
 
 
 def decode_table(content: bytes, name: str) -> pa.Table:
-    """Return the Parquet file in `content`; `ValueError` where it is none or was damaged."""
+    """Return the Parquet file in `content`; `ValueError` where it is none or was damaged.
+
+    No thread but this one touches it: one of Arrow's that lets go of Python's bytes while the
+    interpreter ends aborts the process, whatever its exit code was to be.
+    """
     try:
-        return pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+        file = pq.ParquetFile(
+            pa.BufferReader(content), page_checksum_verification=True, pre_buffer=False
+        )
+        return file.read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{name}: not a sound Parquet file ({one_line(error)})") from error
 

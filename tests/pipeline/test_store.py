@@ -3,6 +3,8 @@
 import errno
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +232,23 @@ def test_data_files_hold_the_matrix_bit_for_bit(folder):
 def test_other_tables_are_no_data_files(table):
     with pytest.raises(ValueError, match="not a data file"):
         matrices(table)
+
+
+def test_tables_are_read_without_threads_of_arrow(tmp_path: Path) -> None:
+    """One that still holds Python's bytes while the interpreter ends aborts the process."""
+    code = (
+        "import os, sys\n"
+        "from pipeline.store import RunFolder, decode_table\n"
+        "def threads(): return len(os.listdir('/proc/self/task'))\n"
+        "folder = RunFolder.open(sys.argv[1])\n"
+        "content = folder.read('results/a.parquet')\n"
+        "before = threads()\n"
+        "rows = decode_table(content, 'a').num_rows\n"
+        "print(rows, threads() - before)\n"
+    )
+    folder = RunFolder.open(str(tmp_path))
+    folder.write_table("results/a.parquet", RESULTS_SCHEMA.empty_table())
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["0", "0"], done.stderr
