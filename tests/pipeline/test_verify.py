@@ -55,6 +55,13 @@ def edit_network(run: RunFolder, name: str, **changes: object) -> None:
     run.write(name, replace(old, **changes).to_bytes())
 
 
+def networks_of(run: RunFolder, certificate: str) -> list[str]:
+    """The networks whose rows name a certificate."""
+    tables = [run.read_table(name) for name in run.files("results")]
+    rows = [row for table in tables for row in table.to_pylist()]
+    return [row["network"] for row in rows if row["certificate"] == certificate]
+
+
 def first_bit_flipped(U: np.ndarray) -> np.ndarray:
     flipped = U.copy()
     flipped[0, 0] *= -1
@@ -88,7 +95,9 @@ def test_a_changed_dual_point_fails(run, field, factor):
     name = first(run, "certificates")
     values = getattr(Certificate.load(f"{run.location}/{name}"), field)
     edit_certificate(run, name, **{field: values * factor})
-    assert [check.file for check in failures(run)] == [name]
+    # No line of a network states the gap to a bound that was not proven.
+    bad = [check.file for check in failures(run)]
+    assert sorted(bad) == sorted([name, *networks_of(run, name)])
 
 
 @pytest.mark.parametrize(
@@ -114,6 +123,42 @@ def test_a_changed_field_of_a_certificate_fails(run, change, text):
     verdict = next(check for check in failures(run) if check.file == name)
     assert text in verdict.text
     assert "\n" not in verdict.line
+
+
+def test_a_network_alone_proves_the_bound_that_it_states(run):
+    """A false bound, consistent in the certificate and in all of its rows."""
+    name = first(run, "certificates")
+    files = networks_of(run, name)
+    for results in run.files("results"):
+        table = run.read_table(results)
+        rows = table.to_pylist()
+        mine = [row for row in rows if row["network"] in files]
+        if not mine:
+            continue
+        false = 0.9999 * min(row["upper_bound"] for row in mine)
+        edit_certificate(run, name, lower_bound=false)
+        for row in mine:
+            row |= {"lower_bound": false, "gap": (row["upper_bound"] - false) / row["upper_bound"]}
+        run.write_table(results, pa.Table.from_pylist(rows, table.schema))
+    for file in files:
+        (check,) = verify_paths([f"{run.location}/{file}"])
+        assert not check.ok
+        assert "is proven" in check.text
+        assert "gap" not in check.text
+    assert {check.file for check in failures(run)} == {name, *files}
+
+
+def test_a_network_alone_asks_whose_problem_its_certificate_speaks_of(run):
+    """A sound certificate with a higher bound, but of another training matrix."""
+    certificates = [
+        (name, Certificate.load(f"{run.location}/{name}")) for name in run.files("certificates")
+    ]
+    name, own = min(certificates, key=lambda pair: pair[1].lower_bound)
+    other = next(one for _, one in certificates if one.data != own.data)
+    run.write(name, pack_arrays(other.arrays()))
+    (check,) = verify_paths([f"{run.location}/{networks_of(run, name)[0]}"])
+    assert not check.ok
+    assert f"speaks of output 0 of {other.data}, not of 0 of {own.data}" in check.text
 
 
 @pytest.mark.parametrize(
