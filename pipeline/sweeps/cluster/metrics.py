@@ -6,7 +6,8 @@ node serves them, `ray_` in front, beside Ray's own (`/metrics` at its metrics e
 
 from __future__ import annotations
 
-from pipeline.sweeps.events import BetaJoined, Event, PathDone, PathLost, ProblemDone
+from pipeline.plans.study import Step
+from pipeline.sweeps.events import Event, UnitDone, UnitLost
 
 TAGS = ("sweep", "shard")
 SECONDS = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0]
@@ -39,19 +40,21 @@ class SweepMetrics:
 
     def add(self, event: Event) -> None:
         """Count an event in."""
-        if isinstance(event, ProblemDone):
-            tags = {"sweep": self.sweep, "shard": event.shard}
-            if event.trials > event.failed:
-                self.done.inc(event.trials - event.failed, tags)
-            if event.failed:
-                self.failed.inc(event.failed, tags)
-            self.seconds.observe(event.relaxation_seconds, {**tags, "solver": event.solver})
-            if event.best_gap is not None:
-                self.gap.observe(event.best_gap, tags)
-        elif isinstance(event, BetaJoined):
-            if event.best_gap is not None:
-                self.gap.observe(event.best_gap, {"sweep": self.sweep, "shard": event.shard})
-        elif isinstance(event, PathDone):
+        if isinstance(event, Step):
+            self._add_step(event, {"sweep": self.sweep, "shard": event.shard})
+        elif isinstance(event, UnitDone):
             self.paths.inc(1, {"sweep": self.sweep})
-        elif isinstance(event, PathLost):
+        elif isinstance(event, UnitLost):
             self.lost.inc(1, {"sweep": self.sweep})
+
+    def _add_step(self, step: Step, tags: dict[str, str]) -> None:
+        if step.counted:
+            if step.trials > step.failed:
+                self.done.inc(step.trials - step.failed, tags)
+            if step.failed:
+                self.failed.inc(step.failed, tags)
+        if step.solved is not None:
+            solver, seconds = step.solved
+            self.seconds.observe(seconds, {**tags, "solver": solver})
+        if step.best_gap is not None:
+            self.gap.observe(step.best_gap, tags)
