@@ -10,7 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import ThreadpoolController
@@ -203,7 +203,7 @@ class _Path:
         base["lower_bound"] = certificate.lower_bound
         base["certificate"] = f"{CERTIFICATES}/{problem_id}.npz"
         place = data_file(spec.dataset, spec.shard)
-        certificate = replace(certificate, data=place, output=spec.output)
+        certificate = certificate.stating(data=place, output=spec.output)
         self.folder.write(base["certificate"], pack_arrays(certificate.arrays()))
         return wide
 
