@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import ThreadpoolController
@@ -175,7 +174,7 @@ class _Path:
         base["lower_bound"] = certificate.lower_bound
         base["certificate"] = f"{CERTIFICATES}/{problem_id}.npz"
         place = data_file(spec.dataset, spec.shard)
-        certificate = replace(certificate, data=place, output=spec.output)
+        certificate = certificate.stating(data=place, output=spec.output)
         self.folder.write(base["certificate"], pack_arrays(certificate.arrays()))
         return wide
 
