@@ -26,9 +26,10 @@ from pipeline.results.folder import (
     data_file,
     decode_table,
 )
-from pipeline.results.ledger import LOST_SUFFIX, as_results
+from pipeline.results.ledger import LOST_SUFFIX
 from pipeline.results.matrices import matrices
 from pipeline.results.objective import objective_and_loss
+from pipeline.results.schema import as_results
 from qnn.certificates import Certificate, Proven, kind_of, read_certificate, verify
 from qnn.errors import InputError, NotProvenAgainError, QnnError
 from qnn.losses import get_loss

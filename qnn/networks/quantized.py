@@ -38,8 +38,9 @@ class QuantizedNetwork:
     second_layer: "float"; "common", all |alpha| are one scalar; or "2" … "8", the bits of a grid:
     alpha is one scalar times whole numbers up to `2^(bits−1) − 1`; one scalar for each output.
 
-    The arrays are copied and made read-only, but for those that are a network's already. Raises InputError for shapes that do not fit, weights
-    outside the alphabet and values that are not finite.
+    The arrays are copied and made read-only, but for those that are a network's already. Raises
+    InputError for shapes that do not fit, weights outside the alphabet and values that are not
+    finite.
     """
 
     U: np.ndarray
