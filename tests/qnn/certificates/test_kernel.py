@@ -1,6 +1,7 @@
 """The trusted kernel can be read alone, and a new proof is a file that nothing else knows of."""
 
 import ast
+import re
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,14 @@ def test_it_imports_numerics_losses_and_errors_alone(file):
     """Wherever in the file, typing's imports too."""
     for name in imported(file):
         assert any(name == room or name.startswith(f"{room}.") for room in ALLOWED), name
+
+
+def test_the_readme_states_its_size():
+    files = [*FOLDER.glob("*.py"), *(FOLDER / "proofs").rglob("*.py")]
+    lines = sum(len(file.read_text(encoding="utf-8").splitlines()) for file in files)
+    stated = re.search(r"are some ([\d,]+) lines", Path("README.md").read_text(encoding="utf-8"))
+    assert stated is not None
+    assert abs(int(stated[1].replace(",", "")) - lines) <= 100
 
 
 MADE_UP = '''
