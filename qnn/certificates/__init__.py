@@ -29,7 +29,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any, ClassVar, Protocol, Self, cast
+from typing import Any, ClassVar, Protocol, Self, cast, overload
 
 import numpy as np
 
@@ -83,6 +83,14 @@ def read_certificate(arrays: dict[str, Array], where: str) -> Certificate | Prov
         f"{where}: a certificate of the kind {kind!r}, which this version of qnn does not have: "
         "use the version that wrote it"
     )
+
+
+@overload
+def verify(certificate: Certificate, X: Array, y: Array, fast: bool = False) -> float: ...
+
+
+@overload
+def verify(certificate: Proven, *evidence: Any, **options: Any) -> float: ...
 
 
 def verify(certificate: Certificate | Proven, *evidence: Any, **options: Any) -> float:

@@ -26,7 +26,7 @@ class Certificate:
     """A dual point whose objective bounds every network of a problem, of any width, from below.
 
     claim : the problem and the bound.
-    nu : (n,) the dual point; empty where the proof computes it from each row (`Streamed`).
+    nu : (n,) the dual point; empty where the proof computes it from each row (`StreamedProof`).
     proof : why the point is feasible, that is ``|u'M(nu)v| <= beta d`` for all signs u, v
         (bilinear, ``M(nu) = X' diag(nu) X``) or ``|u'M(nu)u| <= beta d`` for all signs with a last
         one of +1 (polynomial). The bound is ``-g*(-nu)``, less what verified arithmetic takes off.

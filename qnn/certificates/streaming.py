@@ -27,7 +27,7 @@ def verify_stream(certificate: Certificate, batches: Batches) -> float:
 
     Parameters
     ----------
-    certificate : a record with a `Streamed` proof; its own ``lower_bound`` is only compared.
+    certificate : a record with a `StreamedProof`; its own ``lower_bound`` is only compared.
     batches : (X, y) blocks (see `qnn.numerics.batches`); how rows are cut into blocks does not
         matter.
 

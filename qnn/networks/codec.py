@@ -73,7 +73,8 @@ def unpack_network(data: bytes, where: str) -> dict[str, Any]:
     if set(arrays) | _OPTIONAL != expected:
         members = ", ".join(sorted({*arrays, "format"}))
         raise InputError(f"{where}: not a network file: members {members}")
-    fields: dict[str, Any] = {name: _text(arrays, name, where) for name in _TEXTS if name in arrays}
+    texts = {name: _text(arrays, name, where) for name in _TEXTS if name in arrays}
+    fields: dict[str, Any] = {"V": None, **texts}
     for name, (dtype, single) in _NUMBERS.items():
         if name in arrays:
             fields[name] = _number(name, arrays[name], dtype, single, where)
