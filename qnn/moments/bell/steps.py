@@ -15,15 +15,66 @@ number, and is the new point, with s lowered to that number, still positive defi
 Nothing here is trusted: whatever comes out is proven elsewhere, or counts for nothing.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from qnn.compiled import compiled
 
+Array = np.ndarray
+
 _FAST = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}, "error_model": "numpy"}
+
+# Chosen on cold starts, CHSH at 1+AB, of 0.5 ... 1, 1.5 ... 20 and 0.6 ... 1: the first s by the
+# norm of K; the bracket by which mu is divided, times n; how far to the boundary a cut step goes.
+_FIRST, _SHRINK, _BACK = 0.7, 3.0, 0.9
+# Numbers that stand for infinity, which fast arithmetic does not know.
+_ENDLESS = 1e300
+
+
+class Level(NamedTuple):
+    """G (n, n), whether it is the identity, and (row, column, label) of fixed and free entries."""
+
+    G: Array
+    plain: bool
+    fixed: tuple[Array, Array, Array]
+    free: tuple[Array, Array, Array]
+
+
+class Goal(NamedTuple):
+    """Stop where s is below, a bound above, or both within ``gap`` relative; at most ``steps``.
+
+    ``below`` = 0 and ``above`` = 1e300 ask for the gap alone.
+    """
+
+    below: float
+    above: float
+    gap: float
+    steps: int
+
+
+class _Work(NamedTuple):
+    """S, its inverse Z and factor L; K; two spare matrices; H, its factor; five vectors."""
+
+    S: Array
+    Z: Array
+    L: Array
+    K: Array
+    zero: Array
+    R: Array
+    T: Array
+    H: Array
+    M: Array
+    t: Array
+    u: Array
+    w: Array
+    unit: Array
+    step: Array
+    trial: Array
 
 
 @compiled(**_FAST)
-def factor(A: np.ndarray, L: np.ndarray, size: int) -> bool:
+def factor(A: Array, L: Array, size: int) -> bool:
     """Cholesky of the lower triangle of A into L; False where a pivot is not positive."""
     for i in range(size):
         for j in range(i):
@@ -42,7 +93,7 @@ def factor(A: np.ndarray, L: np.ndarray, size: int) -> bool:
 
 
 @compiled(**_FAST)
-def invert(L: np.ndarray, R: np.ndarray, Z: np.ndarray, size: int) -> None:
+def invert(L: Array, R: Array, Z: Array, size: int) -> None:
     """``Z = (L L')^-1``, full, from `factor`'s L; R is work space."""
     for j in range(size):
         R[j, j] = L[j, j]
@@ -61,7 +112,7 @@ def invert(L: np.ndarray, R: np.ndarray, Z: np.ndarray, size: int) -> None:
 
 
 @compiled(**_FAST)
-def solve(L: np.ndarray, right: np.ndarray, out: np.ndarray, size: int) -> None:
+def solve(L: Array, right: Array, out: Array, size: int) -> None:
     """``out = (L L')^-1 right`` from `factor`'s L."""
     for i in range(size):
         total = right[i]
@@ -76,28 +127,22 @@ def solve(L: np.ndarray, right: np.ndarray, out: np.ndarray, size: int) -> None:
 
 
 @compiled(**_FAST)
-def newton(
-    Z: np.ndarray,
-    T: np.ndarray,
-    G: np.ndarray,
-    plain: bool,
-    row: np.ndarray,
-    column: np.ndarray,
-    label: np.ndarray,
-    H: np.ndarray,
-    t: np.ndarray,
-) -> None:
-    """The Hessian H (1 + f, 1 + f), its lower triangle, and t (1 + f,); T is work space for ZG."""
-    n, f, count = Z.shape[0], H.shape[0] - 1, len(row)
-    if plain:
-        T = Z
-    else:
-        for i in range(n):
-            for j in range(n):
-                total = 0.0
-                for k in range(n):
-                    total += Z[i, k] * G[k, j]
-                T[i, j] = total
+def _sandwich(Z: Array, G: Array, T: Array) -> None:
+    """``T = Z G``."""
+    n = len(Z)
+    for i in range(n):
+        for j in range(n):
+            total = 0.0
+            for k in range(n):
+                total += Z[i, k] * G[k, j]
+            T[i, j] = total
+
+
+@compiled(**_FAST)
+def _newton(level: Level, Z: Array, T: Array, H: Array, t: Array) -> None:
+    """The Hessian H (1 + f, 1 + f), its lower triangle, and t (1 + f,), with ``T = Z G``."""
+    n, f = len(Z), len(t) - 1
+    row, column, label = level.free
     for i in range(f + 1):
         t[i] = 0.0
         for j in range(i + 1):
@@ -106,7 +151,7 @@ def newton(
         t[0] += T[i, i]
         for j in range(n):
             H[0, 0] += T[i, j] * T[j, i]
-    for a in range(count):
+    for a in range(len(row)):
         r, c, k = row[a], column[a], label[a] + 1
         weight = 2.0 if r != c else 1.0
         total = 0.0
@@ -124,30 +169,28 @@ def newton(
                 H[k, m] += value
 
 
-@compiled(**_FAST)
-def place(
-    s: float,
-    G: np.ndarray,
-    K: np.ndarray,
-    x: np.ndarray,
-    row: np.ndarray,
-    column: np.ndarray,
-    label: np.ndarray,
-    S: np.ndarray,
-) -> None:
+@compiled(inline="always", **_FAST)
+def _place(level: Level, s: float, K: Array, x: Array, S: Array) -> None:
     """The lower triangle of ``S = s G + K + F(x)``."""
-    n = S.shape[0]
-    for i in range(n):
+    row, column, label = level.free
+    for i in range(len(S)):
         for j in range(i + 1):
-            S[i, j] = s * G[i, j] + K[i, j]
+            S[i, j] = s * level.G[i, j] + K[i, j]
     for a in range(len(row)):
         S[row[a], column[a]] += x[label[a]]
 
 
+@compiled(inline="always", **_FAST)
+def _move(x: Array, step: Array, alpha: float, out: Array) -> None:
+    """``out = x + alpha step``, of which the first entry is that of s."""
+    for k in range(len(x)):
+        out[k] = x[k] + alpha * step[k + 1]
+
+
 @compiled(**_FAST)
-def dual_point(Z: np.ndarray, D: np.ndarray, mu: float, T: np.ndarray, Y: np.ndarray) -> None:
+def _dual_point(Z: Array, D: Array, mu: float, T: Array, Y: Array) -> None:
     """``Y = mu (Z - Z D Z)``, D given by its lower triangle; T is work space."""
-    n = Z.shape[0]
+    n = len(Z)
     for i in range(n):
         for j in range(n):
             total = 0.0
@@ -163,126 +206,146 @@ def dual_point(Z: np.ndarray, D: np.ndarray, mu: float, T: np.ndarray, Y: np.nda
             Y[j, i] = mu * total
 
 
-@compiled(**_FAST)
-def move(x: np.ndarray, step: np.ndarray, alpha: float, out: np.ndarray) -> None:
-    """``out = x + alpha step``, of which the first entry is that of s."""
-    for k in range(len(x)):
-        out[k] = x[k] + alpha * step[k + 1]
+@compiled(inline="always", **_FAST)
+def _begin(level: Level, b: Array, x: Array, work: _Work) -> float:
+    """Write K(b), and find an s whose S is positive definite, factored; 1e300 where none is."""
+    row, column, label = level.fixed
+    size = 0.0
+    for a in range(len(row)):
+        value = b[label[a]]
+        work.K[row[a], column[a]] = value
+        size += 2.0 * value * value
+    s = _FIRST * np.sqrt(size) + 1e-9
+    _place(level, s, work.K, x, work.S)
+    while s < _ENDLESS and not factor(work.S, work.L, len(work.S)):
+        s *= 1.5
+        _place(level, s, work.K, x, work.S)
+    return s
+
+
+@compiled(inline="always", **_FAST)
+def _directions(level: Level, work: _Work) -> tuple[bool, float, float]:
+    """u and w of the current S: whether H is definite, t'u and t'w."""
+    n, f = len(work.S), len(work.t) - 1
+    invert(work.L, work.R, work.Z, n)
+    if level.plain:
+        _newton(level, work.Z, work.Z, work.H, work.t)
+    else:
+        _sandwich(work.Z, level.G, work.T)
+        _newton(level, work.Z, work.T, work.H, work.t)
+    if not factor(work.H, work.M, f + 1):
+        return False, 0.0, 0.0
+    solve(work.M, work.unit, work.u, f + 1)
+    solve(work.M, work.t, work.w, f + 1)
+    tu, tw = 0.0, 0.0
+    for k in range(f + 1):
+        tu += work.t[k] * work.u[k]
+        tw += work.t[k] * work.w[k]
+    return True, tu, tw
+
+
+@compiled(inline="always", **_FAST)
+def _turn(work: _Work, mu: float) -> None:
+    """The step of a mu."""
+    for k in range(len(work.step)):
+        work.step[k] = work.w[k] - work.u[k] / mu
+
+
+@compiled(inline="always", **_FAST)
+def _prove(level: Level, work: _Work, mu: float, Y: Array) -> bool:
+    """Whether mu's Y is semidefinite; it is written then."""
+    n = len(work.S)
+    _turn(work, mu)
+    _place(level, work.step[0], work.zero, work.step[1:], work.R)
+    for i in range(n):
+        for j in range(i + 1):
+            work.T[i, j] = work.S[i, j] - work.R[i, j]
+    if not factor(work.T, work.L, n):
+        return False
+    _dual_point(work.Z, work.R, mu, work.T, Y)
+    return True
+
+
+@compiled(inline="always", **_FAST)
+def _advance(level: Level, work: _Work, s: float, x: Array) -> float:
+    """Go along the step, short of the boundary by a part of the way; the new s, S factored."""
+    alpha = 1.0
+    for _ in range(60):
+        _move(x, work.step, alpha, work.trial)
+        _place(level, s + alpha * work.step[0], work.K, work.trial, work.S)
+        if factor(work.S, work.L, len(work.S)):
+            break
+        alpha *= 0.8
+    if alpha < 1.0:
+        alpha *= _BACK
+        _move(x, work.step, alpha, work.trial)
+        _place(level, s + alpha * work.step[0], work.K, work.trial, work.S)
+        factor(work.S, work.L, len(work.S))
+    x[:] = work.trial
+    return s + alpha * work.step[0]
+
+
+@compiled(inline="always", **_FAST)
+def _one(
+    level: Level, b: Array, x: Array, goal: Goal, work: _Work, Y: Array
+) -> tuple[float, float, int]:
+    """The bracket of one behaviour and the steps taken: s with x, and what Y proves, 0 if none."""
+    n = len(work.S)
+    s, best, proven = _begin(level, b, x, work), 0.0, 0.0
+    for count in range(1, goal.steps + 1):
+        done, tu, tw = _directions(level, work)
+        if not (done and s < _ENDLESS):
+            return s, proven, count
+        kappa, first = n - tw, work.u[0]
+        # A mu whose bound is what is wanted, or the most central one, of a higher bound.
+        if s - tu > goal.above and kappa > 0.0 and tu > 0.0:
+            mu = min((s - tu - goal.above) / kappa, first / tu)
+            if _prove(level, work, mu, Y):
+                return s, s - mu * kappa - tu, count
+        # The least mu of decrement 1: its Y is semidefinite for certain.
+        root = tu * tu - first * (tw - 1.0)
+        if root > 0.0 and tu + np.sqrt(root) > 0.0:
+            mu = first / (tu + np.sqrt(root))
+            best = max(best, s - mu * kappa - tu)
+            close = s - best <= goal.gap * s
+            if (close or count == goal.steps) and _prove(level, work, mu, Y):
+                proven = s - mu * kappa - tu
+                if close:
+                    return s, proven, count
+        if count == goal.steps:
+            return s, proven, count
+        _turn(work, max((s - best) / (_SHRINK * n), 1e-14 * s))
+        s = _advance(level, work, s, x)
+        if goal.below > 0.0:
+            _place(level, goal.below, work.K, x, work.R)
+            if s < goal.below or factor(work.R, work.T, n):
+                return min(s, goal.below), proven, count
+    return s, proven, goal.steps
 
 
 @compiled(**_FAST)
 def bracket(
-    G: np.ndarray,
-    plain: bool,
-    fixed: tuple[np.ndarray, np.ndarray, np.ndarray],
-    free: tuple[np.ndarray, np.ndarray, np.ndarray],
-    b: np.ndarray,
-    x: np.ndarray,
-    first: float,
-    shrink: float,
-    back: float,
-    steps: int,
-    target: float,
-    gap: float,
-    upper: np.ndarray,
-    lower: np.ndarray,
-    Y: np.ndarray,
-    taken: np.ndarray,
+    level: Level,
+    b: Array,
+    x: Array,
+    goal: Goal,
+    upper: Array,
+    lower: Array,
+    Y: Array,
+    taken: Array,
 ) -> None:
-    """At most ``steps`` steps for each behaviour b (N, p) from its free entries x (N, f), in place.
+    """Steps for each behaviour b (N, p), relative to the centre, from x (N, f), which is improved.
 
-    Stops where s falls below target, a bound rises above it, or they are within gap relative.
-    Writes upper (N,) with x, lower (N,) with Y (N, n, n), and the number of steps taken (N,).
+    Writes upper (N,), reached with x; lower (N,) and Y (N, n, n), which proves it where it is
+    positive; and the number of steps taken (N,).
     """
-    n, f = G.shape[0], x.shape[1]
-    row, column, label = free
-    K, S, Z, L = np.zeros((n, n)), np.zeros((n, n)), np.zeros((n, n)), np.zeros((n, n))
-    R, T, zero = np.zeros((n, n)), np.zeros((n, n)), np.zeros((n, n))
-    H, M = np.zeros((f + 1, f + 1)), np.zeros((f + 1, f + 1))
-    t, u, w, first_unit = np.zeros(f + 1), np.zeros(f + 1), np.zeros(f + 1), np.zeros(f + 1)
-    step, trial = np.zeros(f + 1), np.zeros(f)
-    first_unit[0] = 1.0
-    below, above = target * (1.0 - 1e-12), target * (1.0 + 1e-11) if target > 0.0 else 1e300
+    n, f = len(level.G), x.shape[1]
+    unit = np.zeros(f + 1)
+    unit[0] = 1.0
+    work = _Work(
+        np.zeros((n, n)), np.zeros((n, n)), np.zeros((n, n)), np.zeros((n, n)), np.zeros((n, n)),
+        np.zeros((n, n)), np.zeros((n, n)), np.zeros((f + 1, f + 1)), np.zeros((f + 1, f + 1)),
+        np.zeros(f + 1), np.zeros(f + 1), np.zeros(f + 1), unit, np.zeros(f + 1), np.zeros(f),
+    )  # fmt: skip
     for item in range(len(b)):
-        size = 0.0
-        for a in range(len(fixed[0])):
-            value = b[item, fixed[2][a]]
-            K[fixed[0][a], fixed[1][a]] = value
-            size += 2.0 * value * value
-        point = x[item]
-        s = first * np.sqrt(size) + 1e-9
-        place(s, G, K, point, row, column, label, S)
-        while not factor(S, L, n):
-            s *= 1.5
-            place(s, G, K, point, row, column, label, S)
-            if not s < 1e300:
-                break
-        best, count, decided = 0.0, 0, not s < 1e300
-        lower[item] = 0.0
-        while count < steps and not decided:
-            count += 1
-            invert(L, R, Z, n)
-            newton(Z, T, G, plain, row, column, label, H, t)
-            if not factor(H, M, f + 1):
-                break
-            solve(M, first_unit, u, f + 1)
-            solve(M, t, w, f + 1)
-            a, tu, tw = u[0], 0.0, 0.0
-            for k in range(f + 1):
-                tu += t[k] * u[k]
-                tw += t[k] * w[k]
-            kappa = n - tw
-            centre = a / tu if tu > 0 else 1e300
-            # The least mu of decrement 1, whose Y is semidefinite for certain.
-            root = tu * tu - a * (tw - 1.0)
-            mu = a / (tu + np.sqrt(root)) if root > 0.0 else -1.0
-            wanted = -1.0
-            if target > 0.0 and s - tu > above and kappa > 0.0:
-                wanted = min((s - tu - above) / kappa, centre)
-            if mu > 0.0:
-                best = max(best, s - mu * kappa - tu)
-            for attempt in range(2):
-                chosen = wanted if attempt == 0 else mu
-                last = count == steps or best > above or (gap > 0.0 and s - best <= gap * s)
-                if not chosen > 0.0 or (attempt == 1 and not last):
-                    continue
-                for k in range(f + 1):
-                    step[k] = w[k] - u[k] / chosen
-                place(step[0], G, zero, step[1:], row, column, label, R)
-                for i in range(n):
-                    for j in range(i + 1):
-                        T[i, j] = S[i, j] - R[i, j]
-                if factor(T, L, n):
-                    dual_point(Z, R, chosen, T, Y[item])
-                    lower[item] = s - chosen * kappa - tu
-                    best = max(best, lower[item])
-                    decided = attempt == 0 or best > above or (gap > 0.0 and s - best <= gap * s)
-                    break
-            if decided:
-                break
-            mu = max((s - best) / (shrink * n), 1e-14 * s)
-            for k in range(f + 1):
-                step[k] = w[k] - u[k] / mu
-            # Short of the boundary by a part of the way, so that the next step starts well inside.
-            alpha = 1.0
-            for _ in range(60):
-                move(point, step, alpha, trial)
-                place(s + alpha * step[0], G, K, trial, row, column, label, S)
-                if factor(S, L, n):
-                    break
-                alpha *= 0.8
-            if alpha < 1.0:
-                alpha *= back
-            s += alpha * step[0]
-            move(point, step, alpha, point)
-            place(s, G, K, point, row, column, label, S)
-            factor(S, L, n)
-            if s < below:
-                break
-            if target > 0.0:
-                place(below, G, K, point, row, column, label, R)
-                if factor(R, T, n):
-                    s = below
-                    break
-        upper[item] = s
-        taken[item] = count
+        upper[item], lower[item], taken[item] = _one(level, b[item], x[item], goal, work, Y[item])
