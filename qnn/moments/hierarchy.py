@@ -21,7 +21,7 @@ import numpy as np
 
 from qnn.errors import InputError
 from qnn.moments.words import Scenario, Word
-from qnn.solvers.base import available_memory
+from qnn.numerics.memory import available_memory
 
 Array = np.ndarray
 

@@ -25,8 +25,8 @@ by at most gamma_{N + 2} times their absolute values; underflow is covered by ab
 import numpy as np
 
 from qnn.certificates.moments.structure import Structure
-from qnn.compiled import compiled
-from qnn.floating import TINY, UNIT, gamma
+from qnn.numerics.compiled import compiled
+from qnn.numerics.floating import TINY, UNIT, gamma
 
 Array = np.ndarray
 

@@ -1,0 +1,16 @@
+"""Bell scenarios: which behaviours are quantum, as far as a level of moment matrices can tell."""
+
+from qnn.moments.bell.behaviours import checked, coordinates, deterministic, probabilities
+from qnn.moments.bell.decision import Decision, decide
+from qnn.moments.bell.functionals import Maximum, maximum
+
+__all__ = [
+    "Decision",
+    "Maximum",
+    "checked",
+    "coordinates",
+    "decide",
+    "deterministic",
+    "maximum",
+    "probabilities",
+]

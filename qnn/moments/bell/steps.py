@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from qnn.compiled import compiled
+from qnn.numerics.compiled import compiled
 
 Array = np.ndarray
 
