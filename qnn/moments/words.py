@@ -44,10 +44,11 @@ class Scenario:
     @classmethod
     def parse(cls, name: str) -> Scenario:
         """The scenario of a name: the parties' inputs, then their outcomes, a digit each."""
-        text, half = str(name), len(str(name)) // 2
+        text = str(name)
         digits = [int(c) for c in text] if text.isascii() and text.isdigit() else []
+        half = len(digits) // 2
         inputs, outcomes = tuple(digits[:half]), tuple(digits[half:])
-        if half < 2 or len(digits) % 2 or min(inputs) < 1 or min(outcomes) < 2:
+        if len(digits) < 4 or len(digits) % 2 or min(inputs) < 1 or min(outcomes) < 2:
             raise InputError(
                 f"scenario {text!r}: give a digit for each party's inputs, then one for each "
                 "party's outcomes, of two parties or more (CHSH: '2222'; I3322: '3322')"

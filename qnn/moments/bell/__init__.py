@@ -3,6 +3,7 @@
 from qnn.moments.bell.behaviours import checked, coordinates, deterministic, probabilities
 from qnn.moments.bell.decision import Decision, decide
 from qnn.moments.bell.functionals import Maximum, maximum
+from qnn.moments.bell.samples import sample
 
 __all__ = [
     "Decision",
@@ -13,4 +14,5 @@ __all__ = [
     "deterministic",
     "maximum",
     "probabilities",
+    "sample",
 ]

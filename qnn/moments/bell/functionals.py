@@ -92,8 +92,10 @@ def _functional(coefficients: Array, scenario: Scenario) -> tuple[float, Array]:
             f"a functional of scenario {scenario.name} has {len(scenario.coordinates)} finite "
             f"coefficients, or weights of shape {scenario.inputs + scenario.outcomes} on p(ab..|xy..)"
         )
-    if np.abs(c).max() > 1e100:
-        raise InputError("a functional's coefficients must be below 1e100: divide them all")
+    if c.any() and not 1e-60 <= np.abs(c).max() <= 1e60:
+        raise InputError(
+            "a functional's largest coefficient must be between 1e-60 and 1e60: multiply them all"
+        )
     return 0.0, c
 
 

@@ -286,12 +286,23 @@ def _advance(level: Level, work: _Work, s: float, x: Array) -> float:
 
 
 @compiled(inline="always", **_FAST)
+def _reached(level: Level, s: float, x: Array, goal: Goal, work: _Work) -> bool:
+    """Whether S is still positive definite with s lowered to what is wanted."""
+    if not goal.below > 0.0:
+        return False
+    _place(level, goal.below, work.K, x, work.R)
+    return s < goal.below or factor(work.R, work.T, len(work.R))
+
+
+@compiled(inline="always", **_FAST)
 def _one(
     level: Level, b: Array, x: Array, goal: Goal, work: _Work, Y: Array
 ) -> tuple[float, float, int]:
     """The bracket of one behaviour and the steps taken: s with x, and what Y proves, 0 if none."""
     n = len(work.S)
     s, best, proven = _begin(level, b, x, work), 0.0, 0.0
+    if _reached(level, s, x, goal, work):
+        return min(s, goal.below), proven, 0
     for count in range(1, goal.steps + 1):
         done, tu, tw = _directions(level, work)
         if not (done and s < _ENDLESS):
@@ -312,14 +323,10 @@ def _one(
                 proven = s - mu * kappa - tu
                 if close:
                     return s, proven, count
-        if count == goal.steps:
-            return s, proven, count
         _turn(work, max((s - best) / (_SHRINK * n), 1e-14 * s))
         s = _advance(level, work, s, x)
-        if goal.below > 0.0:
-            _place(level, goal.below, work.K, x, work.R)
-            if s < goal.below or factor(work.R, work.T, n):
-                return min(s, goal.below), proven, count
+        if _reached(level, s, x, goal, work):
+            return min(s, goal.below), proven, count
     return s, proven, goal.steps
 
 
