@@ -131,7 +131,7 @@ def moment_matrix(scenario: Scenario, level: str) -> MomentMatrix:
     classes = _classes(scenario, words)
     constant = classes.pop((), [])
     known = scenario.coordinates
-    keys = {scenario.moment((), word): k for k, word in enumerate(known)}
+    keys = {min(word, scenario.adjoint(word)): None for word in known}
     free_words = tuple(key for key in classes if key not in keys)
     _require(scenario, level, len(words), _work_bytes(len(words), len(free_words)))
     fixed = _entries([classes.get(key, []) for key in keys])

@@ -135,7 +135,7 @@ class Scenario:
 def _words(scenario: Scenario, level: str) -> tuple[Word, ...]:
     if level not in LEVELS:
         raise InputError(f"level {level!r} is none of {', '.join(LEVELS)}")
-    letters = [(letter,) for party in scenario.letters for letter in party]
+    letters: list[Word] = [(letter,) for party in scenario.letters for letter in party]
     found: dict[Word, None] = {(): None} | dict.fromkeys(letters)
     if level == "1+AB":
         pairs = (word for word in scenario.coordinates if len(word) == 2)

@@ -142,7 +142,7 @@ def _fractions(matrix: Array) -> Matrix:
 
 
 def _moment_matrix(level: Structure, behaviour: Array, moments: Array, s: Fraction) -> Matrix:
-    """s times the moment matrix of ``noise + (behaviour - noise) / s``, free moments as they are."""
+    """S times the moment matrix of ``noise + (behaviour - noise) / s``, free moments as they are."""
     known = [
         (s - 1) * noise + Fraction(value)
         for noise, value in zip(level.noise_exact, behaviour.tolist(), strict=True)

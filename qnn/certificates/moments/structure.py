@@ -110,7 +110,7 @@ def _index(
         return [one, *singles, *(word for word in known if _length(word) == 2)]
     if level not in ("1", "2", "3"):
         raise CertificateError(f"unknown level {level[:40]!r}")
-    found = {one: None}
+    found: dict[Word, None] = {one: None}
     for length in range(1, int(level) + 1):
         for parts in itertools.product(singles, repeat=length):
             word: Word | None = one

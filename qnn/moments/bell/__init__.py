@@ -3,9 +3,10 @@
 from qnn.moments.bell.behaviours import checked, coordinates, deterministic, probabilities
 from qnn.moments.bell.decision import Decision, decide
 from qnn.moments.bell.functionals import Maximum, maximum
-from qnn.moments.bell.samples import sample
+from qnn.moments.bell.samples import SETS, sample
 
 __all__ = [
+    "SETS",
     "Decision",
     "Maximum",
     "checked",

@@ -173,9 +173,7 @@ def _interleaved(table: Array, scenario: Scenario) -> Array:
 def _order(scenario: Scenario) -> Array:
     """Where each coordinate stands in the flattened tensor over (1, letters) of every party."""
     sizes = [1 + len(party) for party in scenario.letters]
-    places = {
-        letter: 1 + k for party in scenario.letters for k, letter in enumerate(party)
-    }
+    places = {letter: 1 + k for party in scenario.letters for k, letter in enumerate(party)}
     positions = []
     for word in scenario.coordinates:
         index = [0] * scenario.parties

@@ -115,9 +115,7 @@ class Cascade:
         # What the proofs take off, with room to spare.
         self._margin = max(1e-12, 6.0 * shift(level.size) / spread[0])
         self._lift = 4.0 * shift(level.size) * spread[-1]
-        self._arrays = Level(
-            level.centre, level.plain, _arrays(level.fixed), _arrays(level.free)
-        )
+        self._arrays = Level(level.centre, level.plain, _arrays(level.fixed), _arrays(level.free))
 
     def run(self, behaviours: Array) -> tuple[Proposal, Array]:
         """Bounds for behaviours (N, p), and the stage (N,), an index of `STAGES`, that gave them."""

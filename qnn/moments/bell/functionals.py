@@ -124,9 +124,7 @@ def _certified(
     proven = verify_moments(unstated)
     parts = _PARTS / Fraction(2.0 ** round(float(np.log2(size))))
     bound = Fraction(ceil(proven * parts)) / parts
-    return MomentCertificate(
-        "maximum", scenario, level, c, str(bound), matrix=Y, constant=constant
-    )
+    return MomentCertificate("maximum", scenario, level, c, str(bound), matrix=Y, constant=constant)
 
 
 def _local(scenario: Scenario, constant: float, c: Array) -> float | None:

@@ -225,7 +225,7 @@ def _begin(level: Level, b: Array, x: Array, work: _Work) -> float:
 
 @compiled(inline="always", **_FAST)
 def _directions(level: Level, work: _Work) -> tuple[bool, float, float]:
-    """u and w of the current S: whether H is definite, t'u and t'w."""
+    """U and w of the current S: whether H is definite, t'u and t'w."""
     n, f = len(work.S), len(work.t) - 1
     invert(work.L, work.R, work.Z, n)
     if level.plain:

@@ -19,7 +19,14 @@ SIZES = {
     ("3322", "1+AB"): (16, 42),
     ("3322", "2"): (28, 138),
 }
-CASES = [*SIZES, ("2222", "3"), ("2233", "1+AB"), ("2223", "2"), ("222222", "1"), ("222322", "1+AB")]
+CASES = [
+    *SIZES,
+    ("2222", "3"),
+    ("2233", "1+AB"),
+    ("2223", "2"),
+    ("222222", "1"),
+    ("222322", "1+AB"),
+]
 
 
 def operators(scenario: Scenario, rng: np.random.Generator) -> dict[Letter, np.ndarray]:
@@ -59,9 +66,7 @@ def test_a_quantum_moment_matrix_has_the_entries_that_the_words_say(name: str, l
     moments = vectors @ vectors.T
     behaviour = np.array([state @ vector(word) for word in scenario.coordinates])
     free = np.array([state @ vector(word) for word in matrix.free_words])
-    formed = matrix.centre + matrix.assemble(
-        behaviour - matrix.behaviour, free - matrix.point
-    )
+    formed = matrix.centre + matrix.assemble(behaviour - matrix.behaviour, free - matrix.point)
     np.testing.assert_allclose(formed, moments, atol=1e-12)
 
 
