@@ -55,8 +55,8 @@ class Scenario:
             )
         if prod(1 + m * (k - 1) for m, k in zip(inputs, outcomes, strict=True)) > _MOST_COORDINATES:
             raise InputError(
-                f"scenario {text!r} is too large: a behaviour has more than {_MOST_COORDINATES - 1} "
-                "coordinates"
+                f"scenario {text!r} is too large: a behaviour of it has {_MOST_COORDINATES} "
+                "coordinates or more"
             )
         return cls(inputs, outcomes)
 
@@ -126,7 +126,7 @@ class Scenario:
         return _words(self, level)
 
     def trace(self, word: Word) -> Fraction:
-        """The moment in the centre: every outcome equally likely, all inputs free of one another."""
+        """The moment in the centre: all outcomes equally likely, inputs free of one another."""
         parts = [tuple(c for c in word if c.party == party) for party in range(self.parties)]
         return prod((_trace(self, part) for part in parts), start=Fraction(1))
 

@@ -142,7 +142,7 @@ def _fractions(matrix: Array) -> Matrix:
 
 
 def _moment_matrix(level: Structure, behaviour: Array, moments: Array, s: Fraction) -> Matrix:
-    """S times the moment matrix of ``noise + (behaviour - noise) / s``, free moments as they are."""
+    """The moment matrix of ``noise + (behaviour - noise) / s``, times s as the moments are."""
     known = [
         (s - 1) * noise + Fraction(value)
         for noise, value in zip(level.noise_exact, behaviour.tolist(), strict=True)

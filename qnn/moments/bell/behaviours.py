@@ -73,7 +73,7 @@ def checked(behaviours: Array, scenario: str = "2222") -> Array:
 
 
 def of_table(weights: Array, scenario: str) -> tuple[float, Array]:
-    """A functional ``sum weights * p`` as ``constant + coefficients . b``; weights (inputs, outcomes).
+    """``sum weights * p``, weights (inputs, outcomes), as ``constant + coefficients . b``.
 
     InputError for another shape or numbers that are not finite.
     """
@@ -142,7 +142,7 @@ def _spreading(scenario: Scenario) -> list[Array]:
 
 
 def _collecting(scenario: Scenario) -> list[Array]:
-    """Left inverses of `_spreading`: (1 + letters, inputs * outcomes); 1 averages over the inputs."""
+    """Left inverses of `_spreading`, (1 + letters, inputs * outcomes); 1 averages over inputs."""
     matrices = []
     for m, k in zip(scenario.inputs, scenario.outcomes, strict=True):
         L = np.zeros((1 + m * (k - 1), m, k))

@@ -118,7 +118,7 @@ class Cascade:
         self._arrays = Level(level.centre, level.plain, _arrays(level.fixed), _arrays(level.free))
 
     def run(self, behaviours: Array) -> tuple[Proposal, Array]:
-        """Bounds for behaviours (N, p), and the stage (N,), an index of `STAGES`, that gave them."""
+        """Bounds for behaviours (N, p), and the stage of each, an index of `STAGES`, (N,)."""
         b = behaviours - self.level.behaviour
         x = np.zeros((len(b), self.level.free.count))
         if self.predictor is not None:

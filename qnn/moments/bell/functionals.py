@@ -1,4 +1,4 @@
-"""The largest value of a Bell functional on a level, with a rational bound that is proven exactly."""
+"""The largest value of a Bell functional on a level, with a rational bound, proven exactly."""
 
 from __future__ import annotations
 
@@ -90,7 +90,8 @@ def _functional(coefficients: Array, scenario: Scenario) -> tuple[float, Array]:
     if c.shape != (len(scenario.coordinates),) or not np.isfinite(c).all():
         raise InputError(
             f"a functional of scenario {scenario.name} has {len(scenario.coordinates)} finite "
-            f"coefficients, or weights of shape {scenario.inputs + scenario.outcomes} on p(ab..|xy..)"
+            f"coefficients, or weights of shape {scenario.inputs + scenario.outcomes} on "
+            "p(ab..|xy..)"
         )
     if c.any() and not 1e-60 <= np.abs(c).max() <= 1e60:
         raise InputError(

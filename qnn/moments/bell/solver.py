@@ -1,4 +1,4 @@
-"""The gauge and the maximum of a functional by an interior-point solver, Clarabel, called directly."""
+"""The gauge, and the maximum of a functional, by an interior-point solver: Clarabel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class GaugeSolver:
         self._settings = settings(tolerance)
 
     def solve(self, b: Array) -> tuple[float, Array, Array]:
-        """s, x (f,) and Y (n, n) for b (p,) relative to the centre: whatever the solver ends with."""
+        """s, x (f,) and Y (n, n) for b (p,) relative to the centre, however the solver ended."""
         right = triangle(self.level.assemble(b, np.zeros(self.level.free.count))[None])[0]
         solution = clarabel.DefaultSolver(
             self._quadratic, self._objective, self._A, right, self._cones, self._settings

@@ -3,8 +3,8 @@
 One step is a Newton step of ``min s/mu - logdet S``, ``S = s G + K(b) + F(x) > 0``. With Z the
 inverse of S, H the Hessian in (s, x) and ``t = (<G, Z>, <F_i, Z>)``, two solves with H,
 ``u = H^-1 e_s`` and ``w = H^-1 t``, give the step ``D = w - u/mu`` of every mu at once. For each mu
-the matrix ``Y = mu (Z - Z dS Z)``, dS the change of S, satisfies ``<G, Y> = 1`` and ``<F_i, Y> = 0``
-exactly; it is semidefinite where ``S - dS`` is, and then proves
+the matrix ``Y = mu (Z - Z dS Z)``, dS the change of S, satisfies ``<G, Y> = 1`` and
+``<F_i, Y> = 0`` exactly; it is semidefinite where ``S - dS`` is, and then proves
 
     g(b) >= -<K(b), Y> = s - mu (n - t'w) - t'u
 

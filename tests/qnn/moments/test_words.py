@@ -120,7 +120,7 @@ def test_products_by_hand() -> None:
 
 @pytest.mark.parametrize("name", ["", "2", "22", "222", "2022", "2212", "22a2", "9" * 40, "٢٢٢٢"])
 def test_a_name_that_is_no_scenario_is_one_line(name: str) -> None:
-    with pytest.raises(InputError, match="^scenario") as raised:
+    with pytest.raises(InputError, match=r"^scenario") as raised:
         Scenario.parse(name)
     assert "\n" not in str(raised.value)
     with pytest.raises(CertificateError, match="scenario"):

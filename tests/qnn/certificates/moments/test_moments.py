@@ -188,8 +188,7 @@ def test_damaged_files_are_refused_or_harmless(claim: str) -> None:
         for damaged in (data[:position], changed):
             try:
                 back = MomentCertificate.from_bytes(damaged, "c.npz").arrays()
-            except InputError as error:
-                assert "\n" not in str(error)
+            except InputError:
                 continue
             assert back.keys() == reference.keys()
             for name, array in reference.items():

@@ -38,7 +38,7 @@ def cglmp() -> np.ndarray:
 
 
 def svetlichny() -> np.ndarray:
-    """G. Svetlichny, Phys. Rev. D 35, 1987, on the correlators of three parties; quantum 4 sqrt 2."""
+    """G. Svetlichny, Phys. Rev. D 35, 1987, on the correlators of three parties."""
     c = np.zeros(26)
     c[18:] = [1, 1, 1, -1, 1, -1, -1, -1]
     return c
