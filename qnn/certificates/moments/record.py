@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -46,6 +46,10 @@ class MomentCertificate:
     constant: float = 0.0
     format: int = FORMAT
 
+    kind: ClassVar[str] = "moments"
+    # The file names the behaviour, or the functional, that it speaks of.
+    evidence: ClassVar[str | None] = None
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to path as npz without pickle, under a temporary name first, then renamed."""
         write_file(path, self.to_bytes())
@@ -55,8 +59,10 @@ class MomentCertificate:
         return pack_arrays(self.arrays())
 
     def arrays(self) -> dict[str, Array]:
-        """The fields as plain arrays, those without a value left out."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        """The kind, and the fields as plain arrays, those without a value left out."""
+        values = {"kind": self.kind} | {
+            field.name: getattr(self, field.name) for field in fields(self)
+        }
         return {name: np.asarray(value) for name, value in values.items() if value is not None}
 
     @classmethod
@@ -73,6 +79,7 @@ class MomentCertificate:
     def from_arrays(cls, arrays: dict[str, Array], where: str) -> MomentCertificate:
         """The record from plain arrays; ``where`` names their origin in errors."""
         known = {field.name for field in fields(cls)}
+        arrays = {name: array for name, array in arrays.items() if name != "kind"}
         missing = known - {"moments", "matrix"} - set(arrays)
         foreign = set(arrays) - known
         if missing or foreign:
@@ -88,6 +95,24 @@ class MomentCertificate:
                 "that wrote it"
             )
         return cls(**values)
+
+
+    def check(self, evidence: bytes | None = None, fast: bool = False) -> str:
+        """What is proven, in a few words; CertificateError where anything is not."""
+        from qnn.certificates.moments.checker import verify_moments
+
+        bound = float(verify_moments(self))
+        where = f"level {self.level} of {self.scenario}"
+        if self.claim == "maximum":
+            return f"at most {bound:.10g} on {where}"
+        sign = "<=" if self.claim == "inside" else ">="
+        return f"{self.claim} {where}: gauge {sign} {bound:.10g}"
+
+    def verify(self, *evidence: Any, fast: bool = False) -> float:
+        """The proven bound, as a float; ``evidence``: the behaviour (p,), where it is at hand."""
+        from qnn.certificates.moments.checker import verify_moments
+
+        return float(verify_moments(self, *evidence))
 
 
 def _value(name: str, array: Array) -> Any:
