@@ -11,6 +11,7 @@ from qnn.errors import InputError
 from qnn.networks.activations import Activation, Bilinear, Polynomial
 from qnn.networks.alphabets import get_alphabet
 from qnn.networks.packing import packed_second_layer
+from qnn.networks.second_layers import SECOND_LAYERS
 from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_file
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 ACTIVATIONS = ("bilinear", "polynomial")
-SECOND_LAYERS = ("float", "common", *map(str, range(2, 9)))
 # Neurons evaluated at once: bounds the memory of a wide network to n·BLOCK floats a factor.
 BLOCK = 4096
 
@@ -97,10 +97,11 @@ class QuantizedNetwork:
             raise InputError(f"network: beta must be a positive number, not {self.beta!r}")
 
     def _check_second_layer(self) -> None:
-        if self.second_layer not in SECOND_LAYERS:
+        written = tuple(map(str, SECOND_LAYERS))
+        if self.second_layer not in written:
             raise InputError(
                 f"network: second_layer {self.second_layer!r} is unknown; use one of "
-                + ", ".join(SECOND_LAYERS)
+                + ", ".join(written)
             )
         if self.second_layer == "float" or not self.alpha.size:
             return

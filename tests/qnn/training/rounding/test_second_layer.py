@@ -9,10 +9,11 @@ from scipy.optimize import minimize_scalar
 from qnn.errors import InputError
 from qnn.losses import get_loss
 from qnn.networks.activations import Polynomial
+from qnn.networks.second_layers import largest_step
 from qnn.training.fit import train
 from qnn.training.problems.problem import Problem
 from qnn.training.rounding.candidate import build
-from qnn.training.rounding.grids import _Search, largest_step, quantized
+from qnn.training.rounding.grids import _Search, quantized
 
 
 def small(seed, m=4, activation="bilinear", loss="squared", beta=0.1):
