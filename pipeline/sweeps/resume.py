@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from pipeline.configuration.flat import flatten
+from pipeline.configuration.reading import dump_config, parse_config
 from pipeline.logs.messages import one_line
 from pipeline.results.folder import CONFIG_FILE, RESULTS, RunFolder, data_file, decode_table
 from pipeline.results.ledger import LOST_SUFFIX, clear_lost, path_of, read_path
@@ -37,7 +38,7 @@ def claim(folder: RunFolder, resolved: str) -> None:
         folder.write(CONFIG_FILE, resolved.encode())
         return
     try:
-        before = dict(flatten(yaml.safe_load(content)))
+        before = dict(flatten(yaml.safe_load(_with_defaults(content))))
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         raise InputError(
             f"{folder.label}/{CONFIG_FILE}: cannot be read ({one_line(error)}); "
@@ -54,6 +55,15 @@ def claim(folder: RunFolder, resolved: str) -> None:
             )
     if before != now:
         folder.write(CONFIG_FILE, resolved.encode())
+
+
+def _with_defaults(content: bytes) -> str:
+    """The config of a folder with the keys that its version did not know yet, at their defaults."""
+    text = content.decode()
+    try:
+        return dump_config(parse_config(text, CONFIG_FILE))
+    except InputError:
+        return text
 
 
 def _show(values: Mapping[str, Any], key: str) -> str:
