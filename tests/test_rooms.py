@@ -4,6 +4,8 @@ Imports within functions and for types alone count like any other.
 """
 
 import ast
+import importlib
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -151,3 +153,38 @@ def test_a_new_upward_import_is_seen(tmp_path: Path, room: str, line: str, said:
     (tmp_path / room).write_text(line, encoding="utf-8")
     (new,) = set(upward(tmp_path)) - set(before)
     assert new.startswith(said)
+
+
+def test_the_readme_maps_every_room_and_counts_the_trusted_lines() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for top, floors in FLOORS.items():
+        for path in sorted((ROOT / top).glob("*/__init__.py")):
+            assert f"`{top}/{path.parent.name}/" in text
+        assert floors
+    stated = re.search(r"are the ([\d,]+) of `qnn/certificates/`, with the ([\d,]+) of", text)
+    assert stated is not None
+    inside, beneath = (int(number.replace(",", "")) for number in stated.groups())
+    known, seen = modules(ROOT), {"qnn.certificates"}
+    while new := {target for name, target in arrows(ROOT) if name in seen} - seen:
+        seen |= new
+    seen |= {name for name in known if name.startswith(("qnn.certificates.", "qnn.losses."))}
+    lines = {name: len(known[name].read_text(encoding="utf-8").splitlines()) for name in seen}
+    kernel = sum(size for name, size in lines.items() if name.startswith("qnn.certificates"))
+    assert abs(inside - kernel) <= 0.05 * kernel, kernel
+    assert abs(beneath - (sum(lines.values()) - kernel)) <= 0.05 * sum(lines.values()), lines
+
+
+def test_every_room_says_what_it_is_for_and_lists_its_names() -> None:
+    for name, path in modules(ROOT).items():
+        if path.name == "__init__.py":
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            assert ast.get_docstring(tree), name
+            listed = [
+                ast.literal_eval(node.value)
+                for node in tree.body
+                if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+            ]
+            assert listed, name
+            room = importlib.import_module(name)
+            for one in listed[0]:
+                assert f"{name}.{one}" in modules(ROOT) or getattr(room, one) is not None
