@@ -18,7 +18,7 @@ SCALES = (1.0, 0.7, 0.5, 0.35, 0.25)
 SWEEPS = 20
 
 
-def quantized(
+def on_grid(
     problem: Problem, W: np.ndarray, alpha: np.ndarray, second_layer: str | int, width: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Neurons and their α on the grid, as good as the search finds.
