@@ -29,6 +29,7 @@ FLOORS = {
         ("datasets", "results"),
         ("plans", "reports"),
         ("sweeps", "tracking"),
+        ("studies",),
         ("retraining",),
         ("commands",),
         ("__main__",),

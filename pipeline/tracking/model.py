@@ -20,6 +20,7 @@ CODE = (
     "networks/__init__.py",
     "networks/activations",
     "networks/alphabets.py",
+    "networks/codec.py",
     "networks/packing.py",
     "networks/polarization.py",
     "networks/quantized.py",

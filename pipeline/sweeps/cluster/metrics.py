@@ -10,7 +10,8 @@ import logging
 from urllib.parse import quote
 
 from pipeline.logs.messages import one_line
-from pipeline.sweeps.events import BetaJoined, Event, PathDone, PathLost, ProblemDone
+from pipeline.plans.study import Step
+from pipeline.sweeps.events import Event, UnitDone, UnitLost
 
 log = logging.getLogger(__name__)
 
@@ -54,24 +55,24 @@ class SweepMetrics:
             self.failing = True
 
     def _add(self, event: Event) -> None:
-        if isinstance(event, ProblemDone):
-            tags = {"sweep": self.sweep, "shard": _ascii(event.shard)}
-            if event.trials > event.failed:
-                self.done.inc(event.trials - event.failed, tags)
-            if event.failed:
-                self.failed.inc(event.failed, tags)
-            self.seconds.observe(event.relaxation_seconds, {**tags, "solver": event.solver})
-            if event.best_gap is not None:
-                self.gap.observe(event.best_gap, tags)
-        elif isinstance(event, BetaJoined):
-            if event.best_gap is not None:
-                self.gap.observe(
-                    event.best_gap, {"sweep": self.sweep, "shard": _ascii(event.shard)}
-                )
-        elif isinstance(event, PathDone):
+        if isinstance(event, Step):
+            self._add_step(event, {"sweep": self.sweep, "shard": _ascii(event.shard)})
+        elif isinstance(event, UnitDone):
             self.paths.inc(1, {"sweep": self.sweep})
-        elif isinstance(event, PathLost):
+        elif isinstance(event, UnitLost):
             self.lost.inc(1, {"sweep": self.sweep})
+
+    def _add_step(self, step: Step, tags: dict[str, str]) -> None:
+        if step.counted:
+            if step.trials > step.failed:
+                self.done.inc(step.trials - step.failed, tags)
+            if step.failed:
+                self.failed.inc(step.failed, tags)
+        if step.solved is not None:
+            solver, seconds = step.solved
+            self.seconds.observe(seconds, {**tags, "solver": solver})
+        if step.best_gap is not None:
+            self.gap.observe(step.best_gap, tags)
 
 
 def _ascii(value: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from qnn.errors import InputError
+from qnn.losses import Loss, get_loss
 from qnn.networks.alphabets import get_alphabet
 from qnn.registry import Registry
 
@@ -21,11 +22,11 @@ MOST_COLUMNS = 128
 
 
 class Facts(NamedTuple):
-    """What a level has to know of a problem: its size and the names of its parts."""
+    """What a level has to know of a problem: its size and its parts, by name or themselves."""
 
     n: int
     d: int
-    loss: str
+    loss: str | Loss
     activation: str
     alphabet: str
 
@@ -46,7 +47,7 @@ def _never(facts: Facts) -> str | None:
 
 
 def _tightened_refusal(facts: Facts) -> str | None:
-    if facts.loss != "squared":
+    if not get_loss(facts.loss).quadratic:
         return "needs the squared loss: use certify 'relaxation'"
     if facts.n > MOST_ROWS:
         return f"takes {MOST_ROWS} rows at most (got {facts.n}): use certify 'relaxation'"
@@ -95,7 +96,7 @@ def facts_of(problem: Problem) -> Facts:
     return Facts(
         problem.n,
         problem.d,
-        problem.loss.name,
+        problem.loss,
         problem.activation.name,
         problem.alphabet.name,
     )

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from pipeline.sweeps.cluster import metrics
-from pipeline.sweeps.events import PathDone
+from pipeline.sweeps.events import UnitDone
 
 
 def test_tags_are_what_ray_can_encode() -> None:
@@ -15,7 +15,7 @@ def test_tags_are_what_ray_can_encode() -> None:
 def test_a_fault_is_said_once_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
     told = metrics.SweepMetrics.__new__(metrics.SweepMetrics)
     told.sweep, told.failing = "s", False  # No counters: every count is a fault.
-    event = PathDone.__new__(PathDone)
+    event = UnitDone.__new__(UnitDone)
     with caplog.at_level(logging.WARNING):
         told.add(event)
         told.add(event)
