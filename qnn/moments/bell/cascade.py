@@ -1,7 +1,7 @@
 """The stages of a verdict: a predictor, compiled steps, a solver, and the proof of what they say.
 
 Nothing of the stages is trusted. What they propose, a point for "inside" and a matrix for
-"outside", is proven by `qnn.certificates.moments.proofs` for every behaviour, or counts for nothing.
+"outside", is proven by `qnn.certificates.moments.proofs` for each behaviour, or counts for nothing.
 """
 
 from __future__ import annotations
