@@ -111,10 +111,11 @@ def report(
     ],
 ) -> None:
     """Make report.html again from a run's files alone."""
-    from pipeline.reports.page import write_report
+    from pipeline.plans.studies import study_of_folder
     from pipeline.results.folder import RunFolder
 
-    print(write_report(RunFolder.open(folder)))
+    run = RunFolder.open(folder)
+    print(study_of_folder(run).write_report(run))
 
 
 @app.command()
@@ -195,9 +196,10 @@ def compare(
 
 def _plan_text(path: Path, overrides: list[str]) -> str:
     from pipeline.configuration.reading import load_config
-    from pipeline.plans.plan import plan_of
+    from pipeline.plans.studies import study_of_file
 
-    return plan_of(load_config(path, overrides)).describe()
+    study = study_of_file(path)
+    return study.prepare(load_config(path, overrides, study.config)).describe()
 
 
 def main() -> None:

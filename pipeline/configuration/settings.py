@@ -93,6 +93,13 @@ class DataConfig(Section):
     categorical: Annotated[tuple[str, ...], Distinct] | None = None
     missing: Literal["refuse", "impute"] = "refuse"
     missing_values: tuple[str, ...] = ()
+    missing_target: Literal["refuse", "drop"] = "refuse"
+    separator: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    decimal: Literal[".", ","] | None = None
+    thousands: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    quote: Annotated[str, Field(min_length=1, max_length=1)] = '"'
+    encoding: str | None = None
+    comment: Annotated[str, Field(min_length=1)] | None = None
     constant_columns: Literal["drop", "keep"] = "drop"
 
     @property

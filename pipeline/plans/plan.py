@@ -11,7 +11,7 @@ from pipeline.configuration.kinds import Kind, arms_of
 from pipeline.configuration.settings import SweepConfig
 from pipeline.datasets.shards import Shard, Split, make_layout, make_split, rows_digest
 from pipeline.datasets.sources import Table, load_table
-from pipeline.plans.units import JoinSpec, PathSpec, Unit, digest_of, paths_of
+from pipeline.plans.units import JoinSpec, PathSpec, Spec, digest_of
 from qnn.errors import InputError
 from qnn.features import tables
 from qnn.features.preprocessing import FeatureLayout
@@ -32,7 +32,7 @@ class Plan:
     joins: tuple[JoinSpec, ...] = ()
 
     @property
-    def units(self) -> tuple[Unit, ...]:
+    def units(self) -> tuple[Spec, ...]:
         """What makes the sweep's whole networks: the joins, or the paths of single outputs."""
         return self.joins or self.paths
 
@@ -113,10 +113,8 @@ class Plan:
         """The arms, each with the number of kinds that it is run on where those are not all."""
         taken: dict[str, dict[Kind, None]] = {}
         for unit in self.units:
-            first = paths_of(unit)[0]
-            references = unit.references if isinstance(unit, JoinSpec) else ()
-            for arm in (*first.baselines, *references):
-                taken.setdefault(arm, {})[first.kind] = None
+            for arm in (*unit.first.baselines, *unit.references):
+                taken.setdefault(arm, {})[unit.first.kind] = None
         every = len(self.kinds)
         return [
             arm
@@ -154,7 +152,7 @@ def make_plan(config: SweepConfig, table: Table, split: Split, layout: FeatureLa
         dataset=table.name,
         rows=table.n,
         test_rows=len(split.test_rows),
-        paths=tuple(path for unit in units for path in paths_of(unit)),
+        paths=tuple(path for unit in units for path in unit.paths),
         warnings=layout.warnings,
         joins=tuple(unit for unit in units if isinstance(unit, JoinSpec)),
     )
@@ -167,7 +165,7 @@ def make_unit(
     layout: FeatureLayout,
     shard: Shard,
     kind: Kind,
-) -> Unit:
+) -> Spec:
     """The path of a shard, or the join of one path for each of several classes or targets.
 
     Raises InputError as `make_path`, and where an arm or a second layer takes one output alone.

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import product
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from pipeline.configuration.kinds import Kind
 from pipeline.plans.estimates import (
@@ -167,6 +167,34 @@ class PathSpec:
         """Number of networks of all arms, which is that of trials."""
         return self.own_networks + sum(len(list(self.arm_trials(beta))) for beta in self.betas)
 
+    @property
+    def paths(self) -> tuple[PathSpec, ...]:
+        """The path itself: what a join has several of."""
+        return (self,)
+
+    @property
+    def first(self) -> PathSpec:
+        """The path itself, as `JoinSpec.first`."""
+        return self
+
+    @property
+    def own_output(self) -> int | None:
+        """Which of several outputs its networks are of; None where they are whole."""
+        return None if self.outputs == 1 else self.output
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """A path's own are among its `baselines`."""
+        return ()
+
+    def narrowed(
+        self, beta: float, width: int, rounding: str, seeds: Sequence[int] | None = None
+    ) -> Self:
+        """The path at a single β, width and rounding, without arms: what a final refit needs."""
+        chosen = self.seeds if seeds is None else tuple(sorted(seeds))
+        single = replace(self, betas=(beta,), widths=(width,), roundings=(rounding,), seeds=chosen)
+        return replace(single, baselines=(), baseline_seconds=None)
+
     def title(self, kind: str = "") -> str:
         """The path in a few words, for lists of tasks; `kind`: its kind's, where those differ."""
         output = f", output {self.output}" if self.outputs > 1 else ""
@@ -239,6 +267,10 @@ class JoinSpec:
         return self.paths[0]
 
     @property
+    def own_output(self) -> None:
+        """Its networks are whole."""
+
+    @property
     def dataset(self) -> str:
         """The data set's name."""
         return self.first.dataset
@@ -279,6 +311,11 @@ class JoinSpec:
         """Number of trials."""
         return self.first.networks + len(self.references)
 
+    def narrowed(self, beta: float, width: int, rounding: str) -> Self:
+        """As `PathSpec.narrowed`, of all its paths, without references."""
+        paths = tuple(path.narrowed(beta, width, rounding) for path in self.paths)
+        return replace(self, paths=paths, references=())
+
     def title(self, kind: str = "") -> str:
         """The join in a few words, as `PathSpec.title`."""
         kind = f", {kind}" if kind else ""
@@ -299,29 +336,7 @@ class JoinSpec:
         return estimate_join_bytes(first.n, first.d, outputs, outputs * max(first.widths))
 
 
-Unit = PathSpec | JoinSpec
-
-
-def paths_of(unit: Unit) -> tuple[PathSpec, ...]:
-    """The paths that a unit needs."""
-    return unit.paths if isinstance(unit, JoinSpec) else (unit,)
-
-
-def narrow(
-    path: PathSpec, beta: float, width: int, rounding: str, seeds: Sequence[int] | None = None
-) -> PathSpec:
-    """The path at a single β, width and rounding, without arms: what a final refit needs."""
-    chosen = path.seeds if seeds is None else tuple(sorted(seeds))
-    single = replace(path, betas=(beta,), widths=(width,), roundings=(rounding,), seeds=chosen)
-    return replace(single, baselines=(), baseline_seconds=None)
-
-
-def narrow_unit(unit: Unit, beta: float, width: int, rounding: str) -> Unit:
-    """As `narrow`, of a path or of all paths of a join."""
-    if isinstance(unit, PathSpec):
-        return narrow(unit, beta, width, rounding)
-    paths = tuple(narrow(path, beta, width, rounding) for path in unit.paths)
-    return replace(unit, paths=paths, references=())
+Spec = PathSpec | JoinSpec
 
 
 def _without_defaults(content: dict[str, Any]) -> dict[str, Any]:

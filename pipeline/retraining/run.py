@@ -34,7 +34,8 @@ from pipeline.retraining.record import Verdict, log_verdict, write_verdict
 from pipeline.retraining.retention import prune
 from pipeline.retraining.state import ChampionFiles, State, config_digest, write_state
 from pipeline.retraining.window import Selection, Window, build, run_config, write_window
-from pipeline.sweeps.driver import SweepOptions, SweepOutcome, prepare, run_sweep
+from pipeline.studies.training.prepared import prepare
+from pipeline.sweeps.driver import SweepOptions, SweepOutcome, run_sweep
 from pipeline.sweeps.interrupts import Interrupts
 from pipeline.tracking import tracker
 from pipeline.tracking.aliases import ROLLED_BACK, Move, promote

@@ -21,6 +21,11 @@ class Alphabet:
     scales: tuple[float, ...]
     bits: float
 
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """What a level grows by when a bit is set, one for each of ``scales``."""
+        return tuple(round(self.divisor * 2 * scale) for scale in self.scales)
+
     def contains(self, weights: np.ndarray) -> bool:
         """Whether all of these integers are levels of the alphabet."""
         return bool(np.isin(weights, self.levels).all())
@@ -43,11 +48,10 @@ class Alphabet:
 
     def encode(self, levels: np.ndarray) -> np.ndarray:
         """Bits, as float signs, that compose to these levels: the same ones for equal levels."""
-        steps = [round(self.divisor * 2 * scale) for scale in self.scales]
         rest = levels.astype(np.int64) + self.levels[-1]
         blocks = []
         # From the largest step down: each takes what it can.
-        for step in reversed(steps):
+        for step in reversed(self.steps):
             taken = rest >= step
             rest = rest - step * taken
             blocks.append(np.where(taken, 1.0, -1.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qnn.errors import InputError
+from qnn.losses import Loss, get_loss
 from qnn.networks.alphabets import get_alphabet
 
 if TYPE_CHECKING:
@@ -18,10 +19,12 @@ MOST_ROWS = 8000
 MOST_COLUMNS = 128
 
 
-def refusal(level: str, n: int, d: int, loss: str, activation: str, alphabet: str) -> str | None:
+def refusal(
+    level: str, n: int, d: int, loss: str | Loss, activation: str, alphabet: str
+) -> str | None:
     """Why a problem of this size and kind cannot be certified at a level; None where it can."""
     if level == "tightened":
-        if loss != "squared":
+        if not get_loss(loss).quadratic:
             return "needs the squared loss: use certify 'relaxation'"
         if n > MOST_ROWS:
             return f"takes {MOST_ROWS} rows at most (got {n}): use certify 'relaxation'"
@@ -42,7 +45,9 @@ def refusal(level: str, n: int, d: int, loss: str, activation: str, alphabet: st
     return None
 
 
-def check_level(level: str, n: int, d: int, loss: str, activation: str, alphabet: str) -> None:
+def check_level(
+    level: str, n: int, d: int, loss: str | Loss, activation: str, alphabet: str
+) -> None:
     """Raise InputError for an unknown level and for what it cannot certify."""
     if level not in LEVELS:
         raise InputError(f"certify {level!r} is not known: choose one of {', '.join(LEVELS)}")
@@ -51,12 +56,12 @@ def check_level(level: str, n: int, d: int, loss: str, activation: str, alphabet
         raise InputError(f"certify '{level}' {why}")
 
 
-def names(problem: Problem) -> tuple[int, int, str, str, str]:
+def names(problem: Problem) -> tuple[int, int, Loss, str, str]:
     """The arguments of `check_level` and `refusal` after the level."""
     return (
         problem.n,
         problem.d,
-        problem.loss.name,
+        problem.loss,
         problem.activation.name,
         problem.alphabet.name,
     )

@@ -16,7 +16,7 @@ from pipeline.datasets.shards import make_layout, make_split
 from pipeline.datasets.sources import load_table
 from pipeline.plans.estimates import estimate_bytes, estimate_seconds
 from pipeline.plans.plan import Plan, make_path, make_plan
-from pipeline.plans.units import PathSpec, Trial, narrow
+from pipeline.plans.units import PathSpec, Trial
 
 ROOT = Path(__file__).parents[3]
 RAW: dict[str, Any] = {
@@ -135,10 +135,10 @@ def test_the_final_refit_is_a_path_of_its_own() -> None:
     layout = make_layout(table, config, split)
     whole = make_path(config, table, split, layout, split.shard("all"), config.kinds[0])
     assert (whole.shard, whole.n) == ("all", 455)
-    one = narrow(whole, 0.1, 32, "refined")
+    one = whole.narrowed(0.1, 32, "refined")
     refined = Trial(0.1, 0, 32, "refined")
     assert list(one.trials()) == [refined, refined._replace(seed=1)]
-    other = narrow(whole, 0.1, 32, "refined", seeds=[5])
+    other = whole.narrowed(0.1, 32, "refined", seeds=[5])
     assert list(other.trials()) == [refined._replace(seed=5)]
     assert one.trial_id(refined) == whole.trial_id(refined)
     assert one.id != whole.id

@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 from scipy.linalg import eigh, eigvalsh
 
+from qnn.certificates.proofs.cuts import CutsProof
 from qnn.certificates.record import Certificate
 from qnn.numerics.gaps import relative_gap
 from qnn.training.problems.levels import check_level, names
@@ -202,10 +203,9 @@ def tightened_certificate(
         return unproven(
             problem,
             t * nu,
-            kind="tightened",
-            diag=t * a + max(rest, 0.0) / problem.d * (1.0 - 1e-12),
-            cuts=vectors,
-            multipliers=t * multipliers,
+            CutsProof(
+                (t * a + max(rest, 0.0) / problem.d * (1.0 - 1e-12),), vectors, t * multipliers
+            ),
         )
 
     proven = first_proven(problem, map(given_up, MARGINS))

@@ -1,0 +1,1 @@
+"""The studies that a sweep can run, a room each; `kind:` in the YAML is the room's name."""
