@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qnn.certificates.moments.checker import Inequality, inequality
-from qnn.certificates.moments.record import MomentCertificate
+from qnn.certificates.moments.checker import Inequality, MomentCertificate, inequality
 from qnn.errors import CertificateError, InputError
 from qnn.moments.bell.behaviours import checked
 from qnn.moments.bell.cascade import STAGES, Cascade, Foretell, blocks
