@@ -24,14 +24,15 @@ Foretell = Callable[[Array], Array]
 STAGES = ("steps", "solver", "none")
 # The first s tried where free moments are foretold, as most behaviours of interest are near 1.
 _START = 1.03
-# Behaviours at once: their matrices stay in the cache.
-_BLOCK = 1024
+# Behaviours at once, and entries of all their matrices, so that these take 32 MB at most.
+_BLOCK, _ENTRIES = 1024, 4_000_000
 
 
-def blocks(count: int) -> Iterator[slice]:
-    """Rows in parts of a size that `Cascade.run` takes best."""
-    for start in range(0, count, _BLOCK):
-        yield slice(start, start + _BLOCK)
+def blocks(count: int, n: int) -> Iterator[slice]:
+    """Rows in parts of a size that `Cascade.run` takes best, of matrices n x n."""
+    size = max(1, min(_BLOCK, _ENTRIES // n**2))
+    for start in range(0, count, size):
+        yield slice(start, start + size)
 
 
 @dataclass

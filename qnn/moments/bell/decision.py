@@ -49,7 +49,7 @@ class Decision:
         """The proof of verdict i, made anew; CertificateError where it is inconclusive."""
         if self.verdict[i] == "inconclusive":
             raise CertificateError(f"behaviour {i} is inconclusive: there is nothing to certify")
-        row = self.behaviours[i : i + 1]
+        row = self.behaviours[[i]]
         found, _ = self.cascade.run(row)
         inside = bool(found.upper[0] <= 1.0)
         bound = found.upper[0] if inside else found.lower[0]
@@ -103,7 +103,7 @@ def decide(
     cascade = Cascade(matrix, _foretelling(model, matrix), int(steps), fallback, gap)
     lower, upper = np.zeros(len(b)), np.zeros(len(b))
     taken, stage = np.zeros(len(b), dtype=np.int64), np.zeros(len(b), dtype=np.int64)
-    for part in blocks(len(b)):
+    for part in blocks(len(b), matrix.size):
         found, stage[part] = cascade.run(b[part])
         lower[part], upper[part], taken[part] = found.lower, found.upper, found.steps
     verdict = np.where(upper <= 1.0, 0, np.where(lower > 1.0, 1, 2))

@@ -96,7 +96,9 @@ def _scaled(
     cascade = Cascade(moment_matrix(scenario, level), None, 30, None, gap=1e-7)
     while size < count:
         b = beyond_local(scenario, max(count - size, 64), rng)
-        gauge = np.concatenate([cascade.run(b[part])[0].upper for part in blocks(len(b))])
+        gauge = np.concatenate(
+            [cascade.run(b[part])[0].upper for part in blocks(len(b), cascade.level.size)]
+        )
         b *= (rng.uniform(*gauges, len(b)) / gauge)[:, None]
         b = b[distributions(scenario, b)]
         found.append(b)
