@@ -1,0 +1,6 @@
+"""Proofs of upper bounds for constraint satisfaction over pairs: the record and its checker."""
+
+from qnn.certificates.csp.checker import proven_upper_bound, verify_csp
+from qnn.certificates.csp.record import CspCertificate, Payoffs
+
+__all__ = ["CspCertificate", "Payoffs", "proven_upper_bound", "verify_csp"]

@@ -1,0 +1,1 @@
+"""Moment hierarchies: bounds and roundings of problems over signs and values."""

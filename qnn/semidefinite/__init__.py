@@ -1,0 +1,1 @@
+"""Tools for semidefinite programs that several rooms share."""
