@@ -1,1 +1,1 @@
-"""Tools for semidefinite programs that several rooms share."""
+"""Tools for semidefinite programs: the cone, its coordinates, diagonals that dominate."""

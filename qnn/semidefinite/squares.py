@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import minimize
 
-from qnn.compiled import compiled
+from qnn.numerics.compiled import compiled
 
 Array = np.ndarray
 

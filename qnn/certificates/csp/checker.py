@@ -22,10 +22,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from qnn.certificates.checker import prove_semidefinite
+from qnn.certificates.slack import prove_semidefinite
 from qnn.certificates.csp.record import FORMAT, CspCertificate, Payoffs
 from qnn.errors import CertificateError
-from qnn.floating import TINY, gamma
+from qnn.numerics.floating import TINY, gamma
 
 Array = np.ndarray
 

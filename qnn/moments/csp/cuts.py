@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qnn.compiled import compiled
+from qnn.numerics.compiled import compiled
 from qnn.moments.csp.forms import Leaf
 from qnn.semidefinite.squares import Vectors
 

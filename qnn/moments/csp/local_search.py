@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from qnn.compiled import compiled
+from qnn.numerics.compiled import compiled
 
 Array = np.ndarray
 

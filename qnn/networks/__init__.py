@@ -1,0 +1,1 @@
+"""What a quantized network is: weights, alphabets, activations, atoms, exports."""
