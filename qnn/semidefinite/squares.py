@@ -1,7 +1,7 @@
 """Maxima over signs bounded by squares: `max ⟨C, X⟩` over X ⪰ 0 with `vᵀXv = 1` and `bᵀXb ≥ 1`.
 
 C (D, D) symmetric. Each statement is a vector: one whose product with every feasible sign vector is
-±1 (an equality: each unit vector, and what else holds), or an odd whole number (an inequality, a
+±1 (an equality: first the D unit vectors, then what else holds), or an odd whole number (an inequality, a
 cut: triangles and other odd sets). For all multipliers y of the equalities and τ ≥ 0 of the cuts
 
     C − Σ y vvᵀ + Σ τ bbᵀ = K,    max ⟨C, X⟩ ≤ Σy − Στ + trace · λ_max(K)
@@ -167,15 +167,17 @@ class _Bounding:
         basis: Array | None,
     ) -> None:
         self.basis = basis
-        self.scale = float(np.linalg.norm(C)) / len(C) or 1.0
+        # Constants stand on the diagonal: they say nothing of the size of the rest.
+        inside = C if basis is None else basis.T @ C @ basis
+        rest = inside - np.diag(inside.diagonal())
+        self.scale = float(np.linalg.norm(rest)) / len(C) or 1.0
         self.C = C / self.scale
         self.equalities, self.trace, self.effort = equalities, trace, effort
         self.target = target / self.scale
         if start is None:
-            heavy = np.abs(self.C).sum(axis=1)
             equal = np.zeros(len(equalities))
-            units = np.diff(equalities.starts) == 1
-            equal[units] = 0.5 * heavy[equalities.entries[equalities.starts[:-1][units]]]
+            heavy = np.abs(self.C).sum(axis=1) - np.abs(self.C.diagonal())
+            equal[: len(C)] = self.C.diagonal() + 0.5 * heavy
             start = Multipliers(equal, Vectors.none(), np.zeros(0))
             self.first_alpha = 0
         else:

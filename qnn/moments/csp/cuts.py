@@ -18,8 +18,7 @@ Array = np.ndarray
 ALL_TRIPLES = 400
 # Sets that are tried to be made larger.
 SEEDS = 300
-_BINS = 64
-_LARGEST = 64.0
+_BINS = 2048
 
 
 class CutPool:
@@ -125,11 +124,11 @@ def _triangles(
     """The most violated triangles: sets (m, 3), signs (m, 3) and their squares (m,)."""
     counts = np.zeros(_BINS, dtype=np.int64)
     _count_triangles(E, owner, triples, least, counts)
-    # From the most violated down, as many bins as fit; at least one.
+    # From the most violated down, as many bins as fit, and one more.
     below = np.cumsum(counts[::-1])[::-1]
-    fitting = np.flatnonzero(below <= max(most, 1))
-    first = int(fitting[0]) if len(fitting) else _BINS - 1
-    room = min(int(below[first]), 4 * most + 1)
+    fitting = np.flatnonzero(below <= most)
+    first = max(int(fitting[0]) - 1, 0) if len(fitting) else _BINS - 1
+    room = min(int(below[first]), 2 * most + 1000)
     sets, signs = np.empty((room, 3), dtype=np.int32), np.empty((room, 3))
     squares = np.empty(room)
     count = _list_triangles(E, owner, triples, least, first, sets, signs, squares)
@@ -172,8 +171,8 @@ def _combined(extended: Vectors, sets: Array, signs: Array, leaf: Leaf) -> Vecto
 @compiled(nogil=True)
 def _bin(square: float, least: float) -> int:
     """Which bin of violations, the larger the higher."""
-    place = int((1.0 - least - square) / (1.0 - least + 1.0) * 64.0)
-    return min(max(place, 0), 63)
+    place = int((1.0 - least - square) / (2.0 - least) * _BINS)
+    return min(max(place, 0), _BINS - 1)
 
 
 @compiled(nogil=True)
