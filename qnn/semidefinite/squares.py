@@ -1,8 +1,9 @@
 """Maxima over signs bounded by squares: `max ⟨C, X⟩` over X ⪰ 0 with `vᵀXv = 1` and `bᵀXb ≥ 1`.
 
-C (D, D) symmetric. Each statement is a vector: one whose product with every feasible sign vector is
-±1 (an equality: first the D unit vectors, then what else holds), or an odd whole number (an inequality, a
-cut: triangles and other odd sets). For all multipliers y of the equalities and τ ≥ 0 of the cuts
+C (D, D) symmetric. Each statement is a vector: one whose product with every feasible sign vector
+is ±1 (an equality: first the D unit vectors, then what else holds), or an odd whole number (an
+inequality, a cut: triangles and other odd sets). For all multipliers y of the equalities and τ ≥ 0
+of the cuts
 
     C − Σ y vvᵀ + Σ τ bbᵀ = K,    max ⟨C, X⟩ ≤ Σy − Στ + trace · λ_max(K)
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from scipy.optimize import minimize
@@ -126,7 +128,7 @@ class Effort:
     reach: float = 6.0
 
 
-class Reached(Exception):  # noqa: N818
+class Reached(Exception):
     """The target is reached: not an error, but the way out of the minimizer."""
 
 
@@ -221,8 +223,11 @@ class _Bounding:
 
     def _hopeless(self, history: list[float], last: bool, found: int) -> bool:
         """Whether the rounds to come cannot be expected to reach the target."""
-        if last and found == 0 and len(history) > 1 and history[-2] - history[-1] < 1e-4 * abs(
-            history[-1]
+        if (
+            last
+            and found == 0
+            and len(history) > 1
+            and history[-2] - history[-1] < 1e-4 * abs(history[-1])
         ):
             return True
         if len(history) < 4 or not np.isfinite(self.target):
@@ -303,12 +308,16 @@ def keys_of(vectors: Vectors) -> list[bytes]:
     pairs = np.empty((len(vectors.entries), 2), dtype=np.float64)
     pairs[:, 0], pairs[:, 1] = vectors.entries, vectors.coefficients
     data, starts = pairs.tobytes(), (vectors.starts * 16).tolist()
-    return [data[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    return [data[a:b] for a, b in pairwise(starts)]
 
 
 @compiled(nogil=True)
 def _add_squares(
-    starts: np.ndarray, entries: np.ndarray, coefficients: np.ndarray, weights: np.ndarray, K: np.ndarray
+    starts: np.ndarray,
+    entries: np.ndarray,
+    coefficients: np.ndarray,
+    weights: np.ndarray,
+    K: np.ndarray,
 ) -> None:
     for c in range(len(starts) - 1):
         weight = weights[c]
@@ -321,7 +330,11 @@ def _add_squares(
 
 @compiled(nogil=True)
 def _squares(
-    starts: np.ndarray, entries: np.ndarray, coefficients: np.ndarray, X: np.ndarray, out: np.ndarray
+    starts: np.ndarray,
+    entries: np.ndarray,
+    coefficients: np.ndarray,
+    X: np.ndarray,
+    out: np.ndarray,
 ) -> None:
     for c in range(len(starts) - 1):
         total = 0.0

@@ -22,8 +22,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from qnn.certificates.slack import prove_semidefinite
 from qnn.certificates.csp.record import FORMAT, CspCertificate, Payoffs
+from qnn.certificates.slack import prove_semidefinite
 from qnn.errors import CertificateError
 from qnn.numerics.floating import TINY, gamma
 
@@ -49,9 +49,7 @@ def verify_csp(certificate: CspCertificate, payoffs: Payoffs) -> float:
     return bound
 
 
-def proven_upper_bound(
-    certificate: CspCertificate, payoffs: Payoffs, margin: float = 1.0
-) -> float:
+def proven_upper_bound(certificate: CspCertificate, payoffs: Payoffs, margin: float = 1.0) -> float:
     """The bound that the leaves prove, whatever the record states.
 
     ``margin`` multiplies every allowance for rounding; a maker asks for 2 or more.

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from qnn.numerics.compiled import compiled
 from qnn.moments.csp.forms import Leaf
+from qnn.numerics.compiled import compiled
 from qnn.semidefinite.squares import Vectors
 
 Array = np.ndarray
@@ -226,7 +226,7 @@ def _list_triangles(
                         return count
                     sets[count, 0], sets[count, 1], sets[count, 2] = i, j, k
                     signs[count, 0] = 1.0
-                    signs[count, 1] = 1.0 if low == a or low == b else -1.0
+                    signs[count, 1] = 1.0 if low in (a, b) else -1.0
                     signs[count, 2] = 1.0 if low == a or (low == c and low != b) else -1.0
                     squares[count] = square
                     count += 1

@@ -89,7 +89,7 @@ class Leaf:
 
     @cached_property
     def extended(self) -> Vectors:
-        """Each sign that a triangle may join, as an odd vector over w: entry 0, then by variable."""
+        """The signs that triangles join, as odd vectors over w: entry 0, then by variable."""
         if self.k == 2:
             return Vectors.units(self.size)
         rows = np.zeros((1 + len(self.free) * self.k, self.size))
@@ -211,4 +211,3 @@ def _sparse(rows: Array) -> Vectors:
     at, entries = np.nonzero(np.abs(rows) > 1e-12)
     starts = np.concatenate([[0], np.cumsum(np.bincount(at, minlength=len(rows)))])
     return Vectors(starts.astype(np.int64), entries.astype(np.int32), rows[at, entries])
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -56,7 +56,7 @@ class Cutting:
 
     triangles: bool = True
     larger: bool = True
-    effort: Effort = Effort()
+    effort: Effort = field(default_factory=Effort)
 
 
 def bound_leaf(
@@ -122,7 +122,7 @@ def _inherited(
     own = units[1:].reshape(len(before), k - 1)
     head = np.append(units[0] + own[~stay].sum(), own[stay])
     pairs = (k - 1) * (k - 2) // 2
-    exclusions = sealed.exclusions.astype(np.float64).reshape(len(before), pairs)[stay]
+    exclusions = -sealed.exclusions.astype(np.float64).reshape(len(before), pairs)[stay]
     cuts, rows = merged(pool.vectors(sealed.cuts), leaf)
     keys = keys_of(cuts)
     known = dict(zip(keys, sealed.cuts[rows].tolist(), strict=True))
@@ -140,8 +140,8 @@ def seal(leaf: Leaf, equal: Array, cuts: Vectors, tau: Array, numbers: Array) ->
     T = leaf.T
     # In the basis, whose identity costs least; then once more for what rounding has changed.
     equal = equal + leaf.shift * float(np.linalg.eigvalsh(K if T is None else T.T @ K @ T)[-1])
-    tau32, rho32 = tau.astype(np.float32), equal[size:].astype(np.float32)
-    rounded = np.concatenate([equal[:size], rho32.astype(np.float64)])
+    tau32, rho32 = tau.astype(np.float32), -equal[size:].astype(np.float32)
+    rounded = np.concatenate([equal[:size], -rho32.astype(np.float64)])
     K = leaf.C.copy()
     leaf.equalities.add_squares(-rounded, K)
     cuts.add_squares(tau32.astype(np.float64), K)

@@ -59,9 +59,7 @@ def conditioned(C: Array, i: int, k: int) -> Array:
     return np.asarray(C - C[:, own] @ inverse @ C[own])
 
 
-def _gains(
-    rule: str, C: Array, X: Array, shares: Array, k: int, rng: np.random.Generator
-) -> Array:
+def _gains(rule: str, C: Array, X: Array, shares: Array, k: int, rng: np.random.Generator) -> Array:
     count = len(shares)
     if rule == "random":
         return rng.random(count)

@@ -123,7 +123,7 @@ class Search:
 def prove(
     search: Search, rule: str, over: Callable[[], bool], most_nodes: int | None = None
 ) -> Branch:
-    """Split the worst leaf until no better assignment than the best found is possible, or time ends.
+    """Split the worst leaf until nothing better than the best found is possible, or time ends.
 
     Returns the root of the tree.
     """
@@ -217,8 +217,15 @@ def certificate_of(search: Search, root: Branch, upper_bound: float) -> CspCerti
     )
 
 
+def leaves_of(root: Branch) -> list[Node]:
+    """The bounded leaves, in the tree's order."""
+    return _preorder(root)[1]
+
+
 def _preorder(root: Branch) -> tuple[list[int], list[Node]]:
-    variables, nodes, pending = [], [], [root]
+    variables: list[int] = []
+    nodes: list[Node] = []
+    pending = [root]
     while pending:
         branch = pending.pop()
         variables.append(branch.variable)
