@@ -26,6 +26,9 @@ from qnn.numerics.compiled import compiled
 
 Array = np.ndarray
 
+# Two rounds that gain less than this, relative, are the last.
+STALLED = 3e-5
+
 
 @dataclass(frozen=True, eq=False)
 class Vectors:
@@ -117,7 +120,7 @@ class Effort:
     alphas : of the first rounds, relative to the size of C; the last one stays.
     least : a cut is violated where its square is smaller than 1 by more than this.
     most : cuts that may join in a round, as a multiple of D.
-    patience : rounds without `progress` of the distance to the target, after which it ends.
+    reach : it ends where the gain of this many rounds like the last ones misses the target.
     """
 
     rounds: int = 40
@@ -208,7 +211,7 @@ class _Bounding:
             if separate is not None:
                 found = self._add_cuts(separate)
             last = level >= len(effort.alphas) - 1
-            if self._hopeless(history, last, found):
+            if self._hopeless(history, last):
                 break
             if not last and (found < 0.5 * len(self.C) or len(history) % 2 == 0):
                 level += 1
@@ -221,14 +224,9 @@ class _Bounding:
         )
         return Bounded(bound * self.scale, multipliers, X, self.evaluations)
 
-    def _hopeless(self, history: list[float], last: bool, found: int) -> bool:
+    def _hopeless(self, history: list[float], last: bool) -> bool:
         """Whether the rounds to come cannot be expected to reach the target."""
-        if (
-            last
-            and found == 0
-            and len(history) > 1
-            and history[-2] - history[-1] < 1e-4 * abs(history[-1])
-        ):
+        if last and len(history) > 2 and history[-3] - history[-1] < STALLED * abs(history[-1]):
             return True
         if len(history) < 4 or not np.isfinite(self.target):
             return False

@@ -191,7 +191,8 @@ class _Form:
         sizes = np.zeros((n, k, n, k))
         i, j = payoffs.pairs.T
         for target, tables in ((W, payoffs.tables), (sizes, np.abs(payoffs.tables))):
-            np.add.at(target, (i, slice(None), j), tables)
+            for c in range(len(tables)):
+                target[i[c], :, j[c]] += tables[c]
         at = np.arange(n)
         # z² = z: what belongs to one variable stands on the diagonal.
         for a in range(k):

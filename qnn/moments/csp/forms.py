@@ -52,11 +52,11 @@ class Leaf:
         first = 1 + np.arange(len(self.free)) * (self.k - 1)
         if not len(a) or not len(first):
             return units
-        entries = np.empty((len(first), len(a), 3), dtype=np.int32)
-        entries[:, :, 0] = 0
-        entries[:, :, 1] = first[:, None] + a
-        entries[:, :, 2] = first[:, None] + b
-        entries = entries.reshape(-1, 3)
+        sets = np.empty((len(first), len(a), 3), dtype=np.int32)
+        sets[:, :, 0] = 0
+        sets[:, :, 1] = first[:, None] + a
+        sets[:, :, 2] = first[:, None] + b
+        entries = sets.reshape(-1, 3)
         return units.joined(Vectors.of_rows(entries, np.tile([-1.0, 1.0, 1.0], (len(entries), 1))))
 
     @cached_property
@@ -166,7 +166,8 @@ def pair_payoffs(payoffs: Payoffs) -> Array:
     n, k = payoffs.n, payoffs.k
     W = np.zeros((n, k, n, k))
     i, j = payoffs.pairs.T
-    np.add.at(W, (i, slice(None), j), payoffs.tables)
+    for c in range(len(i)):
+        W[i[c], :, j[c]] += payoffs.tables[c]
     return np.ascontiguousarray(W + W.transpose(2, 3, 0, 1))
 
 

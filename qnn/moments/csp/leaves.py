@@ -76,7 +76,8 @@ def bound_leaf(
     if leaf.size == 1:
         sealed = seal(leaf, np.array([leaf.C[0, 0]]), Vectors.none(), np.zeros(0), np.zeros(0, int))
         return Node(values, sealed, sealed.bound, np.ones((1, 1), dtype=np.float32))
-    start, known = None, {}
+    start: Multipliers | None = None
+    known: dict[bytes, int] = {}
     if parent is not None:
         start, known = _inherited(form, leaf, pool, parent)
 

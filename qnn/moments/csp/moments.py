@@ -24,8 +24,8 @@ def indicator_moments(node: Node, k: int) -> Array:
         first += k - 1
     X = node.X.astype(np.float64)
     scale = 1.0 / np.sqrt(np.maximum(X.diagonal(), 1e-9))
-    H = H.reshape(n * k, size)
-    Z = H @ (X * scale[:, None] * scale) @ H.T
+    rows = H.reshape(n * k, size)
+    Z = rows @ (X * scale[:, None] * scale) @ rows.T
     return np.asarray(np.clip(Z, 0.0, 1.0).reshape(n, k, n, k))
 
 

@@ -75,24 +75,17 @@ class Search:
         room = self.step * (1.0 - 1e-3) if self.step else 1e-6 * (1.0 + abs(self.value))
         return self.form.bound_of(self.value + room)
 
-    def root(self, over: Callable[[], bool], target: float | None = None) -> Branch:
+    def root(self, over: Callable[[], bool]) -> Branch:
         """The tree of one leaf."""
         values = np.full(self.payoffs.n, -1, dtype=np.int16)
         if self.free >= 0:
             values[self.free] = 0
-        return Branch(self.bounded(values, None, over, target))
+        return Branch(self.bounded(values, None, over))
 
-    def bounded(
-        self,
-        values: Array,
-        parent: Node | None,
-        over: Callable[[], bool],
-        target: float | None = None,
-    ) -> Node:
+    def bounded(self, values: Array, parent: Node | None, over: Callable[[], bool]) -> Node:
         """Bound a leaf and round its moments."""
-        goal = self.target if target is None else target
         self.nodes += 1
-        node = bound_leaf(self.form, values, self.pool, parent, goal, self.cutting, over)
+        node = bound_leaf(self.form, values, self.pool, parent, self.target, self.cutting, over)
         self.round(node)
         return node
 
@@ -107,7 +100,6 @@ class Search:
         branch: Branch,
         variable: int,
         over: Callable[[], bool],
-        target: float | None = None,
     ) -> list[Branch]:
         """Make a leaf a node with k leaves."""
         parent = branch.node
@@ -115,7 +107,7 @@ class Search:
         for value in range(self.payoffs.k):
             values = parent.values.copy()
             values[variable] = value
-            branch.children.append(Branch(self.bounded(values, parent, over, target)))
+            branch.children.append(Branch(self.bounded(values, parent, over)))
         branch.variable, branch.node = variable, None
         return branch.children
 
@@ -156,12 +148,12 @@ def condition(
 
     They are chosen by the moments of the root. One variable that symmetry fixes is none of them.
     """
-    root = search.root(over, -np.inf)
+    root = search.root(over)
     assert root.node is not None
     seeds = choose_seeds(rule, root.node, search.payoffs.k, rounds, search.rng)
     leaves = [root]
     for seed in seeds:
-        leaves = [child for leaf in leaves for child in search.split(leaf, seed, over, -np.inf)]
+        leaves = [child for leaf in leaves for child in search.split(leaf, seed, over)]
     return root, seeds
 
 
