@@ -141,7 +141,7 @@ def _tightest(
     """Sets of 3 to start larger ones from: the violated, else those nearest to it."""
     if len(sets) < SEEDS:
         triples = len(E)
-        near = _triangles(E, owner, triples, -0.3, SEEDS)
+        near = _triangles(E, owner, triples, -2.0, SEEDS)
         sets, signs, squares = near
     order = np.argsort(squares, kind="stable")[:SEEDS]
     return sets[order], signs[order]
