@@ -1,1 +1,1 @@
-"""Moment hierarchies: bounds and roundings of problems over signs and values."""
+"""Moment matrices: semidefinite hierarchies over words of commuting or non-commuting letters."""

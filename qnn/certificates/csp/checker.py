@@ -1,6 +1,6 @@
 """The checker of upper bounds for constraint satisfaction; it shares no code with the search.
 
-With x the signs of `CspCertificate`, twice the indicator of "variable i has value a" is
+With x the signs of `CspProof`, twice the indicator of "variable i has value a" is
 `h_ia'x`, h_ia = e_0 − e_ia for a < k − 1 and (3 − k) e_0 + Σ e_ia for the last, so four times the
 value less the constant is x'Fx, with F summed from the tables. Of a leaf, x = Pw, w = (1, free
 signs), P having one ±1 in each row; with S = Diag(a) − P'FP − Σ τ bb' − Σ ρ ee' ⪰ 0,
@@ -22,7 +22,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from qnn.certificates.csp.record import FORMAT, CspCertificate, Payoffs
+from qnn.certificates.csp.layout import FORMAT, CspProof
+from qnn.certificates.csp.payoffs import Payoffs
 from qnn.certificates.slack import prove_semidefinite
 from qnn.errors import CertificateError
 from qnn.numerics.floating import TINY, gamma
@@ -34,7 +35,7 @@ _LARGEST_COEFFICIENT = 64
 _LARGEST_PAYOFF = 1e100
 
 
-def verify_csp(certificate: CspCertificate, payoffs: Payoffs) -> float:
+def verify_csp(certificate: CspProof, payoffs: Payoffs) -> float:
     """The proven upper bound of a certificate, which no assignment's value exceeds.
 
     Raises CertificateError where anything is not proven, or less than the certificate states.
@@ -49,7 +50,7 @@ def verify_csp(certificate: CspCertificate, payoffs: Payoffs) -> float:
     return bound
 
 
-def proven_upper_bound(certificate: CspCertificate, payoffs: Payoffs, margin: float = 1.0) -> float:
+def proven_upper_bound(certificate: CspProof, payoffs: Payoffs, margin: float = 1.0) -> float:
     """The bound that the leaves prove, whatever the record states.
 
     ``margin`` multiplies every allowance for rounding; a maker asks for 2 or more.
@@ -98,7 +99,7 @@ def check_payoffs(payoffs: Payoffs) -> None:
             raise CertificateError("a payoff is not finite, or larger than 1e100")
 
 
-def _check_record(certificate: CspCertificate, payoffs: Payoffs) -> None:
+def _check_record(certificate: CspProof, payoffs: Payoffs) -> None:
     c = certificate
     if c.format != FORMAT:
         raise CertificateError(f"unknown certificate format {c.format}")
@@ -137,7 +138,7 @@ def _check_within(numbers: Array, size: int, what: str) -> None:
         raise CertificateError(f"{what} is none of {size}")
 
 
-def _leaves(certificate: CspCertificate, payoffs: Payoffs) -> list[Array]:
+def _leaves(certificate: CspProof, payoffs: Payoffs) -> list[Array]:
     """The values (n,) that each leaf fixes, −1 where free, in the order of the tree."""
     n, k = payoffs.n, payoffs.k
     root = np.full(n, -1, dtype=np.int64)
@@ -270,7 +271,7 @@ def _exclusions(values: Array, k: int, size: int) -> Array:
     return rows.reshape(free * len(a), size)
 
 
-def _dense_cuts(certificate: CspCertificate, width: int) -> Array:
+def _dense_cuts(certificate: CspProof, width: int) -> Array:
     count = len(certificate.cut_starts) - 1
     rows = np.zeros((count, width))
     at = np.repeat(np.arange(count), np.diff(certificate.cut_starts))
@@ -279,10 +280,6 @@ def _dense_cuts(certificate: CspCertificate, width: int) -> Array:
 
 
 def _sum(numbers: Array) -> Fraction:
-    """Exactly: float32 numbers are whole multiples of 2^-149."""
-    total = math.fsum(numbers.tolist())
-    if abs(total) < 2.0**40 and np.all(np.abs(numbers) >= 2.0**-100):
-        return sum(map(Fraction, numbers.tolist()), Fraction(0))
     return sum(map(Fraction, numbers.tolist()), Fraction(0))
 
 

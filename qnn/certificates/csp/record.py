@@ -1,94 +1,54 @@
-"""What a proof of an upper bound speaks of, and what it consists of."""
+"""The record of a proof of an upper bound: its file, and the checker behind it."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from qnn.errors import InputError
+from qnn.certificates.csp.checker import verify_csp
+from qnn.certificates.csp.layout import FORMAT, CspProof
+from qnn.certificates.csp.payoffs import Payoffs
+from qnn.certificates.fields import Reader, integer, number, numbers, text
+from qnn.errors import CertificateError, InputError
 from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_file
 
 Array = np.ndarray
 
-FORMAT = 1
-_WHAT = "certificate of a constraint satisfaction problem"
-_TYPES: dict[str, Any] = {
-    "tree": np.int32,
-    "diagonals": np.float32,
-    "exclusions": np.float32,
-    "cut_starts": np.int32,
-    "cut_entries": np.int32,
-    "cut_coefficients": np.int8,
-    "leaf_starts": np.int32,
-    "leaf_cuts": np.int32,
-    "multipliers": np.float32,
+_WHAT = "certificate"
+_READERS: dict[str, Reader] = {
+    "n": integer,
+    "k": integer,
+    "problem_sha256": text,
+    "upper_bound": number,
+    "free": integer,
+    "tree": numbers(1, np.int32),
+    "diagonals": numbers(1, np.float32),
+    "exclusions": numbers(1, np.float32),
+    "cut_starts": numbers(1, np.int32),
+    "cut_entries": numbers(1, np.int32),
+    "cut_coefficients": numbers(1, np.int8),
+    "leaf_starts": numbers(1, np.int32),
+    "leaf_cuts": numbers(1, np.int32),
+    "multipliers": numbers(1, np.float32),
+    "format": integer,
 }
 
 
 @dataclass(frozen=True, eq=False)
-class Payoffs:
-    """`value(x) = constant + Σ_i unary[i, x_i] + Σ_c tables[c, x_i, x_j]`, x in {0..k−1}ⁿ.
+class CspCertificate(CspProof):
+    """A proof (see `CspProof`) with its file; its evidence is the file of the `Payoffs`."""
 
-    unary (n, k), pairs (m, 2) int32, i ≠ j, tables (m, k, k); to be maximized.
-    """
+    kind: ClassVar[str] = "csp"
+    evidence: ClassVar[str | None] = "problem"
 
-    n: int
-    k: int
-    constant: float
-    unary: Array
-    pairs: Array
-    tables: Array
-
-    def digest(self) -> str:
-        """SHA-256 of n, k, constant, unary, pairs, tables, little-endian, in this order."""
-        digest = hashlib.sha256()
-        digest.update(np.array([self.n, self.k, len(self.pairs)], dtype="<i8").tobytes())
-        digest.update(np.array([self.constant], dtype="<f8").tobytes())
-        digest.update(np.ascontiguousarray(self.unary, dtype="<f8").tobytes())
-        digest.update(np.ascontiguousarray(self.pairs, dtype="<i4").tobytes())
-        digest.update(np.ascontiguousarray(self.tables, dtype="<f8").tobytes())
-        return digest.hexdigest()
-
-
-@dataclass(frozen=True, eq=False)
-class CspCertificate:
-    """A tree over all assignments, and of each leaf the numbers that bound its values from above.
-
-    A variable i of k values is written as k − 1 signs, entries 1 + i (k − 1) + a of x: −1 where
-    the value is a, else +1; the entry 0 of x is +1. `tree` lists the nodes in preorder: a
-    variable, followed by the k subtrees in which it has the values 0..k−1, or −1, a leaf. `free`:
-    the root's first variable is 0 without a node of its own, all else following from the symmetry
-    of values (see the checker); else −1. Of each leaf, one after the other in the order of the
-    tree, for `w` = (the fixed part, the free signs in their order): `diagonals`, one number for
-    each entry of w; `exclusions`, one for each pair a < b of signs of each free variable (none if
-    k = 2); and its cuts, `leaf_cuts[leaf_starts[l]:leaf_starts[l + 1]]` with `multipliers` ≥ 0.
-    A cut c is an odd vector over x: `cut_entries`, `cut_coefficients` from `cut_starts[c]`.
-    """
-
-    n: int
-    k: int
-    problem_sha256: str
-    upper_bound: float
-    free: int
-    tree: Array
-    diagonals: Array
-    exclusions: Array
-    cut_starts: Array
-    cut_entries: Array
-    cut_coefficients: Array
-    leaf_starts: Array
-    leaf_cuts: Array
-    multipliers: Array
-    format: int = FORMAT
-
-    @property
-    def leaves(self) -> int:
-        """How many the tree has."""
-        return int(np.count_nonzero(self.tree == -1))
+    def arrays(self) -> dict[str, Array]:
+        """The kind, then the fields as plain arrays."""
+        return {"kind": np.asarray(self.kind)} | {
+            field.name: np.asarray(getattr(self, field.name)) for field in fields(self)
+        }
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to path as npz without pickle, under a temporary name first, then renamed."""
@@ -96,7 +56,7 @@ class CspCertificate:
 
     def to_bytes(self) -> bytes:
         """The npz file's bytes, the same for the same certificate."""
-        return pack_arrays({f.name: np.asarray(getattr(self, f.name)) for f in fields(self)})
+        return pack_arrays(self.arrays())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CspCertificate:
@@ -106,30 +66,40 @@ class CspCertificate:
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> CspCertificate:
         """The record from a file's bytes; ``where`` names their origin in errors."""
-        arrays = unpack_arrays(data, where, _WHAT)
-        known = {field.name for field in fields(cls)}
-        if set(arrays) != known:
-            odd = sorted(known ^ set(arrays))[0]
-            what = "lacks" if odd in known else "has"
-            raise InputError(f"{where}: not a {_WHAT}: it {what} {odd!r}")
-        try:
-            values = {name: _value(name, array) for name, array in arrays.items()}
-        except ValueError:
-            raise InputError(f"{where}: a field of the {_WHAT} has the wrong type") from None
-        if values["format"] != FORMAT:
+        return cls.from_arrays(unpack_arrays(data, where, _WHAT), where)
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Array], where: str) -> CspCertificate:
+        """The record from plain arrays; ``where`` names their origin in errors."""
+        odd = sorted(set(arrays) ^ {"kind", *_READERS})
+        if odd:
+            what = "has" if odd[0] in arrays else "lacks"
             raise InputError(
-                f"{where}: format {values['format']} of a {_WHAT} is not {FORMAT}: use the version "
-                "that wrote it"
+                f"{where}: not a certificate of a problem's bound: it {what} {odd[0]!r}"
+            )
+        try:
+            kind = text(arrays["kind"])
+            values: dict[str, Any] = {name: read(arrays[name]) for name, read in _READERS.items()}
+        except ValueError:
+            raise InputError(f"{where}: a field of the certificate has the wrong type") from None
+        if kind != cls.kind or values["format"] != FORMAT:
+            raise InputError(
+                f"{where}: certificate {kind!r} of format {values['format']} is not "
+                f"{cls.kind!r} of format {FORMAT}: use the version that wrote it"
             )
         return cls(**values)
 
+    def check(self, evidence: bytes | None, fast: bool = False) -> str:
+        """What is proven of the problem whose file's bytes these are; fast is the same."""
+        if evidence is None:
+            raise CertificateError("it is about a problem: its file is needed")
+        try:
+            payoffs = Payoffs.from_bytes(evidence, "the problem")
+        except InputError as error:
+            raise CertificateError(str(error)) from None
+        return f"value <= {self.verify(payoffs, fast=fast)!r} ({self.leaves} leaves)"
 
-def _value(name: str, array: Array) -> Any:
-    if name in _TYPES:
-        if array.ndim != 1 or array.dtype != _TYPES[name]:
-            raise ValueError(name)
-        return array
-    kind = {"problem_sha256": "U", "upper_bound": "f"}.get(name, "i")
-    if array.ndim != 0 or array.dtype.kind != kind:
-        raise ValueError(name)
-    return array.item()
+    def verify(self, *evidence: Any, fast: bool = False) -> float:
+        """The proven upper bound; evidence: the `Payoffs`."""
+        (payoffs,) = evidence
+        return verify_csp(self, payoffs)

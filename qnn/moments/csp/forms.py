@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from qnn.certificates.csp.record import Payoffs
+from qnn.certificates.csp import Payoffs
 from qnn.semidefinite.squares import Vectors
 
 Array = np.ndarray

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from qnn.certificates.csp.record import CspCertificate, Payoffs
+from qnn.certificates.csp import CspCertificate, Payoffs
 from qnn.moments.csp.cuts import CutPool
 from qnn.moments.csp.forms import SignForm, pair_payoffs, symmetric
 from qnn.moments.csp.leaves import Cutting, Node, bound_leaf

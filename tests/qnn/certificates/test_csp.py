@@ -1,12 +1,14 @@
 """Attacks on certificates of constraint satisfaction: no change may prove more than the truth."""
 
 import itertools
-from dataclasses import fields, replace
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from qnn.certificates import read_certificate, verify
 from qnn.certificates.csp import CspCertificate, Payoffs, proven_upper_bound, verify_csp
 from qnn.errors import CertificateError, InputError
 from qnn.moments.csp import MaxCSP, max_cut, max_k_cut, random_csp
@@ -186,7 +188,7 @@ def test_files_of_other_fields_or_types(proven: tuple[MaxCSP, CspCertificate, fl
     from qnn.numerics.archive import pack_arrays
 
     _, certificate, _ = proven
-    arrays = {f.name: np.asarray(getattr(certificate, f.name)) for f in fields(certificate)}
+    arrays = certificate.arrays()
     for name, array in arrays.items():
         for other in (np.full(array.shape, b"x"), array.astype(bool), np.stack([array, array])):
             with pytest.raises(InputError):
@@ -196,3 +198,35 @@ def test_files_of_other_fields_or_types(proven: tuple[MaxCSP, CspCertificate, fl
             CspCertificate.from_bytes(pack_arrays(without), "file")
     with pytest.raises(InputError, match="has"):
         CspCertificate.from_bytes(pack_arrays({**arrays, "more": np.zeros(1)}), "file")
+
+
+def test_the_files_of_a_proof_and_its_problem(
+    proven: tuple[MaxCSP, CspCertificate, float], tmp_path: Path
+) -> None:
+    problem, certificate, _ = proven
+    certificate.save(tmp_path / "proof.npz")
+    problem.payoffs.save(tmp_path / "problem.npz")
+    read = read_certificate(dict(np.load(tmp_path / "proof.npz")), "proof.npz")
+    assert isinstance(read, CspCertificate)
+    assert verify(read, Payoffs.load(tmp_path / "problem.npz")) <= certificate.upper_bound
+    said = read.check((tmp_path / "problem.npz").read_bytes())
+    assert said.startswith(f"value <= {certificate.upper_bound!r}") or "value <= " in said
+    for evidence in (None, b"", (tmp_path / "proof.npz").read_bytes()):
+        with pytest.raises(CertificateError):
+            read.check(evidence)
+
+
+def test_changed_files_of_a_problem_are_refused(
+    proven: tuple[MaxCSP, CspCertificate, float],
+) -> None:
+    problem, certificate, _ = proven
+    data = problem.payoffs.to_bytes()
+    rng = np.random.default_rng(3)
+    for at in rng.integers(0, len(data), 100):
+        changed = bytearray(data)
+        changed[at] ^= 1 << int(rng.integers(8))
+        try:
+            certificate.check(bytes(changed))
+        except CertificateError:
+            continue
+        assert Payoffs.from_bytes(bytes(changed), "x").digest() == problem.payoffs.digest()
