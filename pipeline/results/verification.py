@@ -29,7 +29,7 @@ from pipeline.results.folder import (
 from pipeline.results.ledger import LOST_SUFFIX
 from pipeline.results.matrices import matrices
 from pipeline.results.objective import objective_and_loss
-from pipeline.results.schema import as_results
+from pipeline.results.record import as_results
 from qnn.certificates import Certificate, verify
 from qnn.errors import InputError, NotProvenAgainError, QnnError
 from qnn.losses import get_loss

@@ -29,7 +29,7 @@ from pipeline.reports.page import REPORT_FILE, collect, render_report
 from pipeline.results import summary
 from pipeline.results.folder import RunFolder
 from pipeline.results.parts import certificates_of, parts_of
-from pipeline.results.schema import RESULTS_SCHEMA, TIMING_COLUMNS
+from pipeline.results.record import RESULTS_SCHEMA, TIMING_COLUMNS
 from pipeline.results.selection import Choice
 from pipeline.tracking import text
 from pipeline.tracking.aliases import CHAMPION, promote

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.configuration.settings import SweepConfig
 from pipeline.plans.study import Study
 from pipeline.results.folder import RunFolder, data_file
-from pipeline.results.schema import RESULTS_ROWS
+from pipeline.results.record import RESULTS_ROWS
 
 if TYPE_CHECKING:
     from pipeline.results.verification import Check

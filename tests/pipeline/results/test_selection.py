@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.results.ledger import rows_table
-from pipeline.results.schema import RESULTS_SCHEMA
+from pipeline.results.record import RESULTS_SCHEMA
 from pipeline.results.selection import CHOICE_COLUMNS, best_refit, choose
 
 

@@ -207,7 +207,7 @@ def test_a_refit_of_another_kind_is_not_the_chosen_network():
 def test_rows_of_earlier_versions_are_of_the_kind_with_the_usual_parameter(tmp_path):
     config = small_config(tmp_path, **SMALL, loss="huber")
     (path, *_) = prepare(config).plan.paths
-    row = planned(path, 0.3)
+    row = planned(path, 0.3).columns
     assert row["loss_parameter"] == 1.0
     assert kind_of({**row, "loss_parameter": None}) == kind_of(row) == config.kinds[0].resolved()
 

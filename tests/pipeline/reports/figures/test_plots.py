@@ -9,7 +9,7 @@ from PIL import Image
 
 from pipeline.reports.figures import drawing, plots
 from pipeline.results import summary
-from pipeline.results.schema import RESULTS_SCHEMA
+from pipeline.results.record import RESULTS_SCHEMA
 from tests.pipeline.synthetic import results_table
 
 CASES = {

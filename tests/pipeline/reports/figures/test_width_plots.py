@@ -8,7 +8,7 @@ import pytest
 from pipeline.reports.figures.width_plots import curve_figure
 from pipeline.reports.page import ReportInput, render_report
 from pipeline.results import summary
-from pipeline.results.schema import RESULTS_SCHEMA
+from pipeline.results.record import RESULTS_SCHEMA
 from tests.pipeline.synthetic import results_table
 
 

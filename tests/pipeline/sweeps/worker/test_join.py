@@ -19,7 +19,7 @@ from pipeline.datasets import shards
 from pipeline.reports.comparison.sets import read_sets, summarize
 from pipeline.results.folder import RunFolder, StoreError
 from pipeline.results.ledger import read_results, results_file
-from pipeline.results.schema import LATER_COLUMNS
+from pipeline.results.record import LATER_COLUMNS
 from pipeline.results.verification import verify_paths
 from pipeline.sweeps.driver import SweepOptions, prepare, run_sweep
 from pipeline.sweeps.resume import completed_paths
@@ -225,9 +225,9 @@ def test_a_failed_output_makes_a_failed_network_that_says_which(run, tmp_path, m
     good = tasks.keep_network
 
     def sometimes(row, *rest):
-        if (row["output"], row["width"], row["shard"]) == (1, 8, "fold-01"):
+        if (row.identity.output, row.axes.width, row.identity.shard) == (1, 8, "fold-01"):
             raise RuntimeError("no")
-        good(row, *rest)
+        return good(row, *rest)
 
     monkeypatch.setattr(tasks, "keep_network", sometimes)
     outcome = run_sweep(config, str(tmp_path / "run"), INLINE)
