@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
+from pipeline.results.folder import data_file
 from pipeline.results.schema import RowSchema, columns_of, part_of
 
 PROBLEM, NETWORK = "problem", "network"
@@ -47,6 +48,11 @@ class Identity:
     d: int | None = None
     preprocessing_bytes: int | None = _told(METRIC)
     versions: str | None = None
+
+    @property
+    def data_file(self) -> str:
+        """Where the training matrix lies."""
+        return data_file(self.dataset or "", self.shard or "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +109,7 @@ class Bounds:
         """The certificates that the bound is the sum of."""
         if self.certificates:
             return list(self.certificates)
-        return [] if self.certificate is None else [self.certificate]
+        return [self.certificate] if self.certificate else []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,13 +174,18 @@ class NetworkRow:
 
     @classmethod
     def of(cls, columns: Mapping[str, Any]) -> Self:
-        """The row of a table or of a data frame; columns beside the record's are left out."""
+        """The row of a data frame, where what is missing is NaN; other columns are left out."""
+        return cls.exactly({name: _plain(value) for name, value in columns.items()})
+
+    @classmethod
+    def exactly(cls, columns: Mapping[str, Any]) -> Self:
+        """The row of a table: NaN is NaN. Columns beside the record's are left out."""
         return cls(
-            part_of(Identity, columns, _plain),
-            part_of(Axes, columns, _plain),
-            part_of(Bounds, columns, _plain),
-            part_of(Fit, columns, _plain),
-            part_of(Cost, columns, _plain),
+            part_of(Identity, columns),
+            part_of(Axes, columns),
+            part_of(Bounds, columns),
+            part_of(Fit, columns),
+            part_of(Cost, columns),
         )
 
 
@@ -226,4 +237,4 @@ def as_results(table: pa.Table) -> pa.Table:
 
 def rows_of(table: pa.Table) -> list[NetworkRow]:
     """The rows of a table of these columns."""
-    return [NetworkRow.of(row) for row in table.to_pylist()]
+    return [NetworkRow.exactly(row) for row in table.to_pylist()]

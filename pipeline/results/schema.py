@@ -111,15 +111,15 @@ def columns_of(record: Any) -> dict[str, Any]:
     return found
 
 
-def part_of(kind: type[R], columns: Mapping[str, Any], plain: Callable[[Any], Any]) -> R:
+def part_of(kind: type[R], columns: Mapping[str, Any]) -> R:
     """A record without records among its fields from the columns of its names.
 
-    `plain` makes a cell a plain value; columns that are not there are left to their defaults.
+    Columns that are not there are left to their defaults.
     """
     given, makers = {}, _makers(kind)  # type: ignore[arg-type]
     for name, wanted in makers.items():
         if name in columns:
-            value = plain(columns[name])
+            value = columns[name]
             given[name] = value if value is None else wanted(value)
     return kind(**given)
 

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from pipeline.configuration.beta import column_of
 from pipeline.configuration.kinds import KIND, Kind, kind_of
+from pipeline.results.record import NetworkRow, rows_of
 from qnn.training.arms import ALL as BASELINES
 
 CHOICE_COLUMNS = (
@@ -65,7 +68,7 @@ def choose(results: pa.Table, beta_kind: str, task: str) -> Choice | None:
     with are never chosen.
     """
     metric = "validation_accuracy" if task == "classification" else "validation_rmse"
-    written = "beta_fraction" if beta_kind == "fractions" else "beta"
+    written = column_of(beta_kind)
     groups: dict[Setting, list[dict[str, Any]]] = defaultdict(list)
     for row in results.select(CHOICE_COLUMNS).to_pylist():
         if row["rounding"] in BASELINES or row["output"] is not None:
@@ -113,13 +116,15 @@ def _rank(choice: Choice, sign: float) -> tuple[float, float, float, int, str, s
     )
 
 
-def best_refit(results: pa.Table, path: str) -> dict[str, Any] | None:
+def best_refit(results: pa.Table, path: str) -> NetworkRow | None:
     """Return the row of the final refit that trained best (lowest objective); None without one.
 
     `path` is the refit's path id. Of equal ones the smaller, then the first by trial id.
     """
-    return min(
-        (row for row in results.to_pylist() if row["path"] == path and row["status"] == "ok"),
-        key=lambda row: (row["upper_bound"], row["bytes"], row["trial"]),
-        default=None,
-    )
+    own = rows_of(results.filter(pc.equal(results["path"], path)))
+    return min((row for row in own if row.fit.ok), key=_of_refits, default=None)
+
+
+def _of_refits(row: NetworkRow) -> tuple[float, float, str]:
+    fit = row.fit
+    return fit.upper_bound or 0.0, fit.bytes or 0.0, row.identity.trial

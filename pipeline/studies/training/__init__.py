@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from pipeline.configuration.settings import SweepConfig
 from pipeline.plans.study import Study
 from pipeline.results.folder import RunFolder, data_file
@@ -28,6 +30,12 @@ class Training(Study[SweepConfig]):
         from pipeline.studies.training.prepared import prepare
 
         return prepare(config)
+
+    def told(self, results: pa.Table, config: SweepConfig) -> pa.Table:
+        """With the form in which β was written."""
+        from pipeline.results.summary import written_as
+
+        return written_as(results, config.beta.kind)
 
     def files_of(self, row: Mapping[str, Any]) -> Iterator[str]:
         """Certificate and network, those of the outputs, and the training matrix."""

@@ -117,6 +117,6 @@ def test_the_best_refit_is_the_one_that_trained_best():
     made[3] |= {"status": "failed"}
     best = best_refit(rows_table(made), "refit")
     assert best is not None
-    assert best["trial"] == made[2]["trial"]
+    assert best.identity.trial == made[2]["trial"]
     assert best_refit(rows_table(made), "other") is None
     assert isinstance(rows_table(made), pa.Table)

@@ -346,9 +346,9 @@ def test_mlflow_gets_a_curve_for_each_kind_and_their_names(run, tmp_path):
     tags = tracking_text.sweep_tags(config)
     assert (tags["loss"], tags["activation"]) == ("squared, logistic", "bilinear, polynomial")
     assert tags["alphabet"] == "binary, 2"
-    row = summary.champion_row(data)
+    row = summary.champion_of(data)
     assert row is not None
-    assert tracking_text.network_name(row, "champion").startswith(f"champion · {row['problem']} · ")
+    assert tracking_text.network_name(row, "champion").startswith(f"champion · {row.problem} · ")
     text = tracking_text.sweep_description(config, data, row, "here")
     assert "logistic loss, bilinear, 2 bit weights" in text
 
