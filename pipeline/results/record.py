@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
+from pipeline.configuration.kinds import Kind, kind_of
 from pipeline.results.folder import data_file
 from pipeline.results.schema import RowSchema, columns_of, part_of
 
@@ -40,8 +41,8 @@ class Identity:
     """
 
     trial: str
-    path: str
-    dataset: str
+    path: str = ""
+    dataset: str = ""
     shard: str = _told(PARAMETER, default="")
     output: int | None = _told(YOUNG)
     n: int | None = None
@@ -166,6 +167,11 @@ class NetworkRow:
     def with_seconds(self, seconds: float) -> Self:
         """The row with its whole wall time."""
         return replace(self, cost=replace(self.cost, seconds=seconds))
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of problem, resolved."""
+        return kind_of(vars(self.axes))
 
     @property
     def columns(self) -> dict[str, Any]:
