@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import yaml
 
 from pipeline.configuration.flat import flatten
+from pipeline.configuration.reading import dump_config, parse_config
 from pipeline.logs.messages import one_line
 from pipeline.plans.studies import study_of_folder
 from pipeline.plans.study import Study
@@ -39,7 +40,7 @@ def claim(folder: RunFolder, resolved: str) -> None:
         folder.write(CONFIG_FILE, resolved.encode())
         return
     try:
-        before = dict(flatten(yaml.safe_load(content)))
+        before = dict(flatten(yaml.safe_load(_with_defaults(content, folder))))
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         raise InputError(
             f"{folder.label}/{CONFIG_FILE}: cannot be read ({one_line(error)}); "
@@ -56,6 +57,15 @@ def claim(folder: RunFolder, resolved: str) -> None:
             )
     if before != now:
         folder.write(CONFIG_FILE, resolved.encode())
+
+
+def _with_defaults(content: bytes, folder: RunFolder) -> str:
+    """The config of a folder with the keys that its version did not know yet, at their defaults."""
+    text = content.decode()
+    try:
+        return dump_config(parse_config(text, CONFIG_FILE, (), study_of_folder(folder).config))
+    except InputError:
+        return text
 
 
 def _show(values: Mapping[str, Any], key: str) -> str:

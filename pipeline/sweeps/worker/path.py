@@ -182,7 +182,7 @@ class _Path:
         )
         self._note(bounds=proven)
         place = data_file(spec.dataset, spec.shard)
-        certificate = replace(certificate, data=place, output=spec.output)
+        certificate = certificate.stating(data=place, output=spec.output)
         self.folder.write(file, pack_arrays(certificate.arrays()))
         return wide
 

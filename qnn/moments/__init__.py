@@ -1,0 +1,1 @@
+"""Moment matrices: semidefinite hierarchies over words of commuting or non-commuting letters."""
