@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -32,9 +33,24 @@ app.command()(doctor)
 app.add_typer(jobs_app)
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        try:
+            print(f"qnn {version('qnn-sdp')}")
+        except PackageNotFoundError:
+            print("qnn, not installed as a package")
+        raise typer.Exit
+
+
 @app.callback()
-def _qnn() -> None:
-    # A callback makes `sweep` a subcommand even while it is the only one.
+def _qnn(
+    told: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Print the version and stop."
+        ),
+    ] = False,
+) -> None:
     pass
 
 

@@ -16,7 +16,7 @@ from qnn.errors import InputError
 from qnn.features import tables
 from qnn.features.preprocessing import FeatureLayout
 from qnn.training.arms import CEILINGS, QUANTIZED, REFERENCES
-from qnn.training.problems.levels import check_level
+from qnn.training.problems.levels import Facts, check_level
 
 
 @dataclass(frozen=True)
@@ -199,12 +199,13 @@ def make_path(
 ) -> PathSpec:
     """The path of one shard and kind of problem, the shard of all rows ("all") included.
 
-    Raises InputError where the problem is not one that the config's level of proof can take.
+    Raises InputError where the problem is not one that the config's level of proof, or its solver,
+    can take.
     """
     n = len(shard.train_rows)
-    check_level(config.certify, n, layout.d, kind.loss, kind.activation, kind.alphabet)
+    check_level(config.certify, Facts(n, layout.d, kind.loss, kind.activation, kind.alphabet))
     rows = rows_digest(shard.train_rows, shard.validation_rows, split.test_rows)
-    return PathSpec(
+    path = PathSpec(
         dataset=table.name,
         shard=shard.name,
         content=digest_of([table.sha256, table.classes, layout.digest, rows], length=64),
@@ -229,6 +230,10 @@ def make_path(
         polynomial=kind.polynomial,
         second_layer=str(config.second_layer),
     )
+    refusal = path.relaxed.refusal
+    if refusal is not None:
+        raise InputError(f"solver {path.solver!r} cannot take {kind.describe()}: {refusal}")
+    return path
 
 
 def _certify_words(path: PathSpec) -> str:

@@ -18,12 +18,15 @@ from typing import Any, Literal, NamedTuple, Self
 
 from pipeline.configuration.kinds import Kind
 from pipeline.plans.estimates import (
-    estimate_bytes,
+    Relaxed,
     estimate_join_bytes,
     estimate_join_seconds,
     estimate_raising,
-    estimate_seconds,
+    estimate_rounding,
 )
+from qnn.losses import get_loss
+from qnn.networks.activations import Polynomial, get_activation
+from qnn.networks.alphabets import get_alphabet
 from qnn.training.arms import CEILINGS, REFERENCES
 
 ID_LENGTH = 16
@@ -222,9 +225,8 @@ class PathSpec:
     def estimated_seconds(self) -> float:
         """Rough time of the path on one core."""
         width = sum(self.widths) / len(self.widths)
-        ours = estimate_seconds(
-            self.n, self.d, len(self.betas), self.own_networks, width, self.solver
-        )
+        ours = len(self.betas) * self.relaxed.seconds
+        ours += estimate_rounding(self.n, self.d, self.own_networks, width)
         ours += len(self.betas) * estimate_raising(
             self.n, self.d, self.certify, self.certify_time_limit
         )
@@ -234,7 +236,21 @@ class PathSpec:
     @property
     def estimated_bytes(self) -> float:
         """Rough peak memory of one solve of the path."""
-        return estimate_bytes(self.n, self.d, self.solver)
+        return self.relaxed.bytes
+
+    @property
+    def relaxed(self) -> Relaxed:
+        """The relaxation that is solved at each β, as its solver is asked about it."""
+        named = self.polynomial
+        return Relaxed(
+            n=self.n,
+            d=self.d,
+            loss=get_loss(self.loss, self.loss_parameter),
+            activation=get_activation("bilinear") if named is None else Polynomial(*named),
+            bits=len(get_alphabet(self.alphabet).scales),
+            solver=self.solver,
+            tol=self.tol,
+        )
 
     @property
     def _problem(self) -> dict[str, Any]:

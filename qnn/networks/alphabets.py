@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qnn.errors import InputError
+from qnn.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -62,20 +63,8 @@ BINARY = Alphabet("binary", (-1, 1), 1, (1.0,), 1)
 TERNARY = Alphabet("ternary", (-1, 0, 1), 1, (0.5, 0.5), 2)
 
 
-def get_alphabet(name: str | int | Alphabet) -> Alphabet:
-    """'binary', 'ternary', or a number of bits from 1 to 7 (weights are stored in int8)."""
-    if isinstance(name, Alphabet):
-        return name
-    if name in ("binary", 1, "1"):
-        return BINARY
-    if name == "ternary":
-        return TERNARY
-    try:
-        bits = int(name)
-    except (TypeError, ValueError):
-        bits = 0
-    if not 2 <= bits <= 7:
-        raise InputError(f"alphabet {name!r} is not known: choose binary, ternary or 1 to 7 bits")
+def _bits(bits: int) -> Alphabet:
+    """The weights of so many bits."""
     top = 2**bits - 1
     return Alphabet(
         name=str(bits),
@@ -84,3 +73,27 @@ def get_alphabet(name: str | int | Alphabet) -> Alphabet:
         scales=tuple(2**k / top for k in range(bits)),
         bits=bits,
     )
+
+
+#: by name; a number is that of bits, 7 at most: weights are stored in int8
+ALPHABETS: Registry[str | int, Alphabet] = Registry(
+    "alphabet",
+    {"binary": BINARY, "ternary": TERNARY, **{bits: _bits(bits) for bits in range(2, 8)}},
+)
+
+
+def get_alphabet(name: str | int | Alphabet) -> Alphabet:
+    """'binary', 'ternary', or a number of bits from 1 to 7 (weights are stored in int8)."""
+    if isinstance(name, Alphabet):
+        return name
+    if name in (1, "1"):
+        return BINARY
+    known = ALPHABETS.get(name)
+    if known is None:
+        try:
+            known = ALPHABETS.get(int(name))
+        except (TypeError, ValueError):
+            known = None
+    if known is None:
+        raise InputError(f"alphabet {name!r} is not known: choose binary, ternary or 1 to 7 bits")
+    return known

@@ -2,7 +2,7 @@
 
 import math
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +12,14 @@ from qnn.networks.activations import Activation, Bilinear, Polynomial
 from qnn.networks.alphabets import get_alphabet
 from qnn.networks.codec import pack_network, unpack_network
 from qnn.networks.packing import packed_second_layer
+from qnn.networks.polarization import polarized
+from qnn.networks.second_layers import SECOND_LAYERS
 from qnn.numerics.archive import read_file, write_file
 
 if TYPE_CHECKING:
     from qnn.features.preprocessing import Preprocessing
 
 ACTIVATIONS = ("bilinear", "polynomial")
-SECOND_LAYERS = ("float", "common", *map(str, range(2, 9)))
 # Neurons evaluated at once: bounds the memory of a wide network to n·BLOCK floats a factor.
 BLOCK = 4096
 
@@ -98,10 +99,11 @@ class QuantizedNetwork:
             raise InputError(f"network: beta must be a positive number, not {self.beta!r}")
 
     def _check_second_layer(self) -> None:
-        if self.second_layer not in SECOND_LAYERS:
+        written = tuple(map(str, SECOND_LAYERS))
+        if self.second_layer not in written:
             raise InputError(
                 f"network: second_layer {self.second_layer!r} is unknown; use one of "
-                + ", ".join(SECOND_LAYERS)
+                + ", ".join(written)
             )
         if self.second_layer == "float" or not self.alpha.size:
             return
@@ -210,10 +212,27 @@ class QuantizedNetwork:
         return scores if self.preprocessing is None else self.preprocessing.decode(scores)
 
     def to_ternary(self) -> "QuantizedNetwork":
-        """The same function with ternary weights, twice the width (`qnn.networks.polarization`)."""
-        from qnn.networks.polarization import to_ternary
+        """The same function with weights {−1, 0, 1} and the activation t², of twice the width.
 
-        return to_ternary(self)
+        Its objective and certificate stay those of the bilinear network (see `polarization.py`).
+        Raises InputError for a network that is not bilinear with binary weights.
+        """
+        if self.V is None or self.alphabet != "binary":
+            raise InputError(
+                "to_ternary needs a bilinear network with binary weights (got activation "
+                f"{self.activation!r}, alphabet {self.alphabet!r})"
+            )
+        U, alpha = polarized(self.U, self.V, self.alpha)
+        return replace(
+            self,
+            U=U,
+            V=None,
+            alpha=alpha,
+            activation="polynomial",
+            polynomial=(1.0, 0.0, 0.0),
+            alphabet="ternary",
+            second_layer="float",
+        )
 
     def to_bytes(self) -> bytes:
         """The network's npz file as bytes; equal networks give equal bytes."""

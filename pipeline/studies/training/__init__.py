@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pipeline.studies.training.prepared import Prepared
     from pipeline.tracking.tracker import SweepTracker
 
+__all__ = ["STUDY", "Training", "prepared", "units"]
+
 
 class Training(Study[SweepConfig]):
     """The study of this project's own networks."""

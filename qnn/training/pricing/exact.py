@@ -32,7 +32,7 @@ from qnn.training.pricing.enumeration import (
     enumerate_signs,
     forming_error,
 )
-from qnn.training.problems.levels import check_level, names
+from qnn.training.problems.levels import check_level, facts_of
 from qnn.training.problems.problem import Problem
 from qnn.training.relaxation.repair import first_proven, unproven
 from qnn.training.relaxation.solver import Callback, Progress
@@ -102,7 +102,7 @@ def prove_optimum(
     deadline : `time.monotonic` at which the best so far is returned.
     callback : called with a `Progress` after each exact pricing.
     """
-    check_level("exact", *names(incumbent.problem))
+    check_level("exact", facts_of(incumbent.problem))
     began = time.monotonic()
     problem, best = incumbent.problem, None
     pricings = rounds = 0

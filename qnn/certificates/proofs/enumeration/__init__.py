@@ -10,6 +10,8 @@ from qnn.certificates.claim import Claim
 from qnn.certificates.fields import Reader
 from qnn.certificates.proofs.base import Proof, checked_radius, prove_signs
 
+__all__ = ["EnumerationProof", "sign_form", "sign_norm"]
+
 Array = np.ndarray
 
 
