@@ -25,7 +25,7 @@ SECTIONS: dict[str, Callable[[], None]] = {
     "growth": growth,
     "verification": verification,
 }
-LARGE = ("rounding", "streaming", "image_size", "sweeps", "csp")
+LARGE = ("rounding", "streaming", "image_size", "sweeps", "csp", "bell")
 
 
 def main() -> None:
