@@ -417,14 +417,22 @@ class _Calibration:
             tuned = tune_biases(self.graph, self.X, self.reference, pairs, self.grids)
             for name, (_, b) in tuned.items():
                 self.made[name] = QuantizedLayer(self.made[name].codes, b, self.made[name].bits)
-        for name, layer in self.made.items():
-            b = layer.bias.astype(np.float32).astype(np.float64)
-            self.made[name] = QuantizedLayer(layer.codes, b, layer.bits)
-            self.weights[name] = self.made[name].weights
+        for layer in self.graph.layers:
+            made = self.made[layer.name]
+            b = _rounded_bias(made, self.grids[layer.source])
+            self.made[layer.name] = QuantizedLayer(made.codes, b, made.bits)
+            self.weights[layer.name] = self.made[layer.name].weights
 
     def _divergence(self) -> float:
         values = run(self.graph, self.X, self.weights, self.grids)
         return divergence(self.reference, values[logits_of(self.graph)])
+
+
+def _rounded_bias(made: QuantizedLayer, grid: ActivationGrid) -> Array:
+    """The biases at multiples of the input's step times the weights': onnxruntime rounds them so."""
+    unit = np.float32(grid.step) * made.codes.s.astype(np.float32)
+    counts = np.rint(made.bias.astype(np.float32) / unit)
+    return (counts * unit).astype(np.float64)
 
 
 def _notes(graph: Graph, fisher: dict[str, Array]) -> list[str]:

@@ -49,6 +49,14 @@ def stored_bits(bits: Array) -> Array:
     return stored
 
 
+def packed_codes(q: Array, bits: int) -> bytes:
+    """Codes of 2, 4 or 8 bits in ONNX's raw order: of each byte the lowest bits first."""
+    flat = q.ravel().astype(np.int64) & ((1 << bits) - 1)
+    each = 8 // bits
+    flat = np.concatenate([flat, np.zeros(-len(flat) % each, np.int64)]).reshape(-1, each)
+    return (flat << (bits * np.arange(each))).sum(axis=1).astype(np.uint8).tobytes()
+
+
 def export(
     graph: Graph, layers: dict[str, QuantizedLayer], grids: dict[str, ActivationGrid]
 ) -> onnx.ModelProto:
@@ -147,9 +155,8 @@ class _Writer:
                 continue
             name = f"{layer.name}.w{bits}"
             shape = (len(rows), *layer.shape[1:]) if layer.kind == "conv" else (len(rows), q.shape[1])
-            self.constants[name] = self.onnx.helper.make_tensor(
-                name, kind, shape, q[rows].ravel().tolist()
-            )
+            raw = packed_codes(q[rows], bits)
+            self.constants[name] = self.onnx.helper.make_tensor(name, kind, shape, raw, raw=True)
             steps = self._constant(f"{name}.step", made.codes.s[rows].astype(np.float32))
             parts.append(self._node("DequantizeLinear", [name, steps], f"{name}.float", axis=0))
         if len(parts) == 1:

@@ -1,15 +1,18 @@
 """A lower bound of a neuron's error at its step: the semidefinite relaxation through one diagonal.
 
-At the step s put ``A = s^2 H``, ``c = w / s``. For a diagonal D with ``A - Diag(D) >= 0``
+At the step s put ``A = s^2 H``, ``c = w / s``. For lambda, mu >= 0 with ``A - Diag(D) >= 0``,
+``D = lambda - mu``,
 
-    g(D) = min over q in [lo, hi]^d of (q - c)' A (q - c) + sum_i D_i (phi_i(q_i) - q_i^2)
+    g = min over q in [lo, hi]^d of (q - c)' A (q - c)
+            + sum_i lambda_i (phi(q_i) - q_i^2) + mu_i (q_i^2 - (lo + hi) q_i + lo hi)
 
-bounds f from below on the grid, where phi_i is the lower hull of the points (k, k^2) if D_i >= 0
-(piecewise linear) and the upper one, the chord, otherwise: on the grid the sum is at most 0. Its
-maximum is that of the relaxation over (q, Q) with every (q_i, Q_ii) in the hull of the grid's
-points; for two levels it is MaxCut's. g is concave; D is found by Newton's method on
-``g(D) + t log det(A - Diag(D))`` for falling t. What is stored are per coordinate the two numbers
-of a parabola that is at most 0 on the grid once its largest value there is taken off.
+bounds f from below on the grid, where phi is the lower hull of the points (k, k^2), piecewise
+linear: on the grid the sum is at most 0. Its maximum is the value of the relaxation over (q, Q)
+with every (q_i, Q_ii) in the hull of the grid's points; for two levels it is MaxCut's. g is concave
+with a continuous derivative; it is maximized by Newton's method on
+``g + t (log det(A - Diag(D)) + sum log lambda + sum log mu)`` for falling t. What is stored are per
+coordinate the two numbers of a parabola that is at most 0 on the grid once its largest value there
+is taken off.
 """
 
 from __future__ import annotations
@@ -24,12 +27,14 @@ from qnn.quantization.layers.grids import limits
 
 Array = np.ndarray
 
-# Newton stops where the barrier can still hide this share of the neuron's error.
+# Newton stops where the barrier can still hide this share of the neuron's error; five times that
+# for many inputs.
 _LAST = 2e-3
 _START = 0.3
 _SWEEPS = 400
 # The last diagonal lies on the boundary of the cone, from where Newton cannot go far.
 _WARM = 0.8
+_SMALL = 1e-2
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,31 +47,59 @@ class Parabolas:
 
 
 def diagonal_bound(
-    H: Array, w: Array, s: float, bits: int, value: float, start: Array | None, steps: int = 100
+    H: Array, w: Array, s: float, bits: int, value: float, start: Array | None, steps: int
 ) -> tuple[Parabolas, Array]:
     """A bound of the neuron w at the step s, whose best error so far is ``value`` > 0.
 
-    Returns also D in units of H: where the next neuron that shares H starts. ``steps`` Newton steps
-    at most; none of them gives the bound of the start, which is valid too.
+    Returns also (lambda, mu) (2, d) in units of H: where the next neuron that shares H starts.
+    ``steps`` Newton steps at most; none of them gives the bound of the start, which is valid too.
     """
-    lo, hi = limits(bits)
-    A, c = (s * s / value) * H, w / s
-    D = _start(A) if start is None or len(c) <= 64 else _inside(A, (_WARM * s * s / value) * start)
-    q = np.clip(c, lo, hi)
-    t = _START / len(c)
-    best, best_D, best_q = -np.inf, D, q
+    unit = s * s / value
+    inner = _Inner(unit * H, w / s, *limits(bits))
+    few = len(w) <= 64
+    y = _start(inner.A) if start is None or few else _inside(inner.A, _WARM * unit * start)
+    q = np.clip(inner.c, inner.lo, inner.hi)
+    t = _START / len(w)
+    last, fall = (_LAST, 0.4) if len(w) <= 96 else (5.0 * _LAST, 0.2)
+    g, q = inner.lower(y, q)
+    best, best_y, best_q = g, y, q
     for _ in range(steps):
-        g, q = _lower(A, c, D, q, lo, hi)
-        if g > best:
-            best, best_D, best_q = g, D, q
-        if t * len(c) < _LAST:
+        if t * len(w) < last:
             break
-        D, small = _newton(A, c, D, q, lo, hi, t)
+        y, q, g, small = _newton(inner, y, q, t)
+        if g > best:
+            best, best_y, best_q = g, y, q
         if small:
-            t *= 0.4
-    if not np.isfinite(best):
-        best, best_q = _lower(A, c, D, q, lo, hi)
-    return _parabolas(A, c, best_D, best_q, lo, hi, value), best_D * value / (s * s)
+            t *= fall
+    return _parabolas(inner, best_y, best_q, value), best_y / unit
+
+
+@dataclass(frozen=True, eq=False)
+class _Inner:
+    """The inner problem: A (d, d), c (d,) and the ends of the grid."""
+
+    A: Array
+    c: Array
+    lo: int
+    hi: int
+
+    def lower(self, y: Array, q: Array) -> tuple[float, Array]:
+        """g and where it is attained, from q on."""
+        lam, mu = y
+        q = _descend(self.A, self.c, lam, mu, q.copy(), self.lo, self.hi, _SWEEPS)
+        e = q - self.c
+        return float(e @ self.A @ e + (y * self.slopes(q)).sum()), q
+
+    def slopes(self, q: Array) -> Array:
+        """The derivatives of g by lambda and mu (2, d)."""
+        k = np.clip(np.floor(q), self.lo, self.hi - 1)
+        hull = (2 * k + 1) * q - k * (k + 1)
+        chord = (self.lo + self.hi) * q - self.lo * self.hi
+        return np.stack([hull - q * q, q * q - chord])
+
+    def matrix(self, y: Array) -> Array:
+        """``A - Diag(lambda - mu)``."""
+        return self.A - np.diag(y[0] - y[1])
 
 
 def _start(A: Array) -> Array:
@@ -74,41 +107,30 @@ def _start(A: Array) -> Array:
     curvature = 1.0 / np.diag(cho_solve(cho_factor(A), np.eye(len(A))))
     root = np.sqrt(curvature)
     least = eigvalsh(A / np.outer(root, root), subset_by_index=[0, 0])[0]
-    return np.asarray(0.9 * least * curvature)
+    lam = 0.9 * least * curvature
+    return np.stack([lam, _SMALL * lam])
 
 
-def _inside(A: Array, D: Array) -> Array:
-    """The same diagonal, shortened until ``A - Diag(D)`` has a Cholesky factor."""
-    for share in (0.999, 0.99, 0.95, 0.8, 0.5):
-        if _definite(A, share * D):
-            return share * D
+def _inside(A: Array, y: Array) -> Array:
+    """The same multipliers, shortened until ``A - Diag(D)`` has a Cholesky factor."""
+    for share in (1.0, 0.95, 0.8, 0.5, 0.2):
+        if _logdet(A - share * np.diag(y[0] - y[1])) > -np.inf:
+            return share * y
     return _start(A)
 
 
-def _definite(A: Array, D: Array) -> bool:
+def _logdet(M: Array) -> float:
+    """Of a positive definite matrix; minus infinity of another."""
     try:
-        np.linalg.cholesky(A - np.diag(D))
+        return 2.0 * float(np.log(np.diag(np.linalg.cholesky(M))).sum())
     except np.linalg.LinAlgError:
-        return False
-    return True
-
-
-def _lower(A: Array, c: Array, D: Array, q: Array, lo: int, hi: int) -> tuple[float, Array]:
-    """g(D) and where it is attained, from q on."""
-    q = _descend(A, c, D, q.copy(), lo, hi, _SWEEPS)
-    e = q - c
-    hull = np.where(D >= 0.0, _pieces(q, lo, hi), (lo + hi) * q - lo * hi)
-    return float(e @ A @ e + D @ (hull - q * q)), q
-
-
-def _pieces(q: Array, lo: int, hi: int) -> Array:
-    k = np.clip(np.floor(q), lo, hi - 1)
-    pieces: Array = (2 * k + 1) * q - k * (k + 1)
-    return pieces
+        return -np.inf
 
 
 @compiled()
-def _descend(A: Array, c: Array, D: Array, q: Array, lo: int, hi: int, sweeps: int) -> Array:
+def _descend(
+    A: Array, c: Array, lam: Array, mu: Array, q: Array, lo: int, hi: int, sweeps: int
+) -> Array:
     """Exact minimization by coordinates of the convex, piecewise quadratic inner problem."""
     d = len(c)
     gradient = np.zeros(d)
@@ -119,29 +141,15 @@ def _descend(A: Array, c: Array, D: Array, q: Array, lo: int, hi: int, sweeps: i
     for _ in range(sweeps):
         largest = 0.0
         for i in range(d):
-            curve = A[i, i] - D[i]
-            # The derivative by q_i is base + 2 curve q_i + D_i phi'.
-            base = gradient[i] - 2.0 * A[i, i] * q[i]
-            if D[i] < 0.0:
-                new = -(base + D[i] * (lo + hi)) / (2.0 * curve)
-            else:
-                k = int(np.floor(min(max(q[i], lo), hi - 1.0)))
-                while True:
-                    new = -(base + D[i] * (2 * k + 1)) / (2.0 * curve)
-                    if new > k + 1 and k + 1 < hi:
-                        after = -(base + D[i] * (2 * k + 3)) / (2.0 * curve)
-                        if after > k + 1:
-                            k += 1
-                            continue
-                        new = k + 1.0
-                    elif new < k and k > lo:
-                        before = -(base + D[i] * (2 * k - 1)) / (2.0 * curve)
-                        if before < k:
-                            k -= 1
-                            continue
-                        new = float(k)
-                    break
-            new = min(max(new, lo), hi)
+            curve = 2.0 * (A[i, i] - lam[i] + mu[i])
+            # The derivative by q_i is base + curve q_i + lam_i (2 k + 1) in the k-th piece.
+            base = gradient[i] - 2.0 * A[i, i] * q[i] - mu[i] * (lo + hi)
+            k = int(np.floor(min(max(q[i], lo), hi - 1.0)))
+            while k + 1 < hi and -(base + lam[i] * (2 * k + 3)) > curve * (k + 1):
+                k += 1
+            while k > lo and -(base + lam[i] * (2 * k - 1)) < curve * k:
+                k -= 1
+            new = min(max(-(base + lam[i] * (2 * k + 1)) / curve, float(k)), k + 1.0)
             change = new - q[i]
             if change != 0.0:
                 largest = max(largest, abs(change))
@@ -153,48 +161,56 @@ def _descend(A: Array, c: Array, D: Array, q: Array, lo: int, hi: int, sweeps: i
     return q
 
 
-def _newton(
-    A: Array, c: Array, D: Array, q: Array, lo: int, hi: int, t: float
-) -> tuple[Array, bool]:
-    """One step on the barrier function; and whether it was so small that t may fall."""
-    factor = cho_factor(A - np.diag(D), lower=True, check_finite=False)
-    inverse = cho_solve(factor, np.eye(len(c)), check_finite=False)
-    hull = np.where(D >= 0.0, _pieces(q, lo, hi), (lo + hi) * q - lo * hi)
-    gradient = hull - q * q - t * np.diag(inverse)
-    hessian = t * inverse * inverse
-    k = np.clip(np.floor(q), lo, hi - 1)
-    free = (q > lo) & (q < hi) & ((D < 0.0) | (q != np.rint(q)))
-    if free.any():
-        slope = np.where(D >= 0.0, 2 * k + 1, lo + hi) - 2.0 * q
-        M = (A - np.diag(D))[np.ix_(free, free)]
-        inner = cho_solve(cho_factor(M, lower=True, check_finite=False), np.eye(int(free.sum())))
-        hessian[np.ix_(free, free)] += 0.5 * np.outer(slope[free], slope[free]) * inner
+def _newton(inner: _Inner, y: Array, q: Array, t: float) -> tuple[Array, Array, float, bool]:
+    """One step on the barrier function: (y, q, g) after it; whether it was so small that t may fall."""
+    M = inner.matrix(y)
+    factor = cho_factor(M, lower=True, check_finite=False)
+    inverse = cho_solve(factor, np.eye(len(q)), check_finite=False)
+    barrier = np.stack([-np.diag(inverse), np.diag(inverse)]) + 1.0 / y
+    gradient = (inner.slopes(q) + t * barrier).ravel()
+    hessian = _hessian(inner, y, q, t, M, inverse)
     scale = 1.0 / np.sqrt(np.diag(hessian))
-    system = hessian * np.outer(scale, scale) + 1e-12 * np.eye(len(c))
-    step = scale * np.linalg.solve(system, scale * gradient)
-    decrement = float(gradient @ step)
-    length, now = 1.0, _merit(A, c, D, q, lo, hi, t)
+    system = hessian * np.outer(scale, scale) + 1e-12 * np.eye(len(scale))
+    step = (scale * np.linalg.solve(system, scale * gradient)).reshape(y.shape)
+    decrement = float(gradient @ step.ravel())
+    ratio = float((-step / y).max())
+    length = min(1.0, 0.95 / ratio) if ratio > 0.0 else 1.0
+    now = inner.lower(y, q)[0] + t * (_logdet(M) + np.log(y).sum())
     while length > 1e-6:
-        trial = D + length * step
-        if _definite(A, trial) and _merit(A, c, trial, q, lo, hi, t) >= now:
-            return trial, decrement < 0.3 * t * len(c)
+        trial = y + length * step
+        logdet = _logdet(inner.matrix(trial))
+        if logdet > -np.inf:
+            g, at = inner.lower(trial, q)
+            if g + t * (logdet + np.log(trial).sum()) >= now:
+                return trial, at, g, decrement < 0.3 * t * len(q)
         length *= 0.4
-    return D, True
+    g, q = inner.lower(y, q)
+    return y, q, g, True
 
 
-def _merit(A: Array, c: Array, D: Array, q: Array, lo: int, hi: int, t: float) -> float:
-    logarithm = np.linalg.slogdet(A - np.diag(D))[1]
-    return _lower(A, c, D, q, lo, hi)[0] + t * float(logarithm)
+def _hessian(inner: _Inner, y: Array, q: Array, t: float, M: Array, inverse: Array) -> Array:
+    """Minus the second derivative by (lambda, mu), (2d, 2d); coordinates at a code do not move."""
+    d = len(q)
+    square = t * inverse * inverse
+    hessian = np.block([[square, -square], [-square, square]])
+    hessian.flat[:: 2 * d + 1] += t / y.ravel() ** 2
+    free = np.flatnonzero(q != np.rint(q))
+    if len(free):
+        k = np.floor(q[free])
+        slope = np.concatenate([2 * k + 1 - 2 * q[free], 2 * q[free] - (inner.lo + inner.hi)])
+        part = cho_factor(M[np.ix_(free, free)], lower=True, check_finite=False)
+        moved = 0.5 * np.tile(cho_solve(part, np.eye(len(free)), check_finite=False), (2, 2))
+        both = np.concatenate([free, free + d])
+        hessian[np.ix_(both, both)] += np.outer(slope, slope) * moved
+    return hessian
 
 
-def _parabolas(
-    A: Array, c: Array, D: Array, q: Array, lo: int, hi: int, value: float
-) -> Parabolas:
+def _parabolas(inner: _Inner, y: Array, q: Array, value: float) -> Parabolas:
     """Those under which q is stationary, and their bound, which is the minimum there."""
-    e = q - c
-    pull = A @ e
+    D, e = y[0] - y[1], q - inner.c
+    pull = inner.A @ e
     square, linear = -D, -2.0 * pull + 2.0 * D * q
-    levels = np.arange(lo, hi + 1)
+    levels = np.arange(inner.lo, inner.hi + 1)
     top = (square[:, None] * levels**2 + linear[:, None] * levels).max(axis=1)
     bound = float(e @ pull + (square * q * q + linear * q - top).sum())
     return Parabolas(value * square, value * linear, value * bound)

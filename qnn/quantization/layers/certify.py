@@ -82,7 +82,8 @@ def certify_layer(
     for j in range(len(targets)):
         if shared is None or row_weights is not None:
             weights = None if row_weights is None else row_weights[:, j]
-            shared = _Shared.of(gram_of(X, weights, float(rho[j])))
+            last = None if shared is None else shared.diagonal
+            shared = _Shared.of(gram_of(X, weights, float(rho[j])), last)
             orders.append(shared.order)
         start = (float(codes.s[j]), codes.q[j].astype(np.int64))
         neurons.append(_certify(shared, targets[j], *start, int(bits[j]), effort))
@@ -109,7 +110,7 @@ def certify_layer(
 
 @dataclass(eq=False)
 class _Shared:
-    """What neurons with the same H share; ``diagonal`` is where the next bound starts."""
+    """What neurons with the same H share; ``diagonal``: where the next bound starts, H other or not."""
 
     gram: Gram
     order: Array
@@ -117,9 +118,9 @@ class _Shared:
     diagonal: Array | None = None
 
     @classmethod
-    def of(cls, gram: Gram) -> _Shared:
+    def of(cls, gram: Gram, diagonal: Array | None) -> _Shared:
         order = vblast_order(gram.H)
-        return cls(gram, order, factor_below(gram, order, _MARGIN))
+        return cls(gram, order, factor_below(gram, order, _MARGIN), diagonal)
 
 
 def _certify(
@@ -180,8 +181,8 @@ def _adopted(shared: _Shared, w: Array, start: _Neuron, found: Searched) -> _Neu
 def _bounded(
     shared: _Shared, w: Array, neuron: _Neuron, bits: int, effort: Effort
 ) -> _Neuron:
-    first = shared.diagonal is None
-    steps = 100 if first or len(w) <= effort.newton_inputs else 0
+    few = len(w) <= effort.newton_inputs
+    steps = 100 if len(w) <= 96 else 30 if few or shared.diagonal is None else 0
     try:
         parabolas, shared.diagonal = diagonal_bound(
             shared.gram.H, w, neuron.s, bits, neuron.value, shared.diagonal, steps

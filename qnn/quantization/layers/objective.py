@@ -18,10 +18,12 @@ from scipy.linalg import cho_factor, cho_solve
 
 from qnn.errors import InputError
 from qnn.quantization.layers.grids import Codes
-from qnn.quantization.layers.lattice import descent
+from qnn.quantization.layers.lattice import descent, kbest_at
 
 Array = np.ndarray
 
+# A greedy method profits from damping for another reason: it makes its task easier.
+_BEAM = 32
 DAMPS = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 
 
@@ -86,7 +88,7 @@ def _factor(H: Array) -> tuple[Array, bool]:
 
 
 def choose_damp(X: Array, A: Array, W0: Array, bits: int, share: float, seed: int) -> float:
-    """The damping, of six, whose GPTQ codes err least on rows that they were not made from.
+    """The damping, of six, whose K-best codes err least on rows that they were not made from.
 
     ``share`` of the rows are held out. Without damping a good optimizer fits the rows' noise.
     """
@@ -103,6 +105,7 @@ def _held_out(
     X: Array, A: Array, W0: Array, bits: int, damp: float, kept: Array, out: Array
 ) -> float:
     part = layer_objective(X[kept], A[kept], W0, damp)
-    codes = descent(part.H, part.W, bits)
+    start = descent(part.H, part.W, bits)
+    codes = start.better(kbest_at(part.H, part.W, start.s, bits, _BEAM), part.H, part.W)
     wrong = X[out] @ codes.weights.T + part.biases(codes) - A[out]
     return float((wrong**2).mean())
