@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from scipy.optimize import LinearConstraint, milp
@@ -94,13 +95,11 @@ def allocate(
     )
 
 
-def _solved(cost: Array, size: Array, budget: float, time_limit: float) -> object:
+def _solved(cost: Array, size: Array, budget: float, time_limit: float) -> Any:
     groups, k = cost.shape
     # In units of their own: HiGHS's tolerances are absolute.
     unit = max(float(cost.max()), np.finfo(float).tiny)
-    one = csr_array(
-        (np.ones(groups * k), (np.repeat(np.arange(groups), k), np.arange(groups * k)))
-    )
+    one = csr_array((np.ones(groups * k), (np.repeat(np.arange(groups), k), np.arange(groups * k))))
     result = milp(
         cost.ravel() / unit,
         integrality=np.ones(groups * k),

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qnn.certificates.layers import LayerCertificate, save_rows
+from qnn.certificates.layers import LayerCertificate
 from qnn.errors import InputError
-from qnn.numerics.archive import write_file
 from qnn.quantization.allocation import Allocation, allocate
 from qnn.quantization.graph.execution import (
     ActivationGrid,
@@ -20,16 +17,16 @@ from qnn.quantization.graph.execution import (
     activation_grid,
     layer_rows,
     logits_of,
-    output_rows,
     run,
 )
 from qnn.quantization.graph.export import QuantizedLayer, export, stored_bits
 from qnn.quantization.graph.operators import known
 from qnn.quantization.graph.reading import Graph, Layer, Node, read_model
 from qnn.quantization.layers.blocks import Block, Settings, layer_costs, quantize_block
-from qnn.quantization.layers.certify import LEVELS, Effort
+from qnn.quantization.layers.certify import Effort
 from qnn.quantization.layers.grids import Codes
-from qnn.quantization.layers.methods import METHODS
+from qnn.quantization.options import Options, checked, checked_rows
+from qnn.quantization.result import LayerReport, Quantized
 from qnn.quantization.sensitivity import sensitivities
 from qnn.quantization.tuning import divergence, match_statistics, tune_biases
 
@@ -38,100 +35,10 @@ if TYPE_CHECKING:
 
 Array = np.ndarray
 
-TUNINGS = ("bias", "statistics", "both", "none")
-WEIGHTINGS = ("auto", "fisher", "none")
-GROUPS = ("neuron", "layer")
 # Positions of a convolution that are looked at: rows of one image say much the same.
 _MOST_ROWS = 8192
 # Weights by neuron mean a matrix H by neuron: "auto" asks for it up to this many inputs.
 _FISHER_INPUTS = 256
-
-
-@dataclass(frozen=True)
-class Options:
-    """What `quantize` was asked for; see there."""
-
-    budget: float = 3.0
-    bits: tuple[int, ...] = (2, 3, 4, 8)
-    method: str = "kbest"
-    certify: str = "scale"
-    activation_bits: int = 8
-    group: str = "neuron"
-    weighting: str = "auto"
-    damp: float | str = "auto"
-    holdout: float = 0.25
-    tune: str = "bias"
-    beam: int = 64
-    most_nodes: int = 20_000_000
-    seed: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class LayerReport:
-    """One layer in figures: errors are relative, over the damped objective, before tuning."""
-
-    name: str
-    inputs: int
-    neurons: int
-    rows: int
-    mean_bits: float
-    damp: float
-    error: float
-    plain_error: float
-    bound: float | None
-    states: dict[str, int]
-
-
-@dataclass(frozen=True, eq=False)
-class Quantized:
-    """The result of `quantize`: the model, its allocation, its certificates, and figures."""
-
-    model: onnx.ModelProto
-    allocation: Allocation
-    certificates: dict[str, LayerCertificate]
-    rows: dict[str, tuple[Array, Array | None]]
-    layers: list[LayerReport]
-    options: Options
-    divergence: float
-    divergence_untuned: float
-    bytes_before: int
-    notes: list[str] = field(default_factory=list)
-    graph: Graph | None = None
-    quantized: dict[str, QuantizedLayer] = field(default_factory=dict)
-    grids: dict[str, ActivationGrid] = field(default_factory=dict)
-
-    @property
-    def bytes(self) -> int:
-        """The size of the model's file."""
-        return int(self.model.ByteSize())
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the ONNX file, under a temporary name first, then renamed."""
-        write_file(path, self.model.SerializeToString(deterministic=True))
-
-    def save_certificates(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """Write each certificate as NAME.layer.npz with its rows as NAME.rows.npz; their paths."""
-        root = Path(folder)
-        root.mkdir(parents=True, exist_ok=True)
-        paths = []
-        for name, certificate in self.certificates.items():
-            safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
-            save_rows(root / f"{safe}.rows.npz", *self.rows[name])
-            certificate.save(root / f"{safe}.layer.npz")
-            paths.append(root / f"{safe}.layer.npz")
-        return paths
-
-    def simulate(self, rows: Array) -> Array:
-        """The quantized network's output on rows, by this package's own arithmetic."""
-        assert self.graph is not None
-        weights = {name: layer.weights for name, layer in self.quantized.items()}
-        return run(self.graph, rows, weights, self.grids)[self.graph.output]
-
-    def report(self) -> str:
-        """A table of the layers, the allocation's gaps and the notes, as text."""
-        from qnn.quantization.report import report_text
-
-        return report_text(self)
 
 
 def quantize(
@@ -164,64 +71,10 @@ def quantize(
     ------
     InputError : a model, rows, option or budget that nothing can be made of; one line each.
     """
-    options = _checked(Options(float(budget), tuple(bits), method, certify, **more))
+    options = checked(Options(float(budget), tuple(bits), method, certify, **more))
     graph = read_model(model)
-    X = _checked_rows(graph, rows)
+    X = checked_rows(graph, rows)
     return _Calibration(graph, X, options, progress or (lambda what, share: None)).result()
-
-
-def _checked(options: Options) -> Options:
-    choices = {
-        "method": METHODS,
-        "certify": LEVELS,
-        "group": GROUPS,
-        "weighting": WEIGHTINGS,
-        "tune": TUNINGS,
-        "activation_bits": (4, 8),
-    }
-    for name, allowed in choices.items():
-        if getattr(options, name) not in tuple(allowed):
-            listed = ", ".join(str(a) for a in allowed)
-            raise InputError(f"{name} must be one of {listed} (got {getattr(options, name)!r})")
-    good = options.bits and all(isinstance(b, int | np.integer) and 2 <= b <= 8 for b in options.bits)
-    if not good or len(set(options.bits)) != len(options.bits):
-        raise InputError(f"bits must be different whole numbers from 2 to 8 (got {options.bits})")
-    if not (np.isfinite(options.budget) and options.budget > 0):
-        raise InputError(f"budget must be a positive number of bits a weight (got {options.budget})")
-    if options.damp != "auto" and not (
-        isinstance(options.damp, int | float) and 0.0 <= options.damp < np.inf
-    ):
-        raise InputError(f"damp must be 'auto' or a number from 0 (got {options.damp!r})")
-    if not 0.0 < options.holdout < 1.0:
-        raise InputError(f"holdout must be a share between 0 and 1 (got {options.holdout})")
-    smallest = float(stored_bits(np.array(options.bits)).min())
-    if options.budget < smallest:
-        raise InputError(
-            f"the budget of {options.budget:g} bits a weight is impossible: the smallest possible "
-            f"is {smallest:g} with bits {options.bits}"
-        )
-    return options
-
-
-def _checked_rows(graph: Graph, rows: Array) -> Array:
-    try:
-        X = np.asarray(rows, dtype=np.float32).astype(np.float64)
-    except (TypeError, ValueError):
-        raise InputError("the calibration rows must be numbers") from None
-    wanted = graph.shape[1:]
-    fits = X.ndim == len(graph.shape) and all(
-        want is None or want == got for want, got in zip(wanted, X.shape[1:], strict=False)
-    )
-    if not fits:
-        shape = " x ".join("?" if size is None else str(size) for size in wanted)
-        raise InputError(
-            f"the calibration rows have the shape {X.shape}, the network takes rows of {shape}"
-        )
-    if not np.isfinite(X).all():
-        raise InputError("the calibration rows have NaN or infinity: drop or impute such rows")
-    if len(X) < 8:
-        raise InputError(f"{len(X)} calibration rows are too few: give 8 at least, better hundreds")
-    return X
 
 
 class _Calibration:
@@ -429,8 +282,9 @@ class _Calibration:
 
 
 def _rounded_bias(made: QuantizedLayer, grid: ActivationGrid) -> Array:
-    """The biases at multiples of the input's step times the weights': onnxruntime rounds them so."""
+    """The biases at multiples of the input's step times the weights', as onnxruntime rounds."""
     unit = np.float32(grid.step) * made.codes.s.astype(np.float32)
+    unit = np.maximum(unit, np.finfo(np.float32).tiny)
     counts = np.rint(made.bias.astype(np.float32) / unit)
     return (counts * unit).astype(np.float64)
 
@@ -438,9 +292,7 @@ def _rounded_bias(made: QuantizedLayer, grid: ActivationGrid) -> Array:
 def _notes(graph: Graph, fisher: dict[str, Array]) -> list[str]:
     notes = []
     odd = sorted({s.op for s in graph.steps if isinstance(s, Node) and not known(s)})
-    left = [
-        s.op for s in graph.steps if isinstance(s, Node) and s.op in ("Gemm", "MatMul", "Conv")
-    ]
+    left = [s.op for s in graph.steps if isinstance(s, Node) and s.op in ("Gemm", "MatMul", "Conv")]
     if odd:
         notes.append(f"passed through in float, without a derivative: {', '.join(odd)}")
     if left:

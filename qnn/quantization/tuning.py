@@ -34,7 +34,7 @@ def classes_of(logits: Array) -> bool:
 
 
 def divergence(reference: Array, logits: Array) -> float:
-    """Mean KL(softmax(reference) || softmax(logits)); of other outputs half the mean square error."""
+    """Mean KL(softmax(reference) || softmax(logits)); else half the mean square error."""
     if not classes_of(reference):
         return 0.5 * float(((reference - logits) ** 2).mean())
     p = reference - reference.max(axis=1, keepdims=True)
@@ -53,7 +53,7 @@ def tune_biases(
     steps: int = 200,
     rate: float = 3e-3,
 ) -> dict[str, Weights]:
-    """Biases that bring the outputs nearer to the reference (n, ...); the best seen are returned."""
+    """Biases that bring the outputs nearer to the reference (n, ...): the best seen."""
     pairs = {name: (W, b.copy()) for name, (W, b) in weights.items()}
     names = [layer.name for layer in graph.layers]
     adam = Adam([pairs[name][1] for name in names], rate)

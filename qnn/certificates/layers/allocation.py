@@ -37,10 +37,12 @@ def lagrangian_bound(cost: Array, size: Array, budget: float, multiplier: float)
 def verify_choice(
     cost: Array, size: Array, budget: float, choice: Array, multiplier: float, bound: float
 ) -> float:
-    """The cost of the choice (G,), once the budget and ``bound`` are proven; else CertificateError."""
+    """The cost of the choice (G,), once budget and ``bound`` are proven; else CertificateError."""
     proven = lagrangian_bound(cost, size, budget, multiplier)
     if not (np.isfinite(bound) and Fraction(bound) <= proven):
-        raise CertificateError(f"it states the bound {bound!r}, but only {float(proven)!r} is proven")
+        raise CertificateError(
+            f"it states the bound {bound!r}, but only {float(proven)!r} is proven"
+        )
     groups = np.arange(len(cost))
     choice = np.asarray(choice)
     in_range = choice.shape == (len(cost),) and choice.dtype.kind == "i"

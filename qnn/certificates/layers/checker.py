@@ -115,13 +115,13 @@ def _check_numbers(certificate: LayerCertificate, X: Array, row_weights: Array |
     if not (np.isfinite(X).all() and (row_weights is None or np.isfinite(row_weights).all())):
         raise CertificateError("the rows or their weights are not finite")
     _check_ranges(certificate)
-    if row_weights is None or row_weights.shape[1] == 1:
-        if (certificate.rho != certificate.rho[0]).any():
-            raise CertificateError("neurons that share H must share its damping")
+    shared = row_weights is None or row_weights.shape[1] == 1
+    if shared and (certificate.rho != certificate.rho[0]).any():
+        raise CertificateError("neurons that share H must share its damping")
 
 
 def _check_ranges(certificate: LayerCertificate) -> None:
-    m, d = certificate.target.shape
+    d = certificate.target.shape[1]
     bits = certificate.bits
     if bits.min() < 2 or bits.max() > 8:
         raise CertificateError("bits must be from 2 to 8")

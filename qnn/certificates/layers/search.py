@@ -1,4 +1,4 @@
-"""The checker's own search: no code of the grid comes below a value; it shares no code with a maker.
+"""The checker's own search: no code of the grid comes below a value. It shares no maker's code.
 
 With R upper triangular and ``H - R'R >= 0``, ``f(s, q) >= |R (s q - w)|^2``, a sum of squares that
 grows as q is decided from its last coordinate to its first. A beginning whose part reaches the
@@ -13,6 +13,8 @@ cell [first, last] of steps the part is a parabola in s: ``alpha s^2 - 2 beta s 
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 
@@ -49,7 +51,7 @@ def prove_over(
     most_nodes: int,
     margin: float,
 ) -> int:
-    """Prove ``f(s, q) >= bound`` for all codes and all steps s > 0; ``edges`` cut them into cells."""
+    """Prove ``f(s, q) >= bound`` for all codes and steps s > 0; ``edges`` cut them into cells."""
     if bound <= 0.0:
         return 0
     if not (len(edges) >= 2 and edges[0] == 0.0 and (np.diff(edges) > 0.0).all()):
@@ -58,7 +60,7 @@ def prove_over(
     g = R @ w
     _prove_beyond(R, w, g, float(edges[-1]), bound, margin)
     nodes = 0
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in pairwise(edges):
         reach = _reach(R, w, float(last), lo, hi, bound, margin)
         slack = margin * gamma(8 * len(w) + 80)
         found, used = _search_cell(
@@ -84,9 +86,7 @@ def _judge(found: int, nodes: int, most_nodes: int) -> None:
         raise CertificateError("its search takes far more nodes than it states")
 
 
-def _reach(
-    R: Array, w: Array, s: float, lo: int, hi: int, bound: float, margin: float
-) -> float:
+def _reach(R: Array, w: Array, s: float, lo: int, hi: int, bound: float, margin: float) -> float:
     """What a computed sum of squares must reach at steps up to s."""
     d = len(w)
     sizes = np.abs(R) @ (s * max(-lo, hi) + np.abs(w))

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qnn.quantization.graph.operators import BACKWARD, FORWARD, by_reference, known, patches, scatter
+from qnn.quantization.graph.operators import (
+    BACKWARD,
+    FORWARD,
+    by_reference,
+    known,
+    patches,
+    scatter,
+)
 from qnn.quantization.graph.reading import Graph, Layer, Node
 
 Array = np.ndarray
@@ -161,12 +168,12 @@ def backward(
                 g = _layer_back(step, values[step.source], back[step.target], pair[0])
                 _add(back, step.source, g * _inside(values, step.source, grids))
         elif step.outputs[0] in back and known(step):
-            inputs = tuple(_argument(graph, name, dict(values)) for name in step.inputs)
+            read = tuple(_argument(graph, name, dict(values)) for name in step.inputs)
             output = step.outputs[0]
-            gradients = BACKWARD[step.op](step, inputs, values[output], back[output])
-            for name, g in zip(step.inputs, gradients, strict=False):
-                if g is not None and name not in graph.constants:
-                    _add(back, name, g)
+            gradients = BACKWARD[step.op](step, read, values[output], back[output])
+            for name, part in zip(step.inputs, gradients, strict=False):
+                if part is not None and name not in graph.constants:
+                    _add(back, name, part)
     return found
 
 
@@ -199,7 +206,9 @@ def _layer_back(layer: Layer, x: Array, g: Array, W: Array) -> Array:
     rows, each = output_rows(layer, g), len(W) // layer.groups
     kernel = layer.shape[1:4]
     parts = [
-        (rows[:, k * each : (k + 1) * each] @ W[k * each : (k + 1) * each]).reshape(n, h, w, *kernel)
+        (rows[:, k * each : (k + 1) * each] @ W[k * each : (k + 1) * each]).reshape(
+            n, h, w, *kernel
+        )
         for k in range(layer.groups)
     ]
     back = np.concatenate(parts, axis=3).transpose(0, 3, 1, 2, 4, 5)

@@ -154,7 +154,9 @@ class _Writer:
             if not len(rows):
                 continue
             name = f"{layer.name}.w{bits}"
-            shape = (len(rows), *layer.shape[1:]) if layer.kind == "conv" else (len(rows), q.shape[1])
+            shape = (
+                (len(rows), *layer.shape[1:]) if layer.kind == "conv" else (len(rows), q.shape[1])
+            )
             raw = packed_codes(q[rows], bits)
             self.constants[name] = self.onnx.helper.make_tensor(name, kind, shape, raw, raw=True)
             steps = self._constant(f"{name}.step", made.codes.s[rows].astype(np.float32))

@@ -27,7 +27,7 @@ def patches(x: Array, kernel: tuple[int, int], attributes: dict[str, Any], fill:
     dh, dw = attributes.get("dilations", (1, 1))
     sh, sw = attributes.get("strides", (1, 1))
     size = ((kernel[0] - 1) * dh + 1, (kernel[1] - 1) * dw + 1)
-    windows = sliding_window_view(x, size, axis=(2, 3))  # type: ignore[call-overload]
+    windows = sliding_window_view(x, size, axis=(2, 3))
     view: Array = windows[:, :, ::sh, ::sw, ::dh, ::dw]
     return view
 

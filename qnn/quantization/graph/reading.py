@@ -1,4 +1,4 @@
-"""From an ONNX model to its layers, which are quantized, and the other nodes, which stay as they are.
+"""From an ONNX model to its layers, which are quantized, and other nodes, which stay as they are.
 
 Layers are Gemm, MatMul with a constant, and Conv (2-D, groups); an Add of a constant and a
 BatchNormalization that follow one alone are folded into it. onnx is imported when first needed.
@@ -170,9 +170,7 @@ def _steps(nodes: Any, constants: dict[str, Array], onnx: Any) -> list[Layer | N
             )
             continue
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
-        node = Node(
-            proto.op_type, tuple(proto.input), tuple(proto.output), attributes, proto
-        )
+        node = Node(proto.op_type, tuple(proto.input), tuple(proto.output), attributes, proto)
         name = proto.name or f"{proto.op_type.lower()}{index}"
         steps.append(_layer(node, name, constants) or node)
     return steps
@@ -206,9 +204,7 @@ def _matmul(node: Node, name: str, weights: Array, bias: Array | None) -> Layer 
     if weights.ndim != 2:
         return None
     W = weights.T
-    return Layer(
-        name, "matmul", node.inputs[0], node.outputs[0], W, np.zeros(len(W)), W.shape
-    )
+    return Layer(name, "matmul", node.inputs[0], node.outputs[0], W, np.zeros(len(W)), W.shape)
 
 
 def _conv(node: Node, name: str, weights: Array, bias: Array | None) -> Layer | None:

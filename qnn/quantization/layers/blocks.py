@@ -24,7 +24,7 @@ _COST_DAMP = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Inputs X (n, d) that the quantized network gives, float outputs without bias (n, m), W (m, d).
+    """Inputs X (n, d) of the quantized network, float outputs without bias (n, m), W (m, d).
 
     row_weights: (n, m) or None where all rows count alike.
     """
@@ -96,9 +96,7 @@ def _damp(block: Block, bits: Array, settings: Settings) -> float:
     if settings.damp != "auto":
         return float(settings.damp)
     width = int(np.rint(np.median(bits)))
-    return choose_damp(
-        block.X, block.outputs, block.W, width, settings.holdout, settings.seed
-    )
+    return choose_damp(block.X, block.outputs, block.W, width, settings.holdout, settings.seed)
 
 
 def _objectives(block: Block, damp: float) -> list[Objective]:
@@ -109,9 +107,7 @@ def _objectives(block: Block, damp: float) -> list[Objective]:
     for j in range(len(block.W)):
         one = slice(j, j + 1)
         weights = block.row_weights[:, j]
-        made.append(
-            layer_objective(block.X, block.outputs[:, one], block.W[one], damp, weights)
-        )
+        made.append(layer_objective(block.X, block.outputs[:, one], block.W[one], damp, weights))
     return made
 
 
@@ -128,7 +124,9 @@ def _finished(
 ) -> QuantizedBlock:
     bias, error, size, start = [], 0.0, 0.0, 0
     for objective in objectives:
-        own = Codes(codes.s[start : start + len(objective.W)], codes.q[start : start + len(objective.W)])
+        own = Codes(
+            codes.s[start : start + len(objective.W)], codes.q[start : start + len(objective.W)]
+        )
         bias.append(objective.biases(own))
         error += float(errors(objective.H, own.weights - objective.W).sum())
         size += float(errors(objective.H, objective.W).sum())

@@ -84,7 +84,7 @@ class _Inner:
     hi: int
 
     def lower(self, y: Array, q: Array) -> tuple[float, Array]:
-        """g and where it is attained, from q on."""
+        """G and where it is attained, from q on."""
         lam, mu = y
         q = _descend(self.A, self.c, lam, mu, q.copy(), self.lo, self.hi, _SWEEPS)
         e = q - self.c
@@ -162,7 +162,7 @@ def _descend(
 
 
 def _newton(inner: _Inner, y: Array, q: Array, t: float) -> tuple[Array, Array, float, bool]:
-    """One step on the barrier function: (y, q, g) after it; whether it was so small that t may fall."""
+    """One step on the barrier function: (y, q, g) after it; whether t may fall now."""
     M = inner.matrix(y)
     factor = cho_factor(M, lower=True, check_finite=False)
     inverse = cho_solve(factor, np.eye(len(q)), check_finite=False)

@@ -110,7 +110,7 @@ def certify_layer(
 
 @dataclass(eq=False)
 class _Shared:
-    """What neurons with the same H share; ``diagonal``: where the next bound starts, H other or not."""
+    """What neurons with the same H share; ``diagonal``: where the next bound starts."""
 
     gram: Gram
     order: Array
@@ -123,9 +123,7 @@ class _Shared:
         return cls(gram, order, factor_below(gram, order, _MARGIN), diagonal)
 
 
-def _certify(
-    shared: _Shared, w: Array, s: float, q: Array, bits: int, effort: Effort
-) -> _Neuron:
+def _certify(shared: _Shared, w: Array, s: float, q: Array, bits: int, effort: Effort) -> _Neuron:
     found = _Neuron(
         s, q, _value(shared, w, s, q), 0.0, 0, np.zeros(len(w)), np.zeros(len(w)), np.zeros(0), 0
     )
@@ -178,9 +176,7 @@ def _adopted(shared: _Shared, w: Array, start: _Neuron, found: Searched) -> _Neu
     return replace(start, s=s, q=q, value=value) if value < start.value else start
 
 
-def _bounded(
-    shared: _Shared, w: Array, neuron: _Neuron, bits: int, effort: Effort
-) -> _Neuron:
+def _bounded(shared: _Shared, w: Array, neuron: _Neuron, bits: int, effort: Effort) -> _Neuron:
     few = len(w) <= effort.newton_inputs
     steps = 100 if len(w) <= 96 else 30 if few or shared.diagonal is None else 0
     try:

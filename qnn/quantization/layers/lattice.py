@@ -32,8 +32,9 @@ def factor_in_order(H: Array, order: Array) -> Array:
 
 
 def vblast_order(H: Array) -> Array:
-    """The order whose last coordinate, which is decided first, has the largest curvature given all
-    others, and so on for the rest.
+    """V-BLAST's order of coordinates, which are decided from its last to its first.
+
+    Always the one of the largest curvature given those that are not decided yet.
     """
     factor = cholesky(H, lower=True, check_finite=False)
     half = solve_triangular(factor, np.eye(len(H)), lower=True, check_finite=False)

@@ -23,7 +23,7 @@ METHODS: dict[str, Callable[[Array, Array, int], Codes]] = {
 
 
 def codes_of(method: str, H: Array, W: Array, bits: Array, beam: int) -> Codes:
-    """Codes of neurons with bits (m,) of their own; steps are rounded to 32 bits, as in the file."""
+    """Codes of neurons with bits (m,) of their own; steps rounded to 32 bits, as in the file."""
     s, q = np.ones(len(W)), np.zeros(W.shape, np.int8)
     for width in np.unique(bits):
         rows = np.flatnonzero(bits == width)

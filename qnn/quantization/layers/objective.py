@@ -24,7 +24,7 @@ Array = np.ndarray
 
 # A greedy method profits from damping for another reason: it makes its task easier.
 _BEAM = 32
-DAMPS = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+DAMPS = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ def _factor(H: Array) -> tuple[Array, bool]:
 
 
 def choose_damp(X: Array, A: Array, W0: Array, bits: int, share: float, seed: int) -> float:
-    """The damping, of six, whose K-best codes err least on rows that they were not made from.
+    """The damping, of seven, whose K-best codes err least on rows that they were not made from.
 
     ``share`` of the rows are held out. Without damping a good optimizer fits the rows' noise.
     """

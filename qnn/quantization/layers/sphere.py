@@ -85,9 +85,7 @@ def _closest(
         nodes += 1
         if nodes > most_nodes:
             return answer, nodes, False
-        go_left = left[i] >= lo and (
-            right[i] > hi or centre[i] - left[i] <= right[i] - centre[i]
-        )
+        go_left = left[i] >= lo and (right[i] > hi or centre[i] - left[i] <= right[i] - centre[i])
         if not go_left and right[i] > hi:
             i += 1
             continue

@@ -2,8 +2,8 @@
 
 import itertools
 from dataclasses import fields, replace
-from functools import cache
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +48,7 @@ def certified(
     codes = Codes(s, np.concatenate([p.q for p in parts]))
     targets, rho = np.concatenate([o.W for o in made]), np.array([o.rho for o in made])
     effort = Effort(level, 10**6)
-    certificate, _ = certify_layer(
-        "one", X, targets, rho, codes, np.full(3, bits), effort, weights
-    )
+    certificate, _ = certify_layer("one", X, targets, rho, codes, np.full(3, bits), effort, weights)
     return certificate, X, weights
 
 
@@ -94,8 +92,9 @@ def test_a_certificate_and_its_rows_survive_their_files(tmp_path: Path) -> None:
     certificate, X, weights = certified("joint", weighted=True)
     certificate.save(tmp_path / "a.npz")
     save_rows(tmp_path / "rows.npz", X, weights)
-    again, (rows, row_weights) = LayerCertificate.load(tmp_path / "a.npz"), load_rows(
-        tmp_path / "rows.npz"
+    again, (rows, row_weights) = (
+        LayerCertificate.load(tmp_path / "a.npz"),
+        load_rows(tmp_path / "rows.npz"),
     )
     assert again.to_bytes() == certificate.to_bytes()
     assert verify_layer(again, rows, row_weights).state == ["optimal"] * 3
@@ -177,7 +176,9 @@ def test_a_worse_point_is_not_called_optimal() -> None:
         q[0, 0] += 1 if q[0, 0] < 1 else -1
         gram = gram_of(X, None, float(certificate.rho[0]))
         value, bound = certificate.value.copy(), certificate.bound.copy()
-        value[0] = 1.0001 * value_above(gram, certificate.scale[0], q[0] * 1.0, certificate.target[0])
+        value[0] = 1.0001 * value_above(
+            gram, certificate.scale[0], q[0] * 1.0, certificate.target[0]
+        )
         bound[0] = value[0] * (1.0 - 3e-6)
         with pytest.raises(CertificateError, match="not proven"):
             verify_layer(replace(certificate, codes=q, value=value, bound=bound), X)
@@ -301,7 +302,9 @@ def test_the_gram_matrix_and_its_factor_are_enclosed(
         return
     for _ in range(5):
         z = rng.integers(-4, 5, d).astype(float)
-        product = [sum(Fraction(float(a)) * int(b) for a, b in zip(row, z, strict=True)) for row in R]
+        product = [
+            sum(Fraction(float(a)) * int(b) for a, b in zip(row, z, strict=True)) for row in R
+        ]
         assert sum(p * p for p in product) <= exact(X, None, rho, np.zeros(d), 1.0, z)
         above = Fraction(value_above(gram, 1.0, z, np.zeros(d)))
         assert above >= exact(X, None, rho, np.zeros(d), 1.0, z)

@@ -1,5 +1,6 @@
 """Small float networks as ONNX models, and rows for them."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,18 +36,22 @@ class Maker:
 
     def node(self, op: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
         name = output or f"t{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, inputs, [name], f"{op}{len(self.nodes)}", **attributes))
+        self.nodes.append(
+            helper.make_node(op, inputs, [name], f"{op}{len(self.nodes)}", **attributes)
+        )
         return name
 
-    def model(self, shape: tuple[int, ...], opset: int = 17) -> onnx.ModelProto:
+    def model(self, shape: tuple[int, ...], opset: int = 17, rank: int = 2) -> onnx.ModelProto:
         graph = helper.make_graph(
             self.nodes,
             "net",
             [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", *shape])],
-            [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [f"y{k}" for k in range(rank)])],
             self.constants,
         )
-        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+        made = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8
+        )
         onnx.checker.check_model(made)
         return made
 
@@ -54,7 +59,7 @@ class Maker:
 def mlp(sizes: tuple[int, ...] = (12, 10, 8, 4), seed: int = 0) -> onnx.ModelProto:
     make = Maker(seed)
     x = "x"
-    for k, (d, m) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for k, (d, m) in enumerate(pairwise(sizes)):
         last = k == len(sizes) - 2
         bias = make.constant((0.1 * make.rng.standard_normal(m)).astype(np.float32))
         x = make.node("Gemm", x, make.weights(m, d), bias, transB=1, output="y" if last else None)
@@ -80,15 +85,25 @@ def cnn(seed: int = 0) -> onnx.ModelProto:
     pooled = make.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
     bias = make.weights(6)
     deep = make.node(
-        "Conv", pooled, make.weights(6, 3, 3, 3), bias, group=2, pads=[1, 1, 1, 1], kernel_shape=[3, 3]
+        "Conv",
+        pooled,
+        make.weights(6, 3, 3, 3),
+        bias,
+        group=2,
+        pads=[1, 1, 1, 1],
+        kernel_shape=[3, 3],
     )
     six = make.constant(np.float32(6.0))
     deep = make.node("Clip", normalized(deep, 6), make.constant(np.float32(0.0)), six)
     x = make.node("Add", deep, pooled)
-    x = make.node("Concat", x, make.node("AveragePool", x, kernel_shape=[3, 3], pads=[1] * 4), axis=1)
+    x = make.node(
+        "Concat", x, make.node("AveragePool", x, kernel_shape=[3, 3], pads=[1] * 4), axis=1
+    )
     x = make.node("Relu", make.node("Conv", x, make.weights(8, 12, 1, 1), strides=[2, 2]))
     side = make.node("Flatten", make.node("GlobalAveragePool", x))
     x = make.node("Concat", make.node("Flatten", x), side, axis=1)
-    y = make.node("MatMul", x, make.constant(make.rng.standard_normal((40, 5)).astype(np.float32) / 6))
+    y = make.node(
+        "MatMul", x, make.constant(make.rng.standard_normal((40, 5)).astype(np.float32) / 6)
+    )
     make.node("Add", y, make.weights(5), output="y")
     return make.model((2, 8, 8))

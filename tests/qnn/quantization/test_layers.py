@@ -28,7 +28,7 @@ from qnn.quantization.layers.lattice import (
     vblast_order,
 )
 from qnn.quantization.layers.methods import METHODS
-from qnn.quantization.layers.objective import choose_damp, layer_objective
+from qnn.quantization.layers.objective import DAMPS, choose_damp, layer_objective
 from qnn.quantization.layers.sphere import search_at, search_over_steps
 
 Array = np.ndarray
@@ -38,7 +38,7 @@ def problem(d: int, m: int, seed: int, damp: float = 1e-2) -> tuple[Array, Array
     rng = np.random.default_rng(seed)
     Z = np.maximum(rng.standard_normal((5 * d, d)) @ rng.standard_normal((d, d)), 0.0)
     H = np.atleast_2d(np.cov(Z.T, bias=True))
-    return H + damp * np.trace(H) / d * np.eye(d), rng.standard_normal((m, d))
+    return H + (damp * np.trace(H) / d + 1e-6) * np.eye(d), rng.standard_normal((m, d))
 
 
 def grid_points(d: int, bits: int) -> Array:
@@ -225,15 +225,18 @@ def test_a_singular_gram_matrix_is_refused(n: int) -> None:
         layer_objective(X, X, np.eye(4), 0.0)
 
 
-def test_damping_grows_where_rows_are_few() -> None:
+def test_the_chosen_damping_errs_less_on_new_rows_than_almost_none() -> None:
     rng = np.random.default_rng(1)
     mix, W = rng.standard_normal((30, 30)), rng.standard_normal((10, 30))
+    X, new = (np.maximum(rng.standard_normal((n, 30)) @ mix, 0.0) for n in (24, 2000))
 
-    def chosen(n: int) -> float:
-        X = np.maximum(rng.standard_normal((n, 30)) @ mix, 0.0)
-        return choose_damp(X, X @ W.T, W, 2, 0.25, 0)
+    def error(damp: float) -> float:
+        made = layer_objective(X, X @ W.T, W, damp)
+        codes = kbest(made.H, made.W, 2, 16)
+        wrong = new @ codes.weights.T + made.biases(codes) - new @ W.T
+        return float((wrong**2).mean())
 
-    assert chosen(24) > chosen(3000)
+    assert error(choose_damp(X, X @ W.T, W, 2, 0.25, 0)) < 0.7 * error(DAMPS[0])
 
 
 def test_descent_ends_where_no_single_code_improves() -> None:
