@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qnn.certificates.layers import LayerCertificate, save_rows
+from qnn.certificates.layers.record import LAYER_SUFFIX, ROWS_SUFFIX
 from qnn.numerics.archive import write_file
 from qnn.quantization.allocation import Allocation
 from qnn.quantization.graph.execution import ActivationGrid, run
@@ -78,9 +79,9 @@ class Quantized:
         paths = []
         for name, certificate in self.certificates.items():
             safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
-            save_rows(root / f"{safe}.rows.npz", *self.rows[name])
-            certificate.save(root / f"{safe}.layer.npz")
-            paths.append(root / f"{safe}.layer.npz")
+            save_rows(root / f"{safe}{ROWS_SUFFIX}", *self.rows[name])
+            certificate.save(root / f"{safe}{LAYER_SUFFIX}")
+            paths.append(root / f"{safe}{LAYER_SUFFIX}")
         return paths
 
     def simulate(self, rows: Array) -> Array:

@@ -25,7 +25,7 @@ SECTIONS: dict[str, Callable[[], None]] = {
     "growth": growth,
     "verification": verification,
 }
-LARGE = ("rounding", "streaming", "image_size", "sweeps")
+LARGE = ("rounding", "streaming", "image_size", "sweeps", "quantization")
 
 
 def main() -> None:

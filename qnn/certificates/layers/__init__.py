@@ -1,6 +1,6 @@
 """Proofs of how well a layer is quantized: the record, and the checker that proves it."""
 
-from qnn.certificates.layers.checker import LayerProof, rows_digest, verify_layer
+from qnn.certificates.layers.checker import LayerProof, rows_digest, verify_layer, verify_layer_file
 from qnn.certificates.layers.record import STATES, LayerCertificate, load_rows, save_rows
 
 __all__ = [
@@ -11,4 +11,5 @@ __all__ = [
     "rows_digest",
     "save_rows",
     "verify_layer",
+    "verify_layer_file",
 ]

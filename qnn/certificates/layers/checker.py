@@ -16,16 +16,25 @@ is positive semidefinite: the form of (1, y).
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from qnn.certificates.layers.gram import Gram, factor_below, gram_of, value_above
-from qnn.certificates.layers.record import FORMAT, STATES, LayerCertificate
+from qnn.certificates.layers.record import (
+    FORMAT,
+    LAYER_SUFFIX,
+    ROWS_SUFFIX,
+    STATES,
+    LayerCertificate,
+    load_rows,
+)
 from qnn.certificates.layers.search import prove_at, prove_over
 from qnn.certificates.slack import prove_semidefinite
-from qnn.errors import CertificateError, NotProvenAgainError
+from qnn.errors import CertificateError, InputError, NotProvenAgainError
 from qnn.numerics.floating import TINY, UNIT, gamma
 
 Array = np.ndarray
@@ -74,6 +83,18 @@ def verify_layer(
     if fast and (certificate.state > 0).any():
         raise NotProvenAgainError(float(certificate.bound.sum()))
     return LayerProof(certificate.value, certificate.bound, certificate.states)
+
+
+def verify_layer_file(path: str | os.PathLike[str], fast: bool = False) -> LayerProof:
+    """Verify ``NAME.layer.npz`` on the rows in ``NAME.rows.npz`` beside it.
+
+    Raises InputError where a file is missing or damaged; else as `verify_layer`.
+    """
+    where = Path(path)
+    if not where.name.endswith(LAYER_SUFFIX):
+        raise InputError(f"{where}: a layer's certificate is called NAME{LAYER_SUFFIX}")
+    beside = where.with_name(where.name.removesuffix(LAYER_SUFFIX) + ROWS_SUFFIX)
+    return verify_layer(LayerCertificate.load(where), *load_rows(beside), fast=fast)
 
 
 def rows_digest(X: Array, row_weights: Array | None) -> str:

@@ -27,6 +27,7 @@ from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_fi
 Array = np.ndarray
 
 FORMAT = 1
+LAYER_SUFFIX, ROWS_SUFFIX = ".layer.npz", ".rows.npz"
 STATES = ("bounded", "optimal_at_scale", "optimal")
 
 _TYPES = {

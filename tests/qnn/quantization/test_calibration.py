@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 
 import qnn.quantization
-from qnn.certificates.layers import LayerCertificate, load_rows, verify_layer
+from qnn.certificates.layers import verify_layer, verify_layer_file
 from qnn.errors import InputError
 from qnn.quantization import Quantized, quantize
 from qnn.quantization.graph.execution import run
@@ -89,8 +89,7 @@ def test_the_proofs_are_written_and_verified_from_files(tmp_path: Path) -> None:
     assert len(paths) == 3
     states = []
     for path in paths:
-        data = load_rows(str(path).replace(".layer.npz", ".rows.npz"))
-        states += verify_layer(LayerCertificate.load(path), *data).state
+        states += verify_layer_file(path).state
     assert "optimal" in states
     assert made.allocation.verify() == pytest.approx(made.allocation.value)
     text = made.report()
