@@ -25,7 +25,7 @@ SECTIONS: dict[str, Callable[[], None]] = {
     "growth": growth,
     "verification": verification,
 }
-LARGE = ("rounding", "streaming", "image_size", "sweeps", "quantization")
+LARGE = ("rounding", "streaming", "image_size", "sweeps", "quantization", "orthonormal")
 
 
 def main() -> None:

@@ -61,9 +61,9 @@ def images(folder: Path) -> tuple[Array, Array, Array, Array]:
         return X[:1400], y[:1400], X[1400:], y[1400:]
     parts = []
     for kind in ("train", "t10k"):
-        raw = gzip.open(folder / f"{kind}-images-idx3-ubyte.gz").read()
+        raw = gzip.decompress((folder / f"{kind}-images-idx3-ubyte.gz").read_bytes())
         small = np.frombuffer(raw, np.uint8, offset=16).reshape(-1, 14, 2, 14, 2).mean((2, 4))
-        labels = gzip.open(folder / f"{kind}-labels-idx1-ubyte.gz").read()
+        labels = gzip.decompress((folder / f"{kind}-labels-idx1-ubyte.gz").read_bytes())
         parts += [
             (small.reshape(len(small), -1) / 255.0).astype(np.float32),
             np.frombuffer(labels, np.uint8, offset=8).astype(int),
@@ -145,8 +145,9 @@ def networks(model: onnx.ModelProto, rows: Array, X: Array, y: Array) -> None:
     def say(name: str, content: bytes, seconds: float, peak: int) -> None:
         z = scores(content, X)
         print(
-            f"  {name:42} {100 * np.mean(z.argmax(1) == y):6.2f} % KL {divergence(reference, z):.5f}"
-            f" {len(content):7,} bytes {seconds:6.1f} s, {peak >> 20} MiB more",
+            f"  {name:42} {100 * np.mean(z.argmax(1) == y):6.2f} % "
+            f"KL {divergence(reference, z):.5f} {len(content):7,} bytes "
+            f"{seconds:6.1f} s, {peak >> 20} MiB more",
             flush=True,
         )
 
