@@ -14,16 +14,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import product
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 from pipeline.configuration.kinds import Kind
 from pipeline.plans.estimates import (
-    estimate_bytes,
+    Relaxed,
     estimate_join_bytes,
     estimate_join_seconds,
     estimate_raising,
-    estimate_seconds,
+    estimate_rounding,
 )
+from qnn.losses import get_loss
+from qnn.networks.activations import Polynomial, get_activation
+from qnn.networks.alphabets import get_alphabet
 from qnn.training.arms import CEILINGS, REFERENCES
 
 ID_LENGTH = 16
@@ -167,6 +170,34 @@ class PathSpec:
         """Number of networks of all arms, which is that of trials."""
         return self.own_networks + sum(len(list(self.arm_trials(beta))) for beta in self.betas)
 
+    @property
+    def paths(self) -> tuple[PathSpec, ...]:
+        """The path itself: what a join has several of."""
+        return (self,)
+
+    @property
+    def first(self) -> PathSpec:
+        """The path itself, as `JoinSpec.first`."""
+        return self
+
+    @property
+    def own_output(self) -> int | None:
+        """Which of several outputs its networks are of; None where they are whole."""
+        return None if self.outputs == 1 else self.output
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """A path's own are among its `baselines`."""
+        return ()
+
+    def narrowed(
+        self, beta: float, width: int, rounding: str, seeds: Sequence[int] | None = None
+    ) -> Self:
+        """The path at a single β, width and rounding, without arms: what a final refit needs."""
+        chosen = self.seeds if seeds is None else tuple(sorted(seeds))
+        single = replace(self, betas=(beta,), widths=(width,), roundings=(rounding,), seeds=chosen)
+        return replace(single, baselines=(), baseline_seconds=None)
+
     def title(self, kind: str = "") -> str:
         """The path in a few words, for lists of tasks; `kind`: its kind's, where those differ."""
         output = f", output {self.output}" if self.outputs > 1 else ""
@@ -194,9 +225,8 @@ class PathSpec:
     def estimated_seconds(self) -> float:
         """Rough time of the path on one core."""
         width = sum(self.widths) / len(self.widths)
-        ours = estimate_seconds(
-            self.n, self.d, len(self.betas), self.own_networks, width, self.solver
-        )
+        ours = len(self.betas) * self.relaxed.seconds
+        ours += estimate_rounding(self.n, self.d, self.own_networks, width)
         ours += len(self.betas) * estimate_raising(
             self.n, self.d, self.certify, self.certify_time_limit
         )
@@ -206,7 +236,21 @@ class PathSpec:
     @property
     def estimated_bytes(self) -> float:
         """Rough peak memory of one solve of the path."""
-        return estimate_bytes(self.n, self.d, self.solver)
+        return self.relaxed.bytes
+
+    @property
+    def relaxed(self) -> Relaxed:
+        """The relaxation that is solved at each β, as its solver is asked about it."""
+        named = self.polynomial
+        return Relaxed(
+            n=self.n,
+            d=self.d,
+            loss=get_loss(self.loss, self.loss_parameter),
+            activation=get_activation("bilinear") if named is None else Polynomial(*named),
+            bits=len(get_alphabet(self.alphabet).scales),
+            solver=self.solver,
+            tol=self.tol,
+        )
 
     @property
     def _problem(self) -> dict[str, Any]:
@@ -237,6 +281,10 @@ class JoinSpec:
     def first(self) -> PathSpec:
         """The path of the first output, for what all of them share."""
         return self.paths[0]
+
+    @property
+    def own_output(self) -> None:
+        """Its networks are whole."""
 
     @property
     def dataset(self) -> str:
@@ -279,6 +327,11 @@ class JoinSpec:
         """Number of trials."""
         return self.first.networks + len(self.references)
 
+    def narrowed(self, beta: float, width: int, rounding: str) -> Self:
+        """As `PathSpec.narrowed`, of all its paths, without references."""
+        paths = tuple(path.narrowed(beta, width, rounding) for path in self.paths)
+        return replace(self, paths=paths, references=())
+
     def title(self, kind: str = "") -> str:
         """The join in a few words, as `PathSpec.title`."""
         kind = f", {kind}" if kind else ""
@@ -299,29 +352,7 @@ class JoinSpec:
         return estimate_join_bytes(first.n, first.d, outputs, outputs * max(first.widths))
 
 
-Unit = PathSpec | JoinSpec
-
-
-def paths_of(unit: Unit) -> tuple[PathSpec, ...]:
-    """The paths that a unit needs."""
-    return unit.paths if isinstance(unit, JoinSpec) else (unit,)
-
-
-def narrow(
-    path: PathSpec, beta: float, width: int, rounding: str, seeds: Sequence[int] | None = None
-) -> PathSpec:
-    """The path at a single β, width and rounding, without arms: what a final refit needs."""
-    chosen = path.seeds if seeds is None else tuple(sorted(seeds))
-    single = replace(path, betas=(beta,), widths=(width,), roundings=(rounding,), seeds=chosen)
-    return replace(single, baselines=(), baseline_seconds=None)
-
-
-def narrow_unit(unit: Unit, beta: float, width: int, rounding: str) -> Unit:
-    """As `narrow`, of a path or of all paths of a join."""
-    if isinstance(unit, PathSpec):
-        return narrow(unit, beta, width, rounding)
-    paths = tuple(narrow(path, beta, width, rounding) for path in unit.paths)
-    return replace(unit, paths=paths, references=())
+Spec = PathSpec | JoinSpec
 
 
 def _without_defaults(content: dict[str, Any]) -> dict[str, Any]:

@@ -26,14 +26,15 @@ from pipeline.results.folder import (
     data_file,
     decode_table,
 )
-from pipeline.results.ledger import LOST_SUFFIX, as_results
+from pipeline.results.ledger import LOST_SUFFIX
 from pipeline.results.matrices import matrices
 from pipeline.results.objective import objective_and_loss
-from qnn.certificates import Certificate, verify
+from pipeline.results.schema import as_results
+from qnn.certificates import Certificate, Proven, kind_of, read_certificate, verify
 from qnn.errors import InputError, NotProvenAgainError, QnnError
 from qnn.losses import get_loss
 from qnn.networks.quantized import QuantizedNetwork
-from qnn.numerics.archive import unpack_arrays
+from qnn.numerics.archive import read_file, unpack_arrays
 from qnn.numerics.gaps import relative_gap, sum_down
 from qnn.training.arms import CEILINGS, REFERENCES
 
@@ -154,10 +155,28 @@ def _single(path: str, data: str | None, fast: bool = False) -> Check:
 
     def check(name: str) -> str:
         arrays = unpack_arrays(folder.read(name), path, "certificate or network")
-        return run.check_certificate(name) if "nu" in arrays else run.check_network(name)
+        if kind_of(arrays) is None and "nu" not in arrays:
+            return run.check_network(name)
+        certificate = read_certificate(arrays, name)
+        if isinstance(certificate, Certificate):
+            return run.check_certificate(name)
+        return _check_other(certificate, data, fast)
 
     verdict = _judge(file, check)
     return replace(verdict, file=path)
+
+
+def _check_other(certificate: Proven, data: str | None, fast: bool) -> str:
+    """What a certificate proves that is not of a training problem; `data` is its evidence."""
+    evidence = None
+    if certificate.evidence is not None:
+        if data is None:
+            raise _Failure(f"is about a {certificate.evidence}: give its file with --data")
+        evidence = read_file(data, certificate.evidence)
+    try:
+        return certificate.check(evidence, fast)
+    except NotProvenAgainError as skipped:
+        raise _Skipped(str(skipped)) from None
 
 
 class _Run:

@@ -32,9 +32,10 @@ from pipeline.retraining.lease import Lease
 from pipeline.retraining.partitions import beside
 from pipeline.retraining.record import Verdict, log_verdict, write_verdict
 from pipeline.retraining.retention import prune
-from pipeline.retraining.state import ChampionFiles, State, config_digest, write_state
+from pipeline.retraining.state import ChampionFiles, State, settings_digest, write_state
 from pipeline.retraining.window import Selection, Window, build, run_config, write_window
-from pipeline.sweeps.driver import SweepOptions, SweepOutcome, prepare, run_sweep
+from pipeline.studies.training.prepared import prepare
+from pipeline.sweeps.driver import SweepOptions, SweepOutcome, run_sweep
 from pipeline.sweeps.interrupts import Interrupts
 from pipeline.tracking import tracker
 from pipeline.tracking.aliases import ROLLED_BACK, Move, promote
@@ -187,7 +188,7 @@ class _Run:
         before = None if self.decision.state is None else self.decision.state.champion
         files = ChampionFiles(run=self.run, network=str(row["network"]), version=version)
         state = State(
-            config=config_digest(self.original),
+            config=settings_digest(self.original),
             partitions={one.name: one.digest for one in self.decision.partitions},
             run=self.run,
             verdict=verdict.word,

@@ -25,7 +25,15 @@ SECTIONS: dict[str, Callable[[], None]] = {
     "growth": growth,
     "verification": verification,
 }
-LARGE = ("rounding", "streaming", "image_size", "sweeps", "quantization", "orthonormal")
+LARGE = (
+    "rounding",
+    "streaming",
+    "image_size",
+    "sweeps",
+    "csp",
+    "quantization",
+    "orthonormal",
+)
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ from pipeline.datasets.shards import ShardData
 from pipeline.plans.units import JoinSpec, Trial
 from pipeline.results.folder import RESULTS, RunFolder, StoreError
 from pipeline.results.ledger import LOST_SUFFIX, read_path, results_file, write_results
-from pipeline.sweeps.events import BetaJoined
 from pipeline.sweeps.worker.arms import BOUNDS, OF_PROBLEM, run_reference
 from pipeline.sweeps.worker.rows import failure, keep_joined, planned, trial_columns
+from pipeline.sweeps.worker.steps import BetaJoined
 from qnn.errors import InputError
 from qnn.losses import get_loss
 from qnn.networks.quantized import QuantizedNetwork

@@ -1,4 +1,4 @@
-"""What a worker does: one β path of one shard, from the relaxations to the results file.
+"""What a worker does for a path: one β path of one shard, from the relaxations to the results file.
 
 `run_path` is plain Python and knows no Ray. What it writes depends, timings aside, on nothing but
 the path's description and the data: each trial has its own random stream, seeded by its id.
@@ -7,28 +7,21 @@ the path's description and the data: each trial has its own random stream, seede
 from __future__ import annotations
 
 import logging
-import sys
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import ThreadpoolController
 
-from pipeline.datasets.shards import ShardData, Split, shard_data
-from pipeline.datasets.sources import Table
-from pipeline.logs.log_lines import log_json_to, wants_json
-from pipeline.logs.messages import one_line
-from pipeline.plans.units import JoinSpec, PathSpec, Unit
+from pipeline.datasets.shards import ShardData
+from pipeline.plans.units import PathSpec
 from pipeline.results.folder import CERTIFICATES, RunFolder, StoreError, data_file
 from pipeline.results.ledger import write_results
 from pipeline.results.matrices import data_table
-from pipeline.sweeps.events import BetaJoined, Event, PathDone, PathLost, ProblemDone
 from pipeline.sweeps.worker.arms import arm_rows, run_arm
-from pipeline.sweeps.worker.join import run_join
 from pipeline.sweeps.worker.rows import failure, keep_network, planned, trial_columns, trial_rng
+from pipeline.sweeps.worker.steps import ProblemDone
 from qnn.errors import InputError
-from qnn.features.preprocessing import FeatureLayout
 from qnn.losses import get_loss
 from qnn.networks.activations import Polynomial
 from qnn.numerics.archive import pack_arrays
@@ -44,28 +37,6 @@ if TYPE_CHECKING:
     from qnn.training.pricing.enumeration import Scanner
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Work:
-    """What all paths of a sweep share; a worker rebuilds a shard's matrices from it.
-
-    `token` is the content of the sweep's lock: a worker that does not find it in `folder` looks at
-    another machine's disk, or belongs to a driver whose folder was taken over.
-    """
-
-    table: Table
-    split: Split
-    layout: FeatureLayout
-    folder: str
-    token: str
-
-    def data(self, spec: Unit) -> ShardData:
-        """Return the shard of a path, as the solver sees it; with all outputs for a join."""
-        data = shard_data(self.table, self.layout, self.split.shard(spec.shard), self.split)
-        if isinstance(spec, PathSpec) and spec.outputs > 1:
-            return data.output(spec.output)
-        return data
 
 
 def run_path(
@@ -203,7 +174,7 @@ class _Path:
         base["lower_bound"] = certificate.lower_bound
         base["certificate"] = f"{CERTIFICATES}/{problem_id}.npz"
         place = data_file(spec.dataset, spec.shard)
-        certificate = replace(certificate, data=place, output=spec.output)
+        certificate = certificate.stating(data=place, output=spec.output)
         self.folder.write(base["certificate"], pack_arrays(certificate.arrays()))
         return wide
 
@@ -279,49 +250,3 @@ def _summary(
         seconds=seconds,
         error=errors[0] if errors else None,
     )
-
-
-def run_batch(specs: Iterable[Unit], work: Work, scanner: Scanner | None = None) -> Iterator[Event]:
-    """Run paths or joins one after the other; one that cannot be finished is lost, no other is.
-
-    scanner : as `run_path` takes it.
-    """
-    if wants_json() and not logging.getLogger("pipeline").handlers:
-        log_json_to(sys.stderr)
-    folder = RunFolder.open(work.folder)
-    check_folder(folder, work.token)
-    for spec in specs:
-        trials = failed = 0
-        try:
-            for done in _run(spec, work.data(spec), folder, scanner):
-                trials, failed = trials + done.trials, failed + done.failed
-                yield done
-        except Exception as error:
-            log.exception("path %s is lost", spec.id, extra={"path": spec.id})
-            yield PathLost(spec.id, one_line(error), isinstance(error, StoreError))
-        else:
-            yield PathDone(spec.id, trials, failed)
-
-
-def _run(
-    spec: Unit, data: ShardData, folder: RunFolder, scanner: Scanner | None
-) -> Iterator[ProblemDone] | Iterator[BetaJoined]:
-    if isinstance(spec, JoinSpec):
-        return run_join(spec, data, folder)
-    return run_path(spec, data, folder, scanner)
-
-
-def check_folder(folder: RunFolder, token: str) -> None:
-    """Raise `InputError` unless this process sees the driver's folder, held by this sweep."""
-    from pipeline.results.lock import LOCK_FILE
-
-    try:
-        content = folder.read(LOCK_FILE)
-    except FileNotFoundError:
-        content = b""
-    if token.encode() not in content:
-        raise InputError(
-            f"{folder.label}: this worker does not see the driver's folder (or another sweep "
-            "took it over); workers on several machines need --out on a shared file system or "
-            "object store"
-        )

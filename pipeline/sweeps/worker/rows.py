@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.datasets.shards import ShardData
 from pipeline.logs.messages import one_line
 from pipeline.logs.redact import redact
-from pipeline.plans.units import JoinSpec, Trial, Unit
+from pipeline.plans.units import Spec, Trial
 from pipeline.results.folder import NETWORKS, RunFolder
 from pipeline.results.objective import objective_and_loss
 from qnn.losses import Loss
@@ -39,13 +39,12 @@ def package_versions() -> str:
     return json.dumps(found)
 
 
-def planned(spec: Unit, written: float | None) -> dict[str, Any]:
+def planned(spec: Spec, written: float | None) -> dict[str, Any]:
     """The columns of a row that the plan tells, whatever becomes of its trial."""
-    joined = isinstance(spec, JoinSpec)
-    path = spec.first if isinstance(spec, JoinSpec) else spec
+    path = spec.first
     return {
         "path": spec.id,
-        "output": None if joined or path.outputs == 1 else path.output,
+        "output": spec.own_output,
         "dataset": path.dataset,
         "shard": path.shard,
         "beta": written if path.beta_kind == "values" else None,
@@ -59,7 +58,7 @@ def planned(spec: Unit, written: float | None) -> dict[str, Any]:
     }
 
 
-def trial_columns(spec: Unit, trial: Trial) -> dict[str, Any]:
+def trial_columns(spec: Spec, trial: Trial) -> dict[str, Any]:
     """The columns of a trial's own axes."""
     return {
         "trial": spec.trial_id(trial),
@@ -70,7 +69,7 @@ def trial_columns(spec: Unit, trial: Trial) -> dict[str, Any]:
     }
 
 
-def lost_rows(spec: Unit, error: str) -> list[dict[str, Any]]:
+def lost_rows(spec: Spec, error: str) -> list[dict[str, Any]]:
     """Return failed rows for a path or a join that could not be finished at all."""
     return [
         {

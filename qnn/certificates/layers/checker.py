@@ -16,25 +16,16 @@ is positive semidefinite: the form of (1, y).
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from qnn.certificates.layers.gram import Gram, factor_below, gram_of, value_above
-from qnn.certificates.layers.record import (
-    FORMAT,
-    LAYER_SUFFIX,
-    ROWS_SUFFIX,
-    STATES,
-    LayerCertificate,
-    load_rows,
-)
+from qnn.certificates.layers.layout import FORMAT, STATES, LayerClaim
 from qnn.certificates.layers.search import prove_at, prove_over
 from qnn.certificates.slack import prove_semidefinite
-from qnn.errors import CertificateError, InputError, NotProvenAgainError
+from qnn.errors import CertificateError, NotProvenAgainError
 from qnn.numerics.floating import TINY, UNIT, gamma
 
 Array = np.ndarray
@@ -61,7 +52,7 @@ class LayerProof:
 
 
 def verify_layer(
-    certificate: LayerCertificate,
+    certificate: LayerClaim,
     X: Array,
     row_weights: Array | None = None,
     fast: bool = False,
@@ -85,18 +76,6 @@ def verify_layer(
     return LayerProof(certificate.value, certificate.bound, certificate.states)
 
 
-def verify_layer_file(path: str | os.PathLike[str], fast: bool = False) -> LayerProof:
-    """Verify ``NAME.layer.npz`` on the rows in ``NAME.rows.npz`` beside it.
-
-    Raises InputError where a file is missing or damaged; else as `verify_layer`.
-    """
-    where = Path(path)
-    if not where.name.endswith(LAYER_SUFFIX):
-        raise InputError(f"{where}: a layer's certificate is called NAME{LAYER_SUFFIX}")
-    beside = where.with_name(where.name.removesuffix(LAYER_SUFFIX) + ROWS_SUFFIX)
-    return verify_layer(LayerCertificate.load(where), *load_rows(beside), fast=fast)
-
-
 def rows_digest(X: Array, row_weights: Array | None) -> str:
     """SHA-256 of the shape and the rows [x, weights], little-endian float64, row after row."""
     digest = hashlib.sha256()
@@ -108,7 +87,7 @@ def rows_digest(X: Array, row_weights: Array | None) -> str:
     return digest.hexdigest()
 
 
-def _check_shapes(certificate: LayerCertificate, X: Array, row_weights: Array | None) -> None:
+def _check_shapes(certificate: LayerClaim, X: Array, row_weights: Array | None) -> None:
     if certificate.format != FORMAT:
         raise CertificateError(f"unknown format {certificate.format} of a layer's certificate")
     if certificate.target.ndim != 2 or X.ndim != 2:
@@ -129,7 +108,7 @@ def _check_shapes(certificate: LayerCertificate, X: Array, row_weights: Array | 
         raise CertificateError("the order must have a row for each matrix H")
 
 
-def _check_numbers(certificate: LayerCertificate, X: Array, row_weights: Array | None) -> None:
+def _check_numbers(certificate: LayerClaim, X: Array, row_weights: Array | None) -> None:
     real = ("target", "rho", "scale", "value", "bound", "square", "linear", "edges")
     if not all(np.isfinite(getattr(certificate, name)).all() for name in real):
         raise CertificateError("a number of the certificate is not finite")
@@ -141,7 +120,7 @@ def _check_numbers(certificate: LayerCertificate, X: Array, row_weights: Array |
         raise CertificateError("neurons that share H must share its damping")
 
 
-def _check_ranges(certificate: LayerCertificate) -> None:
+def _check_ranges(certificate: LayerClaim) -> None:
     d = certificate.target.shape[1]
     bits = certificate.bits
     if bits.min() < 2 or bits.max() > 8:
@@ -164,7 +143,7 @@ def _check_ranges(certificate: LayerCertificate) -> None:
 
 
 def _grams(
-    certificate: LayerCertificate, X: Array, row_weights: Array | None
+    certificate: LayerClaim, X: Array, row_weights: Array | None
 ) -> Iterator[tuple[Array, Gram]]:
     """Pairs of neurons and their H; made one after the other."""
     m = len(certificate.target)
@@ -177,7 +156,7 @@ def _grams(
 
 
 def _prove_neurons(
-    certificate: LayerCertificate, indices: Array, gram: Gram, fast: bool, margin: float = 1.0
+    certificate: LayerClaim, indices: Array, gram: Gram, fast: bool, margin: float = 1.0
 ) -> None:
     order = certificate.order[min(int(indices[0]), len(certificate.order) - 1)]
     searched = (certificate.state[indices] > 0).any() and not fast
@@ -192,7 +171,7 @@ def _prove_neurons(
             _prove_optimal(certificate, int(j), R, order, margin)
 
 
-def check_value(certificate: LayerCertificate, j: int, gram: Gram) -> None:
+def check_value(certificate: LayerClaim, j: int, gram: Gram) -> None:
     """The stated value is reached by the codes, and an optimal one lies close to its bound."""
     q = certificate.codes[j].astype(np.float64)
     attained = value_above(gram, float(certificate.scale[j]), q, certificate.target[j])
@@ -205,9 +184,7 @@ def check_value(certificate: LayerCertificate, j: int, gram: Gram) -> None:
         raise CertificateError(f"neuron {j} is called optimal, but its bound is far below")
 
 
-def _prove_optimal(
-    certificate: LayerCertificate, j: int, R: Array, order: Array, margin: float
-) -> None:
+def _prove_optimal(certificate: LayerClaim, j: int, R: Array, order: Array, margin: float) -> None:
     half = 1 << (int(certificate.bits[j]) - 1)
     w, bound = certificate.target[j][order], float(certificate.bound[j])
     most = _NODES_FACTOR * int(certificate.nodes[j]) + _NODES_MORE

@@ -1,98 +1,57 @@
-"""What a layer's certificate states, and its file; nothing here is trusted by the checker.
-
-The objective of neuron j on rows x_r with weights ω_rj >= 0 is
-
-    f_j(s, q) = (s q - w_j)' H_j (s q - w_j),
-    H_j = sum_r ω_rj (x_r - m_j)(x_r - m_j)' / sum_r ω_rj + rho_j I,    m_j the weighted mean,
-
-over codes q in {-2^(b-1), ..., 2^(b-1) - 1}^d. Its state says over what the bound holds:
-
-* ``optimal``: over all steps s > 0 and all codes, and it is the neuron's own value but for a
-  relative 1e-5;
-* ``optimal_at_scale``: the same at the neuron's own step only;
-* ``bounded``: at its own step, and the value may lie above.
-"""
+"""The record of a layer's proof with its file, the rows' file, and the checker behind it."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
-from qnn.errors import InputError
+from qnn.certificates.fields import Reader, integer, numbers, text
+from qnn.certificates.layers.checker import LayerProof, verify_layer
+from qnn.certificates.layers.layout import FORMAT, LayerClaim
+from qnn.errors import CertificateError, InputError
 from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_file
 
 Array = np.ndarray
 
-FORMAT = 1
 LAYER_SUFFIX, ROWS_SUFFIX = ".layer.npz", ".rows.npz"
-STATES = ("bounded", "optimal_at_scale", "optimal")
-
-_TYPES = {
-    "target": (2, "f8"),
-    "rho": (1, "f8"),
-    "bits": (1, "i8"),
-    "scale": (1, "f8"),
-    "codes": (2, "i1"),
-    "value": (1, "f8"),
-    "bound": (1, "f8"),
-    "state": (1, "i8"),
-    "square": (2, "f8"),
-    "linear": (2, "f8"),
-    "order": (2, "i8"),
-    "edges": (1, "f8"),
-    "edge_counts": (1, "i8"),
-    "nodes": (1, "i8"),
+_WHAT, _ROWS = "certificate", "layer's rows"
+_READERS: dict[str, Reader] = {
+    "layer": text,
+    "data_sha256": text,
+    "target": numbers(2),
+    "rho": numbers(1),
+    "bits": numbers(1, np.int64),
+    "scale": numbers(1),
+    "codes": numbers(2, np.int8),
+    "value": numbers(1),
+    "bound": numbers(1),
+    "state": numbers(1, np.int64),
+    "square": numbers(2),
+    "linear": numbers(2),
+    "order": numbers(2, np.int64),
+    "edges": numbers(1),
+    "edge_counts": numbers(1, np.int64),
+    "nodes": numbers(1, np.int64),
+    "format": integer,
 }
-_SCALARS = {"format": "i", "layer": "U", "data_sha256": "U"}
 
 
 @dataclass(frozen=True, eq=False)
-class LayerCertificate:
-    """m neurons of d inputs; see the module for what is claimed.
+class LayerCertificate(LayerClaim):
+    """A layer's proof (see `LayerClaim`) with its file; its evidence is the file of its rows."""
 
-    target w (m, d); rho (m,); bits, scale s, value, bound (m,); codes q (m, d) int8; state (m,):
-    the place in STATES. The proof: ``square``, ``linear`` (m, d): the parabolas of a bounded
-    neuron, zeros of others; ``order`` (1 or m, d): in which the search decides coordinates, the
-    last one first; ``edges``: one after the other the cells of steps of each optimal neuron, as
-    many as ``edge_counts`` (m,) says; ``nodes`` (m,): how long its search was.
-    """
+    kind: ClassVar[str] = "layers"
+    evidence: ClassVar[str | None] = "layer's rows"
 
-    layer: str
-    data_sha256: str
-    target: Array
-    rho: Array
-    bits: Array
-    scale: Array
-    codes: Array
-    value: Array
-    bound: Array
-    state: Array
-    square: Array
-    linear: Array
-    order: Array
-    edges: Array
-    edge_counts: Array
-    nodes: Array
-    format: int = FORMAT
-
-    @property
-    def states(self) -> list[str]:
-        """The state of each neuron, by name."""
-        return [STATES[k] for k in self.state]
-
-    def counts(self) -> dict[str, int]:
-        """How many neurons are in each state."""
-        names = self.states
-        return {name: names.count(name) for name in STATES}
-
-    def cells(self, j: int) -> Array:
-        """The ends of the cells of steps of neuron j."""
-        ends = np.cumsum(self.edge_counts)
-        cells: Array = self.edges[ends[j] - self.edge_counts[j] : ends[j]]
-        return cells
+    def arrays(self) -> dict[str, Array]:
+        """The kind, then the fields as plain arrays."""
+        return {"kind": np.asarray(self.kind)} | {
+            field.name: np.asarray(getattr(self, field.name)) for field in fields(self)
+        }
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to path as npz without pickle, under a temporary name first, then renamed."""
@@ -100,34 +59,68 @@ class LayerCertificate:
 
     def to_bytes(self) -> bytes:
         """The npz file's bytes, the same for the same certificate."""
-        return pack_arrays({f.name: np.asarray(getattr(self, f.name)) for f in fields(self)})
+        return pack_arrays(self.arrays())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> LayerCertificate:
         """Read a certificate; InputError where the file is not a whole one of a known format."""
-        return cls.from_bytes(read_file(path, "layer certificate"), str(path))
+        return cls.from_bytes(read_file(path, _WHAT), str(path))
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> LayerCertificate:
         """The record from a file's bytes; ``where`` names their origin in errors."""
-        arrays = unpack_arrays(data, where, "layer certificate")
-        known = {field.name for field in fields(cls)}
-        if set(arrays) != known:
-            odd = sorted(known ^ set(arrays))[0]
-            what = "lacks" if odd in known else "has"
-            raise InputError(f"{where}: not a layer certificate: it {what} {odd!r}")
-        return cls(**{name: _typed(name, array, where) for name, array in arrays.items()})
+        return cls.from_arrays(unpack_arrays(data, where, _WHAT), where)
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Array], where: str) -> LayerCertificate:
+        """The record from plain arrays; ``where`` names their origin in errors."""
+        odd = sorted(set(arrays) ^ {"kind", *_READERS})
+        if odd:
+            what = "has" if odd[0] in arrays else "lacks"
+            raise InputError(f"{where}: not a certificate of a layer: it {what} {odd[0]!r}")
+        try:
+            kind = text(arrays["kind"])
+            values: dict[str, Any] = {name: read(arrays[name]) for name, read in _READERS.items()}
+        except ValueError:
+            raise InputError(f"{where}: a field of the certificate has the wrong type") from None
+        if kind != cls.kind or values["format"] != FORMAT:
+            raise InputError(
+                f"{where}: certificate {kind!r} of format {values['format']} is not "
+                f"{cls.kind!r} of format {FORMAT}: use the version that wrote it"
+            )
+        return cls(**values)
+
+    def check(self, evidence: bytes | None, fast: bool = False) -> str:
+        """What is proven on the rows whose file's bytes these are."""
+        if evidence is None:
+            raise CertificateError("it is about a layer's rows: their file is needed")
+        try:
+            X, row_weights = rows_of(evidence, "the rows")
+        except InputError as error:
+            raise CertificateError(str(error)) from None
+        proof = verify_layer(self, X, row_weights, fast)
+        states = ", ".join(f"{number} {name}" for name, number in self.counts().items() if number)
+        return (
+            f"layer {self.layer}: error {proof.value.sum():.6g} >= bound {proof.bound.sum():.6g} "
+            f"({states})"
+        )
+
+    def verify(self, *evidence: Any, fast: bool = False) -> float:
+        """The proven bound of all neurons' errors together; evidence: rows, and their weights."""
+        X, row_weights = evidence if len(evidence) == 2 else (*evidence, None)
+        return float(verify_layer(self, X, row_weights, fast).bound.sum())
 
 
-def _typed(name: str, array: Array, where: str) -> Any:
-    if name in _SCALARS:
-        if array.ndim != 0 or array.dtype.kind != _SCALARS[name]:
-            raise InputError(f"{where}: the field {name!r} has the wrong type")
-        return int(array) if name == "format" else str(array)
-    ndim, kind = _TYPES[name]
-    if array.ndim != ndim or array.dtype != np.dtype(kind):
-        raise InputError(f"{where}: the field {name!r} has the wrong type or shape")
-    return array
+def verify_layer_file(path: str | os.PathLike[str], fast: bool = False) -> LayerProof:
+    """Verify ``NAME.layer.npz`` on the rows in ``NAME.rows.npz`` beside it.
+
+    Raises InputError where a file is missing or damaged; else as `verify_layer`.
+    """
+    where = Path(path)
+    if not where.name.endswith(LAYER_SUFFIX):
+        raise InputError(f"{where}: a layer's certificate is called NAME{LAYER_SUFFIX}")
+    beside = where.with_name(where.name.removesuffix(LAYER_SUFFIX) + ROWS_SUFFIX)
+    return verify_layer(LayerCertificate.load(where), *load_rows(beside), fast=fast)
 
 
 def save_rows(path: str | os.PathLike[str], X: Array, row_weights: Array | None) -> None:
@@ -145,11 +138,16 @@ def save_rows(path: str | os.PathLike[str], X: Array, row_weights: Array | None)
 
 def load_rows(path: str | os.PathLike[str]) -> tuple[Array, Array | None]:
     """What `save_rows` wrote; InputError where the file is not such a one."""
-    arrays = unpack_arrays(read_file(path, "layer's rows"), str(path), "layer's rows")
+    return rows_of(read_file(path, _ROWS), str(path))
+
+
+def rows_of(data: bytes, where: str) -> tuple[Array, Array | None]:
+    """The rows and their weights from a file's bytes; ``where`` names their origin in errors."""
+    arrays = unpack_arrays(data, where, _ROWS)
     rows, weights = arrays.pop("rows", None), arrays.pop("row_weights", None)
     for array in (rows, weights):
         if array is not None and (array.ndim != 2 or array.dtype.kind != "f"):
-            raise InputError(f"{path}: its arrays are not tables of floating-point numbers")
+            raise InputError(f"{where}: its arrays are not tables of floating-point numbers")
     if rows is None or arrays:
-        raise InputError(f"{path}: not a file of a layer's rows")
+        raise InputError(f"{where}: not a file of a layer's rows")
     return rows.astype(np.float64), weights

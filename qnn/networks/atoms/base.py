@@ -10,11 +10,6 @@ from qnn.networks.alphabets import Alphabet
 Array = np.ndarray
 
 
-def signs(values: Array) -> Array:
-    """−1.0 where negative, else 1.0: a sign that is never 0."""
-    return np.where(values < 0.0, -1.0, 1.0)
-
-
 def gain(correlation: Array, square: Array, penalty: float) -> Array:
     """What a neuron of feature h lowers `½‖r − αh‖² + λ|α|` by, at its best α, from α = 0.
 
@@ -28,8 +23,8 @@ class Atoms(ABC):
     """Neurons as bits: m of them are W (parts, D, m) of float signs, D = d times the bits a weight.
 
     A weight is `Σ_k scales[k] b_k` (see `qnn.networks.alphabets`), so a weight vector meets the
-    data as `columns @ b` with `columns = [scales[0] X, scales[1] X, …]` (n, D). `parts` is the number of
-    weight vectors a neuron has.
+    data as `columns @ b` with `columns = [scales[0] X, scales[1] X, …]` (n, D). `parts` is the
+    number of weight vectors a neuron has.
     """
 
     parts: int

@@ -3,3 +3,5 @@
 `reading` (from ModelProto to layers and other nodes), `operators` (their arithmetic), `execution`
 (forward, backward), `export` (grouped INT2/4/8 weights that onnxruntime runs).
 """
+
+__all__ = ["execution", "export", "operators", "reading"]

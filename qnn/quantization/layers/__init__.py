@@ -3,3 +3,15 @@
 `grids` (steps and codes), `objective` (H from rows), `adaquant`, `lattice` (GPTQ, K-best, descent),
 `sphere` (exact optima), `bounds` (the SDP's one diagonal), `methods` (the registry), `certify`.
 """
+
+__all__ = [
+    "adaquant",
+    "blocks",
+    "bounds",
+    "certify",
+    "grids",
+    "lattice",
+    "methods",
+    "objective",
+    "sphere",
+]

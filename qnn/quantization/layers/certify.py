@@ -13,7 +13,7 @@ import numpy as np
 from qnn.certificates.layers import LayerCertificate, rows_digest
 from qnn.certificates.layers.checker import prove_bounded
 from qnn.certificates.layers.gram import Gram, factor_below, gram_of, value_above
-from qnn.certificates.layers.record import STATES
+from qnn.certificates.layers.layout import STATES
 from qnn.certificates.layers.search import prove_at, prove_over
 from qnn.errors import CertificateError
 from qnn.quantization.layers.bounds import diagonal_bound

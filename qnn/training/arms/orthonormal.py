@@ -23,8 +23,8 @@ import numpy as np
 
 from qnn.errors import InputError
 from qnn.networks.quantized import QuantizedNetwork
-from qnn.training.arms.base import Layer, quantized
-from qnn.training.arms.descent import descend
+from qnn.training.arms.base import Layer, to_alphabet
+from qnn.training.arms.descent import backpropagate
 from qnn.training.problems.problem import Problem
 
 Array = np.ndarray
@@ -178,6 +178,6 @@ def orthonormal_straight_through(
 
     def forward(problem: Problem, latent: Layer) -> Layer:
         V = None if latent.V is None else one(latent.V, states[1])
-        return quantized(problem, Layer(one(latent.U, states[0]), V))
+        return to_alphabet(problem, Layer(one(latent.U, states[0]), V))
 
-    return descend(problem, width, seconds, rng, forward)
+    return backpropagate(problem, width, seconds, rng, forward)

@@ -10,12 +10,14 @@ feasible, so the bounds close in while this runs. A branch and bound that is cut
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from qnn.certificates.checker import dual_value
+from qnn.certificates.proofs.branching import BranchingProof
+from qnn.certificates.proofs.enumeration import EnumerationProof
 from qnn.certificates.record import Certificate
 from qnn.numerics.gaps import relative_gap
 from qnn.training.pricing.branch_and_bound import (
@@ -30,7 +32,7 @@ from qnn.training.pricing.enumeration import (
     enumerate_signs,
     forming_error,
 )
-from qnn.training.problems.levels import check_level, names
+from qnn.training.problems.levels import check_level, facts_of
 from qnn.training.problems.problem import Problem
 from qnn.training.relaxation.repair import first_proven, unproven
 from qnn.training.relaxation.solver import Callback, Progress
@@ -100,7 +102,7 @@ def prove_optimum(
     deadline : `time.monotonic` at which the best so far is returned.
     callback : called with a `Progress` after each exact pricing.
     """
-    check_level("exact", *names(incumbent.problem))
+    check_level("exact", facts_of(incumbent.problem))
     began = time.monotonic()
     problem, best = incumbent.problem, None
     pricings = rounds = 0
@@ -176,7 +178,7 @@ def settle(
     """Column generation by heuristic pricing until it finds nothing; the rounds it took."""
     # A linear program has many dual points at one value: unless it keeps what it priced, it may
     # go round among them. A curved loss has one, so that its neurons without weight can leave.
-    keeps = incumbent.problem.loss.linear_dual
+    keeps = incumbent.problem.loss.piecewise_linear
     patience = POOL_ROUNDS if keeps else IDLE_ROUNDS
     rounds = idle = 0
     while idle < patience and (deadline is None or time.monotonic() < deadline):
@@ -203,8 +205,8 @@ def exact_certificate(problem: Problem, nu: np.ndarray, found: Enumeration) -> C
     limit = problem.budget / norm * (1.0 - 1e-15) if norm > 0.0 else math.inf
     scaled = problem.loss.best_dual_scale(nu, problem.y, limit) * nu
     nu = problem.loss.clip_dual(scaled, problem.y)
-    certificate = unproven(problem, nu, kind="exact", method="enumeration")
-    return replace(certificate, lower_bound=float(dual_value(certificate, problem.y, 4.0)))
+    certificate = unproven(problem, nu, EnumerationProof())
+    return certificate.stating(lower_bound=float(dual_value(certificate, problem.y, 4.0)))
 
 
 def branching_certificate(
@@ -224,10 +226,7 @@ def branching_certificate(
         return unproven(
             problem,
             problem.loss.clip_dual(scale * nu, problem.y),
-            kind="exact",
-            method="branch_and_bound",
-            leaves=tree.signs,
-            leaf_diagonals=(scale * numbers).astype(np.float32),
+            BranchingProof(tree.signs, (scale * numbers).astype(np.float32)),
         )
 
     return first_proven(problem, map(given_up, (1e-7, 1e-6, 1e-5, 1e-4, 1e-2)))
@@ -241,6 +240,6 @@ def _with_atoms(incumbent: Incumbent, found: _Priced) -> Incumbent | None:
     fresh = atoms.unseen(incumbent.W, W)
     if not fresh:
         return None
-    keeps = incumbent.problem.loss.linear_dual
+    keeps = incumbent.problem.loss.piecewise_linear
     longer = extended(incumbent, W[:, :, fresh], pruned=not keeps)
     return longer if keeps or longer.objective < incumbent.objective else None

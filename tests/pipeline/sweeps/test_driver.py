@@ -15,10 +15,12 @@ from pipeline.configuration.reading import SweepConfig
 from pipeline.results.folder import RunFolder, StoreError
 from pipeline.results.selection import Choice
 from pipeline.results.verification import verify_paths
+from pipeline.studies.training import units
 from pipeline.sweeps import dispatch
 from pipeline.sweeps.background import Tracker
 from pipeline.sweeps.driver import SweepOptions, prepare, run_sweep
 from pipeline.sweeps.interrupts import Interrupts, SweepInterrupted
+from pipeline.sweeps.worker import batch
 from pipeline.sweeps.worker import path as tasks
 from qnn.errors import InputError
 from tests.pipeline.small import config_text, files_of, rows_of, small_config
@@ -105,10 +107,10 @@ def test_a_lost_path_leaves_failed_rows_and_is_tried_again(tmp_path, monkeypatch
             raise MemoryError("cannot allocate")
         return good(table, layout, shard, split)
 
-    good = tasks.shard_data
+    good = units.shard_data
     config = small_config(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(tasks, "shard_data", lose_one)
+        patch.setattr(units, "shard_data", lose_one)
         outcome = run_sweep(config, str(tmp_path / "run"), INLINE)
     assert outcome.exit_code == 1
     assert outcome.failed == 16
@@ -181,7 +183,7 @@ def test_a_worker_that_dies_is_retried_and_loses_its_own_path_only(
     def dies(specs, work, scanner):
         if any(spec.shard == "fold-01" for spec in specs):
             os.kill(os.getpid(), signal.SIGKILL)
-        yield from tasks.run_batch(specs, work, scanner)
+        yield from batch.run_batch(specs, work, scanner)
 
     monkeypatch.setattr(dispatch, "run_batch", dies)
     if together:

@@ -167,17 +167,18 @@ def test_several_classes_are_joined_for_each_kind(tmp_path, monkeypatch):
 
 
 def test_tasks_are_named_by_what_their_kinds_differ_in(tmp_path):
-    paths = prepare(small_config(tmp_path, **LISTS)).plan.paths
+    paths = prepare(small_config(tmp_path, **LISTS)).units
     name = task_namer(paths)
     assert name(paths[:1]) == "small fold-00, squared, bilinear, binary: 2 betas"
     last = "small fold-02, logistic, polynomial, 2 bit: 2 betas and 1 more paths"
     assert name([paths[-1], paths[0]]) == last
     assert len({name([path]) for path in paths}) == len(paths)
-    (alone,) = prepare(small_config(tmp_path, **SMALL)).plan.paths[:1]
+    (alone,) = prepare(small_config(tmp_path, **SMALL)).units[:1]
     assert task_namer([alone])([alone]) == "small fold-00: 2 betas"
-    plan = prepare(classes_config(tmp_path, alphabet=["binary", 2])).plan
-    assert task_namer(plan.joins)(plan.joins[1:2]).endswith("fold-00, 2 bit: join of 3 outputs")
-    assert task_namer(plan.paths)(plan.paths[1:2]).endswith("fold-00, binary, output 1: 2 betas")
+    joins = prepare(classes_config(tmp_path, alphabet=["binary", 2])).units
+    parts = [path for join in joins for path in join.needs]
+    assert task_namer(joins)(joins[1:2]).endswith("fold-00, 2 bit: join of 3 outputs")
+    assert task_namer(parts)(parts[1:2]).endswith("fold-00, binary, output 1: 2 betas")
 
 
 def test_settings_of_two_kinds_are_not_one_setting():

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import qnn
+from qnn.certificates import read_certificate
 from qnn.certificates.layers import (
     LayerCertificate,
     load_rows,
@@ -99,6 +101,13 @@ def test_a_certificate_and_its_rows_survive_their_files(tmp_path: Path) -> None:
     assert again.to_bytes() == certificate.to_bytes()
     assert verify_layer(again, rows, row_weights).state == ["optimal"] * 3
     assert rows_digest(rows, row_weights) == certificate.data_sha256
+    assert qnn.verify(again, rows, row_weights) == certificate.bound.sum()
+    read = read_certificate(again.arrays(), "here")
+    said = read.check((tmp_path / "rows.npz").read_bytes())
+    assert "3 optimal" in said
+    for evidence in (None, b"", (tmp_path / "a.npz").read_bytes()):
+        with pytest.raises(CertificateError):
+            read.check(evidence)
 
 
 NUMBERS = (
@@ -240,7 +249,7 @@ def test_shapes_and_types_of_fields_are_checked(tmp_path: Path) -> None:
     with pytest.raises(CertificateError, match="no permutation"):
         verify_layer(replace(certificate, order=order), X)
     (tmp_path / "cut.npz").write_bytes(certificate.to_bytes()[:-9])
-    with pytest.raises(InputError, match="not a readable layer certificate file"):
+    with pytest.raises(InputError, match="not a readable certificate file"):
         LayerCertificate.load(tmp_path / "cut.npz")
 
 

@@ -23,9 +23,9 @@ from pipeline.results.schema import LATER_COLUMNS
 from pipeline.results.verification import verify_paths
 from pipeline.sweeps.driver import SweepOptions, prepare, run_sweep
 from pipeline.sweeps.resume import completed_paths
+from pipeline.sweeps.worker import join as joins
 from pipeline.sweeps.worker import path as tasks
 from pipeline.sweeps.worker.join import run_join
-from pipeline.sweeps.worker.path import Work
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.training.problems.problem import Problem
 from tests.pipeline.classes import JOINED, LABELS, PARTS, classes_config
@@ -160,7 +160,7 @@ def test_a_driver_that_dies_between_goes_on_with_the_joins(run, tmp_path, monkey
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(tasks, "run_join", killed)
+        patch.setattr(joins, "run_join", killed)
         with pytest.raises(KeyboardInterrupt):
             run_sweep(config, str(tmp_path / "run"), INLINE)
     folder = RunFolder.open(tmp_path / "run")
@@ -214,7 +214,7 @@ def test_a_join_that_cannot_be_kept_is_no_failed_network(run, tmp_path):
     prepared = prepare(classes_config(tmp_path))
     join = prepared.plan.joins[0]
     folder.remove(results_file(join.id))
-    data = Work(prepared.table, prepared.split, prepared.layout, folder.location, "").data(join)
+    data = prepared.data.shard(join.shard)
     with pytest.raises(StoreError, match="no space left"):
         list(run_join(join, data, Full(folder.filesystem, folder.root, folder.location)))
     assert not folder.exists(results_file(join.id))
