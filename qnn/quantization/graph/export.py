@@ -81,6 +81,8 @@ class _Writer:
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
         self.done: dict[str, str] = {}
+        # Names take a good part of a small file.
+        self.short = {layer.name: f"_l{k}" for k, layer in enumerate(graph.layers)}
         # How the channels of a tensor are ordered, where that is not its own order.
         self.orders: dict[str, Array] = {}
         self.opset = max(
@@ -95,12 +97,16 @@ class _Writer:
         order, weights = self._weights(layer, made, q)
         readers = self._readers(layer)
         if readers is None and (order != np.arange(len(order))).any():
-            index = self._constant(f"{layer.name}.rows", np.argsort(order).astype(np.int32))
-            weights = self._node("Gather", [weights, index], f"{layer.name}.ordered", axis=0)
+            index = self._constant(
+                f"{self.short[layer.name]}.rows", np.argsort(order).astype(np.int32)
+            )
+            weights = self._node(
+                "Gather", [weights, index], f"{self.short[layer.name]}.ordered", axis=0
+            )
             order = np.arange(len(order))
         for reader in readers or ():
             self.orders[reader] = order
-        bias = self._constant(f"{layer.name}.bias", made.bias[order].astype(np.float32))
+        bias = self._constant(f"{self.short[layer.name]}.bias", made.bias[order].astype(np.float32))
         self._product(layer, source, weights, bias)
 
     def _columns(self, layer: Layer, q: Array) -> Array:
@@ -136,11 +142,14 @@ class _Writer:
             return self.done.get(name, name)
         grid = self.grids[name]
         kind = {8: self.onnx.TensorProto.UINT8, 4: self.onnx.TensorProto.UINT4}[grid.bits]
-        step = self._constant(f"{name}.step", np.float32(grid.step))
-        zero = f"{name}.zero"
+        short = f"_a{len(self.done)}"
+        step = self._constant(f"{short}.step", np.float32(grid.step))
+        zero = f"{short}.zero"
         self.constants[zero] = self.onnx.helper.make_tensor(zero, kind, [], [grid.zero])
-        codes = self._node("QuantizeLinear", [name, step, zero], f"{name}.codes")
-        self.done[name] = self._node("DequantizeLinear", [codes, step, zero], f"{name}.dequantized")
+        codes = self._node("QuantizeLinear", [name, step, zero], f"{short}.codes")
+        self.done[name] = self._node(
+            "DequantizeLinear", [codes, step, zero], f"{short}.dequantized"
+        )
         return self.done[name]
 
     def _weights(self, layer: Layer, made: QuantizedLayer, q: Array) -> tuple[Array, str]:
@@ -153,24 +162,26 @@ class _Writer:
             rows = order[stored[order] == bits]
             if not len(rows):
                 continue
-            name = f"{layer.name}.w{bits}"
+            name = f"{self.short[layer.name]}.w{bits}"
             shape = (
                 (len(rows), *layer.shape[1:]) if layer.kind == "conv" else (len(rows), q.shape[1])
             )
             raw = packed_codes(q[rows], bits)
             self.constants[name] = self.onnx.helper.make_tensor(name, kind, shape, raw, raw=True)
-            steps = self._constant(f"{name}.step", made.codes.s[rows].astype(np.float32))
-            parts.append(self._node("DequantizeLinear", [name, steps], f"{name}.float", axis=0))
+            steps = self._constant(f"{name}.s", made.codes.s[rows].astype(np.float32))
+            parts.append(self._node("DequantizeLinear", [name, steps], f"{name}.f", axis=0))
         if len(parts) == 1:
             return order, parts[0]
-        return order, self._node("Concat", parts, f"{layer.name}.weights", axis=0)
+        return order, self._node("Concat", parts, f"{self.short[layer.name]}.weights", axis=0)
 
     def _product(self, layer: Layer, source: str, weights: str, bias: str) -> None:
         if layer.kind == "gemm":
             self._node("Gemm", [source, weights, bias], layer.target, transB=1)
         elif layer.kind == "matmul":
-            turned = self._node("Transpose", [weights], f"{layer.name}.turned", perm=[1, 0])
-            product = self._node("MatMul", [source, turned], f"{layer.name}.product")
+            turned = self._node(
+                "Transpose", [weights], f"{self.short[layer.name]}.turned", perm=[1, 0]
+            )
+            product = self._node("MatMul", [source, turned], f"{self.short[layer.name]}.product")
             self._node("Add", [product, bias], layer.target)
         else:
             attributes = {key: list(value) for key, value in layer.attributes.items()}
