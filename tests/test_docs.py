@@ -53,6 +53,13 @@ def test_the_example_of_the_exports_page_runs() -> None:
     assert "largest difference of scores" in done.stdout
 
 
+def test_the_example_of_the_post_training_page_runs() -> None:
+    (block,) = blocks("docs/post_training.md", "python")
+    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("proven gap") == 2
+
+
 def test_the_example_of_the_bell_page_runs() -> None:
     (block,) = blocks("docs/bell.md", "python")
     done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)
