@@ -1,0 +1,6 @@
+"""Proofs that a network keeps its answer on a whole region: the record, and what checks it."""
+
+from qnn.certificates.robustness.checker import proven_margin, verify
+from qnn.certificates.robustness.record import Question, RobustnessCertificate
+
+__all__ = ["Question", "RobustnessCertificate", "proven_margin", "verify"]
