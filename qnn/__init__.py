@@ -10,19 +10,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from qnn.activations import Bilinear, Polynomial
     from qnn.certificates import Certificate, verify
     from qnn.certificates.streaming import verify_stream
     from qnn.errors import CertificateError, InputError, QnnError
-    from qnn.estimators import QuantizedClassifier, QuantizedRegressor
-    from qnn.network import QuantizedNetwork
-    from qnn.outputs import stack, unstack
-    from qnn.problem import Problem
-    from qnn.solvers import Relaxation, solve
-    from qnn.solvers.compressed import solve_stream
-    from qnn.training import Trained, train
-    from qnn.vector import TrainedOutputs, VectorProblem, train_outputs
-    from qnn.widths import WidthCurve, narrowest, width_curve
+    from qnn.networks.activations import Bilinear, Polynomial
+    from qnn.networks.quantized import QuantizedNetwork
+    from qnn.networks.stacks import stack, unstack
+    from qnn.training.estimators import QuantizedClassifier, QuantizedRegressor
+    from qnn.training.fit import Trained, train
+    from qnn.training.outputs import TrainedOutputs, train_outputs
+    from qnn.training.problems.problem import Problem
+    from qnn.training.problems.vector import VectorProblem
+    from qnn.training.relaxation import Relaxation, solve
+    from qnn.training.relaxation.streaming.solve import solve_stream
+    from qnn.training.widths import WidthCurve, narrowest, width_curve
 
 __all__ = [
     "Bilinear",
@@ -57,31 +58,31 @@ __all__ = [
 # seconds, and who imports qnn.errors or plans a sweep needs neither. For the same reason no module
 # of this package may be called like a public name: importing it would take the name's place.
 _HOMES = {
-    "Bilinear": "qnn.activations",
+    "Bilinear": "qnn.networks.activations",
     "Certificate": "qnn.certificates",
     "CertificateError": "qnn.errors",
     "InputError": "qnn.errors",
-    "Polynomial": "qnn.activations",
-    "Problem": "qnn.problem",
+    "Polynomial": "qnn.networks.activations",
+    "Problem": "qnn.training.problems.problem",
     "QnnError": "qnn.errors",
-    "QuantizedClassifier": "qnn.estimators",
-    "QuantizedNetwork": "qnn.network",
-    "QuantizedRegressor": "qnn.estimators",
-    "Relaxation": "qnn.solvers",
-    "Trained": "qnn.training",
-    "TrainedOutputs": "qnn.vector",
-    "VectorProblem": "qnn.vector",
-    "WidthCurve": "qnn.widths",
-    "narrowest": "qnn.widths",
-    "solve": "qnn.solvers",
-    "solve_stream": "qnn.solvers.compressed",
-    "stack": "qnn.outputs",
-    "train": "qnn.training",
-    "train_outputs": "qnn.vector",
-    "unstack": "qnn.outputs",
+    "QuantizedClassifier": "qnn.training.estimators",
+    "QuantizedNetwork": "qnn.networks.quantized",
+    "QuantizedRegressor": "qnn.training.estimators",
+    "Relaxation": "qnn.training.relaxation",
+    "Trained": "qnn.training.fit",
+    "TrainedOutputs": "qnn.training.outputs",
+    "VectorProblem": "qnn.training.outputs",
+    "WidthCurve": "qnn.training.widths",
+    "narrowest": "qnn.training.widths",
+    "solve": "qnn.training.relaxation",
+    "solve_stream": "qnn.training.relaxation.streaming.solve",
+    "stack": "qnn.networks.stacks",
+    "train": "qnn.training.fit",
+    "train_outputs": "qnn.training.outputs",
+    "unstack": "qnn.networks.stacks",
     "verify": "qnn.certificates",
     "verify_stream": "qnn.certificates.streaming",
-    "width_curve": "qnn.widths",
+    "width_curve": "qnn.training.widths",
 }
 
 

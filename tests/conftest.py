@@ -8,7 +8,7 @@ import pytest
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
     """An embedded Ray with two CPUs; sweeps inside this process join it and leave it running."""
-    from pipeline.cluster import ray_session
+    from pipeline.sweeps.cluster.session import ray_session
 
     with ray_session(None, 2):
         yield

@@ -58,7 +58,7 @@ def run(tree: Path, *arguments: str) -> str:
 
 
 def test_the_tests_of_losses_and_certificates_take_it_up(tree: Path) -> None:
-    folders = ("losses", "certificates", "test_bounds.py", "rounding/test_refit.py")
+    folders = ("losses", "certificates", "test_bounds.py", "training/rounding/test_refit.py")
     shown = run(
         tree,
         *("-m", "pytest", "-p", "no:cacheprovider", "-k", "quantile and not thousands"),

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import parse_config
-from pipeline.settings import RetrainConfig
-from pipeline.sweep import SweepOptions, run_sweep
+from pipeline.configuration.reading import parse_config
+from pipeline.configuration.settings import RetrainConfig
+from pipeline.sweeps.driver import SweepOptions, run_sweep
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\]\(([^)#:]+)\)")

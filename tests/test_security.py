@@ -15,17 +15,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.config import load_config, parse_config
-from pipeline.redact import redact
-from pipeline.store import RunFolder, data_file, read_results, rows_table, safe_name
-from pipeline.verify import verify_paths
-from qnn.archive import pack_arrays, unpack_arrays
+from pipeline.configuration.reading import load_config, parse_config
+from pipeline.logs.redact import redact
+from pipeline.results.folder import RunFolder, data_file, safe_name
+from pipeline.results.ledger import read_results, rows_table
+from pipeline.results.verification import verify_paths
 from qnn.errors import InputError
+from qnn.numerics.archive import pack_arrays, unpack_arrays
 from tests.pipeline.small import config_text, small_config
 
 ROOT = Path(__file__).parents[1]
 # Calls that run or build whatever a file says. `pickle.dumps` only measures a length, `yaml.load`
-# is given a loader made from the safe one (pipeline/yaml_text.py).
+# is given a loader made from the safe one (pipeline/configuration/yaml_text.py).
 BANNED = {
     *("eval", "exec", "os.system", "os.popen", "pickle.load", "pickle.loads", "marshal.loads"),
     *("shelve.open", "joblib.load", "cloudpickle.load", "cloudpickle.loads", "torch.load"),

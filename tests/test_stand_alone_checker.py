@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qnn.activations import Activation, Bilinear, Polynomial
 from qnn.certificates import Certificate
 from qnn.losses import get_loss
-from qnn.pricing import exact
-from qnn.problem import Problem
-from qnn.training import train
+from qnn.networks.activations import Activation, Bilinear, Polynomial
+from qnn.training.fit import train
+from qnn.training.pricing import exact
+from qnn.training.problems.problem import Problem
 from tests.test_docs import blocks
 
 RELU = Polynomial(0.0937, 0.5, 0.4688)

@@ -24,7 +24,7 @@ from collections.abc import Callable
 import numpy as np
 
 from qnn.errors import CertificateError
-from qnn.floating import TINY, gamma
+from qnn.numerics.floating import TINY, gamma
 
 Array = np.ndarray
 

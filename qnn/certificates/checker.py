@@ -34,9 +34,10 @@ from qnn.certificates.branching import (
 )
 from qnn.certificates.cuts import check_cuts, cut_sums, form_cut_sums
 from qnn.certificates.record import FORMAT, Certificate
+from qnn.certificates.slack import prove_budget, prove_semidefinite, with_radius
 from qnn.errors import CertificateError, InputError, NotProvenAgainError
-from qnn.floating import TINY, UNIT, gamma
 from qnn.losses import get_loss
+from qnn.numerics.floating import UNIT
 
 Array = np.ndarray
 
@@ -238,51 +239,6 @@ def _features(X: Array, weights: list[float], constant: bool) -> Array:
     return np.hstack([features, np.ones((len(X), 1))]) if constant else features
 
 
-def with_radius(M: Array, sizes: Array, n: int, largest: float) -> tuple[Array, Array]:
-    """M made symmetric, and the row sums of its error bounds; ``sizes`` sum those of |products|.
-
-    Roundings an entry sees: n additions, in whatever order the blocks of rows bring them, 2
-    products, 2 for the features' bit weights on each side, 1 for the template; twice over for the
-    computed sizes themselves, which are sums of n times D products.
-    """
-    factor = gamma(2 * n + 2 * len(M) + 20)
-    underflow = TINY * (n + 1.0) * largest
-    # The lower triangle, mirrored, is the matrix that is tested.
-    lower = np.tril(M)
-    M = lower + lower.T
-    M.flat[:: len(M) + 1] *= 0.5
-    return M, factor * sizes + len(M) * underflow
-
-
-def prove_semidefinite(diagonal: Array, M: Array, radius: Array, margin: float) -> None:
-    """Prove ``Diag(diagonal) + M' >= 0`` for every symmetric M' within the error bounds of M."""
-    size = len(M)
-    entry = M.diagonal()
-    rounding = 4.0 * UNIT * margin * (np.abs(diagonal) + np.abs(entry) + radius)
-    s = diagonal + entry - radius - rounding
-    shift = margin * 1.01 * size * gamma(2 * size + 10)
-    s = s * (1.0 - shift) - size * TINY
-    S = M
-    if not s.min() > 0.0:
-        # A row without any coupling needs only a diagonal that is not negative.
-        free = ~M.any(axis=1) & (radius <= size * size * TINY * len(M)) & (diagonal >= 0.0)
-        S, s = M[np.ix_(~free, ~free)], s[~free]
-        if not np.all(s > 0.0):
-            raise CertificateError("a diagonal entry of the dual slack is not proven positive")
-    if shift >= 0.5:
-        raise CertificateError("a diagonal entry of the dual slack is not proven positive")
-    S = S.copy()
-    S.flat[:: len(S) + 1] = s
-    if not np.isfinite(S).all():
-        raise CertificateError("the dual slack overflows")
-    try:
-        factor = np.linalg.cholesky(S)
-    except np.linalg.LinAlgError:
-        raise CertificateError("the dual slack is not proven positive semidefinite") from None
-    if not np.isfinite(factor).all():
-        raise CertificateError("the dual slack is not proven positive semidefinite")
-
-
 def _prove_sign_products(M: Array, radius: Array, certificate: Certificate, margin: float) -> None:
     """Prove ``|u'M'v| <= beta d`` for all signs and every M' within the error bounds of M.
 
@@ -334,15 +290,6 @@ def _prove_tightened(M: Array, radius: Array, certificate: Certificate, margin: 
         rounding = 4.0 * UNIT * (np.abs(K) + np.abs(M)).sum(axis=1)
         prove_semidefinite(a, sign * M - K, margin * (radius + error + rounding), margin)
         prove_budget(np.concatenate([a, -own]), certificate.beta, certificate.d)
-
-
-def prove_budget(diagonal: Array, beta: float, d: int) -> None:
-    """Compare ``sum(diagonal) <= beta d``, in rational arithmetic where it is close."""
-    # fsum and the product are each within 2^-52 relative of exact.
-    if 0.0 <= math.fsum(diagonal.tolist()) < beta * d * (1.0 - 2.0**-50) < math.inf:
-        return
-    if sum(map(Fraction, diagonal.tolist()), Fraction(0)) > Fraction(beta) * d:
-        raise CertificateError("the diagonal spends more than beta * d")
 
 
 def dual_value(certificate: Certificate, y: Array, margin: float) -> float:

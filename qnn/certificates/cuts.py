@@ -18,7 +18,7 @@ here tM, have multipliers of their own, those of M first: ``Diag(a) - sum tau bb
 import numpy as np
 
 from qnn.errors import CertificateError
-from qnn.floating import TINY, gamma
+from qnn.numerics.floating import TINY, gamma
 
 Array = np.ndarray
 

@@ -17,9 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from qnn.compiled import compiled
 from qnn.errors import CertificateError
-from qnn.floating import TINY, gamma
+from qnn.numerics.compiled import compiled
+from qnn.numerics.floating import TINY, gamma
 
 Array = np.ndarray
 

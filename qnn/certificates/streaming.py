@@ -14,16 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qnn.batches import Batches, row_blocks
-from qnn.certificates.checker import (
-    prove_budget,
-    prove_semidefinite,
-    slacks,
-    with_radius,
-)
+from qnn.certificates.checker import slacks
 from qnn.certificates.record import FORMAT, Certificate
+from qnn.certificates.slack import prove_budget, prove_semidefinite, with_radius
 from qnn.errors import CertificateError
-from qnn.floating import TINY, UNIT
+from qnn.numerics.batches import Batches, row_blocks
+from qnn.numerics.floating import TINY, UNIT
 
 Array = np.ndarray
 
@@ -34,7 +30,8 @@ def verify_stream(certificate: Certificate, batches: Batches) -> float:
     Parameters
     ----------
     certificate : a record with ``nu_matrix``; its own ``lower_bound`` is only compared.
-    batches : (X, y) blocks (see `qnn.batches`); how rows are cut into blocks does not matter.
+    batches : (X, y) blocks (see `qnn.numerics.batches`); how rows are cut into blocks does not
+        matter.
 
     Raises
     ------

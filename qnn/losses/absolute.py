@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from qnn.floating import sum_below
 from qnn.losses.base import Array, Loss, largest_scale
+from qnn.numerics.floating import sum_below
 
 
 class Absolute(Loss):

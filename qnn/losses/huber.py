@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from qnn.errors import InputError
-from qnn.floating import parabola_below
 from qnn.losses.base import Array, Loss, largest_scale
+from qnn.numerics.floating import parabola_below
 
 
 class Huber(Loss):

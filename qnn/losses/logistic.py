@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, xlog1py, xlogy
 
-from qnn.floating import UNIT
 from qnn.losses.base import Array, MarginLoss, largest_scale
+from qnn.numerics.floating import UNIT
 
 
 class Logistic(MarginLoss):

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from qnn.floating import parabola_below
 from qnn.losses.base import Array, Loss
+from qnn.numerics.floating import parabola_below
 
 
 class Squared(Loss):

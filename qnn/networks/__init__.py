@@ -1,4 +1,4 @@
-"""What a network is: affine layers with ReLU between them, and where they are read from."""
+"""What a network is: quantized, with its alphabets, activations, atoms and exports; or layered."""
 
 from qnn.networks.from_onnx import read_onnx
 from qnn.networks.layered import LayeredNetwork

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qnn.archive import read_file
+from qnn.numerics.archive import read_file
 from qnn.errors import InputError
 from qnn.networks.layered import LayeredNetwork, joined
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qnn.archive import pack_arrays, read_file, unpack_arrays, write_file
+from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_file
 from qnn.errors import InputError
 
 Array = np.ndarray

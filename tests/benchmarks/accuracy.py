@@ -15,14 +15,14 @@ import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
 
-from qnn.activations import Activation, Polynomial, get_activation
-from qnn.baselines import REFERENCES, get_arm
-from qnn.baselines.references import size_in_bytes
+from qnn.features.preprocessing import FeatureLayout, Scaling
 from qnn.losses import get_loss
-from qnn.preprocessing import FeatureLayout, Scaling
-from qnn.problem import Problem
-from qnn.rounding import round_relaxation
-from qnn.solvers import solve
+from qnn.networks.activations import Activation, Polynomial, get_activation
+from qnn.training.arms import REFERENCES, get_arm
+from qnn.training.arms.references.cross_validation import size_in_bytes
+from qnn.training.problems.problem import Problem
+from qnn.training.relaxation import solve
+from qnn.training.rounding import round_relaxation
 from tests.benchmarks.encoders import load
 
 SETS = ("wdbc", "ionosphere", "pima", "german_credit", "digits-3")

@@ -15,8 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
-from qnn.baselines.references import size_in_bytes
-from qnn.estimators import QuantizedClassifier
+from qnn.training.arms.references.cross_validation import size_in_bytes
+from qnn.training.estimators import QuantizedClassifier
 
 FRACTIONS = (0.03, 0.01, 0.003)
 WIDTHS = (4, 8, 16, 32)

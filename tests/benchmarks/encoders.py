@@ -14,10 +14,10 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.model_selection import StratifiedKFold, train_test_split
 from threadpoolctl import threadpool_limits
 
-from qnn.preprocessing import FeatureLayout, Scaling
-from qnn.problem import Problem
-from qnn.rounding import round_relaxation
-from qnn.solvers import solve
+from qnn.features.preprocessing import FeatureLayout, Scaling
+from qnn.training.problems.problem import Problem
+from qnn.training.relaxation import solve
+from qnn.training.rounding import round_relaxation
 
 DATA = Path(__file__).parents[1] / "data"
 SETS = ("wdbc", "ionosphere", "german_credit")

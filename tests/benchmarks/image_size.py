@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from qnn.certificates.checker import verify
-from qnn.problem import Problem
-from qnn.solvers import low_rank
+from qnn.training.problems.problem import Problem
+from qnn.training.relaxation import low_rank
 from tests.benchmarks.measure import Stopwatch, gib, machine, peak_bytes
 
 FOLDER = Path("/usr/share/datasets/fashion-mnist")

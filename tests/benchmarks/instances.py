@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_digits
 
-from qnn.problem import Problem
+from qnn.training.problems.problem import Problem
 
 Array = np.ndarray
 

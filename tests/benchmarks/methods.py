@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from qnn.problem import Problem
+from qnn.training.problems.problem import Problem
 from tests.benchmarks.instances import make
 from tests.benchmarks.measure import recent_peak_bytes, restart_peak
 
@@ -31,7 +31,7 @@ PATIENCE, REPEATS = 3.0, 100
 
 def ours(problem: Problem) -> Result:
     """From the arrays to a verified gap: checking them, hashing, solving, certifying."""
-    from qnn.solvers import solve
+    from qnn.training.relaxation import solve
 
     fresh = Problem(problem.X, problem.y, problem.beta)
     found = solve(fresh, TOL)

@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_digits
 
-from qnn.activations import Activation, Bilinear, Polynomial
 from qnn.certificates import Certificate, verify
-from qnn.levels import names as kind_of
-from qnn.levels import refusal
-from qnn.problem import Problem
-from qnn.solvers.result import relative_gap
-from qnn.training import Trained, train
+from qnn.networks.activations import Activation, Bilinear, Polynomial
+from qnn.numerics.gaps import relative_gap
+from qnn.training.fit import Trained, train
+from qnn.training.problems.levels import names as kind_of
+from qnn.training.problems.levels import refusal
+from qnn.training.problems.problem import Problem
 from tests.benchmarks.measure import machine
 
 DATA = Path(__file__).parents[1] / "data"

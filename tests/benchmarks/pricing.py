@@ -11,13 +11,13 @@ from functools import partial
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from qnn.pricing.branch_and_bound import branch_and_bound
-from qnn.pricing.enumeration import enumerate_signs, scan_by_threads
-from qnn.pricing.exact import settle
-from qnn.problem import Problem
-from qnn.rounding.refined import column_generation
-from qnn.rounding.sampling import sampler_of
-from qnn.solvers.front import solve
+from qnn.training.pricing.branch_and_bound import branch_and_bound
+from qnn.training.pricing.enumeration import enumerate_signs, scan_by_threads
+from qnn.training.pricing.exact import settle
+from qnn.training.problems.problem import Problem
+from qnn.training.relaxation.choice import solve
+from qnn.training.rounding.refined import column_generation
+from qnn.training.rounding.sampling import sampler_of
 from tests.benchmarks.measure import machine
 from tests.benchmarks.optima import SETS
 

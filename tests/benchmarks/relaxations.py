@@ -17,8 +17,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from qnn.certificates import verify
-from qnn.problem import Problem
-from qnn.solvers import solve
+from qnn.training.problems.problem import Problem
+from qnn.training.relaxation import solve
 from tests.benchmarks.instances import make
 
 Result = dict[str, Any]

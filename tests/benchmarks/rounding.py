@@ -9,9 +9,9 @@ from functools import partial
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from qnn.problem import Problem
-from qnn.rounding import round_relaxation
-from qnn.solvers import Relaxation, solve
+from qnn.training.problems.problem import Problem
+from qnn.training.relaxation import Relaxation, solve
+from qnn.training.rounding import round_relaxation
 from tests.benchmarks.instances import make
 
 WIDTHS = (8, 32, 128)

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.batches import parquet_batches
+from pipeline.datasets.batches import parquet_batches
 from qnn.certificates.streaming import verify_stream
-from qnn.solvers.compressed import solve_stream
-from qnn.solvers.compression import compress
+from qnn.training.relaxation.streaming.compression import compress
+from qnn.training.relaxation.streaming.solve import solve_stream
 from tests.benchmarks.measure import Stopwatch, gib, machine, peak_bytes
 
 BLOCK = 50_000

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from pipeline.cluster import ray_session
-from pipeline.config import SweepConfig, parse_config
-from pipeline.sweep import SweepOptions, SweepOutcome, run_sweep
-from pipeline.yaml_text import dump_yaml
+from pipeline.configuration.reading import SweepConfig, parse_config
+from pipeline.configuration.yaml_text import dump_yaml
+from pipeline.sweeps.cluster.session import ray_session
+from pipeline.sweeps.driver import SweepOptions, SweepOutcome, run_sweep
 from tests.benchmarks.measure import machine
 
 

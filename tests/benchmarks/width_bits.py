@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.datasets import load_breast_cancer
 
-from qnn.problem import Problem
-from qnn.rounding import round_relaxation
-from qnn.solvers.front import solve
+from qnn.training.problems.problem import Problem
+from qnn.training.relaxation.choice import solve
+from qnn.training.rounding import round_relaxation
 
 WIDTHS = (2, 4, 8, 16, 32)
 ALPHABETS = ("binary", 2, 3, 4)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect, sync_playwright
 
-from pipeline.mlflow_store import Store
+from pipeline.tracking.store import Store
 
 CHROMIUM = "/usr/bin/chromium"
 # Without these, Chromium looks for Google's servers at every start.

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.comparison import make_sets
-from pipeline.comparison_report import render_comparison
+from pipeline.reports.comparison.page import render_comparison
+from pipeline.reports.comparison.sets import make_sets
 from tests.browser.pages import browser_page, keep
-from tests.pipeline.test_comparison import ROWS, table
+from tests.pipeline.reports.comparison.test_sets import ROWS, table
 
 pytestmark = pytest.mark.slow
 

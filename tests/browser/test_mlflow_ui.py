@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Page, expect
 
-from pipeline import tracking
-from pipeline.mlflow_store import Store, open_store
-from pipeline.sweep import SweepOptions, run_sweep
+from pipeline.sweeps.driver import SweepOptions, run_sweep
+from pipeline.tracking import tracker as tracking
+from pipeline.tracking.store import Store, open_store
 from tests.browser.pages import PATIENCE, MlflowReader, browser_page, keep, mlflow_server
 from tests.pipeline.small import small_config
 from tests.pipeline.tracked import new_folder, runs_of

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from pipeline.report import ReportInput, render_report
+from pipeline.reports.page import ReportInput, render_report
 from tests.browser.pages import browser_page, keep
 from tests.pipeline.synthetic import results_table
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from pipeline.mlflow_store import Store, open_store
-from pipeline.retrain.run import retrain
-from pipeline.store import RunFolder
-from pipeline.sweep import SweepOptions
+from pipeline.results.folder import RunFolder
+from pipeline.retraining.run import retrain
+from pipeline.sweeps.driver import SweepOptions
+from pipeline.tracking.store import Store, open_store
 from tests.browser.pages import PATIENCE, MlflowReader, browser_page, keep, mlflow_server
-from tests.pipeline.retrain.arriving import arrive, config, home_with_store
+from tests.pipeline.retraining.arriving import arrive, config, home_with_store
 from tests.pipeline.tracked import runs_of
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.verify import verify_paths
+from pipeline.results.verification import verify_paths
 from tests.cluster.ray_nodes import RayNodes
 from tests.pipeline.small import config_text, long_sweep, rows_of
 

@@ -18,10 +18,10 @@ SLACK_BYTES = 25e6
 
 PROGRAM = """
 import sys
-from pipeline.config import load_config
-from pipeline.sweep import SweepOptions, run_sweep
-import pipeline.report
-pipeline.report.write_report = lambda folder, trial: None
+from pipeline.configuration.reading import load_config
+from pipeline.sweeps.driver import SweepOptions, run_sweep
+import pipeline.reports.page
+pipeline.reports.page.write_report = lambda folder, trial: None
 outcome = run_sweep(load_config(sys.argv[1]), sys.argv[2], SweepOptions(cpus=2))
 print(len(outcome.results), outcome.exit_code)
 """

@@ -14,15 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
-from pipeline.lock import LOCK_FILE
-from pipeline.retrain.partitions import beside
-from pipeline.retrain.promotion import CHAMPION, PREVIOUS, aliases
-from pipeline.retrain.state import read_state
-from pipeline.store import RunFolder
-from pipeline.verify import verify_paths
+from pipeline.results.folder import RunFolder
+from pipeline.results.lock import LOCK_FILE
+from pipeline.results.verification import verify_paths
+from pipeline.retraining.partitions import beside
+from pipeline.retraining.state import read_state
+from pipeline.tracking.aliases import CHAMPION, PREVIOUS, aliases
 from tests.cluster.swift import SECRET, Swift
 from tests.faults.test_retraining import night
-from tests.pipeline.retrain.arriving import rows, text
+from tests.pipeline.retraining.arriving import rows, text
 from tests.pipeline.small import config_text, long_sweep, rows_of
 
 pytestmark = pytest.mark.slow

@@ -12,17 +12,18 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pipeline.store import RunFolder, read_results
+from pipeline.results.folder import RunFolder
+from pipeline.results.ledger import read_results
 from tests.pipeline.small import config_text, rows_of
 
 COUNTS = Path(__file__).parents[1] / "artifacts" / "faults.jsonl"
 DRIVER = """
 import sys
 from pathlib import Path
-import pipeline.report
-from pipeline.config import load_config
-from pipeline.interrupts import SweepInterrupted
-from pipeline.sweep import SweepOptions, run_sweep
+import pipeline.reports.page
+from pipeline.configuration.reading import load_config
+from pipeline.sweeps.interrupts import SweepInterrupted
+from pipeline.sweeps.driver import SweepOptions, run_sweep
 
 class Tracker:
     command = ""
@@ -33,7 +34,7 @@ class Tracker:
     def end(self, status):
         Path(self.folder.location + "-status").write_text(status)
 
-pipeline.report.write_report = lambda folder, trial: None
+pipeline.reports.page.write_report = lambda folder, trial: None
 mode = sys.argv[3]
 try:
     outcome = run_sweep(load_config(sys.argv[1]), sys.argv[2],
@@ -80,7 +81,7 @@ def qnn(*arguments: str, timeout: float = 600, **environment: str) -> (
 ):  # fmt: skip
     """Run the command `qnn` to its end."""
     return subprocess.run(
-        [sys.executable, "-c", "from pipeline.cli import main; main()", *arguments],
+        [sys.executable, "-c", "from pipeline.commands.cli import main; main()", *arguments],
         capture_output=True,
         text=True,
         timeout=timeout,

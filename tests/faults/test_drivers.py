@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import dump_config
-from pipeline.store import RunFolder, read_results, results_file
-from pipeline.sweep import SweepOptions, prepare, run_sweep
-from pipeline.verify import verify_paths
+from pipeline.configuration.reading import dump_config
+from pipeline.results.folder import RunFolder
+from pipeline.results.ledger import read_results, results_file
+from pipeline.results.verification import verify_paths
+from pipeline.sweeps.driver import SweepOptions, prepare, run_sweep
 from qnn.errors import InputError
 from tests.faults.disturbed import (
     Damage,

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store import RunFolder
+from pipeline.results.folder import RunFolder
 from tests.browser.pages import free_port, wait_until_up
 from tests.faults.disturbed import Damage, damage, many_paths, qnn, some_results, wait_for
 
 pytestmark = pytest.mark.slow
 
-SWEEP = [sys.executable, "-c", "from pipeline.cli import main; main()", "sweep"]
+SWEEP = [sys.executable, "-c", "from pipeline.commands.cli import main; main()", "sweep"]
 
 
 @contextmanager

@@ -9,25 +9,26 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import load_config
-from pipeline.mlflow_store import open_store
-from pipeline.retrain.promotion import CHAMPION, JOURNAL, PREVIOUS, aliases
-from pipeline.retrain.state import read_state
-from pipeline.store import RunFolder
+from pipeline.configuration.reading import load_config
+from pipeline.results.folder import RunFolder
+from pipeline.retraining.state import read_state
+from pipeline.tracking.aliases import CHAMPION, JOURNAL, PREVIOUS, aliases
+from pipeline.tracking.store import open_store
 from tests.faults.disturbed import qnn
-from tests.pipeline.retrain.arriving import arrive, home_with_store, text
+from tests.pipeline.retraining.arriving import arrive, home_with_store, text
 from tests.pipeline.tracked import runs_of
 
 pytestmark = pytest.mark.slow
 
 DRIVER = """
 import os, signal, sys
-import pipeline.report
-from pipeline import plots, tracking
-from pipeline.config import load_config
-from pipeline.mlflow_store import quiet
-from pipeline.retrain import run
-from pipeline.sweep import SweepOptions
+import pipeline.reports.page
+from pipeline.reports.figures import plots
+from pipeline.tracking import tracker as tracking
+from pipeline.configuration.reading import load_config
+from pipeline.tracking.store import quiet
+from pipeline.retraining import run
+from pipeline.sweeps.driver import SweepOptions
 
 def die_after(owner, name):
     done = getattr(owner, name)
@@ -36,7 +37,7 @@ def die_after(owner, name):
         os.kill(os.getpid(), signal.SIGKILL)
     setattr(owner, name, deadly)
 
-pipeline.report.write_report = lambda folder, trial: None
+pipeline.reports.page.write_report = lambda folder, trial: None
 tracking.SweepTracker._report = lambda self, trial: b""
 plots.FIGURES = ()
 step = sys.argv[3]

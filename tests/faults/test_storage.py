@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pipeline.store import RunFolder
+from pipeline.results.folder import RunFolder
 from tests.faults.disturbed import DRIVER, Damage, damage, drive, many_paths, qnn
 from tests.pipeline.small import config_text, files_of
 
@@ -29,10 +29,12 @@ cp -r "$PLACE/run" "$KEEP/second"
 """
 COMMAND = """
 import sys
-import pipeline.report
-from pipeline import cluster, commands, tracking
-from pipeline.sweep import SweepOptions
-pipeline.report.write_report = lambda folder, trial: None
+import pipeline.reports.page
+from pipeline.sweeps.cluster import session as cluster
+from pipeline.commands import sweep as commands
+from pipeline.tracking import tracker as tracking
+from pipeline.sweeps.driver import SweepOptions
+pipeline.reports.page.write_report = lambda folder, trial: None
 tracking.start = None
 commands.SweepOptions = lambda **given: SweepOptions(inline=True)
 sys.exit(commands.sweep_command(sys.argv[1], sys.argv[2], [], address=None, cpus=None,
@@ -47,7 +49,7 @@ resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop()),) * 2)
 """
 REPLACE = """
-from pipeline.store import RunFolder
+from pipeline.results.ledger import RunFolder
 RunFolder.open(sys.argv[1]).write(sys.argv[2], b"new" * 100_000)
 """
 
@@ -173,8 +175,8 @@ def test_files_found_damaged_are_set_aside_and_made_again(tmp_path):
     third = qnn("sweep", str(config), "--out", str(out))
     assert third.returncode == 0
     assert "quarantine" not in third.stderr
-    from pipeline.config import load_config
-    from pipeline.mlflow_store import open_store
+    from pipeline.configuration.reading import load_config
+    from pipeline.tracking.store import open_store
     from tests.pipeline.tracked import runs_of
 
     store = open_store(load_config(config), folder)

@@ -12,7 +12,7 @@ import pytest
 import requests
 from mlflow import MlflowClient
 
-from pipeline.doctor import check_mlflow
+from pipeline.commands.doctor import check_mlflow
 from tests.cluster.ray_nodes import free_ports
 from tests.infra.postgres import PASSWORD as DATABASE_PASSWORD
 from tests.infra.postgres import postgres

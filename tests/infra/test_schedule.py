@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.config import parse_config
-from pipeline.retrain.command import DONE, FAILED, REFUSED
-from tests.pipeline.retrain.arriving import arrive
+from pipeline.commands.retraining import DONE, FAILED, REFUSED
+from pipeline.configuration.reading import parse_config
+from tests.pipeline.retraining.arriving import arrive
 
 SCHEDULE = Path(__file__).parents[2] / "infra" / "schedule"
 
 
 def qnn(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-c", "from pipeline.cli import main; main()", *arguments]
+    command = [sys.executable, "-c", "from pipeline.commands.cli import main; main()", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

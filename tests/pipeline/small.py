@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.config import SweepConfig, parse_config
-from pipeline.schema import TIMING_COLUMNS
-from pipeline.store import RunFolder, read_results
-from pipeline.yaml_text import dump_yaml
+from pipeline.configuration.reading import SweepConfig, parse_config
+from pipeline.configuration.yaml_text import dump_yaml
+from pipeline.results.folder import RunFolder
+from pipeline.results.ledger import read_results
+from pipeline.results.schema import TIMING_COLUMNS
 
 SWEEP: dict[str, Any] = {
     "name": "small",

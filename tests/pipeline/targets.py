@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import SweepConfig, parse_config
-from pipeline.yaml_text import dump_yaml
+from pipeline.configuration.reading import SweepConfig, parse_config
+from pipeline.configuration.yaml_text import dump_yaml
 
 TARGETS = ("a<b", "b & c", "c")
 SWEEP: dict[str, Any] = {

@@ -5,10 +5,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import SweepConfig
-from pipeline.mlflow_store import Store, open_store, pointed_at, quiet
-from pipeline.store import RunFolder
-from pipeline.sweep import SweepOptions, run_sweep
+from pipeline.configuration.reading import SweepConfig
+from pipeline.results.folder import RunFolder
+from pipeline.sweeps.driver import SweepOptions, run_sweep
+from pipeline.tracking.store import Store, open_store, pointed_at, quiet
 
 
 def run_small(config: SweepConfig, out: Path) -> RunFolder:

@@ -5,7 +5,7 @@ import itertools
 import cvxpy as cp
 import numpy as np
 
-from qnn.problem import Problem
+from qnn.training.problems.problem import Problem
 
 
 def sign_vectors(d: int) -> np.ndarray:

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from qnn.activations import Polynomial
 from qnn.certificates.checker import verify
-from qnn.levels import names, refusal
 from qnn.losses import LOSSES, MarginLoss, get_loss
-from qnn.problem import Problem
-from qnn.rounding.refit import refit
-from qnn.training import train
+from qnn.networks.activations import Polynomial
+from qnn.training.fit import train
+from qnn.training.problems.levels import names, refusal
+from qnn.training.problems.problem import Problem
+from qnn.training.rounding.refit.second_layer import refit
 from tests.qnn.bruteforce import all_neurons
 
 SIGMAS = {

@@ -20,7 +20,7 @@ def test_no_module_is_called_like_a_public_name() -> None:
 
 def test_importing_the_package_loads_no_heavy_library() -> None:
     code = (
-        "import sys, qnn.errors, qnn.preprocessing\n"
+        "import sys, qnn.errors, qnn.features.preprocessing\n"
         "print([name for name in ('scipy', 'sklearn', 'numba', 'cvxpy') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

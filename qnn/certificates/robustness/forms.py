@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from qnn.certificates.checker import prove_semidefinite
+from qnn.certificates.slack import prove_semidefinite
 from qnn.errors import CertificateError
-from qnn.floating import TINY, UNIT, gamma
+from qnn.numerics.floating import TINY, UNIT, gamma
 
 Array = np.ndarray
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from qnn.archive import unpack_arrays
+from qnn.numerics.archive import unpack_arrays
 from qnn.errors import CertificateError, InputError
 
 Array = np.ndarray

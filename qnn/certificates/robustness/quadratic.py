@@ -20,7 +20,7 @@ from qnn.certificates.robustness.forms import Form, prove_at_least, with_evaluat
 from qnn.certificates.robustness.record import DUAL
 from qnn.certificates.robustness.regions import Region
 from qnn.errors import CertificateError
-from qnn.floating import TINY, gamma
+from qnn.numerics.floating import TINY, gamma
 
 Array = np.ndarray
 Box = tuple[Array, Array]

@@ -23,7 +23,7 @@ import numpy as np
 
 from qnn.certificates.robustness.record import Question
 from qnn.errors import CertificateError
-from qnn.floating import UNIT
+from qnn.numerics.floating import UNIT
 
 Array = np.ndarray
 

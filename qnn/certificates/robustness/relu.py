@@ -24,7 +24,7 @@ import numpy as np
 
 from qnn.certificates.robustness.forms import BoxForm, middle_and_radius
 from qnn.errors import CertificateError
-from qnn.floating import TINY, UNIT, gamma
+from qnn.numerics.floating import TINY, UNIT, gamma
 
 Array = np.ndarray
 Layer = tuple[Array, Array]

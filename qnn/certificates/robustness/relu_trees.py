@@ -25,7 +25,7 @@ from qnn.certificates.robustness.relu import (
     substituted,
 )
 from qnn.errors import CertificateError
-from qnn.floating import TINY, UNIT, gamma
+from qnn.numerics.floating import TINY, UNIT, gamma
 
 Array = np.ndarray
 

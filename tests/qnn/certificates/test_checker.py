@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qnn.activations import Polynomial
 from qnn.certificates.checker import data_digest, proven_bound, verify
 from qnn.certificates.record import Certificate
-from qnn.certificates.repair import certify
 from qnn.errors import CertificateError, InputError
 from qnn.losses import LOSSES, MarginLoss
-from qnn.problem import Problem
+from qnn.networks.activations import Polynomial
+from qnn.training.problems.problem import Problem
+from qnn.training.relaxation.repair import certify
 from tests.qnn.bruteforce import exact_optimum, sign_vectors
 
 LOSS_NAMES = sorted(LOSSES)

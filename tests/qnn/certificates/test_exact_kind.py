@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qnn.activations import Polynomial
 from qnn.certificates.checker import proven_bound, verify
 from qnn.certificates.record import Certificate
 from qnn.certificates.sign_form import largest_sign_form
 from qnn.certificates.sign_norm import largest_sign_product
 from qnn.errors import CertificateError, NotProvenAgainError
 from qnn.losses import LOSSES
-from qnn.pricing.enumeration import enumerate_forms, enumerate_signs, forming_error
-from qnn.pricing.exact import exact_certificate
-from qnn.problem import Problem
+from qnn.networks.activations import Polynomial
+from qnn.training.pricing.enumeration import enumerate_forms, enumerate_signs, forming_error
+from qnn.training.pricing.exact import exact_certificate
+from qnn.training.problems.problem import Problem
 from tests.qnn.bruteforce import exact_optimum, sign_vectors
 
 

@@ -12,18 +12,19 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from qnn.activations import Polynomial
 from qnn.certificates import branching, checker, cuts, streaming
-from qnn.certificates.checker import prove_semidefinite, proven_bound
+from qnn.certificates.checker import proven_bound
 from qnn.certificates.record import Certificate
 from qnn.certificates.sign_form import largest_sign_form
 from qnn.certificates.sign_norm import largest_sign_product
+from qnn.certificates.slack import prove_semidefinite
 from qnn.errors import CertificateError
 from qnn.losses import LOSSES, MarginLoss, get_loss
-from qnn.pricing import exact
-from qnn.problem import Problem
-from qnn.solvers.compressed import solve_stream
-from qnn.training import train
+from qnn.networks.activations import Polynomial
+from qnn.training.fit import train
+from qnn.training.pricing import exact
+from qnn.training.problems.problem import Problem
+from qnn.training.relaxation.streaming.solve import solve_stream
 
 Array = np.ndarray
 

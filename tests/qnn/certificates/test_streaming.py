@@ -9,7 +9,7 @@ from qnn.certificates.checker import verify
 from qnn.certificates.record import Certificate
 from qnn.certificates.streaming import verify_stream
 from qnn.errors import CertificateError
-from qnn.solvers.compressed import solve_stream
+from qnn.training.relaxation.streaming.solve import solve_stream
 
 
 def make() -> tuple[Certificate, np.ndarray, np.ndarray]:

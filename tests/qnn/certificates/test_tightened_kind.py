@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qnn.activations import Polynomial
 from qnn.certificates.checker import verify
 from qnn.certificates.record import Certificate
 from qnn.errors import CertificateError
-from qnn.problem import Problem
+from qnn.networks.activations import Polynomial
+from qnn.training.problems.problem import Problem
 from tests.qnn.bruteforce import sign_vectors
 
 Array = np.ndarray

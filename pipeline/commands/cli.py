@@ -1,0 +1,209 @@
+"""The command `qnn`.
+
+Heavy imports (Ray, MLflow, the solvers) stay inside the commands that need them, so that `--help`
+and `--dry-run` answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pipeline.commands.jobs import doctor, jobs_app, submit
+from pipeline.commands.options import ConfigFile, Cpus, Overrides, RayAddress
+from qnn.errors import InputError
+
+BAD_INPUT = 2
+
+app = typer.Typer(
+    name="qnn",
+    help="Train quantized networks with certificates of how far from optimal they can be.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(submit)
+app.command()(doctor)
+app.add_typer(jobs_app)
+
+
+@app.callback()
+def _qnn() -> None:
+    # A callback makes `sweep` a subcommand even while it is the only one.
+    pass
+
+
+@app.command()
+def sweep(
+    config: ConfigFile,
+    out: Annotated[
+        str | None, typer.Option(help="Folder or URI of the results (default: out/<name>).")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and stop; starts nothing.")
+    ] = False,
+    address: RayAddress = None,
+    overrides: Overrides = None,
+    max_failures: Annotated[
+        int, typer.Option(min=0, help="Failed trials up to which the exit code is still 0.")
+    ] = 0,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Compute finished paths with failed rows again.")
+    ] = False,
+    cpus: Cpus = None,
+    log_format: Annotated[
+        Literal["text", "json"] | None,
+        typer.Option("--log-format", help="Log lines on stderr (default: QNN_LOG, or text)."),
+    ] = None,
+) -> None:
+    """Run a sweep, or go on with one that was interrupted."""
+    if log_format is not None:
+        # Workers of a Ray started here see it too.
+        os.environ["QNN_LOG"] = log_format
+    if dry_run:
+        print(_plan_text(config, overrides or []))
+        return
+    from pipeline.commands.sweep import sweep_command
+
+    sys.exit(
+        sweep_command(
+            config,
+            out,
+            overrides or [],
+            address=address,
+            cpus=cpus,
+            max_failures=max_failures,
+            retry_failed=retry_failed,
+        )
+    )
+
+
+@app.command()
+def verify(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DIR|FILE...", help="Run folders, certificates, networks.", show_default=False
+        ),
+    ],
+    data: Annotated[
+        str | None, typer.Option(help="Training matrix (parquet) of single files.")
+    ] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Skip proofs by enumeration, and say so.")
+    ] = False,
+) -> None:
+    """Prove certificates and networks again from their files; exit 1 if any fails."""
+    from pipeline.commands.sweep import verify_command
+
+    sys.exit(verify_command(paths, data, fast))
+
+
+@app.command()
+def report(
+    folder: Annotated[
+        str, typer.Argument(metavar="DIR", help="A run's folder.", show_default=False)
+    ],
+) -> None:
+    """Make report.html again from a run's files alone."""
+    from pipeline.reports.page import write_report
+    from pipeline.results.folder import RunFolder
+
+    print(write_report(RunFolder.open(folder)))
+
+
+@app.command()
+def retrain(
+    config: Annotated[
+        Path,
+        typer.Argument(help="The sweep's YAML file, with a section `retrain`.", show_default=False),
+    ],
+    out: Annotated[
+        str | None,
+        typer.Option(help="Folder (or URI) of the runs and the state (default: out/<name>)."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Explain what would be done and stop.")
+    ] = False,
+    address: RayAddress = None,
+    overrides: Overrides = None,
+    cpus: Cpus = None,
+) -> None:
+    """Train again if there are new data; promote what passes the gates, exit 3 if one refuses."""
+    from pipeline.commands.retraining import retrain_command
+
+    sys.exit(
+        retrain_command(config, out, overrides or [], dry_run=dry_run, address=address, cpus=cpus)
+    )
+
+
+@app.command()
+def rollback(
+    model: Annotated[str, typer.Argument(help="The registered model's name.", show_default=False)],
+    uri: Annotated[
+        str | None,
+        typer.Option(help="MLflow's address, or a folder with mlflow.db (MLFLOW_TRACKING_URI)."),
+    ] = None,
+) -> None:
+    """Put the alias `champion` back on the version before, and say what moved."""
+    from pipeline.commands.retraining import rollback_command
+
+    sys.exit(rollback_command(model, uri))
+
+
+@app.command()
+def export(
+    network: Annotated[
+        Path, typer.Argument(help="A network's file (networks/….npz).", show_default=False)
+    ],
+    format: Annotated[str, typer.Option("--format", help="onnx, c or json.")],
+    out: Annotated[
+        Path | None, typer.Option(help="File to write (default: the network's name, here).")
+    ] = None,
+) -> None:
+    """Write a network as ONNX, as a C99 header with an example program, or as JSON."""
+    from qnn.networks.exports import FORMATS, export_network
+    from qnn.networks.quantized import QuantizedNetwork
+
+    suffix = FORMATS[format][0] if format in FORMATS else ""
+    target = out or Path(f"{network.stem}{suffix}")
+    for written in export_network(QuantizedNetwork.load(network), format, target):
+        print(written)
+
+
+@app.command()
+def compare(
+    folders: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DIR...", help="Folders of sweeps with baselines.", show_default=False
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("comparison.html"),
+    figure: Annotated[Path | None, typer.Option(help="Where the main figure goes, as PNG.")] = None,
+) -> None:
+    """Make one page that compares our networks with the baselines of sweeps."""
+    from pipeline.reports.comparison.page import write_comparison
+
+    print(write_comparison(folders, out, figure))
+
+
+def _plan_text(path: Path, overrides: list[str]) -> str:
+    from pipeline.configuration.reading import load_config
+    from pipeline.plans.plan import plan_of
+
+    return plan_of(load_config(path, overrides)).describe()
+
+
+def main() -> None:
+    """Entry point: bad input is one line on stderr and exit code 2, as are usage errors."""
+    try:
+        app(prog_name="qnn")
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)

@@ -1,0 +1,256 @@
+"""`qnn doctor`: is everything here that a sweep needs? One line a check."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from platform import python_version
+from typing import Literal
+
+from pipeline.logs.messages import one_line
+from pipeline.logs.redact import redact
+from pipeline.results.folder import RunFolder, StoreError
+from qnn.errors import InputError
+
+Level = Literal["ok", "warn", "fail"]
+SHOWN = ("ray", "mlflow", "pyarrow", "numpy", "scipy", "numba", "cvxpy")
+PATIENCE = 15.0
+SKEW_WARN, SKEW_FAIL = 5.0, 300.0  # seconds; S3 refuses signatures that are 15 min off
+DISK_WARN, DISK_FAIL = 5e9, 1e9  # bytes
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, how it is, and what to do about it."""
+
+    name: str
+    level: Level
+    text: str
+
+    @property
+    def line(self) -> str:
+        """The check as it is printed."""
+        return f"{self.level:<5}{self.name:<9}{self.text}"
+
+
+def examine(address: str | None, out: str) -> Iterator[Check]:
+    """Make all checks: of this machine, the cluster at `address` (None: none), and `out`."""
+    checks: list[tuple[str, Callable[[], Check]]] = [
+        ("versions", check_versions),
+        ("blas", check_blas),
+        ("ray", lambda: check_ray(address)),
+        ("mlflow", lambda: check_mlflow(out)),
+        ("storage", lambda: check_storage(out)),
+        ("clock", lambda: check_clock(address, out)),
+        ("disk", lambda: check_disk(out)),
+    ]
+    for name, check in checks:
+        try:
+            yield check()
+        except (InputError, StoreError) as error:
+            yield Check(name, "fail", redact(str(error)))
+
+
+def check_versions() -> Check:
+    """Python and the packages, against what this package asks for."""
+    from packaging.requirements import Requirement
+
+    wrong = []
+    for text in requires("qnn-sdp") or []:
+        wanted = Requirement(text)
+        if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = version(wanted.name)
+        except PackageNotFoundError:
+            wrong.append(f"{wanted.name} is missing (needs {wanted.specifier})")
+            continue
+        if not wanted.specifier.contains(found, prereleases=True):
+            wrong.append(f"{wanted.name} {found} (needs {wanted.specifier})")
+    if wrong:
+        return Check("versions", "fail", "; ".join(wrong))
+    shown = ", ".join(f"{name} {version(name)}" for name in SHOWN)
+    return Check("versions", "ok", f"qnn {version('qnn-sdp')}, python {python_version()}, {shown}")
+
+
+def check_blas() -> Check:
+    """The linear algebra libraries, and how many threads they would take."""
+    from threadpoolctl import threadpool_info
+
+    for library in ("numpy", "scipy.linalg"):
+        import_module(library)
+    found = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    if not found:
+        return Check("blas", "warn", "no BLAS that threadpoolctl knows; set OMP_NUM_THREADS=1")
+    shown = ", ".join(
+        f"{pool['internal_api']} {pool['version']} ({pool['num_threads']} threads)"
+        for pool in found
+    )
+    return Check("blas", "ok", f"{shown}; a sweep's tasks use one each")
+
+
+def check_ray(address: str | None) -> Check:
+    """Whether a cluster can be reached, speaks this version, and asks for a token."""
+    if address is None:
+        mode = os.environ.get("RAY_AUTH_MODE", "unset")
+        return Check("ray", "ok", f"a sweep starts its own (RAY_AUTH_MODE {mode}); no --address")
+    if "://" not in address:
+        from pipeline.sweeps.cluster.session import check_address
+
+        check_address(address)
+        return Check("ray", "ok", f"{address} answers; the dashboard's http address tells more")
+    import requests
+
+    from pipeline.commands.submission.client import probe
+
+    theirs, ours = probe(address), version("ray")
+    if theirs != ours:
+        return Check("ray", "warn", f"{redact(address)} runs Ray {theirs}, here is {ours}")
+    url = f"{address.rstrip('/')}/api/version"
+    if requests.get(url, timeout=PATIENCE).status_code == 200:
+        return Check(
+            "ray",
+            "warn",
+            f"{redact(address)} runs Ray {theirs} and takes orders from anybody who reaches it; "
+            "start it with RAY_AUTH_MODE=token",
+        )
+    return Check("ray", "ok", f"{redact(address)} runs Ray {theirs} and takes our token")
+
+
+def check_mlflow(out: str) -> Check:
+    """Where runs will be tracked, and whether that can be reached."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri:
+        if "://" in out and not out.startswith("file://"):
+            return Check("mlflow", "warn", "no MLFLOW_TRACKING_URI, which a remote --out needs")
+        return Check("mlflow", "ok", "a SQLite file in the run's folder; no MLFLOW_TRACKING_URI")
+    if uri.startswith(("http://", "https://")):
+        return _check_server(uri)
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        create_engine(uri).connect().close()
+    except (SQLAlchemyError, ImportError) as error:
+        reason = redact(one_line(str(error).splitlines()[0]))
+        return Check("mlflow", "fail", f"{redact(uri)}: cannot be opened ({reason})")
+    return Check("mlflow", "ok", f"{redact(uri)} opens")
+
+
+def _check_server(uri: str) -> Check:
+    import requests
+
+    user, password = (
+        os.environ.get(f"MLFLOW_TRACKING_{part}") for part in ("USERNAME", "PASSWORD")
+    )
+    auth = (user, password) if user and password else None
+    url = f"{uri.rstrip('/')}/api/2.0/mlflow/experiments/search"
+    try:
+        answer = requests.post(url, json={"max_results": 1}, auth=auth, timeout=PATIENCE)
+        theirs = requests.get(f"{uri.rstrip('/')}/version", auth=auth, timeout=PATIENCE).text
+    except requests.exceptions.RequestException as error:
+        kind = type(error).__name__
+        return Check("mlflow", "fail", f"{redact(uri)}: does not answer ({kind}); is it up?")
+    if answer.status_code in (401, 403):
+        advice = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        return Check("mlflow", "fail", f"{redact(uri)}: HTTP {answer.status_code}; {advice}")
+    if answer.status_code != 200:
+        text = f"{redact(uri)}: HTTP {answer.status_code}; its database may be away"
+        return Check("mlflow", "fail", text)
+    ours = version("mlflow")
+    same = theirs.split(".")[:1] == ours.split(".")[:1]
+    text = f"{redact(uri)} runs MLflow {theirs[:20]}, here is {ours}"
+    return Check("mlflow", "ok" if same else "warn", text)
+
+
+def check_storage(out: str) -> Check:
+    """Write (with a rename), read, list and remove a file in `out`."""
+    folder = RunFolder.open(out)
+    name, content = f"doctor/{uuid.uuid4().hex}", os.urandom(4096)
+    begin = time.monotonic()
+    folder.create()
+    folder.write(name, content)
+    try:
+        if folder.read(name) != content:
+            return Check("storage", "fail", f"{folder.label}: reads back other bytes than written")
+        if name not in folder.files("doctor"):
+            return Check("storage", "fail", f"{folder.label}: does not list what was written")
+    finally:
+        folder.remove(name)
+        _remove_empty(folder)
+    spent = 1000 * (time.monotonic() - begin)
+    return Check("storage", "ok", f"{folder.label}: write, rename, read, delete in {spent:.0f} ms")
+
+
+def _remove_empty(folder: RunFolder) -> None:
+    """Leave nothing behind: object stores keep an empty folder as an object."""
+    try:
+        folder.filesystem.delete_dir(f"{folder.root}/doctor")
+    except OSError:
+        return
+
+
+def check_clock(address: str | None, out: str) -> Check:
+    """How far this clock is from those of the servers and of the output folder."""
+    skews = dict(_skews(address, out))
+    worst = max(map(abs, skews.values()))
+    level: Level = "ok" if worst <= SKEW_WARN else "warn" if worst <= SKEW_FAIL else "fail"
+    shown = ", ".join(f"{name} {skew:+.1f} s" for name, skew in skews.items())
+    advice = "" if level == "ok" else "; synchronize the clocks (chrony, systemd-timesyncd)"
+    return Check("clock", level, f"{shown}{advice}")
+
+
+def _skews(address: str | None, out: str) -> Iterator[tuple[str, float]]:
+    import requests
+
+    servers = {"ray": address or "", "mlflow": os.environ.get("MLFLOW_TRACKING_URI", "")}
+    for name, url in servers.items():
+        if url.startswith(("http://", "https://")):
+            try:
+                told: Mapping[str, str] = requests.head(url, timeout=PATIENCE).headers
+            except requests.exceptions.RequestException:
+                continue
+            if "Date" in told:
+                # The header has whole seconds; half of one is the best guess of the rest.
+                yield name, parsedate_to_datetime(told["Date"]).timestamp() + 0.5 - time.time()
+    folder = RunFolder.open(out)
+    name = f".doctor.{uuid.uuid4().hex}.tmp"
+    folder.create()
+    before = datetime.now(UTC)
+    folder.write(name, b"")
+    written = folder.modified(name)
+    folder.remove(name)
+    yield "storage", 0.0 if written is None else (written - before).total_seconds()
+
+
+def check_disk(out: str) -> Check:
+    """Free space where results, Ray's session and its object store go."""
+    places = {"temp": os.environ.get("RAY_TMPDIR", "/tmp"), "shared memory": "/dev/shm"}
+    local = RunFolder.open(out).local_path
+    if local is not None:
+        places = {"out": local, **places}
+    free = {
+        name: shutil.disk_usage(_existing(Path(path))).free
+        for name, path in places.items()
+        if _existing(Path(path)) != Path("/") or name == "out"
+    }
+    least = min(free.values())
+    level: Level = "ok" if least >= DISK_WARN else "warn" if least >= DISK_FAIL else "fail"
+    shown = ", ".join(f"{name} {space / 1e9:.1f} GB" for name, space in free.items())
+    return Check("disk", level, f"free: {shown}")
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder above that exists."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path

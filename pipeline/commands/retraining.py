@@ -1,0 +1,171 @@
+"""`qnn retrain` and `qnn rollback`: what they print and how they end."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.configuration.reading import SweepConfig, load_config
+from pipeline.logs.messages import one_line
+from pipeline.logs.redact import redact
+from pipeline.results.folder import RunFolder, StoreError
+from pipeline.retraining.decision import Decision, look, plural, settings_of, shortened
+from pipeline.sweeps.cluster.session import ClusterError
+from qnn.errors import InputError
+
+DONE, FAILED, REFUSED = 0, 1, 3
+
+
+def retrain_command(
+    path: Path,
+    out: str | None,
+    overrides: Sequence[str],
+    *,
+    dry_run: bool,
+    address: str | None,
+    cpus: int | None,
+) -> int:
+    """Retrain if there is anything new; return the exit code. Raises `InputError`.
+
+    0: promoted, or nothing new; 1: something failed, the next run tries again; 3: trained, and a
+    gate refused the network.
+    """
+    config = load_config(path, overrides)
+    location = f"out/{config.name}" if out is None else out
+    try:
+        decision = look(config, RunFolder.open(location))
+        if decision.selection is None or dry_run:
+            print("\n".join(explain(config, decision)))
+            return DONE
+        return _train(config, location, address, cpus)
+    except (StoreError, ClusterError) as error:
+        print(f"error: {redact(str(error))}", file=sys.stderr)
+        return FAILED
+
+
+def explain(config: SweepConfig, decision: Decision) -> list[str]:
+    """The decision in lines: why, on what it would train, what would judge, and the plan."""
+    lines = [f"retrain {config.name}: {decision.reason}"]
+    if decision.selection is None or decision.run is None:
+        return lines
+    from pipeline.plans.plan import plan_of
+    from pipeline.retraining.window import build, run_config, write_window
+
+    chosen, settings = decision.selection, settings_of(config)
+    window = build(config, chosen, settings)
+    with tempfile.TemporaryDirectory(prefix="qnn-retrain-") as work:
+        folder = RunFolder.open(work)
+        write_window(config, window, folder)
+        plan = plan_of(run_config(config, folder)).describe()
+    rule = f"worse by more than {settings.tolerance:g} (significance {settings.significance:g})"
+    budget = "" if settings.max_bytes is None else f", at most {settings.max_bytes:,} bytes"
+    return [
+        *lines,
+        "",
+        f"  window    {plural(window.training_rows, 'row')} of {shortened(chosen.training)}",
+        f"  hold-out  {plural(window.hold_out_rows, 'row')} of {shortened(chosen.hold_out)}",
+        f"  gates     certificate verified, not {rule}{budget}",
+        f"  folder    {decision.run}",
+        "",
+        plan,
+        "",
+        "dry run: nothing was trained or written",
+    ]
+
+
+def _train(config: SweepConfig, location: str, address: str | None, cpus: int | None) -> int:
+    from rich.console import Console
+
+    from pipeline.logs.console import set_up_logging
+    from pipeline.retraining.run import Retrained, retrain
+    from pipeline.sweeps.driver import SweepOptions
+    from pipeline.sweeps.interrupts import SweepInterrupted, say_interrupted
+
+    errors = Console(stderr=True)
+    set_up_logging(errors)
+    options = SweepOptions(address=address, cpus=cpus, retry_failed=True)
+    try:
+        done: Retrained = retrain(config, location, options, errors)
+    except SweepInterrupted as interrupt:
+        return say_interrupted(interrupt, location)
+    print(f"retrain {config.name}: {done.decision.reason}")
+    if done.sweep is None:
+        return DONE
+    if done.verdict is None:
+        print(
+            f"error: {done.sweep.failed} trials failed"
+            + (f"; tracking: {done.sweep.tracking_error}" if done.sweep.tracking_error else "")
+            + f"; results are kept in {done.sweep.location}, nothing was promoted; the same "
+            "command tries again",
+            file=sys.stderr,
+        )
+        return FAILED
+    verdict = done.verdict
+    print(
+        f"window    {plural(verdict.training_rows, 'row')} of {shortened(verdict.training)}\n"
+        f"hold-out  {plural(verdict.hold_out_rows, 'row')} of {shortened(verdict.hold_out)}"
+    )
+    for gate in verdict.gates:
+        print(f"{gate.name:<12}{'passed' if gate.passed else 'REFUSED':<9}{gate.text}")
+    print(f"drift     {verdict.drift.text}")
+    if not verdict.promote:
+        print(f"refused: version {done.version} is registered, the champion stays")
+    elif done.move is None:
+        print(f"version {done.version} was promoted before; nothing moved")
+    else:
+        print(f"{done.move.text}\nback: {way_back(config, location)}")
+    print(f"report    {done.sweep.report}")
+    if done.sweep.tracking_command is not None:
+        print(f"mlflow    {done.sweep.tracking_command}")
+    return DONE if verdict.promote else REFUSED
+
+
+def way_back(config: SweepConfig, location: str) -> str:
+    """The command that undoes a promotion; it names MLflow where the environment does not."""
+    from pipeline.tracking.store import URI_VARIABLE
+
+    words = ["qnn", "rollback", config.registered_model]
+    if config.tracking.uri or not os.environ.get(URI_VARIABLE):
+        words += ["--uri", config.tracking.uri or location]
+    return shlex.join(words)
+
+
+def rollback_command(model: str, uri: str | None) -> int:
+    """Move the alias back, say what moved; return the exit code. Raises `InputError`."""
+    from pipeline.tracking.aliases import roll_back
+    from pipeline.tracking.store import URI_VARIABLE, quiet
+
+    given = uri or os.environ.get(URI_VARIABLE)
+    if not given:
+        raise InputError(
+            f"which MLflow? give --uri (a server's address, sqlite:///…/mlflow.db, or the folder "
+            f"of `qnn retrain`) or set {URI_VARIABLE}"
+        )
+    given = _database(given)
+    quiet()
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        move = roll_back(MlflowClient(tracking_uri=given, registry_uri=given), model)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            raise InputError(f"{redact(given)}: no registered model '{model}'") from None
+        print(f"error: {redact(given)}: {redact(one_line(error))}", file=sys.stderr)
+        return FAILED
+    print(f"{model}: {move.text}")
+    return DONE
+
+
+def _database(given: str) -> str:
+    """A folder means the database in it; MLflow would make a database that is not there."""
+    if "://" not in given:
+        given = f"sqlite:///{Path(given).absolute() / 'mlflow.db'}"
+    file = given.removeprefix("sqlite:///")
+    if given.startswith("sqlite:///") and not Path(file).is_file():
+        raise InputError(f"{file}: no such MLflow database")
+    return given

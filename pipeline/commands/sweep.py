@@ -1,0 +1,66 @@
+"""What the commands that compute do: set up logging, run, print, return the exit code."""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from pipeline.commands.terminal import print_outcome
+from pipeline.configuration.reading import load_config
+from pipeline.logs.console import set_up_logging
+from pipeline.logs.redact import redact
+from pipeline.results.folder import StoreError
+from pipeline.results.verification import verify_paths
+from pipeline.sweeps.cluster.session import ClusterError
+from pipeline.sweeps.driver import SweepOptions, run_sweep
+from pipeline.sweeps.interrupts import SweepInterrupted, say_interrupted
+
+DONE, FAILED = 0, 1
+
+
+def sweep_command(
+    path: Path,
+    out: str | None,
+    overrides: Sequence[str],
+    *,
+    address: str | None,
+    cpus: int | None,
+    max_failures: int,
+    retry_failed: bool,
+) -> int:
+    """Run a sweep from its YAML file; return the exit code. Raises `InputError`."""
+    from pipeline.tracking import tracker
+
+    errors = Console(stderr=True)
+    set_up_logging(errors)
+    config = load_config(path, overrides)
+    location = f"out/{config.name}" if out is None else out
+    options = SweepOptions(
+        address=address, cpus=cpus, max_failures=max_failures, retry_failed=retry_failed
+    )
+    try:
+        outcome = run_sweep(config, location, options, errors, tracker.start)
+    except SweepInterrupted as interrupt:
+        return say_interrupted(interrupt, location)
+    except (StoreError, ClusterError) as error:
+        print(f"error: {redact(str(error))}", file=sys.stderr)
+        return FAILED
+    print_outcome(outcome, Console())
+    return outcome.exit_code
+
+
+def verify_command(paths: Sequence[str], data: str | None, fast: bool = False) -> int:
+    """Print a line for each file and a summary; return the exit code. Raises `InputError`."""
+    begin = time.monotonic()
+    good = bad = skipped = 0
+    for check in verify_paths(paths, data, fast):
+        print(check.line)
+        good, bad = good + check.ok, bad + (not check.ok)
+        skipped += not check.proven
+    verdict = "all verified" if not bad else f"{bad} FAILED"
+    if skipped:
+        verdict = f"{bad} FAILED, {skipped} NOT proven again (--fast)"
+    print(f"{good + bad} files, {verdict} ({time.monotonic() - begin:.1f} s)")
+    return FAILED if bad else DONE

@@ -1,0 +1,86 @@
+"""The end of a sweep on the terminal: the best networks, then where to look."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.results.summary import (
+    best_networks,
+    beta_axis,
+    champion_row,
+    frame,
+    metric_of,
+    percent,
+    problems,
+    searched,
+)
+from pipeline.sweeps.driver import SweepOutcome
+
+SHOWN = 8
+
+
+def print_outcome(outcome: SweepOutcome, console: Console) -> None:
+    """Print the table of the best networks, the champion, and where the files are."""
+    data = frame(outcome.results)
+    metric = metric_of(data)
+    axis = beta_axis(searched(data))
+    dataset = "" if not len(data) else escape(f"{data['dataset'].iloc[0]}: ")
+    table = Table(
+        title=f"{dataset}best networks, one a setting, by mean validation {metric.label}",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    several = len(problems(data)) > 1
+    table.add_column("shard", overflow="fold")
+    if several:
+        table.add_column("problem", overflow="fold")
+    for head in ("β" if axis.column == "beta" else "β/β max", "width"):
+        table.add_column(head, justify="right")
+    table.add_column("rounding")
+    for head in ("gap", "valid.", "test", "neurons", "bytes"):
+        table.add_column(head, justify="right")
+
+    def add(row: Mapping[str, Any], style: str | None = None) -> None:
+        table.add_row(
+            escape(row["shard"]),
+            *([row["problem"]] if several else []),
+            f"{row[axis.column]:.4g}",
+            f"{row['width']:.0f}",
+            row["rounding"],
+            percent(row["gap"]),
+            metric.text(row[metric.column("validation")]),
+            metric.text(row[metric.column("test")]),
+            f"{row['neurons']:.0f}",
+            f"{row['bytes']:.0f}",
+            style=style,
+        )
+
+    for _, row in best_networks(data, SHOWN).iterrows():
+        add(row.to_dict())
+    champion = None if outcome.champion is None else champion_row(data, outcome.champion["trial"])
+    if champion is not None:
+        table.add_section()
+        add(champion, style="bold")
+    console.print(table)
+    if outcome.champion is not None:
+        console.print("last row: the chosen setting, refitted on all rows but the test rows")
+    _where(outcome, console)
+
+
+def _where(outcome: SweepOutcome, console: Console) -> None:
+    def line(head: str, text: str) -> None:
+        console.print(f"{head:<9}{text}", markup=False, highlight=False, soft_wrap=True)
+
+    if outcome.failed:
+        line("failed", f"{outcome.failed} trials; see the column error in results/*.parquet")
+    if outcome.report is not None:
+        line("report", outcome.report)
+    line("results", f"{outcome.location}/results")
+    if outcome.tracking_command is not None:
+        line("mlflow", outcome.tracking_command)
+    times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in outcome.timings.items())
+    line("times", times)

@@ -1,0 +1,1 @@
+"""A sweep as YAML: read, checked, resolved."""

@@ -1,0 +1,420 @@
+"""The fields of a sweep's configuration, one frozen record a section.
+
+What a field may hold stands here alone: a new loss, activation or alphabet is one more word in the
+Literal below (and what it needs in qnn).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from pipeline.configuration.kinds import (
+    Activation,
+    Alphabet,
+    Kind,
+    Loss,
+    SecondLayer,
+    baseline_problems,
+    network_problems,
+)
+from pipeline.configuration.section import Section
+from qnn.losses import LOSSES, takes_parameter
+from qnn.training.arms import REFERENCES
+
+Certify = Literal["relaxation", "tightened", "exact"]
+Solver = Literal["auto", "admm", "cvxpy-scs", "cvxpy-clarabel"]
+Rounding = Literal["krivine", "refined", "graduated"]
+Baseline = Literal[
+    "straight_through",
+    "rounded_floats",
+    "random_signs",
+    "annealing",
+    "spectrahedra",
+    "logistic_regression",
+    "rbf_svm",
+    "gradient_boosting",
+]
+Task = Literal["classification", "regression"]
+
+Label = str | int | float | bool
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    twice = sorted({repr(value) for value in values if values.count(value) > 1})
+    if twice:
+        raise PydanticCustomError("distinct", "{twice} occurs twice", {"twice": ", ".join(twice)})
+    return values
+
+
+def _one_or_several(value: Any) -> str:
+    return "several" if isinstance(value, (list, tuple)) else "one"
+
+
+def _listed(value: Any) -> tuple[Any, ...]:
+    """One value, or several, as a tuple."""
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _alone(values: tuple[Any, ...]) -> Any:
+    """A list of one is that one: it means the same, so that ids are the same."""
+    return values[0] if len(values) == 1 else values
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Distinct = AfterValidator(_distinct)
+NonEmpty = Field(min_length=1)
+
+
+class DataConfig(Section):
+    """Where the table is and what its columns are; several targets are those of a regression."""
+
+    source: Annotated[str, Field(min_length=1)]
+    target: Annotated[
+        Annotated[str, Tag("one")]
+        | Annotated[tuple[str, ...], NonEmpty, Distinct, AfterValidator(_alone), Tag("several")],
+        Discriminator(_one_or_several),
+    ] = "target"
+    positive: Label | None = None
+    features: Annotated[tuple[str, ...], NonEmpty, Distinct] | None = None
+    exclude: Annotated[tuple[str, ...], Distinct] = ()
+    categorical: Annotated[tuple[str, ...], Distinct] | None = None
+    missing: Literal["refuse", "impute"] = "refuse"
+    missing_values: tuple[str, ...] = ()
+    constant_columns: Literal["drop", "keep"] = "drop"
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The target columns, one or several."""
+        return _listed(self.target)
+
+
+class PreprocessingConfig(Section):
+    """What is done to the features; fitted on training rows only."""
+
+    scaling: Literal["standardize", "none", "quantile", "thermometer"] = "standardize"
+    thresholds: Annotated[int, Field(ge=1, le=255)] = 3
+    clip: Positive | None = None
+    bias: bool = True
+
+    @model_validator(mode="after")
+    def _no_clip_of_bits(self) -> PreprocessingConfig:
+        if self.clip is not None and self.scaling == "thermometer":
+            raise PydanticCustomError(
+                "fits", "clip means nothing to bits; remove it, or choose another scaling"
+            )
+        return self
+
+
+class HoldOut(Section):
+    """Rows that are never used to choose anything; fraction 0: none.
+
+    `column`: they are the rows where this column is 1 or true; fraction and seed are not used.
+    """
+
+    fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    seed: Seed = 0
+    column: str | None = None
+
+
+class KFold(Section):
+    """Every row is in one validation fold, and in the training part of all other shards."""
+
+    kind: Literal["kfold"]
+    count: Annotated[int, Field(ge=2)]
+    seed: Seed = 0
+
+
+class Parts(Section):
+    """Disjoint parts, each split into training and validation rows."""
+
+    kind: Literal["parts"]
+    count: Annotated[int, Field(ge=1)]
+    seed: Seed = 0
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+
+
+class ByColumn(Section):
+    """One part for each value of a column (a date, a site), split as `Parts` are."""
+
+    kind: Literal["column"]
+    column: str
+    seed: Seed = 0
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+
+
+Shards = Annotated[KFold | Parts | ByColumn, Field(discriminator="kind")]
+
+
+class LogSpacing(Section):
+    """Points evenly spaced in the logarithm, from `start` to `stop`."""
+
+    start: Fraction
+    stop: Fraction
+    count: Annotated[int, Field(ge=2, le=1000)]
+
+    def points(self) -> tuple[float, ...]:
+        """The points to 6 digits, so that they are the same numbers on every machine."""
+        step = (self.stop / self.start) ** (1 / (self.count - 1))
+        inner = (float(f"{self.start * step**k:.6g}") for k in range(1, self.count - 1))
+        return (self.start, *inner, self.stop)
+
+
+def _how_given(value: Any) -> str:
+    spaced = isinstance(value, (dict, LogSpacing))
+    return "spaced" if spaced else "listed"
+
+
+class BetaConfig(Section):
+    """β as fractions of each shard's beta_max, listed or log-spaced, or as plain values."""
+
+    fractions: (
+        Annotated[
+            Annotated[tuple[Fraction, ...], NonEmpty, Distinct, Tag("listed")]
+            | Annotated[LogSpacing, Tag("spaced")],
+            Discriminator(_how_given),
+        ]
+        | None
+    ) = None
+    values: Annotated[tuple[Positive, ...], NonEmpty, Distinct] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> BetaConfig:
+        if (self.fractions is None) == (self.values is None):
+            raise PydanticCustomError("one_of", "give either fractions or values, not both or none")
+        _distinct(self.points)
+        return self
+
+    @property
+    def kind(self) -> Literal["fractions", "values"]:
+        """Which of the two was given."""
+        return "values" if self.values is not None else "fractions"
+
+    @property
+    def points(self) -> tuple[float, ...]:
+        """The βs or fractions themselves, from large to small: the order of the path."""
+        given = self.values or self.fractions or ()
+        listed = given.points() if isinstance(given, LogSpacing) else given
+        return tuple(sorted(listed, reverse=True))
+
+
+class RelaxationConfig(Section):
+    """How each SDP is solved; `time_limit` in seconds."""
+
+    solver: Solver = "auto"
+    tol: Annotated[float, Field(gt=0, lt=1)] = 1e-4
+    time_limit: Positive | None = None
+
+
+class TrackingConfig(Section):
+    """Where MLflow keeps the run; null: the sweep's name, and MLFLOW_TRACKING_URI or the folder."""
+
+    experiment: Annotated[str, Field(min_length=1)] | None = None
+    top: Annotated[int, Field(ge=0)] = 5
+    registered_model: Annotated[str, Field(min_length=1)] | None = None
+    uri: Annotated[str, Field(min_length=1)] | None = None
+
+
+class Resources(Section):
+    """What a Ray task asks for, how often a lost one is retried, how many are under way at once.
+
+    `memory_per_task` in bytes; null: as the plan estimates.
+    """
+
+    cpus_per_task: Positive = 1.0
+    max_retries: Annotated[int, Field(ge=0)] = 3
+    max_in_flight: Annotated[int, Field(ge=1)] | None = None
+    memory_per_task: Annotated[int, Field(ge=1)] | None = None
+
+
+class AllPartitions(Section):
+    """Train on every partition."""
+
+    kind: Literal["all"]
+
+
+class LastPartitions(Section):
+    """Train on the last so many partitions."""
+
+    kind: Literal["last"]
+    partitions: Annotated[int, Field(ge=1)]
+
+
+class RollingRows(Section):
+    """Train on the last so many rows, the oldest partition cut where it must be."""
+
+    kind: Literal["rolling"]
+    rows: Annotated[int, Field(ge=2)]
+
+
+class FreshestPartitions(Section):
+    """Judge on the last partitions, which nothing is trained on until newer ones come."""
+
+    kind: Literal["freshest"]
+    partitions: Annotated[int, Field(ge=1)] = 1
+
+
+class FractionOfNew(Section):
+    """Judge on a share of the rows of each new partition; the others are trained on."""
+
+    kind: Literal["fraction"]
+    fraction: Annotated[float, Field(gt=0, lt=1)]
+    seed: Seed = 0
+
+
+Window = Annotated[AllPartitions | LastPartitions | RollingRows, Field(discriminator="kind")]
+Judges = Annotated[FreshestPartitions | FractionOfNew, Field(discriminator="kind")]
+
+
+class RetrainConfig(Section):
+    """What `qnn retrain` trains on, and what a network must pass to replace the champion.
+
+    `tolerance`: accuracy that may be lost, or the share by which the RMSE may grow; `significance`:
+    the p-value up to which a loss counts; `drift_threshold`: a PSI above it is reported;
+    `keep_runs`: the newest runs whose folders stay (None: all).
+    """
+
+    window: Window = AllPartitions(kind="all")
+    hold_out: Judges = FreshestPartitions(kind="freshest")
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    significance: Fraction = 0.05
+    max_bytes: Annotated[int, Field(ge=1)] | None = None
+    drift_threshold: Positive = 0.25
+    keep_runs: Annotated[int, Field(ge=1)] | None = 30
+
+
+class SweepConfig(Section):
+    """One sweep: shards × kinds of problem × β × seeds × widths × roundings on one table.
+
+    Several of `loss`, `activation` or `alphabet` make a kind of problem of each with each.
+    `certify_time_limit`: seconds that raising the bound of one SDP may take.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    data: DataConfig
+    task: Task = "classification"
+    preprocessing: PreprocessingConfig = PreprocessingConfig()
+    test: HoldOut = HoldOut()
+    shards: Shards
+    beta: BetaConfig
+    seeds: Annotated[tuple[Seed, ...], NonEmpty, Distinct] = (0, 1, 2, 3)
+    widths: Annotated[tuple[Annotated[int, Field(ge=1)], ...], NonEmpty, Distinct] = (8, 32, 128)
+    rounding: Annotated[tuple[Rounding, ...], NonEmpty, Distinct] = ("krivine", "refined")
+    baselines: Annotated[tuple[Baseline, ...], Distinct] = ()
+    baseline_seconds: (
+        Annotated[
+            Annotated[Positive, Tag("one")]
+            | Annotated[tuple[Positive, ...], NonEmpty, Distinct, Tag("several")],
+            Discriminator(_one_or_several),
+        ]
+        | None
+    ) = None
+    loss: Annotated[
+        Annotated[Loss, Tag("one")]
+        | Annotated[tuple[Loss, ...], NonEmpty, Distinct, AfterValidator(_alone), Tag("several")],
+        Discriminator(_one_or_several),
+    ] = "squared"
+    loss_parameter: Positive | None = None
+    activation: Annotated[
+        Annotated[Activation, Tag("one")]
+        | Annotated[
+            tuple[Activation, ...], NonEmpty, Distinct, AfterValidator(_alone), Tag("several")
+        ],
+        Discriminator(_one_or_several),
+    ] = "bilinear"
+    alphabet: Annotated[
+        Annotated[Alphabet, Tag("one")]
+        | Annotated[
+            tuple[Alphabet, ...], NonEmpty, Distinct, AfterValidator(_alone), Tag("several")
+        ],
+        Discriminator(_one_or_several),
+    ] = "binary"
+    second_layer: SecondLayer = "float"
+    relaxation: RelaxationConfig = RelaxationConfig()
+    certify: Certify = "relaxation"
+    certify_time_limit: Positive | None = None
+    tracking: TrackingConfig = TrackingConfig()
+    resources: Resources = Resources()
+    retrain: RetrainConfig | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> SweepConfig:
+        for problem in self._problems():
+            raise PydanticCustomError("fits", "{problem}", {"problem": problem})
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        losses = _listed(self.loss)
+        if self.loss_parameter is not None and not any(map(takes_parameter, losses)):
+            takers = " or ".join(filter(takes_parameter, LOSSES))
+            yield (
+                f"loss_parameter belongs to loss {takers}, but loss is {' and '.join(losses)}: "
+                "remove it"
+            )
+        for kind in self.kinds:
+            yield from network_problems(kind, self.task, self.rounding)
+        yield from baseline_problems(self.baselines, self.kinds)
+        data, group = self.data, self.group_column
+        if self.task == "regression" and data.positive is not None:
+            yield "data.positive names a class, but task is regression; remove it"
+        if len(data.targets) > 1 and self.task != "regression":
+            yield (
+                f"data.target lists {len(data.targets)} columns, but task is {self.task}: name one "
+                "column, whose classes become outputs, or set task: regression"
+            )
+        for target in data.targets:
+            if target in (data.features or ()) or target in (data.categorical or ()):
+                yield f"data.target '{target}' cannot be a feature too"
+        for arm in self.baselines:
+            if self.task == "regression" and arm in REFERENCES:
+                yield f"baseline {arm} is a classifier, but task is regression; remove it"
+        for name in data.features or ():
+            if name in data.exclude:
+                yield f"column '{name}' is both in data.features and in data.exclude"
+        if self.test.column is not None and self.test.column in (*data.targets, group):
+            yield f"test.column '{self.test.column}' is the target or shards.column; choose another"
+        if group is not None and group in data.targets:
+            yield f"shards.column '{group}' is the target; choose another column"
+        if group is not None and group in (data.features or ()):
+            yield f"shards.column '{group}' cannot be a feature too"
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Every kind of problem: each loss with each activation and each alphabet."""
+        axes = product(_listed(self.loss), _listed(self.activation), _listed(self.alphabet))
+        return tuple(
+            Kind(
+                loss=loss,
+                loss_parameter=self.loss_parameter if takes_parameter(loss) else None,
+                polynomial=None if isinstance(activation, str) else activation.coefficients,
+                alphabet=str(alphabet),
+            )
+            for loss, activation, alphabet in axes
+        )
+
+    @property
+    def group_column(self) -> str | None:
+        """The column that shards are made by, if any; it is never a feature."""
+        return self.shards.column if isinstance(self.shards, ByColumn) else None
+
+    @property
+    def experiment(self) -> str:
+        """The MLflow experiment's name."""
+        return self.tracking.experiment or self.name
+
+    @property
+    def registered_model(self) -> str:
+        """The registered model's name."""
+        return self.tracking.registered_model or self.name

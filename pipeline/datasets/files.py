@@ -1,0 +1,135 @@
+"""CSV and Parquet from the local disk or any `pyarrow.fs` URI, as an Arrow table of columns.
+
+CSV columns come as text: what they mean is decided over whole columns, not over the first block.
+Rows keep the order of the file; a folder's files are read in the order of their paths.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.fs
+
+from pipeline.logs.redact import redact
+from qnn.errors import InputError
+from qnn.features.tables import refuse_duplicates
+
+CSV_SUFFIXES = (".csv", ".csv.gz", ".csv.bz2")
+PARQUET_SUFFIXES = (".parquet", ".pq")
+
+
+def read_file(source: str, missing_values: Sequence[str] = ()) -> pa.Table:
+    """Read a CSV file, a Parquet file, or a folder of Parquet files.
+
+    Args:
+        source: local path (looked up under the current folder) or a `pyarrow.fs` URI.
+        missing_values: text that means "missing" in CSV, beside the empty cell, NA, NaN, null, ….
+
+    Raises:
+        InputError: it does not exist, cannot be reached or parsed, or has an unknown suffix.
+    """
+    shown = redact(source)
+    try:
+        filesystem, path = _open(source)
+        info = filesystem.get_file_info(path)
+        if info.type == pa.fs.FileType.NotFound:
+            beside = (
+                ""
+                if "://" in source or Path(source).is_absolute()
+                else (f" (looked beside the config and in {Path.cwd()})")
+            )
+            raise InputError(f"data.source: no such file or folder: {shown}{beside}")
+        if info.type == pa.fs.FileType.Directory:
+            return _read_folder(filesystem, path, shown)
+        if path.lower().endswith(CSV_SUFFIXES):
+            return _read_csv(filesystem, path, missing_values)
+        if path.lower().endswith(PARQUET_SUFFIXES):
+            return _read_parquet(filesystem, path)
+    except InputError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = redact(" ".join(str(error).split()))
+        raise InputError(f"data.source: {shown} cannot be read: {reason}") from None
+    suffixes = ", ".join((*CSV_SUFFIXES, *PARQUET_SUFFIXES))
+    raise InputError(f"data.source: {shown} is neither a folder nor a file named *{suffixes}")
+
+
+def _open(source: str) -> tuple[Any, str]:
+    if "://" in source:
+        return pa.fs.FileSystem.from_uri(source)
+    return pa.fs.LocalFileSystem(), str(Path(source).resolve())
+
+
+def _read_csv(filesystem: Any, path: str, missing_values: Sequence[str]) -> pa.Table:
+    with filesystem.open_input_stream(path) as stream:
+        content = stream.read()
+    if not content.strip():
+        raise InputError(f"data.source: {Path(path).name} is empty")
+    names = _header(content)
+    refuse_duplicates(names)
+    convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
+    convert.strings_can_be_null = True
+    convert.null_values = [*convert.null_values, *missing_values]
+    parse = pa.csv.ParseOptions(newlines_in_values=True)
+    return pa.csv.read_csv(io.BytesIO(content), parse_options=parse, convert_options=convert)
+
+
+def _header(content: bytes) -> list[str]:
+    # Enough for any header; a cut UTF-8 sequence at its end lies in a later row.
+    head = content[: 1 << 20].decode("utf-8-sig", errors="replace")
+    return next(csv.reader(io.StringIO(head, newline="")))
+
+
+def _read_parquet(filesystem: Any, path: str) -> pa.Table:
+    import pyarrow.parquet as pq
+
+    with filesystem.open_input_file(path) as file:
+        reader = pq.ParquetFile(file)
+        refuse_duplicates(reader.schema_arrow.names)
+        return reader.read()
+
+
+def _read_folder(filesystem: Any, folder: str, shown: str) -> pa.Table:
+    found = filesystem.get_file_info(pa.fs.FileSelector(folder, recursive=True))
+    inside = {info.path: _inside(info.path, folder) for info in found if info.is_file}
+    paths = sorted(
+        path
+        for path, steps in inside.items()
+        if path.lower().endswith(PARQUET_SUFFIXES)
+        and not any(step.startswith((".", "_")) for step in steps)
+    )
+    if not paths:
+        raise InputError(f"data.source: {shown} holds no Parquet files ({PARQUET_SUFFIXES[0]})")
+    parts: list[Any] = []
+    for path in paths:
+        part = _read_parquet(filesystem, path)
+        # Hive's way of writing a column into folder names: site=a/part-0.parquet.
+        for step in inside[path][:-1]:
+            name, equals, value = step.partition("=")
+            if equals and name not in part.column_names:
+                part = part.append_column(name, pa.array([value] * len(part), pa.string()))
+        _refuse_other_columns(parts, part, _shorter(paths[0], folder), _shorter(path, folder))
+        parts.append(part.select(parts[0].column_names) if parts else part)
+    return pa.concat_tables(parts, promote_options="permissive")
+
+
+def _inside(path: str, folder: str) -> list[str]:
+    return path[len(folder) :].strip("/").split("/")
+
+
+def _shorter(path: str, folder: str) -> str:
+    return "/".join(_inside(path, folder))
+
+
+def _refuse_other_columns(parts: list[pa.Table], part: pa.Table, first: str, name: str) -> None:
+    if parts and set(parts[0].column_names) != set(part.column_names):
+        differ = sorted(set(parts[0].column_names) ^ set(part.column_names))
+        raise InputError(
+            f"data.source: {name} and {first} have different columns: {', '.join(differ)}"
+        )

@@ -1,0 +1,331 @@
+"""From a data source to a `Table`: numeric columns as float64, categorical ones as text, a target.
+
+Every fault of the data is one line that names column, row (counted from 1) and way out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.configuration.settings import DataConfig, SweepConfig, Task
+from pipeline.datasets.embedded import read_embedded
+from pipeline.datasets.files import read_file
+from qnn.errors import InputError
+from qnn.features import tables
+from qnn.features.targets import Label
+
+_NUMBER = re.compile(
+    r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity|nan)", re.IGNORECASE | re.ASCII
+)
+# A text column is taken for a spoilt numeric one where more than this share of it are numbers.
+_MOSTLY = 0.5
+# Hashing and one-hot coding a column with so many categories is never what was meant.
+MAX_CATEGORIES = 100
+# Each class is an SDP of its own; so many labels are a quantity, or a name.
+MAX_CLASSES = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The columns that a sweep uses, each of length n.
+
+    `columns` are the features (float64 with NaN, or object arrays of str with None); `target` has
+    labels (object) or float64 numbers, of several targets (n, C); `classes` the labels, of two
+    those coded −1 and +1, of more one for each output; None for regression; `groups` the column
+    that shards are made by, as text; `sha256` the digest of all of it, whatever file it came from;
+    `held_out` (bool) the rows of the test where a column says so; `targets` the names of several
+    regression targets, one for each output.
+    """
+
+    name: str
+    columns: dict[str, np.ndarray]
+    target: np.ndarray
+    classes: tuple[Label, ...] | None
+    groups: np.ndarray | None
+    sha256: str
+    held_out: np.ndarray | None = None
+    targets: tuple[str, ...] | None = None
+
+    @property
+    def outputs(self) -> tuple[Label, ...]:
+        """The classes or targets that outputs stand for; () where one output does."""
+        return self.targets or (self.classes if self.classes and len(self.classes) > 2 else ())
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return len(self.target)
+
+    def take(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The feature columns at some rows."""
+        return {name: column[rows] for name, column in self.columns.items()}
+
+
+def load_table(config: SweepConfig) -> Table:
+    """The table of a sweep. Raises InputError as `read_table`."""
+    return read_table(config.data, config.group_column, config.task, config.test.column)
+
+
+def read_table(
+    data: DataConfig,
+    group_column: str | None = None,
+    task: Task = "classification",
+    test_column: str | None = None,
+) -> Table:
+    """Read features, target and the column that shards are made by.
+
+    Args:
+        data: where, and what the columns are.
+        group_column: a column that is kept as `groups` and is no feature.
+        task: "classification" (two labels or more) or "regression" (finite numbers).
+        test_column: a column that is 1 (or true) in the rows of the test and is no feature.
+
+    Raises:
+        InputError: a missing or unreadable file, no rows, unknown or duplicate columns, text in a
+            numeric column, infinite values, missing ones where they are refused, or a target that
+            does not fit the task.
+    """
+    raw = _read(data)
+    names = list(raw)
+    _refuse_absent(data.targets, names, "data.target")
+    _refuse_absent([group_column] if group_column else [], names, "shards.column")
+    _refuse_absent([test_column] if test_column else [], names, "test.column")
+    for key in ("features", "exclude", "categorical"):
+        _refuse_absent(getattr(data, key) or (), names, f"data.{key}")
+    if not len(raw[data.targets[0]]):
+        raise InputError(f"data.source: {source_name(data.source)} has no rows")
+    features = _feature_names(data, names, {*data.targets, group_column, test_column})
+    columns = {name: _feature(raw[name], name, data) for name in features}
+    target, classes = _target([raw[name] for name in data.targets], data, task)
+    targets = data.targets if target.ndim == 2 else None
+    groups = None if group_column is None else _groups(raw[group_column], group_column)
+    held_out = None if test_column is None else _held_out(raw[test_column], test_column)
+    marks = None if held_out is None else held_out.astype(np.float64)
+    digest = _digest(
+        [*columns.items(), *_named(target, targets), ("groups", groups), ("held_out", marks)]
+    )
+    name = source_name(data.source)
+    return Table(name, columns, target, classes, groups, digest, held_out, targets)
+
+
+def _read(data: DataConfig) -> dict[str, np.ndarray]:
+    scheme, _, name = data.source.partition(":")
+    if scheme == "sklearn":
+        return read_embedded(name)
+    arrow = read_file(data.source, data.missing_values)
+    return {name: _to_numpy(arrow[name], name) for name in arrow.column_names}
+
+
+def source_name(source: str) -> str:
+    """The data set's name: the last part of the source, without its suffix."""
+    last = re.split(r"[/:]", source.partition("?")[0].rstrip("/"))[-1]
+    return last.partition(".")[0] or last or "data"
+
+
+def _refuse_absent(wanted: Iterable[str], names: list[str], key: str) -> None:
+    absent = [name for name in wanted if name not in names]
+    if absent:
+        raise InputError(
+            f"{key}: no column {tables.shorten(map(repr, absent))} in the data "
+            f"(columns: {tables.shorten(names)})"
+        )
+
+
+def _feature_names(data: DataConfig, names: list[str], other: set[str | None]) -> list[str]:
+    left_out = {*other, *data.exclude}
+    chosen = data.features if data.features is not None else names
+    found = [name for name in chosen if name not in left_out]
+    if not found:
+        raise InputError("data: no feature columns are left; check features and exclude")
+    return found
+
+
+def _to_numpy(column: Any, name: str) -> np.ndarray:
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column, kind = column.cast(kind.value_type), kind.value_type
+    number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    if number or pa.types.is_boolean(kind) or pa.types.is_null(kind):
+        # safe=False: integers beyond 2^53 are rounded, as any float64 computation would.
+        numbers = pc.cast(column, pa.float64(), safe=False)
+        return np.asarray(numbers.fill_null(np.nan).to_numpy(), dtype=np.float64)
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if not (text or pa.types.is_temporal(kind)):
+        raise InputError(f"column '{name}' holds {kind}; only numbers, text and dates can be used")
+    values = np.empty(len(column), dtype=object)
+    values[:] = [_text(value) for value in column.to_pylist()]
+    return values
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, (date, datetime)):
+        return value.isoformat()
+    return None if value is None else str(value)
+
+
+def _feature(values: np.ndarray, name: str, data: DataConfig) -> np.ndarray:
+    if data.categorical is not None:
+        categorical = name in data.categorical
+    else:
+        categorical = values.dtype == object and not _spelt_numbers(values, name)
+    column = tables.to_categories(values) if categorical else _parse_numbers(values, name)
+    tables.refuse_bad_values(column, name, data.missing)
+    _refuse_many_categories(column, name)
+    return column
+
+
+def _spelt_numbers(values: np.ndarray, name: str) -> bool:
+    """Whether a text column is numeric; InputError where it nearly is."""
+    present = [value for value in values if value is not None]
+    count = sum(is_number(value) for value in present)
+    if _MOSTLY * len(present) < count < len(present):
+        row = next(row for row, value in enumerate(values) if _is_text(value))
+        raise InputError(
+            f"column '{name}' looks numeric, but row {row + 1} holds {tables.brief(values[row])}; "
+            "correct it, list it in data.missing_values, or list all categorical columns in "
+            "data.categorical"
+        )
+    return count == len(present)
+
+
+def is_number(value: str) -> bool:
+    """Whether text spells a number ("nan" and "inf" do)."""
+    return _NUMBER.fullmatch(value.strip()) is not None
+
+
+def _is_text(value: Any) -> bool:
+    return value is not None and not is_number(value)
+
+
+def _parse_numbers(
+    values: np.ndarray, name: str, otherwise: str = "list the column in data.categorical"
+) -> np.ndarray:
+    """A column as float64; InputError, with what to do `otherwise`, where it holds other text."""
+    if values.dtype != object:
+        return values.astype(np.float64)
+    for row, value in enumerate(values):
+        if isinstance(value, str) and not is_number(value):
+            raise InputError(
+                f"column '{name}' should be numeric, but row {row + 1} holds "
+                f"{tables.brief(value)}; correct it, or {otherwise}"
+            )
+    return np.array([np.nan if value is None else float(value) for value in values])
+
+
+def _refuse_many_categories(column: np.ndarray, name: str) -> None:
+    count = len(set(column)) if column.dtype == object else 0
+    if count > MAX_CATEGORIES:
+        raise InputError(
+            f"column '{name}' has {count} categories, at most {MAX_CATEGORIES} are supported; "
+            "list it in data.exclude"
+        )
+
+
+def _named(target: np.ndarray, targets: tuple[str, ...] | None) -> Iterable[tuple[str, np.ndarray]]:
+    """The target under a name that it has in every table; several under their own."""
+    if targets is None:
+        return [("target", target)]
+    return [(f"target {name}", target[:, c]) for c, name in enumerate(targets)]
+
+
+def _target(
+    columns: Sequence[np.ndarray], data: DataConfig, task: Task
+) -> tuple[np.ndarray, tuple[Label, ...] | None]:
+    if task == "regression":
+        if len(columns) > MAX_CLASSES:
+            raise InputError(
+                f"data.target lists {len(columns)} columns; at most {MAX_CLASSES} are supported"
+            )
+        otherwise = "leave it out of data.target"
+        if len(columns) == 1:
+            otherwise = "set task: classification if it is a label"
+        named = zip(columns, data.targets, strict=True)
+        numbers = [_quantity(values, name, otherwise) for values, name in named]
+        return numbers[0] if len(numbers) == 1 else np.stack(numbers, axis=1), None
+    (values,), (name,) = columns, data.targets
+    tables.refuse_bad_values(values, name, "refuse")
+    labels = _labels(values)
+    classes = sorted(set(labels))
+    found = tables.shorten(map(tables.brief, classes), 5)
+    if len(classes) == 1:
+        raise InputError(f"the target '{name}' has one class ({found}); two or more are needed")
+    if len(classes) > MAX_CLASSES:
+        raise InputError(
+            f"the target '{name}' has {len(classes)} classes ({found}); at most {MAX_CLASSES} are "
+            "supported; set task: regression if it is a quantity"
+        )
+    if data.positive is not None and len(classes) > 2:
+        raise InputError(
+            f"data.positive is for two classes, but the target '{name}' has {len(classes)} "
+            f"({found}); remove it to train one output a class"
+        )
+    if data.positive is not None:
+        matching = [label for label in classes if _same_label(label, data.positive)]
+        if not matching:
+            raise InputError(
+                f"data.positive: {tables.brief(data.positive)} is no label of '{name}' "
+                f"(labels: {', '.join(map(tables.brief, classes))})"
+            )
+        classes = [label for label in classes if label != matching[0]] + matching
+    return np.array(labels, dtype=object), tuple(classes)
+
+
+def _quantity(values: np.ndarray, name: str, otherwise: str) -> np.ndarray:
+    """A regression target (n,) as float64."""
+    numbers = _parse_numbers(values, name, otherwise)
+    tables.refuse_bad_values(numbers, name, "refuse")
+    if numbers.min() == numbers.max():
+        raise InputError(f"the target '{name}' is the same in all rows: nothing to learn")
+    return numbers
+
+
+def _labels(values: np.ndarray) -> list[Any]:
+    """Labels as int where all are whole numbers, else float where all are numbers, else text."""
+    if values.dtype == object:
+        if not all(is_number(value) for value in values):
+            return [str(value) for value in values]
+        values = np.array([float(value) for value in values])
+    whole = all(float(value).is_integer() for value in values)
+    return [int(value) if whole else float(value) for value in values]
+
+
+def _same_label(label: Label, given: Label) -> bool:
+    return label == given or str(label) == str(given)
+
+
+def _groups(values: np.ndarray, name: str) -> np.ndarray:
+    tables.refuse_bad_values(values, name, "refuse")
+    return tables.to_categories(values)
+
+
+def _held_out(values: np.ndarray, name: str) -> np.ndarray:
+    marks = _parse_numbers(values, name)
+    if not np.isin(marks, (0.0, 1.0)).all():
+        raise InputError(f"test.column: '{name}' must be 0 or 1 (or true and false) in every row")
+    return marks == 1.0
+
+
+def _digest(named: Iterable[tuple[str, np.ndarray | None]]) -> str:
+    """SHA-256 over names and values, numbers as little-endian float64 with one NaN and one zero."""
+    total = hashlib.sha256()
+    for name, values in named:
+        if values is None:
+            continue
+        kind = "text" if values.dtype == object else "numbers"
+        total.update(json.dumps([name, kind, len(values)]).encode())
+        if values.dtype == object:
+            total.update(json.dumps(values.tolist()).encode())
+        else:
+            numbers = np.where(np.isnan(values), np.nan, values + 0.0)
+            total.update(numbers.astype("<f8").tobytes())
+    return total.hexdigest()

@@ -1,0 +1,1 @@
+"""From a config to units of work, with what each costs."""

@@ -1,0 +1,263 @@
+"""What a sweep will do: all its paths, and the joins of their outputs where there are several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+from pipeline.configuration.kinds import Kind, arms_of
+from pipeline.configuration.settings import SweepConfig
+from pipeline.datasets.shards import Shard, Split, make_layout, make_split, rows_digest
+from pipeline.datasets.sources import Table, load_table
+from pipeline.plans.units import JoinSpec, PathSpec, Unit, digest_of, paths_of
+from qnn.errors import InputError
+from qnn.features import tables
+from qnn.features.preprocessing import FeatureLayout
+from qnn.training.arms import CEILINGS, QUANTIZED, REFERENCES
+from qnn.training.problems.levels import check_level
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All paths of a sweep, in the order of its shards; with several outputs a join a shard."""
+
+    name: str
+    dataset: str
+    rows: int
+    test_rows: int
+    paths: tuple[PathSpec, ...]
+    warnings: tuple[str, ...] = ()
+    joins: tuple[JoinSpec, ...] = ()
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """What makes the sweep's whole networks: the joins, or the paths of single outputs."""
+        return self.joins or self.paths
+
+    @property
+    def trials(self) -> int:
+        """Number of networks of the sweep; one of several outputs counts once."""
+        return sum(unit.networks for unit in self.units)
+
+    @property
+    def problems(self) -> int:
+        """Number of SDPs of the sweep."""
+        return sum(len(path.betas) for path in self.paths)
+
+    @property
+    def estimated_seconds(self) -> float:
+        """Rough time of the sweep on one core, without Ray's own start."""
+        paths = sum(path.estimated_seconds for path in self.paths)
+        return paths + sum(join.estimated_seconds for join in self.joins)
+
+    def describe(self) -> str:
+        """Plain text: the axes with their counts, trials, SDPs, and the estimated work."""
+        first = self.paths[0]
+        sizes = [path.n for path in self.paths]
+        shards = list(dict.fromkeys(unit.shard for unit in self.units))
+        rows = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)}-{max(sizes)}"
+        kind = "β / beta_max" if first.beta_kind == "fractions" else "β"
+        memory = max(path.estimated_bytes for path in self.paths)
+        axes = [
+            ("shards", len(shards), _listed(shards)),
+            *self._kind_axes(),
+            (kind, len(first.betas), _listed([f"{beta:g}" for beta in first.betas])),
+            ("seeds", len(first.seeds), _listed(first.seeds)),
+            ("widths", len(first.widths), _listed(first.widths)),
+            ("rounding", len(first.roundings), _listed(first.roundings)),
+        ]
+        arms = self._arms()
+        networks = f"{self.trials} networks"
+        if self.joins:
+            labels, kind = self.joins[0].labels, self.joins[0].kind
+            axes.insert(0, ("outputs", len(labels), f"one a {kind}: {_listed(labels)}"))
+            networks += f" of {len(labels)} outputs"
+        if arms:
+            axes.append(("baselines", len(arms), _listed(arms)))
+        facts = [
+            (
+                "trials",
+                f"{networks} from {self.problems} SDPs, {len(self.paths)} paths",
+            ),
+            ("problem", self._problem()),
+            (
+                "size",
+                f"n = {rows} training rows, d = {first.d}; {self.test_rows} rows for the test",
+            ),
+            ("solver", f"{first.solver}, tol {first.tol:g}, about {_size(memory)} a task"),
+            ("certify", _certify_words(first)),
+            ("work", f"about {_duration(self.estimated_seconds)} of one core (rough)"),
+        ]
+        lines = [f"sweep {self.name}: {self.dataset}, {self.rows} rows", ""]
+        lines += [f"  {name:<13}{count:>6}   {shown}" for name, count, shown in axes]
+        lines += ["", *(f"  {name:<13}{text}" for name, text in facts)]
+        lines += [f"  {'note':<13}{warning}" for warning in self.warnings]
+        return "\n".join(lines)
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds of problem."""
+        return tuple(dict.fromkeys(path.kind for path in self.paths))
+
+    def _kind_axes(self) -> Iterator[tuple[str, int, str]]:
+        """What kinds of problem differ in."""
+        columns = zip(*(kind.words for kind in self.kinds), strict=True)
+        for name, words in zip(("loss", "activation", "alphabet"), columns, strict=True):
+            distinct = list(dict.fromkeys(words))
+            if len(distinct) > 1:
+                yield name, len(distinct), _listed(distinct)
+
+    def _arms(self) -> list[str]:
+        """The arms, each with the number of kinds that it is run on where those are not all."""
+        taken: dict[str, dict[Kind, None]] = {}
+        for unit in self.units:
+            first = paths_of(unit)[0]
+            references = unit.references if isinstance(unit, JoinSpec) else ()
+            for arm in (*first.baselines, *references):
+                taken.setdefault(arm, {})[first.kind] = None
+        every = len(self.kinds)
+        return [
+            arm
+            if arm in REFERENCES or len(kinds) == every
+            else f"{arm} ({len(kinds)} of {every} kinds)"
+            for arm, kinds in sorted(taken.items())
+        ]
+
+    def _problem(self) -> str:
+        if len(self.kinds) == 1:
+            return self.paths[0].describe_problem()
+        layer = self.paths[0].second_layer
+        words = f"{len(self.kinds)} kinds: each loss, activation and alphabet with each other"
+        return words if layer == "float" else f"{words}, second layer {layer}"
+
+
+def plan_of(config: SweepConfig) -> Plan:
+    """Read the data and plan. Raises `InputError` where data and config do not fit together."""
+    table = load_table(config)
+    split = make_split(table, config)
+    return make_plan(config, table, split, make_layout(table, config, split))
+
+
+def make_plan(config: SweepConfig, table: Table, split: Split, layout: FeatureLayout) -> Plan:
+    """One path for each shard, kind of problem and output, and joins where outputs are several.
+
+    Raises InputError as `make_unit`.
+    """
+    units = [
+        make_unit(config, table, split, layout, shard, kind)
+        for shard, kind in product(split.shards, config.kinds)
+    ]
+    return Plan(
+        name=config.name,
+        dataset=table.name,
+        rows=table.n,
+        test_rows=len(split.test_rows),
+        paths=tuple(path for unit in units for path in paths_of(unit)),
+        warnings=layout.warnings,
+        joins=tuple(unit for unit in units if isinstance(unit, JoinSpec)),
+    )
+
+
+def make_unit(
+    config: SweepConfig,
+    table: Table,
+    split: Split,
+    layout: FeatureLayout,
+    shard: Shard,
+    kind: Kind,
+) -> Unit:
+    """The path of a shard, or the join of one path for each of several classes or targets.
+
+    Raises InputError as `make_path`, and where an arm or a second layer takes one output alone.
+    """
+    path = make_path(config, table, split, layout, shard, kind)
+    count = len(table.outputs)
+    if not count:
+        return path
+    for arm in config.baselines:
+        if arm in CEILINGS:
+            several = f"the target '{config.data.targets[0]}' has {count} classes"
+            if table.targets is not None:
+                several = f"data.target lists {count} columns"
+            raise InputError(f"baseline {arm} takes one output, but {several}: remove it")
+    arms = tuple(arm for arm in path.baselines if arm in QUANTIZED)
+    paths = tuple(
+        replace(path, output=output, outputs=count, baselines=arms) for output in range(count)
+    )
+    references = tuple(arm for arm in path.baselines if arm in REFERENCES)
+    labels = tuple(map(tables.brief, table.outputs))
+    return JoinSpec(paths, labels, references, "class" if table.targets is None else "target")
+
+
+def make_path(
+    config: SweepConfig,
+    table: Table,
+    split: Split,
+    layout: FeatureLayout,
+    shard: Shard,
+    kind: Kind,
+) -> PathSpec:
+    """The path of one shard and kind of problem, the shard of all rows ("all") included.
+
+    Raises InputError where the problem is not one that the config's level of proof can take.
+    """
+    n = len(shard.train_rows)
+    check_level(config.certify, n, layout.d, kind.loss, kind.activation, kind.alphabet)
+    rows = rows_digest(shard.train_rows, shard.validation_rows, split.test_rows)
+    return PathSpec(
+        dataset=table.name,
+        shard=shard.name,
+        content=digest_of([table.sha256, table.classes, layout.digest, rows], length=64),
+        n=n,
+        d=layout.d,
+        betas=config.beta.points,
+        beta_kind=config.beta.kind,
+        seeds=tuple(sorted(config.seeds)),
+        widths=tuple(sorted(config.widths)),
+        roundings=tuple(sorted(config.rounding)),
+        loss=kind.loss,
+        activation=kind.activation,
+        alphabet=kind.alphabet,
+        certify=config.certify,
+        certify_time_limit=config.certify_time_limit,
+        solver=config.relaxation.solver,
+        tol=config.relaxation.tol,
+        time_limit=config.relaxation.time_limit,
+        baselines=arms_of(config.baselines, kind, config.kinds),
+        baseline_seconds=_sorted(config.baseline_seconds),
+        loss_parameter=kind.loss_parameter,
+        polynomial=kind.polynomial,
+        second_layer=str(config.second_layer),
+    )
+
+
+def _certify_words(path: PathSpec) -> str:
+    limit = path.certify_time_limit
+    return path.certify + ("" if limit is None else f", within {_duration(limit)} for each SDP")
+
+
+def _listed(values: Sequence[Any], limit: int = 6) -> str:
+    shown = [str(value) for value in values]
+    if len(shown) > limit:
+        shown = [*shown[: limit - 2], "…", shown[-1]]
+    return ", ".join(shown)
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _sorted(seconds: float | tuple[float, ...] | None) -> float | tuple[float, ...] | None:
+    """Several budgets from small to large; a single one as the number, however it is written."""
+    if not isinstance(seconds, tuple):
+        return seconds
+    return seconds[0] if len(seconds) == 1 else tuple(sorted(seconds))

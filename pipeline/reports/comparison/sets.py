@@ -1,0 +1,295 @@
+"""Our networks beside the arms to compare with, from the results of sweeps that ran both.
+
+Each kind of problem of a sweep is a set of its own: objectives of two kinds are no match. Two
+comparisons. *Objective*: on each training problem (shard, β) at each width and seed, ours and
+an arm had the same wall time; which objective is lower? *Accuracy*: every arm's β and width are
+chosen by its mean validation accuracy over the shards, then its mean test accuracy counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from pipeline.configuration.kinds import Kind, differing_words, kind_of
+from pipeline.results.folder import CONFIG_FILE, RunFolder
+from pipeline.results.ledger import read_results
+from pipeline.results.selection import FINAL_SHARD
+from qnn.errors import InputError
+from qnn.training.arms import ALL, CEILINGS, QUANTIZED, REFERENCES
+
+# Our roundings, the best first: the first that a sweep has is compared with the arms.
+OWN = ("graduated", "refined", "krivine")
+# Objectives nearer than this, relative, are the same network found twice.
+TIE = 1e-6
+CELL = ["shard", "beta", "width", "seed"]
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedSet:
+    """One kind of problem of a sweep: all its rows that finished, and how they were made.
+
+    name: the sweep's. problem: what its kind differs in from the sweep's others, "" where it has
+    one. scaling: of the features. rows: of this kind; those of the references, which minimise none
+    of our problems, are in the first set of a sweep alone. seconds: what each arm had for a
+    network; None: as long as ours took; several: a run for each.
+    """
+
+    name: str
+    dataset: str
+    scaling: str
+    rows: pd.DataFrame
+    kind: Kind
+    problem: str = ""
+    seconds: float | tuple[float, ...] | None = None
+
+    @property
+    def title(self) -> str:
+        """The sweep's name and, where it has several kinds, the kind."""
+        return f"{self.name}\n{self.problem}" if self.problem else self.name
+
+    @property
+    def own(self) -> str:
+        """The rounding of ours that is compared with the arms."""
+        present = set(self.rows["rounding"])
+        return next(rounding for rounding in OWN if rounding in present)
+
+    @property
+    def ours(self) -> pd.DataFrame:
+        """The rows of that rounding."""
+        return self.rows[self.rows["rounding"] == self.own]
+
+
+def read_sets(location: str) -> list[ComparedSet]:
+    """The sweep in a folder. Raises InputError where it has no results, no arms or none of ours."""
+    from pipeline.configuration.reading import parse_config
+
+    folder = RunFolder.open(location)
+    results = read_results(folder)
+    arms = set(results["rounding"].to_pylist())
+    if not arms & set(OWN) or not arms & set(ALL):
+        raise InputError(
+            f"{folder.label}: no sweep with baselines; add "
+            "`baselines: [straight_through, …]` to its config and run it"
+        )
+    config = parse_config(folder.read(CONFIG_FILE).decode(), CONFIG_FILE)
+    scaling, seconds = config.preprocessing.scaling, config.baseline_seconds
+    sets = make_sets(config.name, scaling, results, seconds)
+    if not sets:
+        raise InputError(f"{folder.label}: no network of ours is finished, so nothing to compare")
+    return sets
+
+
+def make_sets(
+    name: str,
+    scaling: str,
+    results: pa.Table,
+    seconds: float | tuple[float, ...] | None = None,
+) -> list[ComparedSet]:
+    """A sweep from its results: a set for each kind of problem that has networks of ours."""
+    rows = results.to_pandas()
+    whole = rows["output"].isna()
+    rows = rows[whole & (rows["status"] == "ok") & (rows["shard"] != FINAL_SHARD)]
+    rows = rows.reset_index(drop=True)
+    for column in ("beta", "beta_fraction", "width", "upper_bound", "lower_bound", "gap",
+                   "train_accuracy", "validation_accuracy", "test_accuracy",
+                   "validation_rmse", "test_rmse", "bytes",
+                   "relaxation_seconds", "baseline_seconds"):  # fmt: skip
+        rows[column] = pd.to_numeric(rows[column], errors="coerce").astype(float)
+    of_row = pd.Series(
+        [
+            None if row["rounding"] in REFERENCES else kind_of(row)
+            for row in rows.to_dict("records")
+        ],
+        rows.index,
+        dtype=object,
+    )
+    kinds = sorted(set(of_row[rows["rounding"].isin(OWN)]), key=Kind.describe)
+    sets: list[ComparedSet] = []
+    for kind, problem in zip(kinds, differing_words(kinds), strict=True):
+        chosen = of_row == kind if sets else (of_row == kind) | of_row.isna()
+        own = rows[chosen].reset_index(drop=True)
+        dataset = str(own["dataset"].iloc[0])
+        sets.append(ComparedSet(name, dataset, scaling, own, kind, problem, seconds))
+    return sets
+
+
+@dataclass(frozen=True)
+class ArmSummary:
+    """One arm on one set.
+
+    problem: as of the set, "" for a reference. objective, gap: means over the training problems,
+    NaN where the arm has none. better, equal, worse: of the problems, widths and seeds, on how many
+    ours has the lower, the same, the higher objective; ratio: the geometric mean of the arm's
+    objective over ours. seconds: mean wall time of a network, the relaxation included. accuracy,
+    deviation, bytes: test accuracy (or RMSE) over the shards, at the β and width with the best
+    validation; `regression` says which.
+    """
+
+    set: str
+    problem: str
+    arm: str
+    objective: float
+    gap: float
+    better: int
+    equal: int
+    worse: int
+    ratio: float
+    accuracy: float
+    deviation: float
+    bytes: float
+    seconds: float
+    regression: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Whether it is "ours", "quantized", a "ceiling" or a "reference"."""
+        kinds = {"quantized": QUANTIZED, "ceiling": CEILINGS, "reference": REFERENCES}
+        return next((kind for kind, arms in kinds.items() if self.arm in arms), "ours")
+
+
+def summarize(compared: ComparedSet) -> list[ArmSummary]:
+    """Every arm of a set, ours first."""
+    rows = compared.rows
+    ours = compared.ours
+    order = [*OWN, *ALL]
+    present = [arm for arm in order if (rows["rounding"] == arm).any()]
+    return [_summary(compared, ours, rows[rows["rounding"] == arm], arm) for arm in present]
+
+
+def paired(ours: pd.DataFrame, arm: pd.DataFrame) -> pd.DataFrame:
+    """Pairs on the same problem, width and seed: `upper_bound_ours` and `upper_bound_arm`."""
+    columns = [*CELL, "upper_bound"]
+    return ours[columns].merge(arm[columns], on=CELL, suffixes=("_ours", "_arm"))
+
+
+def _summary(compared: ComparedSet, ours: pd.DataFrame, arm: pd.DataFrame, name: str) -> ArmSummary:
+    rivals = (*QUANTIZED, *(rounding for rounding in OWN if rounding != compared.own))
+    pairs = paired(ours, arm if name in rivals else arm[:0])
+    ratio = (pairs["upper_bound_arm"] / pairs["upper_bound_ours"]).to_numpy()
+    accuracy, deviation, size = _chosen(arm)
+    return ArmSummary(
+        set=compared.name,
+        problem="" if name in REFERENCES else compared.problem,
+        arm=name,
+        objective=float(arm["upper_bound"].mean()),
+        gap=float(arm["gap"].mean()),
+        better=int(np.sum(ratio > 1 + TIE)),
+        equal=int(np.sum(np.abs(ratio - 1) <= TIE)),
+        worse=int(np.sum(ratio < 1 - TIE)),
+        ratio=float(np.exp(np.mean(np.log(ratio)))) if len(ratio) else np.nan,
+        accuracy=accuracy,
+        deviation=deviation,
+        bytes=size,
+        seconds=_seconds(arm, name),
+        regression=not compared.rows["test_accuracy"].notna().any(),
+    )
+
+
+def _seconds(arm: pd.DataFrame, name: str) -> float:
+    own = arm["seconds"].mean()
+    ours = name in OWN
+    return float(own + arm["relaxation_seconds"].mean()) if ours else float(own)
+
+
+@dataclass(frozen=True, eq=False)
+class TimeCurve:
+    """What an arm reaches in more and more time, on one set; (k,) each, from little to much.
+
+    seconds: mean wall time of a network, the relaxation included. ratio: geometric mean of its
+    objective over the proven bound. accuracy: mean test accuracy, NaN where there is none.
+    """
+
+    arm: str
+    seconds: np.ndarray
+    ratio: np.ndarray
+    accuracy: np.ndarray
+
+
+def time_curves(compared: ComparedSet) -> list[TimeCurve]:
+    """Ours, a point for each rounding, then each quantized arm, a point for each time it had."""
+    rows = compared.rows[compared.rows["lower_bound"] > 0]
+    rows = rows.assign(ratio=np.log(rows["upper_bound"] / rows["lower_bound"]))
+    ours = rows[rows["rounding"].isin(OWN)]
+    ours = ours.assign(seconds=ours["seconds"] + ours["relaxation_seconds"])
+    curves = [_time_curve("ours", [part for _, part in ours.groupby("rounding")])]
+    for arm in QUANTIZED:
+        own = rows[rows["rounding"] == arm]
+        if len(own):
+            curves.append(_time_curve(arm, [part for _, part in own.groupby("baseline_seconds")]))
+    return curves
+
+
+def _time_curve(arm: str, parts: list[pd.DataFrame]) -> TimeCurve:
+    parts = sorted(parts, key=lambda part: float(part["seconds"].mean()))
+    means = [[float(part[c].mean()) for c in ("seconds", "ratio", "test_accuracy")]
+             for part in parts]  # fmt: skip
+    seconds, ratio, accuracy = np.array(means).T
+    return TimeCurve(arm, seconds, np.exp(ratio), accuracy)
+
+
+def _chosen(arm: pd.DataFrame) -> tuple[float, float, float]:
+    """Mean and deviation over shards of the test metric at the best setting, and mean bytes."""
+    accuracy = arm["test_accuracy"].notna().any()
+    test, validation = ("test_accuracy", "validation_accuracy") if accuracy else (
+        "test_rmse", "validation_rmse")  # fmt: skip
+    if not arm[test].notna().any():
+        return np.nan, np.nan, float(arm["bytes"].mean())
+    # References have neither β nor width: one setting.
+    setting = pd.Series(
+        [f"{beta:.10g}/{width:g}" for beta, width in zip(
+            arm["beta_fraction"], arm["width"], strict=True)],
+        index=arm.index,
+    )  # fmt: skip
+    means = arm.groupby(setting)[validation].mean()
+    best = means.idxmax() if accuracy else means.idxmin()
+    if not means.notna().any():
+        return np.nan, np.nan, float(arm["bytes"].mean())
+    rows = arm[setting == best]
+    by_shard = rows.groupby("shard")[test].mean()
+    deviation = float(by_shard.std(ddof=1)) if len(by_shard) > 1 else np.nan
+    return float(by_shard.mean()), deviation, float(rows["bytes"].mean())
+
+
+@dataclass(frozen=True)
+class AgainstReferences:
+    """The best of ours on a data set against the best reference, and sizes as shares of theirs."""
+
+    dataset: str
+    ours: ArmSummary
+    reference: ArmSummary
+    shares: dict[str, float]
+
+    @property
+    def points(self) -> float:
+        """Percentage points that ours is above (or, negative, below) the best reference."""
+        return 100 * (self.ours.accuracy - self.reference.accuracy)
+
+
+def against_references(sets: list[ComparedSet]) -> list[AgainstReferences]:
+    """For each data set with references: our summaries of all its sets, the best by validation.
+
+    The choice between sets of one data set (scalings, kinds) is by validation accuracy too.
+    """
+    found = []
+    for dataset in dict.fromkeys(one.dataset for one in sets):
+        own = [one for one in sets if one.dataset == dataset]
+        references = [s for one in own for s in summarize(one) if s.kind == "reference"]
+        if not references:
+            continue
+        best = max(own, key=_validation)
+        ours = next(summary for summary in summarize(best) if summary.arm == best.own)
+        shares = {s.arm: ours.bytes / s.bytes for s in references}
+        found.append(
+            AgainstReferences(dataset, ours, max(references, key=lambda s: s.accuracy), shares)
+        )
+    return found
+
+
+def _validation(compared: ComparedSet) -> float:
+    rows = compared.ours
+    means = rows.groupby([rows["beta_fraction"].round(10), "width"])["validation_accuracy"].mean()
+    return float(means.max())

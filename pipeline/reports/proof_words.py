@@ -1,0 +1,67 @@
+"""What a certificate proves, in words and formulas for pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pipeline.results.summary import percent
+from qnn.losses import LOSSES
+
+
+def proof_words(loss: str, activation: str, kind: str = "relaxation") -> dict[str, str]:
+    """The inequality that a certificate satisfies, what it holds for that, and the bound."""
+    stated = LOSSES[loss]
+    domain = stated.dual_domain
+    bound = f"{stated.dual_formula}, the negative conjugate of the loss {stated.formula} at −ν"
+    condition = _CONDITIONS[kind, activation]
+    if domain:
+        condition, bound = f"{condition}\n{domain}", f"{bound} for {domain}"
+    return {
+        "condition": condition,
+        "holds": _HOLDS[kind],
+        "bound": bound,
+    }
+
+
+_CONDITIONS = {
+    ("relaxation", "bilinear"): (
+        "Diag(a) − M(ν) ⪰ 0,   Diag(a) + M(ν) ⪰ 0,   Σ a ≤ β·d      with  M(ν) = Xᵀ diag(ν) X"
+    ),
+    ("relaxation", "polynomial"): (
+        "Diag(a₊) − M(ν) ⪰ 0,   Diag(a₋) + M(ν) ⪰ 0,   Σ a₊ ≤ β·d,   Σ a₋ ≤ β·d\n"
+        "with M(ν) = Σᵢ νᵢ Ãᵢ over the lifted rows"
+    ),
+    ("tightened", "bilinear"): (
+        "Diag(a) − Σ τ cc′ − M(ν) ⪰ 0,   Diag(a) − Σ τ ee′ + M(ν) ⪰ 0,   Σ a − Σ τ ≤ β·d,   τ ≥ 0\n"
+        "with  M(ν) = Xᵀ diag(ν) X,  c = p + q,  e = p − q,  integers (p, q) with an odd sum"
+    ),
+    ("tightened", "polynomial"): (
+        "Diag(a₊) − Σ τ₊ bb′ − M(ν) ⪰ 0,   Σ a₊ − Σ τ₊ ≤ β·d,   τ₊ ≥ 0\n"
+        "Diag(a₋) − Σ τ₋ bb′ + M(ν) ⪰ 0,   Σ a₋ − Σ τ₋ ≤ β·d,   τ₋ ≥ 0\n"
+        "with M(ν) = Σᵢ νᵢ Ãᵢ over the lifted rows, integers b with an odd sum"
+    ),
+    ("exact", "bilinear"): (
+        "max over all sign vectors u, v of  u′M(ν)v ≤ β·d      with  M(ν) = Xᵀ diag(ν) X"
+    ),
+    ("exact", "polynomial"): "max over all sign vectors u of  |Σᵢ νᵢ σ(xᵢ′u)| ≤ β·d",
+}
+_NU = "a vector ν with one entry a training row"
+_HOLDS = {
+    "relaxation": f"{_NU} and a diagonal a",
+    "tightened": f"{_NU}, a diagonal a, inequalities that all sign vectors satisfy, multipliers τ",
+    "exact": f"{_NU}, and how the maximum is found again",
+}
+
+
+def gap_words(row: Mapping[str, Any]) -> str:
+    """A certified gap as half a sentence."""
+    if not np.isfinite(row["gap"]):
+        return "no gap is stated"
+    if row["gap"] <= 1e-6:
+        return "the network is optimal to within rounding"
+    return (
+        f"at most {percent(row['gap'])} of the objective could still be saved, whatever the width"
+    )

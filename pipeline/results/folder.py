@@ -1,0 +1,299 @@
+"""A run's folder: every file is written under a temporary name beside its place and then moved.
+
+A reader therefore sees a file whole or not at all, whatever kills the writer. The folder may lie on
+any `pyarrow.fs` file system.
+"""
+
+import errno
+import logging
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from pipeline.logs.messages import one_line
+from pipeline.logs.redact import redact
+from qnn.errors import InputError, QnnError
+
+log = logging.getLogger(__name__)
+
+CONFIG_FILE = "sweep.yaml"
+
+
+RESULTS, DATA, CERTIFICATES, NETWORKS = "results", "data", "certificates", "networks"
+
+
+# What was found damaged, under its own name, for a person to look at; nothing here is read again.
+QUARANTINE = "quarantine"
+
+
+class StoreError(QnnError, OSError):
+    """The run's folder could not be read or written (disk full, storage away, no permission)."""
+
+
+def safe_name(name: str) -> str:
+    """Return `name` as one path component: what is outside `[A-Za-z0-9._=+-]` becomes `%XX`.
+
+    A leading dot is escaped too, so that no name is hidden or climbs out of its folder.
+    """
+    escaped = re.sub(
+        r"[^A-Za-z0-9._=+-]",
+        lambda match: "".join(f"%{byte:02X}" for byte in match.group().encode()),
+        name,
+    )
+    return re.sub(r"^\.", "%2E", escaped) or "%00"
+
+
+def data_file(dataset: str, shard: str) -> str:
+    """Return where the training matrix of a shard lies, relative to the run's folder."""
+    return f"{DATA}/{safe_name(dataset)}/{safe_name(shard)}.parquet"
+
+
+class RunFolder:
+    """A folder of results on a `pyarrow.fs` file system.
+
+    `location` is what a person would type (a local path or a URI) and what worker processes open
+    again; `label` is the same without credentials, for messages. Paths given to the methods are
+    relative, with forward slashes.
+    """
+
+    def __init__(self, filesystem: pafs.FileSystem, root: str, location: str) -> None:
+        self.filesystem = filesystem
+        self.root = root.rstrip("/")
+        self.location = location
+        self.label = redact(location).partition("?")[0] if "://" in location else location
+        self._made: set[str] = set()
+
+    @classmethod
+    def open(cls, location: str | os.PathLike[str]) -> "RunFolder":
+        """Open a local path or a `pyarrow.fs` URI (`s3://…`, `gs://…`, `file:///…`).
+
+        Raises `InputError` where the URI names no known file system.
+        """
+        text = os.fspath(location)
+        if "://" not in text:
+            path = os.path.abspath(os.path.expanduser(text))
+            return cls(pafs.LocalFileSystem(), path, path)
+        if "endpoint_override=" in text or "AWS_ENDPOINT_URL" in os.environ:
+            # Many S3-compatible servers know no checksums in trailers, the SDK's default.
+            os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+        try:
+            filesystem, root = pafs.FileSystem.from_uri(text)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise InputError(
+                f"{redact(text)}: not a folder that pyarrow can open ({redact(one_line(error))}); "
+                "give a path or a file://, s3:// or gs:// URI"
+            ) from error
+        return cls(filesystem, root, text)
+
+    @property
+    def local_path(self) -> str | None:
+        """The folder as a path of this machine, or None where it is elsewhere."""
+        return self.root if isinstance(self.filesystem, pafs.LocalFileSystem) else None
+
+    def _path(self, relative: str) -> str:
+        parts = relative.split("/")
+        if relative.startswith("/") or ".." in parts:
+            raise InputError(f"{relative}: leaves the run's folder {self.label}")
+        return f"{self.root}/{relative}" if self.root else relative
+
+    def _make_folder(self, path: str) -> None:
+        if path and path not in self._made:
+            self.filesystem.create_dir(path, recursive=True)
+            self._made.add(path)
+
+    def create(self) -> None:
+        """Make the folder where it is missing. Raises `StoreError` where that is impossible."""
+        try:
+            self._make_folder(self.root)
+        except OSError as error:
+            raise StoreError(f"{self.label}: cannot be created: {one_line(error)}") from error
+
+    def write(self, relative: str, content: bytes | pa.Buffer) -> None:
+        """Write a whole file under a temporary name and move it to its place.
+
+        Raises `StoreError`; the file is then as it was before.
+        """
+        target = self._path(relative)
+        folder, _, name = target.rpartition("/")
+        temporary = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
+        try:
+            self._make_folder(folder)
+            with self.filesystem.open_output_stream(temporary) as stream:
+                stream.write(content)
+            self.filesystem.move(temporary, target)
+        except OSError as error:
+            self._forget(temporary)
+            raise StoreError(
+                f"{self.label}/{relative}: cannot be written: {one_line(error)}{_advice(error)}"
+            ) from error
+
+    @contextmanager
+    def _faults(self, relative: str, what: str) -> Iterator[None]:
+        """Raise what the file system raises as a `StoreError` that says what cannot be done."""
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(
+                f"{self.label}/{relative}: cannot be {what}: {one_line(error)}"
+            ) from error
+
+    def _forget(self, path: str) -> None:
+        try:
+            self.filesystem.delete_file(path)
+        except OSError:
+            log.debug("%s could not be removed", path)
+
+    def write_table(self, relative: str, table: pa.Table) -> None:
+        """Write a Parquet file with a checksum in each page, so that flipped bytes are noticed."""
+        buffer = pa.BufferOutputStream()
+        pq.write_table(table, buffer, write_page_checksum=True)
+        self.write(relative, buffer.getvalue())
+
+    def read(self, relative: str) -> bytes:
+        """Return a file's bytes. Raises `FileNotFoundError` or `StoreError`."""
+        try:
+            with self.filesystem.open_input_file(self._path(relative)) as stream:
+                return bytes(stream.read())
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise StoreError(
+                f"{self.label}/{relative}: cannot be read: {one_line(error)}"
+            ) from error
+
+    def read_table(self, relative: str) -> pa.Table:
+        """Return a Parquet file. Raises `FileNotFoundError`, `StoreError`, or `ValueError`.
+
+        `ValueError` says that the bytes are there but no sound Parquet file.
+        """
+        return decode_table(self.read(relative), relative)
+
+    def exists(self, relative: str) -> bool:
+        """Whether there is such a file."""
+        return self.modified(relative) is not None
+
+    def modified(self, relative: str) -> datetime | None:
+        """Return when a file was written, by the store's own clock; None where there is none."""
+        with self._faults(relative, "looked up"):
+            info = self.filesystem.get_file_info(self._path(relative))
+        return info.mtime if info.type == pafs.FileType.File else None
+
+    def files(self, folder: str = "", suffix: str = "") -> list[str]:
+        """Return the files under `folder`, sorted, relative to the run's folder.
+
+        Hidden names (temporary ones among them) are left out.
+        """
+        return [path for path in self._all_files(folder) if _visible(path, suffix)]
+
+    def _all_files(self, folder: str) -> list[str]:
+        infos = self._infos(folder)
+        start = len(self.root) + 1 if self.root else 0
+        return sorted(info.path[start:] for info in infos if info.type == pafs.FileType.File)
+
+    def _infos(self, folder: str) -> list[pafs.FileInfo]:
+        selector = pafs.FileSelector(
+            self._path(folder) if folder else self.root, allow_not_found=True, recursive=True
+        )
+        try:
+            return list(self.filesystem.get_file_info(selector))
+        except OSError as error:
+            raise StoreError(f"{self.label}: cannot be listed: {one_line(error)}") from error
+
+    def newest(self, folder: str) -> dict[str, datetime]:
+        """Return the time of the newest file under each folder in `folder`, by relative path."""
+        found: dict[str, datetime] = {}
+        start = len(self._path(folder)) + 1
+        for info in self._infos(folder):
+            if info.type == pafs.FileType.File:
+                path = f"{folder}/{info.path[start:].partition('/')[0]}"
+                found[path] = max(found.get(path, info.mtime), info.mtime)
+        return found
+
+    def remove(self, relative: str) -> None:
+        """Remove a file; it is no error if there is none."""
+        if not self.exists(relative):
+            return
+        with self._faults(relative, "removed"):
+            self.filesystem.delete_file(self._path(relative))
+
+    def remove_folder(self, relative: str) -> None:
+        """Remove a folder and all that is in it; it is no error if there is none."""
+        with self._faults(relative, "removed"):
+            try:
+                self.filesystem.delete_dir(self._path(relative))
+            except FileNotFoundError:
+                return
+            except OSError:
+                self._remove_one_by_one(relative)
+
+    def _remove_one_by_one(self, relative: str) -> None:
+        """Empty a folder where the store takes no request for many objects at once.
+
+        Several S3-compatible servers refuse the checksum that the SDK sends with such a request.
+        """
+        infos = self._infos(relative)
+        for info in infos:
+            if info.type == pafs.FileType.File:
+                self.filesystem.delete_file(info.path)
+        folders = [info.path for info in infos if info.type == pafs.FileType.Directory]
+        for path in (*sorted(folders, reverse=True), self._path(relative)):
+            self.filesystem.delete_dir(path)
+
+    def quarantine(self, relative: str, reason: str) -> None:
+        """Move a file that cannot be trusted under `quarantine/`, and say so.
+
+        Raises `StoreError`.
+        """
+        place = f"{QUARANTINE}/{relative}"
+        earlier = sum(file.startswith(place) for file in self.files(QUARANTINE))
+        if earlier:
+            place = f"{place}.{earlier + 1}"
+        log.warning("%s: %s; kept as %s", relative, reason, place)
+        with self._faults(relative, "moved"):
+            self._make_folder(self._path(place).rpartition("/")[0])
+            self.filesystem.move(self._path(relative), self._path(place))
+
+    def clean(self) -> int:
+        """Remove what dead writers left under temporary names; return how many files."""
+        left = [path for path in self._all_files("") if _temporary(path)]
+        for path in left:
+            self._forget(self._path(path))
+        return len(left)
+
+
+def _advice(error: OSError) -> str:
+    """What to do where there is no more room."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return ""
+    return "; what is finished is kept: make room and run the same command again"
+
+
+def _visible(path: str, suffix: str) -> bool:
+    return path.endswith(suffix) and not path.rpartition("/")[2].startswith(".")
+
+
+def _temporary(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return name.startswith(".") and name.endswith(".tmp")
+
+
+def decode_table(content: bytes, name: str) -> pa.Table:
+    """Return the Parquet file in `content`; `ValueError` where it is none or was damaged.
+
+    No thread but this one touches it: one of Arrow's that lets go of Python's bytes while the
+    interpreter ends aborts the process, whatever its exit code was to be.
+    """
+    try:
+        file = pq.ParquetFile(
+            pa.BufferReader(content), page_checksum_verification=True, pre_buffer=False
+        )
+        return file.read(use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{name}: not a sound Parquet file ({one_line(error)})") from error

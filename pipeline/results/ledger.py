@@ -1,0 +1,95 @@
+"""A run's folder: every file is written under a temporary name beside its place and then moved.
+
+A reader therefore sees a file whole or not at all, whatever kills the writer. A path's results file
+is written last and is its commit point: certificates and networks without one belong to unfinished
+work and are overwritten by a rerun. The folder may lie on any `pyarrow.fs` file system.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.logs.messages import one_line
+from pipeline.results.folder import RESULTS, RunFolder
+from pipeline.results.schema import RESULTS_SCHEMA, as_results
+
+log = logging.getLogger(__name__)
+
+# Rows of a path that never got to its own results file (lost workers): readable like the others,
+# but not a commit: the next run computes the path again.
+LOST_SUFFIX = ".lost.parquet"
+
+
+def results_file(path_id: str) -> str:
+    """Return where the rows of a path lie."""
+    return f"{RESULTS}/{path_id}.parquet"
+
+
+def rows_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
+    """Return rows as a table of `RESULTS_SCHEMA`; `ValueError` on a column outside it."""
+    unknown = {key for row in rows for key in row} - set(RESULTS_SCHEMA.names)
+    if unknown:
+        raise ValueError(f"no such result columns: {', '.join(sorted(unknown))}")
+    return pa.Table.from_pylist(list(rows), schema=RESULTS_SCHEMA)
+
+
+def write_results(folder: RunFolder, path_id: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Commit a path: after this its work is done."""
+    folder.write_table(results_file(path_id), rows_table(rows))
+
+
+def write_lost(folder: RunFolder, path_id: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Record failed rows of a path that got no results of its own; a rerun tries it again."""
+    folder.write_table(f"{RESULTS}/{path_id}{LOST_SUFFIX}", rows_table(rows))
+
+
+def clear_lost(folder: RunFolder) -> None:
+    """Forget the lost paths of an earlier run, which are about to be computed again."""
+    for path in folder.files(RESULTS, LOST_SUFFIX):
+        folder.remove(path)
+
+
+def path_of(file: str) -> str:
+    """Return the path id that a results file is named after."""
+    return file.rpartition("/")[2].removesuffix(LOST_SUFFIX).removesuffix(".parquet")
+
+
+def read_path(folder: RunFolder, file: str) -> pa.Table:
+    """Return one results file.
+
+    Raises `ValueError` with the reason where it cannot be trusted, `FileNotFoundError` where it is
+    gone.
+    """
+    try:
+        table = folder.read_table(file)
+    except ValueError as error:
+        raise ValueError(one_line(str(error).removeprefix(f"{file}: "))) from error
+    table = as_results(table)
+    if table.num_rows == 0:
+        raise ValueError("it has no rows")
+    if set(table["path"].to_pylist()) != {path_of(file)}:
+        raise ValueError("its rows belong to another path")
+    return table
+
+
+def read_results(folder: RunFolder) -> pa.Table:
+    """Return all rows of a run, ordered by path and trial.
+
+    Files that cannot be trusted are left out, with a warning, and left alone: readers change
+    nothing.
+    """
+    files = folder.files(RESULTS, ".parquet")
+    complete = {path_of(file) for file in files if not file.endswith(LOST_SUFFIX)}
+    tables = []
+    for file in files:
+        if file.endswith(LOST_SUFFIX) and path_of(file) in complete:
+            continue
+        try:
+            tables.append(read_path(folder, file))
+        except FileNotFoundError:
+            continue
+        except ValueError as error:
+            log.warning("%s: %s; left out", file, error)
+    return pa.concat_tables(tables) if tables else RESULTS_SCHEMA.empty_table()

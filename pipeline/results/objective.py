@@ -1,0 +1,24 @@
+"""The objective of a network on a training matrix with one target or several."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qnn.losses import Loss
+from qnn.networks.activations import Polynomial
+from qnn.networks.quantized import QuantizedNetwork
+from qnn.training.problems.problem import Problem
+from qnn.training.problems.vector import VectorProblem
+
+
+def objective_and_loss(
+    network: QuantizedNetwork, X: np.ndarray, y: np.ndarray, beta: float, loss: Loss
+) -> tuple[float, float]:
+    """Loss plus penalty, and the loss alone, summed over the outputs.
+
+    X (n, d); y (n,), or (n, C) for a network of C outputs.
+    """
+    activation = "bilinear" if network.polynomial is None else Polynomial(*network.polynomial)
+    kind = Problem if y.ndim == 1 else VectorProblem
+    objective = kind(X, y, beta, loss, activation, network.alphabet).objective(network)
+    return objective, objective - beta * X.shape[1] * float(np.abs(network.alpha).sum())

@@ -1,0 +1,125 @@
+"""Which setting is best: by the validation metric, averaged over shards and seeds.
+
+Only `CHOICE_COLUMNS` of the results are looked at, and no test metric is among them.
+"""
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.configuration.kinds import KIND, Kind, kind_of
+from qnn.training.arms import ALL as BASELINES
+
+CHOICE_COLUMNS = (
+    "trial",
+    "output",
+    "shard",
+    "beta",
+    "beta_fraction",
+    "width",
+    "rounding",
+    *KIND,
+    "status",
+    "bytes",
+    "upper_bound",
+    "validation_accuracy",
+    "validation_rmse",
+)
+FINAL_SHARD = "all"
+# β, width, rounding and kind of problem.
+Setting = tuple[float, int, str, Kind]
+# Means that agree to this many digits are a tie: summation order must not decide.
+DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A setting: kind of problem, β as the sweep writes it (fraction or value), width and rounding.
+
+    `mean` and `deviation` are those of `metric` ("validation_accuracy" or "validation_rmse") over
+    `networks` rows; `mean_bytes` is their mean size.
+    """
+
+    beta: float
+    beta_kind: str
+    width: int
+    rounding: str
+    metric: str
+    mean: float
+    deviation: float
+    mean_bytes: float
+    networks: int
+    kind: Kind
+
+
+def choose(results: pa.Table, beta_kind: str, task: str) -> Choice | None:
+    """Return the best setting of a sweep; None where no network has a validation metric.
+
+    Best: the highest mean validation accuracy (classification) or the lowest mean RMSE
+    (regression) over all shards and seeds; of equal ones the one with fewer bytes, then the one
+    with the larger β. Settings with a failed trial count only where every setting has one: a mean
+    over fewer shards is not comparable. Networks of one output of several and the arms to compare
+    with are never chosen.
+    """
+    metric = "validation_accuracy" if task == "classification" else "validation_rmse"
+    written = "beta_fraction" if beta_kind == "fractions" else "beta"
+    groups: dict[Setting, list[dict[str, Any]]] = defaultdict(list)
+    for row in results.select(CHOICE_COLUMNS).to_pylist():
+        if row["rounding"] in BASELINES or row["output"] is not None:
+            continue
+        if row["shard"] != FINAL_SHARD and row[written] is not None:
+            groups[row[written], row["width"], row["rounding"], kind_of(row)].append(row)
+    whole = {
+        key: rows for key, rows in groups.items() if all(row[metric] is not None for row in rows)
+    }
+    choices = [
+        _mean(key, rows, beta_kind, metric)
+        for key, rows in (whole or groups).items()
+        if any(row[metric] is not None for row in rows)
+    ]
+    sign = -1.0 if task == "classification" else 1.0
+    return min(choices, key=lambda choice: _rank(choice, sign), default=None)
+
+
+def _mean(key: Setting, rows: list[dict[str, Any]], beta_kind: str, metric: str) -> Choice:
+    found = [row for row in rows if row[metric] is not None]
+    values = [row[metric] for row in found]
+    mean = math.fsum(values) / len(values)
+    return Choice(
+        beta=key[0],
+        beta_kind=beta_kind,
+        width=key[1],
+        rounding=key[2],
+        metric=metric,
+        mean=mean,
+        deviation=math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values)),
+        mean_bytes=math.fsum(row["bytes"] for row in found) / len(found),
+        networks=len(found),
+        kind=key[3],
+    )
+
+
+def _rank(choice: Choice, sign: float) -> tuple[float, float, float, int, str, str]:
+    return (
+        sign * float(f"{choice.mean:.{DIGITS}g}"),
+        choice.mean_bytes,
+        -choice.beta,
+        choice.width,
+        choice.rounding,
+        choice.kind.describe(),
+    )
+
+
+def best_refit(results: pa.Table, path: str) -> dict[str, Any] | None:
+    """Return the row of the final refit that trained best (lowest objective); None without one.
+
+    `path` is the refit's path id. Of equal ones the smaller, then the first by trial id.
+    """
+    return min(
+        (row for row in results.to_pylist() if row["path"] == path and row["status"] == "ok"),
+        key=lambda row: (row["upper_bound"], row["bytes"], row["trial"]),
+        default=None,
+    )

@@ -1,0 +1,269 @@
+"""What a table of results says: the metric that counts, the best settings, the network to show.
+
+Everything here reads the columns of `results/*.parquet` and nothing else, so that the figures, the
+report and the tracking pages say the same thing. Choosing a network is not done here:
+`champion_row` only finds the row again that the selection chose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from pipeline.configuration.kinds import KIND, Kind, differing_words, kind_of
+from pipeline.results.selection import FINAL_SHARD, choose
+from qnn.training.arms import ALL as BASELINES
+
+KRIVINE_CONSTANT = float(np.pi / (2.0 * np.log(1.0 + np.sqrt(2.0))))
+"""K = π/(2 ln(1+√2)) ≈ 1.7822: no optimum is further than this factor above its relaxation."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The number by which networks are compared: accuracy for classes, RMSE for regression."""
+
+    name: str
+    higher_is_better: bool
+
+    def column(self, part: str) -> str:
+        """Column of this metric on `part` ("train", "validation" or "test")."""
+        return f"{part}_{self.name}"
+
+    @property
+    def label(self) -> str:
+        """Name for axes and table heads."""
+        return "accuracy" if self.name == "accuracy" else "RMSE"
+
+    def text(self, value: float | None) -> str:
+        """A value for people: `97.4 %`, `0.412`, or an en dash where there is none."""
+        if value is None or not np.isfinite(value):
+            return "–"
+        return f"{100 * value:.1f} %" if self.name == "accuracy" else f"{value:.4g}"
+
+
+def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
+    """Our own results as a data frame with plain numbers (nulls in number columns become NaN).
+
+    The arms to compare with are left out: `pipeline.reports.comparison.sets` shows them. So are the
+    networks of one output of several: a joined row has their sum. The column `problem` says what a
+    row's kind of problem differs in from those of other rows, "" where there is one kind,
+    `widest_objective` the objective of the best network of any width, NaN where none was sought.
+    """
+    data = results.to_pandas() if isinstance(results, pa.Table) else results.copy()
+    data = data[~data["rounding"].isin(BASELINES) & data["output"].isna()].copy()
+    numbers = [
+        *("beta", "beta_fraction", "beta_max", "lower_bound", "upper_bound", "gap"),
+        *("relaxation_value", "loss_value", "seconds", "relaxation_seconds"),
+        *(f"{part}_{name}" for part in ("train", "validation", "test")
+          for name in ("accuracy", "rmse", "r2")),
+    ]  # fmt: skip
+    for column in numbers:
+        if column not in data:
+            data[column] = np.nan
+        data[column] = pd.to_numeric(data[column], errors="coerce").astype(float)
+    # Arms without a width make it a column of floats, and 8 neurons would read as 8.0.
+    data["width"] = data["width"].astype(int)
+    data["widest_objective"] = [_widest(bounds) for bounds in data["bounds"]]
+    kinds = _kinds(data)
+    distinct = list(dict.fromkeys(kinds))
+    words = dict(zip(distinct, differing_words(distinct), strict=True))
+    data["problem"] = pd.Series([words[kind] for kind in kinds], data.index, dtype=object)
+    return data.reset_index(drop=True)
+
+
+def _widest(bounds: Sequence[Mapping[str, float]] | None) -> float:
+    return float("nan") if bounds is None or not len(bounds) else float(bounds[-1]["upper"])
+
+
+def _kinds(data: pd.DataFrame) -> list[Kind]:
+    return [kind_of(row) for row in data[list(KIND)].to_dict("records")]
+
+
+def kinds_in_words(data: pd.DataFrame) -> list[str]:
+    """Every kind of problem of a frame in full words."""
+    return sorted({kind.describe() for kind in _kinds(data)})
+
+
+def problems(data: pd.DataFrame) -> list[str]:
+    """The kinds of problem of a frame by what they differ in, sorted."""
+    return sorted(set(data["problem"]))
+
+
+def finished(data: pd.DataFrame) -> pd.DataFrame:
+    """The rows that carry a network."""
+    return data[data["status"] == "ok"].reset_index(drop=True)
+
+
+def failed(data: pd.DataFrame) -> pd.DataFrame:
+    """The rows that carry an error instead of a network."""
+    return data[data["status"] != "ok"].reset_index(drop=True)
+
+
+def searched(data: pd.DataFrame) -> pd.DataFrame:
+    """Finished rows of the search, without the final refits unless there is nothing else."""
+    rows = finished(data)
+    search = rows[rows["shard"] != FINAL_SHARD]
+    return (search if len(search) else rows).reset_index(drop=True)
+
+
+def metric_of(data: pd.DataFrame) -> Metric:
+    """Accuracy where any row has one, RMSE otherwise."""
+    columns = [f"{part}_accuracy" for part in ("train", "validation", "test")]
+    if data[columns].notna().any(axis=None) or not data["train_rmse"].notna().any():
+        return Metric("accuracy", higher_is_better=True)
+    return Metric("rmse", higher_is_better=False)
+
+
+@dataclass(frozen=True)
+class BetaAxis:
+    """β in the form in which the sweep was written: as fractions of β_max, or as numbers."""
+
+    column: str
+    label: str
+    short: str
+
+    def values(self, data: pd.DataFrame) -> pd.Series:
+        """β of each row in this form, rounded to 10 significant digits so that equal ones meet."""
+        return data[self.column].map(lambda value: float(f"{value:.10g}"))
+
+
+def beta_axis(data: pd.DataFrame) -> BetaAxis:
+    """Find the form of β: whichever takes fewer distinct values over the shards."""
+    fractions = BetaAxis("beta_fraction", "β as a fraction of β max", "β / β max")
+    numbers = BetaAxis("beta", "β", "β")
+    if data["beta_fraction"].isna().any() or not len(data):
+        return numbers
+    fewer = fractions.values(data).nunique() <= numbers.values(data).nunique()
+    return fractions if fewer else numbers
+
+
+# What a setting is told from another by.
+SETTING = ["problem", "beta_level", "width", "rounding"]
+
+
+def settings(data: pd.DataFrame) -> pd.DataFrame:
+    """Means over shards and seeds of each setting, best first.
+
+    A setting is a kind of problem, β as written, width and rounding. The best is so by the mean
+    validation metric, then by the mean gap; the test metric plays no part. Columns: problem,
+    beta_level, width, rounding, networks, gap, neurons, bytes, and train/validation/test of the
+    metric.
+    """
+    rows = searched(data)
+    metric = metric_of(data)
+    rows = rows.assign(beta_level=beta_axis(rows).values(rows))
+    parts = [metric.column(part) for part in ("train", "validation", "test")]
+    grouped = rows.groupby(SETTING, sort=True)
+    means = grouped[["gap", "neurons", "bytes", *parts]].mean()
+    means.insert(0, "networks", grouped.size())
+    return means.reset_index().sort_values(
+        [metric.column("validation"), "gap", "bytes"],
+        ascending=[not metric.higher_is_better, True, True],
+        kind="stable",
+        ignore_index=True,
+    )
+
+
+def best_networks(data: pd.DataFrame, count: int) -> pd.DataFrame:
+    """One network of each of the `count` best settings: its best by validation metric, then gap.
+
+    One each, because the best single rows are often the same setting over and over with other seeds
+    on one lucky shard. Columns of the results, plus `setting_validation`, the mean that ordered
+    them.
+    """
+    rows = searched(data)
+    if not len(rows):
+        return rows.assign(setting_validation=np.nan)
+    metric = metric_of(data)
+    validation = metric.column("validation")
+    rows = rows.assign(beta_level=beta_axis(rows).values(rows))
+    best = settings(data).head(count)[[*SETTING, validation]]
+    best = best.rename(columns={validation: "setting_validation"}).assign(rank=range(len(best)))
+    joined = rows.merge(best, on=SETTING, how="inner")
+    joined = joined.sort_values(
+        ["rank", validation, "gap", "trial"],
+        ascending=[True, not metric.higher_is_better, True, True],
+        kind="stable",
+    )
+    first = joined.drop_duplicates("rank").drop(columns=["rank", "beta_level"])
+    return first.reset_index(drop=True)
+
+
+# Gaps to the bound for which the report says how narrow a network may be.
+WANTED_GAPS = (0.1, 0.05, 0.02, 0.01, 0.001)
+
+
+def narrowest(data: pd.DataFrame) -> pd.DataFrame:
+    """How many neurons a gap needs: at each β, those of the narrowest network found within it.
+
+    Columns: problem, beta_level, `within_…` for each of `WANTED_GAPS`, and `gap`, the smallest
+    reached. Each holds on every shard: the most neurons over the shards, NaN where one has no such
+    network, and the largest of the shards' smallest gaps.
+    """
+    rows = searched(data)
+    rows = rows.assign(beta_level=beta_axis(rows).values(rows))
+    within = {
+        f"within_{gap:g}": rows["neurons"].where(rows["gap"] <= gap).astype(float)
+        for gap in WANTED_GAPS
+    }
+    smallest = rows.assign(**within).groupby(["problem", "beta_level", "shard"])
+    by_shard = smallest[[*within, "gap"]].min()
+    of_all = by_shard.groupby(["problem", "beta_level"])
+    return of_all.agg(lambda values: values.max(skipna=False)).reset_index()
+
+
+def champion_row(data: pd.DataFrame, trial: str | None = None) -> Mapping[str, Any] | None:
+    """The row of the chosen network.
+
+    `trial` names it. Without a name: of the final refits of the setting that the selection chooses,
+    the one with the lowest objective, or, where no refit was made, the best network by validation.
+    None where nothing finished.
+    """
+    rows = finished(data)
+    if trial is not None:
+        named = rows[rows["trial"] == trial]
+        if len(named):
+            return dict(named.iloc[0])
+    final = rows[rows["shard"] == FINAL_SHARD].sort_values(["upper_bound", "bytes", "trial"])
+    chosen = final[_of_chosen_setting(data, final)]
+    for some in (chosen, final, best_networks(data, 1)):
+        if len(some):
+            return dict(some.iloc[0])
+    return None
+
+
+def _of_chosen_setting(data: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
+    """Which rows belong to the setting that the selection chooses: a resume may leave others."""
+    axis, metric = beta_axis(searched(data)), metric_of(data)
+    choice = choose(
+        pa.Table.from_pandas(data, preserve_index=False),
+        "fractions" if axis.column == "beta_fraction" else "values",
+        "classification" if metric.name == "accuracy" else "regression",
+    )
+    if choice is None:
+        return rows["status"] != "ok"
+    level = float(f"{choice.beta:.10g}")
+    same_shape = (rows["width"] == choice.width) & (rows["rounding"] == choice.rounding)
+    same_shape &= np.array([kind == choice.kind for kind in _kinds(rows)], dtype=bool)
+    return same_shape & (axis.values(rows) == level)
+
+
+def percent(value: float | None) -> str:
+    """A gap for people: `1.53 %`, three significant digits, an en dash where there is none."""
+    if value is None or not np.isfinite(value):
+        return "–"
+    if value and abs(value) < 1e-5:
+        return f"{100 * value:.1e} %"
+    return f"{100 * value:.3g} %"
+
+
+def byte_text(value: float | None) -> str:
+    """A size for people: `412 bytes`, `12.3 kB`."""
+    if value is None or not np.isfinite(value):
+        return "–"
+    return f"{value:.0f} bytes" if value < 10_000 else f"{value / 1000:.1f} kB"

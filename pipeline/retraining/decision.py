@@ -1,0 +1,102 @@
+"""Is there anything to do? Decided from the data's bytes, before anything heavy is imported."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from pipeline.configuration.reading import SweepConfig
+from pipeline.configuration.settings import RetrainConfig
+from pipeline.results.folder import RunFolder, safe_name
+from pipeline.retraining.partitions import Partition, list_partitions
+from pipeline.retraining.state import State, config_digest, read_state
+from pipeline.retraining.window import Selection, select
+from qnn.errors import InputError
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was found at the data location and what follows from it.
+
+    `new` are the partitions whose content the last finished run did not see, `gone` the names that
+    it saw and that are no more. `selection` is None where there is nothing to do.
+    """
+
+    partitions: tuple[Partition, ...]
+    new: tuple[str, ...]
+    gone: tuple[str, ...]
+    config_changed: bool
+    state: State | None
+    selection: Selection | None
+    run: str | None
+
+    @property
+    def reason(self) -> str:
+        """One line: why something, or nothing, is to be done."""
+        count = len(self.partitions)
+        if self.state is None:
+            return f"first run, on {plural(count, 'partition')}"
+        since = f"since the last run ({self.state.verdict} {self.state.finished})"
+        gone = f"; {plural(len(self.gone), 'partition')} gone" if self.gone else ""
+        if self.new:
+            names = shortened(self.new)
+            return f"{len(self.new)} of {plural(count, 'partition')} new {since}: {names}{gone}"
+        if self.config_changed:
+            return f"the configuration changed {since}{gone}"
+        return f"nothing new {since}: {plural(count, 'partition')}{gone}"
+
+
+def look(config: SweepConfig, home: RunFolder) -> Decision:
+    """Compare the data location with what the last finished run saw.
+
+    Raises `InputError` or `StoreError` where the data or the state cannot be read, or where there
+    are too few partitions for a window and a hold-out.
+    """
+    partitions = list_partitions(config.data.source)
+    state = read_state(home)
+    seen = {} if state is None else state.partitions
+    digests = set(seen.values())
+    # By digest alone: a partition that was only renamed is not new.
+    new = tuple(one.name for one in partitions if one.digest not in digests)
+    names = {one.name for one in partitions}
+    now = {one.digest for one in partitions}
+    gone = tuple(name for name in seen if name not in names and seen[name] not in now)
+    changed = state is not None and state.config != config_digest(config)
+    if state is not None and not new and not changed:
+        return Decision(tuple(partitions), new, gone, changed, state, None, None)
+    chosen = select([one.name for one in partitions], new, settings_of(config))
+    run = _run_name(config, partitions, chosen)
+    return Decision(tuple(partitions), new, gone, changed, state, chosen, run)
+
+
+def settings_of(config: SweepConfig) -> RetrainConfig:
+    """The section `retrain`, or its defaults where there is none."""
+    if config.test.column is not None:
+        raise InputError("test.column: retrain makes its own hold-out; remove it")
+    return config.retrain or RetrainConfig()
+
+
+def _run_name(config: SweepConfig, partitions: list[Partition], chosen: Selection) -> str:
+    """The run's folder, by content: whatever is killed is found again by the next run."""
+    digests = {one.name: one.digest for one in partitions}
+    content = [
+        config_digest(config),
+        [[name, digests[name]] for name in chosen.training],
+        [[name, digests[name]] for name in chosen.hold_out],
+    ]
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:10]
+    freshest = partitions[-1].name.partition(".")[0]
+    return f"runs/{safe_name(freshest)[:60]}-{digest}"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def shortened(names: tuple[str, ...], most: int = 5) -> str:
+    """Names on one line, the middle ones left out where there are many."""
+    if len(names) <= most:
+        return ", ".join(names)
+    return ", ".join([*names[: most - 2], f"… ({len(names) - most + 1} more)", names[-1]])

@@ -1,0 +1,206 @@
+"""One retraining from beginning to end; every step may be cut off and is then done again.
+
+The order makes that safe: the window's table, the sweep in a folder named after its content, the
+registered version, the verdict's file, the aliases (with their own journal), and the state. Old
+runs are removed after that.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from pipeline.configuration.reading import SweepConfig
+from pipeline.results.folder import RunFolder, StoreError
+from pipeline.retraining.champion import Champion, find_champion, registered_version
+from pipeline.retraining.decision import Decision, look, settings_of
+from pipeline.retraining.drift import measure_drift
+from pipeline.retraining.gates import (
+    Comparison,
+    Gate,
+    certificate_gate,
+    metric_gate,
+    size_gate,
+)
+from pipeline.retraining.lease import Lease
+from pipeline.retraining.partitions import beside
+from pipeline.retraining.record import Verdict, log_verdict, write_verdict
+from pipeline.retraining.retention import prune
+from pipeline.retraining.state import ChampionFiles, State, config_digest, write_state
+from pipeline.retraining.window import Selection, Window, build, run_config, write_window
+from pipeline.sweeps.driver import SweepOptions, SweepOutcome, prepare, run_sweep
+from pipeline.sweeps.interrupts import Interrupts
+from pipeline.tracking import tracker
+from pipeline.tracking.aliases import ROLLED_BACK, Move, promote
+from pipeline.tracking.store import Store, find_run, open_store, sweep_key, tracking_uri
+from qnn.errors import InputError
+from qnn.networks.quantized import QuantizedNetwork
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What became of a run: `verdict` and `version` are None where the sweep itself failed."""
+
+    decision: Decision
+    sweep: SweepOutcome | None = None
+    verdict: Verdict | None = None
+    version: str | None = None
+    move: Move | None = None
+
+
+def retrain(
+    config: SweepConfig, out: str, options: SweepOptions, console: Console | None = None
+) -> Retrained:
+    """Train on what is new and promote what passes the gates, in the folder `out`.
+
+    Raises:
+        InputError: the data, the config or the state are not usable, or another retraining runs.
+        StoreError: the folder cannot be read or written, or the lease was lost.
+        SweepInterrupted: SIGINT or SIGTERM; the same command goes on.
+    """
+    home = RunFolder.open(out)
+    tracking_uri(config, home)
+    home.create()
+    with Interrupts() as interrupts, Lease(home) as lease:
+        try:
+            home.clean()
+            decision = look(config, home)
+            if decision.selection is None or decision.run is None:
+                return Retrained(decision)
+            run = _Run(config, home, decision, decision.selection, decision.run, lease)
+            return run.go(options, console)
+        except BaseException:
+            interrupts.check()
+            raise
+
+
+class _Run:
+    """One run, with what all its steps need."""
+
+    def __init__(
+        self,
+        config: SweepConfig,
+        home: RunFolder,
+        decision: Decision,
+        selection: Selection,
+        run: str,
+        lease: Lease,
+    ) -> None:
+        self.home, self.decision, self.run, self.lease = home, decision, run, lease
+        self.selection = selection
+        self.folder = RunFolder.open(beside(home.location, run))
+        self.settings = settings_of(config)
+        self.config, self.original = run_config(config, self.folder), config
+
+    def go(self, options: SweepOptions, console: Console | None) -> Retrained:
+        log.info("%s; run %s", self.decision.reason, self.run)
+        window = build(self.original, self.selection, self.settings)
+        self.folder.create()
+        write_window(self.original, window, self.folder)
+        start = partial(tracker.start, home=self.home, crown=False)
+        outcome = run_sweep(self.config, self.folder.location, options, console, start)
+        self.lease.check()
+        if outcome.exit_code or outcome.champion is None:
+            return Retrained(self.decision, outcome)
+        store = open_store(self.config, self.home)
+        name = self.config.registered_model
+        champion = find_champion(store, name, self.home, self.decision.state)
+        verdict = self._judge(outcome.champion, champion, window)
+        write_verdict(verdict, self.folder)
+        key = sweep_key(self.folder)
+        version = registered_version(store, name, key, str(outcome.champion["trial"]))
+        log_verdict(verdict, store, _sweep_run(store, key), name, version.version)
+        self.lease.check()
+        move = None
+        if verdict.promote and ROLLED_BACK in version.tags:
+            log.warning(
+                "version %s was rolled back; it is not promoted a second time", version.version
+            )
+        elif verdict.promote:
+            move = promote(store.client, name, str(version.version))
+        state = self._finish(verdict, outcome.champion, str(version.version))
+        if self.settings.keep_runs is not None:
+            in_use = {self.run} | ({state.champion.run} if state.champion else set())
+            prune(self.home, store, name, self.settings.keep_runs, in_use)
+        return Retrained(self.decision, outcome, verdict, str(version.version), move)
+
+    def _judge(self, row: dict[str, Any], champion: Champion | None, window: Window) -> Verdict:
+        prepared = prepare(self.config)
+        table, test = prepared.table, prepared.split.test_rows
+        network = QuantizedNetwork.from_bytes(self.folder.read(row["network"]), row["network"])
+        size = int(row["bytes"]) + int(row["preprocessing_bytes"])
+        certified, fits = certificate_gate(self.folder, row), size_gate(size, self.settings)
+        gate, comparison = self._compare(
+            champion, network, table.take(test), np.asarray(table.target[test])
+        )
+        development = prepared.split.development_rows
+        drift = measure_drift(
+            table.columns, table.target, development, test, self.settings.drift_threshold
+        )
+        if drift.over:
+            log.warning("drift: %s", drift.text)
+        return Verdict(
+            reason=self.decision.reason,
+            training=self.selection.training,
+            hold_out=self.selection.hold_out,
+            training_rows=window.training_rows,
+            hold_out_rows=window.hold_out_rows,
+            gates=(certified, gate, fits),
+            comparison=comparison,
+            drift=drift,
+        )
+
+    def _compare(
+        self,
+        champion: Champion | None,
+        network: QuantizedNetwork,
+        rows: dict[str, np.ndarray],
+        target: np.ndarray,
+    ) -> tuple[Gate, Comparison | None]:
+        if champion is None:
+            return Gate("metric", True, "no champion yet, nothing to compare with"), None
+        try:
+            predicted = champion.network.predict(rows)
+            if predicted.shape != target.shape:
+                told = "one target" if predicted.ndim == 1 else f"{predicted.shape[1]} targets"
+                raise InputError(f"it predicts {told}")
+        except InputError as error:
+            return Gate(
+                "metric",
+                False,
+                f"the champion ({champion.text}) cannot read these rows ({error}); set "
+                "tracking.registered_model to another name to start anew",
+            ), None
+        scale = network.preprocessing.target.scale if network.preprocessing else 1.0
+        said = network.predict(rows)
+        return metric_gate(target, predicted, said, self.config.task, self.settings, scale)
+
+    def _finish(self, verdict: Verdict, row: dict[str, Any], version: str) -> State:
+        before = None if self.decision.state is None else self.decision.state.champion
+        files = ChampionFiles(run=self.run, network=str(row["network"]), version=version)
+        state = State(
+            config=config_digest(self.original),
+            partitions={one.name: one.digest for one in self.decision.partitions},
+            run=self.run,
+            verdict=verdict.word,
+            reason=verdict.line,
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            champion=files if verdict.promote else before,
+        )
+        write_state(self.home, state)
+        return state
+
+
+def _sweep_run(store: Store, key: str) -> str:
+    run_id = find_run(store, key)
+    if run_id is None:
+        raise StoreError("MLflow: the sweep's run is gone; run it again")
+    return run_id

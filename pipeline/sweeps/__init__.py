@@ -1,0 +1,1 @@
+"""Running a plan: driver, dispatch, resume, progress."""

@@ -1,0 +1,1 @@
+"""The Ray session, its spare cores and its metrics."""

@@ -1,0 +1,164 @@
+"""Starting, joining and leaving Ray."""
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.logs.messages import one_line
+from qnn.errors import InputError, QnnError
+
+log = logging.getLogger(__name__)
+
+# Seconds after which an address where nobody answers is given up.
+CONNECT_SECONDS = 10.0
+
+
+# Under load a node takes longer to start than Ray's own patience of a minute.
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_raylet_start_wait_time_s": "180",
+    # While Ray starts, SIGTERM is its own to handle; it would wait a minute for idle workers.
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+}
+
+
+class ClusterError(QnnError, RuntimeError):
+    """Ray could not be started here."""
+
+
+@contextmanager
+def _environment(address: str | None) -> Iterator[None]:
+    """What Ray reads from the environment, as it must be before Ray is imported.
+
+    An embedded Ray listens on all interfaces whatever it is told, so it gets a token of its own in
+    a file that only this user can read. To join a running cluster, its own settings are needed:
+    `RAY_AUTH_MODE` and `RAY_AUTH_TOKEN_PATH` are then left as they are. A process that imported Ray
+    without a token before can have none: Ray reads the mode once, and both sides must agree.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    if address is not None or "RAY_AUTH_MODE" in os.environ:
+        yield
+        return
+    if _imported_without_token():
+        log.warning("Ray was imported before the sweep: its ports take no token in this run")
+        os.environ["RAY_AUTH_MODE"] = "disabled"
+        try:
+            yield
+        finally:
+            os.environ.pop("RAY_AUTH_MODE", None)
+        return
+    with tempfile.TemporaryDirectory(prefix="qnn-") as folder:
+        token = Path(folder) / "ray-token"
+        descriptor = os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write(secrets.token_hex(32))
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+        try:
+            yield
+        finally:
+            os.environ.pop("RAY_AUTH_MODE", None)
+            os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
+
+
+def _imported_without_token() -> bool:
+    if "ray" not in sys.modules:
+        return False
+    from ray._private.authentication.authentication_utils import is_token_auth_enabled
+
+    return not is_token_auth_enabled()
+
+
+def check_address(address: str | None) -> None:
+    """Raise `InputError` where no sweep can run at this address; nothing is started or joined.
+
+    Ray itself waits for minutes at an address where nobody listens.
+    """
+    if address is None or address in ("auto", "local"):
+        return
+    if "://" in address:
+        raise InputError(
+            f"--address {address}: Ray Client cannot stream results; on a node of the cluster use "
+            "--address HOST:PORT (or auto), or submit the command as a Ray job"
+        )
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise InputError(f"--address {address}: give HOST:PORT, or auto on a node of the cluster")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise InputError(
+            f"--address {address}: no Ray there ({error.strerror or error}); start it with "
+            "`ray start --head`, or leave --address out to start one here"
+        ) from None
+
+
+@contextmanager
+def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
+    """A Ray of our own (`address` None), or the one at `address`, for the length of the block.
+
+    Must be entered on the main thread: the kernel ends the embedded Ray's processes together with
+    the thread that started them. A Ray that this process has already joined is used and left as
+    it is. Ray replaces the SIGTERM handler as it starts and as it ends; the caller's is put back.
+
+    Raises InputError if the Ray at `address` cannot be joined, ClusterError if ours does not start.
+    """
+    with _environment(address):
+        import ray
+
+        if ray.is_initialized():
+            yield
+            return
+        try:
+            _start(address, cpus)
+        except Exception as error:
+            if address is not None:
+                raise InputError(
+                    f"--address {address}: Ray does not let us in ({one_line(error)}); is it the "
+                    "cluster that is meant (`auto` takes any on this machine), and is "
+                    "RAY_AUTH_TOKEN_PATH its token?"
+                ) from error
+            # On a busy machine Ray's own start sometimes runs into one of its time limits.
+            log.warning("Ray did not start (%s); trying once more", one_line(error))
+            ray.shutdown()
+            try:
+                _start(address, cpus)
+            except Exception as again:
+                raise ClusterError(
+                    f"Ray did not start, twice: {one_line(again)}; free some CPU and memory, or "
+                    "use --address, and run the same command again"
+                ) from again
+        try:
+            yield
+        finally:
+            ray.shutdown()
+            # Ray's C++ half leaves SIGTERM to its default, which kills; Python's handler is still
+            # on record and only has to be put back.
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+
+
+def _start(address: str | None, cpus: int | None) -> None:
+    import ray
+
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        if address is None:
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="error",
+            )
+        else:
+            ray.init(address=address, log_to_driver=False, logging_level="error")
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,140 @@
+"""What a person sees while a sweep runs: a bar on a terminal, a line now and then elsewhere."""
+
+import logging
+import time
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from pipeline.logs.log_lines import wants_json
+from pipeline.sweeps.events import BetaJoined, Event, PathLost, ProblemDone
+
+log = logging.getLogger(__name__)
+
+LINE_EVERY = 5.0
+
+
+class Tally:
+    """Counts of what has come in so far."""
+
+    def __init__(self, total: int, before: int = 0) -> None:
+        self.total, self.before = total, before
+        self.done = before
+        self.failed = 0
+        self.lost_paths = 0
+        self.best_gap: float | None = None
+        self.error: str | None = None
+
+    def add(self, event: Event) -> None:
+        """Count an event in."""
+        if isinstance(event, ProblemDone | BetaJoined):
+            # What a lost worker had done already comes in a second time.
+            self.done = min(self.total, self.done + event.trials)
+            self.failed += event.failed
+            self.error = event.error or self.error
+            if event.best_gap is not None:
+                best = self.best_gap
+                self.best_gap = event.best_gap if best is None else min(best, event.best_gap)
+        elif isinstance(event, PathLost):
+            self.lost_paths += 1
+            self.error = event.error
+
+    def text(self) -> str:
+        """`12 failed, best gap 1.53 %`."""
+        parts = []
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        if self.lost_paths:
+            parts.append(f"{self.lost_paths} paths lost")
+        if self.best_gap is not None:
+            parts.append(f"best gap {100 * self.best_gap:.3g} %")
+        return ", ".join(parts)
+
+
+class Reporter(Protocol):
+    """A context that shows a tally as it grows."""
+
+    def __enter__(self) -> "Reporter": ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def update(self) -> None:
+        """Show the tally as it is now; called for each event and each moment without one."""
+
+
+def reporter(tally: Tally, console: Console) -> Reporter:
+    """Return a bar where `console` is a terminal and logs are no JSON, else lines."""
+    bar = console.is_terminal and not wants_json()
+    return BarReporter(tally, console) if bar else LineReporter(tally)
+
+
+class BarReporter:
+    """A rich progress bar over trials."""
+
+    def __init__(self, tally: Tally, console: Console) -> None:
+        self.tally = tally
+        self.bar = Progress(
+            TextColumn("trials"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[text]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+
+    def __enter__(self) -> "BarReporter":
+        self.bar.start()
+        # Trials of an earlier run must not count into the speed that the time left is made from.
+        self.task = self.bar.add_task("", total=self.tally.total, text="")
+        self.bar.update(self.task, completed=self.tally.done)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.update()
+        self.bar.stop()
+
+    def update(self) -> None:
+        """Redraw."""
+        self.bar.update(self.task, completed=self.tally.done, text=self.tally.text())
+
+
+class LineReporter:
+    """A log line every few seconds, and one at the end."""
+
+    def __init__(self, tally: Tally) -> None:
+        self.tally = tally
+        self.start = self.last = time.monotonic()
+
+    def __enter__(self) -> "LineReporter":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._line()
+
+    def update(self) -> None:
+        """Write a line if the last is some seconds old."""
+        if time.monotonic() - self.last >= LINE_EVERY:
+            self._line()
+
+    def _line(self) -> None:
+        self.last = time.monotonic()
+        tally, spent = self.tally, self.last - self.start
+        new = tally.done - tally.before
+        text = f"{tally.done}/{tally.total} trials"
+        if tally.text():
+            text += f", {tally.text()}"
+        text += f", {spent:.0f} s"
+        if new and tally.done < tally.total:
+            text += f", about {spent / new * (tally.total - tally.done):.0f} s left"
+        counts = {"done": tally.done, "total": tally.total, "failed": tally.failed}
+        log.info("%s", text, extra={**counts, "gap": tally.best_gap, "seconds": round(spent, 1)})

@@ -1,0 +1,136 @@
+"""Opening a run's folder for a sweep: is it this sweep's folder, and what in it is finished?"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import yaml
+
+from pipeline.configuration.flat import flatten
+from pipeline.logs.messages import one_line
+from pipeline.results.folder import CONFIG_FILE, RESULTS, RunFolder, data_file, decode_table
+from pipeline.results.ledger import LOST_SUFFIX, clear_lost, path_of, read_path
+from pipeline.results.matrices import matrices
+from qnn.errors import InputError
+from qnn.numerics.archive import unpack_arrays
+
+log = logging.getLogger(__name__)
+
+# Sections that say how a sweep is run and shown, not what it computes.
+FREE_SECTIONS = ("resources", "tracking", "retrain")
+# Where the data lie says nothing of what they are; results of other data are refused by content.
+FREE_KEYS = ("data.source",)
+READERS = 8
+_FILES = ("certificate", "certificates", "network")
+
+
+def claim(folder: RunFolder, resolved: str) -> None:
+    """Write the resolved config, or check that the folder was made by the same one.
+
+    `resolved` is YAML. Raises `InputError`, naming the first key that differs, where the folder
+    belongs to another config; differences in how the sweep is run or tracked are taken over.
+    """
+    try:
+        content = folder.read(CONFIG_FILE)
+    except FileNotFoundError:
+        folder.write(CONFIG_FILE, resolved.encode())
+        return
+    try:
+        before = dict(flatten(yaml.safe_load(content)))
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        raise InputError(
+            f"{folder.label}/{CONFIG_FILE}: cannot be read ({one_line(error)}); "
+            "restore it or give another --out"
+        ) from error
+    now = dict(flatten(yaml.safe_load(resolved)))
+    for key in [*now, *(key for key in before if key not in now)]:
+        free = key in FREE_KEYS or key.split(".")[0] in FREE_SECTIONS
+        if not free and before.get(key) != now.get(key):
+            raise InputError(
+                f"{folder.label}: holds a sweep with another config: {key} is "
+                f"{_show(before, key)} there and {_show(now, key)} here; "
+                "give another --out or restore the config"
+            )
+    if before != now:
+        folder.write(CONFIG_FILE, resolved.encode())
+
+
+def _show(values: Mapping[str, Any], key: str) -> str:
+    if key not in values:
+        return "not set"
+    text = yaml.safe_dump(values[key], default_flow_style=True, width=10_000)
+    return text.removesuffix("\n").removesuffix("\n...").strip()
+
+
+def completed_paths(folder: RunFolder, retry_failed: bool = False) -> set[str]:
+    """Return the ids of the paths that are finished and whose files are all there and sound.
+
+    A damaged file is moved to `quarantine/`, which is said in a warning, and its path is left out,
+    so that it is computed again. `retry_failed` leaves out paths with failed rows as well.
+    """
+    folder.clean()
+    clear_lost(folder)
+    needs: dict[str, set[str]] = {}
+    for file in folder.files(RESULTS, ".parquet"):
+        if file.endswith(LOST_SUFFIX):
+            continue
+        try:
+            table = read_path(folder, file)
+        except FileNotFoundError:
+            continue
+        except ValueError as error:
+            folder.quarantine(file, str(error))
+            continue
+        rows = table.select([*_FILES, "dataset", "shard", "status"]).to_pylist()
+        if retry_failed and any(row["status"] != "ok" for row in rows):
+            log.info("%s: has failed rows, computed again", path_of(file))
+            continue
+        needs[path_of(file)] = {
+            name
+            for row in rows
+            if row["status"] == "ok"
+            for name in (
+                row["certificate"],
+                row["network"],
+                data_file(row["dataset"], row["shard"]),
+                *(row["certificates"] or ()),
+            )
+            if name is not None
+        }
+    bad = _unsound(folder, {file for files in needs.values() for file in files})
+    complete = set()
+    for path, files in needs.items():
+        lost = sorted(files & bad)
+        if lost:
+            log.warning("path %s is computed again: %s is missing or damaged", path, lost[0])
+        else:
+            complete.add(path)
+    return complete
+
+
+def _unsound(folder: RunFolder, files: Iterable[str]) -> set[str]:
+    """Return those files that are absent or damaged; damaged ones are quarantined."""
+    names = sorted(files)
+    with ThreadPoolExecutor(READERS) as pool:
+        return {
+            name
+            for name, sound in zip(names, pool.map(lambda n: _sound(folder, n), names), strict=True)
+            if not sound
+        }
+
+
+def _sound(folder: RunFolder, file: str) -> bool:
+    try:
+        content = folder.read(file)
+    except FileNotFoundError:
+        return False
+    try:
+        if file.endswith(".npz"):
+            unpack_arrays(content, file, "npz")
+        else:
+            matrices(decode_table(content, file))
+    except ValueError as error:
+        folder.quarantine(file, one_line(str(error).removeprefix(f"{file}: ")))
+        return False
+    return True

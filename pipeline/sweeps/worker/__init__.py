@@ -1,0 +1,1 @@
+"""What a Ray task does."""

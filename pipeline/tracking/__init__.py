@@ -1,0 +1,1 @@
+"""The best networks and their certificates in MLflow."""

@@ -1,0 +1,44 @@
+"""The model that MLflow loads: a script beside the network file, so nothing is unpickled.
+
+MLflow copies this file into the model and runs it at load time ("models from code"). It needs
+mlflow, numpy and the few modules of `qnn` that travel with it, and no solver.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+
+from qnn.errors import InputError
+from qnn.networks.quantized import QuantizedNetwork
+
+
+class NetworkModel(mlflow.pyfunc.PythonModel):
+    """Predicts with the quantized network of the artifact `network`."""
+
+    def load_context(self, context: Any) -> None:
+        """Read the network; damaged files are refused."""
+        self.network = QuantizedNetwork.load(context.artifacts["network"])
+
+    def predict(
+        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> np.ndarray:
+        """Labels or target units, (n,), or (n, C) for C targets.
+
+        With `params={"output": "score"}` the raw network output.
+
+        Raises:
+            InputError: another `output`, or rows that the preprocessing refuses.
+        """
+        output = (params or {}).get("output", "prediction")
+        if output == "prediction":
+            return self.network.predict(model_input)
+        if output == "score":
+            return self.network.scores(model_input)
+        raise InputError(f"output must be 'prediction' or 'score', not {output!r}")
+
+
+mlflow.models.set_model(NetworkModel())

@@ -1,0 +1,1 @@
+"""From a table as people have it to the matrix that a solver sees, and back to a label."""

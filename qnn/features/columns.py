@@ -1,0 +1,54 @@
+"""One column of a table and the features that it becomes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from qnn.features import tables
+
+Missing = Literal["refuse", "impute"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: numeric where `categories` is None, else a one-hot block of them.
+
+    `levels` is the number of thermometer bits that a numeric column becomes; None: it stays one
+    number.
+    """
+
+    name: str
+    categories: tuple[str, ...] | None = None
+    dropped: bool = False
+    levels: int | None = None
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features this column becomes; none where it was dropped."""
+        if self.dropped:
+            return ()
+        if self.categories is not None:
+            return tuple(f"{self.name}={category}" for category in self.categories)
+        if self.levels is not None:
+            return tuple(f"{self.name}>=t{k}" for k in range(1, self.levels + 1))
+        return (self.name,)
+
+
+def describe(
+    name: str, raw: np.ndarray, text: bool, missing: Missing, thresholds: int | None
+) -> tuple[Column, bool]:
+    """The column and whether it is constant, missing values aside.
+
+    A column of few values gets fewer than `thresholds` bits: one less than its distinct values.
+    """
+    values = tables.to_categories(raw) if text else tables.to_numbers(raw, name)
+    tables.refuse_bad_values(values, name, missing)
+    if text:
+        categories = tuple(sorted({value for value in values if value is not None}))
+        return Column(name, categories), len(categories) < 2
+    distinct = len(np.unique(values[~np.isnan(values)]))
+    levels = None if thresholds is None else max(1, min(thresholds, distinct - 1))
+    return Column(name, levels=levels), distinct < 2

@@ -1,0 +1,406 @@
+"""From a table of named columns to the matrix a solver sees, and back from scores to answers.
+
+Two records. A `FeatureLayout` says *which* columns the matrix has: their order, the categories of
+the one-hot blocks, the constant columns that were left out. It is taken once from all rows that may
+be trained on, so d is the same on every shard. A `Preprocessing` adds the *numbers*: means, scales,
+imputed values, coding of the target; they are fitted on one training part and travel with the
+network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from qnn.errors import InputError
+from qnn.features import tables
+from qnn.features.columns import Column, Missing, describe
+from qnn.features.encoders import KINDS, Encoder, encoder_from_record, fit_encoder
+from qnn.features.statistics import mean_and_scale, median, most_frequent
+from qnn.features.tables import Table
+from qnn.features.targets import Label, TargetCoding, coding_from_record, fit_regression, plain
+
+ConstantColumns = Literal["drop", "keep"]
+Scaling = Literal["standardize", "none", "quantile", "thermometer"]
+
+# Records without an encoder are written in format 1, as they were before there were encoders.
+PLAIN, ENCODED = 1, 2
+THRESHOLDS = 3
+STANDARDIZED = ("standardize", "quantile")
+BIAS_NAME = "(bias)"
+
+
+@dataclass(frozen=True)
+class FeatureLayout:
+    """Which features the matrix has: frozen before any row is used for training.
+
+    Features stand in the table's column order, each categorical column as one 0/1 feature per
+    category (sorted), and last, where `bias` is set, the constant 1, which is neither scaled nor
+    clipped. With `scaling="standardize"` every other feature gets mean 0 and variance 1 (ddof 0) on
+    the rows it is fitted on; `clip` then limits its absolute value. "quantile" does the same after
+    numeric columns went through their normal scores. "thermometer" makes every feature −1 or +1:
+    each numeric column becomes up to `thresholds` bits, cut at quantiles of the rows it is fitted
+    on, and a category's feature is +1 where it applies, so that the network counts in integers.
+    """
+
+    columns: tuple[Column, ...]
+    missing: Missing = "refuse"
+    bias: bool = True
+    scaling: Scaling = "standardize"
+    clip: float | None = None
+    warnings: tuple[str, ...] = ()
+    thresholds: int = THRESHOLDS
+
+    @staticmethod
+    def from_table(
+        table: Table,
+        categorical: Sequence[str] | None = None,
+        missing: Missing = "refuse",
+        constant_columns: ConstantColumns = "drop",
+        bias: bool = True,
+        scaling: Scaling = "standardize",
+        clip: float | None = None,
+        thresholds: int = THRESHOLDS,
+    ) -> FeatureLayout:
+        """Take the layout from a table with every row that may ever be trained on.
+
+        Args:
+            table: mapping name → 1-D array, data frame, or 2-D array (columns x0, x1, …).
+            categorical: names of the categorical columns; None: those that hold text.
+            missing: "refuse" missing values, or "impute" them (median, most frequent category).
+            constant_columns: "drop" columns with one value (said in `warnings`), or "keep" them.
+            bias: whether to append a constant column of ones.
+            scaling: "standardize", "none", "quantile" or "thermometer".
+            clip: limit of the absolute value of a feature after scaling; None with "thermometer".
+            thresholds: bits of a numeric column under "thermometer".
+
+        Raises:
+            InputError: no rows, no columns left, duplicate or unknown names, text in a numeric
+                column, infinite values, missing values where they are refused, an unknown option.
+        """
+        _check_options(missing, constant_columns, scaling, clip, thresholds)
+        bits = thresholds if scaling == "thermometer" else None
+        names = tables.column_names(table)
+        unknown = [name for name in categorical or () if name not in names]
+        if unknown:
+            raise InputError(
+                f"categorical columns not in the data: {tables.shorten(unknown)} "
+                f"(columns: {tables.shorten(names)})"
+            )
+        raw = tables.get_columns(table, names, names)
+        if not raw or not len(next(iter(raw.values()))):
+            raise InputError("the data have no rows" if raw else "the data have no feature columns")
+        columns, kept_constants = [], []
+        for name in names:
+            text = not tables.is_numeric(raw[name]) if categorical is None else name in categorical
+            column, constant = describe(name, raw[name], text, missing, bits)
+            drop = constant and (constant_columns == "drop" or column.categories == ())
+            columns.append(replace(column, dropped=drop))
+            kept_constants += [name] if constant and not drop else []
+        dropped = [column.name for column in columns if column.dropped]
+        if len(dropped) == len(columns):
+            raise InputError(
+                f"all feature columns are constant ({tables.shorten(dropped)}): nothing to learn"
+            )
+        warnings = []
+        if dropped:
+            warnings.append(f"dropped constant columns: {', '.join(dropped)}")
+        if kept_constants:
+            warnings.append(f"kept constant columns: {', '.join(kept_constants)}")
+        return FeatureLayout(
+            tuple(columns), missing, bias, scaling, clip, tuple(warnings), thresholds
+        )
+
+    @property
+    def d(self) -> int:
+        """Number of columns of the matrix, the bias included."""
+        return len(self.feature_names)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the d features."""
+        names = [name for column in self.columns for name in column.feature_names]
+        return (*names, BIAS_NAME) if self.bias else tuple(names)
+
+    @property
+    def kept(self) -> tuple[Column, ...]:
+        """The columns that are read: those not dropped."""
+        return tuple(column for column in self.columns if not column.dropped)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the layout's canonical JSON; its warnings do not count."""
+        content = {key: value for key, value in self.record().items() if key != "warnings"}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def record(self) -> dict[str, Any]:
+        """The layout as plain values; what only bits need stands there only with bits."""
+        content = asdict(self)
+        if self.scaling != "thermometer":
+            del content["thresholds"]
+        for column in content["columns"]:
+            if column["levels"] is None:
+                del column["levels"]
+        return content
+
+    def fit(
+        self,
+        table: Table,
+        target: np.ndarray,
+        classes: Sequence[Label] | None = None,
+        names: Sequence[str] | None = None,
+    ) -> Preprocessing:
+        """Fit scaling, imputation and target coding on the rows of one training part.
+
+        Args:
+            table: the training rows, with the columns of this layout.
+            target: (n,) labels or numbers, or (n, C) numbers.
+            classes: the labels. Two are coded −1 and +1, more than two one against the rest, as
+                (n, C). None: one or several regression targets, each centred and scaled to
+                variance 1 unless `scaling="none"`.
+            names: what several regression targets are called.
+
+        Raises:
+            InputError: what `transform` refuses; fewer than two classes; a target that is not
+                finite; values so large that their variance overflows.
+        """
+        read = self.read(table)
+        fill = tuple(
+            most_frequent(read[column.name])
+            if column.categories is not None
+            else median(read[column.name])
+            for column in self.kept
+        )
+        encoder = self._fit_encoder(read, fill)
+        features = self.expand(read, fill, encoder)
+        means, scales = np.zeros(features.shape[1]), np.ones(features.shape[1])
+        if self.scaling in STANDARDIZED:
+            means, scales = mean_and_scale(features)
+        if classes is None:
+            coding = fit_regression(target, self.scaling != "none", names)
+        else:
+            coding = TargetCoding(classes=tuple(plain(label) for label in classes))
+            coding.encode(target)
+        numbers = tuple(means.tolist()), tuple(scales.tolist())
+        return Preprocessing(self, fill, *numbers, coding, encoder)
+
+    def _fit_encoder(
+        self, read: dict[str, np.ndarray], fill: Sequence[float | str | None]
+    ) -> Encoder | None:
+        numeric = [
+            (column.levels, np.where(np.isnan(read[column.name]), value, read[column.name]))
+            for column, value in zip(self.kept, fill, strict=True)
+            if isinstance(value, float)
+        ]
+        return fit_encoder(self.scaling, numeric)
+
+    def read(self, table: Table) -> dict[str, np.ndarray]:
+        """The kept columns, numeric ones as float64, categorical ones as str or None.
+
+        Raises:
+            InputError: columns missing, text in a numeric column, infinite values, or missing
+                values where the layout refuses them.
+        """
+        names = [column.name for column in self.columns]
+        raw = tables.get_columns(table, names, [column.name for column in self.kept])
+        read = {}
+        for column in self.kept:
+            if column.categories is None:
+                read[column.name] = tables.to_numbers(raw[column.name], column.name)
+            else:
+                read[column.name] = tables.to_categories(raw[column.name])
+            tables.refuse_bad_values(read[column.name], column.name, self.missing)
+        return read
+
+    def expand(
+        self,
+        read: dict[str, np.ndarray],
+        fill: Sequence[float | str | None],
+        encoder: Encoder | None,
+    ) -> np.ndarray:
+        """Impute, one-hot code and encode: the (n, d − bias) features before scaling."""
+        n = len(next(iter(read.values())))
+        absent = -1.0 if self.scaling == "thermometer" else 0.0
+        features = np.full((n, self.d - self.bias), absent)
+        j = numeric = 0
+        for column, value in zip(self.kept, fill, strict=True):
+            values = read[column.name]
+            width = len(column.feature_names)
+            if column.categories is None:
+                if isinstance(value, float):
+                    values = np.where(np.isnan(values), value, values)
+                encoded = values[:, None] if encoder is None else encoder.encode(numeric, values)
+                features[:, j : j + width] = encoded
+                numeric += 1
+                j += width
+                continue
+            position: dict[Any, int] = {category: k for k, category in enumerate(column.categories)}
+            filled = (value if entry is None else entry for entry in values)
+            codes = np.fromiter((position.get(entry, -1) for entry in filled), np.int64, n)
+            rows = np.flatnonzero(codes >= 0)
+            features[rows, j + codes[rows]] = 1.0
+            j += width
+        return features
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """A layout with its fitted numbers; equal ones give equal matrices, bit for bit.
+
+    `fill` has the imputed value of every kept column (None: a category that was never seen there),
+    `means` and `scales` one number a feature without the bias; `encoder` what "quantile" and
+    "thermometer" have learned of the numeric columns, in their order.
+    """
+
+    layout: FeatureLayout
+    fill: tuple[float | str | None, ...]
+    means: tuple[float, ...]
+    scales: tuple[float, ...]
+    target: TargetCoding
+    encoder: Encoder | None = None
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the d features."""
+        return self.layout.feature_names
+
+    @property
+    def classes(self) -> tuple[Label, ...] | None:
+        """The labels, in the order of their outputs (two: coded −1 and +1); None for regression."""
+        return self.target.classes
+
+    @property
+    def size_in_bytes(self) -> int:
+        """What a predictor must carry of this: 8 bytes a number, categories and labels as UTF-8.
+
+        Numbers: mean and scale of each feature that is standardized, thresholds or tables of an
+        encoder, the imputed values where missing values are imputed, the clip, offset and scale of
+        each regression target.
+        """
+        kept = self.layout.kept
+        texts = [category for column in kept for category in column.categories or ()]
+        texts += [str(label) for label in self.classes or ()]
+        numbers = 2 * len(self.means) if self.layout.scaling in STANDARDIZED else 0
+        numbers += 0 if self.encoder is None else self.encoder.numbers
+        numbers += len(self.fill) if self.layout.missing == "impute" else 0
+        numbers += (self.layout.clip is not None) + self.target.numbers
+        return 8 * numbers + sum(len(text.encode()) for text in texts)
+
+    def transform(self, table: Table) -> np.ndarray:
+        """The (n, d) float64 matrix of a table's rows, in C order.
+
+        An unseen category is a block of zeros before scaling, of −1 under "thermometer".
+
+        Raises:
+            InputError: columns missing, text in a numeric column, infinite values, or missing
+                values where the layout refuses them.
+        """
+        features = self.layout.expand(self.layout.read(table), self.fill, self.encoder)
+        features -= np.array(self.means)
+        features /= np.array(self.scales)
+        if self.layout.clip is not None:
+            np.clip(features, -self.layout.clip, self.layout.clip, out=features)
+        if not self.layout.bias:
+            return features
+        return np.concatenate([features, np.ones((len(features), 1))], axis=1)
+
+    def encode_target(self, target: Any) -> np.ndarray:
+        """Targets as the solver's (n,) or (n, C) float64; InputError for unknown or non-finite."""
+        return self.target.encode(target)
+
+    def decode(self, scores: np.ndarray) -> np.ndarray:
+        """Network outputs (n,) or (n, C) as labels (n,) or in the targets' units."""
+        return self.target.decode(scores)
+
+    def to_json(self) -> str:
+        """JSON text; floats are written so that they read back to the same bits."""
+        record = {**asdict(self), "layout": self.layout.record()}
+        if self.encoder is None:
+            del record["encoder"]
+        if self.target.names is None:
+            del record["target"]["names"]
+        version = PLAIN if self.encoder is None else ENCODED
+        return json.dumps({"format": version, **record}, allow_nan=False, ensure_ascii=False)
+
+    @staticmethod
+    def from_json(text: str) -> Preprocessing:
+        """Read what `to_json` wrote.
+
+        Raises:
+            InputError: the text is not such JSON, is of another format version, or does not fit
+                together.
+        """
+        try:
+            return _from_record(json.loads(text))
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise InputError(
+                f"not a preprocessing record: {type(error).__name__}: {error}"
+            ) from error
+
+
+def _check_options(
+    missing: str, constant_columns: str, scaling: str, clip: float | None, thresholds: int
+) -> None:
+    options = (
+        ("missing", missing, get_args(Missing)),
+        ("constant_columns", constant_columns, get_args(ConstantColumns)),
+        ("scaling", scaling, get_args(Scaling)),
+    )
+    for name, value, known in options:
+        if value not in known:
+            raise InputError(
+                f"{name} must be one of {', '.join(known)} (got {tables.brief(value)})"
+            )
+    if clip is not None and not (np.isfinite(clip) and clip > 0):
+        raise InputError(f"clip must be a positive number (got {clip!r})")
+    if clip is not None and scaling == "thermometer":
+        raise InputError("clip means nothing to bits: leave it out, or choose another scaling")
+    if not 1 <= thresholds <= 255:
+        raise InputError(f"thresholds must be from 1 to 255 (got {thresholds!r})")
+
+
+def _from_record(record: dict[str, Any]) -> Preprocessing:
+    if record["format"] != (ENCODED if "encoder" in record else PLAIN):
+        raise ValueError(f"format {record['format']!r}, this version reads {PLAIN} and {ENCODED}")
+    described = dict(record["layout"])
+    columns = []
+    for column in described.pop("columns"):
+        categories = column["categories"]
+        columns.append(
+            Column(
+                str(column["name"]),
+                None if categories is None else tuple(map(str, categories)),
+                bool(column["dropped"]),
+                int(column["levels"]) if "levels" in column else None,
+            )
+        )
+    layout = FeatureLayout(
+        tuple(columns), **{**described, "warnings": tuple(map(str, described["warnings"]))}
+    )
+    _check_options(layout.missing, "drop", layout.scaling, layout.clip, layout.thresholds)
+    coding = coding_from_record(record["target"])
+    means, scales = (tuple(map(float, record[key])) for key in ("means", "scales"))
+    fill = tuple(_checked_fill(layout.kept, record["fill"]))
+    finite = np.isfinite([*means, *scales]).all() and min(scales, default=1.0) > 0
+    if not finite or not len(means) == len(scales) == layout.d - layout.bias:
+        raise ValueError("means and scales do not fit the layout")
+    levels = [column.levels for column in layout.kept if column.categories is None]
+    encoder = encoder_from_record(record["encoder"], levels) if "encoder" in record else None
+    if not isinstance(encoder, KINDS.get(layout.scaling, type(None))):
+        raise ValueError(f"scaling {layout.scaling!r} does not fit the encoder")
+    return Preprocessing(layout, fill, means, scales, coding, encoder)
+
+
+def _checked_fill(kept: Sequence[Column], fill: Sequence[Any]) -> Iterator[float | str | None]:
+    for column, value in zip(kept, fill, strict=True):
+        if column.categories is None:
+            yield float(value)
+        elif value is None or value in column.categories:
+            yield value
+        else:
+            raise ValueError(f"fill of '{column.name}' is no category of it")

@@ -1,0 +1,160 @@
+"""Coding of targets: classes to ±1, regression targets to zero mean and unit variance.
+
+Two classes, and one regression target, make one output (n,). More classes, and a table of
+regression targets, make C outputs (n, C): classes one against the rest, targets each on its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from qnn.errors import InputError
+from qnn.features import tables
+from qnn.features.statistics import mean_and_scale
+
+Label = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class TargetCoding:
+    """How targets become numbers: classes to −1 and +1, or (y − offset) / scale.
+
+    Of two classes the second is +1. Of C > 2, output c is +1 on class c and −1 on the rest. Several
+    regression targets have an offset and a scale each, and `names` where their table has some.
+    """
+
+    classes: tuple[Label, ...] | None = None
+    offset: float | tuple[float, ...] = 0.0
+    scale: float | tuple[float, ...] = 1.0
+    names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.classes is not None and len(set(self.classes)) < max(len(self.classes), 2):
+            raise InputError(
+                f"at least two different classes are needed, got {tables.shorten(self.classes)}"
+            )
+        shape = np.shape(self.offset)
+        if np.shape(self.scale) != shape or 0 in shape or (shape and self.classes):
+            raise InputError("offset and scale of the target do not fit each other or its classes")
+        if not np.isfinite([self.offset, self.scale]).all() or np.min(self.scale) <= 0.0:
+            raise InputError("offset and scale of the target must be finite, the scale positive")
+        if self.names is not None and (len(self.names),) != shape:
+            raise InputError("the names of the targets do not fit their offsets")
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers a predictor must carry of it."""
+        return 0 if self.classes else 2 * int(np.size(self.offset))
+
+    @property
+    def outputs(self) -> tuple[Label, ...]:
+        """What several outputs are called, class or target; () for one output, or no names."""
+        return (self.classes or () if self.shape else ()) or self.names or ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """What a row of targets is for the solver: () one number, (C,) a number for each output."""
+        if self.classes is None:
+            return np.shape(self.offset)
+        return () if len(self.classes) == 2 else (len(self.classes),)
+
+    def output(self, index: int) -> TargetCoding:
+        """The coding of one of several outputs: its target's, or True for its class."""
+        if self.classes is not None:
+            return TargetCoding(classes=(False, True))
+        offset, scale = (np.ravel(value)[index].item() for value in (self.offset, self.scale))
+        return TargetCoding(None, offset, scale)
+
+    def encode(self, target: Any) -> np.ndarray:
+        """Targets as float64 (n,) or (n, C): ±1 for labels (n,), else centred and scaled.
+
+        Raises InputError for unknown labels, targets that are not finite, and another shape.
+        """
+        if self.classes is None:
+            values = _finite_target(target)
+            if values.shape[1:] != self.shape:
+                expected = f"(n, {self.shape[0]})" if self.shape else "(n,)"
+                raise InputError(f"the target has shape {values.shape} but must be {expected}")
+            return (values - np.asarray(self.offset)) / np.asarray(self.scale)
+        place = {label: index for index, label in enumerate(self.classes)}
+        labels = [plain(label) for label in np.asarray(target)]
+        unknown = sorted({tables.brief(label) for label in labels if label not in place})
+        if unknown:
+            known = [tables.brief(label) for label in self.classes]
+            listed = " and ".join(known) if len(known) == 2 else tables.shorten(known)
+            raise InputError(f"unknown labels {tables.shorten(unknown)}; the classes are {listed}")
+        codes = np.array([place[label] for label in labels], dtype=np.int64)
+        if not self.shape:
+            return np.where(codes == 1, 1.0, -1.0)
+        return np.where(codes[:, None] == np.arange(len(self.classes)), 1.0, -1.0)
+
+    def decode(self, scores: np.ndarray) -> np.ndarray:
+        """Scores (n,) or (n, C) as labels (n,) or in units of the targets.
+
+        Two classes: the second where the score is positive. More: the class of the largest score,
+        the first of them where several are equal.
+        """
+        scores = np.asarray(scores, dtype=np.float64)
+        if self.classes is None:
+            return np.asarray(self.offset) + np.asarray(self.scale) * scores
+        index = (scores > 0).astype(int) if not self.shape else scores.argmax(axis=1)
+        return np.array(self.classes)[index]
+
+
+def coding_from_record(record: dict[str, Any]) -> TargetCoding:
+    """A coding from what `asdict` makes of it, after JSON; InputError where it is none."""
+    classes = record["classes"]
+    offset, scale = (
+        tuple(map(float, value)) if isinstance(value, list) else float(value)
+        for value in (record["offset"], record["scale"])
+    )
+    names = record.get("names")
+    return TargetCoding(
+        None if classes is None else tuple(classes),
+        offset,
+        scale,
+        None if names is None else tuple(map(str, names)),
+    )
+
+
+def _finite_target(target: Any) -> np.ndarray:
+    given = np.asarray(target)
+    if given.ndim == 2:
+        columns = [tables.to_numbers(given[:, c], f"target {c}") for c in range(given.shape[1])]
+        values = np.stack(columns, axis=1)
+    else:
+        values = tables.to_numbers(given, "target")
+    if not np.isfinite(values).all():
+        bad = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+        raise InputError(
+            f"the target is not finite in {tables.rows_text(bad)}; correct or remove them"
+        )
+    return values
+
+
+def fit_regression(
+    target: Any, standardize: bool, names: Sequence[str] | None = None
+) -> TargetCoding:
+    """Coding of regression targets (n,) or (n, C): mean and standard deviation, or 0 and 1.
+
+    names: what the C targets are called.
+    """
+    values = _finite_target(target)
+    columns = values if values.ndim == 2 else values[:, None]
+    count = columns.shape[1]
+    means, scales = np.zeros(count), np.ones(count)
+    if standardize:
+        means, scales = mean_and_scale(columns)
+    if values.ndim == 2:
+        called = None if names is None else tuple(names)
+        return TargetCoding(None, tuple(means.tolist()), tuple(scales.tolist()), called)
+    return TargetCoding(None, float(means[0]), float(scales[0]))
+
+
+def plain(label: Any) -> Any:
+    """A label as Python's own type, so that it compares, hashes and writes as JSON."""
+    return label.item() if isinstance(label, np.generic) else label

@@ -1,0 +1,339 @@
+"""The quantized network: two-layer, weights from a small alphabet, one float scalar a neuron."""
+
+import math
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qnn.errors import InputError
+from qnn.networks.activations import Activation, Bilinear, Polynomial
+from qnn.networks.alphabets import get_alphabet
+from qnn.networks.packing import packed_second_layer
+from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_file
+
+if TYPE_CHECKING:
+    from qnn.features.preprocessing import Preprocessing
+
+FORMAT = 1
+ACTIVATIONS = ("bilinear", "polynomial")
+SECOND_LAYERS = ("float", "common", *map(str, range(2, 9)))
+# Neurons evaluated at once: bounds the memory of a wide network to n·BLOCK floats a factor.
+BLOCK = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedNetwork:
+    """A network `f(x) = Σ_j α_j (xᵀu_j)(xᵀv_j)` or `f(x) = Σ_j α_j σ(xᵀu_j)`.
+
+    U: (d, m) int8, the first-layer weights as the integer levels of the alphabet.
+    V: (d, m) int8 for the bilinear activation, None for the polynomial one.
+    alpha: (m,) float64, or (m, C) for C outputs. No neurons (m = 0) is the network that says 0.
+    activation: "bilinear" or "polynomial"; polynomial: (a, b, c) of `σ(t) = at² + bt + c`.
+    alphabet: the name of one, see `qnn.networks.alphabets.get_alphabet`.
+    preprocessing: what turns raw rows into the d columns the network was trained on, or None.
+    beta, loss, loss_parameter: the problem that it was trained on, where known; they change no
+    prediction.
+    second_layer: "float"; "common", all |alpha| are one scalar; or "2" … "8", the bits of a grid:
+    alpha is one scalar times whole numbers up to `2^(bits−1) − 1`; one scalar for each output.
+
+    The arrays are copied and made read-only. Raises InputError for shapes that do not fit, weights
+    outside the alphabet and values that are not finite.
+    """
+
+    U: np.ndarray
+    V: np.ndarray | None
+    alpha: np.ndarray
+    activation: str = "bilinear"
+    alphabet: str = "binary"
+    preprocessing: "Preprocessing | None" = None
+    beta: float | None = None
+    loss: str | None = None
+    polynomial: tuple[float, float, float] | None = None
+    loss_parameter: float | None = None
+    second_layer: str = "float"
+
+    def __post_init__(self) -> None:
+        if self.activation not in ACTIVATIONS:
+            raise InputError(
+                f"network: activation {self.activation!r} is unknown; use one of "
+                + ", ".join(ACTIVATIONS)
+            )
+        object.__setattr__(self, "alphabet", get_alphabet(self.alphabet).name)
+        bilinear = self.activation == "bilinear"
+        if bilinear != (self.V is not None) or bilinear == (self.polynomial is not None):
+            raise InputError(
+                f"network: activation {self.activation!r} does not fit the arrays; bilinear needs "
+                "U and V, polynomial needs U and the three coefficients"
+            )
+        alpha = _frozen(np.asarray(self.alpha, dtype=np.float64))
+        if alpha.ndim not in (1, 2) or not np.isfinite(alpha).all():
+            raise InputError(
+                f"network: alpha must be finite and of shape (m,) or (m, C), not {_describe(alpha)}"
+            )
+        object.__setattr__(self, "alpha", alpha)
+        object.__setattr__(self, "U", self._weights("U", self.U))
+        if self.V is not None:
+            object.__setattr__(self, "V", self._weights("V", self.V))
+            if self.V.shape != self.U.shape:
+                raise InputError(
+                    f"network: U {self.U.shape} and V {self.V.shape} must have the same shape"
+                )
+        if self.polynomial is not None:
+            coefficients = tuple(float(value) for value in self.polynomial)
+            if len(coefficients) != 3:
+                raise InputError("network: polynomial must be three numbers (a, b, c)")
+            Polynomial(*coefficients)
+            object.__setattr__(self, "polynomial", coefficients)
+        object.__setattr__(self, "second_layer", str(self.second_layer))
+        self._check_second_layer()
+        if self.preprocessing is not None and alpha.shape[1:] != self.preprocessing.target.shape:
+            raise InputError(
+                f"network: alpha has shape {alpha.shape}, but the preprocessing codes "
+                + _outputs(self.preprocessing.target.shape)
+            )
+        if self.beta is not None and not (math.isfinite(self.beta) and self.beta > 0):
+            raise InputError(f"network: beta must be a positive number, not {self.beta!r}")
+
+    def _check_second_layer(self) -> None:
+        if self.second_layer not in SECOND_LAYERS:
+            raise InputError(
+                f"network: second_layer {self.second_layer!r} is unknown; use one of "
+                + ", ".join(SECOND_LAYERS)
+            )
+        if self.second_layer == "float" or not self.alpha.size:
+            return
+        bits = 2 if self.second_layer == "common" else int(self.second_layer)
+        for size in np.abs(self.alpha).reshape(len(self.alpha), -1).T:
+            if not _on_grid(size, 2 ** (bits - 1) - 1):
+                raise InputError(
+                    f"network: alpha does not lie on the grid of second_layer {self.second_layer!r}"
+                )
+
+    def _weights(self, name: str, weights: np.ndarray) -> np.ndarray:
+        given = np.asarray(weights)
+        if given.ndim != 2 or given.shape[1] != len(self.alpha):
+            raise InputError(
+                f"network: {name} has shape {given.shape} but must be (d, {len(self.alpha)}), one "
+                "column for each row of alpha"
+            )
+        alphabet = get_alphabet(self.alphabet)
+        if not alphabet.contains(given):
+            raise InputError(
+                f"network: {name} has weights outside the {alphabet.name} alphabet "
+                f"{{{', '.join(map(str, alphabet.levels))}}}"
+            )
+        return _frozen(given.astype(np.int8))
+
+    @property
+    def d(self) -> int:
+        """Columns of the matrix that the network reads."""
+        return int(self.U.shape[0])
+
+    @property
+    def neurons(self) -> int:
+        """Width m."""
+        return int(self.U.shape[1])
+
+    @property
+    def scalars(self) -> int:
+        """Distinct float64 numbers the second layer needs.
+
+        One for each entry of alpha (of C outputs: each that is not 0, where a map of those is
+        smaller than the zeros); a single one an output where all its `|α|` are equal, because the
+        bilinear neuron's sign folds into u (`−(xᵀu)(xᵀv) = (xᵀ(−u))(xᵀv)`). A polynomial neuron has
+        no such symmetry, so there its α must be equal, sign included; unless the second layer is on
+        a grid, which stores steps beside one scalar an output. No neurons need none.
+        """
+        return self._packed[0]
+
+    @property
+    def _packed(self) -> tuple[int, int]:
+        return packed_second_layer(self.alpha, self.second_layer, folds=self.V is not None)
+
+    @property
+    def size_in_bytes(self) -> int:
+        """`ceil(bits / 8)` for everything packed plus 8 for each scalar.
+
+        Bits a weight: binary 1, ternary 2, an M-bit alphabet M, for the entries of U, and of V
+        where there is one. A second layer on a grid of K bits adds K for each alpha and has one
+        scalar; a common one adds a sign for each polynomial neuron, where signs differ. C outputs
+        share the weights; what their second layer takes, with one bit of a map for each entry of
+        alpha, says `qnn.networks.packing`. The preprocessing is counted apart
+        (`preprocessing.size_in_bytes`).
+        """
+        entries = self.U.size + (self.V.size if self.V is not None else 0)
+        scalars, bits = self._packed
+        return math.ceil((get_alphabet(self.alphabet).bits * entries + bits) / 8) + 8 * scalars
+
+    def decision_function(self, X: np.ndarray) -> np.ndarray:
+        """Raw `f` on rows as the solver saw them: X (n, d) → (n,), or (n, C) for C outputs.
+
+        No preprocessing is applied here (`scores` does that). Raises InputError for another number
+        of columns and for values that are not finite.
+        """
+        X = np.asarray(X, dtype=np.float64)
+        if X.ndim != 2 or X.shape[1] != self.d:
+            raise InputError(
+                f"network: X has shape {X.shape} but the network reads {self.d} columns; give rows "
+                "as the solver saw them, or raw rows to `predict`"
+            )
+        if not np.isfinite(X).all():
+            raise InputError("network: X has values that are not finite; impute or drop those rows")
+        decode = get_alphabet(self.alphabet).decode
+        activation: Activation = Polynomial(*self.polynomial) if self.polynomial else Bilinear()
+        f = np.zeros((len(X), *self.alpha.shape[1:]))
+        for start in range(0, self.neurons, BLOCK):
+            block = slice(start, start + BLOCK)
+            V = None if self.V is None else decode(self.V[:, block])
+            f += activation.hidden(X, decode(self.U[:, block]), V) @ self.alpha[block]
+        return f
+
+    def scores(self, table: Any) -> np.ndarray:
+        """`f` on raw rows: through the preprocessing where the network carries one."""
+        if self.preprocessing is None:
+            return self.decision_function(table)
+        return self.decision_function(self.preprocessing.transform(table))
+
+    def predict(self, table: Any) -> np.ndarray:
+        """Labels (n,) where the preprocessing has classes, else `f` in units of the targets.
+
+        `table`: raw rows, as the preprocessing takes them; without a preprocessing the matrix X.
+        """
+        scores = self.scores(table)
+        return scores if self.preprocessing is None else self.preprocessing.decode(scores)
+
+    def to_ternary(self) -> "QuantizedNetwork":
+        """The same function with ternary weights, twice the width (`qnn.networks.polarization`)."""
+        from qnn.networks.polarization import to_ternary
+
+        return to_ternary(self)
+
+    def to_bytes(self) -> bytes:
+        """The network's npz file as bytes; equal networks give equal bytes."""
+        preprocessing = self.preprocessing
+        arrays = {
+            "format": np.array(FORMAT, dtype="<i8"),
+            "activation": np.array(self.activation),
+            "alphabet": np.array(self.alphabet),
+            "U": self.U,
+            **({} if self.V is None else {"V": self.V}),
+            **({} if self.polynomial is None else {"polynomial": np.array(self.polynomial, "<f8")}),
+            "alpha": self.alpha.astype("<f8"),
+            # Not a number / the empty text stand for None: every file has the same members.
+            "beta": np.array(math.nan if self.beta is None else self.beta, dtype="<f8"),
+            "loss": np.array("" if self.loss is None else self.loss),
+            "preprocessing": np.array("" if preprocessing is None else preprocessing.to_json()),
+            # Left out where they say nothing, so that most files are as they always were.
+            **(
+                {}
+                if self.loss_parameter is None
+                else {"loss_parameter": np.array(self.loss_parameter, "<f8")}
+            ),
+            **(
+                {}
+                if self.second_layer == "float"
+                else {"second_layer": np.array(self.second_layer)}
+            ),
+        }
+        return pack_arrays(arrays)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str = "network") -> "QuantizedNetwork":
+        """The network in an npz file's bytes; `where` names it in messages.
+
+        Raises InputError, one line, for damaged, foreign or inconsistent content.
+        """
+        arrays = unpack_arrays(data, where, "network")
+        version = arrays.get("format")
+        if version is None or version.dtype.kind != "i" or version.shape != ():
+            raise InputError(f"{where}: not a network file: it has no format number")
+        if version != FORMAT:
+            raise InputError(
+                f"{where}: network format {version}, this version of qnn reads format {FORMAT}; "
+                "use the version of qnn that wrote it"
+            )
+        activation = _text(arrays, "activation", where)
+        extra = "V" if activation == "bilinear" else "polynomial"
+        expected = {"format", "activation", "alphabet", "U", extra, "alpha", "beta", "loss"}
+        if set(arrays) - {"loss_parameter", "second_layer"} != expected | {"preprocessing"}:
+            raise InputError(f"{where}: not a network file: members {', '.join(sorted(arrays))}")
+        for name in ("U", "V"):
+            if name in arrays and arrays[name].dtype != np.int8:
+                raise InputError(f"{where}: {name} is {arrays[name].dtype}, must be int8")
+        for name in ("alpha", "beta", "polynomial", "loss_parameter"):
+            if name in arrays and arrays[name].dtype != np.float64:
+                raise InputError(f"{where}: {name} is {arrays[name].dtype}, must be float64")
+        for name in ("beta", "loss_parameter"):
+            if name in arrays and arrays[name].shape != ():
+                raise InputError(f"{where}: {name} must be one number")
+        if arrays.get("polynomial", np.zeros(3)).shape != (3,):
+            raise InputError(f"{where}: polynomial must be three numbers")
+        text = _text(arrays, "preprocessing", where)
+        try:
+            return cls(
+                U=arrays["U"],
+                V=arrays.get("V"),
+                alpha=arrays["alpha"],
+                activation=activation,
+                alphabet=_text(arrays, "alphabet", where),
+                preprocessing=_preprocessing(text) if text else None,
+                beta=None if np.isnan(arrays["beta"]) else float(arrays["beta"]),
+                loss=_text(arrays, "loss", where) or None,
+                polynomial=tuple(arrays["polynomial"]) if "polynomial" in arrays else None,
+                loss_parameter=(
+                    float(arrays["loss_parameter"]) if "loss_parameter" in arrays else None
+                ),
+                second_layer=(
+                    _text(arrays, "second_layer", where) if "second_layer" in arrays else "float"
+                ),
+            )
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the npz file, under a temporary name first: never half a file at `path`."""
+        write_file(path, self.to_bytes())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "QuantizedNetwork":
+        """Read a file made by `save`; InputError, one line, if it is not one or is damaged."""
+        return cls.from_bytes(read_file(path, "network"), str(path))
+
+
+def _preprocessing(text: str) -> "Preprocessing":
+    from qnn.features.preprocessing import Preprocessing
+
+    return Preprocessing.from_json(text)
+
+
+def _text(arrays: dict[str, np.ndarray], name: str, where: str) -> str:
+    array = arrays.get(name)
+    if array is None or array.dtype.kind != "U" or array.shape != ():
+        raise InputError(f"{where}: not a network file: no text {name!r} in it")
+    return str(array)
+
+
+def _on_grid(size: np.ndarray, most: int) -> bool:
+    """Whether sizes are a scalar times whole numbers of which the largest is at most `most`."""
+    top = float(size.max())
+    for largest in range(1, most + 1):
+        steps = size * (largest / top) if top > 0.0 else size
+        if np.all(np.abs(steps - np.rint(steps)) <= 1e-9):
+            return True
+    return False
+
+
+def _outputs(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]} outputs" if shape else "one output"
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    copy = np.array(array, order="C")
+    copy.flags.writeable = False
+    return copy
+
+
+def _describe(array: np.ndarray) -> str:
+    return f"shape {array.shape}" + ("" if np.isfinite(array).all() else " with nan or inf")

@@ -1,0 +1,1 @@
+"""Tools for semidefinite programs: the cone, its coordinates, diagonals that dominate."""

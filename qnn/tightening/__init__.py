@@ -1,6 +1,0 @@
-"""Bounds between the relaxation and the exact optimum: inequalities that all signs satisfy."""
-
-from qnn.tightening.cuts import Cuts, larger_sets, triangles
-from qnn.tightening.solver import Tightened, tighten
-
-__all__ = ["Cuts", "Tightened", "larger_sets", "tighten", "triangles"]

@@ -1,0 +1,1 @@
+"""Training a two-layer network: problem, relaxation, pricing, rounding, certified result."""

@@ -1,0 +1,1 @@
+"""Unquantized models from scikit-learn, to see what accuracy the data allow."""

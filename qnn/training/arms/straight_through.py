@@ -1,0 +1,26 @@
+"""Straight-through backpropagation: the network computes with rounded weights, Adam moves latents.
+
+Y. Bengio, N. Léonard, A. Courville, *Estimating or Propagating Gradients Through Stochastic
+Neurons*, 2013; latent weights are clipped to [−1, 1] as in M. Courbariaux et al., *Binarized Neural
+Networks*, 2016.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from qnn.networks.quantized import QuantizedNetwork
+from qnn.training.arms.base import quantized
+from qnn.training.arms.descent import descend
+from qnn.training.problems.problem import Problem
+
+
+def straight_through(
+    problem: Problem, width: int, seconds: float, rng: np.random.Generator
+) -> QuantizedNetwork:
+    """The best network of at most `width` neurons found in `seconds` of wall time.
+
+    Up to eight settings (rates, with and without the penalty in training, all rows or a part of
+    them a step), long runs of the best two, refits of the second layer along the way.
+    """
+    return descend(problem, width, seconds, rng, quantized)

@@ -1,0 +1,219 @@
+"""The scikit-learn face: a classifier and a regressor with a certified gap."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from qnn.errors import InputError
+from qnn.features.preprocessing import THRESHOLDS, FeatureLayout, Preprocessing, Scaling
+from qnn.losses import get_loss
+from qnn.networks.activations import Activation
+from qnn.numerics.arguments import check_seed
+from qnn.training.fit import Trained, train
+from qnn.training.outputs import TrainedOutputs, train_outputs
+from qnn.training.problems.problem import Problem
+from qnn.training.problems.vector import VectorProblem
+
+
+class _QuantizedEstimator(BaseEstimator):
+    """What the two estimators share: parameters, and training behind the preprocessing."""
+
+    def __init__(
+        self,
+        *,
+        beta_fraction: float = 0.05,
+        beta: float | None = None,
+        width: int | None = None,
+        loss: str = "squared",
+        loss_parameter: float | None = None,
+        activation: str | Activation = "bilinear",
+        alphabet: str | int = "binary",
+        second_layer: str | int = "float",
+        scaling: Scaling = "standardize",
+        clip: float | None = None,
+        thresholds: int = THRESHOLDS,
+        tol: float = 1e-3,
+        time_limit: float | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.beta_fraction = beta_fraction
+        self.beta = beta
+        self.width = width
+        self.loss = loss
+        self.loss_parameter = loss_parameter
+        self.activation = activation
+        self.alphabet = alphabet
+        self.second_layer = second_layer
+        self.scaling = scaling
+        self.clip = clip
+        self.thresholds = thresholds
+        self.tol = tol
+        self.time_limit = time_limit
+        self.random_state = random_state
+
+    def _fit(self, X: np.ndarray, target: np.ndarray, classes: np.ndarray | None) -> None:
+        layout = FeatureLayout.from_table(
+            X,
+            categorical=[],
+            constant_columns="keep",
+            scaling=self.scaling,
+            clip=self.clip,
+            thresholds=self.thresholds,
+        )
+        preprocessing = layout.fit(X, target, None if classes is None else list(classes))
+        matrix = preprocessing.transform(X)
+        coded = preprocessing.encode_target(target)
+        options: dict[str, Any] = {
+            "seed": _seed_of(self.random_state),
+            "width": self.width,
+            "time_limit": self.time_limit,
+            "tol": self.tol,
+            "second_layer": self.second_layer,
+        }
+        if coded.ndim == 1:
+            problem = Problem(matrix, coded, **self._kind())
+            trained = train(problem.with_beta(self._beta(problem)), **options)
+            self.certificate_ = trained.certificate
+            self._keep(trained, (trained,), preprocessing)
+        else:
+            several = VectorProblem(matrix, coded, **self._kind())
+            joined = train_outputs(several.with_beta(self._beta(several)), **options)
+            self._keep(joined, joined.outputs, preprocessing)
+
+    def _kind(self) -> dict[str, Any]:
+        return {
+            "beta": 1.0 if self.beta is None else self.beta,
+            "loss": get_loss(self.loss, self.loss_parameter),
+            "activation": self.activation,
+            "alphabet": self.alphabet,
+        }
+
+    def _beta(self, problem: Problem | VectorProblem) -> float:
+        if self.beta is not None:
+            return problem.beta
+        if not 0.0 < self.beta_fraction <= 1.0:
+            raise InputError(
+                f"beta_fraction must be above 0 and at most 1 (got {self.beta_fraction!r})"
+            )
+        # A target that is constant after centring has beta_max 0: any beta gives the 0 network.
+        return self.beta_fraction * problem.beta_max or 1.0
+
+    def _keep(
+        self,
+        trained: Trained | TrainedOutputs,
+        outputs: tuple[Trained, ...],
+        preprocessing: Preprocessing,
+    ) -> None:
+        self.network_ = replace(trained.network, preprocessing=preprocessing)
+        self.lower_bound_ = trained.lower_bound
+        self.upper_bound_ = trained.objective
+        self.gap_ = trained.gap
+        self.certificates_ = tuple(output.certificate for output in outputs)
+        self.beta_ = self.certificates_[0].beta
+        self.relaxation_value_ = sum(output.relaxation.upper_bound for output in outputs)
+
+    def _rows(self, X: Any) -> np.ndarray:
+        check_is_fitted(self, "network_")
+        return validate_data(self, X, dtype=np.float64, reset=False)
+
+
+def _seed_of(random_state: Any) -> int:
+    """Estimators take RandomState by convention; the library takes a seed."""
+    if not (random_state is None or isinstance(random_state, np.random.RandomState)):
+        check_seed("random_state", random_state, 2**32, "a numpy RandomState or None")
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+class QuantizedClassifier(ClassifierMixin, _QuantizedEstimator):
+    """Classifier of two or more classes: a network with quantized weights, and certificates.
+
+    Features are standardized (or encoded as `scaling` says) and a constant column is appended; two
+    classes are coded −1 and +1, more than two one against the rest, with one output each that share
+    their neurons. The objective is the loss (by default `½‖f(X) − y‖²`) plus the penalty `βd Σ|α|`,
+    summed over the outputs.
+
+    Parameters: `beta_fraction` in (0, 1], β as a fraction of the β at which the network becomes
+    zero; `beta`, the number itself, instead; `width`, most neurons that an output uses (None: as
+    many as the optimum does); `loss`, `loss_parameter`, `activation` and `alphabet` as
+    `qnn.Problem` takes them, `second_layer` as `qnn.train` does; `scaling` ("standardize", "none",
+    "quantile" or "thermometer"), `clip` and `thresholds` as `FeatureLayout.from_table` takes them;
+    `tol`, relative gap to which the relaxation is solved; `time_limit` in seconds; `random_state`.
+
+    After `fit`: `classes_`, `n_features_in_`, `network_` (with its preprocessing: it can be saved
+    and predicts from raw rows), `lower_bound_` (verified, below the objective of every such
+    network), `upper_bound_` (this network's objective), `gap_`, `certificates_` (one an output, in
+    the order of `classes_` where there are more than two; their bounds sum to `lower_bound_`) and,
+    of a single output, `certificate_`, `beta_`, `relaxation_value_`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> model = QuantizedClassifier(beta_fraction=0.3, random_state=0).fit(X, y)
+    >>> bool(model.lower_bound_ <= model.upper_bound_)
+    True
+    """
+
+    def fit(self, X: Any, y: Any) -> "QuantizedClassifier":
+        """Train on X (n, d) and labels y (n,) of at least two classes; ValueError otherwise."""
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(y)
+        self.classes_ = np.unique(y)
+        if len(self.classes_) < 2:
+            raise InputError(
+                "the classifier needs samples of two classes; the data contain one class, "
+                f"{self.classes_[0]!r}"
+            )
+        self._fit(X, y, self.classes_)
+        return self
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Scores (n,), above 0 for the second of two `classes_`; (n, C) for C > 2 of them."""
+        rows = self._rows(X)
+        return self.network_.scores(rows)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Labels (n,): of more than two classes that of the largest score, the first of equals."""
+        scores = self.decision_function(X)
+        return self.classes_[
+            scores.argmax(axis=1) if scores.ndim == 2 else (scores > 0).astype(int)
+        ]
+
+
+class QuantizedRegressor(RegressorMixin, _QuantizedEstimator):
+    """Regressor of one or several targets: a network with quantized weights, and certificates.
+
+    Features are standardized (or encoded as `scaling` says) and a constant column is appended;
+    targets are standardized, unless `scaling="none"`. The loss is that of these targets, summed
+    over them, and the bounds are in its units. Parameters and fitted attributes as for
+    `QuantizedClassifier`, without `classes_`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.arange(20.0)[:, None]
+    >>> model = QuantizedRegressor(random_state=0).fit(X, 3.0 * X[:, 0])
+    >>> bool(model.score(X, 3.0 * X[:, 0]) > 0.9)
+    True
+    """
+
+    def fit(self, X: Any, y: Any) -> "QuantizedRegressor":
+        """Train on X (n, d) and numbers y, (n,) or (n, C); ValueError otherwise."""
+        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
+        self._fit(X, y.astype(np.float64), None)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predictions (n,) or (n, C) in units of the targets."""
+        rows = self._rows(X)
+        return self.network_.predict(rows)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

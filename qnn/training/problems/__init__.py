@@ -1,0 +1,1 @@
+"""The training problem, over one output or several, and its second layers."""

@@ -1,0 +1,92 @@
+"""Several outputs over one matrix: C scalar problems that share X and beta.
+
+With `α_j ∈ R^C` the penalty `βd Σ_j ‖α_j‖₁` and a loss that is a sum over outputs separate: the
+vector problem's optimum is the sum of theirs.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from qnn.errors import InputError
+from qnn.losses import Loss
+from qnn.networks.activations import Activation
+from qnn.networks.alphabets import Alphabet
+from qnn.networks.quantized import QuantizedNetwork
+from qnn.networks.stacks import unstack
+from qnn.training.problems.problem import Problem
+
+
+class VectorProblem:
+    """``min over networks of any width: sum_c loss(f_c(X), Y_c) + beta d sum_j ||alpha_j||_1``.
+
+    Parameters
+    ----------
+    X : (n, d) array, taken as it is.
+    Y : (n, C) array of targets, one column an output (-1 and +1 for the margin losses: of classes,
+        column c is +1 on class c and -1 on the rest).
+    beta, loss, activation, alphabet : as `Problem` takes them, the same for all outputs.
+
+    ``outputs`` are the C scalar problems; they share X and its lift.
+
+    Raises
+    ------
+    InputError : where data or arguments cannot make a problem.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> problem = VectorProblem(np.eye(3), np.eye(3), beta=0.1)
+    >>> len(problem.outputs), problem.outputs[2].y.tolist()
+    (3, [0.0, 0.0, 1.0])
+    """
+
+    def __init__(
+        self,
+        X: np.ndarray,
+        Y: np.ndarray,
+        beta: float,
+        loss: str | Loss = "squared",
+        activation: str | Activation = "bilinear",
+        alphabet: str | int | Alphabet = "binary",
+    ) -> None:
+        targets = np.asarray(Y)
+        if targets.ndim != 2 or targets.shape[1] == 0:
+            raise InputError(
+                f"Y must have one row a row of X and one column an output (got shape "
+                f"{targets.shape})"
+            )
+        first = Problem(X, targets[:, 0], beta, loss, activation, alphabet)
+        self.outputs = (first, *(first.with_target(y) for y in targets.T[1:]))
+
+    @property
+    def beta(self) -> float:
+        """The price of a neuron, of each output that uses it."""
+        return self.outputs[0].beta
+
+    @property
+    def beta_max(self) -> float:
+        """The smallest beta at which the relaxation's answer is zero in every output."""
+        return max(problem.beta_max for problem in self.outputs)
+
+    def with_beta(self, beta: float) -> VectorProblem:
+        """The same problem at another beta; what is known of it is shared."""
+        twin = object.__new__(VectorProblem)
+        twin.outputs = tuple(problem.with_beta(beta) for problem in self.outputs)
+        return twin
+
+    def objective(self, network: QuantizedNetwork) -> float:
+        """Loss plus penalty of a network of C outputs on X.
+
+        Raises InputError for a network of another activation, alphabet or number of outputs.
+        """
+        parts = unstack(network)
+        if len(parts) != len(self.outputs):
+            raise InputError(
+                f"a network of {len(parts)} outputs has no objective in a problem of "
+                f"{len(self.outputs)}"
+            )
+        pairs = zip(self.outputs, parts, strict=True)
+        return math.fsum(problem.objective(part) for problem, part in pairs)

@@ -1,0 +1,1 @@
+"""The relaxation by ADMM on the symmetric reduction."""

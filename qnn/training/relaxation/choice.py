@@ -1,0 +1,142 @@
+"""The one front of all solvers: choose, refuse, solve."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from qnn.errors import InputError
+from qnn.numerics.arguments import check_limits
+from qnn.numerics.memory import available_memory
+from qnn.training.problems.problem import Problem
+from qnn.training.relaxation import low_rank, reference
+from qnn.training.relaxation.admm import loop as admm
+from qnn.training.relaxation.best_points import Incumbent
+from qnn.training.relaxation.result import Relaxation
+from qnn.training.relaxation.solver import Callback, Solver, require_memory
+
+SOLVERS: dict[str, Solver] = {
+    solver.name: solver
+    for solver in (admm.SOLVER, low_rank.SOLVER, reference.SCS, reference.CLARABEL)
+}
+
+# Bytes not worth asking the system about.
+_ALWAYS_THERE = 2.0**25
+
+#: what "auto" chooses from: of those that support the problem and fit into memory the least work,
+#: and the next one where that got stuck
+PREFERENCE = ("admm", "low-rank")
+
+
+def solve(
+    problem: Problem,
+    tol: float = 1e-4,
+    solver: str = "auto",
+    time_limit: float | None = None,
+    max_iterations: int | None = None,
+    warm_start: Relaxation | None = None,
+    callback: Callback | None = None,
+) -> Relaxation:
+    """Solve the semidefinite relaxation of a problem to a verified relative gap.
+
+    Parameters
+    ----------
+    problem : the training problem.
+    tol : wanted ``(upper - lower) / |upper|``, lower verified.
+    solver : "auto" or a name of the registry (`SOLVERS`).
+    time_limit : seconds; the best point so far is returned with its certificate and honest gap.
+    max_iterations : of the solver's own kind.
+    warm_start : a relaxation of the same data at another beta.
+    callback : called with a `Progress` after each certificate.
+
+    Returns
+    -------
+    A `Relaxation`; ``outcome`` is "solved" only where the verified gap is at most tol.
+
+    Raises
+    ------
+    InputError : an unknown solver, one that does not support the problem, bad limits, or a problem
+        too large for memory (estimated before any allocation).
+    """
+    check_limits(tol, time_limit, max_iterations)
+    started = time.perf_counter()
+    chosen, why = _choose(problem, solver, tol)
+    zero = _zero_network(problem, tol, chosen[0].name, callback)
+    if zero is not None:
+        return zero
+    best: Relaxation | None = None
+    for candidate in chosen:
+        spent = 0.0 if best is None else time.perf_counter() - started
+        left = None if time_limit is None else time_limit - spent
+        if left is not None and left <= 0.0:
+            break
+        start = warm_start if best is None else best
+        found = candidate.solve(problem, tol, left, max_iterations, start, callback)
+        if best is not None:
+            why = f"after solver {best.solver} had stalled at a gap of {best.gap:.1e}"
+        if best is None or found.gap < best.gap:
+            best = replace(found, message=f"{found.message} ({why})")
+        if found.outcome != "stalled":
+            break
+    assert best is not None
+    return best
+
+
+def _choose(problem: Problem, name: str, tol: float) -> tuple[list[Solver], str]:
+    """Solvers in the order of their use, and why the first one is."""
+    n, size = problem.n, problem.lift.size
+    if name != "auto":
+        if name not in SOLVERS:
+            raise InputError(
+                f"solver {name!r} is not known: choose one of auto, {', '.join(SOLVERS)}"
+            )
+        solver = SOLVERS[name]
+        refusal = solver.supports(problem)
+        if refusal is not None:
+            raise InputError(f"solver {name!r} cannot take this problem: {refusal}")
+        require_memory(solver, n, size)
+        return [solver], f"solver {name} as asked"
+    candidates = [SOLVERS[key] for key in PREFERENCE if SOLVERS[key].supports(problem) is None]
+    works = {s.name: s.work(n, size, tol) for s in candidates if s.work is not None}
+    fitting = []
+    for candidate in sorted(candidates, key=lambda s: works[s.name]):
+        needed = candidate.memory_estimate(n, size)
+        if needed <= _ALWAYS_THERE or needed <= available_memory():
+            fitting.append(candidate)
+    if not fitting:
+        require_memory(min(candidates, key=lambda s: s.memory_estimate(n, size)), n, size)
+    first = fitting[0]
+    reason = first.summary
+    for other in candidates:
+        if other is first:
+            continue
+        if other in fitting:
+            reason += (
+                f"; some {_giga(works[first.name])} Gflop, {other.name} {_giga(works[other.name])}"
+            )
+        else:
+            reason += f"; {other.name} needs {other.memory_estimate(n, size) / 2**30:.1f} GiB"
+    return fitting, f"solver {first.name} chosen: {reason}"
+
+
+def _giga(work: float) -> str:
+    return f"{work / 1e9:.2g}"
+
+
+def _zero_network(
+    problem: Problem, tol: float, solver: str, callback: Callback | None
+) -> Relaxation | None:
+    """The zero network with its certificate, where beta is at least beta_max."""
+    if problem.beta < problem.beta_max_estimate or problem.beta < problem.beta_max:
+        return None
+    incumbent = Incumbent(problem, solver, None, callback)
+    incumbent.offer_dual(-problem.loss.gradient(np.zeros(problem.n), problem.y), None)
+    if incumbent.gap > tol:
+        return None
+    message = f"beta {problem.beta:g} is at least beta_max {problem.beta_max:g}: the zero network"
+    return incumbent.relaxation("solved", message, {"iterations": 0.0})
+
+
+__all__ = ["PREFERENCE", "SOLVERS", "solve"]

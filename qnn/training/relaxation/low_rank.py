@@ -1,0 +1,367 @@
+"""Low-rank factors and L-BFGS, float32 where X is large, certified in float64: for image size.
+
+``P = F F'``, ``N = G G'`` with rows of ``[F G]`` of one norm ``sqrt(rho)``: rows are normalized, so
+the problem is smooth and unconstrained in them and in ``sqrt(rho)``. A gradient costs two products
+with X, for all factors at once (S. Burer, R. Monteiro, A nonlinear programming algorithm for
+solving semidefinite programs via low-rank factorization, 2003). Between rounds the best diagonal
+for the dual point ``nu = -grad loss`` is found; eigenvectors that the dual slack misses enter the
+factors (the rank staircase: N. Boumal, A Riemannian low-rank method for optimization over
+semidefinite matrices with block-diagonal constraints, 2015). It stops on a verified gap.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import eigh
+from scipy.optimize import OptimizeResult, minimize
+
+from qnn.numerics.gaps import relative_gap
+from qnn.semidefinite.diagonal import optimal_diagonals
+from qnn.training.problems.problem import Problem
+from qnn.training.relaxation.best_points import Incumbent
+from qnn.training.relaxation.result import Outcome, Relaxation
+from qnn.training.relaxation.solver import Callback, Solver
+
+Array = np.ndarray
+
+_BLOCK = 4096
+#: entries of X from which its products are taken in float32
+_SINGLE_FROM = 4_000_000
+_START_RANK = 15
+_NEW_COLUMNS = 4
+_ROUND = 60
+_LIMIT = 5000
+#: rounds without progress in the estimated gap before the solve gives up
+_PATIENCE = 8
+
+
+def solve(
+    problem: Problem,
+    tol: float = 1e-4,
+    time_limit: float | None = None,
+    max_iterations: int | None = None,
+    warm_start: Relaxation | None = None,
+    callback: Callback | None = None,
+) -> Relaxation:
+    """Low-rank L-BFGS until the verified gap is at most ``tol``; see `qnn.solve`.
+
+    ``max_iterations`` counts steps of L-BFGS. Where X is large, float32 products limit the gap that
+    can be reached to about 1e-5; a solve that gets no further ends as "stalled", its gap honest.
+    """
+    incumbent = Incumbent(problem, SOLVER.name, time_limit, callback)
+    work = _Work.of(problem)
+    limit = _LIMIT if max_iterations is None else max_iterations
+    statistics = {"iterations": 0.0, "rounds": 0.0, "rank": 0.0}
+    factors = _warm(work, warm_start) or _first_factors(work)
+    if factors is None:
+        incumbent.offer_dual(-problem.loss.gradient(np.zeros(problem.n), problem.y), None)
+        outcome: Outcome = "solved" if incumbent.gap <= tol else "stalled"
+        return incumbent.relaxation(outcome, "low rank: the zero network", statistics)
+    outcome, best, since = "iteration_limit", np.inf, 0
+    while statistics["iterations"] < limit:
+        steps = min(_ROUND * (1 + since), int(limit - statistics["iterations"]))
+        factors, done = _descend(work, factors, steps, incumbent)
+        statistics["iterations"] += max(done, 1)
+        statistics["rounds"] += 1
+        dual = _dual(work, factors, 0.1 * tol)
+        statistics["rank"] = float(factors.R.shape[1])
+        if dual.gap <= 0.9 * tol:
+            _certify(incumbent, work, factors, dual, tol)
+            if incumbent.gap <= tol:
+                outcome = "solved"
+                break
+        if incumbent.out_of_time():
+            outcome = "time_limit"
+            break
+        since = 0 if dual.gap < 0.9 * best else since + 1
+        best = min(best, dual.gap)
+        if since >= _PATIENCE:
+            outcome = "stalled"
+            break
+        factors = _staircase(work, factors, dual)
+    if outcome != "solved":
+        _certify(incumbent, work, factors, _dual(work, factors, 0.1 * tol), tol)
+        outcome = "solved" if incumbent.gap <= tol else outcome
+    message = (
+        f"low-rank L-BFGS: {outcome.replace('_', ' ')} after {statistics['iterations']:.0f} steps "
+        f"at rank {statistics['rank']:.0f}"
+    )
+    return incumbent.relaxation(outcome, message, statistics)
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """The problem with X divided by its largest entry: ``rho`` and M are in its units.
+
+    With ``X = c X~`` the objective is that of X~ at ``rho~ = c^2 rho`` and budget ``B / c^2``.
+    """
+
+    problem: Problem
+    X: Array
+    unit: float
+    budget: float
+
+    @classmethod
+    def of(cls, problem: Problem) -> _Work:
+        largest = max(float(problem.X.max()), -float(problem.X.min()))
+        unit = largest if largest > 0.0 else 1.0
+        large = problem.X.size > _SINGLE_FROM
+        X = np.empty(problem.X.shape, dtype=np.float32 if large else np.float64)
+        for start in range(0, problem.n, _BLOCK):
+            X[start : start + _BLOCK] = problem.X[start : start + _BLOCK] / unit
+        return cls(problem, X, unit, problem.budget / unit**2)
+
+    def blocks(self) -> list[slice]:
+        """Rows that stay in the cache together with their products."""
+        return [slice(start, start + _BLOCK) for start in range(0, len(self.X), _BLOCK)]
+
+    def predictions(self, R: Array, signs: Array) -> Array:
+        """``sum_k s_k (X r_k)^2``, (n,) in float64."""
+        R, weights = R.astype(self.X.dtype), signs.astype(self.X.dtype)
+        out = np.empty(len(self.X))
+        for rows in self.blocks():
+            H = self.X[rows] @ R
+            out[rows] = (H * H) @ weights
+        return out
+
+    def loss_and_gradient(self, R: Array, signs: Array) -> tuple[float, Array]:
+        """The loss, and its gradient in R: ``2 X' diag(l') X R diag(s)``, in one pass over X."""
+        loss, y = self.problem.loss, self.problem.y
+        R, weights = R.astype(self.X.dtype), signs.astype(self.X.dtype)
+        G, value = np.zeros(R.shape), 0.0
+        for rows in self.blocks():
+            H = self.X[rows] @ R
+            predictions = ((H * H) @ weights).astype(np.float64)
+            value += loss.value(predictions, y[rows])
+            H *= loss.gradient(predictions, y[rows]).astype(self.X.dtype)[:, None]
+            G += self.X[rows].T @ H
+        return value, 2.0 * G * signs
+
+    def adjoint(self, nu: Array) -> Array:
+        """``M(nu)`` (d, d) float64."""
+        M = np.zeros((self.X.shape[1],) * 2)
+        for rows in self.blocks():
+            block = self.X[rows]
+            M += (block * nu[rows].astype(self.X.dtype)[:, None]).T @ block
+        return 0.5 * (M + M.T)
+
+
+@dataclass(frozen=True, eq=False)
+class _Factors:
+    """``R = [F G]`` (d, k), rows of norm ``sqrt(rho)``; signs +1 for F and -1 for G."""
+
+    R: Array
+    signs: Array
+
+    @property
+    def rho(self) -> float:
+        return float((self.R**2).sum(axis=1).mean())
+
+
+@dataclass(frozen=True, eq=False)
+class _Dual:
+    """A dual point with its diagonal, and the gap that it leaves, estimated without proof."""
+
+    nu: Array
+    M: Array
+    diagonal: Array
+    gap: float
+
+
+def _first_factors(work: _Work) -> _Factors | None:
+    """The Frank-Wolfe vertex at zero with the best step, spread by noise; None at beta_max.
+
+    The origin is a stationary point of the factors, so they may not start near it.
+    """
+    problem = work.problem
+    M = work.adjoint(-problem.loss.gradient(np.zeros(problem.n), problem.y))
+    if not M.any():
+        return None
+    rng = np.random.default_rng(0)
+    rank = min(_START_RANK, len(M))
+    V = _normalize(rng.standard_normal((len(M), rank)))
+    for _ in range(30):
+        U = _normalize(M @ V)
+        V = _normalize(M @ U)
+    R = np.hstack([0.5 * (U + V), 0.5 * (U - V)])
+    R = _normalize(R + 0.02 * rng.standard_normal(R.shape))
+    signs = np.repeat([1.0, -1.0], rank)
+    predictions = work.predictions(R, signs)
+    rho = _best_scale(work, predictions)
+    return _Factors(np.sqrt(rho) * R, signs) if rho > 0.0 else None
+
+
+def _best_scale(work: _Work, predictions: Array) -> float:
+    """The rho >= 0 of least ``loss(rho predictions) + B rho``, by bisection on its slope."""
+    loss, y = work.problem.loss, work.problem.y
+
+    def slope(rho: float) -> float:
+        return float(loss.gradient(rho * predictions, y) @ predictions) + work.budget
+
+    if slope(0.0) >= 0.0:
+        return 0.0
+    high = 1.0 / max(float(np.abs(predictions).max()), 1e-300)
+    for _ in range(200):
+        if slope(high) > 0.0:
+            break
+        high *= 2.0
+    low = 0.0
+    for _ in range(50):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if slope(middle) < 0.0 else (low, middle)
+    return 0.5 * (low + high)
+
+
+def _warm(work: _Work, relaxation: Relaxation | None) -> _Factors | None:
+    """The factors of a solution at another beta, rescaled; None where it is of no use."""
+    if relaxation is None or relaxation.P.shape != (work.X.shape[1],) * 2:
+        return None
+    columns, signs = [], []
+    for block, sign in ((relaxation.P, 1.0), (relaxation.N, -1.0)):
+        values, vectors = eigh(block, check_finite=False)
+        # What primal repair added to the diagonal is no direction: only the largest are kept.
+        kept = np.argsort(values)[::-1][: 2 * _START_RANK]
+        kept = kept[values[kept] > 1e-9 * max(float(values[-1]), 0.0)]
+        columns.append(vectors[:, kept] * np.sqrt(values[kept]))
+        signs.append(np.full(len(kept), sign))
+    R = np.hstack(columns)
+    if R.shape[1] == 0:
+        return None
+    all_signs = np.concatenate(signs)
+    R = _normalize(R + 1e-3 * _scale_of(R) * np.random.default_rng(0).standard_normal(R.shape))
+    rho = _best_scale(work, work.predictions(R, all_signs))
+    return _Factors(np.sqrt(rho) * R, all_signs) if rho > 0.0 else None
+
+
+def _scale_of(R: Array) -> float:
+    return float(np.sqrt((R**2).mean()))
+
+
+def _normalize(R: Array) -> Array:
+    norms = np.linalg.norm(R, axis=1)
+    unit = R / np.where(norms > 0.0, norms, 1.0)[:, None]
+    unit[norms == 0.0, 0] = 1.0
+    return unit
+
+
+def _descend(
+    work: _Work, factors: _Factors, steps: int, incumbent: Incumbent
+) -> tuple[_Factors, int]:
+    """A round of L-BFGS in the rows' directions and ``sqrt(rho)``, both of the order of 1."""
+    shape, signs, root = factors.R.shape, factors.signs, np.sqrt(factors.rho)
+    zero = np.zeros(work.problem.n)
+    unit = max(work.problem.loss.value(zero, work.problem.y), 1e-300)
+
+    def objective(point: Array) -> tuple[float, Array]:
+        W, length = point[:-1].reshape(shape), float(point[-1]) * root
+        norms = np.linalg.norm(W, axis=1)[:, None]
+        directions = W / norms
+        value, G = work.loss_and_gradient(length * directions, signs)
+        radial = (G * directions).sum(axis=1)
+        tangential = length * (G - radial[:, None] * directions) / norms
+        slope = root * (float(radial.sum()) + 2.0 * work.budget * length)
+        value += work.budget * length**2
+        return value / unit, np.append(tangential.ravel(), slope) / unit
+
+    def stop(intermediate_result: OptimizeResult) -> None:
+        if incumbent.out_of_time():
+            raise StopIteration
+
+    found = minimize(
+        objective,
+        np.append((factors.R / root).ravel(), 1.0),
+        jac=True,
+        method="L-BFGS-B",
+        callback=stop,
+        options={"maxiter": steps, "maxcor": 20, "ftol": 0.0, "gtol": 0.0},
+    )
+    length = float(found.x[-1]) * root
+    R = length * _normalize(found.x[:-1].reshape(shape))
+    return _Factors(R, signs), int(found.nit)
+
+
+def _dual(work: _Work, factors: _Factors, tol: float) -> _Dual:
+    """``nu = -grad loss`` with its best diagonal, and the gap left after the best scaling."""
+    loss, y = work.problem.loss, work.problem.y
+    predictions = work.predictions(factors.R, factors.signs)
+    nu = loss.clip_dual(-loss.gradient(predictions, y), y)
+    M = work.adjoint(nu)
+    (diagonal,) = optimal_diagonals(M, True, max(tol, 1e-6))
+    spent = float(diagonal.sum())
+    t = loss.best_dual_scale(nu, y, work.budget / spent if spent > 0.0 else np.inf)
+    upper = loss.value(predictions, y) + work.budget * factors.rho
+    return _Dual(nu, M, diagonal, relative_gap(upper, loss.dual_value(t * nu, y)))
+
+
+def _certify(incumbent: Incumbent, work: _Work, factors: _Factors, dual: _Dual, tol: float) -> None:
+    """Offer the point and the dual point, in float64 and in the problem's own units."""
+    F = factors.R[:, factors.signs > 0] / work.unit
+    G = factors.R[:, factors.signs < 0] / work.unit
+    incumbent.offer_primal(F @ F.T, G @ G.T)
+    # Each try at a proof reads all of X; what tol leaves has room for a margin found at once.
+    incumbent.offer_dual(dual.nu, (dual.diagonal * work.unit**2,), margin=min(1e-3 * tol, 1e-6))
+
+
+def _staircase(work: _Work, factors: _Factors, dual: _Dual) -> _Factors:
+    """Drop directions that died out; add those that the budget does not cover, at a small size.
+
+    ``a`` scaled to the budget leaves ``Diag(a) - M`` and ``Diag(a) + M`` with negative eigenvectors
+    where the dual point is not feasible: directions in which F (the first) or G descend.
+    """
+    columns, signs = [], []
+    for sign in (1.0, -1.0):
+        block = factors.R[:, factors.signs == sign]
+        if block.shape[1]:
+            left, values, _ = np.linalg.svd(block, full_matrices=False)
+            kept = values > 1e-4 * np.sqrt(factors.rho)
+            columns.append(left[:, kept] * values[kept])
+            signs.append(np.full(int(kept.sum()), sign))
+    a = np.maximum(dual.diagonal, 1e-6 * float(dual.diagonal.mean()))
+    root = np.sqrt(a.sum() / (work.budget * a))
+    values, vectors = eigh(root[:, None] * dual.M * root[None, :], check_finite=False)
+    for sign, picked in ((1.0, slice(-_NEW_COLUMNS, None)), (-1.0, slice(0, _NEW_COLUMNS))):
+        fresh = vectors[:, picked][:, sign * values[picked] > 1.0]
+        # A column of 3 per cent of a row's length in the mean.
+        fresh = root[:, None] * fresh
+        size = np.sqrt((fresh**2).mean(axis=0, keepdims=True))
+        columns.append(0.03 * np.sqrt(factors.rho) * fresh / np.where(size > 0.0, size, 1.0))
+        signs.append(np.full(fresh.shape[1], sign))
+    R = np.sqrt(factors.rho) * _normalize(np.hstack(columns))
+    return _Factors(R, np.concatenate(signs))
+
+
+def _supports(problem: Problem) -> str | None:
+    if not problem.lift.joint:
+        return "it is for the bilinear activation: choose 'admm'"
+    if problem.loss.curvature is None or problem.loss.name == "huber":
+        # Huber's loss is smooth, but straight over most of the rows while residuals are large.
+        return f"loss {problem.loss.name!r} is not smooth enough: choose 'admm', or another loss"
+    return None
+
+
+def _memory(n: int, size: int) -> float:
+    """X in float32, L-BFGS's pairs, the interior point's (d, d) matrices, some rows' vectors."""
+    return 4.0 * n * size + 8.0 * (30.0 * size**2 + 60.0 * 4 * _START_RANK * size + 40.0 * n) + 2e8
+
+
+def _work(n: int, size: int, tol: float) -> float:
+    """Some 120 steps of L-BFGS for each digit at 50 columns, and an interior point in each round.
+
+    Counted four times: on planted (200, 2000), (200, 4000), (100, 4000) an operation took up to
+    four times as long as one of ADMM's, which are in larger products.
+    """
+    steps = 120.0 * max(-math.log10(tol), 1.0)
+    return 4.0 * (steps * 4.0 * n * size * min(50, 2 * size) + steps / _ROUND * 500.0 * size**3)
+
+
+SOLVER = Solver(
+    name="low-rank",
+    solve=solve,
+    supports=_supports,
+    memory_estimate=_memory,
+    summary="low-rank factors and float32 products, for many features and rows",
+    work=_work,
+)

@@ -1,0 +1,77 @@
+"""What every solver of the relaxation returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from qnn.certificates.record import Certificate
+from qnn.numerics.gaps import relative_gap
+from qnn.training.problems.problem import Problem
+
+Array = np.ndarray
+Outcome = Literal["solved", "time_limit", "iteration_limit", "stalled"]
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxation:
+    """A feasible primal point of the relaxation, a verified dual bound, and how they were found.
+
+    ``P``, ``N`` (D, D) are positive semidefinite with ``diag(P) + diag(N) = rho`` (joint lifts) or
+    ``diag(P) = rho_plus``, ``diag(N) = rho_minus``; ``rho`` holds the one or the two values.
+    ``predictions`` is ``A(P - N)`` (n,), ``nu`` the dual point (n,), ``diagonals`` the dual's
+    diagonal(s). ``upper_bound`` is the relaxation's own primal value at (P, N); ``lower_bound`` the
+    verified bound of ``certificate``. A solve that stops early has its honest, larger ``gap``.
+    ``trail`` is the solver's own, for a warm start from this record at the next beta of a path.
+    """
+
+    problem: Problem
+    P: Array
+    N: Array
+    rho: tuple[float, ...]
+    predictions: Array
+    nu: Array
+    diagonals: tuple[Array, ...]
+    upper_bound: float
+    certificate: Certificate
+    solver: str
+    outcome: Outcome
+    message: str
+    statistics: dict[str, float] = field(default_factory=dict)
+    trail: object = field(default=None, repr=False)
+
+    @property
+    def lower_bound(self) -> float:
+        """The verified lower bound, of the relaxation and so of every network."""
+        return self.certificate.lower_bound
+
+    @property
+    def gap(self) -> float:
+        """``(upper - lower) / |upper|``; 0 where both are 0."""
+        return relative_gap(self.upper_bound, self.lower_bound)
+
+
+def repair_primal(problem: Problem, P: Array, N: Array) -> tuple[Array, Array, tuple[float, ...]]:
+    """Make positive semidefinite P, N exactly feasible: raise their diagonals to the largest.
+
+    Joint: half of what is missing on ``diag(P) + diag(N)`` to each, which leaves Z = P - N as it
+    is. Otherwise each block is raised to its own largest entry.
+    """
+    if problem.lift.joint:
+        total = np.diag(P) + np.diag(N)
+        rho = float(total.max())
+        missing = np.diag(0.5 * (rho - total))
+        return P + missing, N + missing, (rho,)
+    rho_plus, rho_minus = float(np.diag(P).max()), float(np.diag(N).max())
+    return (
+        P + np.diag(rho_plus - np.diag(P)),
+        N + np.diag(rho_minus - np.diag(N)),
+        (rho_plus, rho_minus),
+    )
+
+
+def primal_value(problem: Problem, predictions: Array, rho: tuple[float, ...]) -> float:
+    """``loss(A(P - N), y) + beta d sum(rho)``."""
+    return problem.loss.value(predictions, problem.y) + problem.budget * float(sum(rho))

@@ -1,0 +1,110 @@
+"""The problem in units where data, targets and lifted rows are of order one.
+
+Standard scaling of data; all maps back are exact up to rounding. With ``f`` the lifted features:
+
+* columns of the data are divided by one common number (the diagonals tie them together), which the
+  template takes up for the constant feature of the polynomial lift;
+* the lifted rows ``A_i`` are divided by their root mean square norm alpha, and Z multiplied by it;
+* the targets of a homogeneous loss are divided by their root mean square.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from qnn.losses import Loss
+from qnn.networks.activations.lift import Lift
+from qnn.training.problems.problem import Problem
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class ScaledProblem:
+    """``min loss(A(P - N), y) + budget sum(rho)`` in scaled units.
+
+    Original units: ``Z = z_unit * Z_scaled``, ``nu = nu_unit * nu_scaled``, diagonals
+    ``diagonal_unit * scaled`` and objective values ``value_unit * scaled``.
+    """
+
+    lift: Lift
+    y: Array
+    loss: Loss
+    budget: float
+    z_unit: float
+    nu_unit: float
+    value_unit: float
+    diagonal_unit: float
+
+    @property
+    def n(self) -> int:
+        """Rows."""
+        return len(self.y)
+
+    @property
+    def size(self) -> int:
+        """The order D of the lifted matrices."""
+        return self.lift.size
+
+    @cached_property
+    def zero_value(self) -> float:
+        """The objective of the zero network."""
+        return self.loss.value(np.zeros(self.n), self.y)
+
+    def with_budget(self, budget: float) -> ScaledProblem:
+        """The same problem at another budget in original units."""
+        scaled = budget * self.z_unit / self.value_unit
+        values = {**self.__dict__, "budget": scaled}
+        values.pop("zero_value", None)
+        return ScaledProblem(**values)
+
+
+def scale_problem(problem: Problem) -> ScaledProblem:
+    """Choose the units from the data; zero data and zero targets keep the unit one."""
+    lift, y = problem.lift, problem.y
+    features, template = lift.features, lift.template
+    x_unit = _root_mean_square(features if template is None else features[:, :-1])
+    if template is None:
+        features = features / x_unit
+        squares = np.einsum("ij,ij->i", features, features)
+        alpha = x_unit**2 * _root_mean_square(squares)
+        features = features * (x_unit / np.sqrt(alpha))
+    else:
+        features = features.copy()
+        features[:, :-1] /= x_unit
+        powers = np.ones(len(template))
+        powers[:-1] = x_unit
+        template = template * np.outer(powers, powers)
+        alpha = _root_mean_square(np.sqrt(_row_squares(features, template)))
+        template = template / alpha
+    y_unit = 1.0 if problem.loss.degree is None else _root_mean_square(y)
+    y = y / y_unit
+    loss, degree = problem.loss.in_units(y_unit), problem.loss.degree or 1
+    value_unit, nu_unit = y_unit**degree, y_unit ** (degree - 1)
+    z_unit = y_unit / alpha
+    return ScaledProblem(
+        lift=Lift(np.ascontiguousarray(features), template, lift.joint),
+        y=y,
+        loss=loss,
+        budget=problem.budget * z_unit / value_unit,
+        z_unit=z_unit,
+        nu_unit=nu_unit,
+        value_unit=value_unit,
+        diagonal_unit=value_unit / z_unit,
+    )
+
+
+def _root_mean_square(values: Array) -> float:
+    top = float(np.abs(values).max(initial=0.0))
+    if top == 0.0:
+        return 1.0
+    return top * float(np.sqrt(np.mean((values / top) ** 2)))
+
+
+def _row_squares(features: Array, template: Array) -> Array:
+    """``||A_i||_F^2`` for ``A_i = T o f_i f_i'``."""
+    squares = features**2
+    return np.einsum("ij,ij->i", squares @ template**2, squares)

@@ -1,0 +1,1 @@
+"""The relaxation of a problem whose rows are read once, in blocks."""

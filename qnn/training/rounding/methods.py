@@ -1,0 +1,74 @@
+"""The rounding methods by name, and what each of them can take."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from qnn.errors import InputError
+from qnn.networks.quantized import QuantizedNetwork
+from qnn.training.problems.problem import Problem
+from qnn.training.relaxation.result import Relaxation
+from qnn.training.rounding.candidate import Incumbent
+from qnn.training.rounding.graduated import graduated_network
+from qnn.training.rounding.grids import check_second_layer
+from qnn.training.rounding.krivine import krivine_network
+from qnn.training.rounding.refined import refined_network
+from qnn.training.rounding.refit.second_layer import check_loss
+
+Method = Callable[
+    [Relaxation, int, np.random.Generator, str | int, Incumbent | None], QuantizedNetwork
+]
+
+
+METHODS: dict[str, Method] = {
+    "krivine": krivine_network,
+    "refined": refined_network,
+    "graduated": graduated_network,
+}
+
+
+def round_relaxation(
+    relaxation: Relaxation,
+    width: int,
+    rng: np.random.Generator,
+    method: str = "refined",
+    wide: Incumbent | None = None,
+    second_layer: str | int = "float",
+) -> QuantizedNetwork:
+    """A network of at most `width` neurons from a solved relaxation.
+
+    "krivine": exactly `width` sign pairs with one common α, as in the paper (fewer only where the
+    relaxation's answer is the zero network). "refined": samples of the relaxation as candidates,
+    column generation with ℓ1 refits, reduction to `width` neurons, local search.
+    "graduated": that, and where the width binds the best of it, of eight networks trained as floats
+    and driven to bits and, where there are few bits and many rows, of some annealed ones, each with
+    its local search: several times the time, lower objectives for narrow networks.
+    `wide`, a network of any width where one is known, saves the column generation.
+    second_layer: "float", "common" or bits (see `grids.py`); Krivine's has one scalar.
+    The same generator state gives the same network. Raises InputError for an unknown method, a
+    width below 1 and problems that the method cannot round.
+    """
+    check_rounding(relaxation.problem, width, method)
+    check_second_layer(second_layer)
+    return METHODS[method](relaxation, width, rng, second_layer, wide)
+
+
+def check_rounding(problem: Problem, width: int, method: str) -> None:
+    """Raise InputError, before any computing, if `round_relaxation` cannot do this."""
+    if method not in METHODS:
+        raise InputError(f"rounding {method!r} is not known: choose one of {', '.join(METHODS)}")
+    if isinstance(width, bool) or not isinstance(width, int | np.integer) or width < 1:
+        raise InputError(f"width must be a whole number of neurons, 1 or more (got {width!r})")
+    if method != "krivine":
+        check_loss(problem.loss)
+        return
+    if problem.activation.name != "bilinear":
+        raise InputError(
+            f"rounding {method!r} needs the bilinear activation (got "
+            f"{problem.activation.name!r}): use rounding refined"
+        )
+    if problem.alphabet.name != "binary":
+        raise InputError(
+            f"rounding {method!r} makes binary weights (got alphabet {problem.alphabet.name!r}): "
+            "use alphabet binary, or rounding refined"
+        )

@@ -1,0 +1,1 @@
+"""The second layer refitted: an l1 problem for each loss."""

@@ -1,0 +1,105 @@
+"""The second layer as an ℓ1 problem: `min_α ℓ(Hα, y) + λ Σ|α_j|`, λ = βd, H fixed.
+
+Three methods, by what the loss is: the squared one is a Lasso; smooth ones take a proximal Newton
+method; piecewise linear ones are linear programs.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from qnn.errors import InputError
+from qnn.losses import Loss
+from qnn.losses.huber import Huber
+from qnn.losses.squared import Squared
+from qnn.training.rounding.refit.lasso import solve_lasso
+from qnn.training.rounding.refit.linear_program import solve_linear
+from qnn.training.rounding.refit.newton import solve_smooth
+
+# Targets larger than this many δ leave Huber's loss linear nearly everywhere.
+MANY_DELTAS = 30.0
+
+
+@dataclass(frozen=True, eq=False)
+class SecondLayer:
+    """alpha (m,), predictions `Hα` (n,), the objective and its relative duality gap.
+
+    nu (n,) is the dual point, in the domain of the loss's conjugate: `|Hᵀν| ≤ λ` up to rounding.
+    """
+
+    alpha: np.ndarray
+    predictions: np.ndarray
+    nu: np.ndarray
+    objective: float
+    gap: float
+
+
+def refit(
+    loss: Loss,
+    H: np.ndarray,
+    y: np.ndarray,
+    penalty: float,
+    start: np.ndarray | None = None,
+) -> SecondLayer:
+    """The best second layer for features H (n, m), targets y (n,) and penalty λ > 0.
+
+    `start` (m,) is a warm start; the objective is never above its own. Many entries of the result
+    are exactly 0. Raises InputError for a loss that has no refit.
+    """
+    check_loss(loss)
+    nu = None
+    if loss.linear_dual:
+        alpha, nu = solve_linear(loss, H, y, penalty)
+        if start is not None and _value(loss, H, y, penalty, start) < _value(
+            loss, H, y, penalty, alpha
+        ):
+            alpha = np.array(start, dtype=np.float64)
+    elif isinstance(loss, Squared):
+        alpha = solve_lasso(H.T @ H, H.T @ y, penalty, start).coefficients
+    elif isinstance(loss, Huber) and np.abs(y).max() > MANY_DELTAS * loss.parameter:
+        alpha = _solve_mostly_linear(loss, H, y, penalty, start)
+    else:
+        alpha = solve_smooth(loss, H, y, penalty, start)
+    predictions = H @ alpha
+    objective = loss.value(predictions, y) + penalty * float(np.abs(alpha).sum())
+    if nu is None:
+        nu = -loss.gradient(predictions, y)
+    nu = loss.clip_dual(nu, y)
+    # Any scaling with |Hᵀν| ≤ λ is dual feasible: `−g*(−ν)` bounds the optimum from below.
+    steepest = float(np.abs(H.T @ nu).max(initial=0.0))
+    limit = penalty / steepest if steepest > penalty else 1.0
+    dual = loss.dual_value(loss.best_dual_scale(nu, y, limit) * nu, y)
+    gap = (objective - dual) / objective if objective > 0.0 else 0.0
+    return SecondLayer(alpha, predictions, nu, objective, max(gap, 0.0))
+
+
+def _solve_mostly_linear(
+    loss: Huber, H: np.ndarray, y: np.ndarray, penalty: float, start: np.ndarray | None
+) -> np.ndarray:
+    """Huber's loss where δ is small beside the targets: a Lasso with an outlier's shift a row.
+
+    `Huber(r) = min_o ½(r − o)² + δ|o|`, so the rows' shifts are columns of the unit matrix, scaled
+    so that all have the penalty λ. Newton's method takes too many steps there: nearly everywhere
+    the second derivative is 0.
+    """
+    scale = penalty / loss.parameter
+    wide = np.hstack([H, scale * np.eye(len(y))])
+    begin = None
+    if start is not None:
+        residual = y - H @ start
+        shift = residual - np.clip(residual, -loss.parameter, loss.parameter)
+        begin = np.concatenate([start, shift / scale])
+    return solve_lasso(wide.T @ wide, wide.T @ y, penalty, begin).coefficients[: H.shape[1]]
+
+
+def check_loss(loss: Loss) -> None:
+    """Raise InputError, before any computing, if the second layer cannot be refitted."""
+    if loss.curvature is None and not loss.linear_dual:
+        raise InputError(
+            f"loss {loss.name!r} has no refit of the second layer: it must have a curvature and a "
+            "second derivative, or a linear dual (see docs/adding_a_loss.md)"
+        )
+
+
+def _value(loss: Loss, H: np.ndarray, y: np.ndarray, penalty: float, alpha: np.ndarray) -> float:
+    return loss.value(H @ alpha, y) + penalty * float(np.abs(alpha).sum())

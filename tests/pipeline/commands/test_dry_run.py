@@ -1,0 +1,112 @@
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.commands.cli import main
+
+ROOT = Path(__file__).parents[3]
+WDBC = ROOT / "infra" / "sweeps" / "wdbc.yaml"
+
+
+def qnn(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from pipeline.commands.cli import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+
+
+def processor_seconds() -> float:
+    """Processor time of all child processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["qnn", *arguments])
+    with pytest.raises(SystemExit) as done:
+        main()
+    return int(done.value.code or 0)
+
+
+def test_a_dry_run_prints_the_plan_quickly_and_writes_nothing(tmp_path: Path) -> None:
+    qnn("--help")  # the first run may have byte code to compile
+    before = processor_seconds()
+    done = qnn("sweep", str(WDBC), "--dry-run", folder=tmp_path)
+    seconds = processor_seconds() - before
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "trials       1728 networks from 72 SDPs, 6 paths" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+    # Promised are 3 s on the clock; processor time is the part of it that is ours, and does not
+    # depend on what else the machine is doing.
+    assert seconds < 2
+
+
+def test_a_dry_run_and_help_import_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from pipeline.commands.cli import main\n"
+        f"sys.argv = ['qnn', 'sweep', {str(WDBC)!r}, '--dry-run']\n"
+        "try:\n    main()\n"
+        "except SystemExit:\n    pass\n"
+        "heavy = ('ray', 'mlflow', 'cvxpy', 'sklearn', 'scipy', 'pandas', 'matplotlib', 'numba')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_overrides_reach_the_plan(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets = ["--set", "shards.count=5", "--set", "beta={values: [30]}", "--set", "seeds=[7]"]
+    assert run(monkeypatch, "sweep", str(WDBC), "--dry-run", *sets) == 0
+    assert "trials       30 networks from 5 SDPs, 5 paths" in capsys.readouterr().out
+
+
+def test_dropped_columns_are_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = str(WDBC.with_name("ionosphere.yaml"))
+    assert run(monkeypatch, "sweep", config, "--dry-run") == 0
+    assert "note         dropped constant columns: V2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        ("beta={values: [0]}", "wdbc.yaml: beta.values[0]: must be greater than 0 (got 0)"),
+        ("data.source=no.csv", "data.source: no such file or folder: no.csv (looked beside the "
+         "config and in "),
+        ("data.target=diagnosis", "data.target: no column 'diagnosis' in the data (columns: "),
+        ("shards.count=1000", "shards.count: 1000 folds need at least as many rows, but 455 are "
+         "left beside the test rows"),
+        ("data.features=[mean areas]", "data.features: no column 'mean areas' in the data ("),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], sets: str, message: str
+) -> None:
+    assert run(monkeypatch, "sweep", str(WDBC), "--dry-run", "--set", sets) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith(f"error: {message}")
+    assert shown.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("sweep",), ("sweep", "--odd"), ("swep",), ("sweep", str(WDBC), "--dry-run", "extra")],
+)
+def test_usage_errors_exit_with_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    assert run(monkeypatch, *arguments) == 2
+    assert "Usage: qnn" in capsys.readouterr().err
+
+
+def test_a_missing_config_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "sweep", "nowhere.yaml", "--dry-run") == 2
+    assert capsys.readouterr().err == "error: nowhere.yaml: no such file\n"

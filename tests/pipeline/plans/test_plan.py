@@ -1,0 +1,212 @@
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.configuration.reading import SweepConfig, parse_config
+from pipeline.configuration.yaml_text import dump_yaml
+from pipeline.datasets.shards import make_layout, make_split
+from pipeline.datasets.sources import load_table
+from pipeline.plans.estimates import estimate_bytes, estimate_seconds
+from pipeline.plans.plan import Plan, make_path, make_plan
+from pipeline.plans.units import PathSpec, Trial, narrow
+
+ROOT = Path(__file__).parents[3]
+RAW: dict[str, Any] = {
+    "name": "t",
+    "data": {"source": "sklearn:breast_cancer"},
+    "shards": {"kind": "kfold", "count": 3},
+    "beta": {"fractions": [0.5, 0.1, 0.02]},
+    "seeds": [0, 1],
+    "widths": [8, 32],
+    "rounding": ["krivine", "refined"],
+}
+
+
+def config_of(**changes: Any) -> SweepConfig:
+    return parse_config(dump_yaml({**RAW, **changes}), "t.yaml")
+
+
+def plan_of(**changes: Any) -> Plan:
+    config = config_of(**changes)
+    table = load_table(config)
+    split = make_split(table, config)
+    return make_plan(config, table, split, make_layout(table, config, split))
+
+
+def trial_ids(plan: Plan) -> set[str]:
+    return {path.trial_id(trial) for path in plan.paths for trial in path.trials()}
+
+
+def test_counts_and_unique_ids() -> None:
+    plan = plan_of()
+    assert (len(plan.paths), plan.problems, plan.trials) == (3, 9, 72)
+    assert len({path.id for path in plan.paths}) == 3
+    assert len({path.problem_id(beta) for path in plan.paths for beta in path.betas}) == 9
+    assert len(trial_ids(plan)) == 72
+    assert all(len(trial) == 16 and int(trial, 16) >= 0 for trial in trial_ids(plan))
+    assert all(path.networks == len(list(path.trials())) for path in plan.paths)
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    betas=st.permutations([0.5, 0.1, 0.02]),
+    seeds=st.permutations([0, 1]),
+    widths=st.permutations([8, 32]),
+    rounding=st.permutations(["krivine", "refined"]),
+)
+def test_the_order_of_an_axis_does_not_matter(
+    betas: list[float], seeds: list[int], widths: list[int], rounding: list[str]
+) -> None:
+    plan = plan_of(beta={"fractions": betas}, seeds=seeds, widths=widths, rounding=rounding)
+    assert plan.paths == plan_of().paths
+    assert plan.paths[0].betas == (0.5, 0.1, 0.02)
+
+
+def test_more_values_on_an_axis_keep_the_ids_of_those_before() -> None:
+    more = plan_of(seeds=[0, 1, 2], widths=[4, 8, 32], beta={"fractions": [0.5, 0.3, 0.1, 0.02]})
+    assert trial_ids(plan_of()) < trial_ids(more)
+    assert {path.id for path in more.paths}.isdisjoint(path.id for path in plan_of().paths)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"test": {"fraction": 0.25}},
+        {"test": {"fraction": 0.2, "seed": 1}},
+        {"shards": {"kind": "kfold", "count": 3, "seed": 1}},
+        {"data": {**RAW["data"], "positive": "benign"}},
+        {"data": {**RAW["data"], "exclude": ["mean area"]}},
+        {"preprocessing": {"clip": 3.0}},
+        {"preprocessing": {"bias": False}},
+        {"beta": {"values": [0.5, 0.1, 0.02]}},
+        {"certify": "tightened"},
+        {"certify_time_limit": 10},
+        {"relaxation": {"tol": 1e-3}},
+        {"relaxation": {"solver": "admm"}},
+        {"relaxation": {"time_limit": 10}},
+    ],
+)
+def test_whatever_changes_a_result_changes_every_id(changes: dict[str, Any]) -> None:
+    changed = plan_of(**changes)
+    assert trial_ids(changed).isdisjoint(trial_ids(plan_of()))
+    assert {path.id for path in changed.paths}.isdisjoint(path.id for path in plan_of().paths)
+
+
+def test_names_and_places_do_not_change_ids(tmp_path: Path) -> None:
+    # The same content under another name, and 30 written for 30.0.
+    def plan(name: str, beta: str) -> Plan:
+        rows = "".join(f"{k},{k % 2}\n" for k in range(30))
+        (tmp_path / name).write_text(f"a,target\n{rows}")
+        return plan_of(
+            name=Path(name).stem,
+            data={"source": str(tmp_path / name)},
+            beta={"values": [float(beta) if "." in beta else int(beta)]},
+        )
+
+    assert trial_ids(plan("one.csv", "30")) == trial_ids(plan("two.csv", "30.0"))
+
+
+def test_ids_are_pinned() -> None:
+    # A change here orphans every folder of results that people have.
+    path = PathSpec(
+        dataset="t", shard="fold-00", content="ab", n=10, d=3, betas=(0.5, 0.1),
+        beta_kind="fractions", seeds=(0,), widths=(8,), roundings=("krivine",), loss="squared",
+        activation="bilinear", alphabet="binary", certify="relaxation", certify_time_limit=None,
+        solver="auto", tol=1e-4, time_limit=None,
+    )  # fmt: skip
+    assert path.id == PINNED["path"]
+    assert path.problem_id(0.5) == PINNED["problem"]
+    assert path.trial_id(Trial(0.5, 0, 8, "krivine")) == PINNED["trial"]
+    assert replace(path, dataset="other").id == path.id
+
+
+def test_the_final_refit_is_a_path_of_its_own() -> None:
+    config = config_of()
+    table = load_table(config)
+    split = make_split(table, config)
+    layout = make_layout(table, config, split)
+    whole = make_path(config, table, split, layout, split.shard("all"), config.kinds[0])
+    assert (whole.shard, whole.n) == ("all", 455)
+    one = narrow(whole, 0.1, 32, "refined")
+    refined = Trial(0.1, 0, 32, "refined")
+    assert list(one.trials()) == [refined, refined._replace(seed=1)]
+    other = narrow(whole, 0.1, 32, "refined", seeds=[5])
+    assert list(other.trials()) == [refined._replace(seed=5)]
+    assert one.trial_id(refined) == whole.trial_id(refined)
+    assert one.id != whole.id
+
+
+def test_specs_are_plain_data() -> None:
+    path = plan_of().paths[0]
+    content = json.loads(json.dumps(path.__dict__))
+    again = PathSpec(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
+    assert again.id == path.id
+
+
+def test_the_description_counts_every_axis() -> None:
+    assert plan_of(data={"source": str(ROOT / "tests/data/ionosphere.csv")}).describe() == DESCRIBED
+
+
+def test_estimates_grow_with_the_work() -> None:
+    base = {"n": 400, "d": 40, "betas": 5, "networks": 10, "width": 8.0, "solver": "admm"}
+
+    def grows(function: Callable[..., float], keys: list[str]) -> bool:
+        known = (
+            {key: base[key] for key in ("n", "d", "solver")} if function is estimate_bytes else base
+        )
+        usual = function(**known)
+        return all(function(**{**known, key: 2 * known[key]}) > usual for key in keys)
+
+    assert grows(estimate_seconds, ["n", "d", "betas", "networks", "width"])
+    assert grows(estimate_bytes, ["n", "d"])
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "megabytes"), [(400, 40, 332), (1000, 60, 1263), (1000, 100, 2203)]
+)
+def test_memory_of_the_reference_is_near_what_was_measured(n: int, d: int, megabytes: int) -> None:
+    assert 0.6 < estimate_bytes(n, d, "cvxpy-scs") / 1e6 / megabytes < 1.6
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "seconds"), [(400, 40, 0.7), (1000, 60, 1.8), (1000, 100, 3.0), (2000, 100, 4.5)]
+)
+def test_time_of_our_solver_is_near_what_was_measured(n: int, d: int, seconds: float) -> None:
+    assert 1 / 3 < estimate_seconds(n, d, 1, 0, 0, "admm") / seconds < 3
+
+
+def test_planning_imports_no_heavy_library() -> None:
+    code = (
+        "import sys, pipeline.plans.plan, pipeline.configuration.reading\n"
+        "heavy = ('ray', 'mlflow', 'cvxpy', 'sklearn', 'scipy', 'pandas', 'matplotlib', 'numba')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+PINNED = {"path": "adecae37118893ba", "problem": "d0a714a33e458290", "trial": "0baa54a8efdafb5d"}
+DESCRIBED = """\
+sweep t: ionosphere, 351 rows
+
+  shards            3   fold-00, fold-01, fold-02
+  β / beta_max      3   0.5, 0.1, 0.02
+  seeds             2   0, 1
+  widths            2   8, 32
+  rounding          2   krivine, refined
+
+  trials       72 networks from 9 SDPs, 3 paths
+  problem      squared loss, bilinear, binary weights
+  size         n = 187-188 training rows, d = 34; 70 rows for the test
+  solver       auto, tol 0.0001, about 202 MB a task
+  certify      relaxation
+  work         about 4 s of one core (rough)
+  note         dropped constant columns: V2"""

@@ -1,0 +1,201 @@
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from pipeline.commands.cli import main
+from pipeline.configuration.reading import SweepConfig, dump_config, parse_config
+from pipeline.logs.redact import redact
+from pipeline.reports.page import ReportInput, render_report, write_report
+from pipeline.results.folder import CONFIG_FILE, RunFolder
+from pipeline.results.schema import RESULTS_SCHEMA
+from qnn.errors import InputError
+from tests.pipeline.synthetic import results_table
+
+EVIL = "<script>alert(1)</script>"
+CONFIG = """
+name: wdbc
+data: {{source: "{source}", target: "{target}"}}
+shards: {{kind: kfold, count: 5}}
+beta: {{fractions: [0.5, 0.05, 0.005]}}
+"""
+
+
+def config(source: str = "sklearn:breast_cancer", target: str = "target") -> SweepConfig:
+    return parse_config(CONFIG.format(source=source, target=target), "sweep.yaml")
+
+
+class Outline(HTMLParser):
+    """Tags by name, with their attributes, and the text of the page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", "".join(self.words))
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def page(**changes: object) -> Outline:
+    content = {"results": results_table(seeds=1, betas=3), "config": config(), **changes}
+    return Outline(render_report(ReportInput(**content)))
+
+
+def test_the_headline_is_the_final_refit_with_the_lowest_objective() -> None:
+    table = results_table(seeds=2, betas=3)
+    rows = [row for row in table.to_pylist() if row["shard"] == "all"]
+    best = min(rows, key=lambda row: row["upper_bound"])
+    text = page(results=table).text
+    assert f"{100 * best['test_accuracy']:.1f} %" in text
+    assert f"training objective of {best['upper_bound']:.6g}" in text
+    assert f"gets below {best['lower_bound']:.6g}" in text
+    assert best["certificate"] in text
+    assert "qnn verify ." in text
+
+
+def test_nothing_is_loaded_from_anywhere() -> None:
+    outline = page()
+    assert not outline.named("link")
+    assert not any("src" in script for script in outline.named("script"))
+    images = outline.named("img")
+    assert len(images) == 6
+    assert all(str(image["src"]).startswith("data:image/svg+xml;base64,") for image in images)
+    assert all(image["alt"] for image in images)
+
+
+def test_names_from_the_data_are_escaped() -> None:
+    results = results_table(seeds=1, betas=2, dataset=EVIL, failures=2, error=f"InputError: {EVIL}",
+                            roundings=("krivine", EVIL))  # fmt: skip
+    outline = page(
+        results=results, config=config(target=EVIL), features=("plain", EVIL), location=EVIL
+    )
+    assert len(outline.named("script")) == 1
+    # Data set, target, feature, error, location, rounding.
+    assert outline.text.count(EVIL) >= 6
+
+
+def test_only_the_pages_own_script_may_run() -> None:
+    policies = [meta for meta in page().named("meta") if "http-equiv" in meta]
+    assert "default-src 'none'" in str(policies[0]["content"])
+    assert re.search(r"script-src 'sha256-[\w+/=]{44}'", str(policies[0]["content"]))
+
+
+def test_failures_are_listed_with_their_errors() -> None:
+    text = page(results=results_table(seeds=1, betas=2, failures=3)).text
+    assert "3 of 66 trials failed" in text
+    assert "training part has one class only" in text
+
+
+def test_a_sweep_in_which_everything_failed_has_a_report() -> None:
+    results = results_table(shards=1, betas=1, seeds=1, failures=6, refit=False)
+    outline = page(results=results)
+    assert "No network was finished" in outline.text
+    assert not outline.named("img")
+
+
+def test_regression_is_told_in_rmse() -> None:
+    text = page(results=results_table(task="regression", seeds=1, betas=2)).text
+    assert "test RMSE" in text
+    assert "accuracy" not in text.replace("anything about accuracy on new rows", "")
+
+
+def test_equal_inputs_give_equal_pages() -> None:
+    content = ReportInput(results_table(seeds=1, betas=2), config())
+    assert render_report(content) == render_report(content)
+
+
+def test_secrets_do_not_reach_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-from-environment")
+    source = "s3://KEYID:canary-in-uri@bucket/table.csv?token=canary-in-query"
+    error = "OSError: canary-from-environment refused"
+    results = results_table(seeds=1, betas=2, failures=1, error=error)
+    text = page(results=results, config=config(source=source)).text
+    assert "canary" not in text
+    assert "s3://***@bucket/table.csv" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("s3://AB:CD@bucket/x", "s3://***@bucket/x"),
+        ("http://me:pw@host:5000/a?b=1", "http://***@host:5000/a?b=1"),
+        ("gs://b/x?access_token=abc&endpoint=e", "gs://b/x?access_token=***&endpoint=e"),
+        ("s3://bucket/x?secret_key='abc'", "s3://bucket/x?secret_key='abc'"),
+        ("mail@host is no URI", "mail@host is no URI"),
+        ("file:///tmp/a@b", "file:///tmp/a@b"),
+    ],
+)
+def test_redacted_text(text: str, expected: str) -> None:
+    assert redact(text) == expected
+
+
+def run_folder(where: Path) -> RunFolder:
+    folder = RunFolder.open(where)
+    folder.create()
+    table = results_table(seeds=1, betas=2, shards=2)
+    for path in sorted(set(table["path"].to_pylist())):
+        rows = [row for row in table.to_pylist() if row["path"] == path]
+        folder.write_table(f"results/{path}.parquet", RESULTS_SCHEMA.empty_table().from_pylist(
+            rows, schema=RESULTS_SCHEMA))  # fmt: skip
+    folder.write(CONFIG_FILE, dump_config(config()).encode())
+    return folder
+
+
+def test_the_report_comes_from_the_folder_alone(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path / "run")
+    place = write_report(folder)
+    first = Path(place).read_text()
+    assert place == str(tmp_path / "run" / "report.html")
+    assert "sklearn:breast_cancer" in first
+    write_report(folder)
+    assert Path(place).read_text() == first
+
+
+def test_a_damaged_config_does_not_stop_the_report(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    folder.write(CONFIG_FILE, b"name: [")
+    assert "breast_cancer" in Path(write_report(folder)).read_text()
+
+
+@pytest.mark.parametrize("name", ["empty", "absent"])
+def test_a_folder_without_results_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError) as caught:
+        write_report(RunFolder.open(tmp_path / name))
+    assert str(caught.value) == (
+        f"{tmp_path / name}: no results here; give the folder of a sweep (the one that holds "
+        "results/*.parquet)"
+    )
+    assert not (tmp_path / "absent").exists()
+
+
+def test_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_folder(tmp_path / "run")
+    monkeypatch.setattr(sys, "argv", ["qnn", "report", str(tmp_path / "run")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    assert capsys.readouterr().out == f"{tmp_path}/run/report.html\n"
+    monkeypatch.setattr(sys, "argv", ["qnn", "report", str(tmp_path / "none")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: {tmp_path}/none: no results here;")
+    assert told.count("\n") == 1

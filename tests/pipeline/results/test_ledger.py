@@ -1,0 +1,255 @@
+"""The contract of a run's folder, over several file systems."""
+
+import errno
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pytest
+
+from pipeline.results import ledger as store
+from pipeline.results.folder import RunFolder, StoreError
+from pipeline.results.ledger import read_results, write_lost, write_results
+from pipeline.results.matrices import data_table, matrices
+from pipeline.results.schema import RESULTS_SCHEMA
+from pipeline.sweeps.resume import completed_paths
+from qnn.errors import InputError
+
+
+def local(root: Path) -> RunFolder:
+    return RunFolder.open(root / "run")
+
+
+def by_uri(root: Path) -> RunFolder:
+    return RunFolder.open((root / "run").as_uri())
+
+
+def subtree(root: Path) -> RunFolder:
+    return RunFolder(pafs.SubTreeFileSystem(str(root), pafs.LocalFileSystem()), "run", "sub://run")
+
+
+@pytest.fixture(params=[local, by_uri, subtree])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> RunFolder:
+    made: RunFolder = request.param(tmp_path)
+    made.create()
+    return made
+
+
+def row(path: str = "a" * 16, **values: Any) -> dict[str, Any]:
+    return {"trial": "t0", "path": path, "shard": "fold-00", "status": "ok", "gap": 0.5, **values}
+
+
+def test_a_written_file_is_read_back_and_leaves_nothing_beside_it(folder, tmp_path):
+    folder.write("networks/x.npz", b"first")
+    folder.write("networks/x.npz", b"second")
+    assert folder.read("networks/x.npz") == b"second"
+    assert os.listdir(tmp_path / "run" / "networks") == ["x.npz"]
+    assert folder.files() == ["networks/x.npz"]
+    assert folder.exists("networks/x.npz")
+    assert not folder.exists("networks/y.npz")
+
+
+def test_temporary_names_are_ignored_and_cleaned(folder, tmp_path):
+    write_results(folder, "a" * 16, [row()])
+    left = tmp_path / "run" / "results" / f".{'b' * 16}.parquet.0123.tmp"
+    left.write_bytes(b"half a fi")
+    assert folder.files("results", ".parquet") == [f"results/{'a' * 16}.parquet"]
+    assert read_results(folder).num_rows == 1
+    assert folder.clean() == 1
+    assert not left.exists()
+    assert folder.clean() == 0
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path, monkeypatch):
+    class Full(pafs.LocalFileSystem):
+        def move(self, source: str, target: str) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    good = local(tmp_path)
+    good.write("report.html", b"old")
+    full = RunFolder(Full(), good.root, good.location)
+    with pytest.raises(StoreError, match=r"report\.html: cannot be written: .*No space left"):
+        full.write("report.html", b"new")
+    assert good.read("report.html") == b"old"
+    assert os.listdir(good.root) == ["report.html"]
+
+
+class OneByOne(pafs.LocalFileSystem):
+    """Refuses to remove several files in one request, as some S3-compatible servers do."""
+
+    def delete_dir(self, path: str) -> None:
+        if os.listdir(path):
+            raise OSError("Missing required header for this request: Content-MD5")
+        super().delete_dir(path)
+
+
+@pytest.mark.parametrize("filesystem", [pafs.LocalFileSystem, OneByOne])
+def test_a_removed_folder_is_gone_with_all_in_it_and_nothing_else(tmp_path, filesystem):
+    folder = RunFolder(filesystem(), str(tmp_path / "run"), "run")
+    for name in ("a/b/c.npz", "a/b/.c.tmp", "a/d.json", "a/b/e/f.npz", "ab/stays.json", "g.json"):
+        folder.write(f"runs/{name}", b"content")
+    folder.remove_folder("runs/a")
+    folder.remove_folder("runs/none")
+    assert folder.files() == ["runs/ab/stays.json", "runs/g.json"]
+    assert sorted(os.listdir(tmp_path / "run" / "runs")) == ["ab", "g.json"]
+
+
+def test_a_folder_that_cannot_be_removed_is_said(tmp_path):
+    class Denied(OneByOne):
+        def delete_file(self, path: str) -> None:
+            raise OSError(errno.EACCES, "Permission denied")
+
+    folder = RunFolder(Denied(), str(tmp_path / "run"), "run")
+    folder.write("runs/a/b.json", b"content")
+    with pytest.raises(StoreError, match=r"^run/runs/a: cannot be removed: .*Permission denied"):
+        folder.remove_folder("runs/a")
+    assert folder.read("runs/a/b.json") == b"content"
+
+
+def test_a_damaged_file_that_cannot_be_set_aside_is_said(tmp_path):
+    class Away(pafs.LocalFileSystem):
+        def move(self, source: str, target: str) -> None:
+            raise OSError("Could not connect to server")
+
+    good = local(tmp_path)
+    good.write("networks/x.npz", b"damaged")
+    with pytest.raises(StoreError, match=r"run/networks/x\.npz: cannot be moved: Could not conn"):
+        RunFolder(Away(), good.root, good.location).quarantine("networks/x.npz", "damaged")
+    assert good.files() == ["networks/x.npz"]
+
+
+def test_results_come_back_in_their_schema(folder):
+    assert read_results(folder).schema == RESULTS_SCHEMA
+    write_results(folder, "b" * 16, [row("b" * 16, width=8), row("b" * 16, trial="t1")])
+    write_results(folder, "a" * 16, [row(error="x", status="failed", gap=None)])
+    table = read_results(folder)
+    assert table.schema == RESULTS_SCHEMA
+    assert table["path"].to_pylist() == ["a" * 16, "b" * 16, "b" * 16]
+    assert table["width"].to_pylist() == [None, 8, None]
+    with pytest.raises(ValueError, match="no such result columns: colour"):
+        write_results(folder, "c" * 16, [row("c" * 16, colour="red")])
+
+
+def test_lost_paths_are_rows_until_their_results_come(folder):
+    write_lost(folder, "a" * 16, [row(status="failed", error="worker died")])
+    assert read_results(folder)["status"].to_pylist() == ["failed"]
+    write_results(folder, "a" * 16, [row()])
+    assert read_results(folder)["status"].to_pylist() == ["ok"]
+    store.clear_lost(folder)
+    assert folder.files("results") == [f"results/{'a' * 16}.parquet"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flip", "foreign", "other path"])
+def test_readers_leave_damaged_results_out_and_a_resume_quarantines_them(
+    folder, tmp_path, caplog, damage
+):
+    write_results(folder, "a" * 16, [row(dataset="t")])
+    write_results(folder, "b" * 16, [row("b" * 16)])
+    file = tmp_path / "run" / "results" / f"{'b' * 16}.parquet"
+    content = bytearray(file.read_bytes())
+    if damage == "cut":
+        content = content[: len(content) // 2]
+    elif damage == "empty":
+        content = bytearray()
+    elif damage == "flip":
+        content[content.index(b"fold-00")] ^= 1
+    elif damage == "foreign":
+        content = bytearray(to_bytes(pa.table({"x0": [1.0]})))
+    else:
+        content = bytearray(folder.read(f"results/{'a' * 16}.parquet"))
+    file.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        table = read_results(folder)
+    assert table["path"].to_pylist() == ["a" * 16]
+    assert f"results/{'b' * 16}.parquet: " in caplog.text
+    assert caplog.text.rstrip().endswith("; left out")
+    assert file.read_bytes() == bytes(content)
+    with caplog.at_level(logging.WARNING):
+        completed_paths(folder)
+    kept = f"quarantine/results/{'b' * 16}.parquet"
+    assert f"kept as {kept}" in caplog.text
+    assert folder.read(kept) == bytes(content)
+    assert not file.exists()
+
+
+def to_bytes(table: pa.Table) -> bytes:
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return bytes(sink.getvalue())
+
+
+def test_paths_cannot_leave_the_folder(folder):
+    for path in ("../x", "a/../../x", "/etc/passwd"):
+        with pytest.raises(InputError, match="leaves the run's folder"):
+            folder.read(path)
+
+
+def test_shard_names_become_one_component():
+    assert store.data_file("wdbc", "site=a/../b") == "data/wdbc/site=a%2F..%2Fb.parquet"
+    assert store.data_file("..", ".hid") == "data/%2E./%2Ehid.parquet"
+    assert store.safe_name("é") == "%C3%A9"
+    names = ["a b", "a%20b", "a/b", "a_b", ".", "..", ""]
+    assert len({store.safe_name(name) for name in names}) == len(names)
+
+
+def test_an_unknown_uri_is_an_input_error():
+    with pytest.raises(InputError, match="nonsense://x: not a folder that pyarrow can open"):
+        RunFolder.open("nonsense://x")
+    with pytest.raises(InputError) as caught:
+        RunFolder.open("nonsense://user:hunter22@x")
+    assert "hunter22" not in str(caught.value)
+
+
+def test_data_files_hold_the_matrix_bit_for_bit(folder):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((7, 12)), rng.standard_normal(7)
+    folder.write_table("data/a/b.parquet", data_table(X, y))
+    read_X, read_y = matrices(folder.read_table("data/a/b.parquet"))
+    assert np.array_equal(read_X, X)
+    assert np.array_equal(read_y, y)
+    Y = rng.standard_normal((7, 2))
+    assert np.array_equal(matrices(data_table(X, Y))[1], Y)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pa.table({"x0": [1.0], "x2": [1.0], "y": [1.0]}),
+        pa.table({"y": [1.0], "x0": [1.0]}),
+        pa.table({"x0": [1.0]}),
+        pa.table({"x0": [1], "y": [1.0]}),
+        pa.table({"x0": [1.0], "y": [1.0], "z": [1.0]}),
+        pa.table({"x0": pa.array([None], pa.float64()), "y": [1.0]}),
+    ],
+)
+def test_other_tables_are_no_data_files(table):
+    with pytest.raises(ValueError, match="not a data file"):
+        matrices(table)
+
+
+def test_tables_are_read_without_threads_of_arrow(tmp_path: Path) -> None:
+    """One that still holds Python's bytes while the interpreter ends aborts the process."""
+    code = (
+        "import os, sys\n"
+        "from pipeline.results.ledger import RunFolder, decode_table\n"
+        "def threads(): return len(os.listdir('/proc/self/task'))\n"
+        "folder = RunFolder.open(sys.argv[1])\n"
+        "content = folder.read('results/a.parquet')\n"
+        "before = threads()\n"
+        "rows = decode_table(content, 'a').num_rows\n"
+        "print(rows, threads() - before)\n"
+    )
+    folder = RunFolder.open(str(tmp_path))
+    folder.write_table("results/a.parquet", RESULTS_SCHEMA.empty_table())
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["0", "0"], done.stderr

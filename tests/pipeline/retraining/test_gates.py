@@ -1,0 +1,169 @@
+"""The paired tests against sums by hand, and drift against what chance alone gives."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from pipeline.configuration.settings import RetrainConfig
+from pipeline.retraining.drift import column_drift, measure_drift, stability_index
+from pipeline.retraining.gates import (
+    Comparison,
+    Gate,
+    compare_errors,
+    compare_labels,
+    metric_gate,
+    size_gate,
+)
+
+
+def mcnemar(lost: int, won: int) -> float:
+    """P(B ≥ lost), B ~ Binomial(lost + won, ½), term by term."""
+    m = lost + won
+    return sum(math.comb(m, k) for k in range(lost, m + 1)) / 2**m
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40), st.integers(1, 40))
+def test_mcnemar_is_the_binomial_tail(lost: int, won: int, both: int, neither: int) -> None:
+    champion = [True] * (lost + both) + [False] * (won + neither)
+    challenger = [False] * lost + [True] * both + [True] * won + [False] * neither
+    found = compare_labels(champion, challenger, 0.0, 0.05)
+    assert found.p_value == pytest.approx(mcnemar(lost, won), rel=1e-9)
+    assert found.worse == (lost > won and mcnemar(lost, won) <= 0.05)
+    n = lost + won + both + neither
+    assert found.champion - found.challenger == pytest.approx((lost - won) / n, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("lost", "tolerance", "significance", "worse"),
+    [
+        (4, 0.0, 0.05, False),  # 4 of 4 lost: p = 1/16
+        (5, 0.0, 0.05, True),  # p = 1/32
+        (5, 0.05, 0.05, False),  # exactly the tolerance
+        (5, 0.049, 0.05, True),
+        (1, 0.0, 1.0, True),  # the tolerance alone decides
+        (0, 0.0, 1.0, False),
+    ],
+)
+def test_where_a_loss_of_accuracy_begins(
+    lost: int, tolerance: float, significance: float, worse: bool
+) -> None:
+    champion = np.ones(100, dtype=bool)
+    challenger = np.arange(100) >= lost
+    assert compare_labels(champion, challenger, tolerance, significance).worse == worse
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 10_000), st.integers(3, 60), st.floats(0, 0.5))
+def test_the_t_test_is_students(seed: int, n: int, tolerance: float) -> None:
+    rng = np.random.default_rng(seed)
+    champion, challenger = rng.exponential(size=(2, n))
+    over = challenger - (1 + tolerance) ** 2 * champion
+    t = over.mean() / (over.std(ddof=1) / math.sqrt(n))
+    found = compare_errors(champion, challenger, tolerance, 0.05)
+    assert found.p_value == pytest.approx(float(stats.t.sf(t, n - 1)), rel=1e-9)
+    assert found.worse == (found.p_value <= 0.05)
+    assert found.challenger == pytest.approx(math.sqrt(challenger.mean()))
+
+
+def test_equal_networks_pass_and_equally_worse_rows_do_not() -> None:
+    errors = np.full(5, 2.0)
+    assert not compare_errors(errors, errors, 0.0, 1.0 - 1e-9).worse
+    assert compare_errors(errors, 1.3 * errors, 0.1, 0.05).worse
+    assert not compare_errors(errors, 1.2 * errors, 0.1, 0.05).worse
+
+
+def test_the_gates_lines_say_what_was_compared() -> None:
+    target = np.array(["a", "b"] * 20)
+    other = np.where(target == "a", "b", "a")
+    gate, found = metric_gate(target, target, other, "classification", RetrainConfig())
+    assert not gate.passed
+    assert gate.text == (
+        "accuracy 0.0000 against the champion's 1.0000 (tolerance 0.01; exact McNemar: 40 lost, "
+        "0 won, p = 9.09e-13, significant up to 0.05), on 40 rows"
+    )
+    assert (found.metric, found.worse) == ("accuracy", True)
+    numbers = np.arange(30.0)
+    gate, found = metric_gate(numbers, numbers + 1, numbers, "regression", RetrainConfig())
+    assert gate.passed
+    assert (found.metric, found.champion, found.challenger) == ("rmse", 1.0, 0.0)
+
+
+def test_the_size_budget() -> None:
+    assert size_gate(10**9, RetrainConfig()).passed
+    budget = RetrainConfig(max_bytes=1000)
+    assert size_gate(1000, budget).passed
+    gate = size_gate(1001, budget)
+    assert (gate.passed, gate.text) == (False, "1,001 bytes of 1,000")
+
+
+def test_psi_by_hand() -> None:
+    codes = np.array([0] * 30 + [1] * 10 + [0] * 10 + [1] * 30)
+    p, q = np.array([30.5, 10.5]) / 41, np.array([10.5, 30.5]) / 41
+    psi, expected = stability_index(codes, np.arange(40), np.arange(40, 80))
+    assert psi == pytest.approx(float(np.sum((q - p) * np.log(q / p))))
+    assert expected == pytest.approx(2 / 40)
+
+
+def test_without_drift_psi_has_the_mean_that_is_taken_off() -> None:
+    found = []
+    for seed in range(200):
+        values = np.random.default_rng(seed).standard_normal(300)
+        found.append(column_drift("x", values, np.arange(200), np.arange(200, 300)))
+    mean = np.mean([one.psi for one in found])
+    assert mean == pytest.approx(found[0].expected, rel=0.15)
+    assert abs(np.mean([one.excess for one in found])) < 0.03
+    # p-values are uniform: the test says what it claims.
+    assert 0.4 < np.mean([one.p_value for one in found if one.p_value is not None]) < 0.6
+
+
+def test_what_drifts_is_named_first() -> None:
+    rng = np.random.default_rng(0)
+    old, new = np.arange(300), np.arange(300, 500)
+    missing, shifted = rng.standard_normal((2, 500))
+    missing[new[:70]] = np.nan
+    shifted[new] += 3.0
+    words = np.array(["u", "v", None, "u", "v"] * 100, dtype=object)
+    columns = {"words": words, "missing": missing, "shifted": shifted}
+    drift = measure_drift(columns, words, old, new, 0.25)
+    assert [one.name for one in drift.features] == ["shifted", "missing", "words"]
+    assert drift.over == ("shifted", "missing")
+    assert drift.target.psi < 0.01
+    assert drift.features[-1].ks is None
+    assert drift.features[0].p_value is not None
+    assert drift.features[0].p_value < 1e-20
+    assert drift.text.startswith("largest PSI ")
+    assert drift.text.endswith("beyond 0.25: shifted, missing")
+
+
+def test_errors_of_several_targets_are_in_units_of_their_scales() -> None:
+    target = np.column_stack([np.arange(30.0), 1000.0 * np.arange(30.0)])
+    scale = (1.0, 100.0)
+
+    def judged(error: float) -> tuple[Gate, Comparison]:
+        champion, challenger = target.copy(), target.copy()
+        champion[:, 0] += 1.0
+        challenger[:, 1] += 100.0 * error
+        kind = ("regression", RetrainConfig(), scale)
+        return metric_gate(target, champion, challenger, *kind)
+
+    gate, found = judged(1.0)
+    assert gate.passed
+    assert (found.champion, found.challenger) == (math.sqrt(0.5), math.sqrt(0.5))
+    assert judged(1.009)[0].passed
+    assert not judged(1.5)[0].passed
+
+
+def test_the_most_drifted_of_several_targets_speaks_for_them() -> None:
+    rng = np.random.default_rng(0)
+    old, new = np.arange(300), np.arange(300, 500)
+    targets = rng.standard_normal((500, 3))
+    targets[new, 1] += 3.0
+    columns = {"feature": rng.standard_normal(500)}
+    drift = measure_drift(columns, targets, old, new, 0.25)
+    assert drift.over == ("target",)
+    alone = measure_drift(columns, targets[:, 1], old, new, 0.25)
+    assert drift.target == alone.target

@@ -1,0 +1,73 @@
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+from qnn.errors import InputError
+from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_file
+
+
+def member(array):
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, array)
+    return stream.getvalue()
+
+
+def archive_of(members):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return stream.getvalue()
+
+
+def test_arrays_come_back_and_numpy_reads_them():
+    arrays = {
+        "text": np.array("β"),
+        "empty": np.zeros((0, 3), dtype=np.int8),
+        "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    }
+    data = pack_arrays(arrays)
+    assert data == pack_arrays(arrays)
+    back = unpack_arrays(data, "f", "test")
+    with np.load(io.BytesIO(data), allow_pickle=False) as plain:
+        for name, array in arrays.items():
+            assert np.array_equal(back[name], array)
+            assert back[name].dtype == array.dtype
+            assert np.array_equal(plain[name], array)
+
+
+def test_a_header_that_promises_more_than_there_is_allocates_nothing():
+    huge = member(np.zeros(3)).replace(b"(3,), }         ", b"(3000000000000,)}")
+    assert b"3000000000000" in huge
+    with pytest.raises(InputError, match="header does not fit its data"):
+        unpack_arrays(archive_of([("x.npy", huge)]), "f.npz", "test")
+
+
+def test_members_that_occur_twice_and_bytes_behind_the_data_are_refused():
+    good = member(np.zeros(3))
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        twice = archive_of([("x.npy", good), ("x.npy", good)])
+    with pytest.raises(InputError, match=r"f\.npz: not a readable test file .*occurs twice"):
+        unpack_arrays(twice, "f.npz", "test")
+    with pytest.raises(InputError, match="header does not fit its data"):
+        unpack_arrays(archive_of([("x.npy", good + b"more")]), "f.npz", "test")
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "f.npz"
+    write_file(path, b"old")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(InputError) as caught:
+        write_file(path, b"new")
+    assert str(caught.value) == (
+        f"{path}: cannot be written (No space left on device); choose a folder that exists and is "
+        "writable"
+    )
+    assert read_file(path, "test") == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["f.npz"]
