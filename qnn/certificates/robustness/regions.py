@@ -15,7 +15,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,7 +134,7 @@ class _Layout:
         ends = [
             [self._numbers(values, side) for side in (0, 1)] for values in self._filled(low, high)
         ]
-        cells = list(_cells(question))
+        cells = cells_of(question)
         lows, highs = (
             np.array([self._row([column[side] for column in ends], cell) for cell in cells])
             for side in (0, 1)
@@ -160,8 +159,8 @@ class _Layout:
         if self.scaling not in ("standardize", "none"):
             raise CertificateError(f"a ball has no image under {self.scaling!r}: use the norm linf")
         centre = [self._numbers(v, 0) for v in self._filled(question.numbers, question.numbers)]
-        rows = np.array([self._row(centre, cell) for cell in _cells(question)])
-        place = self._row([np.ones(1) for _ in centre], next(_cells(question)), mark=True) == 1.0
+        rows = np.array([self._row(centre, cell) for cell in cells_of(question)])
+        place = self._row([np.ones(1) for _ in centre], cells_of(question)[0], mark=True) == 1.0
         radii, scales = question.radii, self._per_number(self.scales)
         far = np.abs(np.nan_to_num(question.numbers)) + radii + np.abs(self._per_number(self.means))
         moved = radii > 0.0
@@ -233,23 +232,23 @@ def _scores(knots: Any, scores: Any, slopes: Any, low: float, high: float) -> Ar
     return np.concatenate(ends)
 
 
-def _cells(question: Question) -> Iterator[list[str | None]]:
+def cells_of(question: Question) -> list[list[str | None]]:
     """All choices of categories with at most ``swaps`` changed, the row's own first."""
     own = list(question.categories)
     others = [
         sorted(set(choice) - {value}) for value, choice in zip(own, question.choices, strict=True)
     ]
     free = [index for index, other in enumerate(others) if other]
-    count = 0
+    cells = []
     for size in range(min(question.swaps, len(free)) + 1):
         for changed in itertools.combinations(free, size):
             for values in itertools.product(*(others[index] for index in changed)):
-                count += 1
-                if count > MOST_CELLS:
+                if len(cells) == MOST_CELLS:
                     raise CertificateError(
                         f"more than {MOST_CELLS} choices of categories: allow fewer swaps"
                     )
                 cell = own.copy()
                 for index, value in zip(changed, values, strict=True):
                     cell[index] = value
-                yield cell
+                cells.append(cell)
+    return cells
