@@ -47,15 +47,28 @@ def best_diagonal(
     signs (n,): where z is a sign, so that its multiplier is free. It ends early once the bound
     exceeds ``target``. start (n,): where a search may begin if it is feasible.
     """
+    widest = np.abs(form.H).sum(axis=1) + np.abs(form.g)
+    power = int(np.frexp(widest.max(initial=0.0))[1])
+    if not widest.any() or power < -1000:
+        return Bounded(widest, form.c - float(widest.sum()), np.zeros(len(widest)), 0)
+    # By a power of two, so exactly: no size of numbers is special to what follows.
+    g, H = np.ldexp(form.g, -power), np.ldexp(form.H, -power)
+    unit = BoxForm(float(np.ldexp(form.c, -power)), g, H, 0.0, form.free)
+    begin = None if start is None else np.ldexp(start, -power)
+    found = _best_diagonal(unit, signs, tol, float(np.ldexp(target, -power)), begin)
+    kappa, value = np.ldexp(found.kappa, power), float(np.ldexp(found.value, power))
+    return Bounded(kappa, value, found.z, found.steps)
+
+
+def _best_diagonal(
+    form: BoxForm, signs: Array | None, tol: float, target: float, start: Array | None
+) -> Bounded:
+    """The same for a form whose numbers are of size 1."""
     g, H = form.g, form.H
     n = len(g)
-    if n == 0:
-        return Bounded(np.zeros(0), form.c, np.zeros(0), 0)
     limited = np.ones(n, dtype=bool) if signs is None else ~signs
     widest = np.abs(H).sum(axis=1) + np.abs(g)
     scale = float(widest.max())
-    if scale == 0.0:
-        return Bounded(np.zeros(n), form.c, np.zeros(n), 0)
     kappa = widest - np.minimum(H.diagonal(), 0.0) + 1e-3 * scale
     if start is not None and _inverse(H, start) is not None and np.all(start[limited] > 0.0):
         kappa = start

@@ -43,12 +43,14 @@ class Goal:
     """When a search may end.
 
     target: once the bound exceeds it. floor: once a value at or below it is found. gap: once bound
-    and value are this close, relative to the value; limit: nodes. expired: asked before each node.
+    and value are this close, relative to the value; close: or absolutely, which ends the search of a
+    margin that is 0. limit: nodes. expired: asked before each node.
     """
 
     target: float = np.inf
     floor: float = -np.inf
     gap: float = 1e-6
+    close: float = 0.0
     limit: int = 100_000
     expired: Callable[[], bool] = lambda: False
 
@@ -93,7 +95,7 @@ class Search:
                 heapq.heappush(heap, (part.value, next(count), part))
 
     def _closed(self, value: float, goal: Goal) -> bool:
-        return self.upper - value <= goal.gap * abs(self.upper)
+        return self.upper - value <= goal.gap * abs(self.upper) + goal.close
 
     def _split(self, node: Node, goal: Goal) -> bool:
         """Split a leaf; False where nothing in it is free."""

@@ -23,13 +23,16 @@ class Prover:
     """Certifies rows of one network; what rows share (its file, its forms) is computed once."""
 
     def __init__(self, network: Network) -> None:
-        if not isinstance(network, QuantizedNetwork | LayeredNetwork):
+        self.network = network
+        self._own: QuadraticProver | ReluProver
+        if isinstance(network, QuantizedNetwork):
+            self._own = QuadraticProver(network)
+        elif isinstance(network, LayeredNetwork):
+            self._own = ReluProver(network)
+        else:
             raise InputError(
                 "network must be a qnn.QuantizedNetwork, or one that qnn.networks.read_onnx gives"
             )
-        quantized = isinstance(network, QuantizedNetwork)
-        self.network = network
-        self._own = QuadraticProver(network) if quantized else ReluProver(network)
 
     def certify(
         self,

@@ -32,6 +32,8 @@ from qnn.certificates.robustness.relu import System
 from qnn.robustness.arrow import Arrow
 
 Array = np.ndarray
+# Changes of theta, Z, X and s.
+Direction = tuple[Array, Arrow, Array, Array]
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,9 @@ class Relaxation:
         zeros, z = np.zeros(h, dtype=int), 1 + np.arange(n)
         self.xi = np.concatenate([[0], X + each, z, zeros, zeros, np.zeros(q, dtype=int)])
         self.eta = np.concatenate([[0], D + each, z, D + each, X + each, S + chosen])
-        xi_weight = [[1.0], 1.0 / self.scale, np.ones(n), ones, ones, np.ones(q)]
-        eta_weight = [[-0.5], ones, -np.ones(n), -ones, ones, np.ones(q)]
+        one, many = np.ones(1), np.ones(n)
+        xi_weight = [one, 1.0 / self.scale, many, ones, ones, np.ones(q)]
+        eta_weight = [-0.5 * one, ones, -many, -ones, ones, np.ones(q)]
         self.weights = np.concatenate(xi_weight), np.concatenate(eta_weight)
         self.c = np.concatenate([[0.5], np.zeros(h), np.ones(n), np.zeros(2 * h + q)])
         self.free = 1 + h
@@ -228,7 +231,7 @@ class _State:
         total = self.Z.inner(self.X, plain, core) + float(self.s @ self.theta[f:])
         self.mu = total / self.size
 
-        def direction(target: float, K: Array | None, k: Array | float) -> tuple[Array, ...]:
+        def direction(target: float, K: Array | None, k: Array | float) -> Direction:
             rhs = target * AY - relaxation.c
             if K is not None:
                 rhs -= relaxation.inner(K)

@@ -63,15 +63,21 @@ class QuadraticProver:
             region = region_of(question, self.read.preprocessing, self.read.d)
         except CertificateError as error:
             raise InputError(f"robustness: {error}") from None
-        low, high = question.band.tolist()
-        forms = self._forms(question.label, low, high, question.output)
+        band = None if np.isnan(question.band).any() else tuple(question.band.tolist())
+        forms = self._forms(question.label, band, question.output)
         C, offsets = specification(question, scalar(self.read), self.read.outputs)
-        return Case(question, region, forms, Worst(self.rows, question, C, offsets))
+        case = Case(question, region, forms, Worst(self.rows, question, C, offsets))
+        if not np.isfinite([case.size, case.worst.margin]).all():
+            raise InputError("robustness: the network's margins overflow on this region")
+        return case
 
     def certify(self, question: Question, effort: str, limits: Limits) -> Robustness:
         """Both bounds of the question's worst margin, by the means of an effort."""
         start = time.process_time()
-        case = self.case(question)
+        with np.errstate(all="ignore"):
+            return self._certify(self.case(question), effort, limits, start)
+
+    def _certify(self, case: Case, effort: str, limits: Limits, start: float) -> Robustness:
         if case.region.axes.any():
             certificate = _on_ball(case, self.rows)
             return found(case.worst, self._proven(case, certificate), len(case.forms), start)
@@ -92,10 +98,13 @@ class QuadraticProver:
     def _proven(self, case: Case, certificate: RobustnessCertificate) -> RobustnessCertificate:
         return proven(certificate, self.rows.data, case.size)
 
-    def _margins(self, label: int, low: float, high: float, output: int) -> list[Form]:
-        empty = np.zeros(0)
-        band = np.array([low, high])
-        question = Question("", "", *[empty] * 4, (), (), 0, label, band, output)
+    def _margins(
+        self, label: int, band: tuple[float, float] | None, output: int
+    ) -> list[Form]:
+        empty, ends = np.zeros(0), np.array(band or (np.nan, np.nan))
+        question = Question(
+            "", "linf", empty, empty, empty, empty, (), (), 0, label, ends, output
+        )
         C, offsets = specification(question, scalar(self.read), self.read.outputs)
         return margin_forms(self.read.arrays, self.read.divisor, C, offsets)
 
@@ -137,7 +146,8 @@ def _branch(case: Case, rows: Rows, searches: list[Search], limits: Limits) -> N
     size = case.size
     target = np.inf if limits.gap is not None else 1e-10 * size
     floor = -np.inf if limits.gap is not None else 0.0
-    goal = Goal(target, floor, limits.gap or 0.0, limits.nodes, expired)
+    close = (1e-8 if limits.gap is None else 1e-10) * size
+    goal = Goal(target, floor, limits.gap or 0.0, close, limits.nodes, expired)
     for search in sorted(searches, key=lambda one: one.upper):
         if limits.gap is not None and search.lower >= min(s.upper for s in searches):
             continue

@@ -73,11 +73,16 @@ class ReluProver:
 
     def certify(self, question: Question, effort: str, limits: Limits) -> Robustness:
         """Both bounds of the question's worst margin, by the means of an effort."""
-        start = time.process_time()
-        try:
-            region = region_of(question, "", self.network.d)
-        except CertificateError as error:
-            raise InputError(f"robustness: {error}") from None
+        with np.errstate(all="ignore"):
+            try:
+                return self._certify(question, effort, limits, time.process_time())
+            except CertificateError as error:
+                raise InputError(f"robustness: {error}") from None
+
+    def _certify(
+        self, question: Question, effort: str, limits: Limits, start: float
+    ) -> Robustness:
+        region = region_of(question, "", self.network.d)
         C, offsets = specification(question, self.network.outputs == 1, self.network.outputs)
         worst = Worst(self.rows, question, C, offsets)
         trial = Trial(self, question, region_box(region), worst, effort, limits)

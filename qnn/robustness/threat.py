@@ -54,8 +54,9 @@ class Rows:
         self.network = network
         self.data = network.to_bytes()
         self.digest = hashlib.sha256(self.data).hexdigest()
-        quantized = isinstance(network, QuantizedNetwork)
-        self.preprocessing: Preprocessing | None = network.preprocessing if quantized else None
+        self.preprocessing: Preprocessing | None = None
+        if isinstance(network, QuantizedNetwork):
+            self.preprocessing = network.preprocessing
         kept = () if self.preprocessing is None else self.preprocessing.layout.kept
         self.categorical = [column for column in kept if column.categories is not None]
         self.numeric = [column for column in kept if column.categories is None]

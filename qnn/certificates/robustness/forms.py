@@ -87,7 +87,8 @@ def middle_and_radius(low: Array, high: Array) -> tuple[Array, Array]:
 
 def underflow(n: int, reach: float) -> float:
     """More than products of n by n numbers lose that are too small for float64."""
-    return 4.0 * (n + 2.0) ** 2 * (1.0 + reach) ** 2 * TINY
+    # A product, not a power: that of a float raises where it overflows.
+    return 4.0 * (n + 2.0) ** 2 * TINY * (1.0 + reach) * (1.0 + reach)
 
 
 def with_evaluation(

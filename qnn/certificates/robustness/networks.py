@@ -60,7 +60,9 @@ def read_network(data: bytes) -> QuadraticNetwork | ReluNetwork:
 
 
 def _relu(arrays: dict[str, Array]) -> ReluNetwork:
-    count = int(arrays["layers"]) if arrays["layers"].dtype.kind == "i" else 0
+    layers_array = arrays["layers"]
+    known = layers_array.dtype.kind == "i" and layers_array.ndim == 0
+    count = int(layers_array) if known and layers_array < 1000 else 0
     layers, width = [], None
     for index in range(count):
         W, b = (arrays.get(f"{name}{index}", np.zeros(0)) for name in "Wb")

@@ -97,6 +97,9 @@ def _read(question: Question, preprocessing: str, d: int) -> Region:
         layout.categorical
     ):
         raise CertificateError("the row does not have the columns that the network reads")
+    missing = bool(np.isnan(question.numbers).any()) or None in question.categories
+    if missing and not layout.imputes:
+        raise CertificateError("the row has missing values, which the network refuses")
     if question.norm == "l2":
         return layout.ellipsoid(question, d)
     return layout.box(question, low, high, d)
@@ -121,6 +124,7 @@ class _Layout:
         self.numeric = [column for column in kept if column["categories"] is None]
         self.categorical = [column for column in kept if column["categories"] is not None]
         self.scaling, self.bias = layout["scaling"], bool(layout["bias"])
+        self.imputes = layout["missing"] == "impute"
         self.clip = math.inf if layout["clip"] is None else float(layout["clip"])
         self.means = np.array(record["means"], dtype=np.float64)
         self.scales = np.array(record["scales"], dtype=np.float64)
@@ -191,7 +195,8 @@ class _Layout:
             return np.where(end >= thresholds, 1.0, -1.0)
         if self.scaling != "quantile":
             return np.array([end])
-        values = _scores(*(self.encoder[k][index] for k in ("knots", "scores", "slopes")), low, high)
+        knots, scores, slopes = (self.encoder[k][index] for k in ("knots", "scores", "slopes"))
+        values = _scores(knots, scores, slopes, low, high)
         return np.array([values.min() if side == 0 else values.max()])
 
     def _per_number(self, features: Array) -> Array:
@@ -239,7 +244,7 @@ def cells_of(question: Question) -> list[list[str | None]]:
         sorted(set(choice) - {value}) for value, choice in zip(own, question.choices, strict=True)
     ]
     free = [index for index, other in enumerate(others) if other]
-    cells = []
+    cells: list[list[str | None]] = []
     for size in range(min(question.swaps, len(free)) + 1):
         for changed in itertools.combinations(free, size):
             for values in itertools.product(*(others[index] for index in changed)):

@@ -247,5 +247,6 @@ def _coefficient_errors(
     off = (np.abs(product) * x + above) @ system.error + chosen @ system.s_error
     off = (off + system.margin_error) * (1.0 + gamma(4 * h + 20))
     n = len(system.m)
-    lost = 16.0 * (n + 2.0) ** 2 * TINY * (1.0 + float(np.concatenate([x, y, s, [0.0]]).max())) ** 2
+    reach = 1.0 + float(np.concatenate([x, y, s, [0.0]]).max())
+    lost = 16.0 * (n + 2.0) ** 2 * TINY * reach * reach
     return float(off + gamma(4 * n + 8 * h + 60) * size + lost)
