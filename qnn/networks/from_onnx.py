@@ -1,9 +1,9 @@
 """ReLU networks out of ONNX models: dense layers and convolutions, unrolled to matrices.
 
-A model is a chain of nodes from its one input to its one output. What is affine (Gemm, MatMul, Conv,
-BatchNormalization, AveragePool, GlobalAveragePool, Add, Sub, Mul and Div with constants, Flatten,
-Reshape, Identity, Dropout) is applied to the unit vectors, which gives its matrix; what is ReLU ends
-a layer. A last Softmax is left out: it changes no decision.
+A model is a chain of nodes from its one input to its one output. What is affine (Gemm, MatMul,
+Conv, BatchNormalization, AveragePool, GlobalAveragePool, Add, Sub, Mul and Div with constants,
+Flatten, Reshape, Identity, Dropout) is applied to the unit vectors, which gives its matrix; what is
+ReLU ends a layer. A last Softmax is left out: it changes no decision.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qnn.numerics.archive import read_file
 from qnn.errors import InputError
 from qnn.networks.layered import LayeredNetwork, joined
+from qnn.numerics.archive import read_file
 
 if TYPE_CHECKING:
     import onnx
@@ -35,7 +35,9 @@ def read_onnx(path: str | os.PathLike[str]) -> LayeredNetwork:
     try:
         import onnx
     except ImportError:
-        raise InputError("the package onnx is not installed: pip install 'qnn-sdp[export]'") from None
+        raise InputError(
+            "the package onnx is not installed: pip install 'qnn-sdp[export]'"
+        ) from None
     data = read_file(path, "ONNX")
     try:
         model = onnx.load_model_from_string(data)
@@ -121,7 +123,9 @@ class _Chain:
         affine[-1] = 1.0
         done = apply(rows, affine, constants, _attributes(node))
         if done.size > MOST_ENTRIES:
-            raise InputError(f"node {node.op_type} makes a matrix of {done.size} entries: too large")
+            raise InputError(
+                f"node {node.op_type} makes a matrix of {done.size} entries: too large"
+            )
         flat = done.reshape(len(rows), -1)
         return flat[:-1], flat[-1], done.shape[1:]
 

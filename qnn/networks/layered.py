@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_file
 from qnn.errors import InputError
+from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_file
 
 Array = np.ndarray
 FORMAT = 1
@@ -19,9 +19,9 @@ FORMAT = 1
 class LayeredNetwork:
     """``x_i = max(0, W_i'x_{i-1} + b_i)``, without the maximum in the last layer.
 
-    weights: W_i (inputs, outputs) float64; biases: b_i (outputs,). A convolution stands there as its
-    matrix. With one output the class is 1 where the score is positive and else 0; with several the
-    class of the largest, the first where several are equal.
+    weights: W_i (inputs, outputs) float64; biases: b_i (outputs,). A convolution stands there as
+    its matrix. With one output the class is 1 where the score is positive and else 0; with several
+    the class of the largest, the first where several are equal.
 
     The arrays are copied and made read-only. Raises InputError for shapes that do not fit and
     values that are not finite.
@@ -66,7 +66,9 @@ class LayeredNetwork:
         """X (n, d) → (n, outputs). InputError for another shape and values that are not finite."""
         X = np.asarray(X, dtype=np.float64)
         if X.ndim != 2 or X.shape[1] != self.d:
-            raise InputError(f"network: X has shape {X.shape} but the network reads {self.d} columns")
+            raise InputError(
+                f"network: X has shape {X.shape} but the network reads {self.d} columns"
+            )
         if not np.isfinite(X).all():
             raise InputError("network: X has values that are not finite")
         for W, b in zip(self.weights[:-1], self.biases[:-1], strict=True):

@@ -28,7 +28,7 @@ class Arrow:
 
     def factor(self) -> Array | None:
         """Cholesky factor of the Schur complement; None unless the matrix is positive definite."""
-        if not self.diagonal.size == 0 and not self.diagonal.min() > 0.0:
+        if self.diagonal.size and not self.diagonal.min() > 0.0:
             return None
         factor, info = dpotrf(self.schur(), lower=1)
         return factor if info == 0 and np.isfinite(factor.diagonal()).all() else None

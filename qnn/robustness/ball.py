@@ -1,13 +1,14 @@
 """A quadratic form on an ellipsoid, exactly: its least value, and how far it stays positive.
 
-With ``x = centre + axes o w`` the form is ``c + g'w + w'Hw / 2``. On ``w'w <= 1`` its least value is
+With ``x = centre + axes o w`` the form is ``c + g'w + w'Hw / 2``. On ``w'w <= 1`` its least value
+is
 
     max over s >= max(0, -lowest eigenvalue of H) of  c - s / 2 - g'(H + s I)^-1 g / 2,
 
 and the largest t with ``c + t g'w + t^2 w'Hw / 2 >= 0`` on the ball comes from
 ``min w'w`` where the form is at most 0, ``max over m >= 0, I + m H / 2 >= 0 of
-m c - sum (m b_i)^2 / (4 (1 + m e_i))`` with ``H = V Diag(2 e) V'``, ``b = V'g``: both are maxima of a
-concave function of one number (the S-lemma; S. Boyd, L. Vandenberghe, Convex Optimization, 2004,
+m c - sum (m b_i)^2 / (4 (1 + m e_i))`` with ``H = V Diag(2 e) V'``, ``b = V'g``: both are maxima of
+a concave function of one number (the S-lemma; S. Boyd, L. Vandenberghe, Convex Optimization, 2004,
 appendix B), found by bisection of its derivative.
 """
 

@@ -2,12 +2,13 @@
 
 ``min c + g'z + z'Hz / 2`` over ``|z_j| <= 1`` is at least
 
-    F(k) = c - sum(k) / 2 - g'P^-1 g / 2,   P = H + Diag(k) > 0,  k_j >= 0 (free where z_j is a sign),
+    F(k) = c - sum(k) / 2 - g'P^-1 g / 2,   P = H + Diag(k) > 0,  k_j >= 0 (free where z_j is a
+    sign),
 
 and -F is convex. With t the barrier's weight, q = P^-1 g and Q = P^-1, the function that is
-minimized, ``-F - t log det P - t sum log k``, has the gradient ``1/2 - q^2/2 - t diag Q - t/k`` and the
-Hessian ``Q o qq' + t Q o Q + t Diag(k^-2)`` (S. Boyd, L. Vandenberghe, Convex Optimization, 2004,
-chapter 11, for the method). The minimizer suggested for the form is ``-q``.
+minimized, ``-F - t log det P - t sum log k``, has the gradient ``1/2 - q^2/2 - t diag Q - t/k`` and
+the Hessian ``Q o qq' + t Q o Q + t Diag(k^-2)`` (S. Boyd, L. Vandenberghe, Convex Optimization,
+2004, chapter 11, for the method). The minimizer suggested for the form is ``-q``.
 """
 
 from __future__ import annotations

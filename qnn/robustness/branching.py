@@ -1,4 +1,4 @@
-"""Branch and bound of a quadratic form on a cell: best first, each node bounded by its best diagonal.
+"""Branch and bound of a quadratic form on a cell: best first, nodes bounded by their best diagonal.
 
 A node is split along the coordinate that its bound loses most on, ``k_j (1 - z_j^2)``: into its two
 ends where the form is concave along it or it is a bit, else at the middle. Any state of the tree is
@@ -43,8 +43,8 @@ class Goal:
     """When a search may end.
 
     target: once the bound exceeds it. floor: once a value at or below it is found. gap: once bound
-    and value are this close, relative to the value; close: or absolutely, which ends the search of a
-    margin that is 0. limit: nodes. expired: asked before each node.
+    and value are this close, relative to the value; close: or absolutely, which ends the search of
+    a margin that is 0. limit: nodes. expired: asked before each node.
     """
 
     target: float = np.inf

@@ -132,10 +132,10 @@ def largest_radius(
     tol: float = 1e-4,
     **threat: Any,
 ) -> Radius:
-    """How far a row may move: the largest factor of ``radius`` with a proof, and one with a witness.
+    """How far a row may move: the largest factor of ``radius`` with a proof, one with a witness.
 
-    ``radius`` gives the shape (the columns' own units); ``tol``: how close, relative, the two factors
-    are to be. The other arguments are those of `certify`.
+    ``radius`` gives the shape (the columns' own units); ``tol``: how close, relative, the two
+    factors are to be. The other arguments are those of `certify`.
     """
     return Prover(network).largest_radius(x, radius, norm, label, effort, tol=tol, **threat)
 

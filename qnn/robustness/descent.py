@@ -90,9 +90,7 @@ def descend(
         counts = (points[:, bits] > 0.0).sum(axis=1)
         points[:, bits] = np.where(np.arange(len(bits)) < counts[:, None], 1.0, -1.0)
     points = np.clip(points, low, high)
-    values = _descend(
-        np.ascontiguousarray(form.A), form.linear, points, low, high, chains, sweeps
-    )
+    values = _descend(np.ascontiguousarray(form.A), form.linear, points, low, high, chains, sweeps)
     best = int(np.argmin(values))
     return points[best], form.constant + float(values[best])
 

@@ -3,7 +3,8 @@
 On ``u = [1; z]`` the margin is ``u'M u / 2`` and each constraint k is a product of two linear
 functions, ``p_k = (xi_k'u)(eta_k'u)`` with ``p_k + c_k >= 0``, or 0 where its multiplier is free:
 
-    minimize c'theta  subject to  Z = M + sum_k theta_k A_k >= 0,  A_k = -(xi_k eta_k' + eta_k xi_k'),
+    minimize c'theta  subject to  Z = M + sum_k theta_k A_k >= 0,  A_k = -(xi_k eta_k' + eta_k
+    xi_k'),
 
 and minus its value bounds the margin. Every iterate with Z positive definite is such a bound. The
 direction is that of Helmberg, Rendl, Vanderbei and Wolkowicz / Kojima, Shindoh and Hara / Monteiro,
@@ -12,9 +13,9 @@ with the corrector of S. Mehrotra (SIAM J. Optim. 2, 1992): with Y = Z^-1 the Sc
     S_kl = (eta_k'X xi_l)(eta_l'Y xi_k) + (eta_k'X eta_l)(xi_l'Y xi_k)
          + (xi_k'X xi_l)(eta_l'Y eta_k) + (xi_k'X eta_l)(xi_l'Y eta_k),
 
-all of them from Gram matrices of few vectors: 1, z, the neurons' x and their y - x. Multipliers: of 1,
-which is kappa_0; of ``x (y - x) = 0``, free; then at least 0: of ``1 - z^2``, of ``x - y``, of ``x`` and
-of ``s y`` where a split has chosen a sign.
+all of them from Gram matrices of few vectors: 1, z, the neurons' x and their y - x. Multipliers: of
+1, which is kappa_0; of ``x (y - x) = 0``, free; then at least 0: of ``1 - z^2``, of ``x - y``, of
+``x`` and of ``s y`` where a split has chosen a sign.
 
 It begins far inside the cone, with all multipliers of a size: begun at the multipliers of linear
 bounds, it crawls along the boundary and stops at what is no optimum.
@@ -40,8 +41,8 @@ Direction = tuple[Array, Arrow, Array, Array]
 class Solved:
     """Multipliers in the checker's order, the bound that they give (not proven), and the moments.
 
-    z (n,): the point that the primal side suggests. limit: what no bound of this relaxation exceeds,
-    up to the primal side's own errors.
+    z (n,): the point that the primal side suggests. limit: what no bound of this relaxation
+    exceeds, up to the primal side's own errors.
     """
 
     multipliers: Array
@@ -117,9 +118,7 @@ class Relaxation:
         """``objective M + sum theta_k A_k``."""
         system, at, n, h = self.system, self.neurons, self.n, self.h
         product = theta[1 : 1 + h] / self.scale
-        kappa, above, positive, chosen = np.split(
-            theta[1 + h :], np.cumsum([n, h, h])
-        )
+        kappa, above, positive, chosen = np.split(theta[1 + h :], np.cumsum([n, h, h]))
         m, r, y0, Y = system.m[at], system.r[at], system.y0, system.Y
         corner = 2.0 * objective * system.c + theta[0]
         corner -= 2.0 * float(
@@ -172,9 +171,8 @@ def solve(
     state = _State(relaxation)
     best = (-np.inf, state.theta)
     steps, limit = 0, np.inf
-    for steps in range(1, most_steps + 1):
-        if not state.advance():
-            break
+    while steps < most_steps and state.advance():
+        steps += 1
         value = relaxation.value(state.theta, state.Z)
         if value > best[0]:
             best = (value, state.theta)
@@ -193,7 +191,7 @@ class _State:
 
     def __init__(self, relaxation: Relaxation) -> None:
         self.relaxation = relaxation
-        n, h, free = relaxation.n, relaxation.h, relaxation.free
+        n, free = relaxation.n, relaxation.free
         self.mu = 10.0 * float(np.abs(relaxation.system.g).sum() / max(n, 1) + 1e-3)
         theta = np.empty(len(relaxation.c))
         theta[:free] = 0.0
@@ -203,7 +201,9 @@ class _State:
         theta[free + n :] = np.concatenate([small, small, self.mu / signs])
         Z = relaxation.Z(theta)
         # kappa_0: twice mu above where Z becomes semidefinite.
-        theta[0] = -2.0 * (relaxation.value(theta, Z) + relaxation.c[1:] @ theta[1:]) + 2.0 * self.mu
+        theta[0] = (
+            -2.0 * (relaxation.value(theta, Z) + relaxation.c[1:] @ theta[1:]) + 2.0 * self.mu
+        )
         self.theta, self.Z = theta, relaxation.Z(theta)
         self.X = 0.5 * np.eye(n + 1)
         self.s = self.mu / theta[free:]

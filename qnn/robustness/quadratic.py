@@ -41,8 +41,7 @@ class Case:
         low, high = self.region.low.min(axis=0), self.region.high.max(axis=0)
         reach = np.maximum(np.abs(low), np.abs(high)) + self.region.axes
         return max(
-            abs(form.constant)
-            + float(np.abs(form.linear) @ reach + reach @ np.abs(form.A) @ reach)
+            abs(form.constant) + float(np.abs(form.linear) @ reach + reach @ np.abs(form.A) @ reach)
             for form in self.forms
         )
 
@@ -98,13 +97,9 @@ class QuadraticProver:
     def _proven(self, case: Case, certificate: RobustnessCertificate) -> RobustnessCertificate:
         return proven(certificate, self.rows.data, case.size)
 
-    def _margins(
-        self, label: int, band: tuple[float, float] | None, output: int
-    ) -> list[Form]:
+    def _margins(self, label: int, band: tuple[float, float] | None, output: int) -> list[Form]:
         empty, ends = np.zeros(0), np.array(band or (np.nan, np.nan))
-        question = Question(
-            "", "linf", empty, empty, empty, empty, (), (), 0, label, ends, output
-        )
+        question = Question("", "linf", empty, empty, empty, empty, (), (), 0, label, ends, output)
         C, offsets = specification(question, scalar(self.read), self.read.outputs)
         return margin_forms(self.read.arrays, self.read.divisor, C, offsets)
 

@@ -79,9 +79,7 @@ class ReluProver:
             except CertificateError as error:
                 raise InputError(f"robustness: {error}") from None
 
-    def _certify(
-        self, question: Question, effort: str, limits: Limits, start: float
-    ) -> Robustness:
+    def _certify(self, question: Question, effort: str, limits: Limits, start: float) -> Robustness:
         region = region_of(question, "", self.network.d)
         C, offsets = specification(question, self.network.outputs == 1, self.network.outputs)
         worst = Worst(self.rows, question, C, offsets)
@@ -192,7 +190,7 @@ class Trial:
         self, node: Node, bounds: list[Bounds], system: System, solved: Solved
     ) -> tuple[int, float]:
         """What to split: the neuron whose two answers the dual holds apart most; -1 for nothing."""
-        either = [np.flatnonzero((l < 0.0) & (u > 0.0)) for l, u in bounds]
+        either = [np.flatnonzero((lo < 0.0) & (u > 0.0)) for lo, u in bounds]
         inputs, h = len(node.box[0]), len(system.y0)
         if not h:
             return -1, 0.0
@@ -205,7 +203,7 @@ class Trial:
         )
         weight = np.abs(product) * (x + np.abs(y)) + above + positive
         score = np.maximum(apart, 0.0) * (weight + 1e-12) + 1e-9 * weight
-        starts = np.cumsum([inputs, *(len(l) for l, _ in bounds[:-1])])
+        starts = np.cumsum([inputs, *(len(lo) for lo, _ in bounds[:-1])])
         places = np.concatenate([at + k for at, k in zip(starts, either, strict=True)])
         return int(places[int(np.argmax(score))]), 0.0
 
@@ -239,9 +237,7 @@ class Trial:
         return leaf
 
 
-def _certificate(
-    question: Question, trees: list[Leaf], method: str
-) -> RobustnessCertificate:
+def _certificate(question: Question, trees: list[Leaf], method: str) -> RobustnessCertificate:
     nodes = [leaf for tree in trees for leaf in _preorder(tree)]
     leaves = [leaf for leaf in nodes if leaf.kind < 0]
     return RobustnessCertificate(

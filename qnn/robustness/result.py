@@ -99,9 +99,7 @@ class Worst:
         values: dict[str, Any] = dict(zip(self.rows.names, self.numbers.tolist(), strict=True))
         for column, value in zip(self.rows.categorical, self.categories, strict=True):
             values[column.name] = value
-        return {
-            column.name: values[column.name] for column in self.rows.preprocessing.layout.kept
-        }
+        return {column.name: values[column.name] for column in self.rows.preprocessing.layout.kept}
 
     def _tie_lost(self) -> bool:
         scores = self.rows.scores(self.numbers[None], [self.categories])[0]
@@ -112,9 +110,7 @@ class Worst:
         return int(scores.argmax()) != self.question.label
 
 
-def proven(
-    certificate: RobustnessCertificate, data: bytes, size: float
-) -> RobustnessCertificate:
+def proven(certificate: RobustnessCertificate, data: bytes, size: float) -> RobustnessCertificate:
     """The certificate with the largest bound near its own that its checker proves.
 
     data: the network's file; size: of the forms, what slacks are parts of. Raises CertificateError
@@ -133,9 +129,7 @@ def proven(
     raise last
 
 
-def found(
-    worst: Worst, certificate: RobustnessCertificate, nodes: int, start: float
-) -> Robustness:
+def found(worst: Worst, certificate: RobustnessCertificate, nodes: int, start: float) -> Robustness:
     """The record of what was found; ``start``: the processor time when it began."""
     verdict: Verdict = "open"
     if worst.breaks:

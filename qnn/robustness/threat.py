@@ -109,16 +109,16 @@ class Rows:
         """Rows as the network reads them: numbers (n, k) and their categories."""
         if self.preprocessing is None:
             return numbers
-        table: dict[str, Array] = {
-            name: numbers[:, j] for j, name in enumerate(self.names)
-        }
+        table: dict[str, Array] = {name: numbers[:, j] for j, name in enumerate(self.names)}
         for j, column in enumerate(self.categorical):
             table[column.name] = np.array([row[j] for row in categories], dtype=object)
         return table
 
     def scores(self, numbers: Array, categories: Sequence[Sequence[str | None]]) -> Array:
         """The network's scores (n, outputs) of raw rows, as it computes them."""
-        scores = self.network.scores(self.table(numbers, categories))
+        # What overflows is seen in the scores.
+        with np.errstate(all="ignore"):
+            scores = self.network.scores(self.table(numbers, categories))
         return scores.reshape(len(numbers), -1)
 
     def _read(self, x: Any) -> tuple[Array, tuple[str | None, ...]]:
@@ -151,7 +151,9 @@ class Rows:
         if threat.unit != "scale":
             raise InputError(f"unit must be one of {', '.join(UNITS)} (got {threat.unit!r})")
         if self.preprocessing is None or self.preprocessing.layout.scaling != "standardize":
-            raise InputError("unit 'scale' needs a network with standardized columns: use raw units")
+            raise InputError(
+                "unit 'scale' needs a network with standardized columns: use raw units"
+            )
         return radii * self.deviations
 
     @property
@@ -295,7 +297,7 @@ def _undone(encoder: Any, index: int, value: Array, low: float, high: float) -> 
 
 
 def _inside(question: Question, numbers: Array) -> Array:
-    """The row with each number within its radius (a ball: within all together) and limits, exactly."""
+    """The row, each number within its radius (of a ball all together) and limits, exactly."""
     present = ~np.isnan(question.numbers)
     if question.norm == "l2":
         moved = (question.radii > 0.0) & present

@@ -38,9 +38,7 @@ def verify(certificate: RobustnessCertificate, network: Any) -> float:
     return proven_margin(certificate, data)
 
 
-def proven_margin(
-    certificate: RobustnessCertificate, network: bytes, margin: float = 1.0
-) -> float:
+def proven_margin(certificate: RobustnessCertificate, network: bytes, margin: float = 1.0) -> float:
     """What `verify` does; ``margin`` multiplies every allowance for rounding."""
     question, bound = certificate.question, certificate.lower_bound
     if hashlib.sha256(network).hexdigest() != question.network_sha256:
@@ -125,4 +123,3 @@ def _prove_relu(
     for row, offset in zip(C, offsets, strict=True):
         leaves.prove(row, float(offset), bound, margin)
     leaves.finished()
-

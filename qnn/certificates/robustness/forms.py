@@ -6,8 +6,8 @@ left is exact data, and for any k (and any budget s >= 0 of a ball)
 
     c + g'z + z'Hz / 2 >= bound  if  [[2 (c - bound) - sum(k) - s, g'], [g, H + Diag(k) + s I]] >= 0
 
-for all z with ``sum_j k_j (1 - z_j^2) + s (1 - z'z) >= 0``: of ``|z_j| <= 1`` that needs k_j >= 0, of
-a sign z_j nothing, of the ball s >= 0. (S-lemma; N. Higham, Accuracy and Stability of Numerical
+for all z with ``sum_j k_j (1 - z_j^2) + s (1 - z'z) >= 0``: of ``|z_j| <= 1`` that needs k_j >= 0,
+of a sign z_j nothing, of the ball s >= 0. (S-lemma; N. Higham, Accuracy and Stability of Numerical
 Algorithms, 2002, sections 3.1 and 10.1 for the roundings.)
 """
 
@@ -52,7 +52,9 @@ class Form:
         g = rf * (self.linear[free] + 2.0 * Am[free])
         H = 2.0 * (rf[:, None] * self.A[np.ix_(free, free)] * rf)
         error = self.constant_error + float(reach @ (self.linear_error + self.A_error @ reach))
-        error = error * (1.0 + gamma(4 * len(m) + 20)) + underflow(len(m), float(reach.max(initial=1.0)))
+        error = error * (1.0 + gamma(4 * len(m) + 20)) + underflow(
+            len(m), float(reach.max(initial=1.0))
+        )
         return BoxForm(c, g, 0.5 * (H + H.T), error, free)
 
     def concave(self, coordinate: int) -> bool:
@@ -79,7 +81,7 @@ class BoxForm:
 
 
 def middle_and_radius(low: Array, high: Array) -> tuple[Array, Array]:
-    """m, r with ``[m - r, m + r]`` around the box; exactly it where it is one number, or -1 to 1."""
+    """m, r with ``[m - r, m + r]`` around the box; it exactly where it is a number or a sign."""
     m = np.where(low == high, low, 0.5 * low + 0.5 * high)
     r = np.maximum(high - m, m - low) * (1.0 + 4.0 * UNIT)
     return m, np.where(low == -high, np.abs(high), r)

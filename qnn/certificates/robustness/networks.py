@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from qnn.numerics.archive import unpack_arrays
 from qnn.errors import CertificateError, InputError
+from qnn.numerics.archive import unpack_arrays
 
 Array = np.ndarray
 _DIVISORS = {"binary": 1, "ternary": 1, **{str(bits): 2**bits - 1 for bits in range(2, 8)}}
@@ -15,7 +15,7 @@ _DIVISORS = {"binary": 1, "ternary": 1, **{str(bits): 2**bits - 1 for bits in ra
 
 @dataclass(frozen=True)
 class QuadraticNetwork:
-    """A quantized network: its arrays, what the integers are divided by, its preprocessing's JSON."""
+    """A quantized network: arrays, the integers' divisor, its preprocessing's JSON."""
 
     arrays: dict[str, Array]
     divisor: int

@@ -1,7 +1,7 @@
 """The margins of a quantized network are quadratic forms of its input; leaves that bound them.
 
-``f(x) = sum_j alpha_j (x'u_j)(x'v_j) = x'Ax`` with ``A = sum_j alpha_j (u_j v_j' + v_j u_j') / 2``, or
-with ``sigma(t) = a t^2 + b t + c`` a form with a linear part and a constant. The inputs are
+``f(x) = sum_j alpha_j (x'u_j)(x'v_j) = x'Ax`` with ``A = sum_j alpha_j (u_j v_j' + v_j u_j') / 2``,
+or with ``sigma(t) = a t^2 + b t + c`` a form with a linear part and a constant. The inputs are
 homogeneous in neither: the constant column is one that does not move.
 
 A leaf of a box has a number k_j for each input that is not fixed in it, of an ellipsoid one number:
@@ -29,8 +29,8 @@ Box = tuple[Array, Array]
 def margin_forms(arrays: dict[str, Array], divisor: int, C: Array, offsets: Array) -> list[Form]:
     """The margins ``C f(x) + offsets`` as forms: C (K, outputs), offsets (K,).
 
-    arrays: ``U`` and ``V`` (d, m) int8 or ``polynomial``, ``alpha`` (m,) or (m, outputs); the weights
-    are the integers over ``divisor``.
+    arrays: ``U`` and ``V`` (d, m) int8 or ``polynomial``, ``alpha`` (m,) or (m, outputs); the
+    weights are the integers over ``divisor``.
     """
     alpha = arrays["alpha"].reshape(len(arrays["alpha"]), -1)
     return [
@@ -46,7 +46,7 @@ def _form(
     U = arrays["U"].astype(np.float64)
     V = arrays["V"].astype(np.float64) if "V" in arrays else U
     a, b, c = arrays["polynomial"].tolist() if "polynomial" in arrays else (1.0, 0.0, 0.0)
-    d, m = U.shape
+    m = U.shape[1]
     share = gamma(2 * m + 40)
     lost = (m + 10.0) * 2.0**16 * TINY * (1.0 + abs(a) + abs(b) + abs(c))
     A = (U * weight) @ V.T

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_file
 from qnn.errors import InputError
+from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_file
 
 Array = np.ndarray
 

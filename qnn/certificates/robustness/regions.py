@@ -53,7 +53,9 @@ def region_of(question: Question, preprocessing: str, d: int) -> Region:
         with np.errstate(over="ignore", invalid="ignore"):
             region = _read(question, preprocessing, d)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise CertificateError(f"the preprocessing cannot be read ({type(error).__name__})") from None
+        raise CertificateError(
+            f"the preprocessing cannot be read ({type(error).__name__})"
+        ) from None
     arrays = (region.low, region.high, region.axes)
     if not all(np.isfinite(array).all() for array in arrays) or np.any(region.low > region.high):
         raise CertificateError("the region is not finite: give radii or limits that are")
@@ -225,7 +227,9 @@ class _Layout:
 
 def _scores(knots: Any, scores: Any, slopes: Any, low: float, high: float) -> Array:
     """Values of a table of scores that bound all those of numbers from low to high."""
-    knots, scores, slopes = (np.array(values, dtype=np.float64) for values in (knots, scores, slopes))
+    knots, scores, slopes = (
+        np.array(values, dtype=np.float64) for values in (knots, scores, slopes)
+    )
     if np.any(slopes < 0.0) or np.any(np.diff(knots) < 0.0):
         raise ValueError("slopes")
     low, high = (float(np.clip(end, knots[0], knots[-1])) for end in (low, high))

@@ -1,17 +1,18 @@
 """A ReLU network on a box, proven: linear bounds of its neurons, and the quadratic form of a dual.
 
 ``x_0`` in a box, ``y_i = W_i'x_{i-1} + b_i``, ``x_i = max(0, y_i)``; a margin is linear in the last
-layer. Three steps, each with every rounding error bounded (``gamma_k = k u / (1 - k u)``; N. Higham,
-Accuracy and Stability of Numerical Algorithms, 2002, section 3.1):
+layer. Three steps, each with every rounding error bounded (``gamma_k = k u / (1 - k u)``; N.
+Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1):
 
 1. *Bounds of y.* Interval arithmetic, and the backward pass of linear bounds (H. Zhang et al.,
    CROWN, 2018): ``max(0, y) <= u (y - l) / (u - l)`` and ``>= 0`` or ``>= y`` where l < 0 < u.
 2. *Substitution.* A neuron with u <= 0 is 0, one with l >= 0 is y, an affine function of inputs and
    earlier neurons: what is left are the inputs and the neurons that may be either, as
    ``m + r z``, ``|z| <= 1``.
-3. *Lagrangian.* Of such a neuron ``x (y - x) = 0``, ``x - y >= 0``, ``x >= 0`` hold, and of one whose
-   sign a split has chosen ``s y >= 0``. The margin minus multiples of these is a quadratic form in z;
-   that it is at least a bound on ``|z| <= 1`` is proven as in `forms` (R. Dathathri et al.,
+3. *Lagrangian.* Of such a neuron ``x (y - x) = 0``, ``x - y >= 0``, ``x >= 0`` hold, and of one
+   whose
+   sign a split has chosen ``s y >= 0``. The margin minus multiples of these is a quadratic form in
+   z; that it is at least a bound on ``|z| <= 1`` is proven as in `forms` (R. Dathathri et al.,
    Enabling certification of verification-agnostic networks via memory-efficient semidefinite
    programming, 2020, for the dual).
 """
@@ -41,10 +42,10 @@ def linear_bound(
     """Upper bounds (q,) of ``C'x + constants``, x the last of the given layers; C (n, q)."""
     A, c = C, constants.astype(np.float64)
     for index in range(len(layers) - 1, -1, -1):
-        (W, b), (l, u) = layers[index], bounds[index]
+        (W, b), (lo, u) = layers[index], bounds[index]
         before = bounds[index - 1] if index else None
         reach = np.abs(box).max(axis=0) if before is None else np.maximum(before[1], 0.0)
-        upper, lower, lift = _relaxed(l, u)
+        upper, lower, lift = _relaxed(lo, u)
         positive, negative = np.maximum(A, 0.0), np.minimum(A, 0.0)
         lifted = positive.T @ lift
         slope = positive * upper[:, None] + negative * lower[:, None]
@@ -59,18 +60,20 @@ def linear_bound(
     return np.asarray(c + value + gamma(2 * len(low) + 20) * size + lost)
 
 
-def _relaxed(l: Array, u: Array) -> tuple[Array, Array, Array]:
+def _relaxed(lo: Array, u: Array) -> tuple[Array, Array, Array]:
     """Slopes of the bounds above and below each neuron, and what the upper one is at y = 0."""
-    either = (l < 0.0) & (u > 0.0)
-    width = np.where(either, u - l, 1.0)
-    upper = np.where(l >= 0.0, 1.0, np.where(either, u / width * (1.0 + 8.0 * UNIT), 0.0))
-    lower = np.where(l >= 0.0, 1.0, np.where(either & (u > -l), 1.0, 0.0))
-    return upper, lower, np.where(either, -upper * l, 0.0)
+    either = (lo < 0.0) & (u > 0.0)
+    width = np.where(either, u - lo, 1.0)
+    upper = np.where(lo >= 0.0, 1.0, np.where(either, u / width * (1.0 + 8.0 * UNIT), 0.0))
+    lower = np.where(lo >= 0.0, 1.0, np.where(either & (u > -lo), 1.0, 0.0))
+    return upper, lower, np.where(either, -upper * lo, 0.0)
 
 
 def _lost(W: Array, reach: Array) -> float:
     """More than products lose that are too small for float64."""
-    return float(16.0 * W.size * TINY * (1.0 + reach.max(initial=0.0)) * (1.0 + np.abs(W).max(initial=0.0)))
+    return float(
+        16.0 * W.size * TINY * (1.0 + reach.max(initial=0.0)) * (1.0 + np.abs(W).max(initial=0.0))
+    )
 
 
 def interval_layer(layer: Layer, low: Array, high: Array) -> Bounds:
@@ -98,17 +101,17 @@ def neuron_bounds(
         earlier = layers[:index]
         above = linear_bound(earlier, bounds, box, W, b)
         below = -linear_bound(earlier, bounds, box, -W, -b)
-        l, u = interval_layer(layer, low, high)
-        l, u = np.maximum(l, below), np.minimum(u, above)
-        if not (np.isfinite(l).all() and np.isfinite(u).all()):
+        lo, u = interval_layer(layer, low, high)
+        lo, u = np.maximum(lo, below), np.minimum(u, above)
+        if not (np.isfinite(lo).all() and np.isfinite(u).all()):
             raise CertificateError("the bounds of the neurons overflow")
         if signs is not None:
-            l = np.where(signs[index] > 0, np.maximum(l, 0.0), l)
+            lo = np.where(signs[index] > 0, np.maximum(lo, 0.0), lo)
             u = np.where(signs[index] < 0, np.minimum(u, 0.0), u)
-        if np.any(l > u):
+        if np.any(lo > u):
             raise EmptyBoxError
-        bounds.append((l, u))
-        low, high = np.maximum(l, 0.0), np.maximum(u, 0.0)
+        bounds.append((lo, u))
+        low, high = np.maximum(lo, 0.0), np.maximum(u, 0.0)
     return bounds
 
 
@@ -127,8 +130,8 @@ class System:
     """What is left of a network on a box: z (n,), the inputs that move and h neurons.
 
     m, r (n,): an entry of x is ``m + r z``; the neurons are the last h. y0 (h,), Y (n, h): their
-    y is ``y0 + Y'z``, off by at most error (h,). s0, S (n, q), s_error: ``s y`` of the q neurons whose
-    sign is chosen. margin: ``c + g'z`` off by at most margin_error.
+    y is ``y0 + Y'z``, off by at most error (h,). s0, S (n, q), s_error: ``s y`` of the q neurons
+    whose sign is chosen. margin: ``c + g'z`` off by at most margin_error.
     """
 
     m: Array
@@ -159,7 +162,7 @@ def substituted(
     signs: list[Array] | None = None,
 ) -> System:
     """The network on a box with its decided neurons substituted; margin ``w'x + constant``."""
-    either = [np.flatnonzero((l < 0.0) & (u > 0.0)) for l, u in bounds]
+    either = [np.flatnonzero((lo < 0.0) & (u > 0.0)) for lo, u in bounds]
     ends = [(np.zeros(len(k)), u[k]) for (_, u), k in zip(bounds, either, strict=True)]
     m0, r0 = middle_and_radius(*box)
     moves = np.flatnonzero(r0 > 0.0)
@@ -170,14 +173,14 @@ def substituted(
     A[moves, np.arange(at)] = r[:at]
     rows: list[tuple[Array, Array, Array]] = []
     chosen: list[tuple[Array, Array, Array]] = []
-    for index, (layer, (l, u), k) in enumerate(zip(layers, bounds, either, strict=True)):
+    for index, (layer, (lo, u), k) in enumerate(zip(layers, bounds, either, strict=True)):
         A, d, e = _affine(layer, A, d, e)
         rows.append((d[k], A[k], e[k]))
         if signs is not None:
             q = np.flatnonzero(signs[index])
             s = signs[index][q].astype(np.float64)
             chosen.append((s * d[q], s[:, None] * A[q], e[q]))
-        on = (l >= 0.0) & (u > 0.0)
+        on = (lo >= 0.0) & (u > 0.0)
         A, d, e = A * on[:, None], d * on, e * on
         j = np.arange(at, at + len(k))
         A[k, j], d[k], e[k], at = r[j], m[j], 0.0, at + len(k)
@@ -207,13 +210,11 @@ def _joined(parts: list[tuple[Array, Array, Array]], n: int) -> tuple[Array, Arr
 def lagrangian(system: System, multipliers: Array) -> tuple[BoxForm, Array]:
     """The form that the multipliers make, and kappa (n,), the first of them.
 
-    multipliers: kappa (n,) >= 0 of ``1 - z^2``, then of each neuron one of ``x (y - x) = 0``, of any
-    sign, one >= 0 of ``x - y`` and one >= 0 of ``x``, then one >= 0 of each ``s y``. Raises
+    multipliers: kappa (n,) >= 0 of ``1 - z^2``, then of each neuron one of ``x (y - x) = 0``, of
+    any sign, one >= 0 of ``x - y`` and one >= 0 of ``x``, then one >= 0 of each ``s y``. Raises
     CertificateError where one has the wrong sign.
     """
-    kappa, product, above, positive, chosen = np.split(
-        multipliers, np.cumsum(system.lengths)[:-1]
-    )
+    kappa, product, above, positive, chosen = np.split(multipliers, np.cumsum(system.lengths)[:-1])
     rest = np.concatenate([above, positive, chosen])
     if not np.isfinite(multipliers).all() or np.any(kappa < 0.0) or np.any(rest < 0.0):
         raise CertificateError("a multiplier is negative or not finite")

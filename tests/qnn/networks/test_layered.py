@@ -167,5 +167,3 @@ def test_layers_that_do_not_fit_are_refused():
     for X in (np.zeros(2), np.zeros((1, 3)), np.full((1, 2), np.inf)):
         with pytest.raises(InputError, match="network: X has"):
             network.scores(X)
-
-

@@ -68,9 +68,7 @@ def least_on_box(c: float, g: Array, A: Array, low: Array, high: Array) -> float
     return best
 
 
-def least_margin_on_box(
-    network: QuantizedNetwork, label: int, low: Array, high: Array
-) -> float:
+def least_margin_on_box(network: QuantizedNetwork, label: int, low: Array, high: Array) -> float:
     parts = forms(network)
     if len(parts) == 1:
         c, g, A = parts[0]
@@ -110,7 +108,7 @@ def _milp(network: LayeredNetwork, row: Array, low: Array, high: Array) -> float
     lb[: network.d], ub[: network.d] = low, high
     for layer, (W, b) in enumerate(zip(network.weights[:-1], network.biases[:-1], strict=True)):
         m, r = (low + high) / 2, (high - low) / 2
-        l, u = m @ W + b - r @ abs(W) - 1e-9, m @ W + b + r @ abs(W) + 1e-9
+        lo, u = m @ W + b - r @ abs(W) - 1e-9, m @ W + b + r @ abs(W) + 1e-9
         for i in range(len(b)):
             x, bit = int(starts[layer + 1]) + i, int(starts[-1] + starts[layer + 1]) + i - network.d
             ub[x] = max(u[i], 0.0)
@@ -120,16 +118,16 @@ def _milp(network: LayeredNetwork, row: Array, low: Array, high: Array) -> float
             on[x] = 1.0
             switch = np.zeros(total)
             switch[bit] = 1.0
-            # x >= y, x <= y - l (1 - bit), x <= u bit.
+            # x >= y, x <= y - lo (1 - bit), x <= u bit.
             for coefficients, bound in (
                 (y - on, -b[i]),
-                (on - y - l[i] * switch, b[i] - l[i]),
+                (on - y - lo[i] * switch, b[i] - lo[i]),
                 (on - max(u[i], 0.0) * switch, 0.0),
             ):
                 rows.append(coefficients)
                 least.append(-np.inf)
                 most.append(bound)
-        low, high = np.maximum(l, 0.0), np.maximum(u, 0.0)
+        low, high = np.maximum(lo, 0.0), np.maximum(u, 0.0)
     objective = np.zeros(total)
     objective[starts[-2] : starts[-1]] = network.weights[-1] @ row
     integrality = np.concatenate([np.zeros(int(starts[-1])), np.ones(hidden)])

@@ -253,7 +253,7 @@ def test_what_does_not_fit_is_refused_in_one_line():
     rng = np.random.default_rng(8)
     network, rows = prepared(rng, "quantile")
     row = row_of(rows, 0)
-    for given, words in (
+    for arguments, words in (
         ({"radius": -1.0}, "radius must not be negative"),
         ({"radius": {"weight": 1.0}}, "no numeric column 'weight'"),
         ({"radius": [1.0, 2.0]}, "must be a number, 3 numbers"),
@@ -267,9 +267,9 @@ def test_what_does_not_fit_is_refused_in_one_line():
         ({"radius": 1.0, "choices": {"age": True}}, "no categorical column 'age'"),
         ({"radius": 1.0, "swaps": -1}, "swaps must be a whole number"),
     ):
-        radius = given.pop("radius")
+        radius = arguments.pop("radius")
         with pytest.raises(InputError, match=words) as caught:
-            certify(network, row, radius, **given)
+            certify(network, row, radius, **arguments)
         assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="network must be"):
         certify("a.npz", row, 1.0)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from qnn.certificates.robustness.relu import (
-    least_margin,
     lagrangian,
+    least_margin,
     neuron_bounds,
     substituted,
 )
@@ -31,7 +31,9 @@ def test_no_bound_exceeds_the_mixed_integer_optimum(sizes):
         label = int(network.predict(x[None])[0])
         truth = milp_margin(network, label, x - radius, x + radius)
         allowance = 1e-7 * (1.0 + abs(truth))
-        gap = [prover.certify(x, radius, effort=effort, search=Limits(gap=1e-4)) for effort in EFFORTS]
+        gap = [
+            prover.certify(x, radius, effort=effort, search=Limits(gap=1e-4)) for effort in EFFORTS
+        ]
         for found in gap:
             assert found.lower_bound <= truth + allowance
             assert found.upper_bound >= truth - allowance

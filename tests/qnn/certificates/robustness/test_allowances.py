@@ -45,7 +45,8 @@ def exact_form(network, row):
     d = network.d
     A = [
         [
-            a * sum(w * (u[i] * v[j] + u[j] * v[i]) / 2 for w, u, v in zip(weight, U, V, strict=True))
+            a
+            * sum(w * (u[i] * v[j] + u[j] * v[i]) / 2 for w, u, v in zip(weight, U, V, strict=True))
             for j in range(d)
         ]
         for i in range(d)
@@ -149,8 +150,8 @@ def test_bounds_of_neurons_and_the_lagrangian_hold_exactly(scale):
         x = [a + s * (b - a) for a, b, s in zip(lows, highs, t, strict=True)]
         values = relu_values(network, x)
         flat, ys = [], []
-        for y, (l, u) in zip(values[:-1], bounds, strict=True):
-            for value, low, high in zip(y, l, u, strict=True):
+        for y, (lo, u) in zip(values[:-1], bounds, strict=True):
+            for value, low, high in zip(y, lo, u, strict=True):
                 assert F(low) <= value <= F(high)
                 if low < 0.0 < high:
                     flat.append(max(value, F(0)))
@@ -168,9 +169,7 @@ def test_bounds_of_neurons_and_the_lagrangian_hold_exactly(scale):
             assert abs(estimate - ys[k]) <= F(system.error[k])
         estimate = F(system.c) + dot(rational(system.g), z)
         assert abs(estimate - margin) <= F(system.margin_error)
-        product, above, positive = (
-            rational(theta[n + k * h : n + (k + 1) * h]) for k in range(3)
-        )
+        product, above, positive = (rational(theta[n + k * h : n + (k + 1) * h]) for k in range(3))
         value = margin
         for k in range(h):
             value -= product[k] * flat[k] * (ys[k] - flat[k]) + above[k] * (flat[k] - ys[k])
