@@ -77,7 +77,7 @@ class Search:
 
     def bound_root(self, goal: Goal) -> None:
         """Find the root's best diagonal, and descend from the point that it suggests."""
-        self.root = self._bounded(self.root.box, None, goal)
+        self.root = self._bounded(self.root.box, goal)
 
     def run(self, goal: Goal) -> None:
         """Split until the goal is reached."""
@@ -108,21 +108,20 @@ class Search:
         if not ends and not low[j] < middle < high[j]:
             return False
         node.split, node.cut = j, np.nan if ends else middle
-        start = np.zeros(len(low))
-        start[_free(node.box)] = node.kappa
         node.parts = [
-            self._bounded(box, start, goal)
+            self._bounded(box, goal)
             for box in children(self.region, self.form, node.box, j, node.cut)
         ]
         return True
 
-    def _bounded(self, box: Box, start: Array | None, goal: Goal) -> Node:
+    def _bounded(self, box: Box, goal: Goal) -> Node:
         self.nodes += 1
         form = self.form.on_box(*box)
         signs = self.region.chains[form.free] >= 0
-        own = None if start is None else 1.05 * np.abs(start[form.free]) + 1e-6
+        # Where nothing is asked for but a bound, the best one.
+        known = self.upper if goal.limit else np.inf
         needed = goal.target + 1e-9 * (abs(goal.target) + abs(form.c))
-        found = best_diagonal(form, signs, target=needed, start=own)
+        found = best_diagonal(form, signs, target=needed, known=known)
         point = np.clip(0.5 * box[0] + 0.5 * box[1], *box)
         width = 0.5 * (box[1] - box[0])[form.free]
         point[form.free] = np.clip(point[form.free] + width * found.z, *(e[form.free] for e in box))
@@ -165,7 +164,3 @@ def preorder(root: Node) -> list[Node]:
         found.append(node)
         pending.extend(reversed(node.parts))
     return found
-
-
-def _free(box: Box) -> Array:
-    return np.flatnonzero(box[0] < box[1])

@@ -69,11 +69,10 @@ class Prover:
         """See `largest_radius`."""
         label = self._label(x, label)
 
-        def at(factor: float) -> Robustness:
-            scaled = _times(radius, factor)
-            return self.certify(x, scaled, norm, label, effort, **threat)
+        def at(factor: float, means: str = effort) -> Robustness:
+            return self.certify(x, _times(radius, factor), norm, label, means, **threat)
 
-        return bisected(at, tol)
+        return bisected(at, lambda factor: at(factor, "interval"), tol)
 
     def _label(self, x: Any, label: Any) -> Any:
         return self._own.rows.predicted(x) if label is None else label

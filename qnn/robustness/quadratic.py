@@ -85,7 +85,7 @@ class QuadraticProver:
             _branch(case, self.rows, searches, limits)
         elif effort == "dual":
             for search in searches:
-                search.bound_root(Goal())
+                search.bound_root(Goal(limit=0))
         elif effort == "crown":
             for search in searches:
                 _bound_by_eigenvalue(search)

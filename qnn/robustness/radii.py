@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 from qnn.errors import InputError
 from qnn.robustness.result import Robustness
 
-# Doublings or halvings of the first radius before it is called unbounded, or 0.
-_MOST_DOUBLINGS = 60
-_MOST_HALVINGS = 100
+# Beyond the first factor is called unbounded; after as many halvings there is no radius.
+_UNBOUNDED = 2.0**40
+_MOST_HALVINGS = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,18 +35,21 @@ class Radius:
         return None if self.proof is None else self.proof.certificate
 
 
-def bisected(at: Callable[[float], Robustness], tol: float) -> Radius:
+def bisected(
+    at: Callable[[float], Robustness], attack_at: Callable[[float], Robustness], tol: float
+) -> Radius:
     """The radius between what ``at`` (a factor) proves and what it attacks.
 
-    Between both everything may be open; then the smallest factor that is not proven is taken for
-    the end of the bisection, so that the certified one is found to ``tol``.
+    First the attack alone (``attack_at``) says where a witness begins, then the proof is asked for
+    just below. Between both everything may be open; then the smallest factor that is not proven is
+    taken for the end of a bisection, so that the certified one is found to ``tol``.
     """
     if not 0.0 < tol < 1.0:
         raise InputError(f"tol must be between 0 and 1 (got {tol!r})")
-    proof, attack = None, None
-    certified, failed, attacked = 0.0, float("inf"), float("inf")
-    factor = 1.0
-    for _ in range(_MOST_DOUBLINGS + _MOST_HALVINGS):
+    attack, attacked = _attacked(attack_at, 0.25 * tol)
+    proof, certified, failed = None, 0.0, attacked
+    factor = (1.0 - 0.5 * tol) * attacked if attack is not None else 1.0
+    while failed - certified > tol * certified and 2.0**-_MOST_HALVINGS < factor < _UNBOUNDED:
         found = at(factor)
         if found.verdict == "robust":
             certified, proof = factor, found
@@ -53,15 +57,43 @@ def bisected(at: Callable[[float], Robustness], tol: float) -> Radius:
             failed = factor
             if found.verdict == "vulnerable":
                 attacked, attack = factor, found
-        if failed - certified <= tol * certified or factor < 2.0**-_MOST_HALVINGS:
-            break
-        if certified == 0.0:
-            factor = 0.25 * failed
-        elif failed == float("inf"):
-            factor = 2.0 * certified
-            if factor > 2.0**_MOST_DOUBLINGS:
-                break
-        else:
-            wide = failed > 2.0 * certified
-            factor = (certified * failed) ** 0.5 if wide else 0.5 * (certified + failed)
+        factor = _between(certified, failed)
     return Radius(certified, attacked, proof, attack)
+
+
+def _between(low: float, high: float) -> float:
+    """The next factor to try between one that holds and one that does not."""
+    if low == 0.0:
+        return 0.5 * high
+    if high == math.inf:
+        return 2.0 * low
+    return (low * high) ** 0.5 if high > 2.0 * low else 0.5 * (low + high)
+
+
+def _attacked(
+    attack_at: Callable[[float], Robustness], tol: float
+) -> tuple[Robustness | None, float]:
+    """A factor at which the attack succeeds, within ``tol`` of ones at which it does not.
+
+    The margin found is a function of the factor: its zero is bracketed and found by the secant, one
+    end's value halved where it stays (the Illinois rule).
+    """
+    low, high, attack = 0.0, math.inf, None
+    below, above = attack_at(0.0).upper_bound, math.nan
+    factor, side = 1.0, 0
+    while 2.0**-_MOST_HALVINGS < factor < _UNBOUNDED and high - low > tol * low:
+        found = attack_at(factor)
+        if found.verdict == "vulnerable":
+            high, above, attack = factor, found.upper_bound, found
+            below *= 0.5 if side > 0 else 1.0
+            side = 1
+        else:
+            low, below = factor, found.upper_bound
+            above *= 0.5 if side < 0 else 1.0
+            side = -1
+        factor = _between(low, high)
+        if 0.0 < low and high <= 2.0 * low and below > 0.0 > above:
+            secant = low + (high - low) * below / (below - above)
+            inner = 0.25 * tol * low
+            factor = min(max(secant, low + inner), high - inner)
+    return attack, high
