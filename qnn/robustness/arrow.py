@@ -1,7 +1,9 @@
-"""Symmetric matrices that are diagonal but for a core of few rows: inverse, test, products.
+"""Symmetric matrices that are diagonal but for a core of few rows, their inverses and completions.
 
 The inputs of a network meet each other only through its neurons, so the block of the inputs in the
-dual's matrix is diagonal, and everything about it happens in the Schur complement of the core.
+dual's matrix is diagonal, and everything about it happens in the Schur complement of the core. Of the
+moments only the same entries count; the others are those of the completion of largest determinant,
+whose inverse is an arrow too (M. Fukuda, M. Kojima, K. Murota, K. Nakata, SIAM J. Optim. 11, 2001).
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg.lapack import dpotrf, dpotri
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
 
 Array = np.ndarray
 
@@ -33,31 +35,28 @@ class Arrow:
         factor, info = dpotrf(self.schur(), lower=1)
         return factor if info == 0 and np.isfinite(factor.diagonal()).all() else None
 
-    def inverse(self, plain: Array, core: Array) -> Array | None:
-        """The inverse as a full matrix, rows at the given places; None where it is not definite."""
+    def inverse(self) -> Spread | None:
+        """The inverse; None where the matrix is not positive definite."""
         factor = self.factor()
         if factor is None:
             return None
-        lower = np.tril(dpotri(factor, lower=1)[0])
-        C = lower + np.tril(lower, -1).T
-        E = -(self.edge / self.diagonal[:, None])
-        full = np.empty((len(plain) + len(core),) * 2)
-        EC = E @ C
-        inner = EC @ E.T
-        inner.flat[:: len(plain) + 1] += 1.0 / self.diagonal
-        full[np.ix_(plain, plain)] = inner
-        full[np.ix_(plain, core)] = EC
-        full[np.ix_(core, plain)] = EC.T
-        full[np.ix_(core, core)] = C
-        return full
+        return Spread(
+            1.0 / self.diagonal, -(self.edge / self.diagonal[:, None]), _inverted(factor)
+        )
 
-    def times(self, S: Array, plain: Array, core: Array) -> Array:
-        """``S @ self`` of a full matrix S."""
-        done = np.empty_like(S)
-        P, Q = S[:, plain], S[:, core]
-        done[:, plain] = P * self.diagonal + Q @ self.edge.T
-        done[:, core] = P @ self.edge + Q @ self.core
-        return done
+    def completed(self) -> Spread | None:
+        """The positive definite matrix with these entries whose inverse is an arrow.
+
+        None where there is none: what the core leaves of a diagonal entry must be positive.
+        """
+        factor, info = dpotrf(self.core, lower=1)
+        if info or not np.isfinite(factor.diagonal()).all():
+            return None
+        G = np.ascontiguousarray(dpotrs(factor, self.edge.T, lower=1)[0].T)
+        rest = self.diagonal - np.einsum("ij,ij->i", G, self.edge)
+        if rest.size and not rest.min() > 0.0:
+            return None
+        return Spread(rest, G, self.core)
 
     def plus(self, other: Arrow, factor: float) -> Arrow:
         """``self + factor other``."""
@@ -67,8 +66,76 @@ class Arrow:
             self.core + factor * other.core,
         )
 
-    def inner(self, S: Array, plain: Array, core: Array) -> float:
-        """The trace of the product with a full symmetric matrix S."""
-        edge = float(np.sum(self.edge * S[np.ix_(plain, core)]))
-        value = float(self.diagonal @ S[plain, plain]) + 2.0 * edge
-        return value + float(np.sum(self.core * S[np.ix_(core, core)]))
+    def times(self, factor: float) -> Arrow:
+        """``factor self``."""
+        return Arrow(factor * self.diagonal, factor * self.edge, factor * self.core)
+
+    def inner(self, other: Arrow) -> float:
+        """The trace of the product of both, of which only these entries count."""
+        value = float(self.diagonal @ other.diagonal) + float(np.sum(self.core * other.core))
+        return value + 2.0 * float(np.sum(self.edge * other.edge))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """``[Diag(rest) + G C G', G C; C G', C]``: the inverse of an arrow. rest (k,), G (k, t)."""
+
+    rest: Array
+    G: Array
+    C: Array
+
+    def arrow(self) -> Arrow:
+        """Its entries where an arrow has some."""
+        GC = self.G @ self.C
+        return Arrow(self.rest + np.einsum("ij,ij->i", GC, self.G), GC, self.C)
+
+    def full(self, plain: Array, core: Array) -> Array:
+        """All of it, rows at the given places."""
+        done = np.empty((len(plain) + len(core),) * 2)
+        GC = self.G @ self.C
+        inner = GC @ self.G.T
+        inner.flat[:: len(plain) + 1] += self.rest
+        done[np.ix_(plain, plain)] = inner
+        done[np.ix_(plain, core)] = GC
+        done[np.ix_(core, plain)] = GC.T
+        done[np.ix_(core, core)] = self.C
+        return done
+
+    def around(self, Z: Arrow, Y: Spread) -> Arrow:
+        """The even part of ``self Z Y`` where an arrow has entries."""
+        T = Z.diagonal[:, None] * self.G + Z.edge
+        inner = T.T @ Y.G + self.G.T @ Z.edge + Z.core
+        right = self.rest[:, None] * (Z.diagonal[:, None] * Y.G + Z.edge)
+        GC = self.G @ self.C
+        edge = (right + GC @ inner) @ Y.C
+        core = self.C @ inner @ Y.C
+        other = Y.rest[:, None] * (T @ self.C) + Y.G @ core.T
+        diagonal = self.rest * Z.diagonal * Y.rest + np.einsum("ij,ij->i", edge, Y.G)
+        diagonal += np.einsum("ij,ij->i", GC, T) * Y.rest
+        return Arrow(diagonal, 0.5 * (edge + other), 0.5 * (core + core.T))
+
+    def change_around(self, dX: Arrow, Z: Arrow, Y: Spread) -> Arrow:
+        """The even part of ``D Z Y`` where an arrow has entries.
+
+        D is how this completion changes with its arrow: elsewhere by ``dE G' + G dE' - G dC G'``.
+        """
+        N = dX.edge - self.G @ dX.core
+        rest = dX.diagonal - np.einsum("ij,ij->i", N + dX.edge, self.G)
+        T = Z.diagonal[:, None] * self.G + Z.edge
+        TN = Z.diagonal[:, None] * N
+        inner = T.T @ Y.G + self.G.T @ Z.edge + Z.core
+        lower = dX.core @ inner + TN.T @ Y.G + N.T @ Z.edge
+        right = rest[:, None] * (Z.diagonal[:, None] * Y.G + Z.edge)
+        edge = (right + N @ inner + self.G @ lower) @ Y.C
+        core = lower @ Y.C
+        left = T @ dX.core + TN
+        other = Y.rest[:, None] * left + Y.G @ core.T
+        diagonal = rest * Z.diagonal + np.einsum("ij,ij->i", N, T)
+        diagonal = (diagonal + np.einsum("ij,ij->i", self.G, left)) * Y.rest
+        diagonal += np.einsum("ij,ij->i", edge, Y.G)
+        return Arrow(diagonal, 0.5 * (edge + other), 0.5 * (core + core.T))
+
+
+def _inverted(factor: Array) -> Array:
+    lower = np.tril(dpotri(factor, lower=1)[0])
+    return np.asarray(lower + np.tril(lower, -1).T)

@@ -34,7 +34,7 @@ from qnn.robustness.arrow import Arrow
 
 Array = np.ndarray
 # Changes of theta, Z, X and s.
-Direction = tuple[Array, Arrow, Array, Array]
+Direction = tuple[Array, Arrow, Arrow, Array]
 
 
 @dataclass(frozen=True)
@@ -92,13 +92,21 @@ class Relaxation:
             parts.append(system.s0[:, None] * S[0] + system.S.T @ S[1:])
         return np.concatenate(parts)
 
-    def inner(self, S: Array) -> Array:
-        """``A_k . S`` of all constraints, S symmetric."""
-        return self.inner_of_gram(self.gram(S))
-
-    def inner_of_gram(self, gram: Array) -> Array:
-        """The same from the Gram matrix."""
-        return np.asarray(-2.0 * gram[self.xi, self.eta] * self.weights[0] * self.weights[1])
+    def inner(self, K: Arrow) -> Array:
+        """``A_k . K`` of all constraints; they have entries only where an arrow has."""
+        system, at, inputs = self.system, self.neurons, len(self.plain)
+        m, r, y0, Y = system.m[at], system.r[at], system.y0, system.Y
+        head = np.concatenate([K.edge[:, 0], K.core[0, 1:]])
+        own = K.core[1:, 1:].diagonal()
+        rows = K.edge.T @ Y[:inputs] + K.core[:, 1:] @ Y[inputs:]
+        X = m * K.core[0, 0] + r * K.core[0, 1:]
+        D = y0 * K.core[0, 0] + rows[0] - X
+        D_at = y0 * K.core[1:, 0] + rows[1:].diagonal() - m * K.core[1:, 0] - r * own
+        S = system.s0 * K.core[0, 0] + head @ system.S
+        products = [
+            -0.5 * K.core[:1, 0], (m * D + r * D_at) / self.scale, -K.diagonal, -own, -D, X, S
+        ]  # fmt: skip
+        return -2.0 * np.concatenate(products)
 
     def schur(self, X_gram: Array, Y_gram: Array) -> Array:
         """The matrix S of above."""
@@ -181,7 +189,8 @@ def solve(
         hopeless = state.feasible and limit < target - gap and np.isfinite(target)
         if value > target or gap < tol * (1.0 + abs(value)) or hopeless or expired():
             break
-    z = state.X[1:, 0] / state.X[0, 0]
+    moments = np.concatenate([state.X.edge[:, 0], state.X.core[0, 1:]])
+    z = moments / state.X.core[0, 0]
     multipliers = relaxation.multipliers(np.asarray(best[1]))
     return Solved(multipliers, float(best[0]), np.clip(z, -1.0, 1.0), float(limit), steps)
 
@@ -205,7 +214,8 @@ class _State:
             -2.0 * (relaxation.value(theta, Z) + relaxation.c[1:] @ theta[1:]) + 2.0 * self.mu
         )
         self.theta, self.Z = theta, relaxation.Z(theta)
-        self.X = 0.5 * np.eye(n + 1)
+        inputs, t = len(relaxation.plain), len(relaxation.core)
+        self.X = Arrow(np.full(inputs, 0.5), np.zeros((inputs, t)), 0.5 * np.eye(t))
         self.s = self.mu / theta[free:]
         self.size = n + 1 + len(self.s)
         self.feasible = False
@@ -214,11 +224,12 @@ class _State:
         """One step with its corrector; False where numbers no longer allow one."""
         relaxation, f = self.relaxation, self.relaxation.free
         plain, core = relaxation.plain, relaxation.core
-        Y = self.Z.inverse(plain, core)
-        if Y is None:
+        Y, X = self.Z.inverse(), self.X.completed()
+        if Y is None or X is None:
             return False
-        Y_gram = relaxation.gram(Y)
-        S = relaxation.schur(relaxation.gram(self.X), Y_gram)
+        Y_gram = relaxation.gram(Y.full(plain, core))
+        S = relaxation.schur(relaxation.gram(X.full(plain, core)), Y_gram)
+        own = Y.arrow()
         S.flat[f * (len(S) + 1) :: len(S) + 1] += self.s / self.theta[f:]
         root = 1.0 / np.sqrt(S.diagonal())
         S *= root[:, None]
@@ -227,53 +238,53 @@ class _State:
         factor, info = dpotrf(S, lower=1, overwrite_a=1)
         if info or not np.isfinite(root).all():
             return False
-        AY = relaxation.inner_of_gram(Y_gram)
-        total = self.Z.inner(self.X, plain, core) + float(self.s @ self.theta[f:])
+        AY = relaxation.inner(own)
+        total = self.Z.inner(self.X) + float(self.s @ self.theta[f:])
         self.mu = total / self.size
 
-        def direction(target: float, K: Array | None, k: Array | float) -> Direction:
+        def direction(target: float, K: Arrow | None, k: Array | float) -> Direction:
             rhs = target * AY - relaxation.c
             if K is not None:
                 rhs -= relaxation.inner(K)
             rhs[f:] += (target - k) / self.theta[f:]
             d_theta = root * dpotrs(factor, root * rhs, lower=1)[0]
             dZ = relaxation.Z(d_theta, 0.0)
-            product = dZ.times(self.X, plain, core) @ Y
-            dX = target * Y - self.X - 0.5 * (product + product.T)
+            dX = own.times(target).plus(X.around(dZ, Y), -1.0).plus(self.X, -1.0)
             if K is not None:
-                dX -= K
+                dX = dX.plus(K, -1.0)
             ds = (target - k) / self.theta[f:] - self.s - self.s / self.theta[f:] * d_theta[f:]
             return d_theta, dZ, dX, ds
 
         d_theta, dZ, dX, ds = direction(0.0, None, 0.0)
         dual, primal = self._lengths(d_theta, dZ, dX, ds, 0.98)
-        ahead = self.Z.plus(dZ, dual).inner(self.X + primal * dX, plain, core)
+        ahead = self.Z.plus(dZ, dual).inner(self.X.plus(dX, primal))
         ahead += float((self.s + primal * ds) @ (self.theta[f:] + dual * d_theta[f:]))
         ratio = max(ahead, 0.0) / total
         power = 3 if min(dual, primal) > 0.5 else 2
         centring = self.mu * max(1e-3, min(1.0, ratio**power))
-        K = dZ.times(dX, plain, core) @ Y
-        K = 0.5 * (K + K.T)
+        K = X.change_around(dX, dZ, Y)
         d_theta, dZ, dX, ds = direction(centring, K, ds * d_theta[f:])
         dual, primal = self._lengths(d_theta, dZ, dX, ds, 0.95)
         if not (np.isfinite(d_theta).all() and max(dual, primal) > 1e-6):
             return False
         self.theta = self.theta + dual * d_theta
         self.Z = relaxation.Z(self.theta)
-        self.X = self.X + primal * dX
+        self.X = self.X.plus(dX, primal)
         self.s = self.s + primal * ds
         self.feasible = self.feasible or primal == 1.0
-        self.mu = (self.Z.inner(self.X, plain, core) + float(self.s @ self.theta[f:])) / self.size
+        self.mu = (self.Z.inner(self.X) + float(self.s @ self.theta[f:])) / self.size
         return True
 
     def _lengths(
-        self, d_theta: Array, dZ: Arrow, dX: Array, ds: Array, far: float
+        self, d_theta: Array, dZ: Arrow, dX: Arrow, ds: Array, far: float
     ) -> tuple[float, float]:
         f = self.relaxation.free
         dual = _to_boundary(self.theta[f:], d_theta[f:])
         primal = _to_boundary(self.s, ds)
         dual = _longest(dual, far, lambda size: self.Z.plus(dZ, size).factor() is not None, 12)
-        return dual, _longest(primal, far, lambda size: _definite(self.X + size * dX), 5)
+        return dual, _longest(
+            primal, far, lambda size: self.X.plus(dX, size).completed() is not None, 10
+        )
 
 
 def _to_boundary(values: Array, changes: Array) -> float:
@@ -294,7 +305,3 @@ def _longest(most: float, far: float, inside: Callable[[float], bool], halvings:
         low = high if inside(high) else 0.0
     return far * low
 
-
-def _definite(S: Array) -> bool:
-    factor, info = dpotrf(S, lower=1)
-    return info == 0 and bool(np.isfinite(factor.diagonal()).all())

@@ -145,7 +145,8 @@ class Trial:
         """The tree of one margin, as far as the effort and the limits go."""
         value = self._linear(self.root, self.box, margin)
         top = Leaf(root_node(self.prover.layers, self.box), value)
-        if self.effort in ("interval", "crown") or value > self.target or self.over:
+        linear = self.effort in ("interval", "crown")
+        if linear or value > self.target or self.over or self.expired():
             return top
         self.nodes += 1
         own = self._own_upper(margin, point)
