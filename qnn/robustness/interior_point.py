@@ -30,6 +30,7 @@ import numpy as np
 from scipy.linalg.lapack import dpotrf, dpotrs
 
 from qnn.certificates.robustness.relu import System
+from qnn.numerics.compiled import compiled
 from qnn.robustness.arrow import Arrow
 
 Array = np.ndarray
@@ -80,7 +81,7 @@ class Relaxation:
 
     def gram(self, S: Array) -> Array:
         """Of 1, z, x, y - x and s y, (1 + n + 2h + q) square, under a symmetric S."""
-        return self._rows(self._rows(S).T)
+        return np.ascontiguousarray(self._rows(self._rows(S).T))
 
     def _rows(self, S: Array) -> Array:
         system, at = self.system, self.neurons
@@ -109,18 +110,10 @@ class Relaxation:
         return -2.0 * np.concatenate(products)
 
     def schur(self, X_gram: Array, Y_gram: Array) -> Array:
-        """The matrix S of above."""
-        a, b = self.weights
-        X, Y = (self._blocks(gram, a, b) for gram in (X_gram, Y_gram))
-        cross = X[1] * Y[1].T
-        total = cross + cross.T
-        total += X[2] * Y[0]
-        total += X[0] * Y[2]
-        return np.asarray(total)
-
-    def _blocks(self, gram: Array, a: Array, b: Array) -> tuple[Array, Array, Array]:
-        on_xi, on_eta = gram[self.xi] * a[:, None], gram[self.eta] * b[:, None]
-        return on_xi[:, self.xi] * a, on_xi[:, self.eta] * b, on_eta[:, self.eta] * b
+        """The matrix S of above, its lower triangle."""
+        S = np.zeros((len(self.xi),) * 2)
+        _fill(X_gram, Y_gram, self.xi, self.eta, self.weights[0] * self.weights[1], S)
+        return S
 
     def Z(self, theta: Array, objective: float = 1.0) -> Arrow:
         """``objective M + sum theta_k A_k``."""
@@ -162,6 +155,19 @@ class Relaxation:
         h, n = self.h, self.n
         product, kappa, rest = np.split(theta[1:], [h, h + n])
         return np.concatenate([2.0 * kappa, product / self.scale, rest])
+
+
+@compiled()
+def _fill(
+    X: np.ndarray, Y: np.ndarray, xi: np.ndarray, eta: np.ndarray, weight: np.ndarray, S: np.ndarray
+) -> None:
+    for k in range(len(xi)):
+        X_xi, X_eta, Y_xi, Y_eta = X[xi[k]], X[eta[k]], Y[xi[k]], Y[eta[k]]
+        for m in range(k + 1):
+            i, j = xi[m], eta[m]
+            total = X_eta[i] * Y_xi[j] + X_eta[j] * Y_xi[i]
+            total += X_xi[i] * Y_eta[j] + X_xi[j] * Y_eta[i]
+            S[k, m] = total * weight[k] * weight[m]
 
 
 def solve(
