@@ -1,9 +1,10 @@
 """Symmetric matrices that are diagonal but for a core of few rows, their inverses and completions.
 
 The inputs of a network meet each other only through its neurons, so the block of the inputs in the
-dual's matrix is diagonal, and everything about it happens in the Schur complement of the core. Of the
-moments only the same entries count; the others are those of the completion of largest determinant,
-whose inverse is an arrow too (M. Fukuda, M. Kojima, K. Murota, K. Nakata, SIAM J. Optim. 11, 2001).
+dual's matrix is diagonal, and everything about it happens in the Schur complement of the core. Of
+the moments only the same entries count; the others are those of the completion of largest
+determinant, whose inverse is an arrow too (M. Fukuda, M. Kojima, K. Murota, K. Nakata, SIAM J.
+Optim. 11, 2001).
 """
 
 from __future__ import annotations
@@ -40,9 +41,7 @@ class Arrow:
         factor = self.factor()
         if factor is None:
             return None
-        return Spread(
-            1.0 / self.diagonal, -(self.edge / self.diagonal[:, None]), _inverted(factor)
-        )
+        return Spread(1.0 / self.diagonal, -(self.edge / self.diagonal[:, None]), _inverted(factor))
 
     def completed(self) -> Spread | None:
         """The positive definite matrix with these entries whose inverse is an arrow.

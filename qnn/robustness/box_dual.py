@@ -1,14 +1,16 @@
 """The best diagonal for a quadratic form on a box: a small semidefinite program.
 
-``min c + g'z + z'Hz / 2`` over ``|z_j| <= 1`` is at least ``c - (k_0 + sum(k)) / 2`` for all numbers with
+``min c + g'z + z'Hz / 2`` over ``|z_j| <= 1`` is at least ``c - (k_0 + sum(k)) / 2`` for all
+numbers with
 
     Z = [[k_0, g'], [g, H + Diag(k)]] >= 0,   k_j >= 0  (of any sign where z_j is a sign).
 
-Its dual has the moments X of (1, z): ``X_00 = 1``, ``X_jj + s_j = 1`` with slacks ``s >= 0`` (0 where z_j is
-a sign). With Y = Z^-1 the Schur matrix of the primal-dual direction is the entrywise product X o Y
-plus Diag(s / k) (C. Helmberg, F. Rendl, R. Vanderbei, H. Wolkowicz, SIAM J. Optim. 6, 1996), and the
-step is corrected as by S. Mehrotra. It starts feasible on both sides and stays so: the trace of XZ
-plus s'k is twice what the bound can still gain. All of it is compiled; forms have some tens of rows.
+Its dual has the moments X of (1, z): ``X_00 = 1``, ``X_jj + s_j = 1`` with slacks ``s >= 0`` (0
+where z_j is a sign). With Y = Z^-1 the Schur matrix of the primal-dual direction is the entrywise
+product X o Y plus Diag(s / k) (C. Helmberg, F. Rendl, R. Vanderbei, H. Wolkowicz, SIAM J. Optim. 6,
+1996), and the step is corrected as by S. Mehrotra. It starts feasible on both sides and stays so:
+the trace of XZ plus s'k is twice what the bound can still gain. All of it is compiled; forms have
+some tens of rows.
 """
 
 from __future__ import annotations
@@ -212,7 +214,8 @@ def _solve(
     best_value, best = -np.inf, theta[1:].copy()
     z = np.zeros(n - 1)
     steps = 0
-    for steps in range(1, most_steps + 1):
+    while steps < most_steps:
+        steps += 1
         for i in range(n):
             Z[i, i] = own[i] + theta[i]
         if not _cholesky(Z, L):

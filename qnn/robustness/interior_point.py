@@ -310,4 +310,3 @@ def _longest(most: float, far: float, inside: Callable[[float], bool], halvings:
         high *= 0.25
         low = high if inside(high) else 0.0
     return far * low
-

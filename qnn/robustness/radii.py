@@ -92,7 +92,7 @@ def _attacked(
             above *= 0.5 if side < 0 else 1.0
             side = -1
         factor = _between(low, high)
-        if 0.0 < low and high <= 2.0 * low and below > 0.0 > above:
+        if low > 0.0 and high <= 2.0 * low and below > 0.0 > above:
             secant = low + (high - low) * below / (below - above)
             inner = 0.25 * tol * low
             factor = min(max(secant, low + inner), high - inner)

@@ -35,7 +35,7 @@ def mnist(path: str) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
 def trained(
     X: Array, y: Array, sizes: list[int], epsilon: float, epochs: int, seed: int = 0
 ) -> LayeredNetwork:
-    """Adam on the cross-entropy of the rows, each moved by a PGD attack (none where epsilon is 0)."""
+    """Adam on the cross-entropy of rows that a PGD attack has moved (not where epsilon is 0)."""
     rng = np.random.default_rng(seed)
     weights = [rng.normal(size=pair) * np.sqrt(2.0 / pair[0]) for pair in pairwise(sizes)]
     parameters = weights + [np.zeros(b) for b in sizes[1:]]
