@@ -1,5 +1,6 @@
 """What the documents show runs as it stands there."""
 
+import os
 import re
 import subprocess
 import sys
@@ -66,6 +67,16 @@ def test_the_example_of_the_bell_page_runs() -> None:
     assert done.returncode == 0, done.stderr
     assert "{'inside': 500, 'outside': 500, 'inconclusive': 0}" in done.stdout
     assert "local 2.0" in done.stdout
+
+
+def test_the_example_of_the_robustness_page_runs(tmp_path: Path) -> None:
+    (block,) = blocks("docs/robustness.md", "python")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", block], capture_output=True, text=True, cwd=tmp_path, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("robust ")
 
 
 def test_the_yaml_of_the_readme_is_a_sweep(tmp_path: Path) -> None:
