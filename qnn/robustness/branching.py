@@ -18,8 +18,8 @@ from qnn.certificates.robustness.forms import Form
 from qnn.certificates.robustness.quadratic import Box, children
 from qnn.certificates.robustness.question import DUAL
 from qnn.certificates.robustness.regions import Region
-from qnn.robustness.box_dual import best_diagonal
 from qnn.robustness.descent import descend
+from qnn.robustness.duals.box_dual import best_diagonal
 
 Array = np.ndarray
 

@@ -34,7 +34,7 @@ from qnn.certificates.robustness.relu_trees import (
 from qnn.errors import CertificateError, InputError
 from qnn.networks.layered import LayeredNetwork
 from qnn.robustness.attacks import Ball, descended
-from qnn.robustness.interior_point import Solved, solve
+from qnn.robustness.duals.interior_point import Solved, solve
 from qnn.robustness.result import Limits, Robustness, Worst, found, proven
 from qnn.robustness.threat import Rows, raw_point
 

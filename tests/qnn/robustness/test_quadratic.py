@@ -119,7 +119,7 @@ def test_the_hard_case_of_the_ball_is_met():
 
 def test_signs_of_a_form_may_have_multipliers_below_zero():
     from qnn.certificates.robustness.forms import BoxForm
-    from qnn.robustness.box_dual import best_diagonal
+    from qnn.robustness.duals.box_dual import best_diagonal
 
     # z^2 = 1 makes this form a constant; on the interval its minimum is lower.
     form = BoxForm(0.0, np.zeros(1), np.array([[2.0]]), 0.0, np.arange(1))

@@ -14,7 +14,7 @@ from qnn.certificates.robustness.relu import (
 from qnn.errors import InputError
 from qnn.networks.layered import LayeredNetwork
 from qnn.robustness import Limits, Prover, certify, largest_radius
-from qnn.robustness.interior_point import solve
+from qnn.robustness.duals.interior_point import solve
 from tests.qnn.robustness.cases import layered, milp_margin
 
 EFFORTS = ("interval", "crown", "dual", "exact")

@@ -31,7 +31,7 @@ from scipy.linalg.lapack import dpotrf, dpotrs
 
 from qnn.certificates.robustness.relu import System
 from qnn.numerics.compiled import compiled
-from qnn.robustness.arrow import Arrow
+from qnn.robustness.duals.arrow import Arrow
 
 Array = np.ndarray
 # Changes of theta, Z, X and s.
