@@ -137,7 +137,9 @@ class Block:
         return replace(
             self.row(),
             content=content_of(decision.behaviours),
-            **counts,
+            inside=counts["inside"],
+            outside=counts["outside"],
+            inconclusive=counts["inconclusive"],
             decided_share=1.0 - counts["inconclusive"] / self.count,
             by_steps=int((decision.stage == "steps").sum()),
             by_solver=int((decision.stage == "solver").sum()),

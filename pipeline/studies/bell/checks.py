@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,9 +43,9 @@ def verify(location: str, fast: bool = False) -> Iterator[Check]:
         raise InputError(f"{redact(location)}: no results or certificates in it")
     named: dict[str, Row] = {}
     for file in results:
-        yield _judged(file, lambda file=file: _check_block(folder, file, named, fast), fast)
+        yield _judged(file, partial(_check_block, folder, file, named, fast), fast)
     for file in sorted(set(certificates) | set(named)):
-        yield _judged(file, lambda file=file: _check_certificate(folder, file, named), False)
+        yield _judged(file, partial(_check_certificate, folder, file, named), False)
 
 
 def _judged(file: str, check: Callable[[], str], skipped: bool) -> Check:
@@ -135,7 +136,7 @@ def _check_certificate(folder: RunFolder, file: str, named: dict[str, Row]) -> s
     certificate = MomentCertificate.from_bytes(folder.read(file), file)
     row = named.get(file)
     bound = float(verify_moments(certificate, exact=True))
-    words = f"{certificate.claim}, gauge bound {bound:.10g}, exact"
+    words = f"{certificate.claim}, gauge bound {bound:.15g}, exact"
     if row is None:
         return f"{words}; no row names it"
     if (certificate.scenario, certificate.level) != (row["scenario"], row["level"]):

@@ -94,8 +94,8 @@ def _draw_plane(axes: Axes, plane: Plane, inches: float) -> None:
         rows = plane.verdict == name
         larger = 1.6 if name == "inconclusive" else 1.05
         axes.scatter(
-            *plane.places[rows].T, s=(larger * size) ** 2, marker="s", color=colour, linewidths=0,
-            rasterized=True, zorder=3 if name == "inconclusive" else 2,
+            plane.places[rows, 0], plane.places[rows, 1], s=(larger * size) ** 2, marker="s",
+            color=colour, linewidths=0, rasterized=True, zorder=3 if name == "inconclusive" else 2,
         )  # fmt: skip
     undecided = int((plane.verdict == "inconclusive").sum())
     axes.set_title(f"{plane.title}\n{undecided} of {len(plane.verdict)} undecided", fontsize=8.5)
@@ -103,7 +103,8 @@ def _draw_plane(axes: Axes, plane: Plane, inches: float) -> None:
     axes.set_xlim(-1.03, 1.03)
     axes.set_ylim(-1.03, 1.03)
     axes.set_xlabel("share of the Popescu-Rohrlich box")
-    if axes.get_subplotspec().is_first_col():
+    place = axes.get_subplotspec()
+    if place is not None and place.is_first_col():
         axes.set_ylabel("share of the deterministic box")
 
 
