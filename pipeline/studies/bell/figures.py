@@ -18,7 +18,7 @@ from pipeline.reports.figures.drawing import (
     PURPLE,
     RED,
     SOFT,
-    grid,
+    log_x,
     new_figure,
     say_nothing,
     style,
@@ -38,8 +38,9 @@ _SET_COLOURS = {"U": GREEN, "N": BLUE, "B": RED, PLANE: PURPLE}
 
 @dataclass(frozen=True)
 class Plane:
-    """Verdicts (K,) at places (K, 2) of a plane; at one level, with so many steps."""
+    """Verdicts (K,) at places (K, 2) of a plane; `row`: scenario and level, `title`: and steps."""
 
+    row: str
     title: str
     places: Array
     verdict: Array
@@ -51,17 +52,22 @@ def planes(folder: RunFolder, rows: Sequence[Row]) -> list[Plane]:
     def key(row: Row) -> tuple[str, int, int, int]:
         return row["scenario"], LEVELS.index(row["level"]), row["steps"], row["first"]
 
-    parts: dict[str, list[tuple[Array, Array]]] = {}
+    parts: dict[tuple[str, int], list[tuple[Array, Array]]] = {}
     for row in sorted((row for row in rows if row["set"] == PLANE), key=key):
         table = folder.read_table(row["verdicts"])
         axes = np.stack(axes_of_plane(Scenario.parse(row["scenario"])))
         places = np.linalg.lstsq(axes.T, behaviours_of(table).T, rcond=None)[0].T
-        title = f"{row['scenario']}, level {row['level']}, {row['steps']} steps"
+        level = f"{row['scenario']}, level {row['level']}"
         verdict = np.array(table["verdict"].to_pylist())
-        parts.setdefault(title, []).append((places, verdict))
+        parts.setdefault((level, row["steps"]), []).append((places, verdict))
     return [
-        Plane(title, np.concatenate([p for p, _ in some]), np.concatenate([v for _, v in some]))
-        for title, some in parts.items()
+        Plane(
+            level,
+            f"{level}, {steps} steps",
+            np.concatenate([places for places, _ in some]),
+            np.concatenate([verdict for _, verdict in some]),
+        )
+        for (level, steps), some in parts.items()
     ]
 
 
@@ -69,14 +75,21 @@ def plane_figure(found: Sequence[Plane]) -> Figure:
     """Each plane's behaviours, coloured by verdict; those that are undecided stand out."""
     if not found:
         return say_nothing(*new_figure(8.6, 1.2), "no plane among the sets")
-    across, down = grid(len(found))
+    rows = list(dict.fromkeys(plane.row for plane in found))
+    across = max(sum(plane.row == row for plane in found) for row in rows)
+    inches = 8.6 / across
+    low, high = (float(end([plane.places[:, 1] for plane in found])) for end in (_least, _most))
+    height = inches * 0.85 * (high - low) / 2.06 + 0.75
     with style():
-        figure = Figure(figsize=(8.6, 0.8 + 8.6 / across * 1.02 * down), layout="constrained")
-        panels = np.atleast_1d(figure.subplots(down, across, sharex=True, sharey=True)).ravel()
-        for axes, plane in zip(panels, found, strict=False):
-            _draw_plane(axes, plane, 8.6 / across)
-        for axes in panels[len(found) :]:
+        figure = Figure(figsize=(8.6, 0.4 + height * len(rows)), layout="constrained")
+        panels = figure.subplots(len(rows), across, sharex=True, sharey=True, squeeze=False)
+        for axes in panels.ravel():
             axes.set_axis_off()
+        for row, line in zip(rows, panels, strict=True):
+            of_row = [plane for plane in found if plane.row == row]
+            for axes, plane in zip(line, of_row, strict=False):
+                axes.set_axis_on()
+                _draw_plane(axes, plane, inches, (low, high))
         handles = [
             Line2D([], [], marker="s", linestyle="none", color=colour, label=name)
             for name, colour in COLOURS.items()
@@ -85,7 +98,15 @@ def plane_figure(found: Sequence[Plane]) -> Figure:
     return figure
 
 
-def _draw_plane(axes: Axes, plane: Plane, inches: float) -> None:
+def _least(heights: Sequence[Array]) -> float:
+    return min(h.min() for h in heights) - 0.04
+
+
+def _most(heights: Sequence[Array]) -> float:
+    return max(h.max() for h in heights) + 0.04
+
+
+def _draw_plane(axes: Axes, plane: Plane, inches: float, limits: tuple[float, float]) -> None:
     levels = np.unique(np.round(plane.places[:, 1], 9))
     spacing = float(np.diff(levels).min()) if len(levels) > 1 else 1.0
     # A marker as wide as the grid's mesh: 72 points an inch, about 0.8 of a panel for a range of 2.
@@ -101,17 +122,18 @@ def _draw_plane(axes: Axes, plane: Plane, inches: float) -> None:
     axes.set_title(f"{plane.title}\n{undecided} of {len(plane.verdict)} undecided", fontsize=8.5)
     axes.set_aspect("equal")
     axes.set_xlim(-1.03, 1.03)
-    axes.set_ylim(-1.03, 1.03)
-    axes.set_xlabel("share of the Popescu-Rohrlich box")
+    axes.set_ylim(*limits)
     place = axes.get_subplotspec()
+    if place is not None and place.is_last_row():
+        axes.set_xlabel("share of the PR box")
     if place is not None and place.is_first_col():
-        axes.set_ylabel("share of the deterministic box")
+        axes.set_ylabel("share of the local box")
 
 
 def cost_figure(found: Sequence[Group]) -> Figure:
     """The inconclusive share against processor time a behaviour, a point a group."""
-    figure, axes = new_figure(8.6, 4.0)
     with style():
+        figure, axes = new_figure(8.6, 4.0)
         top = max([group.inconclusive / group.count for group in found], default=0.0)
         for name, colour in {**_SET_COLOURS, "file": SOFT}.items():
             some = [group for group in found if group.set == name]
@@ -124,9 +146,7 @@ def cost_figure(found: Sequence[Group]) -> Figure:
                 if share > 50.0 * top:
                     axes.annotate(f"{group.level}, {group.steps} steps", (at, share), (6, 0),
                                   textcoords="offset points", fontsize=8, va="center")  # fmt: skip
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.xaxis.set_minor_formatter(lambda value, _: "")
+        log_x(axes, np.array([1e3 * group.cpu_per_1000 for group in found]))
         axes.set_ylim(bottom=-3.0 * max(top, 0.01), top=112.0 * max(top, 0.01))
         axes.set_xlabel("microseconds of processor time a behaviour, proof included")
         axes.set_ylabel("inconclusive, %")

@@ -21,12 +21,13 @@ from qnn.errors import InputError
 PLANE_WORDS = (
     "Each point is a behaviour; blue ones are proven inside the level, orange ones outside, black "
     "ones are undecided. The middle is noise; to the right the box of Popescu and Rohrlich, "
-    "upwards the deterministic behaviour of nothing but ones. White: no distribution."
+    "upwards the deterministic behaviour of nothing but ones. White: no distribution. What "
+    "lies on the boundary itself, as the edge at a deterministic behaviour does, stays undecided."
 )
 COST_WORDS = "A point a scenario, level, set and number of steps, all seeds together."
 
 _COLUMNS = (
-    ("scenario", True), ("level", True), ("set", True), ("steps", False), ("behaviours", False),
+    ("level", True), ("set", True), ("steps", False), ("behaviours", False),
     ("inside", False), ("outside", False), ("inconclusive", False), ("decided", False),
     ("by the solver", False), ("µs a behaviour", False), ("proven exactly", False),
     ("refused", False),
@@ -83,7 +84,7 @@ def _facts(folder: RunFolder, rows: list[dict[str, Any]], found: list[Group]) ->
 
 def _table(found: list[Group]) -> dict[str, Any]:
     def cells(group: Group) -> list[dict[str, str]]:
-        texts = [group.scenario, group.level, group.set]
+        texts = [f"{group.scenario} {group.level}", group.set]
         numbers = [
             (group.steps, "d"), (group.count, ",d"), (group.inside, ",d"), (group.outside, ",d"),
             (group.inconclusive, ",d"), (group.decided_share, ".3%"), (group.by_solver, ",d"),

@@ -48,7 +48,8 @@ def test_lists_and_another_scenario(tmp_path: Path) -> None:
     arguments = ["bell", str(tmp_path / "b.parquet"), "--scenario", "3322", "--level", "1"]
     result = CliRunner().invoke(app, [*arguments, "--fallback", "none", "--steps", "1"])
     verdict = decide(b, "3322", "1", fallback=None, steps=1).verdict
-    assert result.exit_code == 0 and f"{(verdict == 'inside').sum()} inside" in result.output
+    assert result.exit_code == 0
+    assert f"{(verdict == 'inside').sum()} inside" in result.output
     assert [path.name for path in tmp_path.iterdir()] == ["b.parquet"]
 
 
@@ -59,7 +60,8 @@ def refused(folder: Path, table: pa.Table | None, *more: str) -> str:
     result = CliRunner().invoke(
         app, ["bell", str(file), "--out", str(folder / "out.parquet"), *more]
     )
-    assert isinstance(result.exception, InputError) and not (folder / "out.parquet").exists()
+    assert isinstance(result.exception, InputError)
+    assert not (folder / "out.parquet").exists()
     assert "\n" not in str(result.exception)
     return str(result.exception)
 
