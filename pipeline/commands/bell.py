@@ -100,17 +100,18 @@ def certify(
     """
     import numpy as np
 
-    from pipeline.studies.bell.rows import behaviours_of, nearest_of
+    from pipeline.studies.bell.nearest import nearest
+    from pipeline.studies.bell.rows import behaviours_of
     from qnn.certificates.moments import verify_moments
     from qnn.moments.bell import decide
 
     verdict = np.array(table["verdict"].to_pylist())
-    lower, upper = (table[name].to_numpy() for name in ("gauge_lower", "gauge_upper"))
-    rows = nearest_of(verdict, lower, upper, count)
+    scenario, level, fallback, steps = settings
+    b = behaviours_of(table)
+    rows = nearest(b, verdict, table["steps"].to_numpy(), scenario, level, count)
     if not len(rows):
         return 0
-    b = behaviours_of(table.take(rows))
-    scenario, level, fallback, steps = settings
+    b = b[rows]
     decision = decide(b, scenario, level, fallback=fallback, steps=steps)
     place.mkdir(exist_ok=True)
     for i, row in enumerate(rows.tolist()):

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pipeline.results.verification import Check
 
 __all__ = [
-    "STUDY", "BellStudy", "behaviours", "blocks", "checks", "config", "figures", "page", "plan",
-    "rows", "summary", "tracked",
+    "STUDY", "BellStudy", "behaviours", "blocks", "checks", "config", "figures", "nearest", "page",
+    "plan", "rows", "summary", "tracked",
 ]  # fmt: skip
 
 

@@ -15,7 +15,8 @@ from pipeline.plans.units import digest_of
 from pipeline.results.folder import CERTIFICATES, RunFolder
 from pipeline.results.ledger import write_results
 from pipeline.studies.bell.behaviours import content_of, drawn, plane_grid
-from pipeline.studies.bell.rows import ROWS, VERDICTS_FOLDER, BlockRow, nearest_of, verdict_table
+from pipeline.studies.bell.nearest import nearest
+from pipeline.studies.bell.rows import ROWS, VERDICTS_FOLDER, BlockRow, verdict_table
 from pipeline.sweeps.worker.rows import package_versions
 from qnn.certificates.moments import verify_moments
 from qnn.errors import CertificateError
@@ -156,9 +157,10 @@ class Block:
     def _certify(self, decision: Decision, folder: RunFolder) -> tuple[list[str], int]:
         """Write the certificates that rational arithmetic proves, and count the others."""
         names, refused = [], 0
-        rows = nearest_of(
-            decision.verdict, decision.gauge_lower, decision.gauge_upper, self.certificates
-        )
+        rows = nearest(
+            decision.behaviours, decision.verdict, decision.steps, self.scenario, self.level,
+            self.certificates,
+        )  # fmt: skip
         for i in rows.tolist():
             try:
                 certificate = decision.certificate(i)

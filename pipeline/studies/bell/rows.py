@@ -88,19 +88,3 @@ def behaviours_of(table: pa.Table) -> Array:
     column = table["behaviour"].combine_chunks()
     values = column.flatten().to_numpy(zero_copy_only=False)
     return np.ascontiguousarray(values.reshape(len(table), -1), dtype=np.float64)
-
-
-def nearest_of(verdict: Array, lower: Array, upper: Array, count: int) -> Array:
-    """The decided behaviours whose proven bounds are nearest to the boundary, both sides by turns.
-
-    `lower` and `upper` bound the gauges, (N,). Fewer than `count` where fewer are decided;
-    ascending.
-    """
-    sides = []
-    for name, distance in (("inside", 1.0 - upper), ("outside", lower - 1.0)):
-        rows = np.flatnonzero(verdict == name)
-        sides.append(rows[np.argsort(distance[rows], kind="stable")].tolist())
-    mixed = [
-        side[place] for place in range(max(map(len, sides))) for side in sides if place < len(side)
-    ]
-    return np.array(sorted(mixed[:count]), dtype=np.int64)

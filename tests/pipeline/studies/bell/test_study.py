@@ -15,12 +15,13 @@ from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
 from pipeline.studies.bell.behaviours import axes_of_plane, plane_grid
 from pipeline.studies.bell.figures import planes
-from pipeline.studies.bell.rows import behaviours_of, nearest_of
+from pipeline.studies.bell.nearest import nearest
+from pipeline.studies.bell.rows import behaviours_of
 from pipeline.studies.bell.summary import contradictions, finished, groups
 from pipeline.sweeps.driver import SweepOptions, run_sweep
 from pipeline.tracking.store import open_store
 from qnn.errors import InputError
-from qnn.moments.bell import probabilities, sample
+from qnn.moments.bell import decide, probabilities, sample
 from qnn.moments.words import Scenario
 from tests.pipeline.tracked import artifacts_of, runs_of
 
@@ -294,10 +295,20 @@ def test_the_page_and_the_tracked_run(whole: Path) -> None:
 
 
 def test_the_nearest_of_both_sides() -> None:
-    verdict = np.array(["inside", "outside", "inside", "inconclusive", "outside", "inside"])
-    lower = np.array([0.0, 1.5, 0.0, 0.9, 1.1, 0.0])
-    upper = np.array([0.9, np.inf, 0.99, 1.1, np.inf, 0.5])
-    assert nearest_of(verdict, lower, upper, 2).tolist() == [2, 4]
-    assert nearest_of(verdict, lower, upper, 3).tolist() == [0, 2, 4]
-    assert nearest_of(verdict, lower, upper, 9).tolist() == [0, 1, 2, 4, 5]
-    assert nearest_of(verdict[3:4], lower[3:4], upper[3:4], 2).tolist() == []
+    b = sample("B", 300, 5)
+    decision = decide(b)
+    known = decide(b, gap=1e-7, steps=60)
+    distance = np.abs(0.5 * (known.gauge_lower + known.gauge_upper) - 1.0)
+    chosen = nearest(b, decision.verdict, decision.steps, "2222", "1+AB", 6)
+    assert len(chosen) == 6
+    for name in ("inside", "outside"):
+        side = np.flatnonzero(decision.verdict == name)
+        closest = side[np.argsort(distance[side])][:10]
+        mine = [row for row in chosen if decision.verdict[row] == name]
+        assert len(mine) == 3
+        assert set(mine) <= set(closest)
+        assert closest[0] in mine
+    verdict = np.full(300, "inconclusive")
+    assert not len(nearest(b, verdict, decision.steps, "2222", "1+AB", 6))
+    verdict[7] = "inside"
+    assert nearest(b, verdict, decision.steps, "2222", "1+AB", 6).tolist() == [7]
