@@ -36,11 +36,28 @@ def test_python_examples_run(document: str) -> None:
         assert "<= any network; this one:" in done.stdout
 
 
+def test_the_example_of_the_hierarchy_page_runs() -> None:
+    (block,) = blocks("docs/hierarchy.md", "python")
+    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, again, colours = done.stdout.splitlines()
+    assert first.startswith("536.0 is the maximum: True")
+    assert again == "proven again: 536.0"
+    assert colours == "6.0 <= any assignment <= 6.0"
+
+
 def test_the_example_of_the_exports_page_runs() -> None:
     (block,) = blocks("docs/exports.md", "python")
     done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "largest difference of scores" in done.stdout
+
+
+def test_the_example_of_the_post_training_page_runs() -> None:
+    (block,) = blocks("docs/post_training.md", "python")
+    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("proven gap") == 2
 
 
 def test_the_example_of_the_bell_page_runs() -> None:

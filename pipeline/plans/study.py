@@ -238,7 +238,10 @@ class Prepared(Protocol):
         """The unit that a choice asks for, of `FINAL_SHARD`; never called without a choice."""
 
     def champion(self, results: pa.Table, follow_up: Unit) -> Any:
-        """The row of the follow-up that the sweep ends with; None where it has none."""
+        """The row of the follow-up that the sweep ends with; None where it has none.
+
+        A record with its id as `row.identity.trial`.
+        """
 
     def finished(self, results: pa.Table) -> int:
         """Number of rows of `units` and the follow-up that are no failures."""
@@ -271,6 +274,10 @@ class Study(ABC, Generic[C]):
     @abstractmethod
     def prepare(self, config: C) -> Prepared:
         """Read the data and plan. Raises `InputError` where they do not fit together."""
+
+    def told(self, results: pa.Table, config: C) -> pa.Table:
+        """The results as report and tracking get them, with what only the config knows of them."""
+        return results
 
     def files_of(self, row: Mapping[str, Any]) -> Iterator[str]:
         """The files without which a finished row counts as not done, as the columns name them."""

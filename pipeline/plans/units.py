@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import product
 from typing import Any, Literal, NamedTuple, Self
 
+from pipeline.configuration.beta import BetaKind
 from pipeline.configuration.kinds import Kind
 from pipeline.plans.estimates import (
     Relaxed,
@@ -45,33 +46,14 @@ class Trial(NamedTuple):
     seconds: float | None = None
 
 
-_PROBLEM = (
-    "content",
-    "beta_kind",
-    "loss",
-    "loss_parameter",
-    "activation",
-    "polynomial",
-    "alphabet",
-    "certify",
-    "certify_time_limit",
-    "solver",
-    "tol",
-    "time_limit",
-    "output",
-    "outputs",
-)
-# Settings younger than the first results, with the value that those were computed with.
-_LATER: dict[str, Any] = {
-    "certify_time_limit": None,
-    "baselines": (),
-    "baseline_seconds": None,
-    "loss_parameter": None,
-    "polynomial": None,
-    "second_layer": "float",
-    "output": 0,
-    "outputs": 1,
-}
+# What is said beside an axis. It tells one SDP from another: ids of problems and networks have it.
+_PROBLEM: dict[str, Any] = {"problem": True}
+_LATER = "later"
+
+
+def _later(earlier: Any) -> dict[str, Any]:
+    """It is younger than the first results, which were computed with this value."""
+    return {_LATER: earlier}
 
 
 @dataclass(frozen=True)
@@ -86,37 +68,39 @@ class PathSpec:
 
     dataset: str
     shard: str
-    content: str
+    content: str = field(metadata=_PROBLEM)
     n: int
     d: int
     betas: tuple[float, ...]
-    beta_kind: Literal["fractions", "values"]
+    beta_kind: BetaKind = field(metadata=_PROBLEM)
     seeds: tuple[int, ...]
     widths: tuple[int, ...]
     roundings: tuple[str, ...]
-    loss: str
-    activation: str
-    alphabet: str
-    certify: str
-    certify_time_limit: float | None
-    solver: str
-    tol: float
-    time_limit: float | None
-    baselines: tuple[str, ...] = ()
-    baseline_seconds: float | tuple[float, ...] | None = None
-    loss_parameter: float | None = None
-    polynomial: tuple[float, float, float] | None = None
-    second_layer: str = "float"
-    output: int = 0
-    outputs: int = 1
+    loss: str = field(metadata=_PROBLEM)
+    activation: str = field(metadata=_PROBLEM)
+    alphabet: str = field(metadata=_PROBLEM)
+    certify: str = field(metadata=_PROBLEM)
+    certify_time_limit: float | None = field(metadata=_PROBLEM | _later(None))
+    solver: str = field(metadata=_PROBLEM)
+    tol: float = field(metadata=_PROBLEM)
+    time_limit: float | None = field(metadata=_PROBLEM)
+    baselines: tuple[str, ...] = field(default=(), metadata=_later(()))
+    baseline_seconds: float | tuple[float, ...] | None = field(default=None, metadata=_later(None))
+    loss_parameter: float | None = field(default=None, metadata=_PROBLEM | _later(None))
+    polynomial: tuple[float, float, float] | None = field(
+        default=None, metadata=_PROBLEM | _later(None)
+    )
+    second_layer: str = field(default="float", metadata=_later("float"))
+    output: int = field(default=0, metadata=_PROBLEM | _later(0))
+    outputs: int = field(default=1, metadata=_PROBLEM | _later(1))
 
     @cached_property
     def id(self) -> str:
         """Id of the path, from everything in it but the data set's name."""
-        content = asdict(self)
+        content = self._axes()
         for name in ("dataset", "n", "d"):
             del content[name]
-        return digest_of(["path", _without_defaults(content)])
+        return digest_of(["path", content])
 
     def problem_id(self, beta: float) -> str:
         """Id of the SDP at one β as written: its certificate's name."""
@@ -255,8 +239,16 @@ class PathSpec:
     @property
     def _problem(self) -> dict[str, Any]:
         # The name is in it because two shards with equal rows must not share the files of a trial.
-        named = {name: getattr(self, name) for name in _PROBLEM}
-        return {"shard": self.shard, **_without_defaults(named)}
+        return {"shard": self.shard, **self._axes(only="problem")}
+
+    def _axes(self, only: str | None = None) -> dict[str, Any]:
+        """All axes, or those marked; without younger ones that are as they were: ids stay."""
+        return {
+            axis.name: getattr(self, axis.name)
+            for axis in fields(self)
+            if (only is None or axis.metadata.get(only, False))
+            and not (_LATER in axis.metadata and axis.metadata[_LATER] == getattr(self, axis.name))
+        }
 
 
 @dataclass(frozen=True)
@@ -353,13 +345,6 @@ class JoinSpec:
 
 
 Spec = PathSpec | JoinSpec
-
-
-def _without_defaults(content: dict[str, Any]) -> dict[str, Any]:
-    """Without what came later and is not used: ids of earlier results stay as they are."""
-    return {
-        key: value for key, value in content.items() if key not in _LATER or value != _LATER[key]
-    }
 
 
 def digest_of(content: Any, length: int = ID_LENGTH) -> str:

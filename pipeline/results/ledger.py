@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from pipeline.logs.messages import one_line
 from pipeline.results.folder import RESULTS, RunFolder
-from pipeline.results.schema import RESULTS_ROWS, RowSchema
+from pipeline.results.record import RESULTS_ROWS
+from pipeline.results.schema import RowSchema
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ def results_file(path_id: str) -> str:
     return f"{RESULTS}/{path_id}.parquet"
 
 
-def rows_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
+def rows_table(rows: Sequence[Any]) -> pa.Table:
     """Return rows as a table of `RESULTS_SCHEMA`; `ValueError` on a column outside it."""
     return RESULTS_ROWS.table(rows)
 
@@ -35,7 +36,7 @@ def rows_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
 def write_results(
     folder: RunFolder,
     path_id: str,
-    rows: Sequence[dict[str, Any]],
+    rows: Sequence[Any],
     schema: RowSchema = RESULTS_ROWS,
 ) -> None:
     """Commit a path, or another study's unit: after this its work is done."""
@@ -45,7 +46,7 @@ def write_results(
 def write_lost(
     folder: RunFolder,
     path_id: str,
-    rows: Sequence[dict[str, Any]],
+    rows: Sequence[Any],
     schema: RowSchema = RESULTS_ROWS,
 ) -> None:
     """Record failed rows of a path that got no results of its own; a rerun tries it again."""

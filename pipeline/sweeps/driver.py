@@ -68,7 +68,7 @@ class SweepOutcome:
     location: str
     results: pa.Table
     choice: Any
-    champion: dict[str, Any] | None
+    champion: Any
     failed: int
     reused_paths: int
     report: str | None
@@ -192,9 +192,9 @@ class _Driver:
                 with self._timed("refit"):
                     self._run_all(runner, [refit], complete, run)
         _drop_stale_refits(run.folder, refit)
-        results = read_results(run.folder, self.study.rows)
+        results = self.study.told(read_results(run.folder, self.study.rows), self.config)
         champion = None if refit is None else prepared.champion(results, refit)
-        trial = None if champion is None else str(champion["trial"])
+        trial = None if champion is None else str(champion.identity.trial)
         report = self._report(run.folder, trial)
         if tracking is not None:
             with self._timed("tracking"):

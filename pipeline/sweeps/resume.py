@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pyarrow.compute as pc
 import yaml
 
 from pipeline.configuration.flat import flatten
@@ -97,12 +98,11 @@ def completed_paths(
         except ValueError as error:
             folder.quarantine(file, str(error))
             continue
-        rows = table.to_pylist()
-        if retry_failed and any(row["status"] != "ok" for row in rows):
+        done = table.filter(pc.equal(table["status"], "ok"))
+        if retry_failed and len(done) < len(table):
             log.info("%s: has failed rows, computed again", path_of(file))
             continue
-        done = [row for row in rows if row["status"] == "ok"]
-        needs[path_of(file)] = {name for row in done for name in study.files_of(row)}
+        needs[path_of(file)] = {name for row in done.to_pylist() for name in study.files_of(row)}
     bad = _unsound(folder, {file for files in needs.values() for file in files})
     complete = set()
     for path, files in needs.items():

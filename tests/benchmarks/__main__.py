@@ -25,7 +25,17 @@ SECTIONS: dict[str, Callable[[], None]] = {
     "growth": growth,
     "verification": verification,
 }
-LARGE = ("rounding", "streaming", "image_size", "sweeps")
+LARGE = (
+    "rounding",
+    "streaming",
+    "image_size",
+    "sweeps",
+    "robustness",
+    "csp",
+    "quantization",
+    "orthonormal",
+    "bell",
+)
 
 
 def main() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from pipeline.configuration.settings import SweepConfig
 from pipeline.plans.study import Study
-from pipeline.results.folder import RunFolder, data_file
-from pipeline.results.schema import RESULTS_ROWS
+from pipeline.results.folder import RunFolder
+from pipeline.results.record import RESULTS_ROWS, NetworkRow
 
 if TYPE_CHECKING:
     from pipeline.results.verification import Check
@@ -31,11 +33,19 @@ class Training(Study[SweepConfig]):
 
         return prepare(config)
 
+    def told(self, results: pa.Table, config: SweepConfig) -> pa.Table:
+        """With the form in which β was written."""
+        from pipeline.results.summary import written_as
+
+        return written_as(results, config.beta.kind)
+
     def files_of(self, row: Mapping[str, Any]) -> Iterator[str]:
         """Certificate and network, those of the outputs, and the training matrix."""
-        yield from super().files_of(row)
-        yield data_file(row["dataset"], row["shard"])
-        yield from row["certificates"] or ()
+        known = NetworkRow.exactly(row)
+        yield known.identity.data_file
+        yield from known.bounds.files
+        if known.fit.network is not None:
+            yield known.fit.network
 
     def verify(self, location: str, data: str | None = None, fast: bool = False) -> Iterator[Check]:
         """Prove certificates and measure networks again."""

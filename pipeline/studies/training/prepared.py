@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.configuration.settings import SweepConfig
 from pipeline.datasets.shards import Split, make_layout, make_split
 from pipeline.datasets.sources import Table, load_table
 from pipeline.plans.plan import Plan, make_plan, make_unit
 from pipeline.plans.study import Unit
+from pipeline.results.record import NetworkRow
 from pipeline.results.selection import FINAL_SHARD, Choice, best_refit, choose
 from pipeline.studies.training.units import SharedTable, unit_of
 from qnn.features.preprocessing import FeatureLayout
@@ -53,14 +54,14 @@ class Prepared:
         whole = make_unit(self.config, self.table, self.split, self.layout, shard, kind)
         return unit_of(whole.narrowed(choice.beta, choice.width, choice.rounding))
 
-    def champion(self, results: pa.Table, follow_up: Unit) -> dict[str, Any] | None:
+    def champion(self, results: pa.Table, follow_up: Unit) -> NetworkRow | None:
         """The row of the best refit."""
         return best_refit(results, follow_up.id)
 
     def finished(self, results: pa.Table) -> int:
         """Number of whole networks."""
-        rows = results.select(["status", "output"]).to_pylist()
-        return sum(row["status"] == "ok" and row["output"] is None for row in rows)
+        ok, whole = pc.equal(results["status"], "ok"), pc.is_null(results["output"])
+        return int(pc.sum(pc.and_(ok, whole)).as_py() or 0)
 
 
 def prepare(config: SweepConfig) -> Prepared:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 from pipeline.configuration.kinds import differing_words
 from pipeline.datasets.shards import ShardData, Split, shard_data
@@ -12,6 +11,7 @@ from pipeline.datasets.sources import Table
 from pipeline.plans.study import Tools, Unit
 from pipeline.plans.units import JoinSpec, PathSpec, Spec
 from pipeline.results.folder import RunFolder
+from pipeline.results.record import NetworkRow
 from pipeline.sweeps.worker.steps import BetaJoined, ProblemDone
 from qnn.features.preprocessing import FeatureLayout
 
@@ -49,7 +49,7 @@ class PathUnit(PathSpec):
         matrices = shard.output(self.output) if self.outputs > 1 else shard
         return path.run_path(self, matrices, folder, tools.scanner)
 
-    def lost_rows(self, error: str) -> list[dict[str, Any]]:
+    def lost_rows(self, error: str) -> list[NetworkRow]:
         """A failed row a trial."""
         return _lost_rows(self, error)
 
@@ -72,7 +72,7 @@ class JoinUnit(JoinSpec):
 
         return join.run_join(self, data.shard(self.shard), folder)
 
-    def lost_rows(self, error: str) -> list[dict[str, Any]]:
+    def lost_rows(self, error: str) -> list[NetworkRow]:
         """A failed row a trial."""
         return _lost_rows(self, error)
 
@@ -89,7 +89,7 @@ def _titles(specs: Sequence[Spec]) -> list[str]:
     return [spec.title(words[spec.first.kind]) for spec in specs]
 
 
-def _lost_rows(spec: Spec, error: str) -> list[dict[str, Any]]:
+def _lost_rows(spec: Spec, error: str) -> list[NetworkRow]:
     from pipeline.sweeps.worker.rows import lost_rows
 
     return lost_rows(spec, error)

@@ -1,6 +1,5 @@
-"""Proofs about moment matrices of Bell scenarios: the record, and the checker that proves it."""
+"""Proofs about moment matrices of Bell scenarios: one certificate, or batches of bounds."""
 
-from qnn.certificates.moments.checker import inequality, verify_moments
-from qnn.certificates.moments.record import MomentCertificate
+from qnn.certificates.moments.checker import MomentCertificate, inequality, verify_moments
 
 __all__ = ["MomentCertificate", "inequality", "verify_moments"]

@@ -1,23 +1,141 @@
-"""The checker of one certificate: all in rational arithmetic, but for the Cholesky if asked."""
+"""The certificate of a claim about moments, its npz file without pickle, and its checker.
+
+One certificate is checked in rational arithmetic, but for the Cholesky factorization, if wanted.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from math import lcm
+from typing import ClassVar
 
 import numpy as np
 
+from qnn.certificates.fields import Reader, integer, number, numbers, text
 from qnn.certificates.moments.proofs import definite
-from qnn.certificates.moments.record import CLAIMS, FORMAT, MomentCertificate
 from qnn.certificates.moments.structure import Structure, structure
-from qnn.errors import CertificateError
+from qnn.errors import CertificateError, NotACertificateError
+from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_file
 
 Array = np.ndarray
 Matrix = list[list[Fraction]]
 
+FORMAT = 1
+CLAIMS = ("inside", "outside", "maximum")
 # Longer numbers are no bound that this package writes.
 _MOST_DIGITS = 1000
+_READERS: Mapping[str, Reader] = {
+    "kind": text,
+    "claim": text,
+    "scenario": text,
+    "level": text,
+    "behaviour": numbers(1),
+    "bound": text,
+    "moments": numbers(1),
+    "matrix": numbers(2),
+    "constant": number,
+    "format": integer,
+}
+_OPTIONAL = {"moments", "matrix"}
+
+
+@dataclass(frozen=True, eq=False)
+class MomentCertificate:
+    """What proves a claim about a level of moment matrices of a Bell scenario.
+
+    ``claim`` is
+
+    * "inside": with the free ``moments`` (f,), the moment matrix of ``behaviour`` (p,) at the gauge
+      ``bound`` is positive definite, so the gauge is at most that, and that is at most 1;
+    * "outside": ``matrix`` (n, n), symmetric and positive definite, proves the gauge to be at least
+      ``bound``, above 1;
+    * "maximum": ``matrix`` proves that no behaviour of the level has a value above ``bound`` of the
+      functional ``constant + behaviour . b``, whose coefficients stand in ``behaviour``.
+
+    ``bound`` is a decimal or a fraction "p/q", exact as it stands. The arrays are what
+    `qnn.certificates.moments.proofs` calls b, m and Y.
+    """
+
+    kind: ClassVar[str] = "moments"
+    evidence: ClassVar[str | None] = None
+
+    claim: str
+    scenario: str
+    level: str
+    behaviour: Array
+    bound: str
+    moments: Array | None = None
+    matrix: Array | None = None
+    constant: float = 0.0
+    format: int = FORMAT
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to path as npz without pickle, under a temporary name first, then renamed."""
+        write_file(path, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The npz file's bytes, the same for the same certificate."""
+        return pack_arrays(self.arrays())
+
+    def arrays(self) -> dict[str, Array]:
+        """The kind and the fields as plain arrays, those without a value left out."""
+        values = {"kind": self.kind} | {
+            field.name: getattr(self, field.name) for field in fields(self)
+        }
+        return {name: np.asarray(value) for name, value in values.items() if value is not None}
+
+    def check(self, evidence: bytes | None = None, fast: bool = False) -> str:
+        """What is proven, in a few words; CertificateError where it is not."""
+        bound = self.verify(fast=fast)
+        if self.claim == "maximum":
+            return f"maximum {bound!r}"
+        return f"{self.claim}, gauge {bound!r}"
+
+    def verify(self, behaviour: Array | None = None, fast: bool = False) -> float:
+        """The bound that is proven, rounded to the safe side; see `verify_moments`."""
+        exact = verify_moments(self, behaviour)
+        bound = float(exact)
+        if self.claim == "outside":
+            return bound if Fraction(bound) <= exact else float(np.nextafter(bound, 0.0))
+        return bound if Fraction(bound) >= exact else float(np.nextafter(bound, np.inf))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> MomentCertificate:
+        """Read a certificate; InputError where the file is not a whole one of a known format."""
+        return cls.from_bytes(read_file(path, "certificate"), str(path))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str) -> MomentCertificate:
+        """The record from a file's bytes; ``where`` names their origin in errors."""
+        return cls.from_arrays(unpack_arrays(data, where, "certificate"), where)
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Array], where: str) -> MomentCertificate:
+        """The record from plain arrays; ``where`` names their origin in errors."""
+        missing = set(_READERS) - _OPTIONAL - set(arrays)
+        foreign = set(arrays) - set(_READERS)
+        if missing or foreign:
+            what = f"lacks {sorted(missing)[0]!r}" if missing else f"has {sorted(foreign)[0]!r}"
+            raise NotACertificateError(
+                f"{where}: not a certificate of moments, format {FORMAT}: it {what}"
+            )
+        try:
+            values = {name: _READERS[name](array) for name, array in arrays.items()}
+        except (TypeError, ValueError):
+            raise NotACertificateError(
+                f"{where}: a field of the certificate has the wrong type"
+            ) from None
+        if values.pop("kind") != cls.kind:
+            raise NotACertificateError(f"{where}: not a certificate of moments")
+        if values["format"] != FORMAT:
+            raise NotACertificateError(
+                f"{where}: certificate format {values['format']} is not {FORMAT}: use the version "
+                "that wrote it"
+            )
+        return cls(**values)
 
 
 @dataclass(frozen=True)

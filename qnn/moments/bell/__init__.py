@@ -3,6 +3,7 @@
 from qnn.moments.bell.behaviours import checked, coordinates, deterministic, probabilities
 from qnn.moments.bell.decision import Decision, decide
 from qnn.moments.bell.functionals import Maximum, maximum
+from qnn.moments.bell.predictor import train_predictor
 from qnn.moments.bell.samples import SETS, sample
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "maximum",
     "probabilities",
     "sample",
+    "train_predictor",
 ]

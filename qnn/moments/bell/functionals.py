@@ -8,9 +8,8 @@ from math import ceil, prod
 
 import numpy as np
 
-from qnn.certificates.moments.checker import verify_moments
+from qnn.certificates.moments.checker import MomentCertificate, verify_moments
 from qnn.certificates.moments.proofs import shift
-from qnn.certificates.moments.record import MomentCertificate
 from qnn.errors import CertificateError, InputError
 from qnn.moments.bell.behaviours import deterministic, of_table
 from qnn.moments.bell.solver import maximize

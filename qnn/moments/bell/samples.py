@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 
 from qnn.errors import InputError
-from qnn.moments.bell.decision import decide
+from qnn.moments.bell.cascade import Cascade, blocks
+from qnn.moments.hierarchy import moment_matrix
 from qnn.moments.words import Scenario
 from qnn.numerics.arguments import generator_of
 
@@ -92,9 +93,12 @@ def _scaled(
     rng: np.random.Generator,
 ) -> Array:  # fmt: skip
     found, size = [np.zeros((0, len(scenario.coordinates)))], 0
+    cascade = Cascade(moment_matrix(scenario, level), None, 30, None, gap=1e-7)
     while size < count:
         b = beyond_local(scenario, max(count - size, 64), rng)
-        gauge = decide(b, scenario.name, level, fallback=None, gap=1e-7).gauge_upper
+        gauge = np.concatenate(
+            [cascade.run(b[part])[0].upper for part in blocks(len(b), cascade.level.size)]
+        )
         b *= (rng.uniform(*gauges, len(b)) / gauge)[:, None]
         b = b[distributions(scenario, b)]
         found.append(b)

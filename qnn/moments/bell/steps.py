@@ -28,6 +28,8 @@ _FAST = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}, "err
 # Chosen on cold starts, CHSH at 1+AB, of 0.5 ... 1, 1.5 ... 20 and 0.6 ... 1: the first s by the
 # norm of K; the bracket by which mu is divided, times n; how far to the boundary a cut step goes.
 _FIRST, _SHRINK, _BACK = 0.7, 3.0, 0.9
+# By how much s grows until S is positive definite, from a predictor's x.
+_GROW = 1.05
 # Numbers that stand for infinity, which fast arithmetic does not know.
 _ENDLESS = 1e300
 
@@ -44,13 +46,15 @@ class Level(NamedTuple):
 class Goal(NamedTuple):
     """Stop where s is below, a bound above, or both within ``gap`` relative; at most ``steps``.
 
-    ``below`` = 0 and ``above`` = 1e300 ask for the gap alone.
+    ``below`` = 0 and ``above`` = 1e300 ask for the gap alone. ``start``: the first s tried, 0 for
+    one by the norm of K.
     """
 
     below: float
     above: float
     gap: float
     steps: int
+    start: float
 
 
 class _Work(NamedTuple):
@@ -207,7 +211,7 @@ def _dual_point(Z: Array, D: Array, mu: float, T: Array, Y: Array) -> None:
 
 
 @compiled(inline="always", **_FAST)
-def _begin(level: Level, b: Array, x: Array, work: _Work) -> float:
+def _begin(level: Level, b: Array, x: Array, start: float, work: _Work) -> float:
     """Write K(b), and find an s whose S is positive definite, factored; 1e300 where none is."""
     row, column, label = level.fixed
     size = 0.0
@@ -215,10 +219,10 @@ def _begin(level: Level, b: Array, x: Array, work: _Work) -> float:
         value = b[label[a]]
         work.K[row[a], column[a]] = value
         size += 2.0 * value * value
-    s = _FIRST * np.sqrt(size) + 1e-9
+    s = start if start > 0.0 else _FIRST * np.sqrt(size) + 1e-9
     _place(level, s, work.K, x, work.S)
     while s < _ENDLESS and not factor(work.S, work.L, len(work.S)):
-        s *= 1.5
+        s *= 1.5 if start == 0.0 else _GROW
         _place(level, s, work.K, x, work.S)
     return s
 
@@ -300,7 +304,7 @@ def _one(
 ) -> tuple[float, float, int]:
     """The bracket of one behaviour and the steps taken: s with x, and what Y proves, 0 if none."""
     n = len(work.S)
-    s, best, proven = _begin(level, b, x, work), 0.0, 0.0
+    s, best, proven = _begin(level, b, x, goal.start, work), 0.0, 0.0
     if _reached(level, s, x, goal, work):
         return min(s, goal.below), proven, 0
     for count in range(1, goal.steps + 1):

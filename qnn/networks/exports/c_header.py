@@ -190,7 +190,8 @@ def _encoding(network: QuantizedNetwork, bits: bool) -> str:
         _array("double", f"qnn_{name}[{max(int(starts[-1]), 1)}]",
                map(_number, [value for column in table for value in column] or [0.0]))
         for name, table in (
-            ("knots", encoder.knots), ("scores", encoder.scores), ("slopes", encoder.slopes)
+            ("knots", encoder.knots), ("normal_scores", encoder.scores),
+            ("slopes", encoder.slopes),
         )
     ]  # fmt: skip
     note = "/* Normal scores: linear between knots, constant outside of them. */\n"

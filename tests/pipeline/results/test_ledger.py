@@ -16,7 +16,7 @@ import pytest
 from pipeline.results.folder import RunFolder, StoreError, data_file, safe_name
 from pipeline.results.ledger import clear_lost, read_results, write_lost, write_results
 from pipeline.results.matrices import data_table, matrices
-from pipeline.results.schema import RESULTS_SCHEMA
+from pipeline.results.record import RESULTS_SCHEMA
 from pipeline.sweeps.resume import completed_paths
 from qnn.errors import InputError
 

@@ -71,9 +71,9 @@ def test_a_sweep_ends_with_a_refitted_champion_in_the_same_results(tmp_path):
         assert row["beta_fraction"] == outcome.choice.beta
         assert (row["width"], row["rounding"]) == (outcome.choice.width, outcome.choice.rounding)
         assert row["validation_accuracy"] is None
-        assert row["upper_bound"] >= outcome.champion["upper_bound"]
-    assert outcome.champion["n"] == len(prepare(config).split.development_rows)
-    assert tracker.told == [outcome.champion["trial"]]
+        assert row["upper_bound"] >= outcome.champion.fit.upper_bound
+    assert outcome.champion.identity.n == len(prepare(config).split.development_rows)
+    assert tracker.told == [outcome.champion.identity.trial]
     assert not (tmp_path / "run" / "sweep.lock").exists()
     assert all(check.ok for check in verify_paths([outcome.location]))
 
@@ -173,7 +173,7 @@ def test_ray_workers_write_what_one_process_writes(tmp_path, ray_cluster):
     assert files_of(tmp_path / "inline") == files_of(tmp_path / "ray")
     assert on_ray.champion is not None
     assert inline.champion is not None
-    assert on_ray.champion["trial"] == inline.champion["trial"]
+    assert on_ray.champion.identity.trial == inline.champion.identity.trial
 
 
 @pytest.mark.parametrize("together", [False, True])

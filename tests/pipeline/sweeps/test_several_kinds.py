@@ -207,7 +207,7 @@ def test_a_refit_of_another_kind_is_not_the_chosen_network():
 def test_rows_of_earlier_versions_are_of_the_kind_with_the_usual_parameter(tmp_path):
     config = small_config(tmp_path, **SMALL, loss="huber")
     (path, *_) = prepare(config).plan.paths
-    row = planned(path, 0.3)
+    row = planned(path, 0.3).columns
     assert row["loss_parameter"] == 1.0
     assert kind_of({**row, "loss_parameter": None}) == kind_of(row) == config.kinds[0].resolved()
 
@@ -346,9 +346,9 @@ def test_mlflow_gets_a_curve_for_each_kind_and_their_names(run, tmp_path):
     tags = tracking_text.sweep_tags(config)
     assert (tags["loss"], tags["activation"]) == ("squared, logistic", "bilinear, polynomial")
     assert tags["alphabet"] == "binary, 2"
-    row = summary.champion_row(data)
+    row = summary.champion_of(data)
     assert row is not None
-    assert tracking_text.network_name(row, "champion").startswith(f"champion · {row['problem']} · ")
+    assert tracking_text.network_name(row, "champion").startswith(f"champion · {row.problem} · ")
     text = tracking_text.sweep_description(config, data, row, "here")
     assert "logistic loss, bilinear, 2 bit weights" in text
 

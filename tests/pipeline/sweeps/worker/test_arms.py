@@ -33,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pa.Table]:
     )
     assert outcome.exit_code == 0
     assert outcome.champion is not None
-    assert outcome.champion["rounding"] in ("krivine", "refined")
+    assert outcome.champion.axes.rounding in ("krivine", "refined")
     return folder, read_results(RunFolder.open(folder / "out"))
 
 

@@ -19,7 +19,7 @@ from pipeline.datasets import shards
 from pipeline.reports.comparison.sets import read_sets, summarize
 from pipeline.results.folder import RunFolder, StoreError
 from pipeline.results.ledger import read_results, results_file
-from pipeline.results.schema import LATER_COLUMNS
+from pipeline.results.record import LATER_COLUMNS
 from pipeline.results.verification import verify_paths
 from pipeline.sweeps.driver import SweepOptions, prepare, run_sweep
 from pipeline.sweeps.resume import completed_paths
@@ -147,9 +147,9 @@ def test_at_the_largest_beta_max_the_whole_network_is_zero(tmp_path):
     config = classes_config(tmp_path, beta={"fractions": [1.0]}, widths=[4])
     outcome = run_sweep(config, str(tmp_path / "run"), INLINE)
     assert outcome.champion is not None
-    assert (outcome.champion["neurons"], outcome.champion["bytes"]) == (0, 0)
-    assert outcome.champion["upper_bound"] == pytest.approx(0.5 * 3 * outcome.champion["n"])
-    assert outcome.champion["gap"] < 1e-8
+    assert (outcome.champion.fit.neurons, outcome.champion.fit.bytes) == (0, 0)
+    assert outcome.champion.fit.upper_bound == pytest.approx(0.5 * 3 * outcome.champion.identity.n)
+    assert outcome.champion.fit.gap < 1e-8
     assert all(check.ok for check in verify_paths([outcome.location]))
 
 
@@ -225,9 +225,9 @@ def test_a_failed_output_makes_a_failed_network_that_says_which(run, tmp_path, m
     good = tasks.keep_network
 
     def sometimes(row, *rest):
-        if (row["output"], row["width"], row["shard"]) == (1, 8, "fold-01"):
+        if (row.identity.output, row.axes.width, row.identity.shard) == (1, 8, "fold-01"):
             raise RuntimeError("no")
-        good(row, *rest)
+        return good(row, *rest)
 
     monkeypatch.setattr(tasks, "keep_network", sometimes)
     outcome = run_sweep(config, str(tmp_path / "run"), INLINE)
@@ -340,8 +340,8 @@ def test_every_kind_of_problem_is_joined_and_verified(tmp_path, kind):
     outcome = run_sweep(config, str(tmp_path / "run"), INLINE)
     assert (outcome.exit_code, outcome.failed) == (0, 0)
     assert outcome.champion is not None
-    assert outcome.champion["second_layer"] == str(kind.get("second_layer", "float"))
-    assert outcome.champion["lower_bound"] <= outcome.champion["upper_bound"]
+    assert outcome.champion.axes.second_layer == str(kind.get("second_layer", "float"))
+    assert outcome.champion.bounds.lower_bound <= outcome.champion.fit.upper_bound
     assert all(check.ok for check in verify_paths([outcome.location]))
 
 

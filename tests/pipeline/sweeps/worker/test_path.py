@@ -11,7 +11,7 @@ from pipeline.datasets.shards import ShardData, shard_data
 from pipeline.plans.units import PathSpec
 from pipeline.results.folder import RunFolder, StoreError, data_file
 from pipeline.results.matrices import matrices
-from pipeline.results.schema import RESULTS_SCHEMA, TIMING_COLUMNS
+from pipeline.results.record import RESULTS_SCHEMA, TIMING_COLUMNS
 from pipeline.studies.training import units
 from pipeline.studies.training.prepared import Prepared, prepare
 from pipeline.sweeps.events import UnitDone, UnitLost
@@ -253,9 +253,9 @@ def test_a_worker_that_does_not_see_the_folder_says_so(prepared, tmp_path):
 def test_rows_of_lost_paths_fit_the_schema_and_hold_no_secrets(prepared, monkeypatch):
     spec, _ = first(prepared)
     monkeypatch.setenv("SOME_API_TOKEN", "canary-canary")
-    rows = lost_rows(spec, "the worker died of canary-canary")
+    rows = [row.columns for row in lost_rows(spec, "the worker died of canary-canary")]
     assert {row["error"] for row in rows} == {"the worker died of ***"}
-    assert failure(ValueError("canary-canary"))["error"] == "ValueError: ***"
+    assert failure(ValueError("canary-canary")).error == "ValueError: ***"
     assert len(rows) == spec.networks
     assert {key for row in rows for key in row} <= set(RESULTS_SCHEMA.names)
     assert [row["trial"] for row in rows] == [spec.trial_id(trial) for trial in spec.trials()]

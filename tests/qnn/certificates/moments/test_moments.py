@@ -7,12 +7,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from qnn.certificates import read_certificate, verify
 from qnn.certificates.moments import MomentCertificate, inequality, verify_moments
 from qnn.certificates.moments.checker import definite_exactly
 from qnn.certificates.moments.proofs import definite, prove_lower, prove_upper
 from qnn.certificates.moments.structure import structure
 from qnn.errors import CertificateError, InputError
 from qnn.moments import bell
+from qnn.numerics.archive import unpack_arrays
 
 EXTREME = [np.nan, np.inf, -np.inf, 1e300, -1e300]
 LEVEL = structure("2222", "1+AB")
@@ -45,6 +47,22 @@ def test_what_is_made_is_proven_from_its_file(claim: str, exact: bool, tmp_path)
     assert bound > 1 if claim == "outside" else bound <= Fraction(back.bound)
     with np.load(tmp_path / "c.npz", allow_pickle=False) as plain:
         assert str(plain["claim"]) == claim
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_the_kernel_reads_and_checks_it_as_any_kind(claim: str) -> None:
+    certificate = CERTIFICATES[claim]
+    back = read_certificate(unpack_arrays(certificate.to_bytes(), "c.npz", "certificate"), "c.npz")
+    assert isinstance(back, MomentCertificate)
+    exact, bound = verify_moments(back), verify(back)
+    assert back.evidence is None
+    assert repr(bound) in back.check()
+    if claim == "outside":
+        assert np.nextafter(float(exact), 0.0) <= bound <= exact
+    else:
+        assert exact <= bound <= np.nextafter(float(exact), 9.0)
+    with pytest.raises(CertificateError, match="not that of the certificate"):
+        verify(back, -certificate.behaviour)
 
 
 def refused(certificate: MomentCertificate, message: str | None = None) -> None:
@@ -202,6 +220,8 @@ def test_damaged_files_are_refused_or_harmless(claim: str) -> None:
         ("behaviour", np.zeros((1, 8))),
         ("moments", np.zeros((2, 4))),
         ("bound", np.array(1.0)),
+        ("kind", np.array("relaxation")),
+        ("kind", np.array(3)),
         ("claim", np.array(["inside"])),
         ("format", np.array(1.0)),
         ("format", np.array(99)),
