@@ -4,6 +4,7 @@ __all__ = [
     "batches",
     "csv_text",
     "embedded",
+    "examples",
     "files",
     "shards",
     "sources",

@@ -102,7 +102,7 @@ def read_table(
             numeric column, infinite values, missing ones where they are refused, or a target that
             does not fit the task.
     """
-    raw = _read(data)
+    raw = read_columns(data)
     names = list(raw)
     _refuse_absent(data.targets, names, "data.target")
     _refuse_absent([group_column] if group_column else [], names, "shards.column")
@@ -127,7 +127,8 @@ def read_table(
     return Table(name, columns, target, classes, groups, digest, held_out, targets)
 
 
-def _read(data: DataConfig) -> dict[str, np.ndarray]:
+def read_columns(data: DataConfig) -> dict[str, np.ndarray]:
+    """All columns of a source: float64 with NaN, or object arrays of text with None."""
     scheme, _, name = data.source.partition(":")
     if scheme == "sklearn":
         return read_embedded(name)
@@ -309,7 +310,7 @@ def _target(
         return numbers[0] if len(numbers) == 1 else np.stack(numbers, axis=1), None
     (values,), (name,) = columns, data.targets
     _refuse_missing_target(values, name)
-    labels = _labels(values)
+    labels = labels_of(values)
     classes = sorted(set(labels))
     _say_alike(classes, name)
     found = tables.shorten(map(tables.brief, classes), 5)
@@ -366,7 +367,7 @@ def _quantity(values: np.ndarray, name: str, otherwise: str) -> np.ndarray:
     return numbers
 
 
-def _labels(values: np.ndarray) -> list[Any]:
+def labels_of(values: np.ndarray) -> list[Any]:
     """Labels as int where all are whole numbers, else float where all are numbers, else text."""
     if values.dtype == object:
         if not all(is_number(value) for value in values):

@@ -1,0 +1,347 @@
+"""`qnn robustness`: what nobody can change about a network's answers, without a sweep."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from qnn.errors import CertificateError, InputError
+
+if TYPE_CHECKING:
+    from pipeline.datasets.examples import Examples, Network
+    from qnn.robustness import Limits, Prover, Robustness
+
+NETWORK_FILE = "network.npz"
+REFUSED = 1
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What may happen to every row, and how hard to try; see `qnn.robustness.certify`.
+
+    radius: one number, or one by column; unit: beside those of `certify` "range", that of each
+    column in the file.
+    """
+
+    radius: float | dict[str, float]
+    norm: str
+    unit: str
+    limits: tuple[float, float] | None
+    flips: tuple[str, ...]
+    effort: str
+
+    @property
+    def words(self) -> str:
+        """The region in words."""
+        what = {"raw": "", "scale": " standard deviations", "range": ""}[self.unit]
+
+        def one(value: float) -> str:
+            if self.unit == "range":
+                return f"±{100.0 * value:g} % of the range"
+            return f"±{value:g}{what}"
+
+        if isinstance(self.radius, dict):
+            region = ", ".join(f"{one(value)} of {name}" for name, value in self.radius.items())
+        else:
+            region = f"{one(self.radius)} of each column"
+        if self.norm == "l2":
+            region = f"the ellipsoid with the axes {region}"
+        return region + "".join(f", any {name}" for name in self.flips)
+
+
+@dataclass(frozen=True)
+class RobustRow:
+    """A row of the file decided. proven: the certified lower bound of the worst margin in the
+    region; attack: the margin of the worst row that was found in it; seconds: of processor time.
+    """  # noqa: D205
+
+    row: int
+    label: str
+    predicted: str
+    correct: bool
+    norm: str
+    radius: float | None
+    status: str
+    proven: float
+    attack: float
+    method: str
+    nodes: int
+    seconds: float
+    certificate: str | None
+
+
+def robustness(
+    network: Annotated[
+        Path,
+        typer.Argument(
+            metavar="NETWORK.npz|MODEL.onnx",
+            help="A network of a sweep, or any ReLU network.",
+            show_default=False,
+        ),
+    ],
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA", help="Raw rows: CSV, Parquet or sklearn:NAME.", show_default=False
+        ),
+    ],
+    radius: Annotated[
+        list[str],
+        typer.Option(
+            metavar="R|COLUMN=R",
+            help="How far numbers may move: all, or (again and again) one column.",
+            show_default=False,
+        ),
+    ],
+    norm: Annotated[
+        Literal["linf", "l2"], typer.Option(help="Each column alone, or all together.")
+    ] = "linf",
+    effort: Annotated[
+        Literal["interval", "crown", "dual", "exact"], typer.Option(help="From cheap to dear.")
+    ] = "exact",
+    unit: Annotated[
+        Literal["raw", "scale", "range"],
+        typer.Option(help="Of the radius: the column's, its deviation, its range in DATA."),
+    ] = "raw",
+    target: Annotated[
+        str | None, typer.Option(help="Column of the labels (default: target, if there).")
+    ] = None,
+    limits: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="LOW HIGH", help="Values that numbers may have at all."),
+    ] = None,
+    flip: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="A category that may change.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Parquet file, a row a row of DATA (default: none).")
+    ] = None,
+    certificates: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="New folder for the proofs.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Rows to take, the first ones.")] = None,
+    nodes: Annotated[int, typer.Option(min=0, help="Nodes of the search, a row.")] = 20_000,
+    seconds: Annotated[float, typer.Option(min=0.0, help="Processor time of the search.")] = 60.0,
+    require: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=100.0, help="Exit 1 where fewer % of the rows are proven."),
+    ] = None,
+) -> None:
+    """Say of each row what no change within a radius can do, proven, beside our best attack."""
+    from pipeline.datasets.examples import load_network, read_examples
+    from qnn.robustness import Limits
+
+    asked = Asked(_radius(radius), norm, unit, limits, tuple(flip or ()), effort)
+    _refuse_places(out, certificates)
+    loaded = load_network(network)
+    examples = read_examples(data, loaded, target)
+    start = time.process_time()
+    work = Work(loaded, examples, asked, Limits(nodes=nodes, seconds=seconds), data)
+    rows = work.run(examples.n if limit is None else min(limit, examples.n), certificates)
+    if out is not None:
+        _write(rows, asked, work.digest, out)
+    print(sentence(rows, asked, labelled=examples.labels is not None))
+    print(f"{len(rows)} rows, {time.process_time() - start:.1f} s of processor time")
+    if out is not None:
+        print(out)
+    if certificates is not None:
+        count = sum(row.certificate is not None for row in rows)
+        print(f"{count} certificates: {work.verify_command(network, certificates)}")
+    proven = _share(row.status == "robust" for row in rows)
+    if work.refused or (require is not None and proven < require):
+        raise typer.Exit(REFUSED)
+
+
+class Work:
+    """The rows of one file asked about one network."""
+
+    def __init__(
+        self, network: Network, examples: Examples, asked: Asked, search: Limits, source: str
+    ) -> None:
+        from pipeline.datasets.examples import answers
+        from qnn.robustness import Prover
+
+        self.examples, self.asked, self.search, self.source = examples, asked, search, source
+        self.prover: Prover = Prover(network)
+        self.content = network.to_bytes()
+        self.digest = sha256(self.content).hexdigest()
+        self.answers = answers(network, examples.rows)
+        self.radius, self.unit = _in_columns(asked, examples)
+        self.refused = 0
+
+    def run(self, count: int, place: Path | None) -> list[RobustRow]:
+        """Decide the first rows, a progress bar on stderr; write certificates as they come."""
+        from rich.console import Console
+        from rich.progress import Progress
+
+        rows: list[RobustRow] = []
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("rows", total=count)
+            for index in range(count):
+                rows.append(self.decided(index, place))
+                proven = sum(row.status == "robust" for row in rows)
+                progress.update(task, advance=1, description=f"{proven} proven")
+        return rows
+
+    def decided(self, index: int, place: Path | None) -> RobustRow:
+        """One row's verdict; its certificate, if it is robust, in the folder."""
+        asked, labels = self.asked, self.examples.labels
+        label = self.answers[index] if labels is None else labels[index]
+        try:
+            found = self.prover.certify(
+                self.examples.row(index),
+                self.radius,
+                asked.norm,
+                label,
+                asked.effort,
+                unit=self.unit,
+                limits=asked.limits,
+                choices=dict.fromkeys(asked.flips, True),
+                swaps=max(len(asked.flips), 1),
+                search=self.search,
+            )
+        except InputError as error:
+            raise InputError(f"{self.source}, row {index + 1}: {error}") from None
+        return RobustRow(
+            row=index,
+            label=str(label),
+            predicted=str(self.answers[index]),
+            correct=self.answers[index] == label,
+            norm=asked.norm,
+            radius=None if isinstance(asked.radius, dict) else asked.radius,
+            status=found.verdict,
+            proven=found.lower_bound,
+            attack=found.upper_bound,
+            method=found.certificate.method,
+            nodes=found.nodes,
+            seconds=found.seconds,
+            certificate=self._kept(found, index, place),
+        )
+
+    def _kept(self, found: Robustness, index: int, place: Path | None) -> str | None:
+        """The name of a robust row's certificate, written after the kernel proved its bytes."""
+        from qnn.certificates.robustness import RobustnessCertificate
+
+        if place is None or found.verdict != "robust":
+            return None
+        name, content = f"row-{index:06d}.npz", found.certificate.to_bytes()
+        try:
+            RobustnessCertificate.from_bytes(content, name).check(self.content)
+        except CertificateError as error:
+            self.refused += 1
+            print(f"row {index}: its proof is refused ({error}): report this")
+            return None
+        _put(place / name, content)
+        return name
+
+    def verify_command(self, network: Path, place: Path) -> str:
+        """The command that proves the certificates again; writes their network if need be."""
+        if network.suffix == ".npz" and network.read_bytes() == self.content:
+            return f"qnn verify {place}/row-*.npz --data {network}"
+        _put(place / NETWORK_FILE, self.content)
+        return f"qnn verify {place}/row-*.npz --data {place / NETWORK_FILE}"
+
+
+def sentence(rows: list[RobustRow], asked: Asked, labelled: bool) -> str:
+    """What an engineer wants to know, in one sentence."""
+    proven = _share(row.status == "robust" for row in rows)
+    held = _share(row.correct and row.status != "vulnerable" for row in rows)
+    within = f"whatever happens within {asked.words}"
+    if not labelled:
+        return f"{proven:.4g} % provably answered alike {within}, {held:.4g} % by our best attack"
+    correct = _share(row.correct for row in rows)
+    return (
+        f"{correct:.4g} % correct, {proven:.4g} % provably correct {within}, {held:.4g} % against "
+        "our best attack"
+    )
+
+
+def _share(flags: Any) -> float:
+    listed = list(flags)
+    return 100.0 * sum(listed) / len(listed)
+
+
+def _radius(texts: list[str]) -> float | dict[str, float]:
+    named: dict[str, float] = {}
+    for text in texts:
+        name, equals, number = text.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        if not 0.0 <= value < math.inf:
+            raise InputError(f"--radius: must be a number, 0 or more, or COLUMN=NUMBER ({text!r})")
+        if name in named or (not equals and len(texts) > 1):
+            raise InputError("--radius: give one number for all columns, or one COLUMN=NUMBER each")
+        named[name] = value
+    return named if list(named) != [""] else named[""]
+
+
+def _in_columns(asked: Asked, examples: Examples) -> tuple[Any, str]:
+    """The radius as `certify` takes it, and its unit."""
+    radius: Any = asked.radius
+    unknown = [name for name in radius if name not in examples.names] if _named(radius) else []
+    if unknown:
+        raise InputError(f"--radius: the network reads no numeric column {unknown[0]!r}")
+    if asked.unit == "range":
+        each = radius if _named(radius) else dict.fromkeys(examples.names, radius)
+        ranges = examples.ranges
+        radius = {name: value * ranges[name] for name, value in each.items()}
+    if _named(radius) and not isinstance(examples.rows, dict):
+        radius = [radius.get(name, 0.0) for name in examples.names]
+    return radius, "raw" if asked.unit == "range" else asked.unit
+
+
+def _named(radius: Any) -> bool:
+    return isinstance(radius, dict)
+
+
+def _refuse_places(out: Path | None, certificates: Path | None) -> None:
+    for place in (out, certificates):
+        if place is not None and not place.absolute().parent.is_dir():
+            raise InputError(f"{place}: its folder does not exist")
+    if certificates is not None and not _is_new(certificates):
+        raise InputError(f"{certificates}: exists and is no empty folder: give a new one")
+
+
+def _is_new(place: Path) -> bool:
+    return not place.exists() or (place.is_dir() and not any(place.iterdir()))
+
+
+def _put(path: Path, content: bytes) -> None:
+    from qnn.numerics.archive import write_file
+
+    try:
+        path.parent.mkdir(exist_ok=True)
+        write_file(path, content)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _write(rows: list[RobustRow], asked: Asked, digest: str, out: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = {"row": pa.int64(), "nodes": pa.int64(), "correct": pa.bool_()}
+    numbers = dict.fromkeys(("radius", "proven", "attack", "seconds"), pa.float64())
+    kinds |= numbers
+    schema = pa.schema(
+        [(name, kinds.get(name, pa.string())) for name in RobustRow.__dataclass_fields__],
+        metadata={"network_sha256": digest, "asked": json.dumps(asdict(asked))},
+    )
+    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
+    temporary = out.with_name(f".{out.name}.tmp")
+    try:
+        pq.write_table(table, temporary, write_page_checksum=True)
+        temporary.replace(out)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written: {error.strerror}") from None
+    finally:
+        temporary.unlink(missing_ok=True)

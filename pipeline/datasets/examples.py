@@ -1,0 +1,168 @@
+"""Rows for a network that exists: read as it takes them, their labels as it calls its classes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.configuration.settings import DataConfig
+from pipeline.datasets.sources import labels_of, read_columns
+from pipeline.datasets.spellings import plain_numbers
+from qnn.errors import InputError
+from qnn.features import tables
+from qnn.networks.from_onnx import read_onnx
+from qnn.networks.layered import LayeredNetwork
+from qnn.networks.quantized import QuantizedNetwork
+from qnn.numerics.archive import read_file, unpack_arrays
+
+Array = np.ndarray
+Network = QuantizedNetwork | LayeredNetwork
+
+# The column that holds the labels where nothing else is said.
+TARGET = "target"
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Raw rows of a file and, where it has them, their labels.
+
+    rows: columns by name where the network has a preprocessing, else a matrix (n, d); names: of the
+    numeric columns; labels: the network's own, one a row.
+    """
+
+    rows: dict[str, Array] | Array
+    names: tuple[str, ...]
+    labels: tuple[Any, ...] | None
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        if isinstance(self.rows, dict):
+            return len(next(iter(self.rows.values())))
+        return len(self.rows)
+
+    def row(self, index: int) -> Any:
+        """One raw row, values by column name or (d,)."""
+        if isinstance(self.rows, dict):
+            return {name: values[index : index + 1] for name, values in self.rows.items()}
+        return self.rows[index]
+
+    @property
+    def ranges(self) -> dict[str, float]:
+        """Largest less smallest value of each numeric column; 0 where it has none."""
+        found = {}
+        for j, name in enumerate(self.names):
+            values = self.rows[name] if isinstance(self.rows, dict) else self.rows[:, j]
+            present = values[~np.isnan(values)]
+            found[name] = float(np.ptp(present)) if len(present) else 0.0
+        return found
+
+
+def load_network(path: str | os.PathLike[str]) -> Network:
+    """The network of an npz file, quantized or layered, or of an ONNX file."""
+    if str(path).lower().endswith(".onnx"):
+        return read_onnx(path)
+    data = read_file(path, "network")
+    if "layers" in unpack_arrays(data, str(path), "network"):
+        return LayeredNetwork.from_bytes(data, str(path))
+    return QuantizedNetwork.from_bytes(data, str(path))
+
+
+def read_examples(source: str, network: Network, target: str | None = None) -> Examples:
+    """The rows of a CSV or Parquet file (or `sklearn:NAME`), as a network takes them.
+
+    target: the column of the labels; None: "target" where the file has it. A network without a
+    preprocessing takes all other columns, in their order.
+
+    Raises InputError: no such file or column, no rows, values or labels that the network does not
+    have.
+    """
+    if ":" not in source and not Path(source).exists():
+        raise InputError(f"{source}: no such file")
+    try:
+        raw = read_columns(DataConfig(source=source))
+        named = TARGET if target is None else target
+        if target is not None and target not in raw:
+            raise InputError(f"no column {target!r} (columns: {tables.shorten(raw)})")
+        labels = raw.pop(named, None)
+        if not raw or not len(next(iter(raw.values()))):
+            raise InputError("has no rows")
+        rows, names = _rows(raw, network)
+        return Examples(rows, names, None if labels is None else _labels(labels, named, network))
+    except InputError as error:
+        text = str(error).removeprefix("data.source: ").removeprefix(f"{source} ")
+        raise InputError(f"{source}: {text}") from None
+
+
+def answers(network: Network, rows: Any) -> list[Any]:
+    """What the network answers for rows, as labels of it."""
+    if isinstance(network, LayeredNetwork) or network.preprocessing is not None:
+        found: list[Any] = network.predict(rows).tolist()
+        return found
+    scores = network.decision_function(rows)
+    if scores.ndim == 1:
+        return np.where(scores > 0.0, 1, -1).tolist()
+    return scores.argmax(axis=1).tolist()
+
+
+def _rows(
+    raw: dict[str, Array], network: Network
+) -> tuple[dict[str, Array] | Array, tuple[str, ...]]:
+    if isinstance(network, LayeredNetwork) or network.preprocessing is None:
+        return _matrix(raw, network.d), tuple(raw)
+    layout = network.preprocessing.layout
+    numeric = [column.name for column in layout.kept if column.categories is None]
+    spelt = {name: _respelt(raw[name], name) for name in numeric if name in raw}
+    return layout.read({**raw, **spelt}), tuple(numeric)
+
+
+def _matrix(raw: dict[str, Array], d: int) -> Array:
+    if len(raw) != d:
+        raise InputError(
+            f"has {len(raw)} columns beside the labels, but the network reads {d} "
+            f"(columns: {tables.shorten(raw, 6)})"
+        )
+    columns = []
+    for name, values in raw.items():
+        columns.append(tables.to_numbers(_respelt(values, name), name))
+        tables.refuse_bad_values(columns[-1], name, "refuse")
+    return np.stack(columns, axis=1)
+
+
+def _respelt(values: Array, name: str) -> Array:
+    return plain_numbers(values, name, None, None) if values.dtype == object else values
+
+
+def _labels(values: Array, name: str, network: Network) -> tuple[Any, ...]:
+    """Labels as the network's own, found by what they say: 1, 1.0 and "1" are one label."""
+    absent = np.array([tables.is_missing(value) for value in values])
+    if absent.any():
+        raise InputError(
+            f"the label '{name}' is missing in {tables.rows_text(np.flatnonzero(absent))}"
+        )
+    known = _classes(network)
+    spelt = {str(label): label for label in known}
+    found = []
+    for row, label in enumerate(labels_of(values)):
+        same = label if label in known else spelt.get(str(label))
+        if same is None:
+            raise InputError(
+                f"row {row + 1} has the label {tables.brief(label)} in '{name}'; the network knows "
+                f"{tables.shorten(map(tables.brief, known), 10)}"
+            )
+        found.append(known[known.index(same)])
+    return tuple(found)
+
+
+def _classes(network: Network) -> tuple[Any, ...]:
+    if isinstance(network, LayeredNetwork):
+        return tuple(range(max(network.outputs, 2)))
+    if network.preprocessing is not None:
+        if network.preprocessing.classes is None:
+            raise InputError("the network predicts a number, no label")
+        return network.preprocessing.classes
+    return (-1, 1) if network.alpha.ndim == 1 else tuple(range(network.alpha.shape[1]))
