@@ -172,10 +172,7 @@ def test_bad_input_is_a_line(folder: Path, tmp_path: Path) -> None:
     bad.write_text("\n".join([*lines[:3], ",1.0,north,ill"]))
     assert "missing values" in refused(folder, tmp_path, bad)
     bad.write_text(lines[0] + "\n")
-    assert refused(folder, tmp_path, bad).startswith(f"{bad}: cannot be read: ")
-    empty = tmp_path / "empty.parquet"
-    pq.write_table(pq.read_table(folder / "rows.parquet")[:0], empty)
-    assert "has no rows" in refused(folder, tmp_path, empty)
+    assert "has no rows" in refused(folder, tmp_path, bad)
     bad.write_text("pressure,site,target\n1,north,ill")
     assert "columns missing" in refused(folder, tmp_path, bad)
     assert "no column 'y'" in refused(folder, tmp_path, data, "--target", "y")
