@@ -5,8 +5,8 @@
 
 Dual: `Diag(a₊) − K₊ − M(ν) ⪰ 0`, `Diag(a₋) − K₋ + M(ν) ⪰ 0`, each `Σa + Σ r τ ≤ βd`, τ ≥ 0: the two
 one-sided bounds of `uᵀM(ν)u`, either with multipliers of its own. The ADMM is that of
-`solver.py` beside this file, but for the diagonals: they enter the predictions, so their step is part
-of the solve with the kernel, as one more column g, `g_i = Σ_j T_jj f_ij²`.
+`solver.py` beside this file, but for the diagonals: they enter the predictions, so their step is
+part of the solve with the kernel, as one more column g, `g_i = Σ_j T_jj f_ij²`.
 """
 
 import numpy as np
