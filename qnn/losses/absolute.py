@@ -16,7 +16,7 @@ class Absolute(Loss):
     dual_formula = "νᵀy"
     dual_domain = "|νᵢ| ≤ 1"
     degree = 1
-    linear_dual = True
+    piecewise_linear = True
 
     def value(self, predictions: Array, y: Array) -> float:
         """``sum |yhat - y|``."""

@@ -28,8 +28,10 @@ class Loss(ABC):
     parameter: float | None = None
     #: an upper bound of the second derivative of l; None where l is not smooth
     curvature: float | None = None
-    #: whether ``-g*(-nu) = nu'y`` on a box of nu, as for piecewise linear losses
-    linear_dual: bool = False
+    #: whether l is ``(yhat - y)^2 / 2`` itself, so that sums of rows say all of it
+    quadratic: bool = False
+    #: whether l is piecewise linear, and so ``-g*(-nu)`` is linear on a box of nu
+    piecewise_linear: bool = False
     #: k where ``l(c yhat, c y) = c^k l(yhat, y)``, but for `in_units`; None where there is no such
     #: k: such targets are never rescaled
     degree: int | None = None
@@ -37,6 +39,19 @@ class Loss(ABC):
     def __init__(self, parameter: float | None = None) -> None:
         if parameter is not None:
             self.parameter = float(parameter)
+
+    @property
+    def smooth(self) -> bool:
+        """Whether l has a bounded second derivative."""
+        return self.curvature is not None
+
+    @property
+    def outlier_price(self) -> float | None:
+        """Delta where ``l = min over o of (yhat - y - o)^2 / 2 + delta |o|``; None elsewhere.
+
+        Such a loss is smooth, but straight over most of the rows while residuals are large.
+        """
+        return None
 
     @abstractmethod
     def value(self, predictions: Array, y: Array) -> float:

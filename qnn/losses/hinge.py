@@ -15,7 +15,7 @@ class Hinge(MarginLoss):
     formula = "Σ max(0, 1 − yᵢŷᵢ)"
     dual_formula = "Σ yᵢνᵢ"
     dual_domain = "0 ≤ yᵢνᵢ ≤ 1"
-    linear_dual = True
+    piecewise_linear = True
 
     def value(self, predictions: Array, y: Array) -> float:
         """``sum max(0, 1 - y yhat)``."""

@@ -28,6 +28,11 @@ class Huber(Loss):
         if not (np.isfinite(self.parameter) and self.parameter > 0):
             raise InputError(f"loss 'huber': its parameter must be positive (got {delta})")
 
+    @property
+    def outlier_price(self) -> float:
+        """Delta."""
+        return self.parameter
+
     def in_units(self, unit: float) -> Loss:
         """Delta in the same units."""
         return Huber(self.parameter / unit)

@@ -16,6 +16,7 @@ class Squared(Loss):
     dual_formula = "νᵀy − ½‖ν‖²"
     degree = 2
     curvature = 1.0
+    quadratic = True
 
     def value(self, predictions: Array, y: Array) -> float:
         """``||predictions - y||^2 / 2``."""

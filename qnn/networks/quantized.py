@@ -132,6 +132,11 @@ class QuantizedNetwork:
         return int(self.U.shape[0])
 
     @property
+    def nonlinearity(self) -> Activation:
+        """The activation with its coefficients."""
+        return Bilinear() if self.polynomial is None else Polynomial(*self.polynomial)
+
+    @property
     def neurons(self) -> int:
         """Width m."""
         return int(self.U.shape[1])
@@ -182,12 +187,11 @@ class QuantizedNetwork:
         if not np.isfinite(X).all():
             raise InputError("network: X has values that are not finite; impute or drop those rows")
         decode = get_alphabet(self.alphabet).decode
-        activation: Activation = Polynomial(*self.polynomial) if self.polynomial else Bilinear()
         f = np.zeros((len(X), *self.alpha.shape[1:]))
         for start in range(0, self.neurons, BLOCK):
             block = slice(start, start + BLOCK)
             V = None if self.V is None else decode(self.V[:, block])
-            f += activation.hidden(X, decode(self.U[:, block]), V) @ self.alpha[block]
+            f += self.nonlinearity.hidden(X, decode(self.U[:, block]), V) @ self.alpha[block]
         return f
 
     def scores(self, table: Any) -> np.ndarray:

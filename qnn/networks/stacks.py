@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from qnn.errors import InputError
-from qnn.networks.activations import Polynomial
 from qnn.networks.alphabets import get_alphabet
-from qnn.networks.atoms import Atoms, BilinearAtoms, PolynomialAtoms
+from qnn.networks.atoms import Atoms, atoms_of
 from qnn.networks.quantized import QuantizedNetwork
 
 # What networks of one stack have in common: the kind of neuron, and the problem but for its target.
@@ -105,6 +104,4 @@ def _check(networks: Sequence[QuantizedNetwork]) -> None:
 def _atoms(network: QuantizedNetwork) -> Atoms:
     # Which neurons are one depends on no data.
     none, alphabet = np.zeros((0, network.d)), get_alphabet(network.alphabet)
-    if network.polynomial is None:
-        return BilinearAtoms(none, alphabet)
-    return PolynomialAtoms(none, alphabet, Polynomial(*network.polynomial))
+    return atoms_of(none, alphabet, network.nonlinearity)

@@ -5,14 +5,17 @@ and the adjoint is ``M(nu) = T o (F' diag(nu) F)``. The bilinear activation has 
 ones; the polynomial one has ``f = [x; 1]`` and ``T = [[a, b/2], [b/2, c]]`` by blocks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 Array = np.ndarray
 
 _BLOCK = 4096
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,20 @@ class Lift:
     def size(self) -> int:
         """D, the order of the lifted matrices."""
         return int(self.features.shape[1])
+
+    @property
+    def diagonals(self) -> int:
+        """How many diagonals a dual point has: what `sides` takes."""
+        return 1 if self.joint else 2
+
+    def sides(self, diagonals: Sequence[T]) -> Iterator[tuple[T, float]]:
+        """What belongs to M(nu) and to -M(nu): pairs (a, s) with ``Diag(a) - s M(nu) >= 0``.
+
+        One entry of ``diagonals`` (joint) serves both signs; of two the first is that of M(nu).
+        The primal blocks stand in the same order: P has the sign +1, N the sign -1.
+        """
+        yield diagonals[0], 1.0
+        yield diagonals[-1], -1.0
 
     @property
     def even(self) -> bool:

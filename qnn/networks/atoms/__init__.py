@@ -4,21 +4,17 @@ An activation and an alphabet make a finite set of neurons. Rounding and column 
 same few things of every such set, whatever its neurons are; each activation has one file here.
 """
 
-from typing import TYPE_CHECKING
-
-from qnn.networks.activations import Polynomial
-from qnn.networks.atoms.base import Atoms
+from qnn.networks.activations import Activation, Polynomial
+from qnn.networks.alphabets import Alphabet
+from qnn.networks.atoms.base import Array, Atoms
 from qnn.networks.atoms.bilinear import BilinearAtoms
 from qnn.networks.atoms.polynomial import PolynomialAtoms
-
-if TYPE_CHECKING:
-    from qnn.training.problems.problem import Problem
 
 __all__ = ["Atoms", "BilinearAtoms", "PolynomialAtoms", "atoms_of"]
 
 
-def atoms_of(problem: "Problem") -> Atoms:
-    """The atoms of a problem's activation and alphabet."""
-    if isinstance(problem.activation, Polynomial):
-        return PolynomialAtoms(problem.X, problem.alphabet, problem.activation)
-    return BilinearAtoms(problem.X, problem.alphabet)
+def atoms_of(X: Array, alphabet: Alphabet, activation: Activation) -> Atoms:
+    """The neurons of an activation and an alphabet over the rows X (n, d)."""
+    if isinstance(activation, Polynomial):
+        return PolynomialAtoms(X, alphabet, activation)
+    return BilinearAtoms(X, alphabet)

@@ -28,8 +28,8 @@ class Atoms(ABC):
     """Neurons as bits: m of them are W (parts, D, m) of float signs, D = d times the bits a weight.
 
     A weight is `Σ_k scales[k] b_k` (see `qnn.networks.alphabets`), so a weight vector meets the
-    data as `columns @ b` with `columns = [scales[0] X, scales[1] X, …]` (n, D). `parts` is the number of
-    weight vectors a neuron has.
+    data as `columns @ b` with `columns = [scales[0] X, scales[1] X, …]` (n, D). `parts` is the
+    number of weight vectors a neuron has.
     """
 
     parts: int

@@ -176,7 +176,7 @@ def settle(
     """Column generation by heuristic pricing until it finds nothing; the rounds it took."""
     # A linear program has many dual points at one value: unless it keeps what it priced, it may
     # go round among them. A curved loss has one, so that its neurons without weight can leave.
-    keeps = incumbent.problem.loss.linear_dual
+    keeps = incumbent.problem.loss.piecewise_linear
     patience = POOL_ROUNDS if keeps else IDLE_ROUNDS
     rounds = idle = 0
     while idle < patience and (deadline is None or time.monotonic() < deadline):
@@ -241,6 +241,6 @@ def _with_atoms(incumbent: Incumbent, found: _Priced) -> Incumbent | None:
     fresh = atoms.unseen(incumbent.W, W)
     if not fresh:
         return None
-    keeps = incumbent.problem.loss.linear_dual
+    keeps = incumbent.problem.loss.piecewise_linear
     longer = extended(incumbent, W[:, :, fresh], pruned=not keeps)
     return longer if keeps or longer.objective < incumbent.objective else None

@@ -12,11 +12,11 @@ from qnn.errors import InputError
 from qnn.losses import Loss, get_loss
 from qnn.networks.activations import Activation, get_activation
 from qnn.networks.alphabets import Alphabet, get_alphabet
+from qnn.networks.atoms import Atoms, atoms_of
 from qnn.semidefinite.diagonal import optimal_diagonals
 
 if TYPE_CHECKING:
     from qnn.networks.activations.lift import Lift
-    from qnn.networks.atoms import Atoms
     from qnn.networks.quantized import QuantizedNetwork
 
 # Of what a problem knows once it was asked, that which another target changes.
@@ -91,9 +91,7 @@ class Problem:
     @cached_property
     def atoms(self) -> Atoms:
         """The neurons that there are."""
-        from qnn.networks.atoms import atoms_of
-
-        return atoms_of(self)
+        return atoms_of(self.X, self.alphabet, self.activation)
 
     def with_beta(self, beta: float) -> Problem:
         """The same problem at another beta; lift, digest and beta_max are shared if known."""

@@ -50,7 +50,7 @@ def test_second_derivative_by_differences_within_the_curvature(name):
     loss, rng = get_loss(name), np.random.default_rng(4)
     y, r = targets(name, rng), rng.normal(size=9) * 1.7
     if loss.curvature is None:
-        assert loss.linear_dual
+        assert loss.piecewise_linear
         with pytest.raises(NotImplementedError, match="is not smooth"):
             loss.second_derivative(r, y)
         return

@@ -10,8 +10,6 @@ import numpy as np
 
 from qnn.errors import InputError
 from qnn.losses import Loss
-from qnn.losses.huber import Huber
-from qnn.losses.squared import Squared
 from qnn.training.rounding.refit.lasso import solve_lasso
 from qnn.training.rounding.refit.linear_program import solve_linear
 from qnn.training.rounding.refit.newton import solve_smooth
@@ -48,16 +46,16 @@ def refit(
     """
     check_loss(loss)
     nu = None
-    if loss.linear_dual:
+    if loss.piecewise_linear:
         alpha, nu = solve_linear(loss, H, y, penalty)
         if start is not None and _value(loss, H, y, penalty, start) < _value(
             loss, H, y, penalty, alpha
         ):
             alpha = np.array(start, dtype=np.float64)
-    elif isinstance(loss, Squared):
+    elif loss.quadratic:
         alpha = solve_lasso(H.T @ H, H.T @ y, penalty, start).coefficients
-    elif isinstance(loss, Huber) and np.abs(y).max() > MANY_DELTAS * loss.parameter:
-        alpha = _solve_mostly_linear(loss, H, y, penalty, start)
+    elif loss.outlier_price is not None and np.abs(y).max() > MANY_DELTAS * loss.outlier_price:
+        alpha = _solve_mostly_linear(loss.outlier_price, H, y, penalty, start)
     else:
         alpha = solve_smooth(loss, H, y, penalty, start)
     predictions = H @ alpha
@@ -74,7 +72,7 @@ def refit(
 
 
 def _solve_mostly_linear(
-    loss: Huber, H: np.ndarray, y: np.ndarray, penalty: float, start: np.ndarray | None
+    delta: float, H: np.ndarray, y: np.ndarray, penalty: float, start: np.ndarray | None
 ) -> np.ndarray:
     """Huber's loss where δ is small beside the targets: a Lasso with an outlier's shift a row.
 
@@ -82,19 +80,19 @@ def _solve_mostly_linear(
     so that all have the penalty λ. Newton's method takes too many steps there: nearly everywhere
     the second derivative is 0.
     """
-    scale = penalty / loss.parameter
+    scale = penalty / delta
     wide = np.hstack([H, scale * np.eye(len(y))])
     begin = None
     if start is not None:
         residual = y - H @ start
-        shift = residual - np.clip(residual, -loss.parameter, loss.parameter)
+        shift = residual - np.clip(residual, -delta, delta)
         begin = np.concatenate([start, shift / scale])
     return solve_lasso(wide.T @ wide, wide.T @ y, penalty, begin).coefficients[: H.shape[1]]
 
 
 def check_loss(loss: Loss) -> None:
     """Raise InputError, before any computing, if the second layer cannot be refitted."""
-    if loss.curvature is None and not loss.linear_dual:
+    if not (loss.smooth or loss.piecewise_linear):
         raise InputError(
             f"loss {loss.name!r} has no refit of the second layer: it must have a curvature and a "
             "second derivative, or a linear dual (see docs/adding_a_loss.md)"

@@ -132,7 +132,7 @@ def test_every_loss_agrees_with_cvxpy_and_gives_its_dual(name, n, m, fraction):
     assert np.abs(H.T @ layer.nu).max() <= penalty * (1 + 1e-8)
     scale = min(1.0, penalty / np.abs(H.T @ layer.nu).max())
     assert loss.dual_value(scale * layer.nu, y) == pytest.approx(layer.objective, rel=1e-8)
-    if loss.linear_dual:
+    if loss.piecewise_linear:
         assert np.count_nonzero(layer.alpha) <= min(n, m)
 
 
@@ -161,7 +161,7 @@ def test_every_loss_from_any_start_on_degenerate_columns(name, n, m, exponent, s
 def test_a_loss_without_refit_is_refused():
     class Bare(Absolute):
         name = "bare"
-        linear_dual = False
+        piecewise_linear = False
 
     with pytest.raises(InputError) as caught:
         refit(Bare(), np.ones((2, 1)), np.ones(2), 1.0)
