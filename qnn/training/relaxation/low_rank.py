@@ -358,8 +358,7 @@ def _staircase(work: _Work, factors: _Factors, dual: _Dual) -> _Factors:
 def _supports(problem: Problem) -> str | None:
     if not problem.lift.joint:
         return "it is for the bilinear activation: choose 'admm'"
-    if problem.loss.curvature is None or problem.loss.name == "huber":
-        # Huber's loss is smooth, but straight over most of the rows while residuals are large.
+    if not problem.loss.smooth or problem.loss.outlier_price is not None:
         return f"loss {problem.loss.name!r} is not smooth enough: choose 'admm', or another loss"
     return None
 
