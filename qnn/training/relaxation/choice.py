@@ -14,12 +14,19 @@ from qnn.training.problems.problem import Problem
 from qnn.training.relaxation import low_rank, reference
 from qnn.training.relaxation.admm import loop as admm
 from qnn.training.relaxation.best_points import Incumbent
+from qnn.training.relaxation.interior_point import solve as interior_point
 from qnn.training.relaxation.result import Relaxation
 from qnn.training.relaxation.solver import Callback, Solver, require_memory
 
 SOLVERS: dict[str, Solver] = {
     solver.name: solver
-    for solver in (admm.SOLVER, low_rank.SOLVER, reference.SCS, reference.CLARABEL)
+    for solver in (
+        admm.SOLVER,
+        low_rank.SOLVER,
+        interior_point.SOLVER,
+        reference.SCS,
+        reference.CLARABEL,
+    )
 }
 
 # Bytes not worth asking the system about.
@@ -28,6 +35,12 @@ _ALWAYS_THERE = 2.0**25
 #: what "auto" chooses from: of those that support the problem and fit into memory the least work,
 #: and the next one where that got stuck
 PREFERENCE = ("admm", "low-rank")
+
+#: what "auto" falls back to, in this order, and the operations up to which it does
+FALLBACKS = {"interior-point": 1e13, "cvxpy-clarabel": 1e12}
+#: iterations after which a solver that has a fallback is given up, where none are asked for: an
+#: ordinary solve takes some 30
+TURN = {"admm": 600}
 
 
 def solve(
@@ -67,18 +80,24 @@ def solve(
     if zero is not None:
         return zero
     best: Relaxation | None = None
+    if solver == "auto":
+        chosen = [*chosen, *_fallbacks(problem, tol)]
     for candidate in chosen:
         spent = 0.0 if best is None else time.perf_counter() - started
         left = None if time_limit is None else time_limit - spent
         if left is not None and left <= 0.0:
             break
         start = warm_start if best is None else best
-        found = candidate.solve(problem, tol, left, max_iterations, start, callback)
+        limit = max_iterations
+        if limit is None and candidate is not chosen[-1]:
+            limit = TURN.get(candidate.name)
+        found = candidate.solve(problem, tol, left, limit, start, callback)
         if best is not None:
             why = f"after solver {best.solver} had stalled at a gap of {best.gap:.1e}"
         if best is None or found.gap < best.gap:
             best = replace(found, message=f"{found.message} ({why})")
-        if found.outcome != "stalled":
+        given_up = found.outcome == "iteration_limit" and max_iterations is None
+        if not (found.outcome == "stalled" or given_up):
             break
     assert best is not None
     return best
@@ -119,6 +138,21 @@ def _choose(problem: Problem, name: str, tol: float) -> tuple[list[Solver], str]
         else:
             reason += f"; {other.name} needs {other.memory_estimate(n, size) / 2**30:.1f} GiB"
     return fitting, f"solver {first.name} chosen: {reason}"
+
+
+def _fallbacks(problem: Problem, tol: float) -> list[Solver]:
+    """What goes on after the first solvers, where they support the problem and end in time."""
+    n, size = problem.n, problem.lift.size
+    found = []
+    for name, most in FALLBACKS.items():
+        solver = SOLVERS[name]
+        if solver.supports(problem) is not None or solver.work is None:
+            continue
+        needed = solver.memory_estimate(n, size)
+        fits = needed <= _ALWAYS_THERE or needed <= available_memory()
+        if fits and solver.work(n, size, tol) <= most:
+            found.append(solver)
+    return found
 
 
 def _giga(work: float) -> str:
