@@ -23,7 +23,7 @@ Side = tuple[float, Array, Array]
 _RIDGE = 1e-15
 _BLOCK = 1024
 #: rows that are few whatever the columns
-FEW = 60
+FEW = 400
 _ACCURACY, _CONJUGATE_STEPS = 1e-10, 8
 
 

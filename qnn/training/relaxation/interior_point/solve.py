@@ -34,6 +34,10 @@ _PATIENCE = 12
 #: how far towards the boundary a step goes
 _REACH = 0.97
 _SHORTEST = 1e-9
+#: rho at the starts: an optimum of large rho is far from a small one
+_STARTS = (100.0, 1e4, 1.0)
+#: after a step shorter than this the next one is towards the middle, at least this part of mu
+_SHORT, _CENTRED = 0.3, 0.7
 
 
 def solve(
@@ -81,12 +85,13 @@ class _Run(Method):
         far = np.full(scaled.n, np.inf)
         self.lower = scaled.loss.clip_dual(-far, scaled.y)
         self.upper = scaled.loss.clip_dual(far, scaled.y)
-        self._start()
-        self._failed, self._improved_at = False, 0
+        self._start(_STARTS[0])
+        self._restarts = 0
+        self._failed, self._improved_at, self._shortest = False, 0, 1.0
         self._best = self._least = np.inf
         self._bounds = np.inf, -np.inf
 
-    def _start(self) -> None:
+    def _start(self, rho: float) -> None:
         """Well inside, however infeasible: steps of full length make it feasible."""
         scaled, D = self.scaled, self.scaled.size
         self.nu = _inside(
@@ -96,10 +101,10 @@ class _Run(Method):
         M = scaled.lift.adjoint(self.nu)
         size = float(np.linalg.norm(M)) / np.sqrt(D) + scaled.budget / D
         self.slacks = [size * np.eye(D) for _ in range(2)]
-        self.blocks = [0.5 * np.eye(D) for _ in range(2)]
-        self.rest, self.rho = np.full(self.count, scaled.budget), np.ones(self.count)
+        self.blocks = [0.5 * rho * np.eye(D) for _ in range(2)]
+        self.rest, self.rho = np.full(self.count, scaled.budget), np.full(self.count, rho)
         self._slacken()
-        mu = 0.5 * size
+        mu = 0.5 * rho * size
         self.below, self.above = mu / self.from_lower, mu / self.to_upper
 
     def _slacken(self) -> None:
@@ -133,9 +138,11 @@ class _Run(Method):
         mu = self._mu()
         primal, dual = self._reached(predictor)
         after = self._mu(predictor, primal, dual)
-        centre = mu * min(max((after / mu) ** 2, 1e-4), 1.0)
+        least = _CENTRED if self._shortest < _SHORT else 1e-4
+        centre = mu * min(max((after / mu) ** 2, least), 1.0)
         step = self._direction(centre, predictor, primal * dual)
         primal, dual = self._reached(step)
+        self._shortest = min(primal, dual)
         if max(primal, dual) < _SHORTEST:
             raise np.linalg.LinAlgError("no step")
         self._move(step, primal, dual)
@@ -243,7 +250,7 @@ class _Run(Method):
     def check(self, iteration: int) -> Literal["solved", "stalled"] | None:
         """Both bounds of this iterate; a proof where they are near enough."""
         if self._failed:
-            return "stalled"
+            return self._restart(iteration)
         gap = self._estimate()
         if gap <= 0.9 * self.tol:
             self.offer_last()
@@ -253,7 +260,17 @@ class _Run(Method):
         if gap < 0.9 * self._best or mu < 0.9 * self._least:
             self._best, self._least = min(gap, self._best), min(mu, self._least)
             self._improved_at = iteration
-        return "stalled" if iteration - self._improved_at > _PATIENCE else None
+        return self._restart(iteration) if iteration - self._improved_at > _PATIENCE else None
+
+    def _restart(self, iteration: int) -> Literal["stalled"] | None:
+        """From farther inside the cone, where that has not been tried."""
+        self._restarts += 1
+        if self._restarts == len(_STARTS):
+            return "stalled"
+        self._failed, self._improved_at, self._shortest = False, iteration, 1.0
+        self._best = self._least = np.inf
+        self._start(_STARTS[self._restarts])
+        return None
 
     def _estimate(self) -> float:
         scaled = self.scaled
