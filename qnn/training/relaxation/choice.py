@@ -16,6 +16,7 @@ from qnn.training.relaxation.admm import loop as admm
 from qnn.training.relaxation.best_points import Incumbent
 from qnn.training.relaxation.interior_point import solve as interior_point
 from qnn.training.relaxation.result import Relaxation
+from qnn.training.relaxation.scaling import check_scale
 from qnn.training.relaxation.solver import Callback, Solver, require_memory
 
 SOLVERS: dict[str, Solver] = {
@@ -71,9 +72,10 @@ def solve(
     Raises
     ------
     InputError : an unknown solver, one that does not support the problem, bad limits, or a problem
-        too large for memory (estimated before any allocation).
+        too large for memory (estimated before any allocation), data of a scale beyond doubles.
     """
     check_limits(tol, time_limit, max_iterations)
+    check_scale(problem)
     started = time.perf_counter()
     chosen, why = _choose(problem, solver, tol)
     zero = _zero_network(problem, tol, chosen[0].name, callback)
