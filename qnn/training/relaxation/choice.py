@@ -84,25 +84,50 @@ def solve(
     best: Relaxation | None = None
     if solver == "auto":
         chosen = [*chosen, *_fallbacks(problem, tol)]
-    for candidate in chosen:
+    cut: list[Solver] = []
+    while chosen or cut:
+        # What was cut goes on from the best point, where no fallback has got there either.
+        last = not chosen
+        candidate = chosen.pop(0) if chosen else cut.pop(0)
         spent = 0.0 if best is None else time.perf_counter() - started
         left = None if time_limit is None else time_limit - spent
         if left is not None and left <= 0.0:
             break
         start = warm_start if best is None else best
         limit = max_iterations
-        if limit is None and candidate is not chosen[-1]:
+        if limit is None and chosen:
             limit = TURN.get(candidate.name)
         found = candidate.solve(problem, tol, left, limit, start, callback)
         if best is not None:
             why = f"after solver {best.solver} had stalled at a gap of {best.gap:.1e}"
-        if best is None or found.gap < best.gap:
-            best = replace(found, message=f"{found.message} ({why})")
-        given_up = found.outcome == "iteration_limit" and max_iterations is None
-        if not (found.outcome == "stalled" or given_up):
+        found = replace(found, message=f"{found.message} ({why})")
+        best = found if best is None else _joined(best, found, tol)
+        given_up = found.outcome == "iteration_limit" and max_iterations is None and not last
+        if best.outcome == "solved" or not (found.outcome == "stalled" or given_up):
             break
+        if given_up and limit is not None:
+            cut.append(candidate)
     assert best is not None
     return best
+
+
+def _joined(best: Relaxation, found: Relaxation, tol: float) -> Relaxation:
+    """The better primal point with the better dual one, under the name of the closer of the two."""
+    closer = found if found.gap < best.gap else best
+    primal = min(best, found, key=lambda r: r.upper_bound)
+    dual = max(best, found, key=lambda r: r.lower_bound)
+    joined = replace(
+        closer,
+        P=primal.P,
+        N=primal.N,
+        rho=primal.rho,
+        predictions=primal.predictions,
+        upper_bound=primal.upper_bound,
+        nu=dual.nu,
+        diagonals=dual.diagonals,
+        certificate=dual.certificate,
+    )
+    return replace(joined, outcome="solved") if joined.gap <= tol else joined
 
 
 def _choose(problem: Problem, name: str, tol: float) -> tuple[list[Solver], str]:

@@ -55,6 +55,8 @@ def solve(
     outcome, iterations = iterate(run, limit, incumbent.out_of_time)
     if outcome != "solved":
         run.offer_last()
+        if incumbent.gap > tol and outcome == "stalled" and incumbent.certificate is not None:
+            incumbent.offer_dual(incumbent.certificate.nu, None)
         outcome = "solved" if incumbent.gap <= tol else outcome
     message = f"interior point: {outcome.replace('_', ' ')} after {iterations} iterations"
     return incumbent.relaxation(outcome, message, {"iterations": float(iterations)})
