@@ -22,3 +22,7 @@ class NotProvenAgainError(CertificateError):
     def __init__(self, stated: float) -> None:
         super().__init__(f"states the bound {stated!r}; its enumeration was not proven again")
         self.stated = stated
+
+
+class NotACertificateError(InputError, CertificateError):
+    """A file that is not a whole certificate: bad input, which proves nothing either."""

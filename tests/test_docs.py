@@ -4,12 +4,18 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.configuration.reading import parse_config
 from pipeline.configuration.settings import RetrainConfig
 from pipeline.sweeps.driver import SweepOptions, run_sweep
+from qnn.features.scalings import SCALINGS
+from qnn.losses import LOSSES
+from qnn.networks.alphabets import ALPHABETS
+from qnn.training.arms import ARMS
+from qnn.training.relaxation import SOLVERS
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\]\(([^)#:]+)\)")
@@ -30,11 +36,29 @@ def test_python_examples_run(document: str) -> None:
         assert "<= any network; this one:" in done.stdout
 
 
+def test_the_example_of_the_hierarchy_page_runs() -> None:
+    (block,) = blocks("docs/hierarchy.md", "python")
+    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, again, colours = done.stdout.splitlines()
+    assert first.startswith("536.0 is the maximum: True")
+    assert again == "proven again: 536.0"
+    assert colours == "6.0 <= any assignment <= 6.0"
+
+
 def test_the_example_of_the_exports_page_runs() -> None:
     (block,) = blocks("docs/exports.md", "python")
     done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "largest difference of scores" in done.stdout
+
+
+def test_the_example_of_the_bell_page_runs() -> None:
+    (block,) = blocks("docs/bell.md", "python")
+    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "{'inside': 500, 'outside': 500, 'inconclusive': 0}" in done.stdout
+    assert "local 2.0" in done.stdout
 
 
 def test_the_yaml_of_the_readme_is_a_sweep(tmp_path: Path) -> None:
@@ -95,3 +119,22 @@ def test_the_yaml_of_the_retraining_page_is_the_defaults() -> None:
     sweep = "name: x\ndata: {source: x}\nshards: {kind: kfold, count: 2}\nbeta: {values: [1]}\n"
     config = parse_config(sweep + block, "retraining.md")
     assert config.retrain == RetrainConfig()
+
+
+@pytest.mark.parametrize(
+    ("document", "registry"),
+    [
+        ("docs/networks.md", LOSSES),
+        ("docs/networks.md", ALPHABETS),
+        ("docs/solvers.md", SOLVERS),
+        ("docs/encoders.md", SCALINGS),
+        ("docs/comparison.md", ARMS),
+    ],
+    ids=["losses", "alphabets", "solvers", "scalings", "arms"],
+)
+def test_tables_of_choices_are_those_of_the_registries(document: str, registry: Any) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    first = re.findall(r"^\| (`[^|]*) \|", text, flags=re.MULTILINE)
+    listed = [name for cell in first for name in re.findall(r"`([\w-]+)`", cell)]
+    names = [name for name in registry if isinstance(name, str)]
+    assert [name for name in names if name not in listed] == []

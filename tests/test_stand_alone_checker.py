@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from qnn.certificates import Certificate
+from qnn.certificates.proofs.cuts import CutsProof
+from qnn.certificates.proofs.diagonal import DiagonalProof
 from qnn.losses import get_loss
 from qnn.networks.activations import Activation, Bilinear, Polynomial
 from qnn.training.fit import train
@@ -140,9 +142,9 @@ def test_each_kind_is_proven_and_no_changed_one(
         monkeypatch.setattr(exact, "ENUMERATED_FORMS", 1)
     certificate, problem = certified(case)
     assert certificate.kind == case.kind
-    assert certificate.leaves is None or len(certificate.leaves) > 1
-    assert (certificate.leaves is not None) == case.leaves
     arrays, X, y = certificate.arrays(), problem.X, problem.y
+    assert ("leaves" in arrays) == case.leaves
+    assert len(arrays.get("leaves", "ab")) > 1
     assert proven(file_of(arrays), X, y) == certificate.lower_bound > 0.0
     with pytest.raises(ValueError, match="the data differ"):
         proven(file_of(arrays), X + 1e-9, y)
@@ -160,11 +162,8 @@ def test_a_tightened_certificate_may_have_no_inequality(
     proven: Callable[..., float], activation: Activation
 ) -> None:
     certificate, problem = certified(Case("relaxation", activation))
-    width = 2 * problem.d if certificate.diag is not None else problem.lift.size
-    empty = replace(
-        certificate,
-        kind="tightened",
-        cuts=np.zeros((0, width), dtype=np.int8),
-        multipliers=np.zeros(0),
-    )
+    width = 2 * problem.d if activation == Bilinear() else problem.lift.size
+    assert isinstance(certificate.proof, DiagonalProof)
+    none = np.zeros((0, width), dtype=np.int8), np.zeros(0)
+    empty = replace(certificate, proof=CutsProof(certificate.proof.diagonals, *none))
     assert proven(file_of(empty.arrays()), problem.X, problem.y) == certificate.lower_bound

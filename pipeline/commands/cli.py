@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -32,9 +33,24 @@ app.command()(doctor)
 app.add_typer(jobs_app)
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        try:
+            print(f"qnn {version('qnn-sdp')}")
+        except PackageNotFoundError:
+            print("qnn, not installed as a package")
+        raise typer.Exit
+
+
 @app.callback()
-def _qnn() -> None:
-    # A callback makes `sweep` a subcommand even while it is the only one.
+def _qnn(
+    told: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Print the version and stop."
+        ),
+    ] = False,
+) -> None:
     pass
 
 
@@ -111,10 +127,11 @@ def report(
     ],
 ) -> None:
     """Make report.html again from a run's files alone."""
-    from pipeline.reports.page import write_report
+    from pipeline.plans.studies import study_of_folder
     from pipeline.results.folder import RunFolder
 
-    print(write_report(RunFolder.open(folder)))
+    run = RunFolder.open(folder)
+    print(study_of_folder(run).write_report(run))
 
 
 @app.command()
@@ -195,9 +212,10 @@ def compare(
 
 def _plan_text(path: Path, overrides: list[str]) -> str:
     from pipeline.configuration.reading import load_config
-    from pipeline.plans.plan import plan_of
+    from pipeline.plans.studies import study_of_file
 
-    return plan_of(load_config(path, overrides)).describe()
+    study = study_of_file(path)
+    return study.prepare(load_config(path, overrides, study.config)).describe()
 
 
 def main() -> None:

@@ -11,8 +11,8 @@ from pipeline.commands.terminal import print_outcome
 from pipeline.configuration.reading import load_config
 from pipeline.logs.console import set_up_logging
 from pipeline.logs.redact import redact
+from pipeline.plans.studies import study_at, study_of_file
 from pipeline.results.folder import StoreError
-from pipeline.results.verification import verify_paths
 from pipeline.sweeps.cluster.session import ClusterError
 from pipeline.sweeps.driver import SweepOptions, run_sweep
 from pipeline.sweeps.interrupts import SweepInterrupted, say_interrupted
@@ -31,17 +31,16 @@ def sweep_command(
     retry_failed: bool,
 ) -> int:
     """Run a sweep from its YAML file; return the exit code. Raises `InputError`."""
-    from pipeline.tracking import tracker
-
     errors = Console(stderr=True)
     set_up_logging(errors)
-    config = load_config(path, overrides)
+    study = study_of_file(path)
+    config = load_config(path, overrides, study.config)
     location = f"out/{config.name}" if out is None else out
     options = SweepOptions(
         address=address, cpus=cpus, max_failures=max_failures, retry_failed=retry_failed
     )
     try:
-        outcome = run_sweep(config, location, options, errors, tracker.start)
+        outcome = run_sweep(config, location, options, errors, study.start_tracking)
     except SweepInterrupted as interrupt:
         return say_interrupted(interrupt, location)
     except (StoreError, ClusterError) as error:
@@ -55,7 +54,8 @@ def verify_command(paths: Sequence[str], data: str | None, fast: bool = False) -
     """Print a line for each file and a summary; return the exit code. Raises `InputError`."""
     begin = time.monotonic()
     good = bad = skipped = 0
-    for check in verify_paths(paths, data, fast):
+    checks = (check for path in paths for check in study_at(path).verify(path, data, fast))
+    for check in checks:
         print(check.line)
         good, bad = good + check.ok, bad + (not check.ok)
         skipped += not check.proven

@@ -1,17 +1,15 @@
 """The end of a sweep on the terminal: the best networks, then where to look."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from pipeline.results.summary import (
+    Shown,
     best_networks,
     beta_axis,
-    champion_row,
+    champion_of,
     frame,
     metric_of,
     percent,
@@ -44,24 +42,26 @@ def print_outcome(outcome: SweepOutcome, console: Console) -> None:
     for head in ("gap", "valid.", "test", "neurons", "bytes"):
         table.add_column(head, justify="right")
 
-    def add(row: Mapping[str, Any], style: str | None = None) -> None:
+    def add(shown: Shown, style: str | None = None) -> None:
+        identity, axes, fit = shown.row.identity, shown.row.axes, shown.row.fit
         table.add_row(
-            escape(row["shard"]),
-            *([row["problem"]] if several else []),
-            f"{row[axis.column]:.4g}",
-            f"{row['width']:.0f}",
-            row["rounding"],
-            percent(row["gap"]),
-            metric.text(row[metric.column("validation")]),
-            metric.text(row[metric.column("test")]),
-            f"{row['neurons']:.0f}",
-            f"{row['bytes']:.0f}",
+            escape(identity.shard),
+            *([shown.problem] if several else []),
+            f"{getattr(axes, axis.column):.4g}",
+            f"{axes.width}",
+            axes.rounding,
+            percent(fit.gap),
+            metric.text(shown.measured("validation", metric)),
+            metric.text(shown.measured("test", metric)),
+            f"{fit.neurons}",
+            f"{fit.bytes}",
             style=style,
         )
 
     for _, row in best_networks(data, SHOWN).iterrows():
-        add(row.to_dict())
-    champion = None if outcome.champion is None else champion_row(data, outcome.champion["trial"])
+        add(Shown.of(row.to_dict()))
+    refit = outcome.champion
+    champion = None if refit is None else champion_of(data, refit.identity.trial)
     if champion is not None:
         table.add_section()
         add(champion, style="bold")

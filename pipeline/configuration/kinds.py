@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline.configuration.section import Section
+from pipeline.configuration.vocabularies import ActivationName
 from qnn.losses import LOSSES, MarginLoss, get_loss
-from qnn.training.arms import REFERENCES
+from qnn.training.arms import ARMS
+from qnn.training.rounding.registry import METHODS
 
-if TYPE_CHECKING:
-    Loss = str
-else:
-    Loss = Literal[tuple(LOSSES)]
-# A number is that of bits.
-Alphabet = Literal["binary", "ternary", 2, 3, 4, 5, 6, 7]
-SecondLayer = Literal["float", "common", 2, 3, 4, 5, 6, 7, 8]
 # The columns of the results that say which kind of problem a row is of.
 KIND = ("loss", "loss_parameter", "activation", "polynomial", "alphabet")
 
@@ -57,8 +52,7 @@ def _by_name(value: Any) -> str:
 
 
 Activation = Annotated[
-    Annotated[Literal["bilinear"], Tag("name")]
-    | Annotated[PolynomialActivation, Tag("coefficients")],
+    Annotated[ActivationName, Tag("name")] | Annotated[PolynomialActivation, Tag("coefficients")],
     Discriminator(_by_name),
 ]
 
@@ -143,33 +137,23 @@ def network_problems(kind: Kind, task: str, roundings: Sequence[str]) -> Iterato
             f"loss {kind.loss} takes two classes, but task is regression: use {', '.join(most)} or "
             f"{last}"
         )
-    if "krivine" in roundings:
-        if kind.activation != "bilinear":
+    for rounding in roundings:
+        method = METHODS[rounding]
+        if method.activation not in (None, kind.activation):
             yield (
-                "rounding krivine needs the bilinear activation, but activation is "
+                f"rounding {rounding} needs the {method.activation} activation, but activation is "
                 f"{kind.activation}: use rounding: [refined]"
             )
-        if kind.alphabet != "binary":
+        if method.alphabet not in (None, kind.alphabet):
             yield (
-                f"rounding krivine makes binary weights, but alphabet is {kind.alphabet}: use "
-                "rounding: [refined], or alphabet: binary"
+                f"rounding {rounding} makes {method.alphabet} weights, but alphabet is "
+                f"{kind.alphabet}: use rounding: [refined], or alphabet: {method.alphabet}"
             )
-
-
-# Arms that do not take every kind of problem, and what they take.
-_TAKEN = {
-    "annealing": "squared loss, bilinear, binary weights",
-    "spectrahedra": "the bilinear activation and a smooth loss",
-}
 
 
 def arm_takes(arm: str, kind: Kind) -> bool:
     """Whether an arm to compare with can be run on this kind of problem."""
-    if arm == "annealing":
-        return (kind.loss, kind.activation, kind.alphabet) == ("squared", "bilinear", "binary")
-    if arm == "spectrahedra":
-        return kind.activation == "bilinear" and LOSSES[kind.loss].curvature is not None
-    return True
+    return ARMS[arm].takes(kind.loss, kind.activation, kind.alphabet)
 
 
 def arms_of(baselines: Sequence[str], kind: Kind, kinds: Sequence[Kind]) -> tuple[str, ...]:
@@ -182,7 +166,7 @@ def arms_of(baselines: Sequence[str], kind: Kind, kinds: Sequence[Kind]) -> tupl
         sorted(
             arm
             for arm in baselines
-            if (kind == first if arm in REFERENCES else arm_takes(arm, kind))
+            if (kind == first if ARMS[arm].family == "reference" else arm_takes(arm, kind))
         )
     )
 
@@ -194,4 +178,4 @@ def baseline_problems(baselines: Sequence[str], kinds: Sequence[Kind]) -> Iterat
         got = f"got {kinds[0].loss}, {kinds[0].activation}, {kinds[0].alphabet}"
     for arm in baselines:
         if not any(arm_takes(arm, kind) for kind in kinds):
-            yield f"baseline {arm} takes {_TAKEN[arm]} ({got}): remove it"
+            yield f"baseline {arm} takes {ARMS[arm].taken} ({got}): remove it"

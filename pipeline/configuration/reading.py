@@ -6,11 +6,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, TypeVar, Union, get_args, get_origin, overload
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from pipeline.configuration.flat import flatten
 from pipeline.configuration.settings import (
     BetaConfig,
     ByColumn,
@@ -38,6 +39,8 @@ __all__ = [
     "load_config",
     "parse_config",
 ]
+
+M = TypeVar("M", bound=BaseModel)
 
 # How pydantic's error types read here; what is not listed keeps pydantic's own words.
 _MESSAGES = {
@@ -82,15 +85,22 @@ _BRANCHES: dict[tuple[str, ...], tuple[tuple[str, ...], ...]] = {
 _LABEL_TYPES = ("str", "int", "float", "bool")
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
+@overload
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig: ...
+@overload
+def load_config(path: str | Path, overrides: Sequence[str], model: type[M]) -> M: ...
+def load_config(
+    path: str | Path, overrides: Sequence[str] = (), model: type[Any] = SweepConfig
+) -> Any:
     """Read a sweep's YAML file.
 
-    A local `data.source` that exists beside the file, or else under the current folder, becomes
+    A local `source` that exists beside the file, or else under the current folder, becomes
     absolute, so that the resolved config means the same wherever it is read.
 
     Args:
         path: the YAML file.
         overrides: `key.path=value` each, the value in YAML; they replace what the file says.
+        model: the config of the file's study.
 
     Raises:
         InputError: the file is missing or no YAML, or a key is unknown, missing or has a bad value;
@@ -104,42 +114,62 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
         raise InputError(f"{path}: cannot be read: {reason}") from None
-    config = parse_config(text, path.name, overrides)
+    config = parse_config(text, path.name, overrides, model)
     _refuse_credentials(config, path.name)
-    source = _locate(config.data.source, (path.resolve().parent, Path.cwd()))
-    data = config.data.model_copy(update={"source": source})
-    return config.model_copy(update={"data": data})
+    return _located(config, (path.resolve().parent, Path.cwd()))
 
 
-def parse_config(text: str, where: str, overrides: Sequence[str] = ()) -> SweepConfig:
+@overload
+def parse_config(text: str, where: str, overrides: Sequence[str] = ()) -> SweepConfig: ...
+@overload
+def parse_config(text: str, where: str, overrides: Sequence[str], model: type[M]) -> M: ...
+def parse_config(
+    text: str, where: str, overrides: Sequence[str] = (), model: type[Any] = SweepConfig
+) -> Any:
     """Check a sweep's YAML text, named `where` in messages. Raises InputError as `load_config`."""
     raw = parse_yaml(text, where)
     if not isinstance(raw, dict):
         raise InputError(f"{where}: must be a mapping of keys (name, data, shards, beta, …)")
     for override in overrides:
         _override(raw, override)
+    if model is SweepConfig and raw.get("kind") == "training":
+        # The same as leaving it out: one config has one resolved form, and one digest.
+        del raw["kind"]
     try:
         # By way of JSON, where pydantic's strict mode takes a list for a tuple and 1 for 1.0.
-        return SweepConfig.model_validate_json(json.dumps(raw, default=str))
+        return model.model_validate_json(json.dumps(raw, default=str))
     except ValidationError as error:
-        problems = [_one_line(detail) for detail in _root_causes(error)]
+        problems = [_one_line(detail, model) for detail in _root_causes(error)]
         raise InputError(f"{where}: {'; '.join(dict.fromkeys(problems))}") from None
 
 
-def dump_config(config: SweepConfig) -> str:
+def dump_config(config: Any) -> str:
     """The config as YAML, every default written out; `parse_config` reads it back equal."""
     return dump_yaml(config.model_dump(mode="json"))
 
 
-def _refuse_credentials(config: SweepConfig, where: str) -> None:
+def _refuse_credentials(config: BaseModel, where: str) -> None:
     """The resolved config is kept with results, in MLflow and with jobs: no place for secrets."""
-    for key, value in (("data.source", config.data.source), ("tracking.uri", config.tracking.uri)):
-        if value is not None and redact(value) != value:
+    for key, value in flatten(config.model_dump(mode="json")):
+        place = key.rpartition(".")[2] in ("source", "uri") and isinstance(value, str)
+        if place and redact(value) != value:
             raise InputError(
                 f"{where}: {key}: holds credentials ({redact(value)}), and the config is kept with "
                 "the results; give them in the environment (AWS_ACCESS_KEY_ID, "
                 "MLFLOW_TRACKING_URI, …)"
             )
+
+
+def _located(section: M, folders: Sequence[Path]) -> M:
+    """A section with every `source` in it found."""
+    changes: dict[str, Any] = {}
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if name == "source" and isinstance(value, str):
+            changes[name] = _locate(value, folders)
+        elif isinstance(value, BaseModel):
+            changes[name] = _located(value, folders)
+    return section.model_copy(update=changes) if changes else section
 
 
 def _locate(source: str, folders: Sequence[Path]) -> str:
@@ -171,7 +201,7 @@ def _root_causes(error: ValidationError) -> list[ErrorDetails]:
     return [one for one in details if one["type"] != "too_short" or one["loc"] not in parents]
 
 
-def _one_line(detail: ErrorDetails) -> str:
+def _one_line(detail: ErrorDetails, model: type[BaseModel]) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
     steps = _keys(detail["loc"])
     path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
@@ -181,7 +211,7 @@ def _one_line(detail: ErrorDetails) -> str:
     if steps[-1:] and steps[-1] in _LABEL_TYPES:
         path, kind = path.rpartition(".")[0], "label"
     if kind == "extra_forbidden":
-        known = _keys_beside(detail["loc"])
+        known = _keys_beside(detail["loc"], model)
         return f"{path}: unknown key" + (f" (known: {', '.join(known)})" if known else "")
     if kind.startswith("value_error") or kind in ("fits", "one_of"):
         return f"{path}: {detail['msg']}" if path else detail["msg"]
@@ -209,9 +239,9 @@ def _keys(loc: tuple[int | str, ...]) -> list[int | str]:
     return keys
 
 
-def _keys_beside(loc: tuple[int | str, ...]) -> list[str]:
+def _keys_beside(loc: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:
     """The keys that a section knows, for the message about one that it does not."""
-    section: Any = SweepConfig
+    section: Any = model
     for step in loc[:-1]:
         models = [model for model in _models(section) if step in model.model_fields]
         branch = [model for model in _models(section) if _tag(model) == step]

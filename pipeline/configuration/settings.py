@@ -1,7 +1,7 @@
 """The fields of a sweep's configuration, one frozen record a section.
 
-What a field may hold stands here alone: a new loss, activation or alphabet is one more word in the
-Literal below (and what it needs in qnn).
+What a field may hold stands here alone, but for the names of losses, solvers, arms and their like,
+which are those of the registries (`vocabularies.py`).
 """
 
 from __future__ import annotations
@@ -21,30 +21,25 @@ from pydantic_core import PydanticCustomError
 
 from pipeline.configuration.kinds import (
     Activation,
-    Alphabet,
     Kind,
-    Loss,
-    SecondLayer,
     baseline_problems,
     network_problems,
 )
 from pipeline.configuration.section import Section
+from pipeline.configuration.vocabularies import (
+    Alphabet,
+    Baseline,
+    Certify,
+    Loss,
+    Rounding,
+    Scaling,
+    SecondLayer,
+    Solver,
+)
+from qnn.features.scalings import SCALINGS
 from qnn.losses import LOSSES, takes_parameter
-from qnn.training.arms import REFERENCES
+from qnn.training.arms import ARMS
 
-Certify = Literal["relaxation", "tightened", "exact"]
-Solver = Literal["auto", "admm", "cvxpy-scs", "cvxpy-clarabel"]
-Rounding = Literal["krivine", "refined", "graduated"]
-Baseline = Literal[
-    "straight_through",
-    "rounded_floats",
-    "random_signs",
-    "annealing",
-    "spectrahedra",
-    "logistic_regression",
-    "rbf_svm",
-    "gradient_boosting",
-]
 Task = Literal["classification", "regression"]
 
 Label = str | int | float | bool
@@ -93,6 +88,13 @@ class DataConfig(Section):
     categorical: Annotated[tuple[str, ...], Distinct] | None = None
     missing: Literal["refuse", "impute"] = "refuse"
     missing_values: tuple[str, ...] = ()
+    missing_target: Literal["refuse", "drop"] = "refuse"
+    separator: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    decimal: Literal[".", ","] | None = None
+    thousands: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    quote: Annotated[str, Field(min_length=1, max_length=1)] = '"'
+    encoding: str | None = None
+    comment: Annotated[str, Field(min_length=1)] | None = None
     constant_columns: Literal["drop", "keep"] = "drop"
 
     @property
@@ -104,14 +106,14 @@ class DataConfig(Section):
 class PreprocessingConfig(Section):
     """What is done to the features; fitted on training rows only."""
 
-    scaling: Literal["standardize", "none", "quantile", "thermometer"] = "standardize"
+    scaling: Scaling = "standardize"
     thresholds: Annotated[int, Field(ge=1, le=255)] = 3
     clip: Positive | None = None
     bias: bool = True
 
     @model_validator(mode="after")
     def _no_clip_of_bits(self) -> PreprocessingConfig:
-        if self.clip is not None and self.scaling == "thermometer":
+        if self.clip is not None and SCALINGS[self.scaling].bits:
             raise PydanticCustomError(
                 "fits", "clip means nothing to bits; remove it, or choose another scaling"
             )
@@ -378,7 +380,7 @@ class SweepConfig(Section):
             if target in (data.features or ()) or target in (data.categorical or ()):
                 yield f"data.target '{target}' cannot be a feature too"
         for arm in self.baselines:
-            if self.task == "regression" and arm in REFERENCES:
+            if self.task == "regression" and ARMS[arm].family == "reference":
                 yield f"baseline {arm} is a classifier, but task is regression; remove it"
         for name in data.features or ():
             if name in data.exclude:

@@ -1,1 +1,12 @@
-"""From a source to shards of rows."""
+"""From a source (a file, a folder, a URI, scikit-learn) to shards of rows."""
+
+__all__ = [
+    "batches",
+    "csv_text",
+    "embedded",
+    "files",
+    "shards",
+    "sources",
+    "spellings",
+    "splitting",
+]

@@ -11,25 +11,32 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.fs
 
+from pipeline.datasets.csv_text import CsvFormat, decode, find_separator, without_comments
 from pipeline.logs.redact import redact
 from qnn.errors import InputError
 from qnn.features.tables import refuse_duplicates
 
 CSV_SUFFIXES = (".csv", ".csv.gz", ".csv.bz2")
 PARQUET_SUFFIXES = (".parquet", ".pq")
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+PLAIN = CsvFormat()
 
 
-def read_file(source: str, missing_values: Sequence[str] = ()) -> pa.Table:
+def read_file(
+    source: str, missing_values: Sequence[str] = (), written: CsvFormat = PLAIN
+) -> pa.Table:
     """Read a CSV file, a Parquet file, or a folder of Parquet files.
 
     Args:
         source: local path (looked up under the current folder) or a `pyarrow.fs` URI.
         missing_values: text that means "missing" in CSV, beside the empty cell, NA, NaN, null, ….
+        written: how a CSV file is written, where that is known.
 
     Raises:
         InputError: it does not exist, cannot be reached or parsed, or has an unknown suffix.
@@ -48,7 +55,7 @@ def read_file(source: str, missing_values: Sequence[str] = ()) -> pa.Table:
         if info.type == pa.fs.FileType.Directory:
             return _read_folder(filesystem, path, shown)
         if path.lower().endswith(CSV_SUFFIXES):
-            return _read_csv(filesystem, path, missing_values)
+            return _read_csv(filesystem, path, missing_values, written)
         if path.lower().endswith(PARQUET_SUFFIXES):
             return _read_parquet(filesystem, path)
     except InputError:
@@ -66,24 +73,29 @@ def _open(source: str) -> tuple[Any, str]:
     return pa.fs.LocalFileSystem(), str(Path(source).resolve())
 
 
-def _read_csv(filesystem: Any, path: str, missing_values: Sequence[str]) -> pa.Table:
+def _read_csv(
+    filesystem: Any, path: str, missing_values: Sequence[str], written: CsvFormat
+) -> pa.Table:
     with filesystem.open_input_stream(path) as stream:
         content = stream.read()
-    if not content.strip():
-        raise InputError(f"data.source: {Path(path).name} is empty")
-    names = _header(content)
+    name = Path(path).name
+    text = without_comments(decode(content, name, written.encoding), written.comment)
+    if not text.strip():
+        raise InputError(f"data.source: {name} is empty")
+    separator = written.separator or find_separator(text, name, written.quote)
+    header = csv.reader(io.StringIO(text, newline=""), delimiter=separator, quotechar=written.quote)
+    written_names = next(header)
+    names = [cell.strip() for cell in written_names]
     refuse_duplicates(names)
-    convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
+    convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(written_names, pa.string()))
     convert.strings_can_be_null = True
     convert.null_values = [*convert.null_values, *missing_values]
-    parse = pa.csv.ParseOptions(newlines_in_values=True)
-    return pa.csv.read_csv(io.BytesIO(content), parse_options=parse, convert_options=convert)
-
-
-def _header(content: bytes) -> list[str]:
-    # Enough for any header; a cut UTF-8 sequence at its end lies in a later row.
-    head = content[: 1 << 20].decode("utf-8-sig", errors="replace")
-    return next(csv.reader(io.StringIO(head, newline="")))
+    parse = pa.csv.ParseOptions(
+        delimiter=separator, quote_char=written.quote, newlines_in_values=True
+    )
+    body = io.BytesIO(text.encode())
+    table = pa.csv.read_csv(body, parse_options=parse, convert_options=convert)
+    return table.rename_columns(names)
 
 
 def _read_parquet(filesystem: Any, path: str) -> pa.Table:
@@ -108,15 +120,29 @@ def _read_folder(filesystem: Any, folder: str, shown: str) -> pa.Table:
         raise InputError(f"data.source: {shown} holds no Parquet files ({PARQUET_SUFFIXES[0]})")
     parts: list[Any] = []
     for path in paths:
-        part = _read_parquet(filesystem, path)
+        part = _read_part(filesystem, path, _shorter(path, folder))
         # Hive's way of writing a column into folder names: site=a/part-0.parquet.
         for step in inside[path][:-1]:
             name, equals, value = step.partition("=")
             if equals and name not in part.column_names:
-                part = part.append_column(name, pa.array([value] * len(part), pa.string()))
+                values = pa.array([_partition(value)] * len(part), pa.string())
+                part = part.append_column(unquote(name), values)
         _refuse_other_columns(parts, part, _shorter(paths[0], folder), _shorter(path, folder))
         parts.append(part.select(parts[0].column_names) if parts else part)
     return pa.concat_tables(parts, promote_options="permissive")
+
+
+def _read_part(filesystem: Any, path: str, name: str) -> pa.Table:
+    try:
+        return _read_parquet(filesystem, path)
+    except (pa.ArrowException, OSError) as error:
+        reason = redact(" ".join(str(error).split()))
+        raise InputError(f"data.source: {name} cannot be read: {reason}") from None
+
+
+def _partition(value: str) -> str | None:
+    """A partition's value as Hive writes it: percent-encoded, null under a name of its own."""
+    return None if value == _HIVE_NULL else unquote(value)
 
 
 def _inside(path: str, folder: str) -> list[str]:

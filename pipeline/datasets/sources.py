@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,12 +19,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.configuration.settings import DataConfig, SweepConfig, Task
+from pipeline.datasets.csv_text import CsvFormat
 from pipeline.datasets.embedded import read_embedded
 from pipeline.datasets.files import read_file
+from pipeline.datasets.spellings import all_dates, looks_like_comma, plain_numbers
 from qnn.errors import InputError
 from qnn.features import tables
 from qnn.features.targets import Label
 
+log = logging.getLogger(__name__)
+
+# What pandas, R and Arrow call a column of row numbers that was written along.
+_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__|\.\.\.1")
 _NUMBER = re.compile(
     r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity|nan)", re.IGNORECASE | re.ASCII
 )
@@ -104,7 +111,9 @@ def read_table(
         _refuse_absent(getattr(data, key) or (), names, f"data.{key}")
     if not len(raw[data.targets[0]]):
         raise InputError(f"data.source: {source_name(data.source)} has no rows")
-    features = _feature_names(data, names, {*data.targets, group_column, test_column})
+    if data.missing_target == "drop":
+        raw = _without_missing(raw, data.targets)
+    features = _feature_names(data, raw, {*data.targets, group_column, test_column})
     columns = {name: _feature(raw[name], name, data) for name in features}
     target, classes = _target([raw[name] for name in data.targets], data, task)
     targets = data.targets if target.ndim == 2 else None
@@ -122,8 +131,13 @@ def _read(data: DataConfig) -> dict[str, np.ndarray]:
     scheme, _, name = data.source.partition(":")
     if scheme == "sklearn":
         return read_embedded(name)
-    arrow = read_file(data.source, data.missing_values)
+    arrow = read_file(data.source, data.missing_values, csv_format(data))
     return {name: _to_numpy(arrow[name], name) for name in arrow.column_names}
+
+
+def csv_format(data: DataConfig) -> CsvFormat:
+    """What the config says of how a CSV file is written."""
+    return CsvFormat(data.separator, data.quote, data.encoding, data.comment)
 
 
 def source_name(source: str) -> str:
@@ -141,9 +155,36 @@ def _refuse_absent(wanted: Iterable[str], names: list[str], key: str) -> None:
         )
 
 
-def _feature_names(data: DataConfig, names: list[str], other: set[str | None]) -> list[str]:
+def _without_missing(raw: dict[str, np.ndarray], targets: Sequence[str]) -> dict[str, np.ndarray]:
+    """The rows that have every target; how many are left out is said."""
+    gaps = [np.array([tables.is_missing(value) for value in raw[name]]) for name in targets]
+    absent = np.logical_or.reduce(gaps)
+    if absent.any():
+        log.warning("left out %s without a target", tables.rows_text(np.flatnonzero(absent)))
+    return {name: values[~absent] for name, values in raw.items()}
+
+
+def _is_index(name: str, values: np.ndarray) -> bool:
+    """Whether a column only counts the rows, under a name that pandas and others give it."""
+    if _INDEX.fullmatch(name) is None or len(values) < 2:
+        return False
+    texts = [str(value) for value in values if value is not None]
+    if len(texts) < len(values) or not all(map(is_number, texts)):
+        return False
+    steps = np.diff([float(text) for text in texts])
+    return bool((steps == 1.0).all())
+
+
+def _feature_names(
+    data: DataConfig, raw: dict[str, np.ndarray], other: set[str | None]
+) -> list[str]:
     left_out = {*other, *data.exclude}
-    chosen = data.features if data.features is not None else names
+    chosen = list(data.features or raw)
+    if data.features is None:
+        index = [name for name in raw if name not in left_out and _is_index(name, raw[name])]
+        if index:
+            log.warning("left out %s, which only counts the rows", ", ".join(map(repr, index)))
+        left_out |= set(index)
     found = [name for name in chosen if name not in left_out]
     if not found:
         raise InputError("data: no feature columns are left; check features and exclude")
@@ -177,6 +218,10 @@ def _feature(values: np.ndarray, name: str, data: DataConfig) -> np.ndarray:
     if data.categorical is not None:
         categorical = name in data.categorical
     else:
+        _refuse_dates(values, name)
+    if values.dtype == object and not (data.categorical and name in data.categorical):
+        values = plain_numbers(values, name, data.decimal, data.thousands)
+    if data.categorical is None:
         categorical = values.dtype == object and not _spelt_numbers(values, name)
     column = tables.to_categories(values) if categorical else _parse_numbers(values, name)
     tables.refuse_bad_values(column, name, data.missing)
@@ -184,10 +229,20 @@ def _feature(values: np.ndarray, name: str, data: DataConfig) -> np.ndarray:
     return column
 
 
+def _refuse_dates(values: np.ndarray, name: str) -> None:
+    """Dates are no numbers, and as categories no later row would have one of them."""
+    if values.dtype == object and all_dates(values):
+        raise InputError(
+            f"column '{name}' holds dates (row 1 {tables.brief(values[0])}); list it in "
+            "data.exclude, or all categorical columns in data.categorical to take each date for a "
+            "category"
+        )
+
+
 def _spelt_numbers(values: np.ndarray, name: str) -> bool:
     """Whether a text column is numeric; InputError where it nearly is."""
     present = [value for value in values if value is not None]
-    count = sum(is_number(value) for value in present)
+    count = sum(is_number(value) or looks_like_comma(value) for value in present)
     if _MOSTLY * len(present) < count < len(present):
         row = next(row for row, value in enumerate(values) if _is_text(value))
         raise InputError(
@@ -204,7 +259,7 @@ def is_number(value: str) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    return value is not None and not is_number(value)
+    return value is not None and not (is_number(value) or looks_like_comma(value))
 
 
 def _parse_numbers(
@@ -253,9 +308,10 @@ def _target(
         numbers = [_quantity(values, name, otherwise) for values, name in named]
         return numbers[0] if len(numbers) == 1 else np.stack(numbers, axis=1), None
     (values,), (name,) = columns, data.targets
-    tables.refuse_bad_values(values, name, "refuse")
+    _refuse_missing_target(values, name)
     labels = _labels(values)
     classes = sorted(set(labels))
+    _say_alike(classes, name)
     found = tables.shorten(map(tables.brief, classes), 5)
     if len(classes) == 1:
         raise InputError(f"the target '{name}' has one class ({found}); two or more are needed")
@@ -280,10 +336,31 @@ def _target(
     return np.array(labels, dtype=object), tuple(classes)
 
 
+def _refuse_missing_target(values: np.ndarray, name: str) -> None:
+    absent = np.array([tables.is_missing(value) for value in values])
+    if absent.any():
+        raise InputError(
+            f"the target '{name}' is missing in {tables.rows_text(np.flatnonzero(absent))}; fill "
+            "it, or set data.missing_target to drop to leave such rows out"
+        )
+    tables.refuse_bad_values(values, name, "refuse")
+
+
+def _say_alike(classes: Sequence[Any], name: str) -> None:
+    """Say which labels differ only in case or blanks: they train as different classes."""
+    alike: dict[str, list[Any]] = {}
+    for label in classes:
+        alike.setdefault(" ".join(str(label).casefold().split()), []).append(label)
+    for labels in alike.values():
+        if len(labels) > 1:
+            shown = " and ".join(map(tables.brief, labels))
+            log.warning("the target '%s': %s differ only in case or blanks", name, shown)
+
+
 def _quantity(values: np.ndarray, name: str, otherwise: str) -> np.ndarray:
     """A regression target (n,) as float64."""
     numbers = _parse_numbers(values, name, otherwise)
-    tables.refuse_bad_values(numbers, name, "refuse")
+    _refuse_missing_target(numbers, name)
     if numbers.min() == numbers.max():
         raise InputError(f"the target '{name}' is the same in all rows: nothing to learn")
     return numbers

@@ -1,63 +1,80 @@
-"""How long and how big: rough figures for plans and for batching, fitted to measurements.
+"""How long and how big: rough figures for plans, for batching and for what Ray reserves.
 
-They are for planning, and right to a factor of about three on one core of an ordinary machine.
+Solvers and levels of proof know what they cost; what is here adds the interpreter, the rounding of
+networks and the clock. Times are right to a factor of about three on one core of an ordinary
+machine, memory to a factor of two.
 """
 
 from __future__ import annotations
 
-FLOPS = 5e9  # small dense products and eigh, one core, one thread
-ITERATIONS = 150  # ADMM to tol 1e-4, the mean over a warm-started path
-ITERATION_OVERHEAD = 1e-3  # seconds of Python around an iteration's products
-BASE_BYTES = 200e6  # the interpreter with numpy, scipy and cvxpy
+from dataclasses import dataclass
+
+from qnn.losses import Loss
+from qnn.networks.activations import Activation
+from qnn.training.problems.levels import LEVELS
+from qnn.training.relaxation.registry import SOLVERS, candidates
+from qnn.training.relaxation.solver import Solver
+
+FLOPS = 5e9  # the rounding's small products, one core, one thread
+SOLVER_FLOPS = 2e10  # what the solvers count as work, which is in larger ones
+SOLVE_OVERHEAD = 0.02  # seconds of Python around a solve's products
+BASE_BYTES = 200e6  # the interpreter with numpy, scipy and what a worker imports
 
 
-def lifted_size(d: int) -> int:
-    """Number of free entries of a symmetric d×d matrix."""
-    return d * (d + 1) // 2
+@dataclass(frozen=True)
+class Relaxed:
+    """The relaxation that a path solves, as its solver is asked about it.
 
-
-def estimate_seconds(n: int, d: int, betas: int, networks: int, width: float, solver: str) -> float:
-    """Seconds on one core for a path: its SDPs, set up once, and the rounding of its networks.
-
-    Args:
-        n: training rows.
-        d: columns of the matrix.
-        betas: number of SDPs along the path.
-        networks: number of networks rounded from all of them together.
-        width: their mean width.
-        solver: as in the config.
+    `n` rows, `d` columns, `bits` of a weight; `solver` as in the config.
     """
-    rank = min(n, lifted_size(d))
-    setup = rank**3 / FLOPS + n * rank**2 / FLOPS
-    # Two eigendecompositions of d×d (about 20 d³ each) and the operators both ways.
-    iteration = (40 * d**3 + 6 * n * d**2) / FLOPS + ITERATION_OVERHEAD
-    slower = 10.0 if solver.startswith("cvxpy") else 1.0
-    # Sampling signs, a local search of a few sweeps over the bits, and a refit.
-    rounding = networks * (10 * n * d * width / FLOPS + 0.02)
-    return setup + slower * betas * ITERATIONS * iteration + rounding
+
+    n: int
+    d: int
+    loss: Loss
+    activation: Activation
+    bits: int
+    solver: str
+    tol: float
+
+    @property
+    def size(self) -> int:
+        """The order of the lifted matrices."""
+        return self.activation.lift_size(self.d, self.bits)
+
+    @property
+    def chosen(self) -> Solver:
+        """The solver: by its name, or the one of least work."""
+        if self.solver != "auto":
+            return SOLVERS[self.solver]
+        return candidates(self, self.n, self.size, self.tol)[0]
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the solver cannot take it, None where it can."""
+        return self.chosen.supports(self)
+
+    @property
+    def seconds(self) -> float:
+        """Rough time of one solve on one core."""
+        return self.chosen.work(self.n, self.size, self.tol) / SOLVER_FLOPS + SOLVE_OVERHEAD
+
+    @property
+    def bytes(self) -> float:
+        """Peak memory of one solve, the interpreter included."""
+        return BASE_BYTES + self.chosen.memory_estimate(self.n, self.size)
 
 
-def estimate_bytes(n: int, d: int, solver: str) -> float:
-    """Peak memory in bytes of one solve, the interpreter included.
+def estimate_rounding(n: int, d: int, networks: int, width: float) -> float:
+    """Seconds on one core for rounding networks of this mean width.
 
-    cvxpy: about 30 copies of the dense n×d² operator, as measured. Otherwise: the data, the
-    factorized operator of its rank, and a few dozen d×d matrices.
+    Sampling signs, a local search of a few sweeps over the bits, and a refit.
     """
-    if solver.startswith("cvxpy"):
-        return BASE_BYTES + 240.0 * n * d**2
-    rank = min(n, lifted_size(d))
-    return BASE_BYTES + 8.0 * (4 * n * d + n * rank + 3 * rank**2 + 40 * d**2)
+    return networks * (10 * n * d * width / FLOPS + 0.02)
 
 
 def estimate_raising(n: int, d: int, level: str, limit: float | None) -> float:
-    """Seconds on one core for raising the bound of one SDP to a level of proof.
-
-    Tightening took 2 to 90 s from d = 9 to d = 62, about as d²; an enumeration takes 2 s at d = 31
-    and twice as long for each column more; column generation a second.
-    """
-    if level == "relaxation":
-        return 0.0
-    seconds = 1.0 + (0.02 * d**2 if level == "tightened" else 2.0 ** (d - 30))
+    """Seconds on one core for raising the bound of one SDP to a level of proof."""
+    seconds = LEVELS[level].seconds(n, d)
     return seconds if limit is None else min(seconds, limit)
 
 

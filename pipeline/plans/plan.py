@@ -11,12 +11,12 @@ from pipeline.configuration.kinds import Kind, arms_of
 from pipeline.configuration.settings import SweepConfig
 from pipeline.datasets.shards import Shard, Split, make_layout, make_split, rows_digest
 from pipeline.datasets.sources import Table, load_table
-from pipeline.plans.units import JoinSpec, PathSpec, Unit, digest_of, paths_of
+from pipeline.plans.units import JoinSpec, PathSpec, Spec, digest_of
 from qnn.errors import InputError
 from qnn.features import tables
 from qnn.features.preprocessing import FeatureLayout
 from qnn.training.arms import CEILINGS, QUANTIZED, REFERENCES
-from qnn.training.problems.levels import check_level
+from qnn.training.problems.levels import Facts, check_level
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Plan:
     joins: tuple[JoinSpec, ...] = ()
 
     @property
-    def units(self) -> tuple[Unit, ...]:
+    def units(self) -> tuple[Spec, ...]:
         """What makes the sweep's whole networks: the joins, or the paths of single outputs."""
         return self.joins or self.paths
 
@@ -113,10 +113,8 @@ class Plan:
         """The arms, each with the number of kinds that it is run on where those are not all."""
         taken: dict[str, dict[Kind, None]] = {}
         for unit in self.units:
-            first = paths_of(unit)[0]
-            references = unit.references if isinstance(unit, JoinSpec) else ()
-            for arm in (*first.baselines, *references):
-                taken.setdefault(arm, {})[first.kind] = None
+            for arm in (*unit.first.baselines, *unit.references):
+                taken.setdefault(arm, {})[unit.first.kind] = None
         every = len(self.kinds)
         return [
             arm
@@ -154,7 +152,7 @@ def make_plan(config: SweepConfig, table: Table, split: Split, layout: FeatureLa
         dataset=table.name,
         rows=table.n,
         test_rows=len(split.test_rows),
-        paths=tuple(path for unit in units for path in paths_of(unit)),
+        paths=tuple(path for unit in units for path in unit.paths),
         warnings=layout.warnings,
         joins=tuple(unit for unit in units if isinstance(unit, JoinSpec)),
     )
@@ -167,7 +165,7 @@ def make_unit(
     layout: FeatureLayout,
     shard: Shard,
     kind: Kind,
-) -> Unit:
+) -> Spec:
     """The path of a shard, or the join of one path for each of several classes or targets.
 
     Raises InputError as `make_path`, and where an arm or a second layer takes one output alone.
@@ -201,12 +199,13 @@ def make_path(
 ) -> PathSpec:
     """The path of one shard and kind of problem, the shard of all rows ("all") included.
 
-    Raises InputError where the problem is not one that the config's level of proof can take.
+    Raises InputError where the problem is not one that the config's level of proof, or its solver,
+    can take.
     """
     n = len(shard.train_rows)
-    check_level(config.certify, n, layout.d, kind.loss, kind.activation, kind.alphabet)
+    check_level(config.certify, Facts(n, layout.d, kind.loss, kind.activation, kind.alphabet))
     rows = rows_digest(shard.train_rows, shard.validation_rows, split.test_rows)
-    return PathSpec(
+    path = PathSpec(
         dataset=table.name,
         shard=shard.name,
         content=digest_of([table.sha256, table.classes, layout.digest, rows], length=64),
@@ -231,6 +230,10 @@ def make_path(
         polynomial=kind.polynomial,
         second_layer=str(config.second_layer),
     )
+    refusal = path.relaxed.refusal
+    if refusal is not None:
+        raise InputError(f"solver {path.solver!r} cannot take {kind.describe()}: {refusal}")
+    return path
 
 
 def _certify_words(path: PathSpec) -> str:

@@ -11,19 +11,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import product
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
+from pipeline.configuration.beta import BetaKind
 from pipeline.configuration.kinds import Kind
 from pipeline.plans.estimates import (
-    estimate_bytes,
+    Relaxed,
     estimate_join_bytes,
     estimate_join_seconds,
     estimate_raising,
-    estimate_seconds,
+    estimate_rounding,
 )
+from qnn.losses import get_loss
+from qnn.networks.activations import Polynomial, get_activation
+from qnn.networks.alphabets import get_alphabet
 from qnn.training.arms import CEILINGS, REFERENCES
 
 ID_LENGTH = 16
@@ -42,33 +46,14 @@ class Trial(NamedTuple):
     seconds: float | None = None
 
 
-_PROBLEM = (
-    "content",
-    "beta_kind",
-    "loss",
-    "loss_parameter",
-    "activation",
-    "polynomial",
-    "alphabet",
-    "certify",
-    "certify_time_limit",
-    "solver",
-    "tol",
-    "time_limit",
-    "output",
-    "outputs",
-)
-# Settings younger than the first results, with the value that those were computed with.
-_LATER: dict[str, Any] = {
-    "certify_time_limit": None,
-    "baselines": (),
-    "baseline_seconds": None,
-    "loss_parameter": None,
-    "polynomial": None,
-    "second_layer": "float",
-    "output": 0,
-    "outputs": 1,
-}
+# What is said beside an axis. It tells one SDP from another: ids of problems and networks have it.
+_PROBLEM: dict[str, Any] = {"problem": True}
+_LATER = "later"
+
+
+def _later(earlier: Any) -> dict[str, Any]:
+    """It is younger than the first results, which were computed with this value."""
+    return {_LATER: earlier}
 
 
 @dataclass(frozen=True)
@@ -83,37 +68,39 @@ class PathSpec:
 
     dataset: str
     shard: str
-    content: str
+    content: str = field(metadata=_PROBLEM)
     n: int
     d: int
     betas: tuple[float, ...]
-    beta_kind: Literal["fractions", "values"]
+    beta_kind: BetaKind = field(metadata=_PROBLEM)
     seeds: tuple[int, ...]
     widths: tuple[int, ...]
     roundings: tuple[str, ...]
-    loss: str
-    activation: str
-    alphabet: str
-    certify: str
-    certify_time_limit: float | None
-    solver: str
-    tol: float
-    time_limit: float | None
-    baselines: tuple[str, ...] = ()
-    baseline_seconds: float | tuple[float, ...] | None = None
-    loss_parameter: float | None = None
-    polynomial: tuple[float, float, float] | None = None
-    second_layer: str = "float"
-    output: int = 0
-    outputs: int = 1
+    loss: str = field(metadata=_PROBLEM)
+    activation: str = field(metadata=_PROBLEM)
+    alphabet: str = field(metadata=_PROBLEM)
+    certify: str = field(metadata=_PROBLEM)
+    certify_time_limit: float | None = field(metadata=_PROBLEM | _later(None))
+    solver: str = field(metadata=_PROBLEM)
+    tol: float = field(metadata=_PROBLEM)
+    time_limit: float | None = field(metadata=_PROBLEM)
+    baselines: tuple[str, ...] = field(default=(), metadata=_later(()))
+    baseline_seconds: float | tuple[float, ...] | None = field(default=None, metadata=_later(None))
+    loss_parameter: float | None = field(default=None, metadata=_PROBLEM | _later(None))
+    polynomial: tuple[float, float, float] | None = field(
+        default=None, metadata=_PROBLEM | _later(None)
+    )
+    second_layer: str = field(default="float", metadata=_later("float"))
+    output: int = field(default=0, metadata=_PROBLEM | _later(0))
+    outputs: int = field(default=1, metadata=_PROBLEM | _later(1))
 
     @cached_property
     def id(self) -> str:
         """Id of the path, from everything in it but the data set's name."""
-        content = asdict(self)
+        content = self._axes()
         for name in ("dataset", "n", "d"):
             del content[name]
-        return digest_of(["path", _without_defaults(content)])
+        return digest_of(["path", content])
 
     def problem_id(self, beta: float) -> str:
         """Id of the SDP at one β as written: its certificate's name."""
@@ -167,6 +154,34 @@ class PathSpec:
         """Number of networks of all arms, which is that of trials."""
         return self.own_networks + sum(len(list(self.arm_trials(beta))) for beta in self.betas)
 
+    @property
+    def paths(self) -> tuple[PathSpec, ...]:
+        """The path itself: what a join has several of."""
+        return (self,)
+
+    @property
+    def first(self) -> PathSpec:
+        """The path itself, as `JoinSpec.first`."""
+        return self
+
+    @property
+    def own_output(self) -> int | None:
+        """Which of several outputs its networks are of; None where they are whole."""
+        return None if self.outputs == 1 else self.output
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """A path's own are among its `baselines`."""
+        return ()
+
+    def narrowed(
+        self, beta: float, width: int, rounding: str, seeds: Sequence[int] | None = None
+    ) -> Self:
+        """The path at a single β, width and rounding, without arms: what a final refit needs."""
+        chosen = self.seeds if seeds is None else tuple(sorted(seeds))
+        single = replace(self, betas=(beta,), widths=(width,), roundings=(rounding,), seeds=chosen)
+        return replace(single, baselines=(), baseline_seconds=None)
+
     def title(self, kind: str = "") -> str:
         """The path in a few words, for lists of tasks; `kind`: its kind's, where those differ."""
         output = f", output {self.output}" if self.outputs > 1 else ""
@@ -194,9 +209,8 @@ class PathSpec:
     def estimated_seconds(self) -> float:
         """Rough time of the path on one core."""
         width = sum(self.widths) / len(self.widths)
-        ours = estimate_seconds(
-            self.n, self.d, len(self.betas), self.own_networks, width, self.solver
-        )
+        ours = len(self.betas) * self.relaxed.seconds
+        ours += estimate_rounding(self.n, self.d, self.own_networks, width)
         ours += len(self.betas) * estimate_raising(
             self.n, self.d, self.certify, self.certify_time_limit
         )
@@ -206,13 +220,35 @@ class PathSpec:
     @property
     def estimated_bytes(self) -> float:
         """Rough peak memory of one solve of the path."""
-        return estimate_bytes(self.n, self.d, self.solver)
+        return self.relaxed.bytes
+
+    @property
+    def relaxed(self) -> Relaxed:
+        """The relaxation that is solved at each β, as its solver is asked about it."""
+        named = self.polynomial
+        return Relaxed(
+            n=self.n,
+            d=self.d,
+            loss=get_loss(self.loss, self.loss_parameter),
+            activation=get_activation("bilinear") if named is None else Polynomial(*named),
+            bits=len(get_alphabet(self.alphabet).scales),
+            solver=self.solver,
+            tol=self.tol,
+        )
 
     @property
     def _problem(self) -> dict[str, Any]:
         # The name is in it because two shards with equal rows must not share the files of a trial.
-        named = {name: getattr(self, name) for name in _PROBLEM}
-        return {"shard": self.shard, **_without_defaults(named)}
+        return {"shard": self.shard, **self._axes(only="problem")}
+
+    def _axes(self, only: str | None = None) -> dict[str, Any]:
+        """All axes, or those marked; without younger ones that are as they were: ids stay."""
+        return {
+            axis.name: getattr(self, axis.name)
+            for axis in fields(self)
+            if (only is None or axis.metadata.get(only, False))
+            and not (_LATER in axis.metadata and axis.metadata[_LATER] == getattr(self, axis.name))
+        }
 
 
 @dataclass(frozen=True)
@@ -237,6 +273,10 @@ class JoinSpec:
     def first(self) -> PathSpec:
         """The path of the first output, for what all of them share."""
         return self.paths[0]
+
+    @property
+    def own_output(self) -> None:
+        """Its networks are whole."""
 
     @property
     def dataset(self) -> str:
@@ -279,6 +319,11 @@ class JoinSpec:
         """Number of trials."""
         return self.first.networks + len(self.references)
 
+    def narrowed(self, beta: float, width: int, rounding: str) -> Self:
+        """As `PathSpec.narrowed`, of all its paths, without references."""
+        paths = tuple(path.narrowed(beta, width, rounding) for path in self.paths)
+        return replace(self, paths=paths, references=())
+
     def title(self, kind: str = "") -> str:
         """The join in a few words, as `PathSpec.title`."""
         kind = f", {kind}" if kind else ""
@@ -299,36 +344,7 @@ class JoinSpec:
         return estimate_join_bytes(first.n, first.d, outputs, outputs * max(first.widths))
 
 
-Unit = PathSpec | JoinSpec
-
-
-def paths_of(unit: Unit) -> tuple[PathSpec, ...]:
-    """The paths that a unit needs."""
-    return unit.paths if isinstance(unit, JoinSpec) else (unit,)
-
-
-def narrow(
-    path: PathSpec, beta: float, width: int, rounding: str, seeds: Sequence[int] | None = None
-) -> PathSpec:
-    """The path at a single β, width and rounding, without arms: what a final refit needs."""
-    chosen = path.seeds if seeds is None else tuple(sorted(seeds))
-    single = replace(path, betas=(beta,), widths=(width,), roundings=(rounding,), seeds=chosen)
-    return replace(single, baselines=(), baseline_seconds=None)
-
-
-def narrow_unit(unit: Unit, beta: float, width: int, rounding: str) -> Unit:
-    """As `narrow`, of a path or of all paths of a join."""
-    if isinstance(unit, PathSpec):
-        return narrow(unit, beta, width, rounding)
-    paths = tuple(narrow(path, beta, width, rounding) for path in unit.paths)
-    return replace(unit, paths=paths, references=())
-
-
-def _without_defaults(content: dict[str, Any]) -> dict[str, Any]:
-    """Without what came later and is not used: ids of earlier results stay as they are."""
-    return {
-        key: value for key, value in content.items() if key not in _LATER or value != _LATER[key]
-    }
+Spec = PathSpec | JoinSpec
 
 
 def digest_of(content: Any, length: int = ID_LENGTH) -> str:

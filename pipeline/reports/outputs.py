@@ -2,47 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
-
 from pipeline.logs.redact import redact
+from pipeline.results.record import Fit, NetworkRow
 from pipeline.results.summary import percent
 
-Row = Mapping[str, Any]
 
-
-def describe_outputs(parts: Sequence[Row], names: Sequence[Any]) -> list[dict[str, str]]:
+def describe_outputs(parts: Sequence[NetworkRow], names: Sequence[Any]) -> list[dict[str, str]]:
     """The cells of a table of outputs; `names` are their classes or targets, output by output.
 
     Objective and neurons are those of the output's own network: where outputs share neurons, the
     joined network has fewer of them than the sum.
     """
-    labels = [redact(str(name)) for name in names]
+    labels = dict(enumerate(redact(str(name)) for name in names))
     return [
         {
-            "output": f"{part['output']}",
-            "label": labels[part["output"]] if part["output"] < len(labels) else "",
-            "lower": f"{part['lower_bound']:.6g}",
-            "upper": f"{part['upper_bound']:.6g}",
-            "gap": percent(part["gap"]),
-            "neurons": f"{part['neurons']}",
-            "fit": _fit(part),
-            "certificate": str(part["certificate"]),
+            "output": f"{part.identity.output}",
+            "label": labels.get(part.identity.output or 0, ""),
+            "lower": f"{part.bounds.lower_bound:.6g}",
+            "upper": f"{part.fit.upper_bound:.6g}",
+            "gap": percent(part.fit.gap),
+            "neurons": f"{part.fit.neurons}",
+            "fit": _fit(part.fit),
+            "certificate": str(part.bounds.certificate),
         }
         for part in parts
     ]
 
 
-def _fit(part: Row) -> str:
+def _fit(fit: Fit) -> str:
     """How an output fits its training rows: accuracy of a class, RMSE and R² of a target."""
-    if not pd.isna(part["train_accuracy"]):
-        return f"{100 * part['train_accuracy']:.1f} %"
-    share = part["train_r2"]
-    return f"{part['train_rmse']:.4g}" + ("" if share is None else f" (R² {share:.3f})")
+    if fit.train_accuracy is not None:
+        return f"{100 * fit.train_accuracy:.1f} %"
+    share = fit.train_r2
+    return f"{fit.train_rmse:.4g}" + ("" if share is None else f" (R² {share:.3f})")
 
 
-def kind_of_outputs(parts: Sequence[Row]) -> str:
+def kind_of_outputs(parts: Sequence[NetworkRow]) -> str:
     """What an output stands for: "class" or "target"."""
-    return "target" if any(pd.isna(part["train_accuracy"]) for part in parts) else "class"
+    return "target" if any(part.fit.train_accuracy is None for part in parts) else "class"

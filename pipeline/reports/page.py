@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
@@ -26,9 +25,9 @@ from pipeline.reports.proof_words import gap_words, proof_words
 from pipeline.results import summary
 from pipeline.results.folder import CONFIG_FILE, RunFolder
 from pipeline.results.ledger import read_results
-from pipeline.results.parts import certificates_of, parts_of
+from pipeline.results.parts import parts_of
 from pipeline.results.selection import FINAL_SHARD
-from pipeline.results.summary import Metric, byte_text, percent
+from pipeline.results.summary import Metric, Shown, byte_text, percent
 from qnn.errors import InputError
 from qnn.networks.quantized import QuantizedNetwork
 
@@ -72,17 +71,20 @@ def collect(folder: RunFolder, champion: str | None = None) -> ReportInput:
             f"{folder.label}: no results here; give the folder of a sweep (the one that holds "
             "results/*.parquet)"
         )
-    row = summary.champion_row(summary.frame(results), champion)
-    features, outputs = ((), ()) if row is None else _names(folder, str(row["network"]))
-    return ReportInput(results, _config(folder), champion, features, folder.label, outputs)
+    config = _config(folder)
+    if config is not None:
+        results = summary.written_as(results, config.beta.kind)
+    shown = summary.champion_of(summary.frame(results), champion)
+    features, outputs = ((), ()) if shown is None else _names(folder, str(shown.row.fit.network))
+    return ReportInput(results, config, champion, features, folder.label, outputs)
 
 
 def render_report(content: ReportInput) -> str:
     """The page as text; equal inputs give equal pages."""
     data = summary.frame(content.results)
     metric = summary.metric_of(data)
-    champion = summary.champion_row(data, content.champion)
-    parts = [] if champion is None else parts_of(content.results, champion)
+    champion = summary.champion_of(data, content.champion)
+    parts = [] if champion is None else parts_of(content.results, champion.row)
     script, script_hash = page_script()
     return render_page(
         "report_page.html",
@@ -152,40 +154,41 @@ def _figures(content: ReportInput) -> list[dict[str, str]]:
     return found
 
 
-def _headline(data: pd.DataFrame, metric: Metric, row: Mapping[str, Any]) -> dict[str, Any]:
-    test = row[metric.column("test")]
-    final = row["shard"] == FINAL_SHARD
+def _headline(data: pd.DataFrame, metric: Metric, shown: Shown) -> dict[str, Any]:
+    row, test = shown.row, shown.measured("test", metric)
+    identity, bounds, fit = row.identity, row.bounds, row.fit
+    inputs = identity.preprocessing_bytes or 0
     return {
         "test": metric.text(test),
-        "has_test": bool(np.isfinite(test)),
-        "validation": metric.text(row[metric.column("validation")]),
-        "setting_validation": _setting_validation(data, metric, row),
-        "bytes": byte_text(row["bytes"]),
-        "total_bytes": byte_text(row["bytes"] + row["preprocessing_bytes"]),
-        "preprocessing_bytes": byte_text(row["preprocessing_bytes"]),
-        "neurons": int(row["neurons"]),
-        "gap": percent(row["gap"]),
-        "gap_words": gap_words(row),
-        "upper": f"{row['upper_bound']:.6g}",
-        "lower": f"{row['lower_bound']:.6g}",
-        "beta": f"{row['beta']:.5g}",
-        "problem": row["problem"],
-        "n": int(row["n"]),
-        "final": final,
-        "network": row["network"],
-        "certificates": certificates_of(row),
+        "has_test": test is not None and bool(np.isfinite(test)),
+        "validation": metric.text(shown.measured("validation", metric)),
+        "setting_validation": _setting_validation(data, metric, shown),
+        "bytes": byte_text(fit.bytes),
+        "total_bytes": byte_text((fit.bytes or 0) + inputs),
+        "preprocessing_bytes": byte_text(inputs),
+        "neurons": fit.neurons,
+        "gap": percent(fit.gap),
+        "gap_words": gap_words(fit.gap),
+        "upper": f"{fit.upper_bound:.6g}",
+        "lower": f"{bounds.lower_bound:.6g}",
+        "beta": f"{row.axes.beta:.5g}",
+        "problem": shown.problem,
+        "n": identity.n,
+        "final": identity.shard == FINAL_SHARD,
+        "network": fit.network,
+        "certificates": bounds.files,
     }
 
 
-def _setting_validation(data: pd.DataFrame, metric: Metric, row: Mapping[str, Any]) -> str:
-    axis = summary.beta_axis(summary.searched(data))
-    level = float(f"{row[axis.column]:.10g}")
+def _setting_validation(data: pd.DataFrame, metric: Metric, shown: Shown) -> str:
+    axis, axes = summary.beta_axis(summary.searched(data)), shown.row.axes
+    level = axis.level(getattr(axes, axis.column))
     means = summary.settings(data)
     same = means[
         (means["beta_level"] == level)
-        & (means["width"] == row["width"])
-        & (means["rounding"] == row["rounding"])
-        & (means["problem"] == row["problem"])
+        & (means["width"] == axes.width)
+        & (means["rounding"] == axes.rounding)
+        & (means["problem"] == shown.problem)
     ]
     return metric.text(float(same[metric.column("validation")].iloc[0])) if len(same) else ""
 
@@ -235,17 +238,13 @@ def _range(rows: pd.DataFrame, column: str) -> str:
     return f"{low}" if low == high else f"{low} to {high}"
 
 
-def _kind_of_proof(data: pd.DataFrame, champion: Mapping[str, Any] | None) -> tuple[str, str, str]:
+def _kind_of_proof(data: pd.DataFrame, champion: Shown | None) -> tuple[str, str, str]:
     """Loss, activation and kind of the chosen network's proof; those of others can differ."""
     if champion is None:
         loss, activation = _first(data, "loss", "squared"), _first(data, "activation", "bilinear")
         return loss, activation, "relaxation"
-    proof = champion["proof"]
-    return (
-        str(champion["loss"]),
-        str(champion["activation"]),
-        str(proof) if isinstance(proof, str) else "relaxation",
-    )
+    axes, proof = champion.row.axes, champion.row.bounds.proof
+    return str(axes.loss), str(axes.activation), proof or "relaxation"
 
 
 def _first(data: pd.DataFrame, column: str, otherwise: str) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from pipeline.results.summary import percent
@@ -56,12 +53,10 @@ _HOLDS = {
 }
 
 
-def gap_words(row: Mapping[str, Any]) -> str:
+def gap_words(gap: float | None) -> str:
     """A certified gap as half a sentence."""
-    if not np.isfinite(row["gap"]):
+    if gap is None or not np.isfinite(gap):
         return "no gap is stated"
-    if row["gap"] <= 1e-6:
+    if gap <= 1e-6:
         return "the network is optimal to within rounding"
-    return (
-        f"at most {percent(row['gap'])} of the objective could still be saved, whatever the width"
-    )
+    return f"at most {percent(gap)} of the objective could still be saved, whatever the width"

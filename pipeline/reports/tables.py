@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,15 +9,13 @@ import pandas as pd
 
 from pipeline.results import summary
 from pipeline.results.selection import FINAL_SHARD
-from pipeline.results.summary import Metric, percent
+from pipeline.results.summary import Metric, Shown, percent
 
 BEST_SHOWN = 25
 _TEXT_COLUMNS = ("problem", "rounding", "shard", "trial")
 
 
-def best_table(
-    data: pd.DataFrame, metric: Metric, champion: Mapping[str, Any] | None
-) -> dict[str, Any]:
+def best_table(data: pd.DataFrame, metric: Metric, champion: Shown | None) -> dict[str, Any]:
     """One network of each of the best settings, the champion's first."""
     best = summary.best_networks(data, BEST_SHOWN)
     axis = summary.beta_axis(summary.searched(data))
@@ -40,10 +37,17 @@ def best_table(
         ("trial", "trial", str),
     ]
     rows = best.to_dict("records")
-    if champion is not None and champion["shard"] == FINAL_SHARD:
-        rows.insert(0, {"setting_validation": float("nan"), **champion})
-    chosen = None if champion is None else champion["trial"]
+    if champion is not None and champion.row.identity.shard == FINAL_SHARD:
+        rows.insert(0, _cells(champion))
+    chosen = None if champion is None else champion.row.identity.trial
     return _table(columns, rows, chosen)
+
+
+def _cells(shown: Shown) -> dict[str, Any]:
+    """A network's values by column; one that it has not is no number."""
+    mean = shown.setting_validation
+    known = {**shown.row.columns, "problem": shown.problem, "setting_validation": mean}
+    return {name: np.nan if value is None else value for name, value in known.items()}
 
 
 def _problem_column(data: pd.DataFrame) -> list[tuple[str, str, Any]]:

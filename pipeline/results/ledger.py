@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from pipeline.logs.messages import one_line
 from pipeline.results.folder import RESULTS, RunFolder
-from pipeline.results.schema import RESULTS_SCHEMA, as_results
+from pipeline.results.record import RESULTS_ROWS
+from pipeline.results.schema import RowSchema
 
 log = logging.getLogger(__name__)
 
@@ -27,22 +28,29 @@ def results_file(path_id: str) -> str:
     return f"{RESULTS}/{path_id}.parquet"
 
 
-def rows_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
+def rows_table(rows: Sequence[Any]) -> pa.Table:
     """Return rows as a table of `RESULTS_SCHEMA`; `ValueError` on a column outside it."""
-    unknown = {key for row in rows for key in row} - set(RESULTS_SCHEMA.names)
-    if unknown:
-        raise ValueError(f"no such result columns: {', '.join(sorted(unknown))}")
-    return pa.Table.from_pylist(list(rows), schema=RESULTS_SCHEMA)
+    return RESULTS_ROWS.table(rows)
 
 
-def write_results(folder: RunFolder, path_id: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Commit a path: after this its work is done."""
-    folder.write_table(results_file(path_id), rows_table(rows))
+def write_results(
+    folder: RunFolder,
+    path_id: str,
+    rows: Sequence[Any],
+    schema: RowSchema = RESULTS_ROWS,
+) -> None:
+    """Commit a path, or another study's unit: after this its work is done."""
+    folder.write_table(results_file(path_id), schema.table(rows))
 
 
-def write_lost(folder: RunFolder, path_id: str, rows: Sequence[dict[str, Any]]) -> None:
+def write_lost(
+    folder: RunFolder,
+    path_id: str,
+    rows: Sequence[Any],
+    schema: RowSchema = RESULTS_ROWS,
+) -> None:
     """Record failed rows of a path that got no results of its own; a rerun tries it again."""
-    folder.write_table(f"{RESULTS}/{path_id}{LOST_SUFFIX}", rows_table(rows))
+    folder.write_table(f"{RESULTS}/{path_id}{LOST_SUFFIX}", schema.table(rows))
 
 
 def clear_lost(folder: RunFolder) -> None:
@@ -56,8 +64,8 @@ def path_of(file: str) -> str:
     return file.rpartition("/")[2].removesuffix(LOST_SUFFIX).removesuffix(".parquet")
 
 
-def read_path(folder: RunFolder, file: str) -> pa.Table:
-    """Return one results file.
+def read_path(folder: RunFolder, file: str, schema: RowSchema = RESULTS_ROWS) -> pa.Table:
+    """Return one results file; `schema`: the columns of the folder's study.
 
     Raises `ValueError` with the reason where it cannot be trusted, `FileNotFoundError` where it is
     gone.
@@ -66,7 +74,7 @@ def read_path(folder: RunFolder, file: str) -> pa.Table:
         table = folder.read_table(file)
     except ValueError as error:
         raise ValueError(one_line(str(error).removeprefix(f"{file}: "))) from error
-    table = as_results(table)
+    table = schema.read(table)
     if table.num_rows == 0:
         raise ValueError("it has no rows")
     if set(table["path"].to_pylist()) != {path_of(file)}:
@@ -74,8 +82,8 @@ def read_path(folder: RunFolder, file: str) -> pa.Table:
     return table
 
 
-def read_results(folder: RunFolder) -> pa.Table:
-    """Return all rows of a run, ordered by path and trial.
+def read_results(folder: RunFolder, schema: RowSchema = RESULTS_ROWS) -> pa.Table:
+    """Return all rows of a run, ordered by path and trial; `schema`: the columns of its study.
 
     Files that cannot be trusted are left out, with a warning, and left alone: readers change
     nothing.
@@ -87,9 +95,9 @@ def read_results(folder: RunFolder) -> pa.Table:
         if file.endswith(LOST_SUFFIX) and path_of(file) in complete:
             continue
         try:
-            tables.append(read_path(folder, file))
+            tables.append(read_path(folder, file, schema))
         except FileNotFoundError:
             continue
         except ValueError as error:
             log.warning("%s: %s; left out", file, error)
-    return pa.concat_tables(tables) if tables else RESULTS_SCHEMA.empty_table()
+    return pa.concat_tables(tables) if tables else schema.columns.empty_table()

@@ -6,11 +6,13 @@ Only `CHOICE_COLUMNS` of the results are looked at, and no test metric is among 
 import math
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from pipeline.configuration.kinds import KIND, Kind, kind_of
+from pipeline.configuration.beta import column_of
+from pipeline.configuration.kinds import KIND, Kind
+from pipeline.results.record import NetworkRow, rows_of
 from qnn.training.arms import ALL as BASELINES
 
 CHOICE_COLUMNS = (
@@ -65,28 +67,33 @@ def choose(results: pa.Table, beta_kind: str, task: str) -> Choice | None:
     with are never chosen.
     """
     metric = "validation_accuracy" if task == "classification" else "validation_rmse"
-    written = "beta_fraction" if beta_kind == "fractions" else "beta"
-    groups: dict[Setting, list[dict[str, Any]]] = defaultdict(list)
-    for row in results.select(CHOICE_COLUMNS).to_pylist():
-        if row["rounding"] in BASELINES or row["output"] is not None:
+    written = column_of(beta_kind)
+    groups: dict[Setting, list[NetworkRow]] = defaultdict(list)
+    for row in rows_of(results.select(CHOICE_COLUMNS)):
+        axes, identity = row.axes, row.identity
+        if axes.rounding in BASELINES or identity.output is not None or axes.width is None:
             continue
-        if row["shard"] != FINAL_SHARD and row[written] is not None:
-            groups[row[written], row["width"], row["rounding"], kind_of(row)].append(row)
-    whole = {
-        key: rows for key, rows in groups.items() if all(row[metric] is not None for row in rows)
-    }
+        level: float | None = getattr(axes, written)
+        if identity.shard != FINAL_SHARD and level is not None:
+            groups[level, axes.width, axes.rounding, row.kind].append(row)
+    whole = {key: rows for key, rows in groups.items() if len(_values(rows, metric)) == len(rows)}
     choices = [
         _mean(key, rows, beta_kind, metric)
         for key, rows in (whole or groups).items()
-        if any(row[metric] is not None for row in rows)
+        if _values(rows, metric)
     ]
     sign = -1.0 if task == "classification" else 1.0
     return min(choices, key=lambda choice: _rank(choice, sign), default=None)
 
 
-def _mean(key: Setting, rows: list[dict[str, Any]], beta_kind: str, metric: str) -> Choice:
-    found = [row for row in rows if row[metric] is not None]
-    values = [row[metric] for row in found]
+def _values(rows: list[NetworkRow], metric: str) -> list[float]:
+    values: list[float | None] = [getattr(row.fit, metric) for row in rows]
+    return [value for value in values if value is not None]
+
+
+def _mean(key: Setting, rows: list[NetworkRow], beta_kind: str, metric: str) -> Choice:
+    found = [row.fit for row in rows if getattr(row.fit, metric) is not None]
+    values = _values(rows, metric)
     mean = math.fsum(values) / len(values)
     return Choice(
         beta=key[0],
@@ -96,7 +103,7 @@ def _mean(key: Setting, rows: list[dict[str, Any]], beta_kind: str, metric: str)
         metric=metric,
         mean=mean,
         deviation=math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values)),
-        mean_bytes=math.fsum(row["bytes"] for row in found) / len(found),
+        mean_bytes=math.fsum(fit.bytes or 0 for fit in found) / len(found),
         networks=len(found),
         kind=key[3],
     )
@@ -113,13 +120,15 @@ def _rank(choice: Choice, sign: float) -> tuple[float, float, float, int, str, s
     )
 
 
-def best_refit(results: pa.Table, path: str) -> dict[str, Any] | None:
+def best_refit(results: pa.Table, path: str) -> NetworkRow | None:
     """Return the row of the final refit that trained best (lowest objective); None without one.
 
     `path` is the refit's path id. Of equal ones the smaller, then the first by trial id.
     """
-    return min(
-        (row for row in results.to_pylist() if row["path"] == path and row["status"] == "ok"),
-        key=lambda row: (row["upper_bound"], row["bytes"], row["trial"]),
-        default=None,
-    )
+    own = rows_of(results.filter(pc.equal(results["path"], path)))
+    return min((row for row in own if row.fit.ok), key=_of_refits, default=None)
+
+
+def _of_refits(row: NetworkRow) -> tuple[float, float, str]:
+    fit = row.fit
+    return fit.upper_bound or 0.0, fit.bytes or 0.0, row.identity.trial

@@ -15,7 +15,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from pipeline.configuration.beta import BetaKind
 from pipeline.configuration.kinds import KIND, Kind, differing_words, kind_of
+from pipeline.results.record import NetworkRow
 from pipeline.results.selection import FINAL_SHARD, choose
 from qnn.training.arms import ALL as BASELINES
 
@@ -52,7 +54,8 @@ def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
     The arms to compare with are left out: `pipeline.reports.comparison.sets` shows them. So are the
     networks of one output of several: a joined row has their sum. The column `problem` says what a
     row's kind of problem differs in from those of other rows, "" where there is one kind,
-    `widest_objective` the objective of the best network of any width, NaN where none was sought.
+    `beta_kind` whether the sweep has β as fractions or values, `widest_objective` the objective of
+    the best network of any width, NaN where none was sought.
     """
     data = results.to_pandas() if isinstance(results, pa.Table) else results.copy()
     data = data[~data["rounding"].isin(BASELINES) & data["output"].isna()].copy()
@@ -73,6 +76,7 @@ def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
     distinct = list(dict.fromkeys(kinds))
     words = dict(zip(distinct, differing_words(distinct), strict=True))
     data["problem"] = pd.Series([words[kind] for kind in kinds], data.index, dtype=object)
+    data["beta_kind"] = _written(results) or _likely_kind(data)
     return data.reset_index(drop=True)
 
 
@@ -128,18 +132,46 @@ class BetaAxis:
     short: str
 
     def values(self, data: pd.DataFrame) -> pd.Series:
-        """β of each row in this form, rounded to 10 significant digits so that equal ones meet."""
-        return data[self.column].map(lambda value: float(f"{value:.10g}"))
+        """β of each row in this form, as `level`."""
+        return data[self.column].map(self.level)
+
+    @staticmethod
+    def level(value: float) -> float:
+        """β rounded to 10 significant digits, so that equal ones meet."""
+        return float(f"{value:.10g}")
+
+
+_AXES = {
+    "fractions": BetaAxis("beta_fraction", "β as a fraction of β max", "β / β max"),
+    "values": BetaAxis("beta", "β", "β"),
+}
+# Where a table of results says in which of the two its sweep was written.
+_WRITTEN = b"qnn.beta"
+
+
+def written_as(results: pa.Table, kind: BetaKind) -> pa.Table:
+    """The results with the form of β that their sweep's config has, for whatever shows them."""
+    return results.replace_schema_metadata({_WRITTEN: kind.encode()})
 
 
 def beta_axis(data: pd.DataFrame) -> BetaAxis:
-    """Find the form of β: whichever takes fewer distinct values over the shards."""
-    fractions = BetaAxis("beta_fraction", "β as a fraction of β max", "β / β max")
-    numbers = BetaAxis("beta", "β", "β")
-    if data["beta_fraction"].isna().any() or not len(data):
-        return numbers
-    fewer = fractions.values(data).nunique() <= numbers.values(data).nunique()
-    return fractions if fewer else numbers
+    """The form of β of a frame, or of some of its rows."""
+    return _AXES[data["beta_kind"].iloc[0] if len(data) else "values"]
+
+
+def _written(results: pa.Table | pd.DataFrame) -> str | None:
+    told = results.schema.metadata if isinstance(results, pa.Table) else None
+    kind = (told or {}).get(_WRITTEN)
+    return None if kind is None else str(kind.decode())
+
+
+def _likely_kind(data: pd.DataFrame) -> str:
+    """For results without their config: the form that takes fewer distinct values over shards."""
+    rows = searched(data)
+    if rows["beta_fraction"].isna().any() or not len(rows):
+        return "values"
+    counts = {kind: axis.values(rows).nunique() for kind, axis in _AXES.items()}
+    return "fractions" if counts["fractions"] <= counts["values"] else "values"
 
 
 # What a setting is told from another by.
@@ -237,17 +269,46 @@ def champion_row(data: pd.DataFrame, trial: str | None = None) -> Mapping[str, A
     return None
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A network as pages show it: its row, and what its kind of problem differs in from others'.
+
+    `setting_validation`: the mean that its setting was ranked by, where it stands for one.
+    """
+
+    row: NetworkRow
+    problem: str = ""
+    setting_validation: float | None = None
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> Shown:
+        """From a row of `frame`."""
+        mean = record.get("setting_validation")
+        return cls(NetworkRow.of(record), str(record["problem"]), mean)
+
+    def measured(self, part: str, metric: Metric) -> float | None:
+        """The metric on `part` ("train", "validation" or "test")."""
+        value: float | None = getattr(self.row.fit, metric.column(part))
+        return value
+
+
+def champion_of(data: pd.DataFrame, trial: str | None = None) -> Shown | None:
+    """The chosen network, as `champion_row` finds it."""
+    record = champion_row(data, trial)
+    return None if record is None else Shown.of(record)
+
+
 def _of_chosen_setting(data: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
     """Which rows belong to the setting that the selection chooses: a resume may leave others."""
     axis, metric = beta_axis(searched(data)), metric_of(data)
     choice = choose(
         pa.Table.from_pandas(data, preserve_index=False),
-        "fractions" if axis.column == "beta_fraction" else "values",
+        str(data["beta_kind"].iloc[0]),
         "classification" if metric.name == "accuracy" else "regression",
     )
     if choice is None:
         return rows["status"] != "ok"
-    level = float(f"{choice.beta:.10g}")
+    level = axis.level(choice.beta)
     same_shape = (rows["width"] == choice.width) & (rows["rounding"] == choice.rounding)
     same_shape &= np.array([kind == choice.kind for kind in _kinds(rows)], dtype=bool)
     return same_shape & (axis.values(rows) == level)

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,17 +22,17 @@ from pipeline.results.folder import (
     NETWORKS,
     RESULTS,
     RunFolder,
-    data_file,
     decode_table,
 )
-from pipeline.results.ledger import LOST_SUFFIX, as_results
+from pipeline.results.ledger import LOST_SUFFIX
 from pipeline.results.matrices import matrices
 from pipeline.results.objective import objective_and_loss
-from qnn.certificates import Certificate, verify
+from pipeline.results.record import NETWORK, Axes, NetworkRow, as_results, columns_for, rows_of
+from qnn.certificates import Certificate, Proven, kind_of, read_certificate, verify
 from qnn.errors import InputError, NotProvenAgainError, QnnError
 from qnn.losses import get_loss
 from qnn.networks.quantized import QuantizedNetwork
-from qnn.numerics.archive import unpack_arrays
+from qnn.numerics.archive import read_file, unpack_arrays
 from qnn.numerics.gaps import relative_gap, sum_down
 from qnn.training.arms import CEILINGS, REFERENCES
 
@@ -44,8 +43,6 @@ STATED = 1e-6
 
 # Arms whose rows have figures but no quantized network, so no file to check.
 UNCERTIFIED = (*CEILINGS, *REFERENCES)
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -154,10 +151,28 @@ def _single(path: str, data: str | None, fast: bool = False) -> Check:
 
     def check(name: str) -> str:
         arrays = unpack_arrays(folder.read(name), path, "certificate or network")
-        return run.check_certificate(name) if "nu" in arrays else run.check_network(name)
+        if kind_of(arrays) is None and "nu" not in arrays:
+            return run.check_network(name)
+        certificate = read_certificate(arrays, name)
+        if isinstance(certificate, Certificate):
+            return run.check_certificate(name)
+        return _check_other(certificate, data, fast)
 
     verdict = _judge(file, check)
     return replace(verdict, file=path)
+
+
+def _check_other(certificate: Proven, data: str | None, fast: bool) -> str:
+    """What a certificate proves that is not of a training problem; `data` is its evidence."""
+    evidence = None
+    if certificate.evidence is not None:
+        if data is None:
+            raise _Failure(f"is about a {certificate.evidence}: give its file with --data")
+        evidence = read_file(data, certificate.evidence)
+    try:
+        return certificate.check(evidence, fast)
+    except NotProvenAgainError as skipped:
+        raise _Skipped(str(skipped)) from None
 
 
 class _Run:
@@ -165,8 +180,8 @@ class _Run:
 
     def __init__(self, folder: RunFolder, data: str | None = None, fast: bool = False) -> None:
         self.folder, self.data, self.fast = folder, data, fast
-        self.certified: dict[str, list[Row]] = defaultdict(list)
-        self.networks: dict[str, Row] = {}
+        self.certified: dict[str, list[NetworkRow]] = defaultdict(list)
+        self.networks: dict[str, NetworkRow] = {}
         self.matrices = lru_cache(maxsize=4)(self._matrices)
         self.certificate = lru_cache(maxsize=64)(self._certificate)
         # The networks of several outputs ask for each certificate again.
@@ -178,7 +193,7 @@ class _Run:
             if not file.startswith(f"{RESULTS}/") or not file.endswith(".parquet"):
                 continue
             try:
-                rows = as_results(decode_table(self.folder.read(file), file)).to_pylist()
+                rows = rows_of(as_results(decode_table(self.folder.read(file), file)))
             except (QnnError, OSError, ValueError, pa.ArrowException) as error:
                 yield Check(file, False, one_line(str(error).removeprefix(f"{file}: ")))
                 continue
@@ -186,32 +201,31 @@ class _Run:
                 continue
             yield from self._take(file, rows)
 
-    def _take(self, file: str, rows: list[Row]) -> Iterator[Check]:
+    def _take(self, file: str, rows: list[NetworkRow]) -> Iterator[Check]:
         for row in rows:
-            if row["certificate"]:
-                self.certified[row["certificate"]].append(row)
-            for name in row["certificates"] or ():
+            trial, bounds, network = row.identity.trial, row.bounds, row.fit.network
+            if bounds.certificate:
+                self.certified[bounds.certificate].append(row)
+            for name in bounds.certificates or ():
                 # Checked even where the row of its own output is gone.
                 self.certified.setdefault(name, [])
-            if row["status"] != "ok":
+            if not row.fit.ok:
                 continue
-            if row["rounding"] in UNCERTIFIED:
-                if row["lower_bound"] is not None or row["network"] or row["certificate"]:
-                    yield Check(
-                        file, False, f"trial {row['trial']}: no proof speaks of such an arm"
-                    )
+            if row.axes.rounding in UNCERTIFIED:
+                if bounds.lower_bound is not None or network or bounds.certificate:
+                    yield Check(file, False, f"trial {trial}: no proof speaks of such an arm")
                 continue
-            if not row["network"] or not (row["certificate"] or row["certificates"]):
-                yield Check(file, False, f"trial {row['trial']} names no network or certificate")
-            elif row["network"] in self.networks:
-                yield Check(file, False, f"trial {row['trial']}: its network is another's too")
+            if not network or not bounds.files:
+                yield Check(file, False, f"trial {trial} names no network or certificate")
+            elif network in self.networks:
+                yield Check(file, False, f"trial {trial}: its network is another's too")
             else:
-                self.networks[row["network"]] = row
+                self.networks[network] = row
 
     def order(self, file: str) -> tuple[str, str]:
         """Sort key that keeps files of one training matrix together."""
         row = self.networks.get(file) or next(iter(self.certified.get(file, [])), None)
-        return ("" if row is None else data_file(row["dataset"] or "", row["shard"] or ""), file)
+        return ("" if row is None else row.identity.data_file, file)
 
     def _matrices(self, file: str) -> tuple[np.ndarray, np.ndarray]:
         try:
@@ -254,13 +268,15 @@ class _Run:
         certificate = self.certificate(file)
         stated, bound = certificate.lower_bound, self.prove(file)
         for row in self.certified.get(file, []):
-            data = data_file(row["dataset"], row["shard"])
-            _same(row, "lower_bound", stated, exact=True)
-            _same(row, "beta", certificate.beta, exact=True)
-            if certificate.output != (row["output"] or 0):
-                raise _Failure(f"speaks of output {certificate.output}, its row of {row['output']}")
-            if certificate.data != data:
-                raise _Failure(f"speaks of {certificate.data}, its rows of {data}")
+            identity = row.identity
+            _same("lower_bound", row.bounds.lower_bound, stated, exact=True)
+            _same("beta", row.axes.beta, certificate.beta, exact=True)
+            if certificate.output != (identity.output or 0):
+                raise _Failure(
+                    f"speaks of output {certificate.output}, its row of {identity.output}"
+                )
+            if certificate.data != identity.data_file:
+                raise _Failure(f"speaks of {certificate.data}, its rows of {identity.data_file}")
         if bound is None:
             raise _Skipped("its bound was NOT proven again: its enumeration was skipped")
         return f"bound {bound:.8g}"
@@ -271,37 +287,32 @@ class _Run:
         row = self.networks.get(file)
         if row is None:
             return self._check_rowless(network)
-        names = _certificates_of(row)
+        names, identity, fit = row.bounds.files, row.identity, row.fit
         certificates = [self._read_certificate(name) for name in names]
-        place = data_file(row["dataset"], row["shard"])
-        if row["certificates"]:
+        place = identity.data_file
+        if row.bounds.certificates:
             X, y = self.matrices(place)
             outputs = list(range(y.shape[1] if y.ndim == 2 else 1))
         else:
-            X, y = self.output(place, row["output"] or 0)
-            outputs = [row["output"] or 0]
+            X, y = self.output(place, identity.output or 0)
+            outputs = [identity.output or 0]
         _check_claims(row, names, certificates, place, outputs)
         # What is said of the gap is proven here, whether or not the certificates are checked too.
         skipped = None in [self._prove_part(name) for name in names]
         bound = sum_down([one.lower_bound for one in certificates])
-        objective, loss = _objective(network, X, y, row["beta"], certificates[0])
-        _same(row, "upper_bound", objective)
+        beta = certificates[0].beta
+        objective, loss = _objective(network, X, y, beta, certificates[0])
+        gap = relative_gap(objective, bound)
+        _same("upper_bound", fit.upper_bound, objective)
         # At an optimal second layer the sum hardly moves with alpha, its two parts do.
-        _same(row, "loss_value", loss, scale=abs(objective))
-        _same(row, "gap", relative_gap(objective, bound), scale=1.0)
-        _same(row, "lower_bound", bound, exact=True)
-        _same(row, "neurons", network.neurons, exact=True)
-        _same(row, "bytes", network.size_in_bytes, exact=True)
-        if network.beta != row["beta"] or network.loss != row["loss"]:
+        _same("loss_value", fit.loss_value, loss, scale=abs(objective))
+        _same("gap", fit.gap, gap, scale=1.0)
+        _same("lower_bound", row.bounds.lower_bound, bound, exact=True)
+        _same("neurons", fit.neurons, network.neurons, exact=True)
+        _same("bytes", fit.bytes, network.size_in_bytes, exact=True)
+        if network.beta != beta or network.loss != row.axes.loss:
             raise _Failure("was made for another beta or loss than its row says")
-        if row["loss_parameter"] is None:
-            # Rows of earlier versions leave it out where none was given.
-            row = {**row, "loss_parameter": get_loss(row["loss"]).parameter}
-        for name in ("loss_parameter", "activation", "alphabet", "second_layer"):
-            if getattr(network, name) != row[name]:
-                raise _Failure(
-                    f"its {name} is {getattr(network, name)!r}, its row says {row[name]!r}"
-                )
+        _same_axes(row.axes, network)
         for certificate in certificates:
             if not _same_kind(certificate, network):
                 raise _Failure("its certificate speaks of networks of another kind")
@@ -309,7 +320,7 @@ class _Run:
             raise _Failure(f"objective {objective:.10g} below the bound: impossible")
         if skipped:
             raise _Skipped(f"objective {objective:.8g}; its bound was NOT proven again")
-        return f"objective {objective:.8g}, gap {100 * row['gap']:.3g} %"
+        return f"objective {objective:.8g}, gap {100 * (fit.gap or 0.0):.3g} %"
 
     def _read_certificate(self, name: str) -> Certificate:
         try:
@@ -352,13 +363,12 @@ def _outputs(array: np.ndarray, unit: str = " outputs") -> str:
     return f"{array.shape[1]}{unit}" if array.ndim == 2 else "one output"
 
 
-def _certificates_of(row: Row) -> list[str]:
-    """The certificates that a row's bound is the sum of."""
-    return list(row["certificates"] or [row["certificate"]])
-
-
 def _check_claims(
-    row: Row, names: list[str], certificates: list[Certificate], place: str, outputs: list[int]
+    row: NetworkRow,
+    names: list[str],
+    certificates: list[Certificate],
+    place: str,
+    outputs: list[int],
 ) -> None:
     """One certificate for each of the row's outputs, and each speaks of the row's problem."""
     if len(certificates) != len(outputs):
@@ -368,8 +378,8 @@ def _check_claims(
             raise _Failure(
                 f"{name} speaks of output {one.output} of {one.data}, not of {output} of {place}"
             )
-        if one.beta != row["beta"]:
-            raise _Failure(f"{name} speaks of beta {one.beta!r}, its row of {row['beta']!r}")
+        if one.beta != row.axes.beta:
+            raise _Failure(f"{name} speaks of beta {one.beta!r}, its row of {row.axes.beta!r}")
 
 
 def _same_kind(certificate: Certificate, network: QuantizedNetwork) -> bool:
@@ -380,10 +390,25 @@ def _same_kind(certificate: Certificate, network: QuantizedNetwork) -> bool:
     )
 
 
+def _same_axes(axes: Axes, network: QuantizedNetwork) -> None:
+    """What a network says of itself is what its row says."""
+    if axes.loss_parameter is None and axes.loss is not None:
+        # Rows of earlier versions leave it out where none was given.
+        axes = replace(axes, loss_parameter=get_loss(axes.loss).parameter)
+    for name in columns_for(NETWORK):
+        said, found = getattr(axes, name), getattr(network, name)
+        if found != said:
+            raise _Failure(f"its {name} is {found!r}, its row says {said!r}")
+
+
 def _same(
-    row: Row, column: str, found: float, exact: bool = False, scale: float | None = None
+    column: str,
+    said: float | None,
+    found: float,
+    exact: bool = False,
+    scale: float | None = None,
 ) -> None:
-    said = row[column]
+    """A number that a row states is the one that its files give."""
     size = abs(found) if scale is None else scale
     if said is None or not (said == found if exact else abs(said - found) <= RELATIVE * size):
         raise _Failure(f"its row says {column} {said!r}, its files say {found!r}")

@@ -10,7 +10,7 @@ from pipeline.configuration.reading import SweepConfig
 from pipeline.configuration.settings import RetrainConfig
 from pipeline.results.folder import RunFolder, safe_name
 from pipeline.retraining.partitions import Partition, list_partitions
-from pipeline.retraining.state import State, config_digest, read_state
+from pipeline.retraining.state import State, read_state, settings_digest
 from pipeline.retraining.window import Selection, select
 from qnn.errors import InputError
 
@@ -62,7 +62,7 @@ def look(config: SweepConfig, home: RunFolder) -> Decision:
     names = {one.name for one in partitions}
     now = {one.digest for one in partitions}
     gone = tuple(name for name in seen if name not in names and seen[name] not in now)
-    changed = state is not None and state.config != config_digest(config)
+    changed = state is not None and state.config != settings_digest(config)
     if state is not None and not new and not changed:
         return Decision(tuple(partitions), new, gone, changed, state, None, None)
     chosen = select([one.name for one in partitions], new, settings_of(config))
@@ -81,7 +81,7 @@ def _run_name(config: SweepConfig, partitions: list[Partition], chosen: Selectio
     """The run's folder, by content: whatever is killed is found again by the next run."""
     digests = {one.name: one.digest for one in partitions}
     content = [
-        config_digest(config),
+        settings_digest(config),
         [[name, digests[name]] for name in chosen.training],
         [[name, digests[name]] for name in chosen.hold_out],
     ]

@@ -8,15 +8,14 @@ chance; with significance 1 the tolerance alone decides.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from pipeline.configuration.settings import RetrainConfig
 from pipeline.results.folder import RunFolder
-from pipeline.results.parts import certificates_of
+from pipeline.results.record import NetworkRow
 from pipeline.results.verification import verify_files
 
 _EQUAL = 1e-12
@@ -43,9 +42,9 @@ class Comparison:
     text: str
 
 
-def certificate_gate(folder: RunFolder, row: Mapping[str, Any]) -> Gate:
+def certificate_gate(folder: RunFolder, row: NetworkRow) -> Gate:
     """The challenger's certificates and objective, proven again from the files alone."""
-    files = [*certificates_of(row), row["network"]]
+    files = [*row.bounds.files, str(row.fit.network)]
     checks = verify_files(folder.location, files)
     bad = [check for check in checks if not (check.ok and check.proven)]
     text = "; ".join(f"{name}: {check.text}" for name, check in zip(files, checks, strict=True))

@@ -11,13 +11,13 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from pipeline.configuration.reading import SweepConfig
 from pipeline.results.folder import RunFolder, StoreError
+from pipeline.results.record import NetworkRow
 from pipeline.retraining.champion import Champion, find_champion, registered_version
 from pipeline.retraining.decision import Decision, look, settings_of
 from pipeline.retraining.drift import measure_drift
@@ -32,9 +32,10 @@ from pipeline.retraining.lease import Lease
 from pipeline.retraining.partitions import beside
 from pipeline.retraining.record import Verdict, log_verdict, write_verdict
 from pipeline.retraining.retention import prune
-from pipeline.retraining.state import ChampionFiles, State, config_digest, write_state
+from pipeline.retraining.state import ChampionFiles, State, settings_digest, write_state
 from pipeline.retraining.window import Selection, Window, build, run_config, write_window
-from pipeline.sweeps.driver import SweepOptions, SweepOutcome, prepare, run_sweep
+from pipeline.studies.training.prepared import prepare
+from pipeline.sweeps.driver import SweepOptions, SweepOutcome, run_sweep
 from pipeline.sweeps.interrupts import Interrupts
 from pipeline.tracking import tracker
 from pipeline.tracking.aliases import ROLLED_BACK, Move, promote
@@ -116,7 +117,7 @@ class _Run:
         verdict = self._judge(outcome.champion, champion, window)
         write_verdict(verdict, self.folder)
         key = sweep_key(self.folder)
-        version = registered_version(store, name, key, str(outcome.champion["trial"]))
+        version = registered_version(store, name, key, outcome.champion.identity.trial)
         log_verdict(verdict, store, _sweep_run(store, key), name, version.version)
         self.lease.check()
         move = None
@@ -132,11 +133,12 @@ class _Run:
             prune(self.home, store, name, self.settings.keep_runs, in_use)
         return Retrained(self.decision, outcome, verdict, str(version.version), move)
 
-    def _judge(self, row: dict[str, Any], champion: Champion | None, window: Window) -> Verdict:
+    def _judge(self, row: NetworkRow, champion: Champion | None, window: Window) -> Verdict:
         prepared = prepare(self.config)
         table, test = prepared.table, prepared.split.test_rows
-        network = QuantizedNetwork.from_bytes(self.folder.read(row["network"]), row["network"])
-        size = int(row["bytes"]) + int(row["preprocessing_bytes"])
+        file = str(row.fit.network)
+        network = QuantizedNetwork.from_bytes(self.folder.read(file), file)
+        size = (row.fit.bytes or 0) + (row.identity.preprocessing_bytes or 0)
         certified, fits = certificate_gate(self.folder, row), size_gate(size, self.settings)
         gate, comparison = self._compare(
             champion, network, table.take(test), np.asarray(table.target[test])
@@ -183,11 +185,11 @@ class _Run:
         said = network.predict(rows)
         return metric_gate(target, predicted, said, self.config.task, self.settings, scale)
 
-    def _finish(self, verdict: Verdict, row: dict[str, Any], version: str) -> State:
+    def _finish(self, verdict: Verdict, row: NetworkRow, version: str) -> State:
         before = None if self.decision.state is None else self.decision.state.champion
-        files = ChampionFiles(run=self.run, network=str(row["network"]), version=version)
+        files = ChampionFiles(run=self.run, network=str(row.fit.network), version=version)
         state = State(
-            config=config_digest(self.original),
+            config=settings_digest(self.original),
             partitions={one.name: one.digest for one in self.decision.partitions},
             run=self.run,
             verdict=verdict.word,

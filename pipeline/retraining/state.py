@@ -42,7 +42,7 @@ class State(BaseModel):
     champion: ChampionFiles | None = None
 
 
-def config_digest(config: SweepConfig) -> str:
+def settings_digest(config: SweepConfig) -> str:
     """SHA-256 of all of the configuration that a result depends on, 16 digits."""
     content: dict[str, Any] = config.model_dump(mode="json", exclude=_FREE)
     retrain = config.retrain or RetrainConfig()

@@ -1,1 +1,13 @@
 """Running a plan: driver, dispatch, resume, progress."""
+
+__all__ = [
+    "background",
+    "cluster",
+    "dispatch",
+    "driver",
+    "events",
+    "interrupts",
+    "progress",
+    "resume",
+    "worker",
+]

@@ -4,14 +4,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any
 
 import pyarrow as pa
 
-from pipeline.configuration.reading import SweepConfig
 from pipeline.logs.messages import one_line
+from pipeline.plans.study import StudyConfig, Tracker
 from pipeline.results.folder import RunFolder
-from pipeline.results.selection import Choice
 from qnn.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -20,21 +19,7 @@ log = logging.getLogger(__name__)
 PATIENCE = 8.0
 
 
-class Tracker(Protocol):
-    """The sweep's run in MLflow, taken up again where an earlier process left it."""
-
-    def finish(self, results: pa.Table, choice: Choice | None, champion: str | None) -> None:
-        """Log everything from the result table; `champion` is the trial id of the best refit."""
-
-    def end(self, status: str) -> None:
-        """Mark the run as "KILLED" or "FAILED"."""
-
-    @property
-    def command(self) -> str:
-        """The command that opens the MLflow UI on this run's store."""
-
-
-TrackerStart = Callable[[SweepConfig, RunFolder], Tracker]
+TrackerStart = Callable[[Any, RunFolder], Tracker]
 
 
 class TrackerStarting:
@@ -44,7 +29,7 @@ class TrackerStarting:
     why in one line.
     """
 
-    def __init__(self, start: TrackerStart, config: SweepConfig, folder: RunFolder) -> None:
+    def __init__(self, start: TrackerStart, config: StudyConfig, folder: RunFolder) -> None:
         self.tracker: Tracker | None = None
         self.error: str | None = None
         self.seconds = 0.0
@@ -58,7 +43,7 @@ class TrackerStarting:
         )
         self._thread.start()
 
-    def _run(self, start: TrackerStart, config: SweepConfig, folder: RunFolder) -> None:
+    def _run(self, start: TrackerStart, config: StudyConfig, folder: RunFolder) -> None:
         begin = time.monotonic()
         try:
             self.tracker = start(config, folder)
@@ -76,7 +61,7 @@ class TrackerStarting:
             self._said = self.error
         log.debug("tracking", exc_info=error)
 
-    def finish(self, results: pa.Table, choice: Choice | None, champion: str | None) -> None:
+    def finish(self, results: pa.Table, choice: Any, champion: str | None) -> None:
         """Wait for the start, then log the results.
 
         A start that failed is tried once more: the server may have come up since.

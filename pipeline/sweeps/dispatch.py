@@ -1,4 +1,4 @@
-"""Running paths: one after the other in this process, or as Ray tasks with back-pressure."""
+"""Running units: one after the other in this process, or as Ray tasks with back-pressure."""
 
 import logging
 import time
@@ -7,12 +7,11 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.configuration.kinds import differing_words
 from pipeline.logs.messages import one_line
-from pipeline.plans.units import Unit, paths_of
+from pipeline.plans.study import Unit
 from pipeline.sweeps.cluster.spare_cores import scan_on_spare_cores
-from pipeline.sweeps.events import Event, PathDone, PathLost
-from pipeline.sweeps.worker.path import Work, run_batch
+from pipeline.sweeps.events import Event, UnitDone, UnitLost
+from pipeline.sweeps.worker.batch import Work, run_batch
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ Events = Generator[Event | None, None, None]
 
 
 def run_inline(specs: Sequence[Unit], work: Work, options: TaskOptions) -> Events:
-    """Run the paths in this process, in order."""
+    """Run the units in this process, in order."""
     yield from run_batch(specs, work)
 
 
@@ -69,7 +68,7 @@ def batches(
 
 
 def run_on_ray(specs: Sequence[Unit], work: Work, options: TaskOptions) -> Events:
-    """Run the paths as tasks of the Ray that this process has joined.
+    """Run the units as tasks of the Ray that this process has joined.
 
     The table is put into the object store once; it lives as long as this process does, and a
     task carries only descriptions. At most `max_in_flight` tasks are with Ray at any time. Lost
@@ -156,13 +155,13 @@ class _Cluster:
         return int(min(wanted, self._largest_memory)) or None
 
 
-def task_namer(specs: Sequence[Unit]) -> Callable[[Sequence[Unit]], str]:
-    """What names the tasks of these specs in Ray's dashboard; their kinds where those differ."""
-    kinds = list(dict.fromkeys(paths_of(spec)[0].kind for spec in specs))
-    words = dict(zip(kinds, differing_words(kinds), strict=True))
+def task_namer(units: Sequence[Unit]) -> Callable[[Sequence[Unit]], str]:
+    """What names the tasks of these units in Ray's dashboard."""
+    named = units[0].titles(units) if units else []
+    titles = dict(zip((unit.id for unit in units), named, strict=True))
 
     def name(batch: Sequence[Unit]) -> str:
-        title = batch[0].title(words[paths_of(batch[0])[0].kind])
+        title = titles[batch[0].id]
         return title if len(batch) == 1 else f"{title} and {len(batch) - 1} more paths"
 
     return name
@@ -188,7 +187,7 @@ def _next_events(
         cause = getattr(failure, "cause", None)
         error = one_line(cause if isinstance(cause, Exception) else failure)
     else:
-        if isinstance(event, PathDone | PathLost):
+        if isinstance(event, UnitDone | UnitLost):
             unfinished.pop(event.path, None)
         yield event
         return
@@ -197,4 +196,4 @@ def _next_events(
         waiting.extend([spec] for spec in unfinished.values())
         return
     for path in unfinished:
-        yield PathLost(path, error)
+        yield UnitLost(path, error)

@@ -14,27 +14,22 @@ from typing import Any
 import pyarrow as pa
 from rich.console import Console
 
-from pipeline.configuration.reading import SweepConfig, dump_config
-from pipeline.datasets.shards import Split, make_layout, make_split
-from pipeline.datasets.sources import Table, load_table
+from pipeline.configuration.reading import dump_config
 from pipeline.logs.log_lines import EVENTS
-from pipeline.plans.plan import Plan, make_plan, make_unit
-from pipeline.plans.units import JoinSpec, PathSpec, Unit, narrow_unit, paths_of
+from pipeline.plans.studies import study_of
+from pipeline.plans.study import FINAL_SHARD, Prepared, Step, StudyConfig, Unit, ids_of, needed_by
 from pipeline.results.folder import RESULTS, RunFolder, StoreError
 from pipeline.results.ledger import path_of, read_results, results_file, write_lost
 from pipeline.results.lock import FolderLock, acquire_lock
-from pipeline.results.selection import FINAL_SHARD, Choice, best_refit, choose
 from pipeline.sweeps.background import TrackerStart, TrackerStarting
 from pipeline.sweeps.cluster.session import check_address
 from pipeline.sweeps.dispatch import Events, TaskOptions, run_inline
-from pipeline.sweeps.events import BetaJoined, Event, PathDone, PathLost, ProblemDone
+from pipeline.sweeps.events import Event, UnitDone, UnitLost
 from pipeline.sweeps.interrupts import Interrupts, SweepInterrupted
 from pipeline.sweeps.progress import Tally, reporter
 from pipeline.sweeps.resume import claim, completed_paths
-from pipeline.sweeps.worker.path import Work
-from pipeline.sweeps.worker.rows import lost_rows
+from pipeline.sweeps.worker.batch import Work
 from qnn.errors import InputError
-from qnn.features.preprocessing import FeatureLayout
 
 log = logging.getLogger(__name__)
 events = logging.getLogger(EVENTS)
@@ -61,30 +56,9 @@ class SweepOptions:
     inline: bool = False
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A sweep's data and plan: what is known before anything is computed or written."""
-
-    config: SweepConfig
-    table: Table
-    split: Split
-    layout: FeatureLayout
-    plan: Plan
-
-    def refit(self, choice: Choice) -> Unit:
-        """What trains the chosen setting on all rows but the test rows."""
-        shard = self.split.shard(FINAL_SHARD)
-        kind = next(kind for kind in self.config.kinds if kind.resolved() == choice.kind)
-        whole = make_unit(self.config, self.table, self.split, self.layout, shard, kind)
-        return narrow_unit(whole, choice.beta, choice.width, choice.rounding)
-
-
-def prepare(config: SweepConfig) -> Prepared:
-    """Read the data and plan the sweep. Raises `InputError` where they do not fit together."""
-    table = load_table(config)
-    split = make_split(table, config)
-    layout = make_layout(table, config, split)
-    return Prepared(config, table, split, layout, make_plan(config, table, split, layout))
+def prepare(config: Any) -> Any:
+    """A sweep as its study prepares it. Raises `InputError` where data and config do not fit."""
+    return study_of(config).prepare(config)
 
 
 @dataclass(frozen=True)
@@ -93,8 +67,8 @@ class SweepOutcome:
 
     location: str
     results: pa.Table
-    choice: Choice | None
-    champion: dict[str, Any] | None
+    choice: Any
+    champion: Any
     failed: int
     reused_paths: int
     report: str | None
@@ -105,7 +79,7 @@ class SweepOutcome:
 
 
 def run_sweep(
-    config: SweepConfig,
+    config: StudyConfig,
     out: str,
     options: SweepOptions | None = None,
     console: Console | None = None,
@@ -133,17 +107,27 @@ def run_sweep(
             raise
 
 
+@dataclass(frozen=True)
+class _Run:
+    """The folder that a run writes to, its lock there, and what its tasks are given."""
+
+    folder: RunFolder
+    lock: FolderLock
+    work: Work
+
+
 class _Driver:
     """One run of a sweep: the stages, and how long each took."""
 
     def __init__(
         self,
-        config: SweepConfig,
+        config: StudyConfig,
         options: SweepOptions,
         interrupts: Interrupts,
         console: Console | None,
     ) -> None:
         self.config, self.options, self.interrupts = config, options, interrupts
+        self.study = study_of(config)
         self.console = console or Console(stderr=True)
         self.tasks = TaskOptions(
             cpus=config.resources.cpus_per_task,
@@ -164,19 +148,20 @@ class _Driver:
 
     def run(self, folder: RunFolder, start_tracking: TrackerStart | None) -> SweepOutcome:
         with self._timed("data"):
-            prepared = prepare(self.config)
+            prepared = self.study.prepare(self.config)
         folder.create()
         lock = acquire_lock(folder)
         try:
             with self._timed("folder"):
                 claim(folder, dump_config(self.config))
-                complete = completed_paths(folder, self.options.retry_failed)
-                _refuse_foreign(folder, complete, prepared.plan)
+                complete = completed_paths(folder, self.options.retry_failed, self.study)
+                _refuse_foreign(folder, complete, prepared)
             tracking = None
             if start_tracking is not None:
                 tracking = TrackerStarting(start_tracking, self.config, folder)
+            run = _Run(folder, lock, Work(prepared.data, folder.location, lock.token))
             try:
-                return self._finish(folder, lock, prepared, complete, tracking)
+                return self._finish(run, prepared, complete, tracking)
             except BaseException as error:
                 if tracking is not None:
                     killed = isinstance(error, SweepInterrupted) or self.interrupts.seen is not None
@@ -187,41 +172,42 @@ class _Driver:
 
     def _finish(
         self,
-        folder: RunFolder,
-        lock: FolderLock,
+        run: _Run,
         prepared: Prepared,
         complete: set[str],
         tracking: TrackerStarting | None,
     ) -> SweepOutcome:
-        plan = prepared.plan
-        pending = [spec for spec in plan.paths if spec.id not in complete]
-        reused = len(plan.paths) - len(pending)
+        planned = [need for unit in prepared.units for need in needed_by(unit)]
+        pending = [unit for unit in planned if unit.id not in complete]
+        reused = len(planned) - len(pending)
         if reused:
-            log.info("%d of %d paths are finished already", reused, len(plan.paths))
-        work = Work(prepared.table, prepared.split, prepared.layout, folder.location, lock.token)
-        with self._runner(pending) as run:
+            log.info("%d of %d paths are finished already", reused, len(planned))
+        with self._runner(pending) as runner:
             with self._timed("paths"):
-                self._run_units(run, plan.units, complete, work, folder, lock)
-            results = read_results(folder)
-            choice = choose(results, self.config.beta.kind, self.config.task)
-            refit = None if choice is None else prepared.refit(choice)
-            if refit is not None and not complete.issuperset(_ids(refit)):
+                self._run_all(runner, prepared.units, complete, run)
+            results = read_results(run.folder, self.study.rows)
+            choice = prepared.choose(results)
+            refit = None if choice is None else prepared.follow_up(choice)
+            if refit is not None and not complete.issuperset(ids_of(refit)):
                 with self._timed("refit"):
-                    self._run_units(run, [refit], complete, work, folder, lock)
-        _drop_stale_refits(folder, refit)
-        results = read_results(folder)
-        champion = None if refit is None else best_refit(results, refit.id)
-        trial = None if champion is None else str(champion["trial"])
-        report = self._report(folder, trial)
+                    self._run_all(runner, [refit], complete, run)
+        _drop_stale_refits(run.folder, refit)
+        results = self.study.told(read_results(run.folder, self.study.rows), self.config)
+        champion = None if refit is None else prepared.champion(results, refit)
+        trial = None if champion is None else str(champion.identity.trial)
+        report = self._report(run.folder, trial)
         if tracking is not None:
             with self._timed("tracking"):
                 tracking.finish(results, choice, trial)
             self.timings["tracking start (alongside)"] = tracking.seconds
-        failed = _failed_trials(results, plan, refit)
+        wanted = sum(unit.networks for unit in prepared.units)
+        wanted += 0 if refit is None else refit.networks
+        # Units that have no rows at all count too.
+        failed = wanted - prepared.finished(results)
         tracking_error = None if tracking is None else tracking.error
         wrong = failed > self.options.max_failures or tracking_error is not None
         return SweepOutcome(
-            location=folder.label,
+            location=run.folder.label,
             results=results,
             choice=choice,
             champion=champion,
@@ -235,8 +221,8 @@ class _Driver:
         )
 
     @contextmanager
-    def _runner(self, pending: Sequence[PathSpec]) -> Generator[Runner, None, None]:
-        """How paths are run; Ray is only started where there is more to do than a refit."""
+    def _runner(self, pending: Sequence[Unit]) -> Generator[Runner, None, None]:
+        """How units are run; Ray is only started where there is more to do than a refit."""
         if self.options.inline or not pending:
             yield run_inline
             return
@@ -249,74 +235,66 @@ class _Driver:
             self.interrupts.check()
             yield run_on_ray
 
-    def _run_units(
-        self,
-        run: Runner,
-        units: Sequence[Unit],
-        complete: set[str],
-        work: Work,
-        folder: RunFolder,
-        lock: FolderLock,
+    def _run_all(
+        self, runner: Runner, units: Sequence[Unit], complete: set[str], run: _Run
     ) -> None:
-        """Run what is missing of all paths, then of the joins of their outputs."""
-        paths = [path for unit in units for path in paths_of(unit)]
-        pending = [path for path in paths if path.id not in complete]
-        joins = [unit for unit in units if isinstance(unit, JoinSpec)]
-        missing = [join for join in joins if not complete.issuperset(_ids(join))]
-        for join in missing:
+        """Run what is missing of what units need, then of the units themselves."""
+        first = [need for unit in units for need in needed_by(unit)]
+        pending = [unit for unit in first if unit.id not in complete]
+        later = [unit for unit in units if unit.needs]
+        missing = [unit for unit in later if not complete.issuperset(ids_of(unit))]
+        for unit in missing:
             # A driver that dies before it is made again must not leave it beside new parts.
-            folder.remove(results_file(join.id))
-        self._run_specs(run, pending, paths, work, folder, lock)
-        self._run_specs(run, missing, joins, work, folder, lock)
+            run.folder.remove(results_file(unit.id))
+        self._run_units(runner, pending, first, run)
+        self._run_units(runner, missing, later, run)
 
-    def _run_specs(
-        self,
-        run: Runner,
-        specs: Sequence[Unit],
-        planned: Sequence[Unit],
-        work: Work,
-        folder: RunFolder,
-        lock: FolderLock,
+    def _run_units(
+        self, runner: Runner, units: Sequence[Unit], planned: Sequence[Unit], run: _Run
     ) -> None:
-        """Run specs to their end, showing progress; lost ones leave failed rows, not results."""
-        if not specs:
+        """Run units to their end, showing progress; lost ones leave failed rows, not results."""
+        if not units:
             return
-        todo = sum(spec.networks for spec in specs)
-        known = sum(spec.networks for spec in planned)
-        tally = Tally(max(known, todo), max(0, known - todo)) if len(specs) > 1 else Tally(todo)
-        by_id = {spec.id: spec for spec in specs}
+        todo = sum(unit.networks for unit in units)
+        known = sum(unit.networks for unit in planned)
+        tally = Tally(max(known, todo), max(0, known - todo)) if len(units) > 1 else Tally(todo)
+        by_id = {unit.id: unit for unit in units}
         refused = 0
-        with closing(run(specs, work, self.tasks)) as events, reporter(tally, self.console) as bar:
+        with (
+            closing(runner(units, run.work, self.tasks)) as events,
+            reporter(tally, self.console) as bar,
+        ):
             for event in events:
                 self.interrupts.check()
-                lock.renew()
+                run.lock.renew()
                 if event is not None:
                     tally.add(event)
                     _tell(event, by_id[event.path].shard)
                 bar.update()
-                if isinstance(event, PathDone):
+                if isinstance(event, UnitDone):
                     refused = 0
-                elif isinstance(event, PathLost):
-                    shard = by_id[event.path].shard
-                    log.warning(
-                        "path %s (%s): %s",
-                        event.path,
-                        shard,
-                        event.error,
-                        extra={"path": event.path, "shard": shard},
-                    )
+                elif isinstance(event, UnitLost):
                     refused = refused + 1 if event.storage else 0
-                    if refused >= STORAGE_PATIENCE:
-                        raise StoreError(event.error)
-                    if not event.storage:
-                        write_lost(folder, event.path, lost_rows(by_id[event.path], event.error))
+                    self._lose(event, by_id[event.path], run.folder, refused)
+
+    def _lose(self, event: UnitLost, unit: Unit, folder: RunFolder, refused: int) -> None:
+        """Say that a unit is lost, and leave failed rows where the folder can be written."""
+        log.warning(
+            "path %s (%s): %s",
+            event.path,
+            unit.shard,
+            event.error,
+            extra={"path": event.path, "shard": unit.shard},
+        )
+        if refused >= STORAGE_PATIENCE:
+            raise StoreError(event.error)
+        if not event.storage:
+            write_lost(folder, event.path, unit.lost_rows(event.error), self.study.rows)
 
     def _report(self, folder: RunFolder, trial: str | None) -> str | None:
-        from pipeline.reports.page import write_report
-
         with self._timed("report"):
             try:
-                return write_report(folder, trial)
+                return self.study.write_report(folder, trial)
             except InputError as error:
                 log.warning("no report: %s", error)
                 return None
@@ -325,24 +303,17 @@ class _Driver:
 def _tell(event: Event, shard: str) -> None:
     """Log what happened, for logs that are read by programs."""
     fields: dict[str, Any] = {"path": event.path, "shard": shard}
-    if isinstance(event, ProblemDone | BetaJoined):
-        known = {"beta": event.beta, "done": event.trials, "failed": event.failed}
+    if isinstance(event, Step):
+        known = {**event.told, "done": event.trials, "failed": event.failed}
         fields |= {**known, "gap": event.best_gap, "seconds": event.seconds}
-        events.info(
-            "problem done" if isinstance(event, ProblemDone) else "beta joined", extra=fields
-        )
-    elif isinstance(event, PathDone):
+        events.info(event.what, extra=fields)
+    elif isinstance(event, UnitDone):
         events.info("path done", extra={**fields, "done": event.trials, "failed": event.failed})
 
 
-def _ids(unit: Unit) -> set[str]:
-    """The ids of the results files of a unit and of the paths that it needs."""
-    return {unit.id, *(path.id for path in paths_of(unit))}
-
-
-def _refuse_foreign(folder: RunFolder, complete: set[str], plan: Plan) -> None:
+def _refuse_foreign(folder: RunFolder, complete: set[str], prepared: Prepared) -> None:
     """Refuse results of other data or another version under the same config."""
-    foreign = sorted(complete.difference(*(_ids(unit) for unit in plan.units)))
+    foreign = sorted(complete.difference(*(ids_of(unit) for unit in prepared.units)))
     for path in foreign:
         shards = folder.read_table(results_file(path))["shard"].unique().to_pylist()
         if shards != [FINAL_SHARD]:
@@ -354,7 +325,7 @@ def _refuse_foreign(folder: RunFolder, complete: set[str], plan: Plan) -> None:
 
 def _drop_stale_refits(folder: RunFolder, refit: Unit | None) -> None:
     """Remove rows of refits that an earlier, incomplete run chose: one champion a sweep."""
-    keep = set() if refit is None else _ids(refit)
+    keep = set() if refit is None else ids_of(refit)
     for file in folder.files(RESULTS, ".parquet"):
         if path_of(file) in keep:
             continue
@@ -362,10 +333,3 @@ def _drop_stale_refits(folder: RunFolder, refit: Unit | None) -> None:
         if table["shard"].unique().to_pylist() == [FINAL_SHARD]:
             log.info("%s: an earlier choice, removed", file)
             folder.remove(file)
-
-
-def _failed_trials(results: pa.Table, plan: Plan, refit: Unit | None) -> int:
-    """Whole networks that failed, and those of paths and joins that have no rows at all."""
-    rows = results.select(["status", "output"]).to_pylist()
-    ok = sum(row["status"] == "ok" and row["output"] is None for row in rows)
-    return plan.trials + (0 if refit is None else refit.networks) - ok

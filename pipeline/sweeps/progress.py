@@ -15,7 +15,8 @@ from rich.progress import (
 )
 
 from pipeline.logs.log_lines import wants_json
-from pipeline.sweeps.events import BetaJoined, Event, PathLost, ProblemDone
+from pipeline.plans.study import Step
+from pipeline.sweeps.events import Event, UnitLost
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class Tally:
 
     def add(self, event: Event) -> None:
         """Count an event in."""
-        if isinstance(event, ProblemDone | BetaJoined):
+        if isinstance(event, Step):
             # What a lost worker had done already comes in a second time.
             self.done = min(self.total, self.done + event.trials)
             self.failed += event.failed
@@ -43,7 +44,7 @@ class Tally:
             if event.best_gap is not None:
                 best = self.best_gap
                 self.best_gap = event.best_gap if best is None else min(best, event.best_gap)
-        elif isinstance(event, PathLost):
+        elif isinstance(event, UnitLost):
             self.lost_paths += 1
             self.error = event.error
 

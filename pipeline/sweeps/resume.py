@@ -5,11 +5,15 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pyarrow.compute as pc
 import yaml
 
 from pipeline.configuration.flat import flatten
+from pipeline.configuration.reading import dump_config, parse_config
 from pipeline.logs.messages import one_line
-from pipeline.results.folder import CONFIG_FILE, RESULTS, RunFolder, data_file, decode_table
+from pipeline.plans.studies import study_of_folder
+from pipeline.plans.study import Study
+from pipeline.results.folder import CONFIG_FILE, RESULTS, RunFolder, decode_table
 from pipeline.results.ledger import LOST_SUFFIX, clear_lost, path_of, read_path
 from pipeline.results.matrices import matrices
 from qnn.errors import InputError
@@ -22,7 +26,6 @@ FREE_SECTIONS = ("resources", "tracking", "retrain")
 # Where the data lie says nothing of what they are; results of other data are refused by content.
 FREE_KEYS = ("data.source",)
 READERS = 8
-_FILES = ("certificate", "certificates", "network")
 
 
 def claim(folder: RunFolder, resolved: str) -> None:
@@ -37,7 +40,7 @@ def claim(folder: RunFolder, resolved: str) -> None:
         folder.write(CONFIG_FILE, resolved.encode())
         return
     try:
-        before = dict(flatten(yaml.safe_load(content)))
+        before = dict(flatten(yaml.safe_load(_with_defaults(content, folder))))
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         raise InputError(
             f"{folder.label}/{CONFIG_FILE}: cannot be read ({one_line(error)}); "
@@ -56,6 +59,15 @@ def claim(folder: RunFolder, resolved: str) -> None:
         folder.write(CONFIG_FILE, resolved.encode())
 
 
+def _with_defaults(content: bytes, folder: RunFolder) -> str:
+    """The config of a folder with the keys that its version did not know yet, at their defaults."""
+    text = content.decode()
+    try:
+        return dump_config(parse_config(text, CONFIG_FILE, (), study_of_folder(folder).config))
+    except InputError:
+        return text
+
+
 def _show(values: Mapping[str, Any], key: str) -> str:
     if key not in values:
         return "not set"
@@ -63,12 +75,16 @@ def _show(values: Mapping[str, Any], key: str) -> str:
     return text.removesuffix("\n").removesuffix("\n...").strip()
 
 
-def completed_paths(folder: RunFolder, retry_failed: bool = False) -> set[str]:
-    """Return the ids of the paths that are finished and whose files are all there and sound.
+def completed_paths(
+    folder: RunFolder, retry_failed: bool = False, study: Study[Any] | None = None
+) -> set[str]:
+    """Return the ids of the units that are finished and whose files are all there and sound.
 
     A damaged file is moved to `quarantine/`, which is said in a warning, and its path is left out,
-    so that it is computed again. `retry_failed` leaves out paths with failed rows as well.
+    so that it is computed again. `retry_failed` leaves out paths with failed rows as well. `study`:
+    that of the folder, None to look it up.
     """
+    study = study or study_of_folder(folder)
     folder.clean()
     clear_lost(folder)
     needs: dict[str, set[str]] = {}
@@ -76,28 +92,17 @@ def completed_paths(folder: RunFolder, retry_failed: bool = False) -> set[str]:
         if file.endswith(LOST_SUFFIX):
             continue
         try:
-            table = read_path(folder, file)
+            table = read_path(folder, file, study.rows)
         except FileNotFoundError:
             continue
         except ValueError as error:
             folder.quarantine(file, str(error))
             continue
-        rows = table.select([*_FILES, "dataset", "shard", "status"]).to_pylist()
-        if retry_failed and any(row["status"] != "ok" for row in rows):
+        done = table.filter(pc.equal(table["status"], "ok"))
+        if retry_failed and len(done) < len(table):
             log.info("%s: has failed rows, computed again", path_of(file))
             continue
-        needs[path_of(file)] = {
-            name
-            for row in rows
-            if row["status"] == "ok"
-            for name in (
-                row["certificate"],
-                row["network"],
-                data_file(row["dataset"], row["shard"]),
-                *(row["certificates"] or ()),
-            )
-            if name is not None
-        }
+        needs[path_of(file)] = {name for row in done.to_pylist() for name in study.files_of(row)}
     bad = _unsound(folder, {file for files in needs.values() for file in files})
     complete = set()
     for path, files in needs.items():

@@ -20,11 +20,14 @@ CODE = (
     "networks/__init__.py",
     "networks/activations",
     "networks/alphabets.py",
+    "networks/codec.py",
     "networks/packing.py",
     "networks/polarization.py",
     "networks/quantized.py",
+    "networks/second_layers.py",
     "numerics/__init__.py",
     "numerics/archive.py",
+    "registry.py",
 )
 _INIT = '"""The part of qnn that predicts, without the solvers."""\n'
 

@@ -17,24 +17,14 @@ from pipeline.configuration.reading import SweepConfig, dump_config
 from pipeline.logs.redact import redact
 from pipeline.reports.proof_words import gap_words
 from pipeline.results import summary
-from pipeline.results.parts import is_joined
+from pipeline.results.record import METRIC, PARAMETER, NetworkRow, columns_for
 from pipeline.results.selection import FINAL_SHARD, Choice
-from pipeline.results.summary import byte_text, percent
+from pipeline.results.summary import Shown, byte_text, percent
 
 # MLflow takes 6,000 characters for a parameter; the UI shows far fewer.
 LONGEST_PARAMETER = 250
-_OWN_METRICS = (
-    *("gap", "lower_bound", "upper_bound", "relaxation_value", "loss_value"),
-    *("train_accuracy", "validation_accuracy", "test_accuracy"),
-    *("train_rmse", "validation_rmse", "test_rmse", "train_r2", "validation_r2", "test_r2"),
-    *("neurons", "bytes", "preprocessing_bytes", "beta", "beta_fraction"),
-)
 # Sections that say nothing of what is computed.
 _HOW_RUN = {"tracking", "resources", "retrain"}
-_OWN_PARAMETERS = (
-    *("shard", "rounding", "width", "seed", "beta", "beta_fraction", "solver"),
-    *("loss", "loss_parameter", "activation", "polynomial", "alphabet", "second_layer"),
-)
 
 
 def parameters(config: SweepConfig) -> dict[str, str]:
@@ -76,7 +66,7 @@ def _each(config: SweepConfig, name: str) -> str:
 
 
 def sweep_metrics(
-    data: pd.DataFrame, champion: Mapping[str, Any] | None, choice: Choice | None
+    data: pd.DataFrame, champion: Shown | None, choice: Choice | None
 ) -> dict[str, float]:
     """The numbers of the whole sweep; those of the chosen network start with `champion_`."""
     rows = summary.searched(data)
@@ -92,7 +82,8 @@ def sweep_metrics(
         found[f"best_{choice.metric}"] = choice.mean
     if champion is not None:
         for key in ("gap", "bytes", "neurons", metric.column("test"), metric.column("train")):
-            found[f"champion_{key}"] = float(champion[key])
+            value = getattr(champion.row.fit, key)
+            found[f"champion_{key}"] = math.nan if value is None else float(value)
     return _finite(found)
 
 
@@ -132,41 +123,44 @@ def _curves(rows: pd.DataFrame, metric: summary.Metric, name: str) -> list[tuple
     return found
 
 
-def network_metrics(row: Mapping[str, Any]) -> dict[str, float]:
+def network_metrics(row: NetworkRow) -> dict[str, float]:
     """The numbers of one network's run."""
-    return _finite({key: float(row[key]) for key in _OWN_METRICS if row[key] is not None})
+    values = row.columns
+    told = {key: values[key] for key in columns_for(METRIC)}
+    return _finite({key: float(value) for key, value in told.items() if value is not None})
 
 
-def bound_points(row: Mapping[str, Any]) -> list[tuple[str, float, int]]:
+def bound_points(row: NetworkRow) -> list[tuple[str, float, int]]:
     """The bounds as they closed in, as (name, value, step): the step is the second, rounded up."""
     found: dict[tuple[str, int], float] = {}
-    for point in row["bounds"] if row["bounds"] is not None else ():
-        step = math.ceil(point["seconds"])
-        for side in ("lower", "upper"):
-            # The last of a second is its best.
-            found[f"over_time/{side}_bound", step] = float(point[side])
+    for point in row.bounds.bounds or ():
+        step = math.ceil(point.seconds)
+        # The last of a second is its best.
+        found["over_time/lower_bound", step] = point.lower
+        found["over_time/upper_bound", step] = point.upper
     return [(name, value, step) for (name, step), value in found.items() if np.isfinite(value)]
 
 
-def network_parameters(row: Mapping[str, Any]) -> dict[str, str]:
+def network_parameters(row: NetworkRow) -> dict[str, str]:
     """Where one network stands on the axes of the sweep."""
-    values = {key: row[key] for key in _OWN_PARAMETERS}
+    values = row.columns
     return {
-        key: f"{value:.6g}" if isinstance(value, float) else str(value)
-        for key, value in values.items()
-        if not pd.isna(value)
+        key: f"{values[key]:.6g}" if isinstance(values[key], float) else str(values[key])
+        for key in columns_for(PARAMETER)
+        if values[key] is not None
     }
 
 
-def network_name(row: Mapping[str, Any], role: str) -> str:
+def network_name(shown: Shown, role: str) -> str:
     """Name of a network's run: what it is, short enough for a column."""
-    place = "champion" if role == "champion" else f"{row['shard']}"
-    kind = [row["problem"]] if row["problem"] else []
-    return " · ".join([place, *kind, row["rounding"], f"{row['neurons']:.0f} neurons"])
+    row = shown.row
+    place = "champion" if role == "champion" else row.identity.shard
+    kind = [shown.problem] if shown.problem else []
+    return " · ".join([place, *kind, row.axes.rounding, f"{row.fit.neurons} neurons"])
 
 
 def sweep_description(
-    config: SweepConfig, data: pd.DataFrame, champion: Mapping[str, Any] | None, location: str
+    config: SweepConfig, data: pd.DataFrame, champion: Shown | None, location: str
 ) -> str:
     """What was trained, what came out, what a certificate means, how to check it."""
     metric = summary.metric_of(data)
@@ -184,7 +178,7 @@ def sweep_description(
             "",
             *_network_lines(champion, metric),
             "",
-            _how_chosen(champion, metric),
+            _how_chosen(champion.row, metric),
             "",
         ]
     lines += [
@@ -215,25 +209,26 @@ def sweep_description(
     return "\n".join(lines)
 
 
-def network_description(row: Mapping[str, Any], metric: summary.Metric, role: str) -> str:
+def network_description(shown: Shown, metric: summary.Metric, role: str) -> str:
     """The page of one network's run."""
     first = (
         "The network chosen by the sweep." if role == "champion" else "One of the best settings."
     )
     return "\n".join(
-        [first, "", *_network_lines(row, metric), "",
+        [first, "", *_network_lines(shown, metric), "",
          "Read `certificate/certificate.html` for what is proven and how to check it."]
     )  # fmt: skip
 
 
-def version_description(row: Mapping[str, Any], metric: summary.Metric, run: str) -> str:
+def version_description(shown: Shown, metric: summary.Metric, run: str) -> str:
     """What a reviewer of the registered model reads."""
     lines = [
-        f"Quantized network on {code(row['dataset'])}, [its run with the certificate]({run}).",
+        f"Quantized network on {code(shown.row.identity.dataset)}, [its run with the "
+        f"certificate]({run}).",
         "",
-        *_network_lines(row, metric),
+        *_network_lines(shown, metric),
         "",
-        _how_chosen(row, metric),
+        _how_chosen(shown.row, metric),
         "",
         "`predict` takes raw columns by name and gives labels or target units; "
         '`params={"output": "score"}` gives the raw output.',
@@ -246,28 +241,31 @@ def code(text: Any) -> str:
     return f"`{' '.join(redact(str(text)).replace('`', chr(39)).split())}`"
 
 
-def _network_lines(row: Mapping[str, Any], metric: summary.Metric) -> list[str]:
+def _network_lines(shown: Shown, metric: summary.Metric) -> list[str]:
+    row = shown.row
+    fit, bound = row.fit, row.bounds.lower_bound
     return [
         f"| test {metric.label} | size | neurons | certified gap | objective | lower bound |",
         "|---|---|---|---|---|---|",
-        f"| {metric.text(row[metric.column('test')])} | {byte_text(row['bytes'])} "
-        f"| {row['neurons']:.0f} | {percent(row['gap'])} | {row['upper_bound']:.6g} "
-        f"| {row['lower_bound']:.6g} |",
+        f"| {metric.text(shown.measured('test', metric))} | {byte_text(fit.bytes)} "
+        f"| {fit.neurons} | {percent(fit.gap)} | {fit.upper_bound:.6g} "
+        f"| {bound:.6g} |",
         "",
-        f"No network of any width gets below {row['lower_bound']:.6g}: {gap_words(row)}.",
+        f"No network of any width gets below {bound:.6g}: {gap_words(fit.gap)}.",
         *_outputs_lines(row),
     ]
 
 
-def _outputs_lines(row: Mapping[str, Any]) -> list[str]:
-    if not is_joined(row):
+def _outputs_lines(row: NetworkRow) -> list[str]:
+    if not row.bounds.is_sum:
         return []
-    return [f"Proven by {len(row['certificates'])} certificates, one for each output, added up."]
+    return [f"Proven by {len(row.bounds.files)} certificates, one for each output, added up."]
 
 
-def _how_chosen(row: Mapping[str, Any], metric: summary.Metric) -> str:
-    if row["shard"] != FINAL_SHARD:
-        return f"Best by validation {metric.label} on shard {code(row['shard'])}; no final refit."
+def _how_chosen(row: NetworkRow, metric: summary.Metric) -> str:
+    shard = row.identity.shard
+    if shard != FINAL_SHARD:
+        return f"Best by validation {metric.label} on shard {code(shard)}; no final refit."
     return (
         f"Its setting has the best mean validation {metric.label} over the shards; it was trained "
         "again on all rows but the test rows, which were never used to choose anything."

@@ -28,9 +28,10 @@ from pipeline.reports.figures.drawing import to_png
 from pipeline.reports.page import REPORT_FILE, collect, render_report
 from pipeline.results import summary
 from pipeline.results.folder import RunFolder
-from pipeline.results.parts import certificates_of, parts_of
-from pipeline.results.schema import RESULTS_SCHEMA, TIMING_COLUMNS
+from pipeline.results.parts import parts_of
+from pipeline.results.record import RESULTS_SCHEMA, TIMING_COLUMNS, NetworkRow
 from pipeline.results.selection import Choice
+from pipeline.results.summary import Shown
 from pipeline.tracking import text
 from pipeline.tracking.aliases import CHAMPION, promote
 from pipeline.tracking.model import log_network
@@ -119,13 +120,13 @@ class SweepTracker:
     ) -> None:
         self.results = results
         data = summary.frame(results)
-        row = summary.champion_row(data, champion)
+        row = summary.champion_of(data, champion)
         figures = _points(text.sweep_metrics(data, row, choice))
         run.log(
             parameters=text.parameters(self.config), points=[*figures, *text.path_metrics(data)]
         )
         if row is not None and not run.has_data:
-            self._log_data(row)
+            self._log_data(row.row)
         with tempfile.TemporaryDirectory(prefix="qnn-mlflow-") as work:
             self._log_sweep_files(Path(work) / "sweep", results, data, champion)
             self._log_networks(Path(work), data, row)
@@ -145,7 +146,7 @@ class SweepTracker:
     ) -> None:
         (work / "results").mkdir(parents=True)
         (work / "figures").mkdir()
-        pq.write_table(results, work / "results" / "results.parquet")
+        pq.write_table(results.replace_schema_metadata(), work / "results" / "results.parquet")
         shown = _shown_rows(data)
         (work / "results" / "table.json").write_text(shown.to_json(orient="split", index=False))
         for kind in plots.FIGURES:
@@ -161,14 +162,14 @@ class SweepTracker:
         except FileNotFoundError:
             return render_report(collect(self.folder, champion)).encode()
 
-    def _log_data(self, row: Mapping[str, Any]) -> None:
+    def _log_data(self, row: NetworkRow) -> None:
         """The training matrix of the chosen network, with the digest that its certificate names."""
         from mlflow.data.code_dataset_source import CodeDatasetSource
         from mlflow.data.meta_dataset import MetaDataset
         from mlflow.entities import DatasetInput, InputTag
 
         # Those of several outputs speak of one matrix; the first has the digest with its target.
-        name = certificates_of(row)[0]
+        name = row.bounds.files[0]
         certificate = Certificate.from_bytes(self.folder.read(name), name)
         source = CodeDatasetSource(
             tags={
@@ -178,21 +179,22 @@ class SweepTracker:
             }
         )
         # The store keeps 36 characters of a digest.
-        dataset = MetaDataset(source, name=str(row["dataset"]), digest=certificate.data_sha256[:32])
+        dataset = MetaDataset(
+            source, name=row.identity.dataset, digest=certificate.data_sha256[:32]
+        )
         given = DatasetInput(
             dataset._to_mlflow_entity(), [InputTag("mlflow.data.context", "train")]
         )
         self.store.client.log_inputs(self.run_id, datasets=[given])
 
-    def _log_networks(
-        self, work: Path, data: pd.DataFrame, champion: Mapping[str, Any] | None
-    ) -> None:
+    def _log_networks(self, work: Path, data: pd.DataFrame, champion: Shown | None) -> None:
         """Child runs of the champion and of the best settings; those of earlier choices go."""
-        wanted: dict[str, tuple[Mapping[str, Any], str]] = {}
+        wanted: dict[str, tuple[Shown, str]] = {}
         if champion is not None:
-            wanted[str(champion["trial"])] = (champion, CHAMPION)
-        for row in summary.best_networks(data, self.config.tracking.top).to_dict("records"):
-            wanted.setdefault(str(row["trial"]), ({str(k): v for k, v in row.items()}, "top"))
+            wanted[champion.row.identity.trial] = (champion, CHAMPION)
+        for record in summary.best_networks(data, self.config.tracking.top).to_dict("records"):
+            shown = Shown.of({str(name): value for name, value in record.items()})
+            wanted.setdefault(shown.row.identity.trial, (shown, "top"))
         present = self._children()
         for trial in set(present) - set(wanted):
             self.store.client.delete_run(present[trial].run_id)
@@ -219,12 +221,12 @@ class SweepTracker:
             if not token:
                 return found
 
-    def _new_child(self, row: Mapping[str, Any], role: str) -> TrackedRun:
+    def _new_child(self, row: Shown, role: str) -> TrackedRun:
         tags = {
             "mlflow.parentRunId": self.run_id,
             "mlflow.source.name": "qnn sweep",
             SWEEP_TAG: self.key,
-            _TRIAL: str(row["trial"]),
+            _TRIAL: row.row.identity.trial,
             _ROLE: role,
         }
         run = self.store.client.create_run(
@@ -236,15 +238,17 @@ class SweepTracker:
         self,
         work: Path,
         run: TrackedRun,
-        row: Mapping[str, Any],
+        shown: Shown,
         role: str,
         metric: summary.Metric,
     ) -> None:
-        network = self.folder.read(row["network"])
+        row = shown.row
+        file = str(row.fit.network)
+        network = self.folder.read(file)
         files = work / "files"
         for place in ("network", "certificate"):
             (files / place).mkdir(parents=True)
-        network_file = files / "network" / os.path.basename(row["network"])
+        network_file = files / "network" / os.path.basename(file)
         network_file.write_bytes(network)
         self._write_certificates(files / "certificate", row, network)
         self.store.client.log_artifacts(run.run_id, str(files))
@@ -255,7 +259,7 @@ class SweepTracker:
                 model = log_network(
                     network_file,
                     "network",
-                    tags={_TRIAL: str(row["trial"]), _ROLE: role},
+                    tags={_TRIAL: row.identity.trial, _ROLE: role},
                     work=work / "code",
                 )
             run.log(tags={_MODEL: model})
@@ -263,8 +267,8 @@ class SweepTracker:
             parameters=text.network_parameters(row),
             points=[*_points(text.network_metrics(row)), *text.bound_points(row)],
             tags={
-                "mlflow.note.content": text.network_description(row, metric, role),
-                "mlflow.runName": text.network_name(row, role),
+                "mlflow.note.content": text.network_description(shown, metric, role),
+                "mlflow.runName": text.network_name(shown, role),
                 _ROLE: role,
                 _DONE: "true",
             },
@@ -272,22 +276,21 @@ class SweepTracker:
         )
         self.store.client.set_terminated(run.run_id)
 
-    def _write_certificates(self, place: Path, row: Mapping[str, Any], network: bytes) -> None:
+    def _write_certificates(self, place: Path, row: NetworkRow, network: bytes) -> None:
         """Each certificate with its page; for several outputs also the page of their sum."""
         parts = parts_of(self.results, row)
-        alone: list[Mapping[str, Any]] = [row]
-        for one in parts or alone:
-            name = str(one["certificate"])
+        for one in parts or [row]:
+            name = str(one.bounds.certificate)
             content = self.folder.read(name)
             (place / os.path.basename(name)).write_bytes(content)
-            own = self.folder.read(one["network"]) if parts else network
-            page = f"output-{one['output']}.html" if parts else CERTIFICATE_PAGE
+            own = self.folder.read(str(one.fit.network)) if parts else network
+            page = f"output-{one.identity.output}.html" if parts else CERTIFICATE_PAGE
             (place / page).write_text(render_certificate(one, content, own), encoding="utf-8")
         if parts:
             page = render_outputs(row, parts, network)
             (place / CERTIFICATE_PAGE).write_text(page, encoding="utf-8")
 
-    def _register(self, run: TrackedRun, row: Mapping[str, Any], metric: summary.Metric) -> None:
+    def _register(self, run: TrackedRun, shown: Shown, metric: summary.Metric) -> None:
         """The champion as a version of the registered model; where asked, with the alias on it."""
         from mlflow.exceptions import MlflowException
 
@@ -311,12 +314,12 @@ class SweepTracker:
                     source=f"models:/{model}",
                     run_id=run.run_id,
                     model_id=model,
-                    description=text.version_description(row, metric, page),
+                    description=text.version_description(shown, metric, page),
                     tags={
                         "run": page,
                         "certificate": f"{page}/artifacts/certificate/{CERTIFICATE_PAGE}",
-                        "certified_gap": summary.percent(row["gap"]),
-                        _TRIAL: str(row["trial"]),
+                        "certified_gap": summary.percent(shown.row.fit.gap),
+                        _TRIAL: shown.row.identity.trial,
                         SWEEP_TAG: self.key,
                     },
                 )

@@ -17,7 +17,8 @@ one class that fits `Proven`:
   (None where there is none), and returns it in a few words, as "bound 1.25"; raises
   CertificateError where anything is not proven, and with ``fast`` may raise NotProvenAgainError
   instead of a long proof. This is what `qnn verify FILE` calls;
-* ``verify(*evidence, fast=False)``: the proven number from objects in memory; `qnn.verify` calls it.
+* ``verify(*evidence, fast=False)``: the proven number, from objects in memory; this is what
+  `qnn.verify` calls.
 
 The kinds "relaxation", "tightened" and "exact" are one record, `Certificate`: a claim about a
 training problem, a dual point and a proof; the proofs are files of their own in ``proofs``.
@@ -28,11 +29,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any, ClassVar, Protocol, Self, cast
+from typing import Any, ClassVar, Protocol, Self, cast, overload
 
 import numpy as np
 
 from qnn.certificates import checker
+from qnn.certificates.proofs import PROOFS
 from qnn.certificates.record import Certificate
 from qnn.errors import InputError
 
@@ -72,9 +74,23 @@ def kind_of(arrays: Mapping[str, Array]) -> str | None:
 def read_certificate(arrays: dict[str, Array], where: str) -> Certificate | Proven:
     """The record of whatever kind the members state; InputError where it is of none."""
     kind = kind_of(arrays)
-    if kind is None or "nu" in arrays:
+    found = None if kind is None else _class_of(kind)
+    if found is not None:
+        return found.from_arrays(arrays, where)
+    if kind is None or "nu" in arrays or kind in {proof.kind for proof in PROOFS.values()}:
         return Certificate.from_arrays(arrays, where)
-    return _class_of(kind, where).from_arrays(arrays, where)
+    raise InputError(
+        f"{where}: a certificate of the kind {kind!r}, which this version of qnn does not have: "
+        "use the version that wrote it"
+    )
+
+
+@overload
+def verify(certificate: Certificate, X: Array, y: Array, fast: bool = False) -> float: ...
+
+
+@overload
+def verify(certificate: Proven, *evidence: Any, **options: Any) -> float: ...
 
 
 def verify(certificate: Certificate | Proven, *evidence: Any, **options: Any) -> float:
@@ -88,13 +104,10 @@ def verify(certificate: Certificate | Proven, *evidence: Any, **options: Any) ->
     return certificate.verify(*evidence, **options)
 
 
-def _class_of(kind: str, where: str) -> type[Proven]:
+def _class_of(kind: str) -> type[Proven] | None:
     # Only modules that are here are imported, whatever a file says.
     if kind in {module.name for module in iter_modules(__path__)}:
         for found in vars(import_module(f"{__name__}.{kind}")).values():
             if isinstance(found, type) and vars(found).get("kind") == kind:
                 return cast("type[Proven]", found)
-    raise InputError(
-        f"{where}: a certificate of the kind {kind!r}, which this version of qnn does not have: "
-        "use the version that wrote it"
-    )
+    return None

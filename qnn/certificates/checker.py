@@ -16,33 +16,22 @@ written for it alone (`Loss.proven_dual_value`). With ``u = 2^-53`` and
   Verification of positive definiteness, BIT 2006).
 * A certificate of kind "exact" has no slack: ``max u'Mv`` itself, or ``max |u'Mu|`` with the lift's
   last entry +1 (polynomial), is enumerated, or bounded leaf by leaf, and E and the rounding of that
-  are added to what it finds (see `sign_norm`, `sign_form` and `branching` beside this file).
+  are added to what it finds. Each kind of proof checks itself, in its file in `proofs`.
 * The budget, ``sum(a) <= beta d`` or ``max u'Mv <= beta d``, is compared in rational arithmetic.
 """
 
 import hashlib
-import math
-from fractions import Fraction
 
 import numpy as np
 
-from qnn.certificates.branching import (
-    check_form_leaves,
-    check_leaves,
-    largest_of_form_leaves,
-    largest_of_leaves,
-)
-from qnn.certificates.cuts import check_cuts, cut_sums, form_cut_sums
-from qnn.certificates.record import FORMAT, Certificate
-from qnn.certificates.slack import prove_budget, prove_semidefinite, with_radius
+from qnn.certificates.claim import Claim, bit_weights
+from qnn.certificates.record import Certificate
+from qnn.certificates.slack import with_radius
 from qnn.errors import CertificateError, InputError, NotProvenAgainError
 from qnn.losses import get_loss
-from qnn.numerics.floating import UNIT
 
 Array = np.ndarray
 
-_EXACT_METHODS = ("enumeration", "branch_and_bound")
-_KINDS = ("relaxation", "tightened", "exact")
 # Rows at once: their copies stay small beside X.
 _ROWS = 4096
 
@@ -71,7 +60,7 @@ def verify(certificate: Certificate, X: Array, y: Array, fast: bool = False) -> 
     _check_record(certificate, X, y)
     if data_digest(X, y) != certificate.data_sha256:
         raise CertificateError("the data are not those of the certificate (SHA-256 differs)")
-    skipped = fast and certificate.method == "enumeration"
+    skipped = fast and certificate.proof.long
     bound = dual_value(certificate, y, 1.0) if skipped else proven_bound(certificate, X, y)
     if not certificate.lower_bound <= bound:
         raise CertificateError(
@@ -88,21 +77,8 @@ def proven_bound(certificate: Certificate, X: Array, y: Array, margin: float = 1
     ``margin`` multiplies every allowance for rounding; a maker of certificates asks for 2 or more,
     so that the rounding of another machine cannot refuse what this one accepted.
     """
-    if certificate.polynomial is None:
-        weights, template = [1.0], None
-    else:
-        a, b, c = (float(value) for value in certificate.polynomial)
-        weights, template = _bit_weights(certificate.alphabet), (a, b, c)
-    M, radius = _adjoint(X, certificate.nu, weights, template)
-    if certificate.kind == "exact":
-        _prove_sign_products(M, margin * radius, certificate, margin)
-        return dual_value(certificate, y, margin)
-    if certificate.kind == "tightened":
-        _prove_tightened(M, radius, certificate, margin)
-        return dual_value(certificate, y, margin)
-    for diagonal, sign in slacks(certificate):
-        prove_semidefinite(diagonal, sign * M, margin * radius, margin)
-        prove_budget(diagonal, certificate.beta, certificate.d)
+    M, radius = adjoint(X, certificate.nu, certificate.claim)
+    certificate.proof.prove(M, radius, certificate.claim, margin)
     return dual_value(certificate, y, margin)
 
 
@@ -117,79 +93,23 @@ def data_digest(X: Array, y: Array) -> str:
 
 def _check_record(certificate: Certificate, X: Array, y: Array) -> None:
     n, d = X.shape
-    if certificate.format != FORMAT:
-        raise CertificateError(f"unknown certificate format {certificate.format}")
-    if certificate.kind not in _KINDS:
-        raise CertificateError(f"unknown kind of certificate {certificate.kind!r}")
-    if certificate.nu_matrix is not None:
+    claim, nu = certificate.claim, certificate.nu
+    if certificate.proof.compressed:
         raise CertificateError("its dual point is stored compressed: check it with verify_stream")
-    if certificate.d != d or certificate.nu.shape != (n,) or y.shape != (n,):
+    if claim.d != d or nu.shape != (n,) or y.shape != (n,):
         raise CertificateError(
-            f"it is for {len(certificate.nu)} rows of {certificate.d} columns, the data have {n} "
-            f"of {d}"
+            f"it is for {len(nu)} rows of {claim.d} columns, the data have {n} of {d}"
         )
-    if not (np.isfinite(X).all() and np.isfinite(y).all() and np.isfinite(certificate.nu).all()):
+    if not (np.isfinite(X).all() and np.isfinite(y).all() and np.isfinite(nu).all()):
         raise CertificateError("the data or the dual point are not finite")
-    if not (math.isfinite(certificate.beta) and certificate.beta > 0):
-        raise CertificateError(f"beta must be positive (it is {certificate.beta})")
-    bilinear = certificate.activation == "bilinear"
-    if bilinear == (certificate.polynomial is not None) or (
-        not bilinear and certificate.activation != "polynomial"
-    ):
-        raise CertificateError(f"unknown activation {certificate.activation!r}")
-    weights = _bit_weights(certificate.alphabet)
-    size = d if bilinear else d * len(weights) + 1
-    if certificate.polynomial is not None and not (
-        certificate.polynomial.shape == (3,) and np.isfinite(certificate.polynomial).all()
-    ):
-        raise CertificateError("a polynomial activation has three finite coefficients")
-    exact = certificate.kind == "exact"
-    if certificate.method not in (_EXACT_METHODS if exact else (None,)):
-        raise CertificateError(f"unknown method of proof {certificate.method!r}")
-    if certificate.method == "branch_and_bound":
-        if certificate.polynomial is None:
-            check_leaves(certificate.leaves, certificate.leaf_diagonals, d)
-        else:
-            even = float(certificate.polynomial[1]) == 0.0
-            check_form_leaves(certificate.leaves, certificate.leaf_diagonals, size, even)
-    elif certificate.leaves is not None or certificate.leaf_diagonals is not None:
-        raise CertificateError(f"leaves do not belong to the method {certificate.method!r}")
-    if certificate.kind == "tightened":
-        check_cuts(certificate.cuts, certificate.multipliers, 2 * d if bilinear else size, bilinear)
-    elif certificate.cuts is not None or certificate.multipliers is not None:
-        raise CertificateError(f"inequalities do not belong to kind {certificate.kind!r}")
-    wanted = {
-        "diag": bilinear and not exact,
-        "diag_positive": not bilinear and not exact,
-        "diag_negative": not bilinear and not exact,
-    }
-    for name, present in wanted.items():
-        diagonal = getattr(certificate, name)
-        if (diagonal is not None) != present:
-            raise CertificateError(f"{name} does not belong to this activation, or is missing")
-        if present and not (diagonal.shape == (size,) and np.isfinite(diagonal).all()):
-            raise CertificateError(f"{name} must be {size} finite numbers")
+    claim.check()
+    certificate.proof.fits(claim)
 
 
-def _bit_weights(alphabet: str) -> list[float]:
-    """What each binary vector of the lift counts for."""
-    if alphabet == "binary":
-        return [1.0]
-    if alphabet == "ternary":
-        return [0.5, 0.5]
-    if not (alphabet.isdecimal() and 2 <= int(alphabet) <= 7):
-        raise CertificateError(f"unknown alphabet {alphabet!r}")
-    bits = int(alphabet)
-    return [2**k / (2**bits - 1) for k in range(bits)]
-
-
-def slacks(certificate: Certificate) -> list[tuple[Array, float]]:
-    """The pairs (a, s) whose ``Diag(a) + s M`` must be semidefinite."""
-    if certificate.diag is not None:
-        return [(certificate.diag, -1.0), (certificate.diag, 1.0)]
-    assert certificate.diag_positive is not None
-    assert certificate.diag_negative is not None
-    return [(certificate.diag_positive, -1.0), (certificate.diag_negative, 1.0)]
+def adjoint(X: Array, nu: Array, claim: Claim) -> tuple[Array, Array]:
+    """M(nu) of a claim's lift, symmetric, and the row sums of its error bounds."""
+    weights = [1.0] if claim.bilinear else bit_weights(claim.alphabet)
+    return _adjoint(X, nu, weights, None if claim.bilinear else claim.template)
 
 
 def _adjoint(
@@ -237,59 +157,6 @@ def _features(X: Array, weights: list[float], constant: bool) -> Array:
     """The lifted rows of a block: a copy of X for each bit, and a constant column."""
     features = np.hstack([weight * X for weight in weights]) if weights != [1.0] else X
     return np.hstack([features, np.ones((len(X), 1))]) if constant else features
-
-
-def _prove_sign_products(M: Array, radius: Array, certificate: Certificate, margin: float) -> None:
-    """Prove ``|u'M'v| <= beta d`` for all signs and every M' within the error bounds of M.
-
-    Of a polynomial activation u = v with a last entry of +1.
-    """
-    pairs = certificate.polynomial is None
-    if not np.isfinite(radius).all():
-        raise CertificateError("the errors of M overflow")
-    if certificate.method == "branch_and_bound":
-        leaves, diagonals = certificate.leaves, certificate.leaf_diagonals
-        assert leaves is not None
-        assert diagonals is not None
-        largest_of = largest_of_leaves if pairs else largest_of_form_leaves
-        found, rounding = largest_of(M, leaves, diagonals, prove_semidefinite, margin)
-    else:
-        found, rounding = _enumerated(M, pairs)
-    if not math.isfinite(found + rounding):
-        raise CertificateError("the bounds of the signs overflow")
-    allowances = [margin * rounding, *radius.tolist()]
-    # An extra relative 2^-50 for the roundings of the radius itself.
-    largest = Fraction(found) + sum(map(Fraction, allowances)) * (1 + Fraction(1, 2**50))
-    if largest > Fraction(certificate.beta) * certificate.d:
-        product = (
-            "u, v exceed the budget: |u'M(nu)v|" if pairs else "u exceed the budget: |u'M(nu)u|"
-        )
-        raise CertificateError(f"some signs {product} > beta * d")
-
-
-def _enumerated(M: Array, pairs: bool) -> tuple[float, float]:
-    # Only here: the compiler takes a second to import, and relaxations do not need it.
-    from qnn.certificates.sign_form import largest_sign_form
-    from qnn.certificates.sign_norm import largest_sign_product
-
-    return largest_sign_product(M) if pairs else largest_sign_form(M)
-
-
-def _prove_tightened(M: Array, radius: Array, certificate: Certificate, margin: float) -> None:
-    """Prove the bound of all signs by diagonals, inequalities and their multipliers."""
-    cuts, tau = certificate.cuts, certificate.multipliers
-    assert cuts is not None
-    assert tau is not None
-    if certificate.polynomial is None:
-        K_P, K_N, error = cut_sums(cuts, tau, certificate.d)
-        sides = [(K_P, error, tau), (K_N, error, tau)]
-    else:
-        sides = [(*form_cut_sums(cuts, own), own) for own in np.split(tau, 2)]
-    for (a, sign), (K, error, own) in zip(slacks(certificate), sides, strict=True):
-        # One more rounding in each entry of the sum.
-        rounding = 4.0 * UNIT * (np.abs(K) + np.abs(M)).sum(axis=1)
-        prove_semidefinite(a, sign * M - K, margin * (radius + error + rounding), margin)
-        prove_budget(np.concatenate([a, -own]), certificate.beta, certificate.d)
 
 
 def dual_value(certificate: Certificate, y: Array, margin: float) -> float:

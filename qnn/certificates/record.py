@@ -1,69 +1,116 @@
-"""The certificate: all that is needed to check a lower bound, and nothing else."""
+"""The certificate of a training problem: all that is needed to check a bound, and nothing else."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
-from qnn.errors import InputError
+from qnn.certificates.claim import Claim
+from qnn.certificates.fields import Reader, integer, numbers, text
+from qnn.certificates.proofs import PROOFS, Proof, proof_of
+from qnn.errors import CertificateError, NotACertificateError
 from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_file
 
 Array = np.ndarray
 
 FORMAT = 1
-_TEXTS = ("activation", "alphabet", "loss", "kind", "method", "data", "data_sha256")
-_VECTORS = ("nu", "diag", "diag_positive", "diag_negative", "polynomial", "multipliers")
-_MATRICES = ("nu_matrix", "cuts", "leaves", "leaf_diagonals")
-_OPTIONAL = ("loss_parameter", "method", *_MATRICES, *_VECTORS[1:])
+_OWN: Mapping[str, Reader] = {"nu": numbers(1), "kind": text, "method": text, "format": integer}
 
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
     """A dual point whose objective bounds every network of a problem, of any width, from below.
 
-    Bilinear: ``Diag(diag) - M(nu) >= 0``, ``Diag(diag) + M(nu) >= 0`` and ``sum(diag) <= beta d``
-    with ``M(nu) = X' diag(nu) X``. Polynomial: ``Diag(diag_positive) - M >= 0`` and
-    ``Diag(diag_negative) + M >= 0``, each sum within ``beta d``. Of kind "exact" there is no
-    diagonal: ``|u'M(nu)v| <= beta d`` for all signs (polynomial: u = v, the last sign +1), as its
-    ``method`` proves ("enumeration": by trying them; "branch_and_bound": by ``leaves`` (L, d) that
-    cover them, with the numbers ``leaf_diagonals`` (L, 2d + 1) that bound each, polynomial both (L,
-    size of the lift): see `qnn.certificates.branching`). Of kind "tightened", ``cuts`` (T, 2d) and
-    their ``multipliers`` (T,) >= 0 join the diagonal: ``sum(diag) - sum(multipliers) <= beta d``;
-    polynomial: ``cuts`` (T, size of the lift) and ``multipliers`` (2T,), first those of M and
-    ``diag_positive``, then those of -M and ``diag_negative`` (see `qnn.certificates.cuts`). The
-    bound is ``-g*(-nu)``, less what verified arithmetic takes off. ``nu`` (n,); ``diag`` (d,),
-    the others the length of the lift. Where rows are too many to store a number for each,
-    ``nu`` is empty and ``nu_matrix`` (d, d) gives it: ``nu_i = y_i - x_i' nu_matrix x_i``
-    (squared loss; see `verify_stream`).
-    ``data`` names the file of the training matrix, ``data_sha256`` its content.
+    claim : the problem and the bound.
+    nu : (n,) the dual point; empty where the proof computes it from each row (`StreamedProof`).
+    proof : why the point is feasible, that is ``|u'M(nu)v| <= beta d`` for all signs u, v
+        (bilinear, ``M(nu) = X' diag(nu) X``) or ``|u'M(nu)u| <= beta d`` for all signs with a last
+        one of +1 (polynomial). The bound is ``-g*(-nu)``, less what verified arithmetic takes off.
+
+    In a file the three are members side by side; those without a value are left out.
     """
 
+    claim: Claim
     nu: Array
-    lower_bound: float
-    beta: float
-    d: int
-    data_sha256: str
-    loss: str = "squared"
-    loss_parameter: float | None = None
-    activation: str = "bilinear"
-    polynomial: Array | None = None
-    alphabet: str = "binary"
-    diag: Array | None = None
-    diag_positive: Array | None = None
-    diag_negative: Array | None = None
-    nu_matrix: Array | None = None
-    cuts: Array | None = None
-    multipliers: Array | None = None
-    kind: str = "relaxation"
-    method: str | None = None
-    leaves: Array | None = None
-    leaf_diagonals: Array | None = None
-    output: int = 0
-    data: str = ""
-    format: int = FORMAT
+    proof: Proof
+
+    def stating(self, **claim: Any) -> Certificate:
+        """The same point and proof with these fields of the claim written over, as ``data``."""
+        return replace(self, claim=replace(self.claim, **claim))
+
+    @property
+    def kind(self) -> str:
+        """The level of proof: "relaxation", "tightened", "exact", or what a newer proof says."""
+        return self.proof.kind
+
+    @property
+    def method(self) -> str | None:
+        """How a proof of its kind works, where the kind has several."""
+        return self.proof.method
+
+    @property
+    def lower_bound(self) -> float:
+        """The bound that is claimed."""
+        return self.claim.lower_bound
+
+    @property
+    def beta(self) -> float:
+        """The problem's beta."""
+        return self.claim.beta
+
+    @property
+    def d(self) -> int:
+        """The problem's columns."""
+        return self.claim.d
+
+    @property
+    def loss(self) -> str:
+        """The problem's loss, by name."""
+        return self.claim.loss
+
+    @property
+    def loss_parameter(self) -> float | None:
+        """The loss's number, where it has one."""
+        return self.claim.loss_parameter
+
+    @property
+    def activation(self) -> str:
+        """The problem's activation, by name."""
+        return self.claim.activation
+
+    @property
+    def polynomial(self) -> Array | None:
+        """The coefficients (3,) of a polynomial activation."""
+        return self.claim.polynomial
+
+    @property
+    def alphabet(self) -> str:
+        """The problem's alphabet, by name."""
+        return self.claim.alphabet
+
+    @property
+    def output(self) -> int:
+        """Which target of the data it speaks of."""
+        return self.claim.output
+
+    @property
+    def data(self) -> str:
+        """The file of the training matrix."""
+        return self.claim.data
+
+    @property
+    def data_sha256(self) -> str:
+        """The SHA-256 of its rows [x, y]."""
+        return self.claim.data_sha256
+
+    @property
+    def format(self) -> int:
+        """The number of the file's format."""
+        return FORMAT
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to path as npz without pickle, under a temporary name first, then renamed."""
@@ -74,8 +121,10 @@ class Certificate:
         return pack_arrays(self.arrays())
 
     def arrays(self) -> dict[str, Array]:
-        """The fields as plain arrays, those without a value left out."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        """The members of the file as plain arrays, those without a value left out."""
+        claim = {field.name: getattr(self.claim, field.name) for field in fields(Claim)}
+        last = {"output": claim.pop("output"), "data": claim.pop("data"), "format": FORMAT}
+        values = {"nu": self.nu, **claim, **self.proof.members(), **last}
         return {name: np.asarray(value) for name, value in values.items() if value is not None}
 
     @classmethod
@@ -90,48 +139,48 @@ class Certificate:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, Array], where: str) -> Certificate:
-        """The record from plain arrays; ``where`` names their origin in errors."""
-        known = {field.name for field in fields(cls)}
-        missing = known - set(_OPTIONAL) - set(arrays)
-        foreign = set(arrays) - known
-        if missing or foreign:
-            what = f"lacks {sorted(missing)[0]!r}" if missing else f"has {sorted(foreign)[0]!r}"
-            raise InputError(f"{where}: not a certificate of format {FORMAT}: it {what}")
+        """The record from plain arrays; ``where`` names their origin in errors.
+
+        Raises NotACertificateError, which is an InputError, where they do not make one.
+        """
+        values = _values(arrays, where)
+        claim = {name: values[name] for name in Claim.fields if name in values}
         try:
-            values = {name: _value(name, array) for name, array in arrays.items()}
-        except (TypeError, ValueError):
-            raise InputError(f"{where}: a field of the certificate has the wrong type") from None
-        if values["format"] != FORMAT:
-            raise InputError(
-                f"{where}: certificate format {values['format']} is not {FORMAT}: use the version "
-                "that wrote it"
-            )
-        return cls(**values)
+            return cls(Claim(**claim), values["nu"], _proof(values))
+        except CertificateError as error:
+            raise NotACertificateError(f"{where}: {error}") from None
 
 
-def _value(name: str, array: Array) -> Any:
-    if name in (*_VECTORS, "nu_matrix"):
-        if array.ndim != (2 if name == "nu_matrix" else 1) or array.dtype != np.float64:
-            raise ValueError(name)
-        return array
-    if name == "leaf_diagonals":
-        if array.ndim != 2 or array.dtype != np.float32:
-            raise ValueError(name)
-        return array
-    if name in ("cuts", "leaves"):
-        if array.ndim != 2 or array.dtype != np.int8:
-            raise ValueError(name)
-        return array
-    if array.ndim != 0:
-        raise ValueError(name)
-    if name in _TEXTS:
-        if array.dtype.kind != "U":
-            raise ValueError(name)
-        return str(array)
-    if name in ("d", "output", "format"):
-        if array.dtype.kind != "i":
-            raise ValueError(name)
-        return int(array)
-    if array.dtype != np.float64:
-        raise ValueError(name)
-    return float(array)
+def _values(arrays: dict[str, Array], where: str) -> dict[str, Any]:
+    """The members as what they are; raises where one is missing, foreign or of another type."""
+    readers = {**_OWN, **Claim.fields}
+    for proof in PROOFS.values():
+        readers.update(proof.fields)
+    needed = {"nu", "kind", "format", *Claim.fields} - set(Claim.optional)
+    missing, foreign = needed - set(arrays), set(arrays) - set(readers)
+    if missing or foreign:
+        what = f"lacks {sorted(missing)[0]!r}" if missing else f"has {sorted(foreign)[0]!r}"
+        raise NotACertificateError(f"{where}: not a certificate of format {FORMAT}: it {what}")
+    try:
+        values = {name: readers[name](array) for name, array in arrays.items()}
+    except (TypeError, ValueError):
+        raise NotACertificateError(
+            f"{where}: a field of the certificate has the wrong type"
+        ) from None
+    if values["format"] != FORMAT:
+        raise NotACertificateError(
+            f"{where}: certificate format {values['format']} is not {FORMAT}: use the version "
+            "that wrote it"
+        )
+    return values
+
+
+def _proof(values: dict[str, Any]) -> Proof:
+    kind, method = values["kind"], values.get("method")
+    found = proof_of(kind, method, compressed="nu_matrix" in values)
+    own = {name: value for name, value in values.items() if name in found.fields}
+    for name in sorted(set(values) - {*_OWN, *Claim.fields, *own}):
+        owners = (proof for proof in PROOFS.values() if name in proof.fields)
+        owner = min(owners, key=lambda proof: len(proof.fields))
+        raise CertificateError(owner.misplaced.format(name=name, kind=kind, method=method))
+    return found.read(own)

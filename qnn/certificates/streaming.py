@@ -1,9 +1,7 @@
 """Checking a compressed certificate row by row: memory does not depend on the number of rows.
 
-For the squared loss the dual point of a problem with more rows than ``d (d + 1) / 2`` is
-``nu_i = y_i - x_i' Z' x_i`` for a (d, d) matrix Z', which is all that the certificate stores. The
-numbers that the formula gives in floating arithmetic *are* the dual point that is proven here, so
-its evaluation needs no error bound; the sums over rows do, as in the checker.
+The dual point comes from each row as the proof says (see `qnn.certificates.proofs.streamed`); the
+sums over rows are those of the checker.
 """
 
 from __future__ import annotations
@@ -14,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qnn.certificates.checker import slacks
-from qnn.certificates.record import FORMAT, Certificate
-from qnn.certificates.slack import prove_budget, prove_semidefinite, with_radius
+from qnn.certificates.proofs.streamed import StreamedProof
+from qnn.certificates.record import Certificate
+from qnn.certificates.slack import with_radius
 from qnn.errors import CertificateError
 from qnn.numerics.batches import Batches, row_blocks
 from qnn.numerics.floating import TINY, UNIT
@@ -29,7 +27,7 @@ def verify_stream(certificate: Certificate, batches: Batches) -> float:
 
     Parameters
     ----------
-    certificate : a record with ``nu_matrix``; its own ``lower_bound`` is only compared.
+    certificate : a record with a `StreamedProof`; its own ``lower_bound`` is only compared.
     batches : (X, y) blocks (see `qnn.numerics.batches`); how rows are cut into blocks does not
         matter.
 
@@ -55,41 +53,16 @@ def proven_stream_bound(
 
     ``margin`` multiplies every allowance for rounding; a maker of certificates asks for 2 or more.
     """
-    _check_record(certificate)
-    sums = _accumulate(certificate, batches)
+    proof = certificate.proof
+    if not isinstance(proof, StreamedProof) or certificate.nu.size:
+        raise CertificateError("it has no compressed dual point: check it with verify")
+    proof.fits(certificate.claim)
+    sums = _accumulate(proof, batches)
     M, radius = with_radius(sums.M, sums.sizes, sums.rows, sums.largest)
-    for diagonal, sign in slacks(certificate):
-        prove_semidefinite(diagonal, sign * M, margin * radius, margin)
-        prove_budget(diagonal, certificate.beta, certificate.d)
+    proof.prove(M, radius, certificate.claim, margin)
     # A term is rounded at most twice, its block's exact sum once, the sum of blocks once.
     error = 6.0 * UNIT * sums.absolute + 2.0 * sums.rows * TINY
     return sums.value - margin * error, sums.digest
-
-
-def _check_record(certificate: Certificate) -> None:
-    d = certificate.d
-    if certificate.format != FORMAT:
-        raise CertificateError(f"unknown certificate format {certificate.format}")
-    if certificate.kind != "relaxation":
-        raise CertificateError(f"unknown kind of certificate {certificate.kind!r}")
-    if certificate.loss != "squared" or certificate.loss_parameter is not None:
-        raise CertificateError("a compressed dual point belongs to the squared loss")
-    if certificate.activation != "bilinear" or certificate.polynomial is not None:
-        raise CertificateError("a compressed dual point belongs to the bilinear activation")
-    if certificate.alphabet != "binary":
-        raise CertificateError("a compressed dual point belongs to the binary alphabet")
-    if not (math.isfinite(certificate.beta) and certificate.beta > 0):
-        raise CertificateError(f"beta must be positive (it is {certificate.beta})")
-    Z = certificate.nu_matrix
-    if Z is None or certificate.nu.size:
-        raise CertificateError("it has no compressed dual point: check it with verify")
-    if Z.shape != (d, d) or not np.isfinite(Z).all():
-        raise CertificateError(f"nu_matrix must be {d} x {d} finite numbers")
-    a = certificate.diag
-    if a is None or a.shape != (d,) or not np.isfinite(a).all():
-        raise CertificateError(f"diag must be {d} finite numbers")
-    if certificate.diag_positive is not None or certificate.diag_negative is not None:
-        raise CertificateError("diag_positive and diag_negative do not belong to this activation")
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,9 +76,9 @@ class _Sums:
     digest: str
 
 
-def _accumulate(certificate: Certificate, batches: Batches) -> _Sums:
+def _accumulate(proof: StreamedProof, batches: Batches) -> _Sums:
     """One pass: M(nu), row sums of ``|X|' diag|nu| |X|``, the dual value's terms, the digest."""
-    d, Z = certificate.d, certificate.nu_matrix
+    d = len(proof.nu_matrix)
     M, sizes = np.zeros((d, d)), np.zeros(d)
     values: list[float] = []
     absolutes: list[float] = []
@@ -114,7 +87,7 @@ def _accumulate(certificate: Certificate, batches: Batches) -> _Sums:
         if X.shape[1] != d:
             raise CertificateError(f"it is for {d} columns, the data have {X.shape[1]}")
         digest.update(np.column_stack([X, y]).astype("<f8").tobytes())
-        nu = y - np.einsum("ij,ij->i", X @ Z, X)
+        nu = proof.dual_point(X, y)
         terms = np.concatenate([nu * y, -0.5 * nu * nu])
         if not np.isfinite(terms).all():
             raise CertificateError("the dual value overflows")

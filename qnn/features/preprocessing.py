@@ -21,17 +21,16 @@ from qnn.errors import InputError
 from qnn.features import tables
 from qnn.features.columns import Column, Missing, describe
 from qnn.features.encoders import KINDS, Encoder, encoder_from_record, fit_encoder
+from qnn.features.scalings import SCALINGS
 from qnn.features.statistics import mean_and_scale, median, most_frequent
 from qnn.features.tables import Table
 from qnn.features.targets import Label, TargetCoding, coding_from_record, fit_regression, plain
 
 ConstantColumns = Literal["drop", "keep"]
-Scaling = Literal["standardize", "none", "quantile", "thermometer"]
 
 # Records without an encoder are written in format 1, as they were before there were encoders.
 PLAIN, ENCODED = 1, 2
 THRESHOLDS = 3
-STANDARDIZED = ("standardize", "quantile")
 BIAS_NAME = "(bias)"
 
 
@@ -51,7 +50,7 @@ class FeatureLayout:
     columns: tuple[Column, ...]
     missing: Missing = "refuse"
     bias: bool = True
-    scaling: Scaling = "standardize"
+    scaling: str = "standardize"
     clip: float | None = None
     warnings: tuple[str, ...] = ()
     thresholds: int = THRESHOLDS
@@ -63,7 +62,7 @@ class FeatureLayout:
         missing: Missing = "refuse",
         constant_columns: ConstantColumns = "drop",
         bias: bool = True,
-        scaling: Scaling = "standardize",
+        scaling: str = "standardize",
         clip: float | None = None,
         thresholds: int = THRESHOLDS,
     ) -> FeatureLayout:
@@ -84,7 +83,7 @@ class FeatureLayout:
                 column, infinite values, missing values where they are refused, an unknown option.
         """
         _check_options(missing, constant_columns, scaling, clip, thresholds)
-        bits = thresholds if scaling == "thermometer" else None
+        bits = thresholds if SCALINGS[scaling].bits else None
         names = tables.column_names(table)
         unknown = [name for name in categorical or () if name not in names]
         if unknown:
@@ -141,7 +140,7 @@ class FeatureLayout:
     def record(self) -> dict[str, Any]:
         """The layout as plain values; what only bits need stands there only with bits."""
         content = asdict(self)
-        if self.scaling != "thermometer":
+        if not SCALINGS[self.scaling].bits:
             del content["thresholds"]
         for column in content["columns"]:
             if column["levels"] is None:
@@ -179,7 +178,7 @@ class FeatureLayout:
         encoder = self._fit_encoder(read, fill)
         features = self.expand(read, fill, encoder)
         means, scales = np.zeros(features.shape[1]), np.ones(features.shape[1])
-        if self.scaling in STANDARDIZED:
+        if SCALINGS[self.scaling].standardized:
             means, scales = mean_and_scale(features)
         if classes is None:
             coding = fit_regression(target, self.scaling != "none", names)
@@ -225,7 +224,7 @@ class FeatureLayout:
     ) -> np.ndarray:
         """Impute, one-hot code and encode: the (n, d − bias) features before scaling."""
         n = len(next(iter(read.values())))
-        absent = -1.0 if self.scaling == "thermometer" else 0.0
+        absent = -1.0 if SCALINGS[self.scaling].bits else 0.0
         features = np.full((n, self.d - self.bias), absent)
         j = numeric = 0
         for column, value in zip(self.kept, fill, strict=True):
@@ -285,7 +284,7 @@ class Preprocessing:
         kept = self.layout.kept
         texts = [category for column in kept for category in column.categories or ()]
         texts += [str(label) for label in self.classes or ()]
-        numbers = 2 * len(self.means) if self.layout.scaling in STANDARDIZED else 0
+        numbers = 2 * len(self.means) if SCALINGS[self.layout.scaling].standardized else 0
         numbers += 0 if self.encoder is None else self.encoder.numbers
         numbers += len(self.fill) if self.layout.missing == "impute" else 0
         numbers += (self.layout.clip is not None) + self.target.numbers
@@ -349,7 +348,7 @@ def _check_options(
     options = (
         ("missing", missing, get_args(Missing)),
         ("constant_columns", constant_columns, get_args(ConstantColumns)),
-        ("scaling", scaling, get_args(Scaling)),
+        ("scaling", scaling, tuple(SCALINGS)),
     )
     for name, value, known in options:
         if value not in known:
@@ -358,7 +357,7 @@ def _check_options(
             )
     if clip is not None and not (np.isfinite(clip) and clip > 0):
         raise InputError(f"clip must be a positive number (got {clip!r})")
-    if clip is not None and scaling == "thermometer":
+    if clip is not None and SCALINGS[scaling].bits:
         raise InputError("clip means nothing to bits: leave it out, or choose another scaling")
     if not 1 <= thresholds <= 255:
         raise InputError(f"thresholds must be from 1 to 255 (got {thresholds!r})")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qnn.errors import InputError
+from qnn.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,11 @@ class Alphabet:
     divisor: int
     scales: tuple[float, ...]
     bits: float
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """What a level grows by when a bit is set, one for each of ``scales``."""
+        return tuple(round(self.divisor * 2 * scale) for scale in self.scales)
 
     def contains(self, weights: np.ndarray) -> bool:
         """Whether all of these integers are levels of the alphabet."""
@@ -43,11 +49,10 @@ class Alphabet:
 
     def encode(self, levels: np.ndarray) -> np.ndarray:
         """Bits, as float signs, that compose to these levels: the same ones for equal levels."""
-        steps = [round(self.divisor * 2 * scale) for scale in self.scales]
         rest = levels.astype(np.int64) + self.levels[-1]
         blocks = []
         # From the largest step down: each takes what it can.
-        for step in reversed(steps):
+        for step in reversed(self.steps):
             taken = rest >= step
             rest = rest - step * taken
             blocks.append(np.where(taken, 1.0, -1.0))
@@ -58,20 +63,8 @@ BINARY = Alphabet("binary", (-1, 1), 1, (1.0,), 1)
 TERNARY = Alphabet("ternary", (-1, 0, 1), 1, (0.5, 0.5), 2)
 
 
-def get_alphabet(name: str | int | Alphabet) -> Alphabet:
-    """'binary', 'ternary', or a number of bits from 1 to 7 (weights are stored in int8)."""
-    if isinstance(name, Alphabet):
-        return name
-    if name in ("binary", 1, "1"):
-        return BINARY
-    if name == "ternary":
-        return TERNARY
-    try:
-        bits = int(name)
-    except (TypeError, ValueError):
-        bits = 0
-    if not 2 <= bits <= 7:
-        raise InputError(f"alphabet {name!r} is not known: choose binary, ternary or 1 to 7 bits")
+def _bits(bits: int) -> Alphabet:
+    """The weights of so many bits."""
     top = 2**bits - 1
     return Alphabet(
         name=str(bits),
@@ -80,3 +73,27 @@ def get_alphabet(name: str | int | Alphabet) -> Alphabet:
         scales=tuple(2**k / top for k in range(bits)),
         bits=bits,
     )
+
+
+#: by name; a number is that of bits, 7 at most: weights are stored in int8
+ALPHABETS: Registry[str | int, Alphabet] = Registry(
+    "alphabet",
+    {"binary": BINARY, "ternary": TERNARY, **{bits: _bits(bits) for bits in range(2, 8)}},
+)
+
+
+def get_alphabet(name: str | int | Alphabet) -> Alphabet:
+    """'binary', 'ternary', or a number of bits from 1 to 7 (weights are stored in int8)."""
+    if isinstance(name, Alphabet):
+        return name
+    if name in (1, "1"):
+        return BINARY
+    known = ALPHABETS.get(name)
+    if known is None:
+        try:
+            known = ALPHABETS.get(int(name))
+        except (TypeError, ValueError):
+            known = None
+    if known is None:
+        raise InputError(f"alphabet {name!r} is not known: choose binary, ternary or 1 to 7 bits")
+    return known

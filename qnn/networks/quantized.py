@@ -2,7 +2,7 @@
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,15 +10,16 @@ import numpy as np
 from qnn.errors import InputError
 from qnn.networks.activations import Activation, Bilinear, Polynomial
 from qnn.networks.alphabets import get_alphabet
+from qnn.networks.codec import pack_network, unpack_network
 from qnn.networks.packing import packed_second_layer
-from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_file
+from qnn.networks.polarization import polarized
+from qnn.networks.second_layers import SECOND_LAYERS
+from qnn.numerics.archive import read_file, write_file
 
 if TYPE_CHECKING:
     from qnn.features.preprocessing import Preprocessing
 
-FORMAT = 1
 ACTIVATIONS = ("bilinear", "polynomial")
-SECOND_LAYERS = ("float", "common", *map(str, range(2, 9)))
 # Neurons evaluated at once: bounds the memory of a wide network to n·BLOCK floats a factor.
 BLOCK = 4096
 
@@ -38,8 +39,9 @@ class QuantizedNetwork:
     second_layer: "float"; "common", all |alpha| are one scalar; or "2" … "8", the bits of a grid:
     alpha is one scalar times whole numbers up to `2^(bits−1) − 1`; one scalar for each output.
 
-    The arrays are copied and made read-only. Raises InputError for shapes that do not fit, weights
-    outside the alphabet and values that are not finite.
+    The arrays are copied and made read-only, but for those that are a network's already. Raises
+    InputError for shapes that do not fit, weights outside the alphabet and values that are not
+    finite.
     """
 
     U: np.ndarray
@@ -97,10 +99,11 @@ class QuantizedNetwork:
             raise InputError(f"network: beta must be a positive number, not {self.beta!r}")
 
     def _check_second_layer(self) -> None:
-        if self.second_layer not in SECOND_LAYERS:
+        written = tuple(map(str, SECOND_LAYERS))
+        if self.second_layer not in written:
             raise InputError(
                 f"network: second_layer {self.second_layer!r} is unknown; use one of "
-                + ", ".join(SECOND_LAYERS)
+                + ", ".join(written)
             )
         if self.second_layer == "float" or not self.alpha.size:
             return
@@ -124,7 +127,7 @@ class QuantizedNetwork:
                 f"network: {name} has weights outside the {alphabet.name} alphabet "
                 f"{{{', '.join(map(str, alphabet.levels))}}}"
             )
-        return _frozen(given.astype(np.int8))
+        return _frozen(given.astype(np.int8, copy=False))
 
     @property
     def d(self) -> int:
@@ -209,39 +212,31 @@ class QuantizedNetwork:
         return scores if self.preprocessing is None else self.preprocessing.decode(scores)
 
     def to_ternary(self) -> "QuantizedNetwork":
-        """The same function with ternary weights, twice the width (`qnn.networks.polarization`)."""
-        from qnn.networks.polarization import to_ternary
+        """The same function with weights {−1, 0, 1} and the activation t², of twice the width.
 
-        return to_ternary(self)
+        Its objective and certificate stay those of the bilinear network (see `polarization.py`).
+        Raises InputError for a network that is not bilinear with binary weights.
+        """
+        if self.V is None or self.alphabet != "binary":
+            raise InputError(
+                "to_ternary needs a bilinear network with binary weights (got activation "
+                f"{self.activation!r}, alphabet {self.alphabet!r})"
+            )
+        U, alpha = polarized(self.U, self.V, self.alpha)
+        return replace(
+            self,
+            U=U,
+            V=None,
+            alpha=alpha,
+            activation="polynomial",
+            polynomial=(1.0, 0.0, 0.0),
+            alphabet="ternary",
+            second_layer="float",
+        )
 
     def to_bytes(self) -> bytes:
         """The network's npz file as bytes; equal networks give equal bytes."""
-        preprocessing = self.preprocessing
-        arrays = {
-            "format": np.array(FORMAT, dtype="<i8"),
-            "activation": np.array(self.activation),
-            "alphabet": np.array(self.alphabet),
-            "U": self.U,
-            **({} if self.V is None else {"V": self.V}),
-            **({} if self.polynomial is None else {"polynomial": np.array(self.polynomial, "<f8")}),
-            "alpha": self.alpha.astype("<f8"),
-            # Not a number / the empty text stand for None: every file has the same members.
-            "beta": np.array(math.nan if self.beta is None else self.beta, dtype="<f8"),
-            "loss": np.array("" if self.loss is None else self.loss),
-            "preprocessing": np.array("" if preprocessing is None else preprocessing.to_json()),
-            # Left out where they say nothing, so that most files are as they always were.
-            **(
-                {}
-                if self.loss_parameter is None
-                else {"loss_parameter": np.array(self.loss_parameter, "<f8")}
-            ),
-            **(
-                {}
-                if self.second_layer == "float"
-                else {"second_layer": np.array(self.second_layer)}
-            ),
-        }
-        return pack_arrays(arrays)
+        return pack_network({field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str = "network") -> "QuantizedNetwork":
@@ -249,50 +244,9 @@ class QuantizedNetwork:
 
         Raises InputError, one line, for damaged, foreign or inconsistent content.
         """
-        arrays = unpack_arrays(data, where, "network")
-        version = arrays.get("format")
-        if version is None or version.dtype.kind != "i" or version.shape != ():
-            raise InputError(f"{where}: not a network file: it has no format number")
-        if version != FORMAT:
-            raise InputError(
-                f"{where}: network format {version}, this version of qnn reads format {FORMAT}; "
-                "use the version of qnn that wrote it"
-            )
-        activation = _text(arrays, "activation", where)
-        extra = "V" if activation == "bilinear" else "polynomial"
-        expected = {"format", "activation", "alphabet", "U", extra, "alpha", "beta", "loss"}
-        if set(arrays) - {"loss_parameter", "second_layer"} != expected | {"preprocessing"}:
-            raise InputError(f"{where}: not a network file: members {', '.join(sorted(arrays))}")
-        for name in ("U", "V"):
-            if name in arrays and arrays[name].dtype != np.int8:
-                raise InputError(f"{where}: {name} is {arrays[name].dtype}, must be int8")
-        for name in ("alpha", "beta", "polynomial", "loss_parameter"):
-            if name in arrays and arrays[name].dtype != np.float64:
-                raise InputError(f"{where}: {name} is {arrays[name].dtype}, must be float64")
-        for name in ("beta", "loss_parameter"):
-            if name in arrays and arrays[name].shape != ():
-                raise InputError(f"{where}: {name} must be one number")
-        if arrays.get("polynomial", np.zeros(3)).shape != (3,):
-            raise InputError(f"{where}: polynomial must be three numbers")
-        text = _text(arrays, "preprocessing", where)
+        values = unpack_network(data, where)
         try:
-            return cls(
-                U=arrays["U"],
-                V=arrays.get("V"),
-                alpha=arrays["alpha"],
-                activation=activation,
-                alphabet=_text(arrays, "alphabet", where),
-                preprocessing=_preprocessing(text) if text else None,
-                beta=None if np.isnan(arrays["beta"]) else float(arrays["beta"]),
-                loss=_text(arrays, "loss", where) or None,
-                polynomial=tuple(arrays["polynomial"]) if "polynomial" in arrays else None,
-                loss_parameter=(
-                    float(arrays["loss_parameter"]) if "loss_parameter" in arrays else None
-                ),
-                second_layer=(
-                    _text(arrays, "second_layer", where) if "second_layer" in arrays else "float"
-                ),
-            )
+            return cls(**values)
         except InputError as error:
             raise InputError(f"{where}: {error}") from error
 
@@ -304,19 +258,6 @@ class QuantizedNetwork:
     def load(cls, path: str | os.PathLike[str]) -> "QuantizedNetwork":
         """Read a file made by `save`; InputError, one line, if it is not one or is damaged."""
         return cls.from_bytes(read_file(path, "network"), str(path))
-
-
-def _preprocessing(text: str) -> "Preprocessing":
-    from qnn.features.preprocessing import Preprocessing
-
-    return Preprocessing.from_json(text)
-
-
-def _text(arrays: dict[str, np.ndarray], name: str, where: str) -> str:
-    array = arrays.get(name)
-    if array is None or array.dtype.kind != "U" or array.shape != ():
-        raise InputError(f"{where}: not a network file: no text {name!r} in it")
-    return str(array)
 
 
 def _on_grid(size: np.ndarray, most: int) -> bool:
@@ -334,6 +275,9 @@ def _outputs(shape: tuple[int, ...]) -> str:
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
+    if array.flags.owndata and array.flags.c_contiguous and not array.flags.writeable:
+        # Nobody else can write to it: that of another network, as `replace` hands it on.
+        return array
     copy = np.array(array, order="C")
     copy.flags.writeable = False
     return copy

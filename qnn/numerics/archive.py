@@ -1,8 +1,10 @@
 """Small npz files that are the same bytes every time and are read back strictly, without pickle.
 
-`numpy.load` reads what is written here. Reading goes through `read_arrays`, because `numpy.load`
-neither checks a member's CRC when the array header asks for fewer bytes than the member holds, nor
-minds members it was not asked for.
+`numpy.load` reads what is written here. Reading goes through `unpack_arrays`, which takes one form
+alone, so that no two readers can see two different things in one file: members named `NAME.npy`,
+each once, stored without compression, one right behind the other from the first byte to the
+directory, and nothing after that. `numpy.load` neither checks a member's CRC when the array header
+asks for fewer bytes than the member holds, nor minds members it was not asked for.
 """
 
 import io
@@ -40,6 +42,11 @@ _DAMAGE = (
 )
 
 
+# The zip format (PKWARE APPNOTE 4.3): sizes of a local header, a directory entry and the end
+# record; where a local header has the lengths of its name and extra field; the flag of UTF-8 names.
+_HEADER, _ENTRY, _END, _LENGTHS, _UTF8 = 30, 46, 22, 26, 0x800
+
+
 def pack_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
     """The bytes of an npz file with these arrays, in this order, stored without compression.
 
@@ -62,10 +69,9 @@ def unpack_arrays(data: bytes, where: str, what: str) -> dict[str, np.ndarray]:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            names = archive.namelist()
-            if len(set(names)) != len(names):
-                raise ValueError("a member occurs twice")
-            return {name.removesuffix(".npy"): _parse(archive.read(name)) for name in names}
+            members = archive.infolist()
+            _check_form(data, members, archive.start_dir, archive.comment)
+            return {one.filename.removesuffix(".npy"): _parse(archive.read(one)) for one in members}
     except _DAMAGE as error:
         raise InputError(
             f"{where}: not a readable {what} file (damaged, cut short or something else: "
@@ -102,6 +108,28 @@ def read_file(path: str | os.PathLike[str], what: str) -> bytes:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); give the path of a {what} file"
         ) from error
+
+
+def _check_form(
+    data: bytes, members: list[zipfile.ZipInfo], directory: int, comment: bytes
+) -> None:
+    """Raise ValueError unless the archive has the one form; nothing is inflated or allocated."""
+    if len({one.filename for one in members}) != len(members):
+        raise ValueError("a member occurs twice")
+    place = 0
+    for one in members:
+        if not one.filename.endswith(".npy") or one.filename.count(".") != 1:
+            raise ValueError(f"a member named {one.filename[:40]!r}")
+        if one.compress_type != zipfile.ZIP_STORED or one.flag_bits & ~_UTF8:
+            raise ValueError(f"{one.filename[:40]} is compressed or encrypted")
+        if one.header_offset != place or one.file_size != one.compress_size:
+            raise ValueError("bytes between its members")
+        name, extra = struct.unpack_from("<HH", data, place + _LENGTHS)
+        place += _HEADER + name + extra + one.compress_size
+    # The directory, its end record and the comment that there is none of close the file.
+    records = sum(_ENTRY + len(one.orig_filename.encode()) + len(one.extra) for one in members)
+    if place != directory or comment or len(data) != directory + records + _END:
+        raise ValueError("bytes beside its members")
 
 
 def _parse(member: bytes) -> np.ndarray:

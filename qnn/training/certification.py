@@ -14,7 +14,7 @@ import numpy as np
 
 from qnn.certificates.record import Certificate
 from qnn.numerics.gaps import relative_gap
-from qnn.training.problems.levels import check_level, names, refusal
+from qnn.training.problems.levels import check_level, facts_of, refusal
 from qnn.training.relaxation.result import Relaxation
 from qnn.training.relaxation.solver import Callback, Progress
 from qnn.training.relaxation.tightening import tighten
@@ -60,13 +60,13 @@ def raise_bound(
     entry of the history. scanner : who scans an enumeration's vectors, None for threads. Raises
     InputError, before any computing, for what a level cannot take.
     """
-    check_level(level, *names(relaxation.problem))
+    check_level(level, facts_of(relaxation.problem))
     history = _History(relaxation.lower_bound, callback)
     wide, statistics = column_generation(relaxation, rng, deadline=deadline)
     history.add(wide.objective, relaxation.lower_bound)
     certificate = relaxation.certificate
     tightens = level == "exact" and relaxation.problem.lift.size > SURE_COLUMNS
-    tightens = tightens and refusal("tightened", *names(relaxation.problem)) is None
+    tightens = tightens and refusal("tightened", facts_of(relaxation.problem)) is None
     if level == "exact":
         # Only here: the compiler takes a second to import.
         from qnn.training.pricing.exact import prove_optimum

@@ -10,7 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from qnn.errors import InputError
-from qnn.features.preprocessing import THRESHOLDS, FeatureLayout, Preprocessing, Scaling
+from qnn.features.preprocessing import THRESHOLDS, FeatureLayout, Preprocessing
 from qnn.losses import get_loss
 from qnn.networks.activations import Activation
 from qnn.numerics.arguments import check_seed
@@ -34,7 +34,7 @@ class _QuantizedEstimator(BaseEstimator):
         activation: str | Activation = "bilinear",
         alphabet: str | int = "binary",
         second_layer: str | int = "float",
-        scaling: Scaling = "standardize",
+        scaling: str = "standardize",
         clip: float | None = None,
         thresholds: int = THRESHOLDS,
         tol: float = 1e-3,

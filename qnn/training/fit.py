@@ -7,16 +7,16 @@ import numpy as np
 
 from qnn.certificates.record import Certificate
 from qnn.networks.quantized import QuantizedNetwork
+from qnn.networks.second_layers import check_second_layer
 from qnn.numerics.arguments import check_limits, generator_of
 from qnn.numerics.gaps import relative_gap
 from qnn.training.certification import raise_bound
-from qnn.training.problems.levels import check_level, names
+from qnn.training.problems.levels import check_level, facts_of
 from qnn.training.problems.problem import Problem
 from qnn.training.relaxation.choice import solve
 from qnn.training.relaxation.result import Relaxation
 from qnn.training.relaxation.solver import Callback
 from qnn.training.rounding.graduated import narrow
-from qnn.training.rounding.grids import check_second_layer
 from qnn.training.rounding.methods import check_rounding
 from qnn.training.rounding.refined import column_generation, to_network, widest
 from qnn.training.rounding.sampling import sampler_of
@@ -71,7 +71,7 @@ def train(
     check_limits(tol, time_limit)
     check_rounding(problem, 1 if width is None else width, "refined")
     check_second_layer(second_layer)
-    check_level(certify, *names(problem))
+    check_level(certify, facts_of(problem))
     deadline = None if time_limit is None else began + time_limit
     # Half for the bound, half for the network: either alone is worth little.
     relaxation = solve(

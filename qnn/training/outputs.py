@@ -78,7 +78,7 @@ def train_outputs(
             left = began + time_limit - time.monotonic()
             share = (max(left, LEAST) if index else time_limit) / (count - index)
         trained = train(scalar, rng, width, certify, share, tol, callback, second_layer)
-        outputs.append(replace(trained, certificate=replace(trained.certificate, output=index)))
+        outputs.append(replace(trained, certificate=trained.certificate.stating(output=index)))
     network = stack([trained.network for trained in outputs])
     objective = problem.objective(network)
     lower_bound = sum_down([trained.lower_bound for trained in outputs])

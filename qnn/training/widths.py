@@ -15,7 +15,7 @@ from qnn.networks.quantized import QuantizedNetwork
 from qnn.numerics.arguments import check_limits, generator_of
 from qnn.numerics.gaps import relative_gap
 from qnn.training.certification import Certified, raise_bound
-from qnn.training.problems.levels import check_level, names
+from qnn.training.problems.levels import check_level, facts_of
 from qnn.training.problems.problem import Problem
 from qnn.training.relaxation.choice import solve
 from qnn.training.rounding.candidate import Incumbent
@@ -118,7 +118,7 @@ def _certify(
     check_rounding(problem, 1, "refined")
     rng = generator_of(seed)
     check_limits(1.0, time_limit)
-    check_level(certify, *names(problem))
+    check_level(certify, facts_of(problem))
     deadline = None if time_limit is None else time.monotonic() + time_limit
     relaxation = solve(problem, time_limit=None if time_limit is None else 0.5 * time_limit)
     return raise_bound(relaxation, certify, rng, deadline), sampler_of(relaxation), rng

@@ -27,7 +27,7 @@ SECTIONS: dict[str, Callable[[], None]] = {
     "verification": verification,
     "fallbacks": fallbacks,
 }
-LARGE = ("rounding", "streaming", "image_size", "sweeps")
+LARGE = ("rounding", "streaming", "image_size", "sweeps", "csp")
 
 
 def main() -> None:

@@ -24,8 +24,7 @@ from qnn.certificates import Certificate, verify
 from qnn.networks.activations import Activation, Bilinear, Polynomial
 from qnn.numerics.gaps import relative_gap
 from qnn.training.fit import Trained, train
-from qnn.training.problems.levels import names as kind_of
-from qnn.training.problems.levels import refusal
+from qnn.training.problems.levels import facts_of, refusal
 from qnn.training.problems.problem import Problem
 from tests.benchmarks.measure import machine
 
@@ -149,7 +148,7 @@ def rows(
         for beta in (*betas, *BETAS.get((name, activation), ())):
             problem = largest.with_beta(beta)
             tightened = None
-            if refusal("tightened", *kind_of(problem)) is None:
+            if refusal("tightened", facts_of(problem)) is None:
                 tightened = train(problem, certify="tightened", time_limit=limit, tol=1e-3)
             best = train(problem, certify="exact", time_limit=limit, tol=1e-3)
             stem = f"{label}-{beta:.6g}"

@@ -10,7 +10,7 @@ from pipeline.configuration.reading import SweepConfig, parse_config
 from pipeline.configuration.yaml_text import dump_yaml
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
-from pipeline.results.schema import TIMING_COLUMNS
+from pipeline.results.record import TIMING_COLUMNS
 
 SWEEP: dict[str, Any] = {
     "name": "small",

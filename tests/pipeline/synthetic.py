@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pyarrow as pa
 
-from pipeline.results.schema import RESULTS_SCHEMA
+from pipeline.results.record import RESULTS_SCHEMA
 
 METRICS = [f"{p}_{m}" for m in ("accuracy", "rmse", "r2") for p in ("train", "validation", "test")]
 

@@ -7,7 +7,7 @@ from qnn.certificates.checker import verify
 from qnn.losses import LOSSES, MarginLoss, get_loss
 from qnn.networks.activations import Polynomial
 from qnn.training.fit import train
-from qnn.training.problems.levels import names, refusal
+from qnn.training.problems.levels import facts_of, refusal
 from qnn.training.problems.problem import Problem
 from qnn.training.rounding.refit.second_layer import refit
 from tests.qnn.bruteforce import all_neurons
@@ -69,7 +69,7 @@ def run(count: int, loss: str, activation: str, alphabet: str | int) -> None:
     for seed in range(count):
         problem = random_problem(seed, loss, activation, alphabet)
         level = ("exact", "relaxation", "exact", "tightened")[seed % 4]
-        if refusal(level, *names(problem)) is not None:
+        if refusal(level, facts_of(problem)) is not None:
             level = "relaxation"
         check(problem, seed, level)
 

@@ -1,1 +1,3 @@
 """Ours beside other ways to train, over several runs."""
+
+__all__ = ["figures", "page", "sets"]

@@ -1,1 +1,3 @@
 """Plots as SVG."""
+
+__all__ = ["drawing", "plots", "width_plots"]

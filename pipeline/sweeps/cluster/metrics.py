@@ -6,7 +6,14 @@ node serves them, `ray_` in front, beside Ray's own (`/metrics` at its metrics e
 
 from __future__ import annotations
 
-from pipeline.sweeps.events import BetaJoined, Event, PathDone, PathLost, ProblemDone
+import logging
+from urllib.parse import quote
+
+from pipeline.logs.messages import one_line
+from pipeline.plans.study import Step
+from pipeline.sweeps.events import Event, UnitDone, UnitLost
+
+log = logging.getLogger(__name__)
 
 TAGS = ("sweep", "shard")
 SECONDS = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0]
@@ -19,7 +26,8 @@ class SweepMetrics:
     def __init__(self, sweep: str) -> None:
         from ray.util.metrics import Counter, Histogram
 
-        self.sweep = sweep
+        self.sweep = _ascii(sweep)
+        self.failing = False
         self.done = Counter("qnn_trials_done", "Networks trained", tag_keys=TAGS)
         self.failed = Counter("qnn_trials_failed", "Networks that failed", tag_keys=TAGS)
         self.paths = Counter("qnn_paths_done", "Finished beta paths", tag_keys=("sweep",))
@@ -38,20 +46,35 @@ class SweepMetrics:
         )
 
     def add(self, event: Event) -> None:
-        """Count an event in."""
-        if isinstance(event, ProblemDone):
-            tags = {"sweep": self.sweep, "shard": event.shard}
-            if event.trials > event.failed:
-                self.done.inc(event.trials - event.failed, tags)
-            if event.failed:
-                self.failed.inc(event.failed, tags)
-            self.seconds.observe(event.relaxation_seconds, {**tags, "solver": event.solver})
-            if event.best_gap is not None:
-                self.gap.observe(event.best_gap, tags)
-        elif isinstance(event, BetaJoined):
-            if event.best_gap is not None:
-                self.gap.observe(event.best_gap, {"sweep": self.sweep, "shard": event.shard})
-        elif isinstance(event, PathDone):
+        """Count an event in; a fault of Ray's metrics is said once and ends no run."""
+        try:
+            self._add(event)
+        except Exception as error:
+            if not self.failing:
+                log.warning("metrics are incomplete: %s", one_line(error))
+            self.failing = True
+
+    def _add(self, event: Event) -> None:
+        if isinstance(event, Step):
+            self._add_step(event, {"sweep": self.sweep, "shard": _ascii(event.shard)})
+        elif isinstance(event, UnitDone):
             self.paths.inc(1, {"sweep": self.sweep})
-        elif isinstance(event, PathLost):
+        elif isinstance(event, UnitLost):
             self.lost.inc(1, {"sweep": self.sweep})
+
+    def _add_step(self, step: Step, tags: dict[str, str]) -> None:
+        if step.counted:
+            if step.trials > step.failed:
+                self.done.inc(step.trials - step.failed, tags)
+            if step.failed:
+                self.failed.inc(step.failed, tags)
+        if step.solved is not None:
+            solver, seconds = step.solved
+            self.seconds.observe(seconds, {**tags, "solver": solver})
+        if step.best_gap is not None:
+            self.gap.observe(step.best_gap, tags)
+
+
+def _ascii(value: str) -> str:
+    """A tag as Ray can encode it: other letters as `%C3%A8`."""
+    return "".join(letter if letter.isascii() else quote(letter) for letter in value)

@@ -1,1 +1,3 @@
-"""What a Ray task does."""
+"""What a Ray task does: a path of β, or the join of several outputs."""
+
+__all__ = ["arms", "join", "path", "rows"]

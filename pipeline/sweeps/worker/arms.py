@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,117 +13,122 @@ import numpy as np
 from pipeline.datasets.shards import ShardData
 from pipeline.plans.units import PathSpec
 from pipeline.results.folder import RunFolder, StoreError
-from pipeline.sweeps.worker.rows import failure, keep_network, metrics, trial_columns, trial_rng
-from qnn.training.arms import CEILINGS, QUANTIZED, get_arm
+from pipeline.results.record import PROBLEM, Bounds, Cost, Fit, NetworkRow, columns_for
+from pipeline.sweeps.worker.rows import failure, keep_network, metrics, of_trial, trial_rng
+from qnn.training.arms import CEILINGS, QUANTIZED, REFERENCES, get_arm
 from qnn.training.problems.problem import Problem
 
 log = logging.getLogger(__name__)
 
-Row = dict[str, Any]
-# What only a quantized network has: a proof speaks of no other.
-BOUNDS = (
-    "lower_bound",
-    "relaxation_value",
-    "certificate",
-    "proof",
-    "bounds",
-    "relaxation_seconds",
-    "certify_seconds",
-)
-OF_PROBLEM = (
-    *("beta", "beta_fraction", "beta_max", "loss", "loss_parameter"),
-    *("activation", "polynomial", "alphabet", "certify"),
-)
+
+def arm_rows(spec: PathSpec, written: float, base: NetworkRow) -> list[NetworkRow]:
+    """A row for each trial of an arm at a β, before it is run; `base` is the β's."""
+    return [_arm_row(of_trial(base, spec, trial)) for trial in spec.arm_trials(written)]
 
 
-def arm_rows(spec: PathSpec, written: float, base: Row) -> list[Row]:
-    """A row for each trial of an arm at a β, before it is run; `base` has the path's columns."""
-    rows = []
-    for trial in spec.arm_trials(written):
-        row = {**base, **trial_columns(spec, trial)}
-        foreign = () if trial.rounding in QUANTIZED else BOUNDS
-        for column in (*foreign, *(OF_PROBLEM if trial.beta is None else ())):
-            row[column] = None
-        if trial.rounding in QUANTIZED:
-            # Arms choose their second layer freely, whatever ours is held to.
-            row["second_layer"] = "float"
-        else:
-            row["solver"] = row["second_layer"] = None
-        rows.append(row)
-    return rows
+def _arm_row(row: NetworkRow) -> NetworkRow:
+    if row.axes.rounding in QUANTIZED:
+        # Arms choose their second layer freely, whatever ours is held to.
+        return replace(row, axes=replace(row.axes, second_layer="float"))
+    if row.axes.rounding in REFERENCES:
+        return without_problem(row)
+    return without_proof(row)
+
+
+def without_proof(row: NetworkRow) -> NetworkRow:
+    """What only a quantized network has left out: a proof speaks of no other."""
+    axes = replace(row.axes, solver=None, second_layer=None)
+    return replace(row, axes=axes, bounds=Bounds(), cost=Cost(seconds=row.cost.seconds))
+
+
+def without_problem(row: NetworkRow) -> NetworkRow:
+    """As `without_proof`, of an arm that has neither β nor any of our problems."""
+    row = without_proof(row)
+    nothing: dict[str, Any] = dict.fromkeys(columns_for(PROBLEM))
+    return replace(row, axes=replace(row.axes, **nothing))
 
 
 def run_arm(
-    row: Row, ours: list[Row], spec: PathSpec, problem: Problem, data: ShardData, folder: RunFolder
-) -> Row:
+    row: NetworkRow,
+    ours: list[NetworkRow],
+    spec: PathSpec,
+    problem: Problem,
+    data: ShardData,
+    folder: RunFolder,
+) -> NetworkRow:
     """Run one arm and fill in its row; a failure becomes a failed row. Raises `StoreError`."""
+    arm = row.axes.rounding
 
-    def fill(filled: Row) -> None:
+    def run() -> NetworkRow:
         start = time.perf_counter()
-        seconds = row["baseline_seconds"] or _ours(row, ours)
-        if row["rounding"] in QUANTIZED:
-            rng = trial_rng(row["trial"])
-            network = get_arm(row["rounding"])(problem, row["width"], seconds, rng)
-            filled["rounding_seconds"] = time.perf_counter() - start
-            keep_network(filled, network, problem, data, folder)
-        elif row["rounding"] in CEILINGS:
-            _ceiling(filled, problem, seconds, data)
-        else:
-            _reference(filled, data)
+        seconds = row.axes.baseline_seconds or _ours(row, ours)
+        if arm in QUANTIZED:
+            rng = trial_rng(row.identity.trial)
+            network = get_arm(arm)(problem, row.axes.width, seconds, rng)
+            cost = replace(row.cost, rounding_seconds=time.perf_counter() - start)
+            return keep_network(replace(row, cost=cost), network, problem, data, folder)
+        if arm in CEILINGS:
+            return replace(row, fit=_ceiling(arm, problem, seconds, data))
+        return replace(row, fit=_reference(row, data))
 
-    return _filled(row, fill)
+    return _filled(row, run)
 
 
-def run_reference(row: Row, data: ShardData) -> Row:
+def run_reference(row: NetworkRow, data: ShardData) -> NetworkRow:
     """Run a reference, which takes all classes at once, and fill in its row, or make it failed."""
-    return _filled(row, lambda filled: _reference(filled, data))
+    return _filled(row, lambda: replace(row, fit=_reference(row, data)))
 
 
-def _filled(row: Row, fill: Callable[[Row], None]) -> Row:
+def _filled(row: NetworkRow, run: Callable[[], NetworkRow]) -> NetworkRow:
     start = time.perf_counter()
-    filled = dict(row)
     try:
-        fill(filled)
+        filled = run()
     except StoreError:
         raise
     except Exception as error:
-        log.exception("arm %s of trial %s failed", row["rounding"], row["trial"])
-        filled = {**row, **failure(error)}
-    filled["seconds"] = time.perf_counter() - start
-    return filled
+        log.exception("arm %s of trial %s failed", row.axes.rounding, row.identity.trial)
+        filled = replace(row, fit=failure(error))
+    return filled.with_seconds(time.perf_counter() - start)
 
 
-def _ours(row: Row, ours: list[Row]) -> float:
+def _ours(row: NetworkRow, ours: list[NetworkRow]) -> float:
     """The wall time that our slowest network of this seed and width took, relaxation included."""
+    axes = row.axes
     same = [
-        (one.get("relaxation_seconds") or 0.0) + (one.get("rounding_seconds") or 0.0)
+        (one.cost.relaxation_seconds or 0.0) + (one.cost.rounding_seconds or 0.0)
         for one in ours
-        if row["width"] in (None, one["width"]) and row["seed"] == one["seed"]
+        if axes.width in (None, one.axes.width) and axes.seed == one.axes.seed
     ]
     return max(same)
 
 
-def _ceiling(row: Row, problem: Problem, seconds: float, data: ShardData) -> None:
-    network = get_arm(row["rounding"])(problem, seconds)
-    row["upper_bound"], row["loss_value"] = network.objective, network.loss_value
-    row["neurons"], row["bytes"] = len(network.signs), network.size_in_bytes
+def _ceiling(arm: str, problem: Problem, seconds: float, data: ShardData) -> Fit:
+    network = get_arm(arm)(problem, seconds)
+    measured: dict[str, Any] = {}
     for part, X, target in data.parts():
         predicted = data.preprocessing.decode(network.decision_function(X))
-        row.update(metrics(part, predicted, target, data.task))
-    row["status"] = "ok"
+        measured |= metrics(part, predicted, target, data.task)
+    return Fit(
+        upper_bound=network.objective,
+        loss_value=network.loss_value,
+        neurons=len(network.signs),
+        bytes=network.size_in_bytes,
+        status="ok",
+        **measured,
+    )
 
 
-def _reference(row: Row, data: ShardData) -> None:
+def _reference(row: NetworkRow, data: ShardData) -> Fit:
     from qnn.training.arms.references.cross_validation import size_in_bytes
 
     several = data.y.ndim == 2
     labels = np.argmax(data.y, axis=1) if several else np.asarray(data.y)
-    estimator = get_arm(row["rounding"])(data.X, labels, row["seed"])
+    estimator = get_arm(row.axes.rounding)(data.X, labels, row.axes.seed)
     classes = np.array(data.preprocessing.classes or (), dtype=object)
-    row["bytes"] = size_in_bytes(estimator)
+    measured: dict[str, Any] = {}
     for part, X, target in data.parts():
         if len(target):
             found = estimator.predict(X)
             predicted = classes[found] if several else data.preprocessing.decode(found)
-            row.update(metrics(part, predicted, target, data.task))
-    row["status"] = "ok"
+            measured |= metrics(part, predicted, target, data.task)
+    return Fit(bytes=size_in_bytes(estimator), status="ok", **measured)

@@ -10,9 +10,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
@@ -20,9 +19,10 @@ from pipeline.datasets.shards import ShardData
 from pipeline.plans.units import JoinSpec, Trial
 from pipeline.results.folder import RESULTS, RunFolder, StoreError
 from pipeline.results.ledger import LOST_SUFFIX, read_path, results_file, write_results
-from pipeline.sweeps.events import BetaJoined
-from pipeline.sweeps.worker.arms import BOUNDS, OF_PROBLEM, run_reference
-from pipeline.sweeps.worker.rows import failure, keep_joined, planned, trial_columns
+from pipeline.results.record import Bounds, Cost, NetworkRow, rows_of
+from pipeline.sweeps.worker.arms import run_reference, without_problem
+from pipeline.sweeps.worker.rows import failure, keep_joined, of_trial, planned
+from pipeline.sweeps.worker.steps import BetaJoined
 from qnn.errors import InputError
 from qnn.losses import get_loss
 from qnn.networks.quantized import QuantizedNetwork
@@ -31,11 +31,8 @@ from qnn.numerics.gaps import sum_down
 
 log = logging.getLogger(__name__)
 
-Row = dict[str, Any]
 # From the strongest to the weakest: a sum of bounds is proven as its weakest part is.
 PROOFS = ("exact", "tightened", "relaxation")
-_SHARED = ("n", "d", "beta", "beta_fraction", "beta_max", "preprocessing_bytes")
-_SUMS = ("relaxation_value", "relaxation_seconds", "rounding_seconds", "certify_seconds")
 
 
 def run_join(spec: JoinSpec, data: ShardData, folder: RunFolder) -> Iterator[BetaJoined]:
@@ -47,7 +44,7 @@ def run_join(spec: JoinSpec, data: ShardData, folder: RunFolder) -> Iterator[Bet
     """
     parts = [_rows_of_output(spec, output, folder) for output in range(len(spec.paths))]
     threads = ThreadpoolController()
-    rows: list[Row] = []
+    rows: list[NetworkRow] = []
     for beta in spec.betas:
         start = time.perf_counter()
         with threads.limit(limits=1):
@@ -58,7 +55,7 @@ def run_join(spec: JoinSpec, data: ShardData, folder: RunFolder) -> Iterator[Bet
     write_results(folder, spec.id, rows)
 
 
-def _rows_of_output(spec: JoinSpec, output: int, folder: RunFolder) -> dict[str, Row]:
+def _rows_of_output(spec: JoinSpec, output: int, folder: RunFolder) -> dict[str, NetworkRow]:
     """The rows of one output by trial."""
     path = spec.paths[output].id
     try:
@@ -67,7 +64,7 @@ def _rows_of_output(spec: JoinSpec, output: int, folder: RunFolder) -> dict[str,
         raise InputError(
             f"output {output} ({spec.labels[output]}) has no results: {_why(folder, path)}"
         ) from None
-    return {row["trial"]: row for row in table.to_pylist()}
+    return {row.identity.trial: row for row in rows_of(table)}
 
 
 def _why(folder: RunFolder, path: str) -> str:
@@ -78,69 +75,109 @@ def _why(folder: RunFolder, path: str) -> str:
 
 
 def _joined(
-    spec: JoinSpec, trial: Trial, outputs: list[dict[str, Row]], data: ShardData, folder: RunFolder
-) -> Row:
+    spec: JoinSpec,
+    trial: Trial,
+    outputs: list[dict[str, NetworkRow]],
+    data: ShardData,
+    folder: RunFolder,
+) -> NetworkRow:
     start = time.perf_counter()
     parts = [rows[path.trial_id(trial)] for path, rows in zip(spec.paths, outputs, strict=True)]
-    row = {
-        **planned(spec, trial.beta),
-        **{name: parts[0][name] for name in (*_SHARED, "solver", "second_layer")},
-        **trial_columns(spec, trial),
-    }
+    row = of_trial(_beside(planned(spec, trial.beta), parts[0]), spec, trial)
     try:
-        filled = dict(row)
         _refuse_failed(spec, parts)
-        _sum_up(filled, parts)
+        summed = replace(row, bounds=_bounds(parts), cost=_cost(parts))
         network = stack([_network(part, folder) for part in parts])
         loss = get_loss(spec.first.loss, spec.first.loss_parameter)
-        keep_joined(filled, network, filled["beta"], loss, data, folder)
-        row = filled
+        beta = row.axes.beta
+        assert beta is not None, "a part that is no failure has its beta"
+        row = keep_joined(summed, network, beta, loss, data, folder)
     except StoreError:
         raise
     except Exception as error:
-        log.warning("joined trial %s failed: %s", row["trial"], error)
-        row |= failure(error)
-    row["seconds"] = math.fsum(part["seconds"] for part in parts) + time.perf_counter() - start
-    return row
+        log.warning("joined trial %s failed: %s", row.identity.trial, error)
+        row = replace(row, fit=failure(error))
+    spent = math.fsum(part.cost.seconds for part in parts)
+    return row.with_seconds(spent + time.perf_counter() - start)
 
 
-def _refuse_failed(spec: JoinSpec, parts: Sequence[Row]) -> None:
+def _beside(row: NetworkRow, part: NetworkRow) -> NetworkRow:
+    """The row with what all outputs share, as one of them has it."""
+    identity, axes = part.identity, part.axes
+    return replace(
+        row,
+        identity=replace(
+            row.identity,
+            n=identity.n,
+            d=identity.d,
+            preprocessing_bytes=identity.preprocessing_bytes,
+        ),
+        axes=replace(
+            row.axes,
+            beta=axes.beta,
+            beta_fraction=axes.beta_fraction,
+            beta_max=axes.beta_max,
+            solver=axes.solver,
+            second_layer=axes.second_layer,
+        ),
+    )
+
+
+def _refuse_failed(spec: JoinSpec, parts: Sequence[NetworkRow]) -> None:
     for label, part in zip(spec.labels, parts, strict=True):
-        if part["status"] != "ok":
-            raise InputError(f"output {part['output']} ({label}) failed: {part['error']}")
+        if not part.fit.ok:
+            raise InputError(f"output {part.identity.output} ({label}) failed: {part.fit.error}")
 
 
-def _sum_up(row: Row, parts: Sequence[Row]) -> None:
-    row["lower_bound"] = sum_down([part["lower_bound"] for part in parts])
-    row["certificates"] = [part["certificate"] for part in parts]
-    row["proof"] = max((part["proof"] for part in parts), key=PROOFS.index)
-    for name in _SUMS:
-        known = [part[name] for part in parts if part[name] is not None]
-        row[name] = math.fsum(known) if known else None
+def _bounds(parts: Sequence[NetworkRow]) -> Bounds:
+    every = [part.bounds for part in parts]
+    proofs = [bounds.proof for bounds in every if bounds.proof is not None]
+    lower = [bounds.lower_bound for bounds in every if bounds.lower_bound is not None]
+    return Bounds(
+        certificates=tuple(file for bounds in every for file in bounds.files),
+        lower_bound=sum_down(lower),
+        relaxation_value=_sum(bounds.relaxation_value for bounds in every),
+        proof=max(proofs, key=PROOFS.index),
+    )
 
 
-def _network(part: Row, folder: RunFolder) -> QuantizedNetwork:
-    file = part["network"]
+def _cost(parts: Sequence[NetworkRow]) -> Cost:
+    every = [part.cost for part in parts]
+    return Cost(
+        relaxation_seconds=_sum(cost.relaxation_seconds for cost in every),
+        rounding_seconds=_sum(cost.rounding_seconds for cost in every),
+        certify_seconds=_sum(cost.certify_seconds for cost in every),
+    )
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) if known else None
+
+
+def _network(part: NetworkRow, folder: RunFolder) -> QuantizedNetwork:
+    file = part.fit.network
+    assert file is not None, "a part that is no failure has a network"
     # Its coding of one class against the rest is not that of the whole.
     return replace(QuantizedNetwork.from_bytes(folder.read(file), file), preprocessing=None)
 
 
-def _reference(spec: JoinSpec, trial: Trial, data: ShardData) -> Row:
-    base = {**planned(spec, trial.beta), **trial_columns(spec, trial)}
-    row = {**base, **dict.fromkeys((*BOUNDS, *OF_PROBLEM, "solver", "second_layer"))}
-    row |= {"n": data.X.shape[0], "d": data.X.shape[1]}
-    row["preprocessing_bytes"] = data.preprocessing.size_in_bytes
-    return run_reference(row, data)
+def _reference(spec: JoinSpec, trial: Trial, data: ShardData) -> NetworkRow:
+    row = without_problem(of_trial(planned(spec, trial.beta), spec, trial))
+    n, d = data.X.shape
+    size = data.preprocessing.size_in_bytes
+    identity = replace(row.identity, n=n, d=d, preprocessing_bytes=size)
+    return run_reference(replace(row, identity=identity), data)
 
 
-def _told(spec: JoinSpec, beta: float, rows: list[Row], seconds: float) -> BetaJoined:
-    ours = [row for row in rows if row["rounding"] in spec.first.roundings]
-    gaps = [row["gap"] for row in ours if row["status"] == "ok"]
-    errors = [row["error"] for row in rows if row["status"] != "ok"]
+def _told(spec: JoinSpec, beta: float, rows: list[NetworkRow], seconds: float) -> BetaJoined:
+    ours = [row.fit for row in rows if row.axes.rounding in spec.first.roundings]
+    gaps = [fit.gap for fit in ours if fit.ok and fit.gap is not None]
+    errors = [row.fit.error for row in rows if not row.fit.ok]
     return BetaJoined(
         path=spec.id,
         shard=spec.shard,
-        beta=rows[0]["beta"],
+        beta=rows[0].axes.beta,
         trials=len(rows),
         failed=len(errors),
         best_gap=min(gaps, default=None),

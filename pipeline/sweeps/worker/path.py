@@ -1,4 +1,4 @@
-"""What a worker does: one β path of one shard, from the relaxations to the results file.
+"""What a worker does for a path: one β path of one shard, from the relaxations to the results file.
 
 `run_path` is plain Python and knows no Ray. What it writes depends, timings aside, on nothing but
 the path's description and the data: each trial has its own random stream, seeded by its id.
@@ -7,28 +7,23 @@ the path's description and the data: each trial has its own random stream, seede
 from __future__ import annotations
 
 import logging
-import sys
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from threadpoolctl import ThreadpoolController
 
-from pipeline.datasets.shards import ShardData, Split, shard_data
-from pipeline.datasets.sources import Table
-from pipeline.logs.log_lines import log_json_to, wants_json
-from pipeline.logs.messages import one_line
-from pipeline.plans.units import JoinSpec, PathSpec, Unit
+from pipeline.configuration.beta import Beta
+from pipeline.datasets.shards import ShardData
+from pipeline.plans.units import PathSpec
 from pipeline.results.folder import CERTIFICATES, RunFolder, StoreError, data_file
 from pipeline.results.ledger import write_results
 from pipeline.results.matrices import data_table
-from pipeline.sweeps.events import BetaJoined, Event, PathDone, PathLost, ProblemDone
+from pipeline.results.record import BoundPoint, Bounds, Cost, NetworkRow
 from pipeline.sweeps.worker.arms import arm_rows, run_arm
-from pipeline.sweeps.worker.join import run_join
-from pipeline.sweeps.worker.rows import failure, keep_network, planned, trial_columns, trial_rng
-from qnn.errors import InputError
-from qnn.features.preprocessing import FeatureLayout
+from pipeline.sweeps.worker.rows import failure, keep_network, of_trial, planned, trial_rng
+from pipeline.sweeps.worker.steps import ProblemDone
 from qnn.losses import get_loss
 from qnn.networks.activations import Polynomial
 from qnn.numerics.archive import pack_arrays
@@ -44,28 +39,6 @@ if TYPE_CHECKING:
     from qnn.training.pricing.enumeration import Scanner
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Work:
-    """What all paths of a sweep share; a worker rebuilds a shard's matrices from it.
-
-    `token` is the content of the sweep's lock: a worker that does not find it in `folder` looks at
-    another machine's disk, or belongs to a driver whose folder was taken over.
-    """
-
-    table: Table
-    split: Split
-    layout: FeatureLayout
-    folder: str
-    token: str
-
-    def data(self, spec: Unit) -> ShardData:
-        """Return the shard of a path, as the solver sees it; with all outputs for a join."""
-        data = shard_data(self.table, self.layout, self.split.shard(spec.shard), self.split)
-        if isinstance(spec, PathSpec) and spec.outputs > 1:
-            return data.output(spec.output)
-        return data
 
 
 def run_path(
@@ -94,61 +67,66 @@ def run_path(
 
 
 class _Path:
-    """The state of one path: the relaxation to start the next from, and the rows so far."""
+    """The state of one path: the relaxation to start the next from, and the rows so far.
+
+    `row` is what is known of all rows of the β at hand, also where a later step fails.
+    """
 
     def __init__(
         self, spec: PathSpec, data: ShardData, folder: RunFolder, scanner: Scanner | None
     ) -> None:
         self.spec, self.data, self.folder, self.scanner = spec, data, folder, scanner
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[NetworkRow] = []
         self.problem: Problem | None = None
         self.previous: Relaxation | None = None
         self.beta_max = 0.0
+        self.row = planned(spec, None)
 
     def solve(self, written: float) -> ProblemDone:
         """One β, given as it is written in the spec."""
         start = time.perf_counter()
-        base = self._base_row(written)
+        self.row = self._planned(written)
         try:
-            relaxation = self._relax(written, base, start)
-            wide = self._certify(relaxation, written, base)
+            relaxation = self._relax(written, start)
+            wide = self._certify(relaxation, written)
         except StoreError:
             raise
         except Exception as error:
             log.exception("path %s: the relaxation at beta %s failed", self.spec.id, written)
-            base.setdefault("relaxation_seconds", time.perf_counter() - start)
-            rows = [{**base, **trial, **failure(error)} for trial in self._trials(written)]
-            rows += [{**row, **failure(error)} for row in arm_rows(self.spec, written, base)]
+            if self.row.cost.relaxation_seconds is None:
+                self._note(cost=Cost(relaxation_seconds=time.perf_counter() - start))
+            rows = [*self._own_rows(written), *arm_rows(self.spec, written, self.row)]
+            rows = [replace(row, fit=failure(error)) for row in rows]
         else:
             self.previous = relaxation
-            rows = [self._trial(relaxation, wide, base, trial) for trial in self._trials(written)]
+            rows = [self._trial(relaxation, wide, row) for row in self._own_rows(written)]
             rows += [
                 run_arm(row, rows, self.spec, relaxation.problem, self.data, self.folder)
-                for row in arm_rows(self.spec, written, base)
+                for row in arm_rows(self.spec, written, self.row)
             ]
         self.rows.extend(rows)
-        return _summary(self.spec, base, rows, self.previous, time.perf_counter() - start)
+        return self._told(rows, time.perf_counter() - start)
 
-    def _base_row(self, written: float) -> dict[str, Any]:
-        return {
-            **planned(self.spec, written),
-            "n": self.data.X.shape[0],
-            "d": self.data.X.shape[1],
-            "preprocessing_bytes": self.data.preprocessing.size_in_bytes,
-        }
+    def _note(self, **parts: Any) -> None:
+        """Parts of the row that are known now."""
+        self.row = replace(self.row, **parts)
 
-    def _trials(self, written: float) -> Iterator[dict[str, Any]]:
-        for trial in self.spec.own_trials(written):
-            yield trial_columns(self.spec, trial)
+    def _planned(self, written: float) -> NetworkRow:
+        row = planned(self.spec, written)
+        n, d = self.data.X.shape
+        size = self.data.preprocessing.size_in_bytes
+        return replace(row, identity=replace(row.identity, n=n, d=d, preprocessing_bytes=size))
 
-    def _relax(self, written: float, base: dict[str, Any], start: float) -> Relaxation:
+    def _own_rows(self, written: float) -> list[NetworkRow]:
+        return [of_trial(self.row, self.spec, trial) for trial in self.spec.own_trials(written)]
+
+    def _relax(self, written: float, start: float) -> Relaxation:
         spec = self.spec
         if self.problem is None:
             self.problem, self.beta_max = self._problem()
-        beta_max = self.beta_max
-        base["beta_max"] = beta_max
-        beta, base["beta_fraction"] = _both_betas(written, spec.beta_kind, beta_max)
-        base["beta"] = beta
+        self._note(axes=replace(self.row.axes, beta_max=self.beta_max))
+        beta, fraction = Beta(written, spec.beta_kind).resolve(self.beta_max)
+        self._note(axes=replace(self.row.axes, beta=beta, beta_fraction=fraction))
         relaxation = solve(
             self.problem.with_beta(beta),
             tol=spec.tol,
@@ -156,9 +134,11 @@ class _Path:
             time_limit=spec.time_limit,
             warm_start=self.previous,
         )
-        base["relaxation_seconds"] = time.perf_counter() - start
-        base["solver"] = relaxation.solver
-        base["relaxation_value"] = relaxation.upper_bound
+        self._note(
+            axes=replace(self.row.axes, solver=relaxation.solver),
+            bounds=Bounds(relaxation_value=relaxation.upper_bound),
+            cost=Cost(relaxation_seconds=time.perf_counter() - start),
+        )
         return relaxation
 
     def _problem(self) -> tuple[Problem, float]:
@@ -176,152 +156,72 @@ class _Path:
         outputs = VectorProblem(data.X, data.Y, 1.0, loss, activation, spec.alphabet)
         return outputs.outputs[spec.output], outputs.beta_max
 
-    def _certify(
-        self, relaxation: Relaxation, written: float, base: dict[str, Any]
-    ) -> Incumbent | None:
+    def _certify(self, relaxation: Relaxation, written: float) -> Incumbent | None:
         """Write the certificate of the level wanted; the best network of any width, if known."""
         spec, start = self.spec, time.perf_counter()
-        certificate, wide = relaxation.certificate, None
+        certificate, wide, history = relaxation.certificate, None, None
         problem_id = spec.problem_id(written)
         if spec.certify != "relaxation":
             limit = spec.certify_time_limit
             deadline = None if limit is None else time.monotonic() + limit
-            raised = raise_bound(
-                relaxation,
-                spec.certify,
-                trial_rng(problem_id),
-                deadline,
-                scanner=self.scanner,
-            )
+            rng = trial_rng(problem_id)
+            raised = raise_bound(relaxation, spec.certify, rng, deadline, scanner=self.scanner)
             certificate, wide = raised.certificate, raised.incumbent
-            base["bounds"] = [
-                {"seconds": p.seconds, "lower": p.lower_bound, "upper": p.upper_bound}
-                for p in raised.history
-            ]
-            base["certify_seconds"] = time.perf_counter() - start
-        base["proof"] = certificate.kind
-        base["lower_bound"] = certificate.lower_bound
-        base["certificate"] = f"{CERTIFICATES}/{problem_id}.npz"
+            history = tuple(
+                BoundPoint(point.seconds, point.lower_bound, point.upper_bound)
+                for point in raised.history
+            )
+            self._note(cost=replace(self.row.cost, certify_seconds=time.perf_counter() - start))
+        file = f"{CERTIFICATES}/{problem_id}.npz"
+        proven = replace(
+            self.row.bounds,
+            certificate=file,
+            lower_bound=certificate.lower_bound,
+            proof=certificate.kind,
+            bounds=history,
+        )
+        self._note(bounds=proven)
         place = data_file(spec.dataset, spec.shard)
-        certificate = replace(certificate, data=place, output=spec.output)
-        self.folder.write(base["certificate"], pack_arrays(certificate.arrays()))
+        certificate = certificate.stating(data=place, output=spec.output)
+        self.folder.write(file, pack_arrays(certificate.arrays()))
         return wide
 
-    def _trial(
-        self,
-        relaxation: Relaxation,
-        wide: Incumbent | None,
-        base: dict[str, Any],
-        trial: dict[str, Any],
-    ) -> dict[str, Any]:
+    def _trial(self, relaxation: Relaxation, wide: Incumbent | None, row: NetworkRow) -> NetworkRow:
         start = time.perf_counter()
-        row = {**base, **trial}
+        axes, trial = row.axes, row.identity.trial
+        assert axes.width is not None, "our own networks have a width"
         try:
-            rng = trial_rng(trial["trial"])
-            network = round_relaxation(
-                relaxation,
-                trial["width"],
-                rng,
-                trial["rounding"],
-                wide,
-                self.spec.second_layer_bits,
-            )
-            row["rounding_seconds"] = time.perf_counter() - start
-            keep_network(row, network, relaxation.problem, self.data, self.folder)
+            bits = self.spec.second_layer_bits
+            rng = trial_rng(trial)
+            network = round_relaxation(relaxation, axes.width, rng, axes.rounding, wide, bits)
+            cost = replace(row.cost, rounding_seconds=time.perf_counter() - start)
+            problem = relaxation.problem
+            row = keep_network(replace(row, cost=cost), network, problem, self.data, self.folder)
         except StoreError:
             raise
         except Exception as error:
-            log.exception(
-                "trial %s failed",
-                trial["trial"],
-                extra={"trial": trial["trial"], "path": self.spec.id},
-            )
-            row = {**base, **trial, **failure(error)}
-        row["seconds"] = time.perf_counter() - start
-        return row
+            log.exception("trial %s failed", trial, extra={"trial": trial, "path": self.spec.id})
+            row = replace(row, fit=failure(error))
+        return row.with_seconds(time.perf_counter() - start)
 
-
-def _both_betas(written: float, kind: str, beta_max: float) -> tuple[float, float | None]:
-    """Return β and the fraction of β_max that it is (None where β_max is 0)."""
-    if kind == "values":
-        return written, written / beta_max if beta_max > 0 else None
-    if beta_max <= 0:
-        raise InputError(
-            "beta_max is 0 on this shard (all targets are 0), so fractions of it mean nothing; "
-            "give beta.values"
-        )
-    return written * beta_max, written
-
-
-def _summary(
-    spec: PathSpec,
-    base: dict[str, Any],
-    rows: list[dict[str, Any]],
-    relaxation: Relaxation | None,
-    seconds: float,
-) -> ProblemDone:
-    ours = [row for row in rows if row["rounding"] in spec.roundings]
-    gaps = [row["gap"] for row in ours if row["status"] == "ok"]
-    errors = [row["error"] for row in rows if row["status"] != "ok"]
-    solved = "lower_bound" in base
-    return ProblemDone(
-        path=spec.id,
-        shard=spec.shard,
-        beta=base["beta"],
-        beta_fraction=base["beta_fraction"],
-        trials=len(rows),
-        failed=len(errors),
-        best_gap=min(gaps, default=None) if spec.outputs == 1 else None,
-        lower_bound=base.get("lower_bound"),
-        relaxation_gap=relaxation.gap if relaxation is not None and solved else None,
-        solver=base["solver"],
-        relaxation_seconds=base["relaxation_seconds"],
-        seconds=seconds,
-        error=errors[0] if errors else None,
-    )
-
-
-def run_batch(specs: Iterable[Unit], work: Work, scanner: Scanner | None = None) -> Iterator[Event]:
-    """Run paths or joins one after the other; one that cannot be finished is lost, no other is.
-
-    scanner : as `run_path` takes it.
-    """
-    if wants_json() and not logging.getLogger("pipeline").handlers:
-        log_json_to(sys.stderr)
-    folder = RunFolder.open(work.folder)
-    check_folder(folder, work.token)
-    for spec in specs:
-        trials = failed = 0
-        try:
-            for done in _run(spec, work.data(spec), folder, scanner):
-                trials, failed = trials + done.trials, failed + done.failed
-                yield done
-        except Exception as error:
-            log.exception("path %s is lost", spec.id, extra={"path": spec.id})
-            yield PathLost(spec.id, one_line(error), isinstance(error, StoreError))
-        else:
-            yield PathDone(spec.id, trials, failed)
-
-
-def _run(
-    spec: Unit, data: ShardData, folder: RunFolder, scanner: Scanner | None
-) -> Iterator[ProblemDone] | Iterator[BetaJoined]:
-    if isinstance(spec, JoinSpec):
-        return run_join(spec, data, folder)
-    return run_path(spec, data, folder, scanner)
-
-
-def check_folder(folder: RunFolder, token: str) -> None:
-    """Raise `InputError` unless this process sees the driver's folder, held by this sweep."""
-    from pipeline.results.lock import LOCK_FILE
-
-    try:
-        content = folder.read(LOCK_FILE)
-    except FileNotFoundError:
-        content = b""
-    if token.encode() not in content:
-        raise InputError(
-            f"{folder.label}: this worker does not see the driver's folder (or another sweep "
-            "took it over); workers on several machines need --out on a shared file system or "
-            "object store"
+    def _told(self, rows: list[NetworkRow], seconds: float) -> ProblemDone:
+        spec, known, relaxation = self.spec, self.row, self.previous
+        ours = [row.fit for row in rows if row.axes.rounding in spec.roundings]
+        gaps = [fit.gap for fit in ours if fit.ok and fit.gap is not None]
+        errors = [row.fit.error for row in rows if not row.fit.ok]
+        solved = known.bounds.lower_bound is not None
+        return ProblemDone(
+            path=spec.id,
+            shard=spec.shard,
+            trials=len(rows),
+            failed=len(errors),
+            best_gap=min(gaps, default=None) if spec.outputs == 1 else None,
+            seconds=seconds,
+            error=errors[0] if errors else None,
+            beta=known.axes.beta,
+            beta_fraction=known.axes.beta_fraction,
+            lower_bound=known.bounds.lower_bound,
+            relaxation_gap=relaxation.gap if relaxation is not None and solved else None,
+            solver=known.axes.solver or spec.solver,
+            relaxation_seconds=known.cost.relaxation_seconds or 0.0,
         )

@@ -9,16 +9,17 @@ from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
-from typing import Any
 
 import numpy as np
 
+from pipeline.configuration.beta import Beta
 from pipeline.datasets.shards import ShardData
 from pipeline.logs.messages import one_line
 from pipeline.logs.redact import redact
-from pipeline.plans.units import JoinSpec, Trial, Unit
+from pipeline.plans.units import Spec, Trial
 from pipeline.results.folder import NETWORKS, RunFolder
 from pipeline.results.objective import objective_and_loss
+from pipeline.results.record import Axes, Fit, Identity, NetworkRow
 from qnn.losses import Loss
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.numerics.gaps import relative_gap
@@ -39,53 +40,54 @@ def package_versions() -> str:
     return json.dumps(found)
 
 
-def planned(spec: Unit, written: float | None) -> dict[str, Any]:
-    """The columns of a row that the plan tells, whatever becomes of its trial."""
-    joined = isinstance(spec, JoinSpec)
-    path = spec.first if isinstance(spec, JoinSpec) else spec
-    return {
-        "path": spec.id,
-        "output": None if joined or path.outputs == 1 else path.output,
-        "dataset": path.dataset,
-        "shard": path.shard,
-        "beta": written if path.beta_kind == "values" else None,
-        "beta_fraction": written if path.beta_kind == "fractions" else None,
-        **path.kind.resolved().columns,
-        "second_layer": path.second_layer,
-        "certify": path.certify,
-        "solver": path.solver,
-        "versions": package_versions(),
-        "seconds": 0.0,
-    }
+def planned(spec: Spec, written: float | None) -> NetworkRow:
+    """What the plan tells of all rows at one β, whatever becomes of them; `of_trial` names one."""
+    path = spec.first
+    beta, fraction = (None, None) if written is None else Beta(written, path.beta_kind).planned
+    return NetworkRow(
+        Identity(
+            trial="",
+            path=spec.id,
+            dataset=path.dataset,
+            shard=path.shard,
+            output=spec.own_output,
+            versions=package_versions(),
+        ),
+        Axes(
+            beta=beta,
+            beta_fraction=fraction,
+            solver=path.solver,
+            second_layer=path.second_layer,
+            certify=path.certify,
+            **path.kind.resolved().columns,
+        ),
+    )
 
 
-def trial_columns(spec: Unit, trial: Trial) -> dict[str, Any]:
-    """The columns of a trial's own axes."""
-    return {
-        "trial": spec.trial_id(trial),
-        "rounding": trial.rounding,
-        "width": trial.width,
-        "seed": trial.seed,
-        "baseline_seconds": trial.seconds,
-    }
+def of_trial(row: NetworkRow, spec: Spec, trial: Trial) -> NetworkRow:
+    """The row of one trial among those of a β."""
+    axes = replace(
+        row.axes,
+        rounding=trial.rounding,
+        width=trial.width,
+        seed=trial.seed,
+        baseline_seconds=trial.seconds,
+    )
+    return replace(row, identity=replace(row.identity, trial=spec.trial_id(trial)), axes=axes)
 
 
-def lost_rows(spec: Unit, error: str) -> list[dict[str, Any]]:
+def lost_rows(spec: Spec, error: str) -> list[NetworkRow]:
     """Return failed rows for a path or a join that could not be finished at all."""
+    fit = Fit(error=redact(error))
     return [
-        {
-            **planned(spec, trial.beta),
-            **trial_columns(spec, trial),
-            "status": "failed",
-            "error": redact(error),
-        }
+        replace(of_trial(planned(spec, trial.beta), spec, trial), fit=fit)
         for trial in spec.trials()
     ]
 
 
-def failure(error: Exception) -> dict[str, Any]:
-    """The columns of a trial that failed."""
-    return {"status": "failed", "error": redact(one_line(error))}
+def failure(error: Exception) -> Fit:
+    """What became of a trial that failed."""
+    return Fit(error=redact(one_line(error)))
 
 
 def trial_rng(trial: str) -> np.random.Generator:
@@ -99,7 +101,7 @@ def metrics(
     target: np.ndarray,
     task: str,
     scale: float | Sequence[float] = 1.0,
-) -> dict[str, Any]:
+) -> dict[str, float | None]:
     """Accuracy, or RMSE and R², of predictions against targets, (n,) or (n, C) for C targets.
 
     The RMSE of one target is in its own units; that of several is over all their entries, each in
@@ -132,41 +134,41 @@ def _errors(predicted: np.ndarray, target: np.ndarray) -> tuple[float, float | N
 
 
 def keep_network(
-    row: dict[str, Any],
+    row: NetworkRow,
     network: QuantizedNetwork,
     problem: Problem,
     data: ShardData,
     folder: RunFolder,
-) -> None:
-    """Measure a network, write its file, and fill in its row; `row` has trial and lower bound."""
+) -> NetworkRow:
+    """Measure a network and write its file; the row with its figures. Raises `StoreError`."""
     beta, loss = problem.beta, problem.loss
     objective = problem.objective(network)
     penalty = problem.budget * float(np.abs(network.alpha).sum())
-    _keep(row, network, beta, loss, (objective, objective - penalty), data, folder)
+    return _kept(row, network, beta, loss, (objective, objective - penalty), data, folder)
 
 
 def keep_joined(
-    row: dict[str, Any],
+    row: NetworkRow,
     network: QuantizedNetwork,
     beta: float,
     loss: Loss,
     data: ShardData,
     folder: RunFolder,
-) -> None:
+) -> NetworkRow:
     """As `keep_network`, for a network of all the shard's outputs: `data.y` is (n, C)."""
     found = objective_and_loss(network, data.X, data.y, beta, loss)
-    _keep(row, network, beta, loss, found, data, folder)
+    return _kept(row, network, beta, loss, found, data, folder)
 
 
-def _keep(
-    row: dict[str, Any],
+def _kept(
+    row: NetworkRow,
     network: QuantizedNetwork,
     beta: float,
     loss: Loss,
     found: tuple[float, float],
     data: ShardData,
     folder: RunFolder,
-) -> None:
+) -> NetworkRow:
     network = replace(
         network,
         preprocessing=data.preprocessing,
@@ -174,14 +176,22 @@ def _keep(
         loss=loss.name,
         loss_parameter=loss.parameter,
     )
-    row["upper_bound"], row["loss_value"] = found
-    row["gap"] = relative_gap(row["upper_bound"], row["lower_bound"])
-    row["neurons"] = network.neurons
-    row["bytes"] = network.size_in_bytes
+    (objective, loss_value), bound = found, row.bounds.lower_bound
+    assert bound is not None, "a network is kept beside the bound of its problem"
+    file = f"{NETWORKS}/{row.identity.trial}.npz"
+    measured: dict[str, float | None] = {}
     for part, X, target in data.parts():
         predicted = data.preprocessing.decode(network.decision_function(X))
         scale = data.preprocessing.target.scale
-        row.update(metrics(part, predicted, target, data.task, scale))
-    row["network"] = f"{NETWORKS}/{row['trial']}.npz"
-    folder.write(row["network"], network.to_bytes())
-    row["status"] = "ok"
+        measured |= metrics(part, predicted, target, data.task, scale)
+    fit = Fit(
+        network=file,
+        upper_bound=objective,
+        gap=relative_gap(objective, bound),
+        loss_value=loss_value,
+        neurons=network.neurons,
+        bytes=network.size_in_bytes,
+        status="ok",
+    )
+    folder.write(file, network.to_bytes())
+    return replace(row, fit=replace(fit, **measured))  # type: ignore[arg-type]

@@ -14,6 +14,11 @@ class Bilinear:
 
     name: ClassVar[str] = "bilinear"
     coefficients: ClassVar[None] = None
+    joint: ClassVar[bool] = True
+
+    def lift_size(self, d: int, bits: int) -> int:
+        """The order D of the lift of d columns, whatever the bits of a weight are."""
+        return d
 
     def lift(self, X: np.ndarray, scales: tuple[float, ...]) -> Lift:
         """The lift of X (n, d). It needs no bits: conv{uv'} is that of the binary alphabet.

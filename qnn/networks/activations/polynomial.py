@@ -21,6 +21,7 @@ class Polynomial:
     b: float
     c: float
     name: ClassVar[str] = "polynomial"
+    joint: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         coefficients = np.array([self.a, self.b, self.c], dtype=float)
@@ -29,6 +30,10 @@ class Polynomial:
                 f"Polynomial({self.a}, {self.b}, {self.c}): the coefficients must be finite and "
                 "not all zero"
             )
+
+    def lift_size(self, d: int, bits: int) -> int:
+        """The order D of the lift of d columns and weights of so many bits."""
+        return d * bits + 1
 
     def lift(self, X: np.ndarray, scales: tuple[float, ...]) -> Lift:
         """The lift of X (n, d) for weights ``sum_k scales[k] b_k``, b_k binary: D = d*bits + 1."""

@@ -10,11 +10,6 @@ from qnn.networks.alphabets import Alphabet
 Array = np.ndarray
 
 
-def signs(values: Array) -> Array:
-    """−1.0 where negative, else 1.0: a sign that is never 0."""
-    return np.where(values < 0.0, -1.0, 1.0)
-
-
 def gain(correlation: Array, square: Array, penalty: float) -> Array:
     """What a neuron of feature h lowers `½‖r − αh‖² + λ|α|` by, at its best α, from α = 0.
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qnn.networks.atoms.base import Array, Atoms, first_sign, gain, signs
-from qnn.networks.atoms.maxima import alternating_maximization
+from qnn.networks.atoms.base import Array, Atoms, first_sign, gain
+from qnn.networks.atoms.maxima import alternating_maximization, signs
 
 
 class BilinearAtoms(Atoms):

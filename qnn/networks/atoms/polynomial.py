@@ -4,8 +4,8 @@ import numpy as np
 
 from qnn.networks.activations import Polynomial
 from qnn.networks.alphabets import Alphabet
-from qnn.networks.atoms.base import Array, Atoms, first_sign, gain, signs
-from qnn.networks.atoms.maxima import flip_maximization
+from qnn.networks.atoms.base import Array, Atoms, first_sign, gain
+from qnn.networks.atoms.maxima import flip_maximization, signs
 
 
 class PolynomialAtoms(Atoms):

@@ -6,7 +6,7 @@ integer up to the one multiplication by alpha; on other features it is additions
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from qnn.errors import InputError
 from qnn.features.encoders import QuantileToNormal, Thermometer
 from qnn.features.preprocessing import Preprocessing
-from qnn.networks.exports.planes import to_planes
+from qnn.networks.exports.planes import Planes, planes_of
 from qnn.networks.quantized import QuantizedNetwork
 
 LINE = 100
@@ -32,15 +32,16 @@ def to_c(network: QuantizedNetwork) -> str:
         raise InputError(f"the C header holds up to {MOST_FEATURES} features, not {network.d}")
     preprocessing = network.preprocessing
     bits = preprocessing is not None and preprocessing.layout.scaling == "thermometer"
+    planes = planes_of(network)
     parts = [
         _template("head"),
-        _dimensions(network, bits),
+        _dimensions(network, planes["u"]),
         _columns(network),
-        _network(network),
+        _network(network, planes),
         _template("rows"),
         _encoding(network, bits),
         _template("bits" if bits else "numbers"),
-        _neurons(network, bits),
+        _neurons(network, bits, planes["u"].divisor),
         _target(network),
         "#endif\n",
     ]
@@ -60,8 +61,7 @@ def _template(name: str) -> str:
     )
 
 
-def _dimensions(network: QuantizedNetwork, bits: bool) -> str:
-    planes = to_planes(network.U, network.alphabet)
+def _dimensions(network: QuantizedNetwork, planes: Planes) -> str:
     preprocessing = network.preprocessing
     impute = preprocessing is None or preprocessing.layout.missing == "impute"
     columns = network.d if preprocessing is None else len(preprocessing.layout.kept)
@@ -116,29 +116,22 @@ def _code(categories: tuple[str, ...] | None, value: float | str | None) -> floa
     return float(categories.index(value)) if isinstance(value, str) else -1.0
 
 
-def _network(network: QuantizedNetwork) -> str:
+def _network(network: QuantizedNetwork, planes: Mapping[str, Planes]) -> str:
     arrays = []
-    for name, weights in (("u", network.U), ("v", network.V)):
-        if weights is None:
-            continue
-        shown = weights if network.neurons else np.ones((network.d, 1), dtype=np.int8)
-        words = to_planes(shown, network.alphabet if network.neurons else "binary").words()
-        if not network.neurons:
-            words = np.repeat(words, len(to_planes(weights, network.alphabet).scales), axis=0)
+    for name, weights in planes.items():
         shape = "[QNN_NEURONS][QNN_PLANES][QNN_WORDS]"
         blocks = [
             "{" + ", ".join("{" + ", ".join(map(_word, plane)) + "}" for plane in neuron) + "}"
-            for neuron in words.transpose(1, 0, 2)
+            for neuron in weights.words().transpose(1, 0, 2)
         ]
         arrays.append(_array("uint64_t", f"qnn_{name}{shape}", blocks))
-    scales = to_planes(network.U, network.alphabet).scales
     return "".join(
         [
             "/* First-layer weights: bit k % 64 of word k / 64 is set where a plane adds\n"
             "   feature k, clear where it subtracts it; a weight is the sum of its planes\n"
             "   times their scales, over QNN_DIVISOR. */\n",
             *arrays,
-            _array("int", "qnn_scales[QNN_PLANES]", scales),
+            _array("int", "qnn_scales[QNN_PLANES]", planes["u"].scales),
             _second_layer(network.alpha),
         ]
     )
@@ -197,7 +190,8 @@ def _encoding(network: QuantizedNetwork, bits: bool) -> str:
         _array("double", f"qnn_{name}[{max(int(starts[-1]), 1)}]",
                map(_number, [value for column in table for value in column] or [0.0]))
         for name, table in (
-            ("knots", encoder.knots), ("scores", encoder.scores), ("slopes", encoder.slopes)
+            ("knots", encoder.knots), ("normal_scores", encoder.scores),
+            ("slopes", encoder.slopes),
         )
     ]  # fmt: skip
     note = "/* Normal scores: linear between knots, constant outside of them. */\n"
@@ -222,12 +216,11 @@ def _scaling(means: Iterable[float], scales: Iterable[float], clip: float | None
     return "".join(lines) + head + "\n".join(body) + "\n    return value;\n}\n"
 
 
-def _neurons(network: QuantizedNetwork, bits: bool) -> str:
+def _neurons(network: QuantizedNetwork, bits: bool, divisor: int) -> str:
     """`qnn_score`, or `qnn_scores` of several outputs: the sum over neurons."""
     integer = bits and network.V is not None
     product = "qnn_product(qnn_{}[j], x)"
     if network.V is not None:
-        divisor = to_planes(network.U, network.alphabet).divisor
         kind = "int64_t" if integer else "double"
         hidden = f"        {kind} h = {product.format('u')} * {product.format('v')};"
         over = f" / {_number(float(divisor**2))}" if integer and divisor != 1 else ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from qnn.networks.alphabets import get_alphabet
+from qnn.networks.alphabets import Alphabet, get_alphabet
+from qnn.networks.quantized import QuantizedNetwork
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +32,34 @@ class Planes:
 
 
 def to_planes(weights: np.ndarray, alphabet: str) -> Planes:
-    """The planes of integer levels (d, m)."""
-    levels = weights.astype(np.int64)
-    if alphabet == "ternary":
-        return Planes(np.stack([levels > -1, levels > 0]), (1, 1), 2)
-    divisor = get_alphabet(alphabet).divisor
-    count = divisor.bit_length()
-    # Level = Σ 2^p (2 digit_p − 1), so the digits are those of (level + divisor) / 2.
-    digits = (levels + divisor) // 2
-    bits = np.stack([(digits >> p) & 1 == 1 for p in range(count)])
-    return Planes(bits, tuple(2**p for p in range(count)), divisor)
+    """The planes of integer levels (d, m): the bits that the alphabet encodes them as."""
+    known = get_alphabet(alphabet)
+    scales, divisor = plane_scales(known)
+    bits = known.encode(weights).reshape(len(scales), *weights.shape) > 0.0
+    return Planes(bits[_order(known)], scales, divisor)
+
+
+def planes_of(network: QuantizedNetwork) -> dict[str, Planes]:
+    """The planes of "u", and of "v" where there is one; of no neurons those of one of all bits.
+
+    That neuron has the output 0, as its alpha is.
+    """
+    planes = {"u": to_planes(network.U, network.alphabet)}
+    if network.V is not None:
+        planes["v"] = to_planes(network.V, network.alphabet)
+    if network.neurons:
+        return planes
+    ones = {name: np.ones((len(one.scales), network.d, 1), bool) for name, one in planes.items()}
+    return {name: replace(planes[name], bits=bits) for name, bits in ones.items()}
+
+
+def plane_scales(alphabet: Alphabet) -> tuple[tuple[int, ...], int]:
+    """The planes' scales as whole numbers, and the divisor that makes weights of their sums."""
+    steps = [alphabet.steps[k] for k in _order(alphabet)]
+    common = math.gcd(2 * alphabet.divisor, *steps)
+    return tuple(step // common for step in steps), 2 * alphabet.divisor // common
+
+
+def _order(alphabet: Alphabet) -> list[int]:
+    """From the smallest scale up; of equal ones first the one that `encode` sets first."""
+    return sorted(range(len(alphabet.steps)), key=lambda k: (alphabet.steps[k], -k))

@@ -8,21 +8,84 @@ lower bound lies below the objective of every QUANTIZED arm, and says nothing ab
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from qnn.errors import InputError
+from qnn.losses import LOSSES
+from qnn.registry import Later, Registry
 
-QUANTIZED = ("straight_through", "rounded_floats", "random_signs", "annealing")
-CEILINGS = ("spectrahedra",)
-REFERENCES = ("logistic_regression", "rbf_svm", "gradient_boosting")
+__all__ = ["ALL", "ARMS", "CEILINGS", "QUANTIZED", "REFERENCES", "Arm", "get_arm"]
+
+Family = Literal["quantized", "ceiling", "reference"]
+
+
+def _everything(loss: str, activation: str, alphabet: str) -> bool:
+    return True
+
+
+def _bilinear_and_smooth(loss: str, activation: str, alphabet: str) -> bool:
+    return activation == "bilinear" and LOSSES[loss].curvature is not None
+
+
+def _products_of_bits(loss: str, activation: str, alphabet: str) -> bool:
+    return (loss, activation, alphabet) == ("squared", "bilinear", "binary")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An entry of the registry: what runs it, its family, and the kinds of problem that it takes.
+
+    ``takes(loss, activation, alphabet)``, by their names; `taken` says the same in words.
+    """
+
+    run: Callable[..., Any]
+    family: Family
+    takes: Callable[[str, str, str], bool] = _everything
+    taken: str = "every kind"
+
+
+def _arm(name: str, family: Family, room: str = "", **taken: Any) -> tuple[str, Arm]:
+    return name, Arm(Later(f"{__name__}.{room}{name}:{name}"), family, **taken)
+
+
+#: a new arm is a file with a function of its name, and one entry here
+ARMS: Registry[str, Arm] = Registry(
+    "baseline",
+    dict(
+        [
+            _arm("straight_through", "quantized"),
+            _arm("rounded_floats", "quantized"),
+            _arm("random_signs", "quantized"),
+            _arm(
+                "annealing",
+                "quantized",
+                takes=_products_of_bits,
+                taken="squared loss, bilinear, binary weights",
+            ),
+            _arm(
+                "spectrahedra",
+                "ceiling",
+                takes=_bilinear_and_smooth,
+                taken="the bilinear activation and a smooth loss",
+            ),
+            _arm("logistic_regression", "reference", "references."),
+            _arm("rbf_svm", "reference", "references."),
+            _arm("gradient_boosting", "reference", "references."),
+        ]
+    ),
+)
+
+
+def _family(family: Family) -> tuple[str, ...]:
+    return tuple(name for name, arm in ARMS.items() if arm.family == family)
+
+
+QUANTIZED, CEILINGS, REFERENCES = _family("quantized"), _family("ceiling"), _family("reference")
 ALL = (*QUANTIZED, *CEILINGS, *REFERENCES)
 
 
 def get_arm(name: str) -> Any:
     """The arm of this name, a function; InputError for another name."""
-    if name not in ALL:
-        raise InputError(f"baseline {name!r} is not known: choose one of {', '.join(ALL)}")
-    # Only now: the arms need the solvers' libraries, their names do not.
-    room = "references." if name in REFERENCES else ""
-    return getattr(import_module(f"{__name__}.{room}{name}"), name)
+    run = ARMS.find(name).run
+    return run.load() if isinstance(run, Later) else run

@@ -12,7 +12,7 @@ import numpy as np
 from qnn.errors import InputError
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.numerics.compiled import compiled
-from qnn.training.arms.base import Best, Layer
+from qnn.training.arms.base import BestLayer, Layer
 from qnn.training.problems.problem import Problem
 from qnn.training.rounding.annealed import closed_form, exchange
 
@@ -49,7 +49,7 @@ def annealing(
     one = np.ones((1, len(X)))
     anneal_bits(X, one.copy(), one.copy(), np.zeros(1), problem.y.copy(), 1.0, 1.0, 0, rng)
     began = time.monotonic()
-    best = Best(problem, began + seconds)
+    best = BestLayer(problem, began + seconds)
     for run in range(RUNS):
         first, last = began + seconds * run / RUNS, began + seconds * (run + 1) / RUNS
         U = rng.choice([-1.0, 1.0], (width, problem.d))

@@ -32,7 +32,7 @@ def nearest_levels(problem: Problem, weights: np.ndarray) -> np.ndarray:
     return levels[np.searchsorted(middles, weights * problem.alphabet.divisor, side="right")]
 
 
-def quantized(problem: Problem, layer: Layer) -> Layer:
+def to_alphabet(problem: Problem, layer: Layer) -> Layer:
     """The layer at the nearest weights of the alphabet."""
     decode, V = problem.alphabet.decode, layer.V
     return Layer(
@@ -61,7 +61,7 @@ def gradients(
 
 
 @dataclass
-class Best:
+class BestLayer:
     """The best network seen so far, and when to stop looking (`time.monotonic`)."""
 
     problem: Problem
@@ -83,7 +83,7 @@ class Best:
         problem = self.problem
         U = nearest_levels(problem, layer.U)
         V = None if layer.V is None else nearest_levels(problem, layer.V)
-        H = quantized(problem, layer).hidden(problem.X, problem)
+        H = to_alphabet(problem, layer).hidden(problem.X, problem)
         second = refit(problem.loss, H, problem.y, problem.budget, alpha)
         if second.objective < self.objective:
             self.objective = second.objective

@@ -18,7 +18,7 @@ import numpy as np
 
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.numerics.adam import Adam
-from qnn.training.arms.base import Best, Layer, gradients, random_layer
+from qnn.training.arms.base import BestLayer, Layer, gradients, random_layer
 from qnn.training.problems.problem import Problem
 
 # Steps between two refits.
@@ -57,7 +57,7 @@ SETTINGS = (
 )
 
 
-def descend(
+def backpropagate(
     problem: Problem, width: int, seconds: float, rng: np.random.Generator, forward: Forward
 ) -> QuantizedNetwork:
     """The best network of several runs in `seconds`; see the top of this file.
@@ -66,7 +66,7 @@ def descend(
     taken as 1 (straight through).
     """
     began = time.monotonic()
-    best = Best(problem, began + seconds)
+    best = BestLayer(problem, began + seconds)
     count = min(len(SETTINGS), max(1, int(EXPLORE * seconds / SHORTEST)))
     found = []
     for index, setting in enumerate(SETTINGS[:count]):
@@ -84,7 +84,7 @@ def descend(
 
 
 def run(
-    best: Best,
+    best: BestLayer,
     width: int,
     setting: Setting,
     forward: Forward,

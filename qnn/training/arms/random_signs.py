@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from qnn.networks.quantized import QuantizedNetwork
-from qnn.training.arms.base import Best, Layer, quantized
+from qnn.training.arms.base import BestLayer, Layer, to_alphabet
 from qnn.training.problems.problem import Problem
 from qnn.training.rounding.refit.second_layer import refit
 
@@ -23,13 +23,13 @@ def random_signs(
     Draws up to 16 times as many neurons, refits, keeps those that carry most of the prediction and
     refits again; until the time is up, at least once.
     """
-    best = Best(problem, time.monotonic() + seconds)
+    best = BestLayer(problem, time.monotonic() + seconds)
     turn = 0
     while turn == 0 or not best.over:
         count = width * POOLS[turn % len(POOLS)]
         layer = _draw(problem, count, rng)
         if count > width:
-            H = quantized(problem, layer).hidden(problem.X, problem)
+            H = to_alphabet(problem, layer).hidden(problem.X, problem)
             alpha = refit(problem.loss, H, problem.y, problem.budget).alpha
             weight = np.abs(alpha) * np.sqrt(np.einsum("ij,ij->j", H, H))
             kept = np.argsort(-weight, kind="stable")[:width]

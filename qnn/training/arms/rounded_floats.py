@@ -6,7 +6,7 @@ import numpy as np
 
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.training.arms.base import Layer
-from qnn.training.arms.descent import descend
+from qnn.training.arms.descent import backpropagate
 from qnn.training.problems.problem import Problem
 
 
@@ -22,4 +22,4 @@ def rounded_floats(
     Adam on the box [−1, 1] with the settings and restarts of `straight_through`; the weights are
     rounded to the nearest level and the second layer is refitted at many points of each run.
     """
-    return descend(problem, width, seconds, rng, _as_it_is)
+    return backpropagate(problem, width, seconds, rng, _as_it_is)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from qnn.networks.quantized import QuantizedNetwork
-from qnn.training.arms.base import quantized
-from qnn.training.arms.descent import descend
+from qnn.training.arms.base import to_alphabet
+from qnn.training.arms.descent import backpropagate
 from qnn.training.problems.problem import Problem
 
 
@@ -23,4 +23,4 @@ def straight_through(
     Up to eight settings (rates, with and without the penalty in training, all rows or a part of
     them a step), long runs of the best two, refits of the second layer along the way.
     """
-    return descend(problem, width, seconds, rng, quantized)
+    return backpropagate(problem, width, seconds, rng, to_alphabet)

@@ -10,12 +10,14 @@ feasible, so the bounds close in while this runs. A branch and bound that is cut
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from qnn.certificates.checker import dual_value
+from qnn.certificates.proofs.branching import BranchingProof
+from qnn.certificates.proofs.enumeration import EnumerationProof
 from qnn.certificates.record import Certificate
 from qnn.numerics.gaps import relative_gap
 from qnn.training.pricing.branch_and_bound import (
@@ -30,7 +32,7 @@ from qnn.training.pricing.enumeration import (
     enumerate_signs,
     forming_error,
 )
-from qnn.training.problems.levels import check_level, names
+from qnn.training.problems.levels import check_level, facts_of
 from qnn.training.problems.problem import Problem
 from qnn.training.relaxation.repair import first_proven, unproven
 from qnn.training.relaxation.solver import Callback, Progress
@@ -100,7 +102,7 @@ def prove_optimum(
     deadline : `time.monotonic` at which the best so far is returned.
     callback : called with a `Progress` after each exact pricing.
     """
-    check_level("exact", *names(incumbent.problem))
+    check_level("exact", facts_of(incumbent.problem))
     began = time.monotonic()
     problem, best = incumbent.problem, None
     pricings = rounds = 0
@@ -203,8 +205,8 @@ def exact_certificate(problem: Problem, nu: np.ndarray, found: Enumeration) -> C
     limit = problem.budget / norm * (1.0 - 1e-15) if norm > 0.0 else math.inf
     scaled = problem.loss.best_dual_scale(nu, problem.y, limit) * nu
     nu = problem.loss.clip_dual(scaled, problem.y)
-    certificate = unproven(problem, nu, kind="exact", method="enumeration")
-    return replace(certificate, lower_bound=float(dual_value(certificate, problem.y, 4.0)))
+    certificate = unproven(problem, nu, EnumerationProof())
+    return certificate.stating(lower_bound=float(dual_value(certificate, problem.y, 4.0)))
 
 
 def branching_certificate(
@@ -224,10 +226,7 @@ def branching_certificate(
         return unproven(
             problem,
             problem.loss.clip_dual(scale * nu, problem.y),
-            kind="exact",
-            method="branch_and_bound",
-            leaves=tree.signs,
-            leaf_diagonals=(scale * numbers).astype(np.float32),
+            BranchingProof(tree.signs, (scale * numbers).astype(np.float32)),
         )
 
     return first_proven(problem, map(given_up, (1e-7, 1e-6, 1e-5, 1e-4, 1e-2)))

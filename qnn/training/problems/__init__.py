@@ -1,1 +1,3 @@
-"""The training problem, over one output or several, and its second layers."""
+"""The training problem, over one output or several, and the levels of proof it can have."""
+
+__all__ = ["levels", "problem", "vector"]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from qnn.certificates.proofs.diagonal import DiagonalProof
 from qnn.certificates.record import Certificate
 from qnn.numerics.gaps import relative_gap
 from qnn.training.problems.problem import Problem
@@ -103,12 +104,7 @@ class Incumbent:
         self.certify_trivial()
         certificate = self.certificate
         assert certificate is not None
-        if certificate.diag is not None:
-            diagonals: tuple[Array, ...] = (certificate.diag,)
-        else:
-            assert certificate.diag_positive is not None
-            assert certificate.diag_negative is not None
-            diagonals = (certificate.diag_positive, certificate.diag_negative)
+        assert isinstance(certificate.proof, DiagonalProof)
         return Relaxation(
             problem=self.problem,
             P=self._P,
@@ -116,7 +112,7 @@ class Incumbent:
             rho=self.rho,
             predictions=self.predictions,
             nu=certificate.nu,
-            diagonals=diagonals,
+            diagonals=certificate.proof.diagonals,
             upper_bound=self.upper,
             certificate=certificate,
             solver=self.solver,

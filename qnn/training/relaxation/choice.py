@@ -11,37 +11,14 @@ from qnn.errors import InputError
 from qnn.numerics.arguments import check_limits
 from qnn.numerics.memory import available_memory
 from qnn.training.problems.problem import Problem
-from qnn.training.relaxation import low_rank, reference
-from qnn.training.relaxation.admm import loop as admm
 from qnn.training.relaxation.best_points import Incumbent
-from qnn.training.relaxation.interior_point import solve as interior_point
+from qnn.training.relaxation.registry import FALLBACKS, SOLVERS, TURN, candidates
 from qnn.training.relaxation.result import Relaxation
 from qnn.training.relaxation.scaling import check_scale
 from qnn.training.relaxation.solver import Callback, Solver, require_memory
 
-SOLVERS: dict[str, Solver] = {
-    solver.name: solver
-    for solver in (
-        admm.SOLVER,
-        low_rank.SOLVER,
-        interior_point.SOLVER,
-        reference.SCS,
-        reference.CLARABEL,
-    )
-}
-
 # Bytes not worth asking the system about.
 _ALWAYS_THERE = 2.0**25
-
-#: what "auto" chooses from: of those that support the problem and fit into memory the least work,
-#: and the next one where that got stuck
-PREFERENCE = ("admm", "low-rank")
-
-#: what "auto" falls back to, in this order, and the operations up to which it does
-FALLBACKS = {"interior-point": 1e13, "cvxpy-clarabel": 1e12}
-#: iterations after which a solver that has a fallback is given up, where none are asked for: an
-#: ordinary solve takes some 30
-TURN = {"admm": 600}
 
 
 def solve(
@@ -134,28 +111,24 @@ def _choose(problem: Problem, name: str, tol: float) -> tuple[list[Solver], str]
     """Solvers in the order of their use, and why the first one is."""
     n, size = problem.n, problem.lift.size
     if name != "auto":
-        if name not in SOLVERS:
-            raise InputError(
-                f"solver {name!r} is not known: choose one of auto, {', '.join(SOLVERS)}"
-            )
-        solver = SOLVERS[name]
+        solver = SOLVERS.find(name)
         refusal = solver.supports(problem)
         if refusal is not None:
             raise InputError(f"solver {name!r} cannot take this problem: {refusal}")
         require_memory(solver, n, size)
         return [solver], f"solver {name} as asked"
-    candidates = [SOLVERS[key] for key in PREFERENCE if SOLVERS[key].supports(problem) is None]
-    works = {s.name: s.work(n, size, tol) for s in candidates if s.work is not None}
+    ordered = candidates(problem, n, size, tol)
+    works = {solver.name: solver.work(n, size, tol) for solver in ordered}
     fitting = []
-    for candidate in sorted(candidates, key=lambda s: works[s.name]):
+    for candidate in ordered:
         needed = candidate.memory_estimate(n, size)
         if needed <= _ALWAYS_THERE or needed <= available_memory():
             fitting.append(candidate)
     if not fitting:
-        require_memory(min(candidates, key=lambda s: s.memory_estimate(n, size)), n, size)
+        require_memory(min(ordered, key=lambda s: s.memory_estimate(n, size)), n, size)
     first = fitting[0]
     reason = first.summary
-    for other in candidates:
+    for other in ordered:
         if other is first:
             continue
         if other in fitting:
@@ -173,7 +146,7 @@ def _fallbacks(problem: Problem, tol: float) -> list[Solver]:
     found = []
     for name, most in FALLBACKS.items():
         solver = SOLVERS[name]
-        if solver.supports(problem) is not None or solver.work is None:
+        if solver.supports(problem) is not None:
             continue
         needed = solver.memory_estimate(n, size)
         fits = needed <= _ALWAYS_THERE or needed <= available_memory()
@@ -198,6 +171,3 @@ def _zero_network(
         return None
     message = f"beta {problem.beta:g} is at least beta_max {problem.beta_max:g}: the zero network"
     return incumbent.relaxation("solved", message, {"iterations": 0.0})
-
-
-__all__ = ["PREFERENCE", "SOLVERS", "solve"]

@@ -11,7 +11,6 @@ semidefinite matrices with block-diagonal constraints, 2015). It stops on a veri
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,18 +22,17 @@ from qnn.numerics.gaps import relative_gap
 from qnn.semidefinite.diagonal import optimal_diagonals
 from qnn.training.problems.problem import Problem
 from qnn.training.relaxation.best_points import Incumbent
+from qnn.training.relaxation.costs import ROUND, START_RANK
 from qnn.training.relaxation.iteration import Method, iterate
 from qnn.training.relaxation.result import Relaxation
-from qnn.training.relaxation.solver import Callback, Solver
+from qnn.training.relaxation.solver import Callback
 
 Array = np.ndarray
 
 _BLOCK = 4096
 #: entries of X from which its products are taken in float32
 _SINGLE_FROM = 4_000_000
-_START_RANK = 15
 _NEW_COLUMNS = 4
-_ROUND = 60
 _LIMIT = 5000
 #: rounds without progress in the estimated gap before the solve gives up
 _PATIENCE = 8
@@ -53,7 +51,7 @@ def solve(
     ``max_iterations`` counts steps of L-BFGS. Where X is large, float32 products limit the gap that
     can be reached to about 1e-5; a solve that gets no further ends as "stalled", its gap honest.
     """
-    incumbent = Incumbent(problem, SOLVER.name, time_limit, callback)
+    incumbent = Incumbent(problem, "low-rank", time_limit, callback)
     work = _Work.of(problem)
     factors = _warm(work, warm_start) or _first_factors(work)
     if factors is None:
@@ -86,7 +84,7 @@ class _Run(Method):
 
     def step(self, left: int) -> int:
         """A round, longer where the last ones have not helped."""
-        steps = min(_ROUND * (1 + self._since), left)
+        steps = min(ROUND * (1 + self._since), left)
         self.factors, done = _descend(self.work, self.factors, steps, self.incumbent)
         self.rounds += 1
         self.rank = self.factors.R.shape[1]
@@ -203,7 +201,7 @@ def _first_factors(work: _Work) -> _Factors | None:
     if not M.any():
         return None
     rng = np.random.default_rng(0)
-    rank = min(_START_RANK, len(M))
+    rank = min(START_RANK, len(M))
     V = _normalize(rng.standard_normal((len(M), rank)))
     for _ in range(30):
         U = _normalize(M @ V)
@@ -245,7 +243,7 @@ def _warm(work: _Work, relaxation: Relaxation | None) -> _Factors | None:
     for block, sign in ((relaxation.P, 1.0), (relaxation.N, -1.0)):
         values, vectors = eigh(block, check_finite=False)
         # What primal repair added to the diagonal is no direction: only the largest are kept.
-        kept = np.argsort(values)[::-1][: 2 * _START_RANK]
+        kept = np.argsort(values)[::-1][: 2 * START_RANK]
         kept = kept[values[kept] > 1e-9 * max(float(values[-1]), 0.0)]
         columns.append(vectors[:, kept] * np.sqrt(values[kept]))
         signs.append(np.full(len(kept), sign))
@@ -353,36 +351,3 @@ def _staircase(work: _Work, factors: _Factors, dual: _Dual) -> _Factors:
         signs.append(np.full(fresh.shape[1], sign))
     R = np.sqrt(factors.rho) * _normalize(np.hstack(columns))
     return _Factors(R, np.concatenate(signs))
-
-
-def _supports(problem: Problem) -> str | None:
-    if not problem.lift.joint:
-        return "it is for the bilinear activation: choose 'admm'"
-    if not problem.loss.smooth or problem.loss.outlier_price is not None:
-        return f"loss {problem.loss.name!r} is not smooth enough: choose 'admm', or another loss"
-    return None
-
-
-def _memory(n: int, size: int) -> float:
-    """X in float32, L-BFGS's pairs, the interior point's (d, d) matrices, some rows' vectors."""
-    return 4.0 * n * size + 8.0 * (30.0 * size**2 + 60.0 * 4 * _START_RANK * size + 40.0 * n) + 2e8
-
-
-def _work(n: int, size: int, tol: float) -> float:
-    """Some 120 steps of L-BFGS for each digit at 50 columns, and an interior point in each round.
-
-    Counted four times: on planted (200, 2000), (200, 4000), (100, 4000) an operation took up to
-    four times as long as one of ADMM's, which are in larger products.
-    """
-    steps = 120.0 * max(-math.log10(tol), 1.0)
-    return 4.0 * (steps * 4.0 * n * size * min(50, 2 * size) + steps / _ROUND * 500.0 * size**3)
-
-
-SOLVER = Solver(
-    name="low-rank",
-    solve=solve,
-    supports=_supports,
-    memory_estimate=_memory,
-    summary="low-rank factors and float32 products, for many features and rows",
-    work=_work,
-)

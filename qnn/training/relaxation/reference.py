@@ -16,9 +16,10 @@ import numpy as np
 from qnn.errors import InputError
 from qnn.training.problems.problem import Problem
 from qnn.training.relaxation.best_points import Incumbent
+from qnn.training.relaxation.registry import SOLVERS
 from qnn.training.relaxation.result import Outcome, Relaxation
 from qnn.training.relaxation.scaling import ScaledProblem, scale_problem
-from qnn.training.relaxation.solver import Callback, Solver, everything, require_memory
+from qnn.training.relaxation.solver import Callback, require_memory
 
 Array = np.ndarray
 
@@ -36,7 +37,7 @@ def solve_scs(
     options["max_iters"] = 200_000 if max_iterations is None else max_iterations
     if time_limit is not None:
         options["time_limit_secs"] = time_limit
-    return _solve(problem, tol, "SCS", SCS, options, time_limit, callback)
+    return _solve(problem, tol, "SCS", "cvxpy-scs", options, time_limit, callback)
 
 
 def solve_clarabel(
@@ -51,58 +52,24 @@ def solve_clarabel(
     options: dict[str, Any] = {"max_iter": 200 if max_iterations is None else max_iterations}
     if time_limit is not None:
         options["time_limit"] = time_limit
-    return _solve(problem, tol, "CLARABEL", CLARABEL, options, time_limit, callback)
-
-
-def _memory_scs(n: int, size: int) -> float:
-    # Measured: 350 bytes per entry of the dense lifted design at (60, 1000), less for larger.
-    return 1.5e8 + 350.0 * n * size**2
-
-
-def _memory_clarabel(n: int, size: int) -> float:
-    # The factor of the 2D x 2D cone's dense block comes on top.
-    return _memory_scs(n, size) + 4.0 * float(2 * size * (2 * size + 1) // 2) ** 2
-
-
-def _work_clarabel(n: int, size: int, tol: float) -> float:
-    """Some 15 steps with the dense factor of the cone's block."""
-    return 15.0 * float(2 * size * (2 * size + 1) // 2 + n) ** 3 / 3.0
-
-
-SCS = Solver(
-    "cvxpy-scs",
-    solve_scs,
-    everything,
-    _memory_scs,
-    "the paper's semidefinite program through cvxpy and SCS",
-)
-CLARABEL = Solver(
-    "cvxpy-clarabel",
-    solve_clarabel,
-    everything,
-    _memory_clarabel,
-    "the paper's semidefinite program through cvxpy and Clarabel",
-    _work_clarabel,
-)
+    return _solve(problem, tol, "CLARABEL", "cvxpy-clarabel", options, time_limit, callback)
 
 
 def _solve(
     problem: Problem,
     tol: float,
     backend: str,
-    entry: Solver,
+    name: str,
     options: dict[str, Any],
     time_limit: float | None,
     callback: Callback | None,
 ) -> Relaxation:
-    require_memory(entry, problem.n, problem.lift.size)
+    require_memory(SOLVERS[name], problem.n, problem.lift.size)
     try:
         import cvxpy
     except ImportError:
-        raise InputError(
-            f"solver {entry.name!r} needs cvxpy: install it, or choose 'auto'"
-        ) from None
-    incumbent = Incumbent(problem, entry.name, time_limit, callback)
+        raise InputError(f"solver {name!r} needs cvxpy: install it, or choose 'auto'") from None
+    incumbent = Incumbent(problem, name, time_limit, callback)
     scaled = scale_problem(problem)
     model = _Bilinear(cvxpy, scaled) if scaled.lift.joint else _Polynomial(cvxpy, scaled)
     program = cvxpy.Problem(cvxpy.Minimize(model.objective), model.constraints)

@@ -1,15 +1,17 @@
 """Dual repair: from any dual point to a certificate that the checker accepts."""
 
 from collections.abc import Iterable
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from scipy.linalg.lapack import dsyevd
 
 from qnn.certificates.checker import proven_bound
+from qnn.certificates.claim import Claim
+from qnn.certificates.proofs import Proof
+from qnn.certificates.proofs.diagonal import DiagonalProof
 from qnn.certificates.record import Certificate
 from qnn.errors import CertificateError
+from qnn.networks.activations.lift import Lift
 from qnn.semidefinite.diagonal import optimal_diagonals
 from qnn.training.problems.problem import Problem
 
@@ -45,24 +47,25 @@ def certify(
     M = problem.lift.adjoint(nu)
     if diagonals is None:
         diagonals = optimal_diagonals(M, problem.lift.joint)
-    raised = _raise(M, tuple(diagonals), problem.lift.joint)
+    raised = _raise(M, tuple(diagonals), problem.lift)
     spent = max(float(a.sum()) for a in raised)
     limit = problem.budget / spent if spent > 0.0 else np.inf
     scale = problem.loss.best_dual_scale(nu, problem.y, limit)
 
     def given_up(part: float) -> Certificate:
         t = min(scale, limit * (1.0 - part))
-        return _record(problem, t * nu, [_spend(t * a, problem.budget) for a in raised])
+        return unproven(
+            problem, t * nu, DiagonalProof(tuple(_spend(t * a, problem.budget) for a in raised))
+        )
 
     margins = (margin, *(larger for larger in _MARGINS if larger > margin))
     proven = first_proven(problem, map(given_up, margins))
     if proven is not None and proven.lower_bound > 0.0:
         return proven
     even = np.full(problem.lift.size, problem.budget / problem.lift.size)
-    trivial = _record(
-        problem, np.zeros(problem.n), [_spend(even * 0.5, problem.budget) for _ in raised]
-    )
-    return replace(trivial, lower_bound=proven_bound(trivial, problem.X, problem.y, margin=4.0))
+    spread = DiagonalProof(tuple(_spend(even * 0.5, problem.budget) for _ in raised))
+    trivial = unproven(problem, np.zeros(problem.n), spread)
+    return trivial.stating(lower_bound=proven_bound(trivial, problem.X, problem.y, margin=4.0))
 
 
 def first_proven(problem: Problem, candidates: Iterable[Certificate]) -> Certificate | None:
@@ -75,39 +78,38 @@ def first_proven(problem: Problem, candidates: Iterable[Certificate]) -> Certifi
             bound = proven_bound(candidate, problem.X, problem.y, margin=4.0)
         except CertificateError:
             continue
-        return replace(candidate, lower_bound=float(bound))
+        return candidate.stating(lower_bound=float(bound))
     return None
 
 
-def _raise(M: Array, diagonals: tuple[Array, ...], joint: bool) -> list[Array]:
+def _raise(M: Array, diagonals: tuple[Array, ...], lift: Lift) -> list[Array]:
     """Make the diagonals dominate M: add evenly, or multiply where that spends less."""
     raised = []
     for index, a in enumerate(diagonals):
-        signed = M if joint or index == 0 else -M
-        lowest = _lowest(np.diag(a) - signed)
-        if joint:
-            lowest = min(lowest, _lowest(np.diag(a) + signed))
+        signs = [sign for own, sign in lift.sides(range(len(diagonals))) if own == index]
+        lowest = min(_lowest(np.diag(a) - sign * M) for sign in signs)
         added = a - lowest
         # A diagonal of its own may be negative where M is; a common one dominates both signs.
-        usable = not joint or float(added.min()) >= 0.0
+        common = len(signs) > 1
+        usable = not common or float(added.min()) >= 0.0
         if usable and lowest >= 0.0:
             raised.append(added)
             continue
-        multiplied = _multiply(signed, a, joint)
+        multiplied = _multiply(signs[0] * M, a, common)
         better = usable and float(added.sum()) < float(multiplied.sum())
         raised.append(added if better else multiplied)
     return raised
 
 
-def _multiply(signed: Array, a: Array, joint: bool) -> Array:
-    """The least multiple of a, lifted off zero, that dominates M."""
+def _multiply(signed: Array, a: Array, common: bool) -> Array:
+    """The least multiple of a, lifted off zero, that dominates M, or both M and -M."""
     floor = 1e-9 * max(float(np.abs(a).max(initial=0.0)), float(np.abs(signed).max(initial=0.0)))
     positive = np.maximum(a, floor)
     if floor == 0.0:
         return positive
     root = 1.0 / np.sqrt(positive)
     values = _eigenvalues(root[:, None] * signed * root[None, :])
-    return positive * max(float(values[-1]), -float(values[0]) if joint else 0.0, 1e-300)
+    return positive * max(float(values[-1]), -float(values[0]) if common else 0.0, 1e-300)
 
 
 def _lowest(S: Array) -> float:
@@ -126,30 +128,18 @@ def _spend(a: Array, budget: float) -> Array:
     return a + max(rest, 0.0) / len(a) * (1.0 - 1e-12)
 
 
-def unproven(problem: Problem, nu: Array, **proof: Any) -> Certificate:
-    """The record of a problem's dual point with a bound of -inf, to be replaced by a proven one.
-
-    nu (n,); ``proof`` holds the fields of its kind: the kind itself, diagonals, cuts, method.
-    """
-    activation = problem.activation
-    coefficients = activation.coefficients
-    polynomial = None if coefficients is None else np.array(coefficients, dtype=np.float64)
-    return Certificate(
-        nu=nu,
+def unproven(problem: Problem, nu: Array, proof: Proof) -> Certificate:
+    """The record of a problem's dual point nu (n,) with a bound of -inf, for a proven one."""
+    coefficients = problem.activation.coefficients
+    claim = Claim(
         lower_bound=-np.inf,
         beta=problem.beta,
         d=problem.d,
         data_sha256=problem.data_sha256,
         loss=problem.loss.name,
         loss_parameter=problem.loss.parameter,
-        activation=activation.name,
-        polynomial=polynomial,
+        activation=problem.activation.name,
+        polynomial=None if coefficients is None else np.array(coefficients, dtype=np.float64),
         alphabet=problem.alphabet.name,
-        **proof,
     )
-
-
-def _record(problem: Problem, nu: Array, diagonals: list[Array]) -> Certificate:
-    if problem.lift.joint:
-        return unproven(problem, nu, diag=diagonals[0])
-    return unproven(problem, nu, diag_positive=diagonals[0], diag_negative=diagonals[1])
+    return Certificate(claim, nu, proof)

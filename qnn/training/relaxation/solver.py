@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from qnn.errors import InputError
 from qnn.numerics.memory import available_memory
-from qnn.training.problems.problem import Problem
-from qnn.training.relaxation.result import Relaxation
+
+if TYPE_CHECKING:
+    # Plans of sweeps need the solvers' names and costs, and not the seconds that scipy takes.
+    from qnn.losses import Loss
+    from qnn.networks.activations import Activation
+    from qnn.training.problems.problem import Problem
+    from qnn.training.relaxation.result import Relaxation
 
 
 @dataclass(frozen=True)
@@ -42,27 +47,35 @@ class SolveFunction(Protocol):
         ...
 
 
+class Question(Protocol):
+    """What a solver has to know of a problem to say whether it takes it: a `Problem` has it too."""
+
+    @property
+    def loss(self) -> Loss:
+        """The loss."""
+        ...
+
+    @property
+    def activation(self) -> Activation:
+        """The activation."""
+        ...
+
+
 @dataclass(frozen=True)
 class Solver:
     """An entry of the registry.
 
     ``supports(problem)`` is None, or one line that says why not and what to choose instead;
     ``memory_estimate(n, D)`` is the peak in bytes above the import baseline, D the lift's size;
-    ``work(n, D, tol)`` an estimate of the operations to a gap of tol, for those that are chosen
-    by it.
+    ``work(n, D, tol)`` an estimate of the operations to a gap of tol.
     """
 
     name: str
     solve: SolveFunction
-    supports: Callable[[Problem], str | None]
+    supports: Callable[[Question], str | None]
     memory_estimate: Callable[[int, int], float]
     summary: str
-    work: Callable[[int, int, float], float] | None = None
-
-
-def everything(problem: Problem) -> str | None:
-    """Supports every loss, activation and alphabet."""
-    return None
+    work: Callable[[int, int, float], float]
 
 
 def require_memory(solver: Solver, n: int, size: int, limit: float | None = None) -> None:

@@ -1,9 +1,15 @@
 """From a solved relaxation to a quantized network."""
 
-from qnn.training.rounding.krivine import KrivineSampler, krivine_network
-from qnn.training.rounding.methods import METHODS, check_rounding, round_relaxation
-from qnn.training.rounding.refined import column_generation, refined_network
-from qnn.training.rounding.refit.second_layer import SecondLayer, refit
+from typing import TYPE_CHECKING
+
+from qnn.registry import imported_later
+
+if TYPE_CHECKING:
+    from qnn.training.rounding.krivine import KrivineSampler, krivine_network
+    from qnn.training.rounding.methods import check_rounding, round_relaxation
+    from qnn.training.rounding.refined import column_generation, refined_network
+    from qnn.training.rounding.refit.second_layer import SecondLayer, refit
+    from qnn.training.rounding.registry import METHODS
 
 __all__ = [
     "METHODS",
@@ -16,3 +22,19 @@ __all__ = [
     "refit",
     "round_relaxation",
 ]
+
+# The names of the methods are part of every sweep's configuration, their libraries are not.
+__getattr__ = imported_later(
+    __name__,
+    {
+        "METHODS": "qnn.training.rounding.registry",
+        "KrivineSampler": "qnn.training.rounding.krivine",
+        "SecondLayer": "qnn.training.rounding.refit.second_layer",
+        "check_rounding": "qnn.training.rounding.methods",
+        "column_generation": "qnn.training.rounding.refined",
+        "krivine_network": "qnn.training.rounding.krivine",
+        "refined_network": "qnn.training.rounding.refined",
+        "refit": "qnn.training.rounding.refit.second_layer",
+        "round_relaxation": "qnn.training.rounding.methods",
+    },
+)

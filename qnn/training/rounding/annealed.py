@@ -28,8 +28,8 @@ ROWS = 4096
 
 def closed_form(problem: Problem) -> bool:
     """Whether a bit's flip with the neuron's best α has a closed form, `exchange`."""
-    kind = (problem.loss.name, problem.activation.name, problem.alphabet.name)
-    return kind == ("squared", "bilinear", "binary")
+    kind = (problem.activation.name, problem.alphabet.name)
+    return problem.loss.quadratic and kind == ("bilinear", "binary")
 
 
 def can_anneal(problem: Problem, width: int) -> bool:

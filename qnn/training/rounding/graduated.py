@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qnn.networks.atoms.base import signs
+from qnn.networks.atoms.maxima import signs
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.numerics.adam import Adam
 from qnn.training.problems.problem import Problem

@@ -8,33 +8,17 @@ free α is measured against the same bound: the certificate covers every α.
 
 import numpy as np
 
-from qnn.errors import InputError
 from qnn.losses import Loss
+from qnn.networks.second_layers import largest_step
 from qnn.training.problems.problem import Problem
 from qnn.training.rounding.refit.second_layer import refit
 
-SECOND_LAYERS = ("float", "common", *range(2, 9))
 # Scales that are tried first, in units of the largest |α| over the largest step and of the mean.
 SCALES = (1.0, 0.7, 0.5, 0.35, 0.25)
 SWEEPS = 20
 
 
-def check_second_layer(second_layer: str | int) -> None:
-    """Raise InputError for what is no second layer: "float", "common" or 2 to 8 bits."""
-    if second_layer not in SECOND_LAYERS or isinstance(second_layer, bool):
-        raise InputError(
-            f"second_layer {second_layer!r} is not known: choose float, common or 2 to 8 bits"
-        )
-
-
-def largest_step(second_layer: str | int) -> int | None:
-    """The largest |k|: `2^(K−1) − 1` on a grid of K bits, 1 for a common scalar, None for float."""
-    if second_layer == "float":
-        return None
-    return 1 if second_layer == "common" else 2 ** (int(second_layer) - 1) - 1
-
-
-def quantized(
+def on_grid(
     problem: Problem, W: np.ndarray, alpha: np.ndarray, second_layer: str | int, width: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Neurons and their α on the grid, as good as the search finds.

@@ -1,30 +1,15 @@
 """The rounding methods by name, and what each of them can take."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from qnn.errors import InputError
 from qnn.networks.quantized import QuantizedNetwork
+from qnn.networks.second_layers import check_second_layer
 from qnn.training.problems.problem import Problem
 from qnn.training.relaxation.result import Relaxation
 from qnn.training.rounding.candidate import Incumbent
-from qnn.training.rounding.graduated import graduated_network
-from qnn.training.rounding.grids import check_second_layer
-from qnn.training.rounding.krivine import krivine_network
-from qnn.training.rounding.refined import refined_network
 from qnn.training.rounding.refit.second_layer import check_loss
-
-Method = Callable[
-    [Relaxation, int, np.random.Generator, str | int, Incumbent | None], QuantizedNetwork
-]
-
-
-METHODS: dict[str, Method] = {
-    "krivine": krivine_network,
-    "refined": refined_network,
-    "graduated": graduated_network,
-}
+from qnn.training.rounding.registry import METHODS
 
 
 def round_relaxation(
@@ -50,25 +35,23 @@ def round_relaxation(
     """
     check_rounding(relaxation.problem, width, method)
     check_second_layer(second_layer)
-    return METHODS[method](relaxation, width, rng, second_layer, wide)
+    return METHODS[method].round(relaxation, width, rng, second_layer, wide)
 
 
 def check_rounding(problem: Problem, width: int, method: str) -> None:
     """Raise InputError, before any computing, if `round_relaxation` cannot do this."""
-    if method not in METHODS:
-        raise InputError(f"rounding {method!r} is not known: choose one of {', '.join(METHODS)}")
+    entry = METHODS.find(method)
     if isinstance(width, bool) or not isinstance(width, int | np.integer) or width < 1:
         raise InputError(f"width must be a whole number of neurons, 1 or more (got {width!r})")
-    if method != "krivine":
+    if entry.refits:
         check_loss(problem.loss)
-        return
-    if problem.activation.name != "bilinear":
+    if entry.activation not in (None, problem.activation.name):
         raise InputError(
-            f"rounding {method!r} needs the bilinear activation (got "
+            f"rounding {method!r} needs the {entry.activation} activation (got "
             f"{problem.activation.name!r}): use rounding refined"
         )
-    if problem.alphabet.name != "binary":
+    if entry.alphabet not in (None, problem.alphabet.name):
         raise InputError(
-            f"rounding {method!r} makes binary weights (got alphabet {problem.alphabet.name!r}): "
-            "use alphabet binary, or rounding refined"
+            f"rounding {method!r} makes {entry.alphabet} weights (got alphabet "
+            f"{problem.alphabet.name!r}): use alphabet {entry.alphabet}, or rounding refined"
         )

@@ -13,7 +13,7 @@ import numpy as np
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.training.relaxation.result import Relaxation
 from qnn.training.rounding.candidate import Incumbent, build, empty, extended, narrowed
-from qnn.training.rounding.grids import quantized
+from qnn.training.rounding.grids import on_grid
 from qnn.training.rounding.local_search import STARTS, improve, price
 from qnn.training.rounding.sampling import Sampler, sampler_of
 
@@ -109,7 +109,7 @@ def to_network(
     `width`: most neurons, where a common scalar makes some stand several times.
     """
     problem = incumbent.problem
-    W, alpha = quantized(problem, incumbent.W, incumbent.alpha, second_layer, width)
+    W, alpha = on_grid(problem, incumbent.W, incumbent.alpha, second_layer, width)
     weights = problem.atoms.levels(W)
     polynomial = problem.activation.coefficients
     return QuantizedNetwork(

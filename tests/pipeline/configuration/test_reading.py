@@ -65,7 +65,8 @@ def test_the_config_cannot_be_changed() -> None:
         (
             "data.mising=impute",
             "sweep.yaml: data.mising: unknown key (known: source, target, positive, features, "
-            "exclude, categorical, missing, missing_values, constant_columns)",
+            "exclude, categorical, missing, missing_values, missing_target, separator, decimal, "
+            "thousands, quote, encoding, comment, constant_columns)",
         ),
         (
             "shards.kind=random",

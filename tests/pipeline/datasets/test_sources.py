@@ -145,7 +145,9 @@ def test_types_of_parquet_columns(tmp_path: Path) -> None:
     }
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table(columns), path)
-    table = read(path, missing="impute")
+    with pytest.raises(InputError, match=r"column 'day' holds dates \(row 1 '2024-01-02'\)"):
+        read(path, missing="impute")
+    table = read(path, missing="impute", categorical=("day",))
     np.testing.assert_array_equal(table.columns["whole"], [1, np.nan, 3])
     assert table.columns["flag"].tolist() == [1, 0, 1]
     assert table.columns["day"].tolist() == ["2024-01-02", None, "2024-01-01"]
@@ -223,8 +225,8 @@ BAD = [
     ("a,target\n1,x\n2,y\n", {"positive": "z"},
      "data.positive: 'z' is no label of 'target' (labels: 'x', 'y')"),
     ("a,target\n1,x\n2,\n3,y\n", {},
-     "column 'target' has missing values in 1 row (first: row 2); fill them, or set missing to "
-     "impute"),
+     "the target 'target' is missing in 1 row (first: row 2); fill it, or set "
+     "data.missing_target to drop to leave such rows out"),
     ("a,target\n1,0\n,1\nNA,1\n", {},
      "column 'a' has missing values in 2 rows (first: row 2); fill them, or set missing to impute"),
     ("a,target\n1,0\ninf,1\n", {"missing": "impute"},

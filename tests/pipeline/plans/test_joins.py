@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.plans.plan import plan_of
-from pipeline.plans.units import JoinSpec, PathSpec, Trial, narrow_unit
+from pipeline.plans.units import JoinSpec, PathSpec, Trial
 from qnn.errors import InputError
 from tests.pipeline.classes import classes_config
 
@@ -43,7 +43,7 @@ PINNED = {
 
 def test_a_refit_is_a_join_of_narrow_paths():
     join = JoinSpec(tuple(map(path_spec, range(3))), ("a", "b", "c"), ("rbf_svm",))
-    one = narrow_unit(join, 0.1, 8, "krivine")
+    one = join.narrowed(0.1, 8, "krivine")
     assert list(one.trials()) == [Trial(0.1, 0, 8, "krivine")]
     assert isinstance(one, JoinSpec)
     assert one.trial_id(Trial(0.1, 0, 8, "krivine")) == join.trial_id(Trial(0.1, 0, 8, "krivine"))

@@ -1,7 +1,6 @@
 """A network of several outputs on the report, in MLflow and in exports."""
 
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import numpy as np
@@ -16,6 +15,7 @@ from pipeline.results import summary
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
 from pipeline.results.parts import parts_of
+from pipeline.results.record import NetworkRow
 from pipeline.results.selection import choose
 from pipeline.retraining.gates import certificate_gate
 from pipeline.sweeps.driver import prepare
@@ -43,7 +43,7 @@ class Tracked:
         self.results = read_results(self.folder)
         row = summary.champion_row(summary.frame(self.results))
         assert row is not None
-        self.row: dict[str, Any] = dict(row)
+        self.row = NetworkRow.of(row)
         choice = choose(self.results, "fractions", "classification")
         tracking.start(self.config, self.folder).finish(self.results, choice, row["trial"])
         self.store = open_store(self.config, self.folder)
@@ -65,7 +65,7 @@ def test_the_report_names_the_classes_and_their_certificates(tracked):
     assert "a&lt;b</td>" in page
     assert "b &amp; c</td>" in page
     assert "a<b" not in page.replace("a<br", "")
-    for name in tracked.row["certificates"]:
+    for name in tracked.row.bounds.files:
         assert name in page
     assert "3, one a class" in page
     # Networks of one output alone are none of the sweep's networks.
@@ -74,10 +74,10 @@ def test_the_report_names_the_classes_and_their_certificates(tracked):
 
 def test_the_page_of_the_sum_lists_every_output(tracked):
     parts = parts_of(tracked.results, tracked.row)
-    page = render_outputs(tracked.row, parts, tracked.folder.read(tracked.row["network"]))
-    assert f"{tracked.row['lower_bound']:.8g}" in page
+    page = render_outputs(tracked.row, parts, tracked.folder.read(tracked.row.fit.network))
+    assert f"{tracked.row.bounds.lower_bound:.8g}" in page
     for part, label in zip(parts, ("a&lt;b", "b &amp; c", "c"), strict=True):
-        assert f"{label}</td><td>{part['lower_bound']:.6g}</td>" in page
+        assert f"{label}</td><td>{part.bounds.lower_bound:.6g}</td>" in page
 
 
 def test_beta_from_the_config_to_the_metric_and_to_the_certificates(tracked):
@@ -86,7 +86,7 @@ def test_beta_from_the_config_to_the_metric_and_to_the_certificates(tracked):
     names = artifacts_of(tracked.store, run.info.run_id)
     with pointed_at(tracked.store):
         local = Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id))
-    files = [Path(name).name for name in tracked.row["certificates"]]
+    files = [Path(name).name for name in tracked.row.bounds.files]
     certificates = [Certificate.load(local / "certificate" / name) for name in files]
     data = tracked.folder.read_table(certificates[0].data).to_pandas()
     X, Y = data.filter(regex="^x").to_numpy(), data.filter(regex="^y").to_numpy()
@@ -120,18 +120,18 @@ def test_the_logged_model_predicts_classes(tracked):
     rows = tracked.test.drop(columns="target")
     said = model.predict(rows)
     assert set(said) <= set(LABELS)
-    assert np.mean(said == tracked.test["target"].to_numpy()) == tracked.row["test_accuracy"]
+    assert np.mean(said == tracked.test["target"].to_numpy()) == tracked.row.fit.test_accuracy
     assert model.predict(rows, params={"output": "score"}).shape == (len(rows), 3)
 
 
 def test_the_gate_of_retraining_proves_every_output(tracked, tmp_path):
     gate = certificate_gate(tracked.folder, tracked.row)
     assert gate.passed
-    assert all(name in gate.text for name in tracked.row["certificates"])
+    assert all(name in gate.text for name in tracked.row.bounds.files)
 
 
 def test_an_export_predicts_the_same(tracked, tmp_path, monkeypatch):
-    network = f"{tracked.folder.location}/{tracked.row['network']}"
+    network = f"{tracked.folder.location}/{tracked.row.fit.network}"
     target = tmp_path / "network.onnx"
     monkeypatch.setattr("sys.argv", ["qnn", "export", network, "--format", "onnx",
                                      "--out", str(target)])  # fmt: skip

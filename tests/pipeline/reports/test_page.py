@@ -10,7 +10,7 @@ from pipeline.configuration.reading import SweepConfig, dump_config, parse_confi
 from pipeline.logs.redact import redact
 from pipeline.reports.page import ReportInput, render_report, write_report
 from pipeline.results.folder import CONFIG_FILE, RunFolder
-from pipeline.results.schema import RESULTS_SCHEMA
+from pipeline.results.record import RESULTS_SCHEMA
 from qnn.errors import InputError
 from tests.pipeline.synthetic import results_table
 

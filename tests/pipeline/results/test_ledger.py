@@ -13,11 +13,10 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pytest
 
-from pipeline.results import ledger as store
-from pipeline.results.folder import RunFolder, StoreError
-from pipeline.results.ledger import read_results, write_lost, write_results
+from pipeline.results.folder import RunFolder, StoreError, data_file, safe_name
+from pipeline.results.ledger import clear_lost, read_results, write_lost, write_results
 from pipeline.results.matrices import data_table, matrices
-from pipeline.results.schema import RESULTS_SCHEMA
+from pipeline.results.record import RESULTS_SCHEMA
 from pipeline.sweeps.resume import completed_paths
 from qnn.errors import InputError
 
@@ -141,7 +140,7 @@ def test_lost_paths_are_rows_until_their_results_come(folder):
     assert read_results(folder)["status"].to_pylist() == ["failed"]
     write_results(folder, "a" * 16, [row()])
     assert read_results(folder)["status"].to_pylist() == ["ok"]
-    store.clear_lost(folder)
+    clear_lost(folder)
     assert folder.files("results") == [f"results/{'a' * 16}.parquet"]
 
 
@@ -193,11 +192,11 @@ def test_paths_cannot_leave_the_folder(folder):
 
 
 def test_shard_names_become_one_component():
-    assert store.data_file("wdbc", "site=a/../b") == "data/wdbc/site=a%2F..%2Fb.parquet"
-    assert store.data_file("..", ".hid") == "data/%2E./%2Ehid.parquet"
-    assert store.safe_name("é") == "%C3%A9"
+    assert data_file("wdbc", "site=a/../b") == "data/wdbc/site=a%2F..%2Fb.parquet"
+    assert data_file("..", ".hid") == "data/%2E./%2Ehid.parquet"
+    assert safe_name("é") == "%C3%A9"
     names = ["a b", "a%20b", "a/b", "a_b", ".", "..", ""]
-    assert len({store.safe_name(name) for name in names}) == len(names)
+    assert len({safe_name(name) for name in names}) == len(names)
 
 
 def test_an_unknown_uri_is_an_input_error():
@@ -239,7 +238,7 @@ def test_tables_are_read_without_threads_of_arrow(tmp_path: Path) -> None:
     """One that still holds Python's bytes while the interpreter ends aborts the process."""
     code = (
         "import os, sys\n"
-        "from pipeline.results.ledger import RunFolder, decode_table\n"
+        "from pipeline.results.folder import RunFolder, decode_table\n"
         "def threads(): return len(os.listdir('/proc/self/task'))\n"
         "folder = RunFolder.open(sys.argv[1])\n"
         "content = folder.read('results/a.parquet')\n"

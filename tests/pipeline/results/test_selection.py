@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.results.ledger import rows_table
-from pipeline.results.schema import RESULTS_SCHEMA
+from pipeline.results.record import RESULTS_SCHEMA
 from pipeline.results.selection import CHOICE_COLUMNS, best_refit, choose
 
 
@@ -117,6 +117,6 @@ def test_the_best_refit_is_the_one_that_trained_best():
     made[3] |= {"status": "failed"}
     best = best_refit(rows_table(made), "refit")
     assert best is not None
-    assert best["trial"] == made[2]["trial"]
+    assert best.identity.trial == made[2]["trial"]
     assert best_refit(rows_table(made), "other") is None
     assert isinstance(rows_table(made), pa.Table)

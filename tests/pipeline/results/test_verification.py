@@ -19,6 +19,7 @@ from qnn.errors import InputError
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.numerics.archive import pack_arrays
 from tests.pipeline.small import small_config
+from tests.qnn.certificates.members import changed_bytes, members
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def first(run: RunFolder, folder: str) -> str:
 
 def edit_certificate(run: RunFolder, name: str, **changes: object) -> None:
     old = Certificate.load(f"{run.location}/{name}")
-    run.write(name, pack_arrays(replace(old, **changes).arrays()))
+    run.write(name, changed_bytes(old, **changes))
 
 
 def edit_network(run: RunFolder, name: str, **changes: object) -> None:
@@ -93,7 +94,7 @@ def test_an_untouched_run_verifies_file_by_file(run):
 @pytest.mark.parametrize("factor", [1.5, -1.0])
 def test_a_changed_dual_point_fails(run, field, factor):
     name = first(run, "certificates")
-    values = getattr(Certificate.load(f"{run.location}/{name}"), field)
+    values = getattr(members(Certificate.load(f"{run.location}/{name}")), field)
     edit_certificate(run, name, **{field: values * factor})
     # No line of a network states the gap to a bound that was not proven.
     bad = [check.file for check in failures(run)]

@@ -26,7 +26,7 @@ def file(tmp_path: Path) -> Path:
     certificate = train(Problem(X, y, 0.5), certify="exact").certificate
     assert certificate.kind == "exact"
     path = tmp_path / "certificates/one.npz"
-    replace(certificate, data="data/all.parquet").save(path)
+    certificate.stating(data="data/all.parquet").save(path)
     return path
 
 
@@ -52,7 +52,7 @@ def test_fast_skips_it_and_says_that_it_was_not_proven_again(file, capsys):
 @pytest.mark.parametrize("fast", [False, True])
 def test_a_false_bound_fails_either_way(file, fast):
     certificate = Certificate.load(file)
-    replace(certificate, lower_bound=certificate.lower_bound * 1.01).save(file)
+    certificate.stating(lower_bound=certificate.lower_bound * 1.01).save(file)
     (check,) = verify_paths([str(file)], fast=fast)
     assert not check.ok
     assert "it states the bound" in check.text
@@ -60,6 +60,7 @@ def test_a_false_bound_fails_either_way(file, fast):
 
 def test_an_infeasible_dual_point_fails_where_it_is_proven_again(file):
     certificate = Certificate.load(file)
-    replace(certificate, nu=1.001 * certificate.nu, lower_bound=-1.0).save(file)
+    grown = replace(certificate, nu=1.001 * certificate.nu)
+    grown.stating(lower_bound=-1.0).save(file)
     (check,) = verify_paths([str(file)])
     assert check.text == "some signs u, v exceed the budget: |u'M(nu)v| > beta * d"

@@ -13,8 +13,8 @@ from pipeline.results.verification import verify_files, verify_paths
 from pipeline.sweeps.driver import SweepOptions, run_sweep
 from qnn.certificates import Certificate
 from qnn.networks.quantized import QuantizedNetwork
-from qnn.numerics.archive import pack_arrays
 from tests.pipeline.classes import classes_config
+from tests.qnn.certificates.members import changed_bytes
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def verdict(run: RunFolder) -> str:
 
 def edit_certificate(run: RunFolder, name: str, **changes: object) -> None:
     old = Certificate.load(f"{run.location}/{name}")
-    run.write(name, pack_arrays(replace(old, **changes).arrays()))
+    run.write(name, changed_bytes(old, **changes))
 
 
 def edit_row(run: RunFolder, **changes: object) -> None:

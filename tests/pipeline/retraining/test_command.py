@@ -13,7 +13,7 @@ from pipeline.results import lock
 from pipeline.results.folder import RunFolder, StoreError
 from pipeline.retraining.decision import look
 from pipeline.retraining.lease import LEASE_FILE, Lease
-from pipeline.retraining.state import State, config_digest, write_state
+from pipeline.retraining.state import State, settings_digest, write_state
 from qnn.errors import InputError
 from tests.pipeline.retraining.arriving import arrive, config, text
 
@@ -71,7 +71,8 @@ def test_nothing_new_is_said_in_a_moment_without_ray_or_mlflow(data: Path, as_ur
     home = RunFolder.open(data.parent / "home")
     found = look(config(data), home)
     partitions = {one.name: one.digest for one in found.partitions}
-    write_state(home, State(config=config_digest(config(data)), partitions=partitions, run="runs/x",
+    digest = settings_digest(config(data))
+    write_state(home, State(config=digest, partitions=partitions, run="runs/x",
                             verdict="refused", reason="", finished="then"))  # fmt: skip
     out = (data.parent / "home").as_uri() if as_uri else home.location
     begin = time.monotonic()

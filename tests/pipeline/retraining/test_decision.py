@@ -10,7 +10,7 @@ import pytest
 from pipeline.configuration.settings import RetrainConfig
 from pipeline.results.folder import RunFolder
 from pipeline.retraining.decision import look
-from pipeline.retraining.state import STATE_FILE, State, config_digest, read_state, write_state
+from pipeline.retraining.state import STATE_FILE, State, read_state, settings_digest, write_state
 from pipeline.retraining.window import HOLD_OUT, build, run_config, select, write_window
 from pipeline.sweeps.driver import prepare
 from qnn.errors import InputError
@@ -21,7 +21,7 @@ def remember(home: RunFolder, data: Path, **changes: Any) -> None:
     """The state as a finished run leaves it."""
     settings = config(data, **changes)
     partitions = {one.name: one.digest for one in look(settings, home).partitions}
-    write_state(home, State(config=config_digest(settings), partitions=partitions, run="runs/x",
+    write_state(home, State(config=settings_digest(settings), partitions=partitions, run="runs/x",
                             verdict="promoted", reason="", finished="then"))  # fmt: skip
 
 

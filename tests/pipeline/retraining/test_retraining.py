@@ -127,15 +127,16 @@ def test_kinds_of_problem_compete_for_the_champion(nights: Nights) -> None:
             for kind in map(kind_of, search)
         }
         assert len(means) == 2
-        assert means[kind_of(row)] == pytest.approx(max(means.values()))
-        assert kind_of(row) == done.sweep.choice.kind
+        kind = kind_of(row.columns)
+        assert means[kind] == pytest.approx(max(means.values()))
+        assert kind == done.sweep.choice.kind
         # Its certificate is proven again, and speaks of its own kind.
         folder = RunFolder.open(done.sweep.location)
         certified = next(gate for gate in done.verdict.gates if gate.name == "certificate")
         assert certified.passed, certified.text
-        assert row["certificate"] in certified.text
-        certificate = Certificate.load(Path(folder.location) / row["certificate"])
-        assert (certificate.loss, certificate.alphabet) == (row["loss"], row["alphabet"])
+        assert row.bounds.certificate in certified.text
+        certificate = Certificate.load(Path(folder.location) / row.bounds.certificate)
+        assert (certificate.loss, certificate.alphabet) == (row.axes.loss, row.axes.alphabet)
         arrive(nights.data, f"day-{night}.parquet", count=count, seed=night)
     comparison = done.verdict.comparison
     assert comparison is not None
@@ -231,10 +232,10 @@ def test_the_certificate_is_proven_again_from_the_files(nights: Nights) -> None:
     row, run = done.sweep.champion, RunFolder.open(done.sweep.location)
     gate = certificate_gate(run, row)
     assert gate.passed
-    assert f"{row['certificate']}: bound " in gate.text
-    certificate = dict(unpack_arrays(run.read(row["certificate"]), "x", "certificate"))
+    assert f"{row.bounds.certificate}: bound " in gate.text
+    certificate = dict(unpack_arrays(run.read(row.bounds.certificate), "x", "certificate"))
     certificate["nu"] = 1.01 * certificate["nu"]
-    run.write(row["certificate"], pack_arrays(certificate))
+    run.write(row.bounds.certificate, pack_arrays(certificate))
     assert not certificate_gate(run, row).passed
 
 

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.sweeps.dispatch import AHEAD, BATCH_MOST, TaskOptions, _Cluster, batches
-from pipeline.sweeps.events import PathLost, ProblemDone
+from pipeline.sweeps.events import UnitLost
 from pipeline.sweeps.progress import Tally
+from pipeline.sweeps.worker.steps import ProblemDone
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def test_short_paths_share_tasks_but_every_slot_gets_one(count, slots, seconds, 
 
 
 def done(trials: int, failed: int, gap: float | None) -> ProblemDone:
-    return ProblemDone("p", "s", 1.0, 0.1, trials, failed, gap, 0.0, 0.0, "admm", 0.0, 0.0, None)
+    return ProblemDone("p", "s", trials, failed, gap, 0.0, None, 1.0, 0.1, 0.0, 0.0, "admm", 0.0)
 
 
 def test_a_tally_counts_trials_failures_and_the_best_gap():
@@ -51,7 +52,7 @@ def test_a_tally_counts_trials_failures_and_the_best_gap():
     tally.add(done(1, 0, 0.5))
     assert (tally.done, tally.failed, tally.best_gap) == (29, 8, 0.0)
     assert tally.text() == "8 failed, best gap 0 %"
-    tally.add(PathLost("p", "the worker died"))
+    tally.add(UnitLost("p", "the worker died"))
     tally.add(done(8, 0, None))
     assert tally.done == 30
     assert tally.text() == "8 failed, 1 paths lost, best gap 0 %"

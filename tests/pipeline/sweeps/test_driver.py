@@ -15,10 +15,12 @@ from pipeline.configuration.reading import SweepConfig
 from pipeline.results.folder import RunFolder, StoreError
 from pipeline.results.selection import Choice
 from pipeline.results.verification import verify_paths
+from pipeline.studies.training import units
 from pipeline.sweeps import dispatch
 from pipeline.sweeps.background import Tracker
 from pipeline.sweeps.driver import SweepOptions, prepare, run_sweep
 from pipeline.sweeps.interrupts import Interrupts, SweepInterrupted
+from pipeline.sweeps.worker import batch
 from pipeline.sweeps.worker import path as tasks
 from qnn.errors import InputError
 from tests.pipeline.small import config_text, files_of, rows_of, small_config
@@ -69,9 +71,9 @@ def test_a_sweep_ends_with_a_refitted_champion_in_the_same_results(tmp_path):
         assert row["beta_fraction"] == outcome.choice.beta
         assert (row["width"], row["rounding"]) == (outcome.choice.width, outcome.choice.rounding)
         assert row["validation_accuracy"] is None
-        assert row["upper_bound"] >= outcome.champion["upper_bound"]
-    assert outcome.champion["n"] == len(prepare(config).split.development_rows)
-    assert tracker.told == [outcome.champion["trial"]]
+        assert row["upper_bound"] >= outcome.champion.fit.upper_bound
+    assert outcome.champion.identity.n == len(prepare(config).split.development_rows)
+    assert tracker.told == [outcome.champion.identity.trial]
     assert not (tmp_path / "run" / "sweep.lock").exists()
     assert all(check.ok for check in verify_paths([outcome.location]))
 
@@ -105,10 +107,10 @@ def test_a_lost_path_leaves_failed_rows_and_is_tried_again(tmp_path, monkeypatch
             raise MemoryError("cannot allocate")
         return good(table, layout, shard, split)
 
-    good = tasks.shard_data
+    good = units.shard_data
     config = small_config(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(tasks, "shard_data", lose_one)
+        patch.setattr(units, "shard_data", lose_one)
         outcome = run_sweep(config, str(tmp_path / "run"), INLINE)
     assert outcome.exit_code == 1
     assert outcome.failed == 16
@@ -171,7 +173,7 @@ def test_ray_workers_write_what_one_process_writes(tmp_path, ray_cluster):
     assert files_of(tmp_path / "inline") == files_of(tmp_path / "ray")
     assert on_ray.champion is not None
     assert inline.champion is not None
-    assert on_ray.champion["trial"] == inline.champion["trial"]
+    assert on_ray.champion.identity.trial == inline.champion.identity.trial
 
 
 @pytest.mark.parametrize("together", [False, True])
@@ -181,7 +183,7 @@ def test_a_worker_that_dies_is_retried_and_loses_its_own_path_only(
     def dies(specs, work, scanner):
         if any(spec.shard == "fold-01" for spec in specs):
             os.kill(os.getpid(), signal.SIGKILL)
-        yield from tasks.run_batch(specs, work, scanner)
+        yield from batch.run_batch(specs, work, scanner)
 
     monkeypatch.setattr(dispatch, "run_batch", dies)
     if together:

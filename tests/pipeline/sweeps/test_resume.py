@@ -148,7 +148,7 @@ def test_other_data_under_the_same_config_are_refused(swept, tmp_path):
 
 def test_the_row_of_an_earlier_choice_is_dropped(swept):
     outcome, config, folder = swept
-    stale = {**outcome.champion, "path": "f" * 16, "trial": "f" * 16}
+    stale = {**outcome.champion.columns, "path": "f" * 16, "trial": "f" * 16}
     write_results(folder, "f" * 16, [stale])
     assert again(config, folder).champion == outcome.champion
     assert "f" * 16 not in rows_of(folder.location)["path"].to_pylist()

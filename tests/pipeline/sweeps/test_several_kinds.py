@@ -167,17 +167,18 @@ def test_several_classes_are_joined_for_each_kind(tmp_path, monkeypatch):
 
 
 def test_tasks_are_named_by_what_their_kinds_differ_in(tmp_path):
-    paths = prepare(small_config(tmp_path, **LISTS)).plan.paths
+    paths = prepare(small_config(tmp_path, **LISTS)).units
     name = task_namer(paths)
     assert name(paths[:1]) == "small fold-00, squared, bilinear, binary: 2 betas"
     last = "small fold-02, logistic, polynomial, 2 bit: 2 betas and 1 more paths"
     assert name([paths[-1], paths[0]]) == last
     assert len({name([path]) for path in paths}) == len(paths)
-    (alone,) = prepare(small_config(tmp_path, **SMALL)).plan.paths[:1]
+    (alone,) = prepare(small_config(tmp_path, **SMALL)).units[:1]
     assert task_namer([alone])([alone]) == "small fold-00: 2 betas"
-    plan = prepare(classes_config(tmp_path, alphabet=["binary", 2])).plan
-    assert task_namer(plan.joins)(plan.joins[1:2]).endswith("fold-00, 2 bit: join of 3 outputs")
-    assert task_namer(plan.paths)(plan.paths[1:2]).endswith("fold-00, binary, output 1: 2 betas")
+    joins = prepare(classes_config(tmp_path, alphabet=["binary", 2])).units
+    parts = [path for join in joins for path in join.needs]
+    assert task_namer(joins)(joins[1:2]).endswith("fold-00, 2 bit: join of 3 outputs")
+    assert task_namer(parts)(parts[1:2]).endswith("fold-00, binary, output 1: 2 betas")
 
 
 def test_settings_of_two_kinds_are_not_one_setting():
@@ -206,7 +207,7 @@ def test_a_refit_of_another_kind_is_not_the_chosen_network():
 def test_rows_of_earlier_versions_are_of_the_kind_with_the_usual_parameter(tmp_path):
     config = small_config(tmp_path, **SMALL, loss="huber")
     (path, *_) = prepare(config).plan.paths
-    row = planned(path, 0.3)
+    row = planned(path, 0.3).columns
     assert row["loss_parameter"] == 1.0
     assert kind_of({**row, "loss_parameter": None}) == kind_of(row) == config.kinds[0].resolved()
 
@@ -345,9 +346,9 @@ def test_mlflow_gets_a_curve_for_each_kind_and_their_names(run, tmp_path):
     tags = tracking_text.sweep_tags(config)
     assert (tags["loss"], tags["activation"]) == ("squared, logistic", "bilinear, polynomial")
     assert tags["alphabet"] == "binary, 2"
-    row = summary.champion_row(data)
+    row = summary.champion_of(data)
     assert row is not None
-    assert tracking_text.network_name(row, "champion").startswith(f"champion · {row['problem']} · ")
+    assert tracking_text.network_name(row, "champion").startswith(f"champion · {row.problem} · ")
     text = tracking_text.sweep_description(config, data, row, "here")
     assert "logistic loss, bilinear, 2 bit weights" in text
 

@@ -298,24 +298,26 @@ def test_the_report_and_the_pages_name_the_targets(run):
     assert "training RMSE, in units of the target" in page
     assert "a&lt;b</td>" in page
     assert "a<b" not in page.replace("a<br", "")
-    row = summary.champion_row(summary.frame(results))
-    assert row is not None
+    shown = summary.champion_of(summary.frame(results))
+    assert shown is not None
+    row = shown.row
     parts = parts_of(results, row)
-    assert f"{parts[1]['train_rmse']:.4g} (R² {parts[1]['train_r2']:.3f})" in page
-    page = render_outputs(row, parts, run.read(row["network"]))
+    assert f"{parts[1].fit.train_rmse:.4g} (R² {parts[1].fit.train_r2:.3f})" in page
+    page = render_outputs(row, parts, run.read(row.fit.network))
     assert "3 outputs, one for each target ·" in page
     assert "b &amp; c</td>" in page
     one = parts[2]
-    files = run.read(one["certificate"]), run.read(one["network"])
+    files = run.read(one.bounds.certificate), run.read(one.fit.network)
     assert "output, one target" in render_certificate(one, *files)
 
 
 def test_a_network_of_one_target_is_no_output_on_its_page(tmp_path):
     config = small_config(tmp_path, task="regression", seeds=[0], widths=[4], rounding=["refined"])
     folder = run_small(config, tmp_path / "run")
-    row = summary.champion_row(summary.frame(read_results(folder)))
-    assert row is not None
-    files = folder.read(row["certificate"]), folder.read(row["network"])
+    shown = summary.champion_of(summary.frame(read_results(folder)))
+    assert shown is not None
+    row = shown.row
+    files = folder.read(row.bounds.certificate), folder.read(row.fit.network)
     assert "<dt>output" not in render_certificate(row, *files)
 
 
@@ -327,16 +329,16 @@ def test_the_logged_model_predicts_every_target(run, tmp_path, monkeypatch):
     champion = best_refit(results, next(row["path"] for row in results.to_pylist()
                           if row["shard"] == "all" and row["output"] is None))  # fmt: skip
     assert champion is not None
-    tracking.start(config, run).finish(results, choice, champion["trial"])
+    tracking.start(config, run).finish(results, choice, champion.identity.trial)
     store = open_store(config, run)
     (logged,) = runs_of(store, "champion")
-    assert logged.data.metrics["test_rmse"] == champion["test_rmse"]
-    assert logged.data.metrics["test_r2"] == champion["test_r2"]
+    assert logged.data.metrics["test_rmse"] == champion.fit.test_rmse
+    assert logged.data.metrics["test_r2"] == champion.fit.test_r2
     with pointed_at(store):
         model = mlflow.pyfunc.load_model(f"models:/{logged.data.tags['qnn.model_id']}")
     rows = table_of(tmp_path).drop(columns=list(TARGETS)).iloc[:5]
     said = model.predict(rows)
-    np.testing.assert_array_equal(said, network_of(run, champion).predict(rows))
+    np.testing.assert_array_equal(said, network_of(run, champion.columns).predict(rows))
     assert said.shape == (5, 3)
     (output,) = model.metadata.signature.outputs.inputs
     assert output.shape == (-1, 3)

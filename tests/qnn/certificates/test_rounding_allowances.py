@@ -12,12 +12,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from qnn.certificates import branching, checker, cuts, streaming
+from qnn.certificates import checker, streaming
 from qnn.certificates.checker import proven_bound
+from qnn.certificates.claim import Claim
+from qnn.certificates.proofs import branching, cuts, diagonal, enumeration
+from qnn.certificates.proofs.enumeration.sign_form import largest_sign_form
+from qnn.certificates.proofs.enumeration.sign_norm import largest_sign_product
 from qnn.certificates.record import Certificate
-from qnn.certificates.sign_form import largest_sign_form
-from qnn.certificates.sign_norm import largest_sign_product
-from qnn.certificates.slack import prove_semidefinite
+from qnn.certificates.slack import prove_budget, prove_semidefinite
 from qnn.errors import CertificateError
 from qnn.losses import LOSSES, MarginLoss, get_loss
 from qnn.networks.activations import Polynomial
@@ -88,11 +90,11 @@ def test_what_is_factorized_lies_below_the_slack_by_what_a_factorization_errs(mo
         S = factorized(monkeypatch, a, M, radius, margin)
         np.testing.assert_array_equal(S - np.diag(S.diagonal()), M - np.diag(M.diagonal()))
         gamma = (size + 1) * U / (1 - (size + 1) * U)
-        for s, diagonal, entry, error in zip(
+        for s, own, entry, error in zip(
             rational(S.diagonal()), rational(a), rational(M.diagonal()), rational(radius),
             strict=True,
         ):  # fmt: skip
-            exact_slack = diagonal + entry - error
+            exact_slack = own + entry - error
             assert s <= exact_slack - Fraction(margin) * size * gamma / (1 - gamma) * s
 
 
@@ -128,9 +130,9 @@ def test_the_budget_is_exact_to_the_last_bit():
         budget = Fraction(beta) * d
         a = float(budget)
         a = a if Fraction(a) <= budget else np.nextafter(a, 0.0)
-        checker.prove_budget(np.array([a]), beta, d)
+        prove_budget(np.array([a]), beta, d)
         with pytest.raises(CertificateError, match="spends more"):
-            checker.prove_budget(np.array([np.nextafter(a, np.inf)]), beta, d)
+            prove_budget(np.array([np.nextafter(a, np.inf)]), beta, d)
 
 
 def exact_dual_value(loss: str, nu: Array, y: Array) -> Fraction:
@@ -155,7 +157,8 @@ def test_the_dual_value_is_rounded_down_and_hardly(loss, size):
             y = rng.normal(size=size)
         nu = get_loss(loss).clip_dual(y * rng.uniform(0.1, 0.9, size) / np.abs(y), y)
         parameter = get_loss(loss).parameter
-        certificate = Certificate(nu, 0.0, 1.0, 1, "", loss=loss, loss_parameter=parameter)
+        claim = Claim(0.0, 1.0, 1, "", loss=loss, loss_parameter=parameter)
+        certificate = Certificate(claim, nu, enumeration.EnumerationProof())
         exactly = exact_dual_value(loss, nu, y)
         found = Fraction(checker.dual_value(certificate, y, 1.0))
         assert exactly - 100 * size * U <= found <= exactly
@@ -195,16 +198,14 @@ def test_a_tightened_proof_allows_for_all_three_errors(monkeypatch, sigma, margi
     M = M + M.T
     vectors = rng.choice([-1, 1], (5, 2 * size if sigma is None else size)).astype(np.int8)
     tau = rng.uniform(size=5 if sigma is None else 10)
-    diagonals = {"diag": np.ones(size)}
+    claim, diagonals = Claim(0.0, 1e9, 3, ""), (np.ones(size),)
     if sigma is not None:
-        diagonals = {"diag_positive": np.ones(size), "diag_negative": 2.0 * np.ones(size)}
-    certificate = Certificate(
-        np.zeros(0), 0.0, 1e9, 3, "", kind="tightened", cuts=vectors, multipliers=tau,
-        polynomial=None if sigma is None else np.array(sigma), **diagonals,
-    )  # fmt: skip
+        claim = replace(claim, activation="polynomial", polynomial=np.array(sigma))
+        diagonals = (np.ones(size), 2.0 * np.ones(size))
+    proof = cuts.CutsProof(diagonals, vectors, tau)
     seen = []
-    monkeypatch.setattr(checker, "prove_semidefinite", lambda *given: seen.append(given))
-    checker._prove_tightened(M, radius, certificate, margin)
+    monkeypatch.setattr(cuts, "prove_semidefinite", lambda *given: seen.append(given))
+    proof.prove(M, radius, claim, margin)
     if sigma is None:
         K_P, K_N, error = cuts.cut_sums(vectors, tau, size)
         sides = [(K_P, error), (K_N, error)]
@@ -218,7 +219,7 @@ def test_a_tightened_proof_allows_for_all_three_errors(monkeypatch, sigma, margi
         assert np.all(rest >= 0.0)
     M, radius = 1e-30 * M, 1e-300 * radius
     seen.clear()
-    checker._prove_tightened(M, radius, certificate, margin)
+    proof.prove(M, radius, claim, margin)
     for (_, S, allowed, _), (_, error) in zip(seen, sides, strict=True):
         assert np.all(allowed >= margin * (error + 2.0**-53 * np.abs(S).sum(axis=1)))
 
@@ -226,14 +227,22 @@ def test_a_tightened_proof_allows_for_all_three_errors(monkeypatch, sigma, margi
 @pytest.mark.parametrize("pairs", [True, False])
 def test_an_exact_proof_adds_both_errors_to_what_it_finds(monkeypatch, pairs):
     M, rounding = np.ones((2, 2)), 0.25
-    monkeypatch.setattr(checker, "_enumerated", lambda *_: (4.0, rounding))
-    base = Certificate(np.zeros(0), 0.0, 1.0, 2, "", kind="exact", method="enumeration")
-    base = base if pairs else replace(base, polynomial=np.ones(3))
-    for radius, margin in itertools.product((np.array([0.5, 0.25]), np.zeros(2)), (1.0, 4.0)):
-        total = 4.0 + radius.sum() + margin * rounding
-        checker._prove_sign_products(M, radius, replace(base, beta=total / 2 + 1e-9), margin)
+    monkeypatch.setattr(enumeration, "_enumerated", lambda *_: (4.0, rounding))
+    monkeypatch.setattr(branching, "largest_of_leaves", lambda *_: (4.0, rounding))
+    monkeypatch.setattr(branching, "largest_of_form_leaves", lambda *_: (4.0, rounding))
+    claim = Claim(0.0, 1.0, 2, "")
+    if not pairs:
+        claim = replace(claim, activation="polynomial", polynomial=np.ones(3))
+    none = np.zeros((0, 2), dtype=np.int8), np.zeros((0, 5), dtype=np.float32)
+    for proof, radius, margin in itertools.product(
+        (enumeration.EnumerationProof(), branching.BranchingProof(*none)),
+        (np.array([0.5, 0.25]), np.zeros(2)),
+        (1.0, 4.0),
+    ):
+        total = 4.0 + margin * (radius.sum() + rounding)
+        proof.prove(M, radius, replace(claim, beta=total / 2 + 1e-9), margin)
         with pytest.raises(CertificateError, match="exceed the budget"):
-            checker._prove_sign_products(M, radius, replace(base, beta=total / 2 - 1e-9), margin)
+            proof.prove(M, radius, replace(claim, beta=total / 2 - 1e-9), margin)
 
 
 @pytest.mark.parametrize("d", [1, 2, 9, 12])
@@ -271,10 +280,10 @@ def test_the_errors_of_leaves():
     assert margins == [4.0] * 6
 
 
-def margins_of(monkeypatch: pytest.MonkeyPatch, module: object, prove: object) -> list[tuple]:
+def margins_of(monkeypatch: pytest.MonkeyPatch, prove: object) -> list[tuple]:
     """(margin, radius) of each proof of semidefiniteness within `prove`."""
     seen: list[tuple] = []
-    monkeypatch.setattr(module, "prove_semidefinite", lambda a, M, r, m: seen.append((m, r)))
+    monkeypatch.setattr(diagonal, "prove_semidefinite", lambda a, M, r, m: seen.append((m, r)))
     prove()
     monkeypatch.undo()
     return seen
@@ -296,7 +305,8 @@ def test_a_margin_multiplies_the_radius_too(monkeypatch):
                 else:
                     streaming.proven_stream_bound(certificate, [(X, y)], margin)
 
-            found[margin] = margins_of(monkeypatch, module, prove)
+            found[margin] = margins_of(monkeypatch, prove)
+            assert len(found[margin]) == 2
         for (one, radius), (four, larger) in zip(found[1.0], found[4.0], strict=True):
             assert (one, four) == (1.0, 4.0)
             assert np.all(radius > 0.0)
@@ -308,7 +318,7 @@ def test_the_streamed_dual_value_is_rounded_down():
         X, y = np.random.default_rng(seed).normal(size=(2, 20, 3))
         y = y[:, 0]
         certificate = solve_stream([(X, y)], 0.5).certificate
-        nu = y - np.einsum("ij,ij->i", X @ certificate.nu_matrix, X)
+        nu = y - np.einsum("ij,ij->i", X @ certificate.proof.nu_matrix, X)
         found, _ = streaming.proven_stream_bound(certificate, [(X, y)])
         exactly = exact_dual_value("squared", nu, y)
         assert exactly - 10_000 * U <= Fraction(found) <= exactly

@@ -1,17 +1,19 @@
 """Certificates of kind "tightened": the checker accepts what holds, to its edge, and no more."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from qnn.certificates.checker import verify
+from qnn.certificates.claim import Claim
+from qnn.certificates.proofs.cuts import CutsProof
 from qnn.certificates.record import Certificate
 from qnn.errors import CertificateError
 from qnn.networks.activations import Polynomial
 from qnn.training.problems.problem import Problem
 from tests.qnn.bruteforce import sign_vectors
+from tests.qnn.certificates.members import changed, members
 
 Array = np.ndarray
 
@@ -47,13 +49,12 @@ def polynomial(
         np.linalg.eigvalsh(sign * M + weighted(cuts, own))[-1]
         for sign, own in zip((1.0, -1.0), tau, strict=True)
     ]
-    certificate = Certificate(
-        nu, -1e9, 1e3, D, problem.data_sha256, activation="polynomial",
-        polynomial=np.array(sigma), alphabet=problem.alphabet.name, kind="tightened",
-        diag_positive=np.full(size, needed[0]), diag_negative=np.full(size, needed[1]),
-        cuts=cuts, multipliers=tau.ravel(),
+    claim = Claim(
+        -1e9, 1e3, D, problem.data_sha256, activation="polynomial",
+        polynomial=np.array(sigma), alphabet=problem.alphabet.name,
     )  # fmt: skip
-    return certificate, problem
+    diagonals = np.full(size, needed[0]), np.full(size, needed[1])
+    return Certificate(claim, nu, CutsProof(diagonals, cuts, tau.ravel())), problem
 
 
 def bilinear(seed: int) -> tuple[Certificate, Problem]:
@@ -64,22 +65,19 @@ def bilinear(seed: int) -> tuple[Certificate, Problem]:
     M, none = problem.lift.adjoint(nu), np.zeros((D, D))
     both = weighted(cuts, tau) + weighted(np.roll(cuts, D, axis=1), tau)
     needed = np.linalg.eigvalsh(both + np.block([[none, M], [M, none]]))[-1]
-    certificate = Certificate(
-        nu, -1e9, 1e3, D, problem.data_sha256, kind="tightened",
-        diag=np.full(D, needed), cuts=cuts, multipliers=tau,
-    )  # fmt: skip
-    return certificate, problem
+    claim = Claim(-1e9, 1e3, D, problem.data_sha256)
+    return Certificate(claim, nu, CutsProof((np.full(D, needed),), cuts, tau)), problem
 
 
 def diagonals_of(certificate: Certificate) -> dict[str, tuple[Array, Array]]:
     """By name: a diagonal and its multipliers."""
-    assert certificate.multipliers is not None
-    if certificate.diag is not None:
-        return {"diag": (certificate.diag, certificate.multipliers)}
-    positive, negative = certificate.multipliers.reshape(2, -1)
+    own = members(certificate)
+    if own.diag is not None:
+        return {"diag": (own.diag, own.multipliers)}
+    positive, negative = own.multipliers.reshape(2, -1)
     return {
-        "diag_positive": (certificate.diag_positive, positive),
-        "diag_negative": (certificate.diag_negative, negative),
+        "diag_positive": (own.diag_positive, positive),
+        "diag_negative": (own.diag_negative, negative),
     }
 
 
@@ -102,11 +100,11 @@ KINDS = pytest.mark.parametrize(
 def test_a_diagonal_must_be_as_large_as_the_least_eigenvalue_says(make: Made, seed: int):
     certificate, problem = make(seed)
     edge = {name: a + 1e-7 for name, (a, _) in diagonals_of(certificate).items()}
-    certificate = replace(certificate, **edge)
+    certificate = changed(certificate, **edge)
     assert verify(certificate, problem.X, problem.y) > -1e9
     for name, a in edge.items():
         with pytest.raises(CertificateError, match=UNPROVEN):
-            verify(replace(certificate, **{name: a - 2e-7}), problem.X, problem.y)
+            verify(changed(certificate, **{name: a - 2e-7}), problem.X, problem.y)
 
 
 @KINDS
@@ -120,11 +118,11 @@ def test_of_each_sign_no_more_is_spent_than_the_budget(make: Made, seed: int):
         name: a + (budget * (1.0 - 1e-9) - a.sum() + tau.sum()) / len(a)
         for name, (a, tau) in sides.items()
     }
-    certificate = replace(certificate, beta=budget / D, **spending)
+    certificate = changed(certificate, beta=budget / D, **spending)
     assert verify(certificate, problem.X, problem.y) > -1e9
     for name, a in spending.items():
         with pytest.raises(CertificateError, match=SPENT):
-            verify(replace(certificate, **{name: a + 1e-8 * budget}), problem.X, problem.y)
+            verify(changed(certificate, **{name: a + 1e-8 * budget}), problem.X, problem.y)
 
 
 @KINDS
@@ -134,11 +132,12 @@ def test_what_is_accepted_holds_at_all_signs(make: Made, seed: int):
     sides = diagonals_of(certificate)
     least = max(a.sum() - tau.sum() for a, tau in sides.values()) * (1.0 + 1e-6)
     edge = {name: a * (1.0 + 1e-7) for name, (a, _) in sides.items()}
-    certificate = replace(certificate, beta=least / D, **edge)
+    certificate = changed(certificate, beta=least / D, **edge)
     verify(certificate, problem.X, problem.y)
     M = problem.lift.adjoint(certificate.nu)
     U = sign_vectors(len(M))
-    products = np.einsum("ij,ij->j", U, M @ U) if certificate.diag is None else U.T @ M @ U
+    one = certificate.polynomial is not None
+    products = np.einsum("ij,ij->j", U, M @ U) if one else U.T @ M @ U
     assert np.abs(products).max() <= certificate.beta * D
 
 
@@ -159,8 +158,9 @@ def test_what_is_accepted_holds_at_all_signs(make: Made, seed: int):
 def test_one_false_row_or_multiplier_is_enough(make: Made, change: Callable, message: str):
     certificate, problem = make(0)
     loose = {name: a + 1e6 for name, (a, _) in diagonals_of(certificate).items()}
-    certificate = replace(certificate, beta=1e9, **loose)
+    certificate = changed(certificate, beta=1e9, **loose)
     assert verify(certificate, problem.X, problem.y) > -1e9
-    cuts, tau = change(certificate.cuts, certificate.multipliers)
+    own = members(certificate)
+    cuts, tau = change(own.cuts, own.multipliers)
     with pytest.raises(CertificateError, match=message):
-        verify(replace(certificate, cuts=cuts, multipliers=tau), problem.X, problem.y)
+        verify(changed(certificate, cuts=cuts, multipliers=tau), problem.X, problem.y)

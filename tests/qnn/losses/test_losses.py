@@ -101,3 +101,24 @@ def test_unknown_names_and_parameters_are_refused():
     with pytest.raises(InputError, match=r"parameter must be positive"):
         get_loss("huber", -1.0)
     assert get_loss("huber", 0.5).parameter == 0.5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_loss_says_of_itself_is_true(name):
+    loss, rng = get_loss(name), np.random.default_rng(3)
+    y, r = targets(name, rng), rng.normal(size=9) * 1.7
+    rows = [slice(i, i + 1) for i in range(9)]
+    each = np.array([loss.value(r[i], y[i]) for i in rows])
+    assert loss.quadratic == np.allclose(each, 0.5 * (r - y) ** 2)
+    assert loss.smooth == (loss.curvature is not None)
+    bends = [
+        loss.value(r[i] + 1e-3, y[i]) - 2.0 * loss.value(r[i], y[i]) + loss.value(r[i] - 1e-3, y[i])
+        for i in rows
+    ]
+    assert loss.piecewise_linear == (np.abs(bends).max() < 1e-12)
+    delta = loss.outlier_price
+    if delta is not None:
+        o = np.linspace(-20.0, 20.0, 40001)
+        best = [np.min(0.5 * (v - o) ** 2 + delta * np.abs(o)) for v in r - y]
+        np.testing.assert_allclose(each, best, atol=1e-6)
+    assert (delta is not None) == (name == "huber")

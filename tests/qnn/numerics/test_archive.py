@@ -71,3 +71,44 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     )
     assert read_file(path, "test") == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["f.npz"]
+
+
+def test_numpy_writes_the_same_form(tmp_path):
+    np.savez(tmp_path / "f.npz", x=np.arange(3.0), y=np.array("text"))
+    back = unpack_arrays((tmp_path / "f.npz").read_bytes(), "f.npz", "test")
+    assert back["x"].tolist() == [0.0, 1.0, 2.0]
+    assert str(back["y"]) == "text"
+
+
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [
+        (lambda good: archive_of([("x", good), ("x.npy", good)]), "a member named 'x'"),
+        (lambda good: archive_of([("x.npy.npy", good)]), "a member named"),
+        (lambda good: archive_of([("x.txt", good)]), "a member named"),
+        (lambda good: b"#!/bin/sh\n" + archive_of([("x.npy", good)]), "bytes between"),
+        (lambda good: archive_of([("x.npy", good)]) + b"\0", "not a readable"),
+        (lambda good: commented(archive_of([("x.npy", good)])), "bytes beside"),
+        (lambda good: deflated(np.zeros(10**6)), "is compressed or encrypted"),
+    ],
+)
+def test_only_one_form_is_read(damage, text):
+    """What another reader could take for something else, or would inflate to gigabytes."""
+    with pytest.raises(InputError, match=text):
+        unpack_arrays(damage(member(np.zeros(3))), "f.npz", "test")
+
+
+def test_two_files_in_one_are_refused():
+    first, second = (archive_of([("x.npy", member(np.full(3, value)))]) for value in (1.0, 2.0))
+    with pytest.raises(InputError, match="bytes between"):
+        unpack_arrays(first + second, "f.npz", "test")
+
+
+def commented(data):
+    return data[:-2] + (4).to_bytes(2, "little") + b"note"
+
+
+def deflated(array):
+    stream = io.BytesIO()
+    np.savez_compressed(stream, x=array)
+    return stream.getvalue()

@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 from fractions import Fraction
 
 import cvxpy as cp
@@ -110,7 +109,7 @@ def test_each_certificate_proves_the_bound_of_its_own_column(tmp_path):
                              problem.outputs[c].y))  # fmt: skip
         with pytest.raises(CertificateError, match="the data are not those of the certificate"):
             verify(certificate, first.X, problem.outputs[c - 1].y)
-        raised = replace(certificate, lower_bound=certificate.lower_bound * (1 + 1e-6))
+        raised = certificate.stating(lower_bound=certificate.lower_bound * (1 + 1e-6))
         with pytest.raises(CertificateError, match="only"):
             verify(raised, first.X, problem.outputs[c].y)
     assert trained.lower_bound <= sum_down(bounds)

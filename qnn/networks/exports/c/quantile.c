@@ -8,5 +8,5 @@ static inline double qnn_encoded(double value, int c)
         value = qnn_knots[last];
     while (left < last && value >= qnn_knots[left + 1])
         left++;
-    return qnn_scores[left] + (value - qnn_knots[left]) * qnn_slopes[left];
+    return qnn_normal_scores[left] + (value - qnn_knots[left]) * qnn_slopes[left];
 }

@@ -15,7 +15,6 @@ from typing import Literal
 import numpy as np
 
 from qnn.training.problems.problem import Problem
-from qnn.training.relaxation.admm.ridge import rows_pay, step_work
 from qnn.training.relaxation.admm.search import Search
 from qnn.training.relaxation.admm.splitting import Splitting
 from qnn.training.relaxation.admm.starts import (
@@ -29,7 +28,7 @@ from qnn.training.relaxation.admm.starts import (
 from qnn.training.relaxation.best_points import Incumbent
 from qnn.training.relaxation.iteration import Method, iterate
 from qnn.training.relaxation.result import Relaxation
-from qnn.training.relaxation.solver import Callback, Solver, everything
+from qnn.training.relaxation.solver import Callback
 
 _LIMIT = 20_000
 _PATIENCE = 1000
@@ -48,7 +47,7 @@ def solve(
     callback: Callback | None = None,
 ) -> Relaxation:
     """ADMM until the verified relative gap is at most ``tol``; see `qnn.solve`."""
-    incumbent = Incumbent(problem, SOLVER.name, time_limit, callback)
+    incumbent = Incumbent(problem, "admm", time_limit, callback)
     if incumbent.upper == 0.0:
         incumbent.certify_trivial()
         return incumbent.relaxation("solved", "the zero network is perfect", {"iterations": 0.0})
@@ -178,26 +177,3 @@ def _space(state: Splitting) -> str:
     if state.ridge.in_rows:
         return f"{n} x {n} kernel"
     return f"{n} rows compressed to {order} x {order}"
-
-
-def _work(n: int, size: int, tol: float) -> float:
-    """Two factorizations, some ten iterations for each digit, eigendecompositions of 10 D^3."""
-    steps = 10.0 * max(-math.log10(tol), 1.0)
-    in_rows = rows_pay(n, size * (size + 1) // 2, size)
-    return step_work(n, size, in_rows, steps) + 20.0 * steps * size**3
-
-
-def _memory_estimate(n: int, size: int) -> float:
-    p = size * (size + 1) // 2
-    order = n if rows_pay(n, p, size) else p
-    return 8.0 * (2.2 * order**2 + 8.0 * n * size + 40.0 * (2 * size**2 + n) + 256.0 * p)
-
-
-SOLVER = Solver(
-    name="admm",
-    solve=solve,
-    supports=everything,
-    memory_estimate=_memory_estimate,
-    summary="ADMM on the symmetric reduction: every loss, both activations",
-    work=_work,
-)

@@ -18,6 +18,7 @@ from scipy.linalg import get_blas_funcs, get_lapack_funcs
 
 from qnn.networks.activations.lift import Lift
 from qnn.semidefinite.coordinates import constant_diagonal, smat, svec
+from qnn.training.relaxation.costs import rows_pay
 
 Array = np.ndarray
 
@@ -119,22 +120,6 @@ def _kernels(dtype: str) -> tuple[Callable[..., Any], Callable[..., Any], Callab
     syrk, trsv = get_blas_funcs(("syrk", "trsv"), dtype=dtype)
     (potrf,) = get_lapack_funcs(("potrf",), dtype=dtype)
     return syrk, trsv, potrf
-
-
-def rows_pay(n: int, p: int, size: int) -> bool:
-    """Whether the n x n kernel costs less than the p x p Gram matrix in a solve."""
-    return n <= p or step_work(n, size, True, 25.0) < step_work(n, size, False, 25.0)
-
-
-def step_work(n: int, size: int, in_rows: bool, steps: float) -> float:
-    """Operations: forming the matrix, two factorizations, these steps and what they do with rows.
-
-    The p x p matrix spares the steps the rows.
-    """
-    p = size * (size + 1) // 2
-    if in_rows:
-        return n**2 * size + 2.0 * n**3 / 3.0 + steps * (2.0 * n**2 + 3.0 * n * size**2)
-    return n * p**2 + 2.0 * p**3 / 3.0 + steps * 2.0 * p**2
 
 
 def dimension(lift: Lift) -> int:

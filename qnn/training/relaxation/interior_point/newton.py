@@ -15,6 +15,7 @@ from scipy.linalg import cho_solve, lapack, solve_triangular
 
 from qnn.networks.activations.lift import Lift
 from qnn.semidefinite.coordinates import svec
+from qnn.training.relaxation.costs import few_rows
 
 Array = np.ndarray
 #: a side's sign, its multiplier and the inverse of its slack, (D, D) each
@@ -22,8 +23,6 @@ Side = tuple[float, Array, Array]
 
 _RIDGE = 1e-15
 _BLOCK = 1024
-#: rows that are few whatever the columns
-FEW = 400
 _ACCURACY, _CONJUGATE_STEPS = 1e-10, 8
 
 
@@ -135,8 +134,7 @@ class Newton:
 
     def __init__(self, lift: Lift) -> None:
         self.lift = lift
-        p = lift.size * (lift.size + 1) // 2
-        few = len(lift.features) <= max(p, FEW)
+        few = few_rows(len(lift.features), lift.size)
         self._factored: System = RowSystem(lift) if few else CoordinateSystem(lift)
 
     def factorize(self, weights: Array, sides: Sequence[Side], prices: Sequence[float]) -> None:

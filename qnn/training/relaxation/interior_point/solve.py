@@ -20,11 +20,11 @@ from scipy.linalg import lapack, solve_triangular
 from qnn.training.problems.problem import Problem
 from qnn.training.relaxation.admm.estimates import dual_estimate, feasible_value
 from qnn.training.relaxation.best_points import Incumbent
-from qnn.training.relaxation.interior_point.newton import FEW, Newton, Side
+from qnn.training.relaxation.interior_point.newton import Newton, Side
 from qnn.training.relaxation.iteration import Method, iterate
 from qnn.training.relaxation.result import Relaxation
 from qnn.training.relaxation.scaling import scale_problem
-from qnn.training.relaxation.solver import Callback, Solver
+from qnn.training.relaxation.solver import Callback
 
 Array = np.ndarray
 
@@ -49,7 +49,7 @@ def solve(
     callback: Callback | None = None,
 ) -> Relaxation:
     """An interior point until the verified gap is at most ``tol``; see `qnn.solve`. Cold always."""
-    incumbent = Incumbent(problem, SOLVER.name, time_limit, callback)
+    incumbent = Incumbent(problem, "interior-point", time_limit, callback)
     limit = _LIMIT if max_iterations is None else max_iterations
     run = _Run(incumbent, tol)
     outcome, iterations = iterate(run, limit, incumbent.out_of_time)
@@ -334,39 +334,3 @@ def _reach(factor: Array, change: Array) -> float:
 def _ratio(values: Array, changes: Array) -> float:
     falling = changes < 0.0
     return float(np.min(values[falling] / -changes[falling], initial=np.inf))
-
-
-def _supports(problem: Problem) -> str | None:
-    if not problem.loss.has_dual_slopes:
-        return (
-            f"loss {problem.loss.name!r} does not tell the derivatives of its conjugate: choose "
-            "'admm'"
-        )
-    return None
-
-
-def _memory(n: int, size: int) -> float:
-    p = size * (size + 1) // 2
-    order = n + 2 * size if n <= p else p
-    # X, the factors and what the steps need; for many rows their lifted coordinates.
-    return 8.0 * (6.0 * order**2 + (n * p if n > p else 0) + 6.0 * n * size + 60.0 * size**2)
-
-
-def _work(n: int, size: int, tol: float) -> float:
-    """Some 20 steps: forming and factorizing the smaller of the two matrices."""
-    p = size * (size + 1) // 2
-    if n <= max(p, FEW):
-        step = (n + 2.0 * size) ** 3 / 3.0 + 4.0 * n**2 * size
-    else:
-        step = n * p**2 + 4.0 * p**3
-    return 20.0 * step
-
-
-SOLVER = Solver(
-    name="interior-point",
-    solve=solve,
-    supports=_supports,
-    memory_estimate=_memory,
-    summary="an interior point on the dual: every loss, both activations, few rows or columns",
-    work=_work,
-)

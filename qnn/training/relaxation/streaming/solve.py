@@ -9,11 +9,13 @@ the part in the range of Phi may be scaled: ``z_t = z_ls - t (z_ls - z)`` keeps 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
+from qnn.certificates.claim import Claim
+from qnn.certificates.proofs.streamed import StreamedProof
 from qnn.certificates.record import Certificate
 from qnn.certificates.streaming import proven_stream_bound
 from qnn.errors import CertificateError, InputError
@@ -244,7 +246,7 @@ def _certify(data: Compression, beta: float, z: Array, batches: Batches) -> Cert
             bound, _ = proven_stream_bound(certificate, batches, margin=4.0)
         except CertificateError:
             continue
-        return replace(certificate, lower_bound=bound)
+        return certificate.stating(lower_bound=bound)
     raise CertificateError(
         f"no bound can be proven: beta * d = {budget:g} is below what rounding may add up to over "
         f"{data.n} rows; choose a larger beta"
@@ -270,15 +272,8 @@ def _rounding(data: Compression, z: Array) -> Array:
 
 
 def _record(data: Compression, beta: float, Z: Array, a: Array) -> Certificate:
-    return Certificate(
-        nu=np.empty(0),
-        nu_matrix=Z,
-        lower_bound=-np.inf,
-        beta=beta,
-        d=data.d,
-        data_sha256=data.data_sha256,
-        diag=a,
-    )
+    claim = Claim(lower_bound=-np.inf, beta=beta, d=data.d, data_sha256=data.data_sha256)
+    return Certificate(claim, np.empty(0), StreamedProof((a,), Z))
 
 
 def _loss(batches: Batches, Z: Array) -> float:

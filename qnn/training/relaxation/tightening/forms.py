@@ -12,6 +12,7 @@ part of the solve with the kernel, as one more column g, `g_i = Σ_j T_jj f_ij²
 import numpy as np
 from scipy.linalg import eigh, eigvalsh
 
+from qnn.certificates.proofs.cuts import CutsProof
 from qnn.certificates.record import Certificate
 from qnn.training.problems.problem import Problem
 from qnn.training.relaxation.repair import first_proven, unproven
@@ -179,15 +180,9 @@ def form_certificate(
         # What is left of a side's budget goes to its diagonal: the margin of the proof.
         budget = problem.budget * (1.0 - 1e-15 * (size + len(vectors)))
         rest = [max(budget - t * side, 0.0) / size * (1.0 - 1e-12) for side in spent]
-        return unproven(
-            problem,
-            t * nu,
-            kind="tightened",
-            diag_positive=t * raised[0] + rest[0],
-            diag_negative=t * raised[1] + rest[1],
-            cuts=vectors[used],
-            multipliers=t * apart[:, used].ravel(),
-        )
+        diagonals = (t * raised[0] + rest[0], t * raised[1] + rest[1])
+        proof = CutsProof(diagonals, vectors[used], t * apart[:, used].ravel())
+        return unproven(problem, t * nu, proof)
 
     proven = first_proven(problem, map(given_up, MARGINS))
     assert proven is not None, "nu = 0 proves 0"

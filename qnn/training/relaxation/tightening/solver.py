@@ -19,9 +19,10 @@ from typing import Literal
 import numpy as np
 from scipy.linalg import eigh, eigvalsh
 
+from qnn.certificates.proofs.cuts import CutsProof
 from qnn.certificates.record import Certificate
 from qnn.numerics.gaps import relative_gap
-from qnn.training.problems.levels import check_level, names
+from qnn.training.problems.levels import check_level, facts_of
 from qnn.training.problems.problem import Problem
 from qnn.training.relaxation.iteration import Method, iterate
 from qnn.training.relaxation.repair import first_proven, unproven
@@ -67,7 +68,7 @@ def tighten(
     `time.monotonic`, looked at after each round. callback: called with a `Progress` after each.
     """
     problem = relaxation.problem
-    check_level("tightened", *names(problem))
+    check_level("tightened", facts_of(problem))
     run = _Run(relaxation, objective, tol, callback)
     if sum(relaxation.rho) <= 0.0:
         return run.result("solved", 0)
@@ -229,10 +230,9 @@ def tightened_certificate(
         return unproven(
             problem,
             t * nu,
-            kind="tightened",
-            diag=t * a + max(rest, 0.0) / problem.d * (1.0 - 1e-12),
-            cuts=vectors,
-            multipliers=t * multipliers,
+            CutsProof(
+                (t * a + max(rest, 0.0) / problem.d * (1.0 - 1e-12),), vectors, t * multipliers
+            ),
         )
 
     proven = first_proven(problem, map(given_up, MARGINS))

@@ -17,7 +17,7 @@ from pipeline.reports.comparison.sets import (
     summarize,
     time_curves,
 )
-from pipeline.results.schema import RESULTS_SCHEMA
+from pipeline.results.record import RESULTS_SCHEMA
 from pipeline.sweeps.driver import SweepOptions, run_sweep
 from qnn.errors import InputError
 from qnn.training.arms import QUANTIZED

@@ -8,7 +8,7 @@ import pytest
 from pipeline.reports.figures.width_plots import curve_figure
 from pipeline.reports.page import ReportInput, render_report
 from pipeline.results import summary
-from pipeline.results.schema import RESULTS_SCHEMA
+from pipeline.results.record import RESULTS_SCHEMA
 from tests.pipeline.synthetic import results_table
 
 
@@ -83,7 +83,7 @@ def test_the_narrowest_network_within_a_gap_holds_on_every_shard() -> None:
     ]  # fmt: skip
     data = pd.DataFrame(rows, columns=["shard", "neurons", "gap"])
     (found,) = summary.narrowest(
-        data.assign(status="ok", problem="", beta=2.0, beta_fraction=0.1)
+        data.assign(status="ok", problem="", beta=2.0, beta_fraction=0.1, beta_kind="fractions")
     ).to_dict("records")
     assert found["beta_level"] == 0.1
     assert [found["within_0.1"], found["within_0.05"], found["within_0.02"]] == [6, 6, 9]

@@ -1,11 +1,10 @@
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from pipeline.configuration.reading import parse_config
-from pipeline.configuration.settings import Baseline
 from pipeline.plans.units import Trial
 from pipeline.reports.page import write_report
 from pipeline.results.folder import RunFolder, StoreError
@@ -14,7 +13,7 @@ from pipeline.results.summary import frame
 from pipeline.results.verification import verify_paths
 from pipeline.sweeps.driver import SweepOptions, prepare, run_sweep
 from qnn.errors import InputError
-from qnn.training.arms import ALL, CEILINGS, QUANTIZED, REFERENCES
+from qnn.training.arms import ALL, ARMS, CEILINGS, QUANTIZED, REFERENCES
 from tests.pipeline.small import config_text, small_config
 
 CHANGES: dict[str, Any] = {
@@ -34,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pa.Table]:
     )
     assert outcome.exit_code == 0
     assert outcome.champion is not None
-    assert outcome.champion["rounding"] in ("krivine", "refined")
+    assert outcome.champion.axes.rounding in ("krivine", "refined")
     return folder, read_results(RunFolder.open(folder / "out"))
 
 
@@ -184,7 +183,7 @@ def test_a_failing_arm_fails_alone(tmp_path: Path) -> None:
 
 
 def test_the_config_knows_the_arms(tmp_path: Path) -> None:
-    assert get_args(Baseline) == ALL
+    assert tuple(ARMS) == ALL
     with pytest.raises(InputError, match=r"baselines\[0\]: must be 'straight_through', "):
         parse_config(config_text(tmp_path, baselines=["luck"]), "x.yaml")
     with pytest.raises(InputError, match=r"baseline rbf_svm is a classifier, but task is regress"):

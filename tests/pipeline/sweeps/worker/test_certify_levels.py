@@ -10,6 +10,7 @@ from pipeline.reports.certificate import render_certificate
 from pipeline.reports.page import collect, render_report
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
+from pipeline.results.record import NetworkRow
 from pipeline.results.verification import verify_paths
 from pipeline.sweeps.driver import prepare
 from pipeline.tracking.text import bound_points
@@ -60,7 +61,9 @@ def test_the_bounds_close_in_over_time(levels):
         assert upper == sorted(upper, reverse=True)
         assert lower[-1] == row["lower_bound"]
         assert seconds[-1] <= row["certify_seconds"]
-        points = {(name, step): value for name, value, step in bound_points(row)}
+        points = {
+            (name, step): value for name, value, step in bound_points(NetworkRow.exactly(row))
+        }
         last = max(step for _, step in points)
         assert points["over_time/lower_bound", last] == row["lower_bound"]
         assert points["over_time/upper_bound", last] == upper[-1] >= row["lower_bound"]
@@ -72,7 +75,7 @@ def test_they_verify_and_the_page_says_how_they_were_proven(tmp_path):
     assert all(check.ok for check in verify_paths([folder.location]))
     row = rows[0]
     files = [folder.read(row[name]) for name in ("certificate", "network")]
-    page = render_certificate(row, *files)
+    page = render_certificate(NetworkRow.exactly(row), *files)
     assert "exact certificate" in page
     assert "all sign vectors" in page
     assert "all sign vectors" in render_report(collect(folder))
@@ -134,7 +137,7 @@ def test_a_polynomial_is_tightened_and_verified(tmp_path):
     assert tightened
     assert all(check.ok and check.proven for check in verify_paths([folder.location]))
     files = [folder.read(tightened[0][name]) for name in ("certificate", "network")]
-    assert "Σ τ₊ bb′" in render_certificate(tightened[0], *files)
+    assert "Σ τ₊ bb′" in render_certificate(NetworkRow.exactly(tightened[0]), *files)
 
 
 def test_a_polynomial_is_proven_optimal_and_verified(tmp_path, capsys):
@@ -148,4 +151,4 @@ def test_a_polynomial_is_proven_optimal_and_verified(tmp_path, capsys):
     assert all(check.ok for check in skipped)
     assert not all(check.proven for check in skipped)
     files = [folder.read(rows[0][name]) for name in ("certificate", "network")]
-    assert "σ(xᵢ′u)" in render_certificate(rows[0], *files)
+    assert "σ(xᵢ′u)" in render_certificate(NetworkRow.exactly(rows[0]), *files)

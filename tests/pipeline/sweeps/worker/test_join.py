@@ -19,13 +19,13 @@ from pipeline.datasets import shards
 from pipeline.reports.comparison.sets import read_sets, summarize
 from pipeline.results.folder import RunFolder, StoreError
 from pipeline.results.ledger import read_results, results_file
-from pipeline.results.schema import LATER_COLUMNS
+from pipeline.results.record import LATER_COLUMNS
 from pipeline.results.verification import verify_paths
 from pipeline.sweeps.driver import SweepOptions, prepare, run_sweep
 from pipeline.sweeps.resume import completed_paths
+from pipeline.sweeps.worker import join as joins
 from pipeline.sweeps.worker import path as tasks
 from pipeline.sweeps.worker.join import run_join
-from pipeline.sweeps.worker.path import Work
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.training.problems.problem import Problem
 from tests.pipeline.classes import JOINED, LABELS, PARTS, classes_config
@@ -147,9 +147,9 @@ def test_at_the_largest_beta_max_the_whole_network_is_zero(tmp_path):
     config = classes_config(tmp_path, beta={"fractions": [1.0]}, widths=[4])
     outcome = run_sweep(config, str(tmp_path / "run"), INLINE)
     assert outcome.champion is not None
-    assert (outcome.champion["neurons"], outcome.champion["bytes"]) == (0, 0)
-    assert outcome.champion["upper_bound"] == pytest.approx(0.5 * 3 * outcome.champion["n"])
-    assert outcome.champion["gap"] < 1e-8
+    assert (outcome.champion.fit.neurons, outcome.champion.fit.bytes) == (0, 0)
+    assert outcome.champion.fit.upper_bound == pytest.approx(0.5 * 3 * outcome.champion.identity.n)
+    assert outcome.champion.fit.gap < 1e-8
     assert all(check.ok for check in verify_paths([outcome.location]))
 
 
@@ -160,7 +160,7 @@ def test_a_driver_that_dies_between_goes_on_with_the_joins(run, tmp_path, monkey
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(tasks, "run_join", killed)
+        patch.setattr(joins, "run_join", killed)
         with pytest.raises(KeyboardInterrupt):
             run_sweep(config, str(tmp_path / "run"), INLINE)
     folder = RunFolder.open(tmp_path / "run")
@@ -214,7 +214,7 @@ def test_a_join_that_cannot_be_kept_is_no_failed_network(run, tmp_path):
     prepared = prepare(classes_config(tmp_path))
     join = prepared.plan.joins[0]
     folder.remove(results_file(join.id))
-    data = Work(prepared.table, prepared.split, prepared.layout, folder.location, "").data(join)
+    data = prepared.data.shard(join.shard)
     with pytest.raises(StoreError, match="no space left"):
         list(run_join(join, data, Full(folder.filesystem, folder.root, folder.location)))
     assert not folder.exists(results_file(join.id))
@@ -225,9 +225,9 @@ def test_a_failed_output_makes_a_failed_network_that_says_which(run, tmp_path, m
     good = tasks.keep_network
 
     def sometimes(row, *rest):
-        if (row["output"], row["width"], row["shard"]) == (1, 8, "fold-01"):
+        if (row.identity.output, row.axes.width, row.identity.shard) == (1, 8, "fold-01"):
             raise RuntimeError("no")
-        good(row, *rest)
+        return good(row, *rest)
 
     monkeypatch.setattr(tasks, "keep_network", sometimes)
     outcome = run_sweep(config, str(tmp_path / "run"), INLINE)
@@ -340,8 +340,8 @@ def test_every_kind_of_problem_is_joined_and_verified(tmp_path, kind):
     outcome = run_sweep(config, str(tmp_path / "run"), INLINE)
     assert (outcome.exit_code, outcome.failed) == (0, 0)
     assert outcome.champion is not None
-    assert outcome.champion["second_layer"] == str(kind.get("second_layer", "float"))
-    assert outcome.champion["lower_bound"] <= outcome.champion["upper_bound"]
+    assert outcome.champion.axes.second_layer == str(kind.get("second_layer", "float"))
+    assert outcome.champion.bounds.lower_bound <= outcome.champion.fit.upper_bound
     assert all(check.ok for check in verify_paths([outcome.location]))
 
 

@@ -11,12 +11,15 @@ from pipeline.datasets.shards import ShardData, shard_data
 from pipeline.plans.units import PathSpec
 from pipeline.results.folder import RunFolder, StoreError, data_file
 from pipeline.results.matrices import matrices
-from pipeline.results.schema import RESULTS_SCHEMA, TIMING_COLUMNS
-from pipeline.sweeps.driver import Prepared, prepare
-from pipeline.sweeps.events import PathDone, PathLost, ProblemDone
+from pipeline.results.record import RESULTS_SCHEMA, TIMING_COLUMNS
+from pipeline.studies.training import units
+from pipeline.studies.training.prepared import Prepared, prepare
+from pipeline.sweeps.events import UnitDone, UnitLost
 from pipeline.sweeps.worker import path as tasks
-from pipeline.sweeps.worker.path import Work, run_batch, run_path
+from pipeline.sweeps.worker.batch import Work, run_batch
+from pipeline.sweeps.worker.path import run_path
 from pipeline.sweeps.worker.rows import failure, lost_rows, trial_rng
+from pipeline.sweeps.worker.steps import ProblemDone
 from qnn.certificates import Certificate, verify
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.training.problems.problem import Problem
@@ -213,26 +216,26 @@ def test_a_folder_that_cannot_be_written_commits_nothing(prepared, tmp_path, par
 def work(prepared: Prepared, folder: RunFolder, token: str = "held") -> Work:
     folder.create()
     folder.write("sweep.lock", b'{"token": "held"}')
-    return Work(prepared.table, prepared.split, prepared.layout, folder.location, token)
+    return Work(prepared.data, folder.location, token)
 
 
 def test_a_batch_loses_a_path_and_goes_on(prepared, tmp_path, monkeypatch):
-    good_data = tasks.shard_data
+    good_data = units.shard_data
 
     def lose_one(table, layout, shard, split):
         if shard.name == "fold-01":
             raise MemoryError("cannot allocate")
         return good_data(table, layout, shard, split)
 
-    monkeypatch.setattr(tasks, "shard_data", lose_one)
+    monkeypatch.setattr(units, "shard_data", lose_one)
     folder = RunFolder.open(tmp_path / "run")
-    events = list(run_batch(prepared.plan.paths, work(prepared, folder)))
+    events = list(run_batch(prepared.units, work(prepared, folder)))
     ids = [spec.id for spec in prepared.plan.paths]
     ends = [event for event in events if not isinstance(event, ProblemDone)]
     assert ends == [
-        PathDone(ids[0], 16, 0),
-        PathLost(ids[1], "MemoryError: cannot allocate"),
-        PathDone(ids[2], 16, 0),
+        UnitDone(ids[0], 16, 0),
+        UnitLost(ids[1], "MemoryError: cannot allocate"),
+        UnitDone(ids[2], 16, 0),
     ]
     assert folder.files("results") == sorted(f"results/{id}.parquet" for id in (ids[0], ids[2]))
 
@@ -240,19 +243,19 @@ def test_a_batch_loses_a_path_and_goes_on(prepared, tmp_path, monkeypatch):
 def test_a_worker_that_does_not_see_the_folder_says_so(prepared, tmp_path):
     folder = RunFolder.open(tmp_path / "run")
     with pytest.raises(ValueError, match="does not see the driver's folder"):
-        list(run_batch(prepared.plan.paths, work(prepared, folder, token="another")))
+        list(run_batch(prepared.units, work(prepared, folder, token="another")))
     folder.remove("sweep.lock")
-    elsewhere = Work(prepared.table, prepared.split, prepared.layout, str(tmp_path / "no"), "held")
+    elsewhere = Work(prepared.data, str(tmp_path / "no"), "held")
     with pytest.raises(ValueError, match="need --out on a shared file system"):
-        list(run_batch(prepared.plan.paths, elsewhere))
+        list(run_batch(prepared.units, elsewhere))
 
 
 def test_rows_of_lost_paths_fit_the_schema_and_hold_no_secrets(prepared, monkeypatch):
     spec, _ = first(prepared)
     monkeypatch.setenv("SOME_API_TOKEN", "canary-canary")
-    rows = lost_rows(spec, "the worker died of canary-canary")
+    rows = [row.columns for row in lost_rows(spec, "the worker died of canary-canary")]
     assert {row["error"] for row in rows} == {"the worker died of ***"}
-    assert failure(ValueError("canary-canary"))["error"] == "ValueError: ***"
+    assert failure(ValueError("canary-canary")).error == "ValueError: ***"
     assert len(rows) == spec.networks
     assert {key for row in rows for key in row} <= set(RESULTS_SCHEMA.names)
     assert [row["trial"] for row in rows] == [spec.trial_id(trial) for trial in spec.trials()]

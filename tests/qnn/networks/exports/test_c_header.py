@@ -1,6 +1,7 @@
 import csv
 import io
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from sklearn.datasets import load_breast_cancer, load_digits
 
 from qnn.errors import InputError
 from qnn.features.preprocessing import FeatureLayout
-from qnn.networks.exports import export_network, to_c
+from qnn.networks.exports import export_network, to_c, to_onnx
 from qnn.networks.quantized import QuantizedNetwork
 from tests.qnn.networks.exports.cases import (
     KINDS,
@@ -21,6 +22,7 @@ from tests.qnn.networks.exports.cases import (
     tolerance,
     unseen,
 )
+from tests.qnn.networks.exports.test_onnx import run as onnx_outputs
 
 DATA = Path(__file__).parents[3] / "data"
 FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O2")
@@ -91,6 +93,42 @@ def test_the_program_agrees_for_several_classes(
     np.testing.assert_allclose(score, net.scores(rows), rtol=0, atol=tolerance(net, rows))
     assert labels == net.predict(rows).tolist()
     assert len(set(labels)) > 1
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+@pytest.mark.parametrize("second_layer", ["float", "common", "3"])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_every_scaling_goes_with_every_second_layer(
+    scaling: str, second_layer: str, outputs: int, tmp_path: Path
+) -> None:
+    """Headers of several outputs have names that those of one have not."""
+    classes = ("a", "b", "c") if outputs == 3 else ("a", "b")
+    net = network(scaling, "bilinear", "2", classes=classes)
+    size = np.abs(net.alpha).max()
+    steps = np.where(net.alpha == 0.0, 0.0, np.sign(net.alpha))
+    net = replace(net, alpha=net.alpha if second_layer == "float" else size * steps)
+    net = replace(net, second_layer=second_layer)
+    rows = unseen()
+    score, labels = several(build(net, tmp_path), to_csv(rows), outputs)
+    expected = net.scores(rows).reshape(len(score), outputs)
+    np.testing.assert_allclose(score, expected, rtol=0, atol=tolerance(net, rows))
+    assert labels == net.predict(rows).tolist()
+
+
+@pytest.mark.parametrize("classes", [("a", "b"), ("a", "b", "c")])
+def test_a_score_of_exactly_zero_has_one_label(classes: tuple[str, ...], tmp_path: Path) -> None:
+    net = network("standardize", classes=classes)
+    net = replace(net, alpha=np.zeros_like(net.alpha))
+    rows = unseen()
+    score, labels = several(build(net, tmp_path), to_csv(rows), score_columns(classes))
+    assert not score.any()
+    assert labels == net.predict(rows).tolist()
+    _, known = onnx_outputs(to_onnx(net), rows)
+    assert labels == known.tolist()
+
+
+def score_columns(classes: tuple[str, ...]) -> int:
+    return 1 if len(classes) == 2 else len(classes)
 
 
 @pytest.mark.parametrize("outputs", [1, 3])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import qnn
 from qnn.errors import InputError
 from qnn.training.arms import ALL, QUANTIZED, REFERENCES, get_arm
-from qnn.training.arms.base import Layer, gradients, nearest_levels, quantized, random_layer
+from qnn.training.arms.base import Layer, gradients, nearest_levels, random_layer, to_alphabet
 from qnn.training.arms.references.cross_validation import size_in_bytes
 from qnn.training.arms.spectrahedra import spectrahedra
 from qnn.training.problems.problem import Problem
@@ -100,7 +100,7 @@ def test_gradients_are_those_of_finite_differences(activation: Any) -> None:
         if layer.V is not None and by_V is not None:
             change = total(layer.U, layer.V + step) - total(layer.U, layer.V - step)
             np.testing.assert_allclose(by_V[i, j], change / 2e-6, rtol=1e-5)
-    assert set(np.unique(quantized(given, layer).U)) == {-1.0, 1.0}
+    assert set(np.unique(to_alphabet(given, layer).U)) == {-1.0, 1.0}
 
 
 @pytest.mark.parametrize("loss", ["squared", "logistic"])

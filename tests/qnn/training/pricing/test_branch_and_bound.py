@@ -1,14 +1,13 @@
 """Branch and bound against the enumeration; its leaves against every lie that one could tell."""
 
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from qnn.certificates import Certificate
-from qnn.certificates.branching import check_leaves
 from qnn.certificates.checker import verify
+from qnn.certificates.proofs.branching import check_leaves
 from qnn.errors import CertificateError
 from qnn.networks.activations import Polynomial
 from qnn.training.fit import train
@@ -17,6 +16,7 @@ from qnn.training.pricing.branch_and_bound import branch_and_bound
 from qnn.training.pricing.enumeration import enumerate_signs, forming_error
 from qnn.training.problems.problem import Problem
 from tests.qnn.bruteforce import sign_vectors
+from tests.qnn.certificates.members import changed, members
 
 
 def matrix(seed: int, d: int) -> np.ndarray:
@@ -100,7 +100,7 @@ def test_it_survives_a_file(branching, tmp_path):
     certificate, problem = certificate_and_problem()
     certificate.save(tmp_path / "c.npz")
     loaded = Certificate.load(tmp_path / "c.npz")
-    assert np.array_equal(loaded.leaves, certificate.leaves)
+    assert np.array_equal(members(loaded).leaves, members(certificate).leaves)
     assert verify(loaded, problem.X, problem.y) >= certificate.lower_bound
 
 
@@ -131,7 +131,7 @@ def without(rows: np.ndarray, gone: int) -> np.ndarray:
 def test_every_lie_is_found(branching, change, message):
     certificate, problem = certificate_and_problem()
     with pytest.raises(CertificateError, match=message):
-        verify(replace(certificate, **change(certificate)), problem.X, problem.y)
+        verify(changed(certificate, **change(members(certificate))), problem.X, problem.y)
 
 
 def test_a_cover_is_judged_as_by_trying_all():

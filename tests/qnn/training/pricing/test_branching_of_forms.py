@@ -1,14 +1,13 @@
 """Branch and bound of the polynomial activation; its leaves against every lie one could tell."""
 
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from qnn.certificates import Certificate
-from qnn.certificates.branching import check_form_leaves
 from qnn.certificates.checker import verify
+from qnn.certificates.proofs.branching import check_form_leaves
 from qnn.errors import CertificateError
 from qnn.networks.activations import Polynomial
 from qnn.training.fit import train
@@ -17,6 +16,7 @@ from qnn.training.pricing.branch_and_bound import branch_and_bound_forms
 from qnn.training.pricing.enumeration import enumerate_forms, forming_error
 from qnn.training.problems.problem import Problem
 from tests.qnn.bruteforce import sign_vectors
+from tests.qnn.certificates.members import changed, members
 
 RELU = Polynomial(0.0937, 0.5, 0.4688)
 SIGMAS = [RELU, Polynomial(1.0, 0.0, 0.0), Polynomial(-0.3, 0.5, 0.1)]
@@ -106,7 +106,7 @@ def test_it_survives_a_file(branched, tmp_path):
     certificate, problem = branched
     certificate.save(tmp_path / "c.npz")
     loaded = Certificate.load(tmp_path / "c.npz")
-    assert np.array_equal(loaded.leaves, certificate.leaves)
+    assert np.array_equal(members(loaded).leaves, members(certificate).leaves)
     assert verify(loaded, problem.X, problem.y) >= certificate.lower_bound
 
 
@@ -141,7 +141,7 @@ def half(c: Certificate, side: int) -> dict[str, np.ndarray]:
 def test_every_lie_is_found(branched, change, message):
     certificate, problem = branched
     with pytest.raises(CertificateError, match=message):
-        verify(replace(certificate, **change(certificate)), problem.X, problem.y)
+        verify(changed(certificate, **change(members(certificate))), problem.X, problem.y)
 
 
 def test_a_cover_is_judged_as_by_trying_all():

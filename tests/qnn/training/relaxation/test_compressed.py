@@ -76,7 +76,7 @@ def test_the_full_dual_point_proves_the_same_to_the_usual_checker():
     """nu written out, row by row, is feasible for the uncompressed problem with the same diag."""
     X, y = rows(200, 5)
     relaxed = solve_stream(cut(X, y), 0.2 * Problem(X, y, 1.0).beta_max)
-    Z, a = relaxed.certificate.nu_matrix, relaxed.certificate.diag
+    Z, (a,) = relaxed.certificate.proof.nu_matrix, relaxed.certificate.proof.diagonals
     nu = y - np.array([x @ Z @ x for x in X])
     M = X.T @ (nu[:, None] * X)
     assert min(np.linalg.eigvalsh(np.diag(a) + s * M)[0] for s in (-1, 1)) > -1e-9 * a.max()

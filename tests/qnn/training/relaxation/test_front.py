@@ -119,9 +119,9 @@ def test_after_a_stall_the_next_solver_goes_on(monkeypatch: pytest.MonkeyPatch) 
     problem = make_problem(planted(40, 5), 0.1, "squared", "bilinear")
 
     def stalls(problem: Problem, *arguments: object) -> Relaxation:
-        return replace(admm.SOLVER.solve(problem, 1e-1), outcome="stalled")
+        return replace(admm.solve(problem, 1e-1), outcome="stalled")
 
-    monkeypatch.setitem(SOLVERS, "admm", replace(admm.SOLVER, solve=stalls))
+    monkeypatch.setitem(SOLVERS, "admm", replace(SOLVERS["admm"], solve=stalls))
     relaxation = solve(problem, 1e-4)
     assert (relaxation.solver, relaxation.outcome) == ("low-rank", "solved")
     assert "(after solver admm had stalled at a gap of " in relaxation.message

@@ -9,10 +9,11 @@ from scipy.optimize import minimize_scalar
 from qnn.errors import InputError
 from qnn.losses import get_loss
 from qnn.networks.activations import Polynomial
+from qnn.networks.second_layers import largest_step
 from qnn.training.fit import train
 from qnn.training.problems.problem import Problem
 from qnn.training.rounding.candidate import build
-from qnn.training.rounding.grids import _Search, largest_step, quantized
+from qnn.training.rounding.grids import _Search, on_grid
 
 
 def small(seed, m=4, activation="bilinear", loss="squared", beta=0.1):
@@ -46,7 +47,7 @@ def brute_force(problem, H, steps):
 @pytest.mark.parametrize(("loss", "beta"), [("squared", 0.1), ("squared", 2.0), ("logistic", 0.5)])
 def test_a_grid_is_near_the_best_there_is(second_layer, seed, loss, beta):
     problem, incumbent = small(seed, loss=loss, beta=beta)
-    W, alpha = quantized(problem, incumbent.W, incumbent.alpha, second_layer, None)
+    W, alpha = on_grid(problem, incumbent.W, incumbent.alpha, second_layer, None)
     largest = largest_step(second_layer)
     steps = range(-largest, largest + 1)
     H = problem.atoms.features(incumbent.W)
@@ -62,7 +63,7 @@ def test_a_common_scalar_repeats_neurons_up_to_the_width(activation):
     problem, incumbent = small(1, activation=activation)
     objectives = []
     for width in (1, 4, 12):
-        W, alpha = quantized(problem, incumbent.W, incumbent.alpha, "common", width)
+        W, alpha = on_grid(problem, incumbent.W, incumbent.alpha, "common", width)
         assert 0 < len(alpha) <= width
         assert len(np.unique(np.abs(alpha))) == 1
         value = problem.loss.value(problem.atoms.features(W) @ alpha, problem.y)

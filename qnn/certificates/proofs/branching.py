@@ -1,4 +1,4 @@
-"""The checker's own reading of a branch and bound's leaves; it shares no code with the search.
+"""The proof of the exact optimum by a branch and bound's leaves, each with a bound of its own.
 
 Bilinear activation: a leaf fixes the signs s of some entries of u. Its numbers a (one of the fixed
 part, one of each free entry) and b (d) prove ``u'Mv <= (sum(a) + sum(b)) / 2`` for all v and all u
@@ -19,10 +19,16 @@ with S the fixed signs as one column beside the free entries, B = tS'MS and w = 
 The leaves of each t must cover all u, up to the sign of u where sigma is even.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from qnn.certificates.claim import Claim
+from qnn.certificates.fields import Reader, numbers
+from qnn.certificates.proofs.base import Proof, checked_radius, prove_signs
+from qnn.certificates.slack import prove_semidefinite
 from qnn.errors import CertificateError
 from qnn.numerics.floating import TINY, gamma
 
@@ -32,12 +38,62 @@ Array = np.ndarray
 ProveSemidefinite = Callable[[Array, Array, Array, float], None]
 
 
-def check_leaves(leaves: Array | None, diagonals: Array | None, d: int) -> None:
+@dataclass(frozen=True, eq=False)
+class BranchingProof(Proof):
+    """``leaves`` (L, d) int8 that cover all signs, ``leaf_diagonals`` (L, 2d + 1) float32.
+
+    Of a polynomial activation both (L, D).
+    """
+
+    name: ClassVar[str] = "branching"
+    kind: ClassVar[str] = "exact"
+    method: ClassVar[str] = "branch_and_bound"
+    fields: ClassVar[Mapping[str, Reader]] = {
+        "leaves": numbers(2, np.int8),
+        "leaf_diagonals": numbers(2, np.float32),
+    }
+    misplaced: ClassVar[str] = "leaves do not belong to the method {method!r}"
+
+    leaves: Array
+    leaf_diagonals: Array
+
+    @classmethod
+    def read(cls, members: Mapping[str, Any]) -> Self:
+        """From ``leaves`` and ``leaf_diagonals``."""
+        if "leaves" not in members or "leaf_diagonals" not in members:
+            raise CertificateError("the leaves or their diagonals are missing")
+        return cls(members["leaves"], members["leaf_diagonals"])
+
+    def members(self) -> dict[str, Any]:
+        """The kind and the method, the leaves and their numbers."""
+        own = {"leaves": self.leaves, "leaf_diagonals": self.leaf_diagonals}
+        return {"kind": self.kind, "method": self.method, **own}
+
+    def fits(self, claim: Claim) -> None:
+        """The leaves cover all signs, and their numbers are finite and nonnegative."""
+        if claim.bilinear:
+            check_leaves(self.leaves, self.leaf_diagonals, claim.d)
+            return
+        template = claim.template
+        even = template is not None and template[1] == 0.0
+        check_form_leaves(self.leaves, self.leaf_diagonals, claim.size, even)
+
+    def prove(self, M: Array, radius: Array, claim: Claim, margin: float) -> None:
+        """Leaf by leaf; the largest of their bounds is within the budget."""
+        radius = checked_radius(margin * radius)
+        largest_of = largest_of_leaves if claim.bilinear else largest_of_form_leaves
+        found, rounding = largest_of(
+            M, self.leaves, self.leaf_diagonals, prove_semidefinite, margin
+        )
+        prove_signs(found, margin * rounding, radius, claim)
+
+
+def check_leaves(leaves: Array, diagonals: Array, d: int) -> None:
     """Raise CertificateError unless these are the leaves of a tree that covers all sign vectors."""
     _check_cover(_well_formed(leaves, diagonals, d, 2 * d + 1), symmetric=True)
 
 
-def check_form_leaves(leaves: Array | None, diagonals: Array | None, size: int, even: bool) -> None:
+def check_form_leaves(leaves: Array, diagonals: Array, size: int, even: bool) -> None:
     """The same for forms, of ``size`` entries with the last; ``even``: u and -u give the same."""
     leaves = _well_formed(leaves, diagonals, size, size)
     if not leaves[:, -1].all():
@@ -46,12 +102,10 @@ def check_form_leaves(leaves: Array | None, diagonals: Array | None, size: int, 
         _check_cover(leaves[leaves[:, -1] == side, :-1], symmetric=even)
 
 
-def _well_formed(leaves: Array | None, diagonals: Array | None, width: int, numbers: int) -> Array:
-    if leaves is None or diagonals is None:
-        raise CertificateError("the leaves or their diagonals are missing")
+def _well_formed(leaves: Array, diagonals: Array, width: int, entries: int) -> Array:
     count = len(leaves)
-    if leaves.shape != (count, width) or diagonals.shape != (count, numbers) or count == 0:
-        raise CertificateError(f"leaves must be rows of {width} signs with {numbers} numbers each")
+    if leaves.shape != (count, width) or diagonals.shape != (count, entries) or count == 0:
+        raise CertificateError(f"leaves must be rows of {width} signs with {entries} numbers each")
     if not np.isin(leaves, (-1, 0, 1)).all():
         raise CertificateError("a leaf's signs must be -1, 0 or +1")
     if not (np.isfinite(diagonals).all() and np.all(diagonals >= 0.0)):
@@ -88,10 +142,10 @@ def largest_of_leaves(
     """
     d = len(M)
     largest = 0.0
-    for signs, numbers in zip(leaves, diagonals, strict=True):
+    for signs, values in zip(leaves, diagonals, strict=True):
         free = signs == 0
         rows = np.vstack([signs.astype(np.float64) @ M, M[free]])
-        diagonal = np.concatenate([numbers[:1], numbers[1 : d + 1][free], numbers[d + 1 :]])
+        diagonal = np.concatenate([values[:1], values[1 : d + 1][free], values[d + 1 :]])
         size = len(diagonal)
         block = np.zeros((size, size))
         block[len(rows) :, : len(rows)] = -rows.T
@@ -113,7 +167,7 @@ def largest_of_form_leaves(
     """
     size = len(M)
     largest = spent = 0.0
-    for signs, numbers in zip(leaves, diagonals, strict=True):
+    for signs, values in zip(leaves, diagonals, strict=True):
         side = float(signs[-1])
         s = signs.astype(np.float64)
         s[-1] = 1.0
@@ -124,7 +178,7 @@ def largest_of_form_leaves(
         block[1:, 1:] = -side * M[np.ix_(free, free)]
         trace = side * (float(row @ s) + float(M[free, free].sum()))
         np.fill_diagonal(block, 0.0)
-        diagonal = numbers[np.append(0, free + 1)].astype(np.float64)
+        diagonal = values[np.append(0, free + 1)].astype(np.float64)
         prove(diagonal, block, np.zeros(len(block)), margin)
         total = float(diagonal.sum())
         largest, spent = max(largest, trace + total), max(spent, total)

@@ -1,0 +1,59 @@
+"""Words of the configuration that are the names of a registry's members.
+
+What a key may hold is asked when it is read, not told twice: a new loss, solver or arm is known
+here as soon as its registry has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
+
+from qnn.features.scalings import SCALINGS
+from qnn.losses import LOSSES
+from qnn.networks.activations import ACTIVATIONS
+from qnn.networks.alphabets import ALPHABETS
+from qnn.networks.second_layers import SECOND_LAYERS
+from qnn.registry import Registry
+from qnn.training.arms import ARMS
+from qnn.training.problems.levels import LEVELS
+from qnn.training.relaxation.registry import SOLVERS
+from qnn.training.rounding.registry import METHODS
+
+
+@dataclass(frozen=True, eq=False)
+class NameIn:
+    """The name of one of a registry's members, as pydantic reads it."""
+
+    registry: Iterable[Any]
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._known)
+
+    def _known(self, value: Any) -> Any:
+        known = self.registry.choices if isinstance(self.registry, Registry) else self.registry
+        listed = list(known)
+        # By type as well: true is no 1.
+        if any(type(value) is type(name) and value == name for name in listed):
+            return value
+        *most, last = map(repr, listed)
+        expected = f"{', '.join(most)} or {last}" if most else last
+        raise PydanticKnownError("literal_error", {"expected": expected})
+
+
+Loss = Annotated[str, NameIn(LOSSES)]
+ActivationName = Annotated[str, NameIn(ACTIVATIONS)]
+# A number is that of bits.
+Alphabet = Annotated[str | int, NameIn(ALPHABETS)]
+SecondLayer = Annotated[str | int, NameIn(SECOND_LAYERS)]
+Scaling = Annotated[str, NameIn(SCALINGS)]
+Solver = Annotated[str, NameIn(SOLVERS)]
+Certify = Annotated[str, NameIn(LEVELS)]
+Rounding = Annotated[str, NameIn(METHODS)]
+Baseline = Annotated[str, NameIn(ARMS)]

@@ -1,0 +1,96 @@
+"""Numbers and dates as people and offices spell them, column by column."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from qnn.errors import InputError
+from qnn.features.tables import brief
+
+_GROUP = "['’ \u00a0\u202f]"
+_COMMA = re.compile(rf"[+-]?(\d+|\d{{1,3}}((\.|{_GROUP})\d{{3}})+),\d+", re.ASCII)
+# As a number with grouped digits it would not read: the fraction has not three digits, or ….
+_SURELY_COMMA = re.compile(
+    rf"[+-]?(\d+,(\d{{1,2}}|\d{{4,}})|\d{{4,}},\d+|0\d*,\d+|\d{{1,3}}((\.|{_GROUP})\d{{3}})+,\d+)",
+    re.ASCII,
+)
+_GROUPED = re.compile(rf"[+-]?\d{{1,3}}({_GROUP}\d{{3}})+(\.\d*)?", re.ASCII)
+_COMMA_GROUPS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", re.ASCII)
+_SURELY_GROUPS = re.compile(r"[+-]?\d{1,3}((,\d{3})+\.\d*|(,\d{3}){2,})", re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
+_DATE = re.compile(
+    r"\d{4}-\d{1,2}-\d{1,2}([ T]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?"
+    r"|\d{1,2}[./]\d{1,2}[./]\d{2,4}( \d{1,2}:\d{2}(:\d{2})?)?",
+    re.ASCII,
+)
+
+
+def plain_numbers(
+    values: np.ndarray, name: str, decimal: str | None, thousands: str | None
+) -> np.ndarray:
+    """A text column whose numbers have a decimal comma or grouped digits, as Python spells them.
+
+    Other columns come back as they are. Told marks are taken out wherever they stand; marks are
+    found where only one meaning fits all of the column. Raises InputError where a comma may be
+    either mark.
+    """
+    present = [value.strip() for value in values if value is not None]
+    if not present:
+        return values
+    if decimal is not None or thousands is not None:
+        told = _told(decimal or ".", thousands)
+        # A column whose text has no such mark is left alone.
+        return _respelt(values, thousands, decimal or ".") if all(map(told, present)) else values
+    if all(map(_WHOLE.fullmatch, present)):
+        return values
+    if all(_GROUPED.fullmatch(text) or _WHOLE.fullmatch(text) for text in present):
+        return _respelt(values, None, ".")
+    comma = all(_COMMA.fullmatch(text) or _WHOLE.fullmatch(text) for text in present)
+    groups = all(_COMMA_GROUPS.fullmatch(text) or _plain(text) for text in present)
+    if comma and any(map(_SURELY_COMMA.fullmatch, present)):
+        return _respelt(values, ".", ",")
+    if groups and any(map(_SURELY_GROUPS.fullmatch, present)):
+        return _respelt(values, ",", ".")
+    if comma or (groups and any("," in text for text in present)):
+        row = next(row for row, value in enumerate(values) if value is not None and "," in value)
+        raise InputError(
+            f"column '{name}' looks like numbers with a comma, row {row + 1} {brief(values[row])}: "
+            'set data.decimal or data.thousands to ","'
+        )
+    return values
+
+
+def _plain(text: str) -> bool:
+    return re.fullmatch(r"[+-]?\d{1,3}(\.\d*)?", text, re.ASCII) is not None
+
+
+def _told(decimal: str, thousands: str | None) -> Callable[[str], bool]:
+    groups = "" if thousands is None else rf"({re.escape(thousands)}\d{{3}})*"
+    pattern = re.compile(
+        rf"[+-]?(\d+|\d{{1,3}}{groups})?({re.escape(decimal)}\d*)?(e[+-]?\d+)?", re.I | re.ASCII
+    )
+    return lambda text: any(map(str.isdigit, text)) and pattern.fullmatch(text) is not None
+
+
+def _respelt(values: np.ndarray, thousands: str | None, decimal: str) -> np.ndarray:
+    spelt = np.empty(len(values), dtype=object)
+    for row, value in enumerate(values):
+        if value is not None:
+            text = re.sub(_GROUP, "", value.strip())
+            text = text if thousands is None else text.replace(thousands, "")
+            spelt[row] = text.replace(decimal, ".")
+    return spelt
+
+
+def looks_like_comma(value: str) -> bool:
+    """Whether text is a number with a decimal comma."""
+    return _COMMA.fullmatch(value.strip()) is not None
+
+
+def all_dates(values: np.ndarray) -> bool:
+    """Whether every present value is a date or a time stamp, and there is one."""
+    present = [value for value in values if value is not None]
+    return bool(present) and all(_DATE.fullmatch(value.strip()) for value in present)

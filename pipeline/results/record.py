@@ -1,0 +1,246 @@
+"""One row of training's results: a network, in frozen parts that each stage fills in.
+
+The record is the truth about the columns: the Parquet schema, MLflow's parameters and metrics and
+what verification compares follow from its fields and from what is said beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.configuration.kinds import Kind, kind_of
+from pipeline.results.folder import data_file
+from pipeline.results.schema import RowSchema, columns_of, part_of
+
+PROBLEM, NETWORK = "problem", "network"
+PARAMETER, METRIC, YOUNG, TIMING = "parameter", "metric", "young", "timing"
+
+
+def _told(*uses: str, default: Any = None) -> Any:
+    """A column that is None where it is not known. `uses`, what else it serves:
+
+    `PROBLEM`: it speaks of a problem of ours, so that a row without one leaves it out; `NETWORK`:
+    the network's file says it too; `PARAMETER` and `METRIC`: MLflow is told; `YOUNG`: files of
+    earlier versions have no such column; `TIMING`: two runs of one config may differ in it.
+    """
+    return field(default=default, metadata=dict.fromkeys(uses, True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Which network: its ids, its training matrix, and what it was computed with (JSON).
+
+    `output`: of a target of several outputs the one that it fits, None where it is whole.
+    `preprocessing_bytes`: what turns raw columns into its inputs takes so much.
+    """
+
+    trial: str
+    path: str = ""
+    dataset: str = ""
+    shard: str = _told(PARAMETER, default="")
+    output: int | None = _told(YOUNG)
+    n: int | None = None
+    d: int | None = None
+    preprocessing_bytes: int | None = _told(METRIC)
+    versions: str | None = None
+
+    @property
+    def data_file(self) -> str:
+        """Where the training matrix lies."""
+        return data_file(self.dataset or "", self.shard or "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axes:
+    """Where a network stands on the axes of a sweep; `solver` is the one that was used.
+
+    `baseline_seconds`: the wall time that an arm was given, None for ours.
+    """
+
+    rounding: str = _told(PARAMETER, default="")
+    width: int | None = _told(PARAMETER)
+    seed: int | None = _told(PARAMETER)
+    beta: float | None = _told(PROBLEM, PARAMETER, METRIC)
+    beta_fraction: float | None = _told(PROBLEM, PARAMETER, METRIC)
+    beta_max: float | None = _told(PROBLEM)
+    solver: str | None = _told(PARAMETER)
+    loss: str | None = _told(PROBLEM, PARAMETER)
+    loss_parameter: float | None = _told(PROBLEM, NETWORK, PARAMETER)
+    activation: str | None = _told(PROBLEM, NETWORK, PARAMETER)
+    polynomial: str | None = _told(PROBLEM, PARAMETER)
+    alphabet: str | None = _told(PROBLEM, NETWORK, PARAMETER)
+    second_layer: str | None = _told(NETWORK, PARAMETER)
+    certify: str | None = _told(PROBLEM)
+    baseline_seconds: float | None = _told(YOUNG)
+
+
+@dataclass(frozen=True)
+class BoundPoint:
+    """The bounds of a problem, some seconds after its relaxation was solved."""
+
+    seconds: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What is proven of a network's problem: by one certificate, or by one for each output."""
+
+    certificate: str | None = None
+    certificates: tuple[str, ...] | None = _told(YOUNG)
+    lower_bound: float | None = _told(METRIC)
+    relaxation_value: float | None = _told(METRIC)
+    proof: str | None = None
+    bounds: tuple[BoundPoint, ...] | None = _told(TIMING)
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether the bound is that of several outputs, added up."""
+        return self.certificates is not None
+
+    @property
+    def files(self) -> list[str]:
+        """The certificates that the bound is the sum of."""
+        if self.certificates:
+            return list(self.certificates)
+        return [self.certificate] if self.certificate else []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """What became of a trial: the network's file and figures, or the error.
+
+    `upper_bound` is its objective, `gap` that over the lower bound, relative.
+    """
+
+    network: str | None = None
+    upper_bound: float | None = _told(METRIC)
+    gap: float | None = _told(METRIC)
+    loss_value: float | None = _told(METRIC)
+    train_accuracy: float | None = _told(METRIC)
+    train_rmse: float | None = _told(METRIC)
+    train_r2: float | None = _told(METRIC)
+    validation_accuracy: float | None = _told(METRIC)
+    validation_rmse: float | None = _told(METRIC)
+    validation_r2: float | None = _told(METRIC)
+    test_accuracy: float | None = _told(METRIC)
+    test_rmse: float | None = _told(METRIC)
+    test_r2: float | None = _told(METRIC)
+    neurons: int | None = _told(METRIC)
+    bytes: int | None = _told(METRIC)
+    status: str = "failed"
+    error: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it has a network, or figures of one."""
+        return self.status == "ok"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Wall times in seconds; None where there was no such step."""
+
+    seconds: float = _told(TIMING, default=0.0)
+    relaxation_seconds: float | None = _told(TIMING)
+    rounding_seconds: float | None = _told(TIMING)
+    certify_seconds: float | None = _told(TIMING)
+
+
+@dataclass(frozen=True)
+class NetworkRow:
+    """A network as the results have it."""
+
+    identity: Identity
+    axes: Axes = Axes()
+    bounds: Bounds = Bounds()
+    fit: Fit = Fit()
+    cost: Cost = Cost()
+
+    def with_seconds(self, seconds: float) -> Self:
+        """The row with its whole wall time."""
+        return replace(self, cost=replace(self.cost, seconds=seconds))
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of problem, resolved."""
+        return kind_of(vars(self.axes))
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The row as a plain mapping of columns."""
+        return columns_of(self)
+
+    @classmethod
+    def of(cls, columns: Mapping[str, Any]) -> Self:
+        """The row of a data frame, where what is missing is NaN; other columns are left out."""
+        return cls.exactly({name: _plain(value) for name, value in columns.items()})
+
+    @classmethod
+    def exactly(cls, columns: Mapping[str, Any]) -> Self:
+        """The row of a table: NaN is NaN. Columns beside the record's are left out."""
+        return cls(
+            part_of(Identity, columns),
+            part_of(Axes, columns),
+            part_of(Bounds, columns),
+            part_of(Fit, columns),
+            part_of(Cost, columns),
+        )
+
+
+_PARTS = (Identity, Axes, Bounds, Fit, Cost)
+# As the first results files have them; a column that is not among them comes after.
+_ORDER = (
+    *("trial", "path", "certificate", "network", "dataset", "shard", "output", "certificates"),
+    *("n", "d", "beta", "beta_fraction", "beta_max", "seed", "width", "rounding", "loss"),
+    *("activation", "polynomial", "alphabet", "second_layer", "certify", "solver"),
+    *("loss_parameter", "lower_bound", "upper_bound", "gap", "relaxation_value", "loss_value"),
+    *(f"{part}_{name}" for part in ("train", "validation", "test")
+      for name in ("accuracy", "rmse", "r2")),
+    *("neurons", "bytes", "preprocessing_bytes", "seconds", "relaxation_seconds"),
+    *("rounding_seconds", "certify_seconds", "baseline_seconds", "proof", "bounds", "status"),
+    *("error", "versions"),
+)  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    """A cell of a data frame as a plain value: what is missing there is NaN."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if value != value else value
+
+
+@cache
+def columns_for(use: str) -> tuple[str, ...]:
+    """The columns that serve a use, as `PARAMETER`, in the record's order."""
+    return tuple(
+        one.name for part in _PARTS for one in fields(part) if one.metadata.get(use, False)
+    )
+
+
+RESULTS_ROWS = RowSchema.of(
+    NetworkRow, later=columns_for(YOUNG), timings=columns_for(TIMING), order=_ORDER
+)
+RESULTS_SCHEMA = RESULTS_ROWS.columns
+LATER_COLUMNS, TIMING_COLUMNS = RESULTS_ROWS.later, RESULTS_ROWS.timings
+METRICS = ("accuracy", "rmse", "r2")
+PARTS = ("train", "validation", "test")
+
+
+def as_results(table: pa.Table) -> pa.Table:
+    """Return a table, of an earlier version too, as one of `RESULTS_SCHEMA`; or `ValueError`."""
+    return RESULTS_ROWS.read(table)
+
+
+def rows_of(table: pa.Table) -> list[NetworkRow]:
+    """The rows of a table of these columns."""
+    return [NetworkRow.exactly(row) for row in table.to_pylist()]

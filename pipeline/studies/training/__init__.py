@@ -1,0 +1,69 @@
+"""Training: networks along β on shards of a table, each with a bound. What no `kind:` means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from pipeline.configuration.settings import SweepConfig
+from pipeline.plans.study import Study
+from pipeline.results.folder import RunFolder
+from pipeline.results.record import RESULTS_ROWS, NetworkRow
+
+if TYPE_CHECKING:
+    from pipeline.results.verification import Check
+    from pipeline.studies.training.prepared import Prepared
+    from pipeline.tracking.tracker import SweepTracker
+
+__all__ = ["STUDY", "Training", "prepared", "units"]
+
+
+class Training(Study[SweepConfig]):
+    """The study of this project's own networks."""
+
+    name = "training"
+    config = SweepConfig
+    rows = RESULTS_ROWS
+
+    def prepare(self, config: SweepConfig) -> Prepared:
+        """Read the table and plan paths and joins."""
+        from pipeline.studies.training.prepared import prepare
+
+        return prepare(config)
+
+    def told(self, results: pa.Table, config: SweepConfig) -> pa.Table:
+        """With the form in which β was written."""
+        from pipeline.results.summary import written_as
+
+        return written_as(results, config.beta.kind)
+
+    def files_of(self, row: Mapping[str, Any]) -> Iterator[str]:
+        """Certificate and network, those of the outputs, and the training matrix."""
+        known = NetworkRow.exactly(row)
+        yield known.identity.data_file
+        yield from known.bounds.files
+        if known.fit.network is not None:
+            yield known.fit.network
+
+    def verify(self, location: str, data: str | None = None, fast: bool = False) -> Iterator[Check]:
+        """Prove certificates and measure networks again."""
+        from pipeline.results.verification import verify_paths
+
+        yield from verify_paths([location], data, fast)
+
+    def write_report(self, folder: RunFolder, champion: str | None = None) -> str | None:
+        """The page of the sweep."""
+        from pipeline.reports import page
+
+        return page.write_report(folder, champion)
+
+    def start_tracking(self, config: SweepConfig, folder: RunFolder) -> SweepTracker:
+        """One run a sweep, child runs for the best, one champion."""
+        from pipeline.tracking import tracker
+
+        return tracker.start(config, folder)
+
+
+STUDY = Training()

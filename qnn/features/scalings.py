@@ -1,0 +1,30 @@
+"""The scalings of features by name, and what each makes of a column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qnn.registry import Registry
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """An entry of the registry.
+
+    `standardized`: features get mean 0 and variance 1 on the rows they are fitted on; `bits`: every
+    feature is −1 or +1, so that limits of its size mean nothing.
+    """
+
+    standardized: bool = False
+    bits: bool = False
+
+
+SCALINGS: Registry[str, Scaling] = Registry(
+    "scaling",
+    {
+        "standardize": Scaling(standardized=True),
+        "none": Scaling(),
+        "quantile": Scaling(standardized=True),
+        "thermometer": Scaling(bits=True),
+    },
+)

@@ -1,0 +1,227 @@
+"""Trees over assignments whose leaves are bounded: of given seeds, or best first to optimality.
+
+The leaf with the largest bound is split first, so that this bound is at any time one of the
+maximum, and the leaves with their multipliers are its proof. Children inherit cuts and multipliers.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from qnn.certificates.csp import CspCertificate, Payoffs
+from qnn.moments.csp.cuts import CutPool
+from qnn.moments.csp.forms import SignForm, pair_payoffs, symmetric
+from qnn.moments.csp.leaves import Cutting, Node, bound_leaf
+from qnn.moments.csp.local_search import improved, tabu_search
+from qnn.moments.csp.seeds import choose_seeds
+
+Array = np.ndarray
+
+# Random directions that a node's moments are rounded along.
+DIRECTIONS = 8
+
+
+@dataclass(eq=False)
+class Branch:
+    """A node of the tree: a leaf where `variable` is −1, else with k children."""
+
+    node: Node | None
+    variable: int = -1
+    children: list[Branch] = field(default_factory=list)
+
+
+class Search:
+    """A tree under way: its leaves, the cuts they share, and the best assignment found.
+
+    step: assignments that differ in value do so by at least this (0: unknown).
+    """
+
+    def __init__(self, payoffs: Payoffs, cutting: Cutting, seed: int = 0) -> None:
+        self.payoffs, self.cutting = payoffs, cutting
+        self.form = SignForm.of(payoffs)
+        self.W = pair_payoffs(payoffs)
+        self.pool = CutPool()
+        self.rng = np.random.default_rng(seed)
+        self.step = step_of(payoffs)
+        self.free = self._heaviest() if symmetric(payoffs) else -1
+        self.nodes = 0
+        self.value = -np.inf
+        self.assignment = np.zeros(payoffs.n, dtype=np.int64)
+        self._first_assignments()
+
+    def _heaviest(self) -> int:
+        return int(np.abs(self.W).sum(axis=(1, 2, 3)).argmax())
+
+    def _first_assignments(self) -> None:
+        n, k = self.payoffs.n, self.payoffs.k
+        for _ in range(4):
+            x = self.rng.integers(0, k, size=n)
+            self.offer(*tabu_search(self.W, self.payoffs.unary, x, 60 * n, self.rng))
+
+    def offer(self, x: Array, value: float) -> None:
+        """Keep an assignment if it is the best; value without the constant."""
+        value += self.payoffs.constant
+        if value > self.value + 1e-9 * (1.0 + abs(value)):
+            self.value, self.assignment = value, x.copy()
+
+    @property
+    def target(self) -> float:
+        """The bound of the form at or below which no leaf can hold anything better."""
+        room = self.step * (1.0 - 1e-3) if self.step else 1e-6 * (1.0 + abs(self.value))
+        return self.form.bound_of(self.value + room)
+
+    def root(self, over: Callable[[], bool]) -> Branch:
+        """The tree of one leaf."""
+        values = np.full(self.payoffs.n, -1, dtype=np.int16)
+        if self.free >= 0:
+            values[self.free] = 0
+        return Branch(self.bounded(values, None, over))
+
+    def bounded(self, values: Array, parent: Node | None, over: Callable[[], bool]) -> Node:
+        """Bound a leaf and round its moments."""
+        self.nodes += 1
+        node = bound_leaf(self.form, values, self.pool, parent, self.target, self.cutting, over)
+        self.round(node)
+        return node
+
+    def round(self, node: Node) -> None:
+        """Offer assignments near a node's moments: along random directions, then improved."""
+        fixed = node.values.astype(np.int64)
+        for x in rounded(node, self.payoffs.k, DIRECTIONS, self.rng):
+            self.offer(*improved(self.W, self.payoffs.unary, x, fixed))
+
+    def split(
+        self,
+        branch: Branch,
+        variable: int,
+        over: Callable[[], bool],
+    ) -> list[Branch]:
+        """Make a leaf a node with k leaves."""
+        parent = branch.node
+        assert parent is not None
+        for value in range(self.payoffs.k):
+            values = parent.values.copy()
+            values[variable] = value
+            branch.children.append(Branch(self.bounded(values, parent, over)))
+        branch.variable, branch.node = variable, None
+        return branch.children
+
+
+def prove(
+    search: Search, rule: str, over: Callable[[], bool], most_nodes: int | None = None
+) -> Branch:
+    """Split the worst leaf until nothing better than the best found is possible, or time ends.
+
+    Returns the root of the tree.
+    """
+    root = search.root(over)
+    count = itertools.count()
+    heap: list[tuple[float, int, Branch]] = []
+
+    def add(branch: Branch) -> None:
+        assert branch.node is not None
+        heapq.heappush(heap, (-branch.node.bound, next(count), branch))
+
+    add(root)
+    while heap and -heap[0][0] > search.target and not over():
+        if most_nodes is not None and search.nodes >= most_nodes:
+            break
+        branch = heapq.heappop(heap)[2]
+        assert branch.node is not None
+        seeds = choose_seeds(rule, branch.node, search.payoffs.k, 1, search.rng)
+        if not seeds:
+            break
+        for child in search.split(branch, seeds[0], over):
+            add(child)
+    return root
+
+
+def condition(
+    search: Search, rounds: int, rule: str, over: Callable[[], bool]
+) -> tuple[Branch, list[int]]:
+    """The tree of all values of `rounds` seeds, the same in each leaf; and the seeds.
+
+    They are chosen by the moments of the root. One variable that symmetry fixes is none of them.
+    """
+    root = search.root(over)
+    assert root.node is not None
+    seeds = choose_seeds(rule, root.node, search.payoffs.k, rounds, search.rng)
+    leaves = [root]
+    for seed in seeds:
+        leaves = [child for leaf in leaves for child in search.split(leaf, seed, over)]
+    return root, seeds
+
+
+def rounded(node: Node, k: int, count: int, rng: np.random.Generator) -> list[Array]:
+    """Assignments (n,) along random directions of a node's moments; fixed values as they are."""
+    free = np.flatnonzero(node.values < 0)
+    values, Q = np.linalg.eigh(node.X.astype(np.float64))
+    L = Q * np.sqrt(np.maximum(values, 0.0))
+    G = L @ rng.standard_normal((L.shape[1], count))
+    G = G * np.where(G[0] >= 0.0, 1.0, -1.0)
+    out = []
+    for column in G.T:
+        x = node.values.astype(np.int64)
+        own = column[1:].reshape(len(free), k - 1)
+        # A sign of −1 says that the value is taken; the last one where none is.
+        scores = np.hstack([-own, (own.sum(axis=1) - (k - 2) * column[0])[:, None]])
+        x[free] = scores.argmax(axis=1)
+        out.append(x)
+    return out
+
+
+def step_of(payoffs: Payoffs) -> float:
+    """The largest step of which all values are whole multiples: whole numbers only, else 0."""
+    parts = np.concatenate([payoffs.unary.ravel(), payoffs.tables.ravel(), [payoffs.constant]])
+    if not np.all(parts == np.floor(parts)) or np.abs(parts).sum() > 2.0**50:
+        return 0.0
+    return 1.0
+
+
+def certificate_of(search: Search, root: Branch, upper_bound: float) -> CspCertificate:
+    """The record of a tree that states this bound."""
+    variables, nodes = _preorder(root)
+    used = np.unique(np.concatenate([node.sealed.cuts for node in nodes]).astype(np.int64))
+    cuts = search.pool.vectors(used)
+    lengths = [len(node.sealed.cuts) for node in nodes]
+    return CspCertificate(
+        n=search.payoffs.n,
+        k=search.payoffs.k,
+        problem_sha256=search.payoffs.digest(),
+        upper_bound=upper_bound,
+        free=search.free,
+        tree=np.array(variables, dtype=np.int32),
+        diagonals=np.concatenate([node.sealed.diagonal for node in nodes]),
+        exclusions=np.concatenate([node.sealed.exclusions for node in nodes]),
+        cut_starts=cuts.starts.astype(np.int32),
+        cut_entries=cuts.entries.astype(np.int32),
+        cut_coefficients=cuts.coefficients.astype(np.int8),
+        leaf_starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32),
+        leaf_cuts=np.concatenate(
+            [np.searchsorted(used, node.sealed.cuts) for node in nodes]
+        ).astype(np.int32),
+        multipliers=np.concatenate([node.sealed.multipliers for node in nodes]),
+    )
+
+
+def leaves_of(root: Branch) -> list[Node]:
+    """The bounded leaves, in the tree's order."""
+    return _preorder(root)[1]
+
+
+def _preorder(root: Branch) -> tuple[list[int], list[Node]]:
+    variables: list[int] = []
+    nodes: list[Node] = []
+    pending = [root]
+    while pending:
+        branch = pending.pop()
+        variables.append(branch.variable)
+        if branch.node is not None:
+            nodes.append(branch.node)
+        pending.extend(reversed(branch.children))
+    return variables, nodes

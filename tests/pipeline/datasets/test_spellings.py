@@ -1,0 +1,130 @@
+"""Files as offices write them: separators, decimal marks, encodings, index columns, dates."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.configuration.settings import DataConfig
+from pipeline.datasets.sources import Table, read_table
+from qnn.errors import InputError
+
+
+def read(folder: Path, content: str | bytes, **options: Any) -> Table:
+    path = folder / "t.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read_table(DataConfig(source=str(path), **options))
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|", ","])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_separators_and_encodings_are_found(tmp_path: Path, mark: str, encoding: str) -> None:
+    text = f"größe{mark} ort {mark}target\n1.5{mark}Zürich{mark}no\n2{mark}Genève{mark}yes\n"
+    table = read(tmp_path, text.encode(encoding))
+    assert table.columns["größe"].tolist() == [1.5, 2.0]
+    assert table.columns["ort"].tolist() == ["Zürich", "Genève"]
+
+
+def test_latin_1_is_read_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    content = "ort;target\nZürich;no\nGenève;yes\n".encode("latin-1")
+    with caplog.at_level(logging.INFO):
+        table = read(tmp_path, content)
+    assert table.columns["ort"].tolist() == ["Zürich", "Genève"]
+    assert "is not UTF-8" in caplog.text
+    with pytest.raises(InputError, match=r"is not utf-8 in line 2; set data\.encoding"):
+        read(tmp_path, content, encoding="utf-8")
+    with pytest.raises(InputError, match=r"data\.encoding: 'klingon' is not known"):
+        read(tmp_path, content, encoding="klingon")
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers"),
+    [
+        (["72,51", "25,25", "106,1"], [72.51, 25.25, 106.1]),
+        (["1.072,51", "25,2", "7"], [1072.51, 25.2, 7.0]),
+        (["1'072.51", "25", "12'000"], [1072.51, 25.0, 12000.0]),
+        (["1,072.50", "25,000", "7"], [1072.5, 25000.0, 7.0]),
+        (["1\u00a0072,5", "-3,25", ""], [1072.5, -3.25, np.nan]),
+    ],
+)
+def test_decimal_commas_and_grouped_digits_are_numbers(
+    tmp_path: Path, cells: list[str], numbers: list[float]
+) -> None:
+    rows = "".join(f'"{cell}",{k % 2}\n' for k, cell in enumerate(cells))
+    table = read(tmp_path, f"a,target\n{rows}", missing="impute")
+    np.testing.assert_array_equal(table.columns["a"], numbers)
+
+
+def test_a_comma_that_may_be_either_mark_asks_for_a_key(tmp_path: Path) -> None:
+    text = 'a,target\n"1,234",0\n"5,678",1\n'
+    with pytest.raises(
+        InputError, match=r"looks like numbers with a comma, row 1 '1,234': set data\.decimal"
+    ):
+        read(tmp_path, text)
+    assert read(tmp_path, text, decimal=",").columns["a"].tolist() == [1.234, 5.678]
+    assert read(tmp_path, text, thousands=",").columns["a"].tolist() == [1234.0, 5678.0]
+
+
+def test_a_spoilt_column_of_decimal_commas_is_no_category(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"column 'a' looks numeric, but row 3 holds 'n/v'"):
+        read(tmp_path, "a;target\n72,51;0\n25,25;1\nn/v;1\n")
+
+
+def test_lines_above_the_header_and_comments(tmp_path: Path) -> None:
+    assert read(tmp_path, "# made by x\n# y\na,target\n1,0\n2,1\n").n == 2
+    assert read(tmp_path, "a,target\n1,0\n% no\n2,1\n", comment="%").n == 2
+
+
+def test_a_ragged_file_says_what_it_looks_like(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="looks separated by ';', but line 3 has 2 cells"):
+        read(tmp_path, "a;b;target\n1;2;0\n1;2\n3;4;1\n")
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "__index_level_0__"])
+def test_a_column_that_counts_the_rows_is_left_out(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = read(tmp_path, f"{name},a,target\n0,5,x\n1,7,y\n2,6,x\n")
+    assert list(table.columns) == ["a"]
+    assert "only counts the rows" in caplog.text
+    kept = read(tmp_path, f"{name},a,target\n4,5,x\n1,7,y\n2,6,x\n")
+    assert list(kept.columns) == [name, "a"]
+
+
+@pytest.mark.parametrize("day", ["2024-01-05", "05.01.2024", "2024-01-05T10:00:00Z"])
+def test_dates_are_refused_with_the_key_to_set(tmp_path: Path, day: str) -> None:
+    text = f"a,day,target\n1,{day},0\n2,{day},1\n"
+    with pytest.raises(InputError, match=r"column 'day' holds dates .* data\.exclude"):
+        read(tmp_path, text)
+    assert list(read(tmp_path, text, exclude=("day",)).columns) == ["a"]
+
+
+def test_rows_without_a_target(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = "a,target\n1,yes\n2,\n3,no\n"
+    with pytest.raises(InputError, match=r"target 'target' is missing in 1 row .*missing_target"):
+        read(tmp_path, text, missing="impute")
+    assert read(tmp_path, text, missing_target="drop").columns["a"].tolist() == [1.0, 3.0]
+    assert "left out 1 row (first: row 2) without a target" in caplog.text
+
+
+def test_labels_that_differ_in_case_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    read(tmp_path, "a,target\n1,Yes\n2,yes \n3,no\n")
+    assert "'Yes' and 'yes ' differ only in case or blanks" in caplog.text
+
+
+def test_hive_folders_are_decoded(tmp_path: Path) -> None:
+    for k, site in enumerate(["Gen%C3%A8ve%2F2", "a%3Db", "__HIVE_DEFAULT_PARTITION__"]):
+        (tmp_path / f"site={site}").mkdir()
+        part = pa.table({"a": [1.0 * k, 2.0], "target": [0, 1]})
+        pq.write_table(part, tmp_path / f"site={site}" / "part-0.parquet")
+    table = read_table(DataConfig(source=str(tmp_path), missing="impute"))
+    assert set(table.columns["site"]) == {"Genève/2", "a=b", None}
+    (tmp_path / "site=a%3Db" / "part-0.parquet").write_bytes(b"PAR1 broken")
+    with pytest.raises(InputError, match=r"site=a%3Db/part-0\.parquet cannot be read"):
+        read_table(DataConfig(source=str(tmp_path)))

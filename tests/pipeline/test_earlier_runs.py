@@ -1,0 +1,116 @@
+"""Folders and certificates made by the version before the rooms: they verify, resume and export.
+
+The same sweeps run again give the same ids, files and rows (`tests/data/ORIGIN.md` says how they
+were made); arms that stop by the clock are compared by their ids alone.
+"""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import qnn
+from pipeline.configuration.reading import load_config
+from pipeline.results.folder import RunFolder
+from pipeline.results.ledger import read_results
+from pipeline.results.verification import verify_paths
+from pipeline.sweeps.driver import SweepOptions, run_sweep
+from qnn.certificates import Certificate, verify
+from qnn.certificates.streaming import verify_stream
+from qnn.networks.exports import FORMATS, export_network
+from qnn.networks.quantized import QuantizedNetwork
+
+RUNS = Path(__file__).parents[1] / "data" / "runs"
+NAMES = ("classes", "exact", "kinds", "plain", "targets")
+# What depends on the machine or the clock.
+UNLIKE = ("seconds", "versions", "bounds", "host", "started")
+TIMED = ("straight_through",)
+
+
+def frame(location: Path) -> pd.DataFrame:
+    table = read_results(RunFolder.open(location)).to_pandas()
+    names = [name for name in table if not any(word in name for word in UNLIKE)]
+    return table[names].sort_values("trial").reset_index(drop=True)
+
+
+def rerun(name: str, location: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("pipeline.reports.page.write_report", lambda folder, trial: None)
+    outcome = run_sweep(
+        load_config(RUNS / f"{name}.yaml"), str(location), SweepOptions(inline=True)
+    )
+    assert (outcome.exit_code, outcome.failed) == (0, 0)
+    return location
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_earlier_folder_verifies(name: str) -> None:
+    checks = list(verify_paths([str(RUNS / name)]))
+    assert len(checks) >= 4
+    assert [check.line for check in checks if not (check.ok and check.proven)] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_earlier_folder_is_finished(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(RUNS / name, tmp_path / name)
+    before = {path: path.read_bytes() for path in (tmp_path / name).rglob("*.parquet")}
+
+    def computed(*_: object, **__: object) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr("qnn.training.relaxation.choice._zero_network", computed)
+    rerun(name, tmp_path / name, monkeypatch)
+    assert {path: path.read_bytes() for path in (tmp_path / name).rglob("*.parquet")} == before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_sweep_gives_the_same_rows_and_files(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = rerun(name, tmp_path / name, monkeypatch)
+    old, new = frame(RUNS / name), frame(again)
+    assert list(old) == [column for column in new if column in set(old)]
+    assert old["trial"].tolist() == new["trial"].tolist()
+    mine = ~old["rounding"].isin(TIMED)
+    for column in old:
+        left, right = old.loc[mine, column], new.loc[mine, column]
+        if pd.api.types.is_float_dtype(left):
+            np.testing.assert_allclose(left, right, rtol=1e-7, atol=1e-9, err_msg=column)
+        else:
+            assert left.astype(str).tolist() == right.astype(str).tolist(), column
+    for path in sorted((RUNS / name / "networks").glob("*.npz")):
+        row = old[old["network"] == f"networks/{path.name}"].iloc[0]
+        if row["rounding"] not in TIMED:
+            one, two = QuantizedNetwork.load(path), QuantizedNetwork.load(again / row["network"])
+            np.testing.assert_array_equal(one.U, two.U)
+            np.testing.assert_allclose(one.alpha, two.alpha, rtol=1e-7, atol=1e-12)
+    assert {path.name for path in (RUNS / name / "certificates").iterdir()} == {
+        path.name for path in (again / "certificates").iterdir()
+    }
+
+
+@pytest.mark.parametrize("name", ["branching", "branching-form", "cuts", "cuts-form", "streamed"])
+def test_an_earlier_certificate_verifies(name: str, tmp_path: Path) -> None:
+    certificate = Certificate.load(RUNS / "certificates" / f"{name}.npz")
+    with np.load(RUNS / "certificates" / "data.npz") as data:
+        X, y = data["X"][:, : certificate.d], data["y"]
+    if name == "streamed":
+        assert verify_stream(certificate, [(X[:12], y[:12]), (X[12:], y[12:])]) >= 2.9
+    else:
+        assert verify(certificate, X, y) >= certificate.lower_bound > 0.0
+    certificate.save(tmp_path / "again.npz")
+    assert (tmp_path / "again.npz").read_bytes() == (
+        RUNS / "certificates" / f"{name}.npz"
+    ).read_bytes()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_earlier_network_is_exported(name: str, tmp_path: Path) -> None:
+    path = min((RUNS / name / "networks").glob("*.npz"))
+    network = qnn.QuantizedNetwork.load(path)
+    for kind, (suffix, _) in FORMATS.items():
+        main, *_ = export_network(network, kind, tmp_path / f"network{suffix}")
+        assert main.stat().st_size > 0
