@@ -1,1 +1,3 @@
-"""A primal-dual interior point: it ends the solves on which first-order steps stall."""
+"""The relaxation by a primal-dual interior point: it ends the solves on which ADMM stalls."""
+
+__all__ = ["newton", "solve"]
