@@ -1,5 +1,6 @@
 """What the documents show runs as it stands there."""
 
+import os
 import re
 import subprocess
 import sys
@@ -53,12 +54,29 @@ def test_the_example_of_the_exports_page_runs() -> None:
     assert "largest difference of scores" in done.stdout
 
 
+def test_the_example_of_the_post_training_page_runs() -> None:
+    (block,) = blocks("docs/post_training.md", "python")
+    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("proven gap") == 2
+
+
 def test_the_example_of_the_bell_page_runs() -> None:
     (block,) = blocks("docs/bell.md", "python")
     done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "{'inside': 500, 'outside': 500, 'inconclusive': 0}" in done.stdout
     assert "local 2.0" in done.stdout
+
+
+def test_the_example_of_the_robustness_page_runs(tmp_path: Path) -> None:
+    (block,) = blocks("docs/robustness.md", "python")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", block], capture_output=True, text=True, cwd=tmp_path, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("robust ")
 
 
 def test_the_yaml_of_the_readme_is_a_sweep(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ FLOORS = {
         ("registry",),
         ("numerics", "features"),
         ("losses", "networks"),
-        ("certificates", "semidefinite", "quantization"),
-        ("training", "robustness", "moments"),
+        ("certificates", "semidefinite"),
+        ("training", "robustness", "moments", "quantization"),
     ),
     "pipeline": (
         ("logs",),

@@ -22,7 +22,13 @@ SHOWN = 8
 
 
 def print_outcome(outcome: SweepOutcome, console: Console) -> None:
-    """Print the table of the best networks, the champion, and where the files are."""
+    """Print the table of the best networks, the champion, and where the files are.
+
+    Of a study that makes no networks, where the files are.
+    """
+    if "rounding" not in outcome.results.schema.names:
+        _where(outcome, console)
+        return
     data = frame(outcome.results)
     metric = metric_of(data)
     axis = beta_axis(searched(data))

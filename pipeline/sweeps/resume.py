@@ -13,7 +13,7 @@ from pipeline.configuration.reading import dump_config, parse_config
 from pipeline.logs.messages import one_line
 from pipeline.plans.studies import study_of_folder
 from pipeline.plans.study import Study
-from pipeline.results.folder import CONFIG_FILE, RESULTS, RunFolder, decode_table
+from pipeline.results.folder import CONFIG_FILE, DATA, RESULTS, RunFolder, decode_table
 from pipeline.results.ledger import LOST_SUFFIX, clear_lost, path_of, read_path
 from pipeline.results.matrices import matrices
 from qnn.errors import InputError
@@ -134,7 +134,9 @@ def _sound(folder: RunFolder, file: str) -> bool:
         if file.endswith(".npz"):
             unpack_arrays(content, file, "npz")
         else:
-            matrices(decode_table(content, file))
+            table = decode_table(content, file)
+            if file.startswith(f"{DATA}/"):
+                matrices(table)
     except ValueError as error:
         folder.quarantine(file, one_line(str(error).removeprefix(f"{file}: ")))
         return False

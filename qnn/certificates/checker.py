@@ -26,7 +26,7 @@ import numpy as np
 
 from qnn.certificates.claim import Claim, bit_weights
 from qnn.certificates.record import Certificate
-from qnn.certificates.slack import with_radius
+from qnn.certificates.slack import underflow_of, with_radius
 from qnn.errors import CertificateError, InputError, NotProvenAgainError
 from qnn.losses import get_loss
 
@@ -117,23 +117,27 @@ def _adjoint(
 ) -> tuple[Array, Array]:
     """M(nu) in floating arithmetic, lower triangle valid, and per row the sum of error bounds."""
     width = X.shape[1] * len(weights) + (template is not None)
-    M, sizes = np.zeros((width, width)), np.zeros(width)
-    largest = 1.0
+    M, sizes, top = np.zeros((width, width)), np.zeros(width), 0.0
+    touched = np.zeros(width, dtype=bool)
     for start in range(0, len(X), _ROWS):
-        block = _features(X[start : start + _ROWS], weights, template is not None)
-        weight = nu[start : start + _ROWS]
+        rows, weight = X[start : start + _ROWS], nu[start : start + _ROWS]
+        block = _features(rows, weights, template is not None)
         M += (block * weight[:, None]).T @ block
-        top, block_sizes = _sizes(block, weight, template)
+        block_top, block_sizes = _sizes(block, weight, template)
         sizes += block_sizes
-        largest = max(largest, top**2)
+        top = max(top, block_top)
+        # By the numbers themselves: a feature may have become 0.
+        touched |= _touched(rows[weight != 0.0], len(weights), template is not None)
+    scale = 0.0
     if template is not None:
         a, b, c = template
         mask = np.full(M.shape, a)
         mask[-1, :] = mask[:, -1] = 0.5 * b
         mask[-1, -1] = c
         M = mask * M
-        largest *= 1.0 + max(abs(value) for value in template)
-    return with_radius(M, sizes, len(X), largest)
+        scale = max(abs(value) for value in template)
+    underflow = underflow_of(len(X), top, float(np.abs(nu).sum()), scale)
+    return with_radius(M, sizes, len(X), underflow, touched)
 
 
 def _sizes(
@@ -157,6 +161,12 @@ def _features(X: Array, weights: list[float], constant: bool) -> Array:
     """The lifted rows of a block: a copy of X for each bit, and a constant column."""
     features = np.hstack([weight * X for weight in weights]) if weights != [1.0] else X
     return np.hstack([features, np.ones((len(X), 1))]) if constant else features
+
+
+def _touched(X: Array, bits: int, constant: bool) -> Array:
+    """Which columns of the lifted rows hold anything but exact zeros, (D,)."""
+    columns = np.tile(X.any(axis=0), bits)
+    return np.append(columns, len(X) > 0) if constant else columns
 
 
 def dual_value(certificate: Certificate, y: Array, margin: float) -> float:

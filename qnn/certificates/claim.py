@@ -90,7 +90,7 @@ def bit_weights(alphabet: str) -> list[float]:
         return [1.0]
     if alphabet == "ternary":
         return [0.5, 0.5]
-    if not (alphabet.isdecimal() and 2 <= int(alphabet) <= 7):
+    if alphabet not in ("2", "3", "4", "5", "6", "7"):
         raise CertificateError(f"unknown alphabet {alphabet!r}")
     bits = int(alphabet)
     return [2**k / (2**bits - 1) for k in range(bits)]

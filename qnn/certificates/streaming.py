@@ -14,7 +14,7 @@ import numpy as np
 
 from qnn.certificates.proofs.streamed import StreamedProof
 from qnn.certificates.record import Certificate
-from qnn.certificates.slack import with_radius
+from qnn.certificates.slack import underflow_of, with_radius
 from qnn.errors import CertificateError
 from qnn.numerics.batches import Batches, row_blocks
 from qnn.numerics.floating import TINY, UNIT
@@ -58,7 +58,8 @@ def proven_stream_bound(
         raise CertificateError("it has no compressed dual point: check it with verify")
     proof.fits(certificate.claim)
     sums = _accumulate(proof, batches)
-    M, radius = with_radius(sums.M, sums.sizes, sums.rows, sums.largest)
+    underflow = underflow_of(sums.rows, sums.top, sums.weight)
+    M, radius = with_radius(sums.M, sums.sizes, sums.rows, underflow, sums.touched)
     proof.prove(M, radius, certificate.claim, margin)
     # A term is rounded at most twice, its block's exact sum once, the sum of blocks once.
     error = 6.0 * UNIT * sums.absolute + 2.0 * sums.rows * TINY
@@ -72,7 +73,9 @@ class _Sums:
     value: float
     absolute: float
     rows: int
-    largest: float
+    top: float
+    weight: float
+    touched: Array
     digest: str
 
 
@@ -82,7 +85,8 @@ def _accumulate(proof: StreamedProof, batches: Batches) -> _Sums:
     M, sizes = np.zeros((d, d)), np.zeros(d)
     values: list[float] = []
     absolutes: list[float] = []
-    rows, largest, digest = 0, 1.0, hashlib.sha256()
+    touched = np.zeros(d, dtype=bool)
+    rows, top, weight, digest = 0, 0.0, 0.0, hashlib.sha256()
     for X, y in row_blocks(batches):
         if X.shape[1] != d:
             raise CertificateError(f"it is for {d} columns, the data have {X.shape[1]}")
@@ -96,7 +100,10 @@ def _accumulate(proof: StreamedProof, batches: Batches) -> _Sums:
         sizes += absolute.T @ (np.abs(nu) * absolute.sum(axis=1))
         values.append(math.fsum(terms.tolist()))
         absolutes.append(math.fsum(np.abs(terms).tolist()))
-        largest = max(largest, float(absolute.max()) ** 2)
+        top = max(top, float(absolute.max()))
+        weight += float(np.abs(nu).sum())
+        touched |= X.any(axis=0)
         rows += len(X)
     total, magnitude = math.fsum(values), math.fsum(absolutes)
-    return _Sums(M, sizes, total, magnitude, rows, largest, digest.hexdigest())
+    digits = digest.hexdigest()
+    return _Sums(M, sizes, total, magnitude, rows, top, weight, touched, digits)

@@ -4,4 +4,4 @@
 on. Each is imported by its own name: they are compiled where they are used.
 """
 
-__all__ = ["bell", "hierarchy", "symmetry", "words"]
+__all__ = ["bell", "correlation_rounding", "csp", "hierarchy", "symmetry", "words"]

@@ -27,7 +27,17 @@ SECTIONS: dict[str, Callable[[], None]] = {
     "verification": verification,
     "fallbacks": fallbacks,
 }
-LARGE = ("rounding", "streaming", "image_size", "sweeps", "csp")
+LARGE = (
+    "rounding",
+    "streaming",
+    "image_size",
+    "sweeps",
+    "robustness",
+    "csp",
+    "quantization",
+    "orthonormal",
+    "bell",
+)
 
 
 def main() -> None:

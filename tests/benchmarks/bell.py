@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import scs
@@ -22,6 +23,7 @@ from qnn.moments import bell
 from qnn.moments.bell.solver import GaugeSolver, triangle
 from qnn.moments.hierarchy import MomentMatrix, moment_matrix
 from qnn.moments.words import Scenario
+from qnn.semidefinite.predictors import Network
 from tests.benchmarks.measure import machine, peak_bytes
 
 Array = np.ndarray
@@ -69,10 +71,14 @@ class Scs:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--million", action="store_true", help="false verdicts over a million")
+    parser.add_argument("--learning", type=int, metavar="STEPS", help="three networks, and cold")
     arguments = parser.parse_args()
     print(machine(), "- one thread")
     with threadpool_limits(1):
         steps()
+        if arguments.learning:
+            learning(arguments.learning)
+            return
         print("\nmicroseconds a behaviour; 'open' the share left inconclusive")
         print(
             f"{'':18} {'ours':>8} {'cold':>8} {'open':>8} {'Clarabel':>9} {'1e-9':>9} "
@@ -121,6 +127,28 @@ def compare(name: str, scenario: str, level: str, count: int, few: int) -> None:
         + (f"  ({left} left by the cascade)" if left else ""),
         flush=True,
     )
+
+
+def learning(steps: int, scenario: str = "2222", level: str = "1+AB", count: int = 6_000) -> None:
+    """Three networks against the cold steps; no solver after either, at most 10 steps."""
+    arms: dict[str, Network | str | None] = {"cold": None, "shipped": "shipped"}
+    for seed in range(3):
+        start = time.process_time()
+        arms[f"seed {seed}"] = bell.train_predictor(scenario, level, steps, seed)
+        print(f"seed {seed}: {steps} steps in {time.process_time() - start:.0f} s", flush=True)
+    for name in bell.SETS:
+        b = bell.sample(name, count, 5, scenario, level)
+        cold = 0.0
+        for arm, model in arms.items():
+            run = partial(bell.decide, b, scenario, level, fallback=None, model=model, steps=COLD)
+            d, seconds = run(), best(run, 5) / count
+            cold = cold or seconds
+            open_share = np.mean(d.verdict == "inconclusive")
+            print(
+                f"{name} {arm:8} {1e6 * seconds:6.2f} us, {d.steps.mean():.2f} steps, "
+                f"open {open_share:.2%}, cold / this {cold / seconds:.2f}",
+                flush=True,
+            )
 
 
 def million(count: int = 1_000_000, nearest: int = 1000) -> None:

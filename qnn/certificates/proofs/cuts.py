@@ -141,5 +141,6 @@ def _error(size: Array, multipliers: Array) -> Array:
     """Of the sums over vectors with entries of at most ``size`` (T, d)."""
     count, d = size.shape
     sizes = (size * multipliers[:, None]).T @ size.sum(axis=1)
-    tiny = d * (count + 1.0) * 300.0 * TINY
+    # Integers times a number that is not 0 are not 0: without sizes there is nothing to lose.
+    tiny = np.where(sizes > 0.0, d * (count + 1.0) * 300.0 * TINY, 0.0)
     return np.asarray(2.0 * gamma(2 * count + 2 * d + 20) * sizes + tiny)

@@ -12,7 +12,7 @@ from qnn.certificates.moments.checker import Inequality, MomentCertificate, ineq
 from qnn.errors import CertificateError, InputError
 from qnn.moments.bell.behaviours import checked
 from qnn.moments.bell.cascade import STAGES, Cascade, Foretell, blocks
-from qnn.moments.bell.predictor import Predictor
+from qnn.moments.bell.predictor import Predictor, shipped
 from qnn.moments.hierarchy import MomentMatrix, moment_matrix
 from qnn.moments.words import Scenario
 from qnn.semidefinite.predictors import Network
@@ -87,8 +87,9 @@ def decide(
     scenario : a digit for each party's inputs, then one for each party's outcomes.
     level : "1", "1+AB" (almost quantum), "2" or "3".
     fallback : "clarabel" solves what the steps leave open; None leaves it inconclusive.
-    model : foretells the free moments: a `Network` of `train_predictor`, its file, or a function
-        from (N, p) to (N, f), both relative to noise; None starts from the moments of noise.
+    model : foretells the free moments: "shipped" for the package's own network (CHSH at 1+AB), a
+        `Network` of `train_predictor`, its file, or a function from (N, p) to (N, f), both relative
+        to noise; None starts from the moments of noise.
     steps : at most as many completion steps for a behaviour.
     gap : bound every gauge to this relative gap; None: as far as the verdict needs.
 
@@ -125,6 +126,8 @@ def _check(fallback: str | None, steps: int, gap: float | None) -> None:
 
 
 def _foretelling(model: Model | None, level: MomentMatrix) -> Foretell | None:
+    if model == "shipped":
+        return Predictor(shipped(level), level)
     if isinstance(model, str | Path):
         return Predictor(Network.load(model), level, str(model))
     return Predictor(model, level) if isinstance(model, Network) else model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +20,9 @@ Array = np.ndarray
 # The centring of the points that are learned, relative to the gauge: the steps take over from it.
 CENTRING = 2e-3
 WIDTHS = (64, 64)
+# What the shipped networks were trained with; a minute of a core for CHSH at 1+AB.
+STEPS = 12_000
+_SHIPPED = Path(__file__).parent / "shipped"
 # Behaviours drawn once, of which every batch is taken.
 _POOL = 100_000
 
@@ -47,6 +51,18 @@ class Predictor:
         return self.orbits.restored(self.network(rows) * size, element)
 
 
+def shipped(level: MomentMatrix) -> Network:
+    """The network that comes with the package for a level; InputError where there is none."""
+    path = _SHIPPED / f"{level.scenario.name}_{level.level}.npz"
+    if not path.exists():
+        there = ", ".join(sorted(found.stem for found in _SHIPPED.glob("*.npz")))
+        raise InputError(
+            f"no network is shipped for scenario {level.scenario.name} at level {level.level}, but "
+            f"for {there}: train one, or leave the model out"
+        )
+    return Network.load(path)
+
+
 def purpose(level: MomentMatrix) -> str:
     """What a network of a level is trained for, by name."""
     return f"free moments of {level.scenario.name} at level {level.level}"
@@ -62,7 +78,7 @@ def features(orbits: Relabellings, b: Array) -> tuple[Array, Array, Array]:
 def train_predictor(
     scenario: str = "2222",
     level: str = "1+AB",
-    steps: int = 20_000,
+    steps: int = STEPS,
     seed: int = 0,
     widths: tuple[int, ...] = WIDTHS,
     report: Callable[[int, float], None] | None = None,

@@ -170,3 +170,22 @@ def test_the_witness_holds_for_quantum_behaviours_and_bounds_the_gauge() -> None
         assert w.violation(b[i]) > 0
         assert all(w.violation(corner) <= 0 for corner in bell.deterministic("2222"))
         assert w.violation(tip) <= Fraction(1, 10**9)
+
+
+@pytest.mark.parametrize("value", [5e-324, 1e-300, 1e-160, 1e-9, -0.0])
+def test_behaviours_of_almost_nothing_are_inside(value: float) -> None:
+    b = np.full((2, 8), value)
+    b[1, 4:] = 0.5
+    for model in (None, "shipped"):
+        for gap in (None, 1e-3):
+            d = bell.decide(b, model=model, gap=gap)
+            assert (d.verdict == "inside").all()
+            assert (d.gauge_lower <= d.gauge_upper).all()
+            assert verify_moments(d.certificate(0), b[0], exact=True) <= 1
+
+
+def test_rows_are_counted_from_the_end_too() -> None:
+    d = bell.decide(bell.sample("B", 3, 12))
+    np.testing.assert_array_equal(d.certificate(-1).behaviour, d.behaviours[2])
+    with pytest.raises(IndexError):
+        d.certificate(3)

@@ -80,6 +80,15 @@ def test_verdicts_are_the_same_with_it_and_come_from_its_file(trained: Network, 
         assert d.certificate(7).check().startswith(str(d.verdict[7]))
 
 
+def test_the_shipped_network_saves_steps_and_there_is_none_for_other_levels() -> None:
+    b = bell.sample("B", 500, 6)
+    cold, d = bell.decide(b, fallback=None), bell.decide(b, fallback=None, model="shipped")
+    assert (d.verdict == cold.verdict).all()
+    assert d.steps.mean() < 0.6 * cold.steps.mean()
+    with pytest.raises(InputError, match="no network is shipped for scenario 3322 at level 1, but"):
+        bell.decide(np.zeros((1, 15)), scenario="3322", level="1", model="shipped")
+
+
 def test_a_network_of_another_scenario_is_one_line(trained: Network, tmp_path) -> None:
     path = tmp_path / "model.npz"
     trained.save(path)

@@ -1,0 +1,56 @@
+"""The config of a study of Bell scenarios."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from pipeline.configuration.section import Section
+from pipeline.configuration.settings import Resources, TrackingConfig
+
+Set = Literal["U", "N", "B", "plane"]
+Level = Literal["1", "1+AB", "2", "3"]
+AtLeastOne = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class BehavioursConfig(Section):
+    """Which behaviours: sample sets, or a Parquet file, a behaviour a row.
+
+    `count` behaviours of each set and seed; "plane" has instead a grid of `points` by `points`.
+    """
+
+    source: Annotated[str, Field(min_length=1)] | None = None
+    sets: tuple[Set, ...] = ()
+    count: AtLeastOne = 10_000
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    points: Annotated[int, Field(ge=2, le=2001)] = 101
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.source is None) == (not self.sets):
+            raise PydanticCustomError("one_of", "give either source, a Parquet file, or sets")
+        return self
+
+
+class BellConfig(Section):
+    """Scenarios × levels × sets × seeds × steps; `certificates` of each block are kept."""
+
+    kind: Literal["bell"]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    data: BehavioursConfig
+    scenarios: Annotated[tuple[str, ...], Field(min_length=1)] = ("2222",)
+    levels: Annotated[tuple[Level, ...], Field(min_length=1)] = ("1+AB",)
+    steps: Annotated[tuple[AtLeastOne, ...], Field(min_length=1)] = (30,)
+    fallback: Literal["clarabel"] | None = "clarabel"
+    block: Annotated[int, Field(ge=1, le=1_000_000)] = 5_000
+    certificates: Annotated[int, Field(ge=0, le=10_000)] = 4
+    tracking: TrackingConfig = TrackingConfig()
+    resources: Resources = Resources()
+
+    @property
+    def experiment(self) -> str:
+        """The MLflow experiment's name."""
+        return self.tracking.experiment or self.name

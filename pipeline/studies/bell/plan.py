@@ -1,0 +1,127 @@
+"""What a study of Bell scenarios will do: its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.studies.bell.behaviours import content_of, plane_grid, read_behaviours
+from pipeline.studies.bell.blocks import FILE, PLANE, Block
+from pipeline.studies.bell.config import BellConfig
+from qnn.errors import InputError
+from qnn.moments.hierarchy import moment_matrix
+from qnn.moments.words import Scenario
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class BellPlan:
+    """The blocks, and the file's behaviours where there is one."""
+
+    config: BellConfig
+    units: tuple[Block, ...]
+    data: Array | None
+
+    def describe(self) -> str:
+        """The axes, and how much work that is."""
+        config = self.config
+        each = [("scenarios", config.scenarios), ("levels", config.levels),
+                ("steps", config.steps), ("sets", config.data.sets or (config.data.source,)),
+                ("seeds", config.data.seeds)]  # fmt: skip
+        lines = [f"study {config.name}: Bell scenarios", ""]
+        lines += [
+            f"  {name:<13}{len(some):>6}   {', '.join(map(str, some))}" for name, some in each
+        ]
+        count = sum(unit.count for unit in self.units)
+        seconds = sum(unit.estimated_seconds for unit in self.units)
+        kept = config.certificates
+        lines += [
+            "",
+            f"  {'work':<13}{count} verdicts in {len(self.units)} blocks, about {seconds:.0f} s of "
+            "one core (rough)",
+            f"  {'proofs':<13}every verdict; {kept} of a block again in rational arithmetic, kept",
+        ]
+        return "\n".join(lines)
+
+    def choose(self, results: pa.Table) -> None:
+        """Nothing follows."""
+
+    def follow_up(self, choice: Any) -> Any:
+        """Never asked for, as nothing is chosen."""
+        raise NotImplementedError
+
+    def champion(self, results: pa.Table, follow_up: Any) -> None:
+        """None."""
+
+    def finished(self, results: pa.Table) -> int:
+        """Blocks that are no failures."""
+        return results["status"].to_pylist().count("ok")
+
+
+def prepare(config: BellConfig) -> BellPlan:
+    """Read the file, if any, and plan. Raises InputError for what is no scenario, or too large."""
+    scenarios = [Scenario.parse(name).name for name in dict.fromkeys(config.scenarios)]
+    for scenario, level in product(scenarios, config.levels):
+        moment_matrix(Scenario.parse(scenario), level)
+    data = None
+    if config.data.source is not None:
+        data = read_behaviours(config.data.source, scenarios[0])
+        for scenario in scenarios[1:]:
+            read_behaviours(config.data.source, scenario)
+    else:
+        _refuse_sets(scenarios)
+    blocks = [
+        block
+        for scenario, level, steps in product(
+            scenarios, dict.fromkeys(config.levels), sorted(set(config.steps))
+        )
+        for block in _blocks(config, data, scenario, level, steps)
+    ]
+    return BellPlan(config, tuple(blocks), data)
+
+
+def _refuse_sets(scenarios: list[str]) -> None:
+    for name in scenarios:
+        scenario = Scenario.parse(name)
+        if scenario.parties != 2 or set(scenario.outcomes) != {2}:
+            raise InputError(
+                f"data.sets: are of two parties with two outcomes each, not of {name}; give "
+                "behaviours of it in a Parquet file (data.source)"
+            )
+
+
+def _blocks(
+    config: BellConfig, data: Array | None, scenario: str, level: str, steps: int
+) -> Iterator[Block]:
+    for name, seed, total, content, points in _sets(config, data, scenario):
+        for first in range(0, total, config.block):
+            count = min(config.block, total - first)
+            yield Block(
+                scenario, level, name, seed, first, count, steps, config.fallback,
+                config.certificates, content, points,
+            )  # fmt: skip
+
+
+def _sets(
+    config: BellConfig, data: Array | None, scenario: str
+) -> Iterator[tuple[str, int | None, int, str | None, int | None]]:
+    """Each set's name and seed, its size, and what tells its content."""
+    if data is not None:
+        yield FILE, None, len(data), content_of(data), None
+        return
+    parsed = Scenario.parse(scenario)
+    for name in dict.fromkeys(config.data.sets):
+        if name == PLANE:
+            points = config.data.points
+            yield PLANE, None, len(plane_grid(parsed, points)[1]), None, points
+            continue
+        if name == "N" and parsed.inputs != (2, 2) and "U" in config.data.sets:
+            continue  # It would be U once more.
+        for seed in sorted(set(config.data.seeds)):
+            yield name, seed, config.data.count, None, None

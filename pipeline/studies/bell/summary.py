@@ -1,0 +1,115 @@
+"""What a study's rows and tables say when put together."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.results.folder import RunFolder
+
+Array = np.ndarray
+Row = dict[str, Any]
+
+# Each level's set of behaviours lies in the one before.
+LEVELS = ("1", "1+AB", "2", "3")
+
+
+@dataclass(frozen=True)
+class Group:
+    """The blocks of one scenario, level, set and number of steps, all seeds."""
+
+    scenario: str
+    level: str
+    set: str
+    steps: int
+    count: int
+    inside: int
+    outside: int
+    inconclusive: int
+    by_solver: int
+    certified: int
+    refused: int
+    cpu_seconds: float
+
+    @property
+    def decided_share(self) -> float:
+        """Of 1."""
+        return 1.0 - self.inconclusive / self.count
+
+    @property
+    def cpu_per_1000(self) -> float:
+        """Seconds of processor time."""
+        return 1000.0 * self.cpu_seconds / self.count
+
+    @property
+    def title(self) -> str:
+        """Scenario, level, set, steps."""
+        return f"{self.scenario} {self.level} {self.set}, {self.steps} steps"
+
+
+def finished(results: pa.Table) -> list[Row]:
+    """The rows that are no failures."""
+    return [row for row in results.to_pylist() if row["status"] == "ok"]
+
+
+def groups(rows: Iterable[Row]) -> list[Group]:
+    """The rows' groups, in the order of scenario, level, set and steps."""
+
+    def key(row: Row) -> tuple[Any, ...]:
+        return row["scenario"], LEVELS.index(row["level"]), row["set"], row["steps"]
+
+    found = []
+    sums = ("count", "inside", "outside", "inconclusive", "by_solver", "certified", "refused",
+            "cpu_seconds")  # fmt: skip
+    for (scenario, place, name, steps), some in itertools.groupby(sorted(rows, key=key), key):
+        members = list(some)
+        total = {column: sum(row[column] for row in members) for column in sums}
+        found.append(Group(scenario, LEVELS[place], name, steps, **total))
+    return found
+
+
+def contradictions(folder: RunFolder, rows: Iterable[Row]) -> tuple[int, int]:
+    """Verdicts of the same behaviours that cannot both be right, and how many were compared.
+
+    The same behaviour with other steps, or at another level: outside one is outside those above.
+    """
+
+    def key(row: Row) -> tuple[str, str]:
+        return row["scenario"], row["content"]
+
+    wrong = compared = 0
+    for _, some in itertools.groupby(sorted(rows, key=key), key):
+        members = list(some)
+        if len(members) < 2:
+            continue
+        least, most = _outside_from(folder, members), _inside_up_to(folder, members)
+        wrong += int((most >= least).sum())
+        compared += len(least)
+    return wrong, compared
+
+
+def _outside_from(folder: RunFolder, rows: list[Row]) -> Array:
+    """The lowest level's place that each behaviour of these rows was found outside of."""
+    found = [
+        np.where(verdicts(folder, row) == "outside", LEVELS.index(row["level"]), len(LEVELS))
+        for row in rows
+    ]
+    return np.min(found, axis=0)
+
+
+def _inside_up_to(folder: RunFolder, rows: list[Row]) -> Array:
+    """The highest level's place that each was found inside of; -1 for none."""
+    found = [
+        np.where(verdicts(folder, row) == "inside", LEVELS.index(row["level"]), -1) for row in rows
+    ]
+    return np.max(found, axis=0)
+
+
+def verdicts(folder: RunFolder, row: Row) -> Array:
+    """The verdicts of a row's table, (N,) of text."""
+    return np.array(folder.read_table(row["verdicts"])["verdict"].to_pylist())

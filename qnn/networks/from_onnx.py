@@ -1,0 +1,284 @@
+"""ReLU networks out of ONNX models: dense layers and convolutions, unrolled to matrices.
+
+A model is a chain of nodes from its one input to its one output. What is affine (Gemm, MatMul,
+Conv, BatchNormalization, AveragePool, GlobalAveragePool, Add, Sub, Mul and Div with constants,
+Flatten, Reshape, Identity, Dropout) is applied to the unit vectors, which gives its matrix; what is
+ReLU ends a layer. A last Softmax is left out: it changes no decision.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qnn.errors import InputError
+from qnn.networks.layered import LayeredNetwork, joined
+from qnn.numerics.archive import read_file
+
+if TYPE_CHECKING:
+    import onnx
+
+Array = np.ndarray
+# A convolution's matrix of more entries than this is not made.
+MOST_ENTRIES = 2**28
+
+
+def read_onnx(path: str | os.PathLike[str]) -> LayeredNetwork:
+    """The ReLU network of an ONNX file, in float64; inputs and scores are flattened in C order.
+
+    Raises InputError, one line, where the package onnx is missing, the file is no model, or a node
+    is none that a ReLU network has.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise InputError(
+            "the package onnx is not installed: pip install 'qnn-sdp[export]'"
+        ) from None
+    data = read_file(path, "ONNX")
+    try:
+        model = onnx.load_model_from_string(data)
+        onnx.checker.check_model(model)
+    except Exception as error:
+        text = " ".join(str(error).split())[:120]
+        raise InputError(f"{path}: not a valid ONNX model ({text})") from error
+    try:
+        return _Chain(model).network()
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except (ValueError, IndexError, TypeError, KeyError) as error:
+        raise InputError(f"{path}: its shapes do not fit ({error})") from None
+
+
+class _Chain:
+    """A model's nodes in order, each of one input that is not constant."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        from onnx import numpy_helper
+
+        graph = model.graph
+        self.constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+        self.nodes = []
+        for node in graph.node:
+            if node.op_type == "Constant":
+                self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+            else:
+                self.nodes.append(node)
+        inputs = [value for value in graph.input if value.name not in self.constants]
+        if len(inputs) != 1 or len(graph.output) != 1:
+            raise InputError("a network to be read has one input and one output")
+        sizes = [int(entry.dim_value) for entry in inputs[0].type.tensor_type.shape.dim]
+        if len(sizes) < 2 or min(sizes[1:]) < 1:
+            raise InputError(
+                f"its input has shape {sizes}: give all sizes but the first, that of the batch"
+            )
+        self.name, self.shape = inputs[0].name, tuple(sizes[1:])
+        self.output = graph.output[0].name
+
+    def network(self) -> LayeredNetwork:
+        """The network that the nodes make."""
+        shape, steps = self.shape, []
+        W, b = self._nothing(shape)
+        for index, node in enumerate(self.nodes):
+            others = [name for name in node.input if name and name not in self.constants]
+            if others != [self.name]:
+                raise InputError(f"node {node.op_type} does not follow the one before: no chain")
+            self.name = node.output[0]
+            if node.op_type == "Relu":
+                steps.append((W, b, True))
+                W, b = self._nothing(shape)
+            elif node.op_type in ("Softmax", "LogSoftmax") and index == len(self.nodes) - 1:
+                continue
+            else:
+                W, b, shape = self._applied(node, W, b, shape)
+        if self.name != self.output:
+            raise InputError("its last node is not its output")
+        steps.append((W, b, False))
+        return joined(steps)
+
+    def _nothing(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
+        width = math.prod(shape)
+        if width**2 > MOST_ENTRIES:
+            raise InputError(f"a layer of {width} entries is too large to be unrolled")
+        return np.eye(width), np.zeros(width)
+
+    def _applied(
+        self, node: onnx.NodeProto, W: Array, b: Array, shape: tuple[int, ...]
+    ) -> tuple[Array, Array, tuple[int, ...]]:
+        """W'x + b after a node that is affine, and the shape of what it gives."""
+        rows = np.concatenate([W, b[None]]).reshape(len(W) + 1, *shape)
+        constants = [
+            None if name not in self.constants else self.constants[name].astype(np.float64)
+            for name in node.input
+        ]
+        apply = _OPERATIONS.get(node.op_type)
+        if apply is None:
+            known = ", ".join(sorted([*_OPERATIONS, "Relu"]))
+            raise InputError(f"node {node.op_type} is none of a ReLU network ({known})")
+        # The last row carries the constants.
+        affine = np.zeros(len(rows))
+        affine[-1] = 1.0
+        done = apply(rows, affine, constants, _attributes(node))
+        if done.size > MOST_ENTRIES:
+            raise InputError(
+                f"node {node.op_type} makes a matrix of {done.size} entries: too large"
+            )
+        flat = done.reshape(len(rows), -1)
+        return flat[:-1], flat[-1], done.shape[1:]
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    from onnx.helper import get_attribute_value
+
+    return {attribute.name: get_attribute_value(attribute) for attribute in node.attribute}
+
+
+Constants = list[Array | None]
+
+
+def _spread(affine: Array, values: Array, like: Array) -> Array:
+    """Constants of a row, added where a row carries constants."""
+    full = np.broadcast_to(values, (1, *like.shape[1:]))[0]
+    return np.multiply.outer(affine, full)
+
+
+def _same(rows: Array, affine: Array, constants: Constants, given: dict[str, Any]) -> Array:
+    return rows
+
+
+def _flatten(rows: Array, affine: Array, constants: Constants, given: dict[str, Any]) -> Array:
+    if given.get("axis", 1) != 1:
+        raise InputError("node Flatten must keep the first axis, that of the batch, alone")
+    return rows.reshape(len(rows), -1)
+
+
+def _reshape(rows: Array, affine: Array, constants: Constants, given: dict[str, Any]) -> Array:
+    if constants[1] is None or len(constants[1]) < 2:
+        raise InputError("node Reshape must keep the first axis, that of the batch")
+    sizes = [int(size) for size in constants[1][1:]]
+    kept = [rows.shape[k + 1] if size == 0 else size for k, size in enumerate(sizes)]
+    return rows.reshape(len(rows), *kept)
+
+
+def _gemm(rows: Array, affine: Array, constants: Constants, given: dict[str, Any]) -> Array:
+    B = constants[1]
+    if constants[0] is not None or B is None or given.get("transA", 0):
+        raise InputError("node Gemm must multiply its input with a constant")
+    done = given.get("alpha", 1.0) * (rows @ (B.T if given.get("transB", 0) else B))
+    if len(constants) > 2 and constants[2] is not None:
+        done += _spread(affine, given.get("beta", 1.0) * constants[2], done)
+    return np.asarray(done)
+
+
+def _matmul(rows: Array, affine: Array, constants: Constants, given: dict[str, Any]) -> Array:
+    if constants[0] is not None or constants[1] is None:
+        raise InputError("node MatMul must multiply its input with a constant on its right")
+    return np.asarray(rows @ constants[1])
+
+
+def _add(rows: Array, affine: Array, constants: Constants, given: dict[str, Any]) -> Array:
+    first, second = constants
+    values = first if second is None else second
+    assert values is not None
+    return rows + _spread(affine, values, rows)
+
+
+def _subtract(rows: Array, affine: Array, constants: Constants, given: dict[str, Any]) -> Array:
+    first, second = constants
+    if second is None:
+        assert first is not None
+        return _spread(affine, first, rows) - rows
+    return rows - _spread(affine, second, rows)
+
+
+def _multiply(rows: Array, affine: Array, constants: Constants, given: dict[str, Any]) -> Array:
+    first, second = constants
+    values = first if second is None else second
+    assert values is not None
+    return rows * np.broadcast_to(values, (1, *rows.shape[1:]))
+
+
+def _divide(rows: Array, affine: Array, constants: Constants, given: dict[str, Any]) -> Array:
+    if constants[1] is None:
+        raise InputError("node Div must divide its input by a constant")
+    return rows / np.broadcast_to(constants[1], (1, *rows.shape[1:]))
+
+
+def _batch_norm(rows: Array, affine: Array, constants: Constants, given: dict[str, Any]) -> Array:
+    scale, bias, mean, variance = (value for value in constants[1:] if value is not None)
+    slope = scale / np.sqrt(variance + given.get("epsilon", 1e-5))
+    shape = (-1, *[1] * (rows.ndim - 2))
+    shifted = _spread(affine, (bias - mean * slope).reshape(shape), rows)
+    return rows * slope.reshape(shape) + shifted
+
+
+def _conv(rows: Array, affine: Array, constants: Constants, given: dict[str, Any]) -> Array:
+    kernel = constants[1]
+    if kernel is None or kernel.ndim != 4:
+        raise InputError("node Conv must have constant weights in two dimensions")
+    groups = int(given.get("group", 1))
+    patches = _patches(rows, kernel.shape[2:], given)
+    parts = [
+        np.einsum("ncklij,ockl->noij", part, own, optimize=True)
+        for part, own in zip(
+            np.split(patches, groups, axis=1), np.split(kernel, groups, axis=0), strict=True
+        )
+    ]
+    done = np.concatenate(parts, axis=1)
+    if len(constants) > 2 and constants[2] is not None:
+        done += _spread(affine, constants[2].reshape(-1, 1, 1), done)
+    return np.asarray(done)
+
+
+def _average(rows: Array, affine: Array, constants: Constants, given: dict[str, Any]) -> Array:
+    if given.get("ceil_mode", 0):
+        raise InputError("node AveragePool with ceil_mode is not read")
+    patches = _patches(rows, given["kernel_shape"], given)
+    if given.get("count_include_pad", 0):
+        return np.asarray(patches.mean(axis=(2, 3)))
+    counts = _patches(np.ones((1, *rows.shape[1:])), given["kernel_shape"], given).sum(axis=(2, 3))
+    return np.asarray(patches.sum(axis=(2, 3)) / counts)
+
+
+def _average_all(rows: Array, affine: Array, constants: Constants, given: dict[str, Any]) -> Array:
+    return np.asarray(rows.mean(axis=tuple(range(2, rows.ndim)), keepdims=True))
+
+
+def _patches(rows: Array, size: Any, given: dict[str, Any]) -> Array:
+    """Windows (n, channels, height, width, rows of the result, its columns) of images."""
+    strides, dilations = given.get("strides", [1, 1]), given.get("dilations", [1, 1])
+    pads = list(given.get("pads", [0, 0, 0, 0]))
+    automatic = given.get("auto_pad", b"NOTSET").decode()
+    spans = [dilations[k] * (size[k] - 1) + 1 for k in (0, 1)]
+    if automatic.startswith("SAME"):
+        pads = [0, 0, 0, 0]
+        for k in (0, 1):
+            length = rows.shape[2 + k]
+            missing = max((-(-length // strides[k]) - 1) * strides[k] + spans[k] - length, 0)
+            less, more = missing // 2, missing - missing // 2
+            pads[k], pads[2 + k] = (less, more) if automatic == "SAME_UPPER" else (more, less)
+    padded = np.pad(rows, ((0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3])))
+    views = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=(2, 3))
+    views = views[:, :, :: strides[0], :: strides[1], :: dilations[0], :: dilations[1]]
+    return np.asarray(views.transpose(0, 1, 4, 5, 2, 3))
+
+
+_OPERATIONS = {
+    "Identity": _same,
+    "Dropout": _same,
+    "Flatten": _flatten,
+    "Reshape": _reshape,
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+    "Add": _add,
+    "Sub": _subtract,
+    "Mul": _multiply,
+    "Div": _divide,
+    "BatchNormalization": _batch_norm,
+    "Conv": _conv,
+    "AveragePool": _average,
+    "GlobalAveragePool": _average_all,
+}

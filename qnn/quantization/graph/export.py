@@ -1,0 +1,231 @@
+"""The quantized network as an ONNX model that onnxruntime runs: QDQ, weights of 2, 4 and 8 bits.
+
+ONNX has no type of 3 bits or of rows with different bits: the rows of a layer are grouped by the
+type they need (3 bits are stored as 4), each group is one initializer with one step a row, and the
+dequantized groups are put together again. Where the next layer reads the rows' outputs through
+nodes that treat every channel alike, its columns take the new order; else a Gather restores it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qnn.quantization.graph.execution import ActivationGrid
+from qnn.quantization.graph.reading import OPSET, Graph, Layer, Node, inputs_of, require_onnx
+from qnn.quantization.layers.grids import Codes
+
+if TYPE_CHECKING:
+    import onnx
+
+Array = np.ndarray
+
+IR_VERSION = 13
+# Nodes that treat every channel by itself and alike: the order of channels passes through them.
+_ALIKE = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "Identity", "Dropout")
+_POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool")
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedLayer:
+    """Codes with steps (m,), biases (m,) and bits (m,) of one layer."""
+
+    codes: Codes
+    bias: Array
+    bits: Array
+
+    @property
+    def weights(self) -> tuple[Array, Array]:
+        """What the layer computes with: W (m, d) and b (m,)."""
+        return self.codes.weights, self.bias
+
+
+def stored_bits(bits: Array) -> Array:
+    """Bits that a code takes in the file: 2, 4 or 8."""
+    table = np.array([0, 2, 2, 4, 4, 8, 8, 8, 8])
+    stored: Array = table[np.asarray(bits)]
+    return stored
+
+
+def packed_codes(q: Array, bits: int) -> bytes:
+    """Codes of 2, 4 or 8 bits in ONNX's raw order: of each byte the lowest bits first."""
+    flat = q.ravel().astype(np.int64) & ((1 << bits) - 1)
+    each = 8 // bits
+    flat = np.concatenate([flat, np.zeros(-len(flat) % each, np.int64)]).reshape(-1, each)
+    return (flat << (bits * np.arange(each))).sum(axis=1).astype(np.uint8).tobytes()
+
+
+def export(
+    graph: Graph, layers: dict[str, QuantizedLayer], grids: dict[str, ActivationGrid]
+) -> onnx.ModelProto:
+    """The model; layers by name, grids by the name of a layer's input tensor."""
+    writer = _Writer(graph, layers, grids)
+    for step in graph.steps:
+        if isinstance(step, Layer):
+            writer.layer(step)
+        else:
+            writer.nodes.append(step.proto)
+    return writer.model()
+
+
+class _Writer:
+    """Nodes and initializers under construction."""
+
+    def __init__(
+        self, graph: Graph, layers: dict[str, QuantizedLayer], grids: dict[str, ActivationGrid]
+    ) -> None:
+        self.onnx = require_onnx()
+        self.graph, self.layers, self.grids = graph, layers, grids
+        self.nodes: list[Any] = []
+        self.constants: dict[str, Any] = {}
+        self.done: dict[str, str] = {}
+        # Names take a good part of a small file.
+        self.short = {layer.name: f"_l{k}" for k, layer in enumerate(graph.layers)}
+        # How the channels of a tensor are ordered, where that is not its own order.
+        self.orders: dict[str, Array] = {}
+        self.opset = max(
+            OPSET, *(o.version for o in graph.model.opset_import if o.domain in ("", "ai.onnx"))
+        )
+
+    def layer(self, layer: Layer) -> None:
+        """Write one layer, its input quantized."""
+        made = self.layers[layer.name]
+        q = self._columns(layer, made.codes.q)
+        source = self._activation(layer.source)
+        order, weights = self._weights(layer, made, q)
+        readers = self._readers(layer)
+        if readers is None and (order != np.arange(len(order))).any():
+            index = self._constant(
+                f"{self.short[layer.name]}.rows", np.argsort(order).astype(np.int32)
+            )
+            weights = self._node(
+                "Gather", [weights, index], f"{self.short[layer.name]}.ordered", axis=0
+            )
+            order = np.arange(len(order))
+        for reader in readers or ():
+            self.orders[reader] = order
+        bias = self._constant(f"{self.short[layer.name]}.bias", made.bias[order].astype(np.float32))
+        self._product(layer, source, weights, bias)
+
+    def _columns(self, layer: Layer, q: Array) -> Array:
+        """The codes with their columns in the order of the channels that they read."""
+        order = self.orders.get(layer.name)
+        if order is None:
+            return q
+        each = q.shape[1] // len(order)
+        return q.reshape(len(q), len(order), each)[:, order].reshape(q.shape)
+
+    def _readers(self, layer: Layer) -> list[str] | None:
+        """The layers that read this one's channels and can take another order; None: not all."""
+        found: list[str] = []
+        pending = [layer.target]
+        while pending:
+            name = pending.pop()
+            if name == self.graph.output:
+                return None
+            for step in self.graph.users(name):
+                if isinstance(step, Layer):
+                    if step.groups != 1 or (step.kind == "matmul" and layer.kind == "conv"):
+                        return None
+                    found.append(step.name)
+                elif _alike(step, layer):
+                    pending.append(step.outputs[0])
+                else:
+                    return None
+        return found
+
+    def _activation(self, name: str) -> str:
+        """The tensor, quantized and dequantized once for all that read it."""
+        if name in self.done or name not in self.grids:
+            return self.done.get(name, name)
+        grid = self.grids[name]
+        kind = {8: self.onnx.TensorProto.UINT8, 4: self.onnx.TensorProto.UINT4}[grid.bits]
+        short = f"_a{len(self.done)}"
+        step = self._constant(f"{short}.step", np.float32(grid.step))
+        zero = f"{short}.zero"
+        self.constants[zero] = self.onnx.helper.make_tensor(zero, kind, [], [grid.zero])
+        codes = self._node("QuantizeLinear", [name, step, zero], f"{short}.codes")
+        self.done[name] = self._node(
+            "DequantizeLinear", [codes, step, zero], f"{short}.dequantized"
+        )
+        return self.done[name]
+
+    def _weights(self, layer: Layer, made: QuantizedLayer, q: Array) -> tuple[Array, str]:
+        """The order of rows in the file, and the tensor of dequantized weights in that order."""
+        stored = stored_bits(made.bits)
+        order = np.argsort(stored, kind="stable")
+        types = self.onnx.TensorProto
+        parts = []
+        for bits, kind in ((2, types.INT2), (4, types.INT4), (8, types.INT8)):
+            rows = order[stored[order] == bits]
+            if not len(rows):
+                continue
+            name = f"{self.short[layer.name]}.w{bits}"
+            shape = (
+                (len(rows), *layer.shape[1:]) if layer.kind == "conv" else (len(rows), q.shape[1])
+            )
+            raw = packed_codes(q[rows], bits)
+            self.constants[name] = self.onnx.helper.make_tensor(name, kind, shape, raw, raw=True)
+            steps = self._constant(f"{name}.s", made.codes.s[rows].astype(np.float32))
+            parts.append(self._node("DequantizeLinear", [name, steps], f"{name}.f", axis=0))
+        if len(parts) == 1:
+            return order, parts[0]
+        return order, self._node("Concat", parts, f"{self.short[layer.name]}.weights", axis=0)
+
+    def _product(self, layer: Layer, source: str, weights: str, bias: str) -> None:
+        if layer.kind == "gemm":
+            self._node("Gemm", [source, weights, bias], layer.target, transB=1)
+        elif layer.kind == "matmul":
+            turned = self._node(
+                "Transpose", [weights], f"{self.short[layer.name]}.turned", perm=[1, 0]
+            )
+            product = self._node("MatMul", [source, turned], f"{self.short[layer.name]}.product")
+            self._node("Add", [product, bias], layer.target)
+        else:
+            attributes = {key: list(value) for key, value in layer.attributes.items()}
+            inputs = [source, weights, bias]
+            self._node("Conv", inputs, layer.target, group=layer.groups, **attributes)
+
+    def _node(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(self.onnx.helper.make_node(op, inputs, [output], **attributes))
+        return output
+
+    def _constant(self, name: str, values: Any) -> str:
+        array = np.ascontiguousarray(values).reshape(np.shape(values))
+        self.constants[name] = self.onnx.numpy_helper.from_array(array, name)
+        return name
+
+    def model(self) -> onnx.ModelProto:
+        """The checked model with the constants that its nodes still read."""
+        helper, old = self.onnx.helper, self.graph.model
+        read = {name for node in self.nodes for name in node.input}
+        kept = {
+            name: self.onnx.numpy_helper.from_array(np.asarray(value), name)
+            for name, value in self.graph.constants.items()
+            if name in read
+        }
+        graph = helper.make_graph(
+            self.nodes,
+            old.graph.name or "quantized",
+            [value for value in old.graph.input if value.name == self.graph.input],
+            list(old.graph.output),
+            list({**kept, **self.constants}.values()),
+        )
+        others = [o for o in old.opset_import if o.domain not in ("", "ai.onnx")]
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", self.opset), *others],
+            ir_version=max(IR_VERSION, old.ir_version),
+            producer_name="qnn-sdp",
+        )
+        self.onnx.checker.check_model(model, full_check=True)
+        return model
+
+
+def _alike(node: Node, layer: Layer) -> bool:
+    """Whether the order of the layer's channels passes through the node to its one output."""
+    if node.op in _ALIKE or (layer.kind == "conv" and node.op in _POOLS):
+        return len(node.outputs) == 1 and len(inputs_of(node)) >= 1
+    return layer.kind == "conv" and node.op == "Flatten" and node.attributes.get("axis", 1) == 1

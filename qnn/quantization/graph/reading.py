@@ -1,0 +1,264 @@
+"""From an ONNX model to its layers, which are quantized, and other nodes, which stay as they are.
+
+Layers are Gemm, MatMul with a constant, and Conv (2-D, groups); an Add of a constant and a
+BatchNormalization that follow one alone are folded into it. onnx is imported when first needed.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qnn.errors import InputError
+
+if TYPE_CHECKING:
+    import onnx
+
+Array = np.ndarray
+
+# INT2 weights came with this opset; older models are converted to it.
+OPSET = 25
+_OLDEST = 7
+
+
+@dataclass(eq=False)
+class Layer:
+    """Weights W (m, d) and biases b (m,) that act on `source` and give `target`.
+
+    ``kind``: "gemm", "matmul" or "conv"; d counts one group's inputs. ``shape`` is the weights'
+    own, (m, inputs, *kernel) of a convolution; ``attributes`` those of its node. ``normalized``
+    says that a batch normalization was folded in.
+    """
+
+    name: str
+    kind: str
+    source: str
+    target: str
+    W: Array
+    b: Array
+    shape: tuple[int, ...]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    groups: int = 1
+    normalized: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """Any other node, with its attributes as Python values."""
+
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any]
+    proto: onnx.NodeProto
+
+
+@dataclass(eq=False)
+class Graph:
+    """Layers and nodes in the order in which they run; names of the input and the output.
+
+    ``constants`` are the initializers and Constant nodes, by name.
+    """
+
+    input: str
+    output: str
+    shape: tuple[int | None, ...]
+    steps: list[Layer | Node]
+    constants: dict[str, Array]
+    model: onnx.ModelProto
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers alone."""
+        return [step for step in self.steps if isinstance(step, Layer)]
+
+    def users(self, name: str) -> list[Layer | Node]:
+        """The steps that read a tensor."""
+        return [step for step in self.steps if name in inputs_of(step)]
+
+
+def inputs_of(step: Layer | Node) -> tuple[str, ...]:
+    """The tensors that a step reads."""
+    return (step.source,) if isinstance(step, Layer) else step.inputs
+
+
+def require_onnx() -> Any:
+    """The package onnx; InputError where it is not installed."""
+    try:
+        import onnx
+    except ImportError:
+        raise InputError(
+            "the package onnx is not installed: pip install 'qnn-sdp[export]'"
+        ) from None
+    return onnx
+
+
+def read_model(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Graph:
+    """The graph of a model given as a path, bytes or ModelProto.
+
+    Raises InputError for what is no ONNX model, an opset that cannot be converted, more than one
+    input, weights that are not finite 32-bit floats, or a model without any layer to quantize.
+    """
+    onnx = require_onnx()
+    proto = _converted(_loaded(model, onnx), onnx)
+    graph = proto.graph
+    constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in constants]
+    if len(inputs) != 1:
+        raise InputError(f"the model has {len(inputs)} inputs: only one can be calibrated")
+    if inputs[0].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
+        raise InputError(
+            "the model's input is not of 32-bit floats: export it in float32 (scores in 64 bits "
+            "cannot be quantized for onnxruntime)"
+        )
+    steps = _steps(graph.node, constants, onnx)
+    shape = tuple(
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
+        for dim in inputs[0].type.tensor_type.shape.dim
+    )
+    made = Graph(inputs[0].name, graph.output[0].name, shape, steps, constants, proto)
+    _fold(made)
+    if not made.layers:
+        raise InputError("the model has no Gemm, MatMul or Conv with constant weights to quantize")
+    _check_weights(made)
+    return made
+
+
+def _loaded(model: Any, onnx: Any) -> onnx.ModelProto:
+    if isinstance(model, onnx.ModelProto):
+        return model
+    where = "the model" if isinstance(model, bytes) else str(model)
+    try:
+        proto = onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(model)
+        onnx.checker.check_model(proto)
+    except OSError as error:
+        raise InputError(f"{where}: cannot be read ({error.strerror}); give an ONNX file") from None
+    except Exception as error:  # onnx and protobuf raise many kinds
+        text = " ".join(str(error).split())[:120]
+        raise InputError(f"{where}: not an ONNX model ({text}); export the network again") from None
+    return proto
+
+
+def _converted(proto: onnx.ModelProto, onnx: Any) -> onnx.ModelProto:
+    versions = [o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")]
+    version = versions[0] if versions else 0
+    if version >= OPSET:
+        return proto
+    try:
+        if version < _OLDEST:
+            raise ValueError("too old")
+        return onnx.version_converter.convert_version(proto, OPSET)
+    except Exception as error:
+        text = " ".join(str(error).split())[:80]
+        raise InputError(
+            f"the model's opset {version} cannot be converted to {OPSET} ({text}): export it with "
+            "a newer opset"
+        ) from None
+
+
+def _steps(nodes: Any, constants: dict[str, Array], onnx: Any) -> list[Layer | Node]:
+    steps: list[Layer | Node] = []
+    for index, proto in enumerate(nodes):
+        if proto.op_type == "Constant":
+            value = onnx.helper.get_attribute_value(proto.attribute[0])
+            tensor = isinstance(value, onnx.TensorProto)
+            constants[proto.output[0]] = (
+                onnx.numpy_helper.to_array(value) if tensor else np.asarray(value)
+            )
+            continue
+        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
+        node = Node(proto.op_type, tuple(proto.input), tuple(proto.output), attributes, proto)
+        name = proto.name or f"{proto.op_type.lower()}{index}"
+        steps.append(_layer(node, name, constants) or node)
+    return steps
+
+
+def _layer(node: Node, name: str, constants: dict[str, Array]) -> Layer | None:
+    """The node as a layer, None where it is none or not in a form that is quantized."""
+    if node.op not in ("Gemm", "MatMul", "Conv") or node.inputs[0] in constants:
+        return None
+    weights = constants.get(node.inputs[1])
+    bias = constants.get(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
+    named = len(node.inputs) > 2 and bool(node.inputs[2])
+    if weights is None or weights.dtype != np.float32 or (named and bias is None):
+        return None
+    make = {"Gemm": _gemm, "MatMul": _matmul, "Conv": _conv}[node.op]
+    return make(node, name, weights.astype(np.float64), bias)
+
+
+def _gemm(node: Node, name: str, weights: Array, bias: Array | None) -> Layer | None:
+    attributes = node.attributes
+    if attributes.get("transA", 0):
+        return None
+    W = attributes.get("alpha", 1.0) * (weights if attributes.get("transB", 0) else weights.T)
+    b = np.zeros(len(W))
+    if bias is not None:
+        b = b + attributes.get("beta", 1.0) * np.asarray(bias, dtype=np.float64).reshape(-1)
+    return Layer(name, "gemm", node.inputs[0], node.outputs[0], W, b, W.shape)
+
+
+def _matmul(node: Node, name: str, weights: Array, bias: Array | None) -> Layer | None:
+    if weights.ndim != 2:
+        return None
+    W = weights.T
+    return Layer(name, "matmul", node.inputs[0], node.outputs[0], W, np.zeros(len(W)), W.shape)
+
+
+def _conv(node: Node, name: str, weights: Array, bias: Array | None) -> Layer | None:
+    attributes = node.attributes
+    if weights.ndim != 4 or attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", "NOTSET"):
+        return None
+    kept = {
+        "strides": tuple(attributes.get("strides", (1, 1))),
+        "pads": tuple(attributes.get("pads", (0, 0, 0, 0))),
+        "dilations": tuple(attributes.get("dilations", (1, 1))),
+    }
+    m = len(weights)
+    b = np.zeros(m) if bias is None else bias.astype(np.float64)
+    W = weights.reshape(m, -1)
+    source, target, groups = node.inputs[0], node.outputs[0], int(attributes.get("group", 1))
+    return Layer(name, "conv", source, target, W, b, weights.shape, kept, groups)
+
+
+def _fold(graph: Graph) -> None:
+    """Fold an Add of a constant and a BatchNormalization into the layer before, and drop them."""
+    for layer in graph.layers:
+        while True:
+            users = graph.users(layer.target)
+            if len(users) != 1 or layer.target == graph.output:
+                break
+            node = users[0]
+            if not isinstance(node, Node) or not _folded(layer, node, graph.constants):
+                break
+            layer.target = node.outputs[0]
+            graph.steps.remove(node)
+
+
+def _folded(layer: Layer, node: Node, constants: dict[str, Array]) -> bool:
+    m = len(layer.W)
+    if node.op == "Add":
+        other = [constants[name] for name in node.inputs if name in constants]
+        channels = (m,) if layer.kind != "conv" else (m, 1, 1)
+        if not other or other[0].shape not in (channels, (1, *channels)):
+            return False
+        layer.b = layer.b + other[0].reshape(-1)
+        return True
+    if node.op == "BatchNormalization" and all(name in constants for name in node.inputs[1:5]):
+        gamma, beta, mean, variance = (
+            constants[name].astype(np.float64) for name in node.inputs[1:5]
+        )
+        factor = gamma / np.sqrt(variance + node.attributes.get("epsilon", 1e-5))
+        layer.W = layer.W * factor[:, None]
+        layer.b = (layer.b - mean) * factor + beta
+        layer.normalized = True
+        return True
+    return False
+
+
+def _check_weights(graph: Graph) -> None:
+    for layer in graph.layers:
+        if not (np.isfinite(layer.W).all() and np.isfinite(layer.b).all()):
+            raise InputError(f"layer {layer.name}: its weights are not finite: train it again")

@@ -1,0 +1,147 @@
+"""One block of neurons that share their inputs: a dense layer, or one group of a convolution.
+
+It is the unit of work that can be done by itself, somewhere else: rows in, codes and proofs out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from qnn.certificates.layers import LayerCertificate
+from qnn.quantization.layers.certify import Effort, certify_layer
+from qnn.quantization.layers.grids import Codes, errors
+from qnn.quantization.layers.lattice import descent
+from qnn.quantization.layers.methods import codes_of
+from qnn.quantization.layers.objective import Objective, choose_damp, layer_objective
+
+Array = np.ndarray
+
+# The damping where costs of bits are only estimated.
+_COST_DAMP = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Inputs X (n, d) of the quantized network, float outputs without bias (n, m), W (m, d).
+
+    row_weights: (n, m) or None where all rows count alike.
+    """
+
+    name: str
+    X: Array
+    outputs: Array
+    W: Array
+    row_weights: Array | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a block is quantized: method, beam, damping ("auto" or a number), its held-out share."""
+
+    method: str = "kbest"
+    beam: int = 64
+    damp: float | str = "auto"
+    holdout: float = 0.25
+    effort: Effort = Effort()  # noqa: RUF009
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedBlock:
+    """Codes and the change of biases (m,); sums of damped errors and of ``w'Hw``, and undamped."""
+
+    codes: Codes
+    bias: Array
+    certificate: LayerCertificate | None
+    damp: float
+    rows: int
+    error: float
+    size: float
+    plain_error: float
+    plain_size: float
+
+
+def layer_costs(block: Block, options: Array) -> Array:
+    """Damped errors (m, K) of the neurons at each of K widths, by GPTQ and descent, on all rows."""
+    made = layer_objective(block.X, block.outputs, block.W, _COST_DAMP)
+    columns = []
+    for bits in options:
+        codes = descent(made.H, made.W, int(bits))
+        columns.append(errors(made.H, codes.weights - made.W))
+    return np.stack(columns, axis=1)
+
+
+def quantize_block(block: Block, bits: Array, settings: Settings) -> QuantizedBlock:
+    """Codes of bits (m,), biases and the certificate; InputError where H is singular."""
+    damp = _damp(block, bits, settings)
+    objectives = _objectives(block, damp)
+    parts = [
+        codes_of(settings.method, o.H, o.W, b, settings.beam)
+        for o, b in zip(objectives, _split(bits, objectives), strict=True)
+    ]
+    codes = Codes(np.concatenate([p.s for p in parts]), np.concatenate([p.q for p in parts]))
+    targets = np.concatenate([o.W for o in objectives])
+    rho = np.concatenate([np.full(len(o.W), o.rho) for o in objectives])
+    certificate = None
+    if settings.effort.level != "none":
+        certificate, codes = certify_layer(
+            block.name, block.X, targets, rho, codes, bits, settings.effort, block.row_weights
+        )
+    return _finished(block, objectives, codes, certificate, damp)
+
+
+def _damp(block: Block, bits: Array, settings: Settings) -> float:
+    if settings.damp != "auto":
+        return float(settings.damp)
+    width = int(np.rint(np.median(bits)))
+    return choose_damp(block.X, block.outputs, block.W, width, settings.holdout, settings.seed)
+
+
+def _objectives(block: Block, damp: float) -> list[Objective]:
+    """One for all neurons, or one a neuron where rows count differently."""
+    if block.row_weights is None:
+        return [layer_objective(block.X, block.outputs, block.W, damp)]
+    made = []
+    for j in range(len(block.W)):
+        one = slice(j, j + 1)
+        weights = block.row_weights[:, j]
+        made.append(layer_objective(block.X, block.outputs[:, one], block.W[one], damp, weights))
+    return made
+
+
+def _split(bits: Array, objectives: list[Objective]) -> list[Array]:
+    return list(np.split(bits, np.cumsum([len(o.W) for o in objectives])[:-1]))
+
+
+def _finished(
+    block: Block,
+    objectives: list[Objective],
+    codes: Codes,
+    certificate: LayerCertificate | None,
+    damp: float,
+) -> QuantizedBlock:
+    bias, error, size, start = [], 0.0, 0.0, 0
+    for objective in objectives:
+        own = Codes(
+            codes.s[start : start + len(objective.W)], codes.q[start : start + len(objective.W)]
+        )
+        bias.append(objective.biases(own))
+        error += float(errors(objective.H, own.weights - objective.W).sum())
+        size += float(errors(objective.H, objective.W).sum())
+        start += len(objective.W)
+    biases = np.concatenate(bias)
+    wrong = block.X @ codes.weights.T + biases - block.outputs
+    spread = block.outputs - block.outputs.mean(axis=0)
+    return QuantizedBlock(
+        codes,
+        biases,
+        certificate,
+        damp,
+        len(block.X),
+        error,
+        size,
+        float((wrong**2).mean(axis=0).sum()),
+        max(float((spread**2).mean(axis=0).sum()), np.finfo(float).tiny),
+    )

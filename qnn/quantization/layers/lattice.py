@@ -1,0 +1,200 @@
+"""The nearest point of a grid: GPTQ, K-best sphere decoding, and exact descent by coordinates.
+
+With ``H = R'R``, R upper triangular, ``f = sum_i (R_ii (q_i - centre_i))^2 s^2``, where the centre
+of coordinate i depends on those after it. Deciding them from the last to the first, each at its
+nearest code, is GPTQ (E. Frantar et al., 2023; J. Chen et al., 2025: Babai's algorithm); keeping
+the K cheapest beginnings is K-best sphere decoding (Z. Guo, P. Nilsson, 2006). The order in which
+coordinates are decided matters: V-BLAST's (P. Wolniansky et al., 1998) begins with the one of the
+largest conditional curvature.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.linalg import cholesky, solve_triangular
+
+from qnn.numerics.compiled import compiled
+from qnn.quantization.layers.grids import Codes, errors, limits, refit_steps, round_searched
+
+Array = np.ndarray
+
+# Candidates around the centre where the grid has more codes than these.
+_NEAR = 5
+SCALES = np.geomspace(0.6, 1.8, 16)
+_SMALL_BEAM, BEAM = 16, 128
+_ROUNDS = 20
+
+
+def factor_in_order(H: Array, order: Array) -> Array:
+    """R, upper triangular, with ``R'R`` the matrix H in this order."""
+    factor: Array = cholesky(H[np.ix_(order, order)], check_finite=False)
+    return factor
+
+
+def vblast_order(H: Array) -> Array:
+    """V-BLAST's order of coordinates, which are decided from its last to its first.
+
+    Always the one of the largest curvature given those that are not decided yet.
+    """
+    factor = cholesky(H, lower=True, check_finite=False)
+    half = solve_triangular(factor, np.eye(len(H)), lower=True, check_finite=False)
+    return np.asarray(_eliminated(half.T @ half)[::-1].copy())
+
+
+@compiled()
+def _eliminated(inverse: Array) -> Array:
+    """Again and again the index of the smallest diagonal entry, which is then taken out."""
+    d = len(inverse)
+    order = np.empty(d, np.int64)
+    alive = np.ones(d, np.bool_)
+    for turn in range(d):
+        j, least = -1, np.inf
+        for i in range(d):
+            if alive[i] and inverse[i, i] < least:
+                j, least = i, inverse[i, i]
+        if j < 0:
+            # Rounding left no positive entry: any order is allowed.
+            j = int(np.argmax(alive))
+        order[turn] = j
+        alive[j] = False
+        if least < np.inf and least > 0.0:
+            for i in range(d):
+                if alive[i]:
+                    ratio = inverse[i, j] / least
+                    for k in range(d):
+                        inverse[i, k] -= ratio * inverse[j, k]
+    return order
+
+
+def gptq(H: Array, W: Array, bits: int) -> Codes:
+    """One greedy pass in the order of falling diagonal entries, at the searched steps."""
+    s = round_searched(H, W, bits).s
+    order = np.argsort(np.diag(H), kind="stable")
+    return _decoded(factor_in_order(H, order), order, W, s, bits, 1)
+
+
+def descent(H: Array, W: Array, bits: int) -> Codes:
+    """GPTQ, then exact descent by coordinates and steps."""
+    return descended(H, W, gptq(H, W, bits), bits)
+
+
+def kbest(H: Array, W: Array, bits: int, beam: int = BEAM) -> Codes:
+    """K-best sphere decoding over 16 steps, then with a wide beam at the best, and descent.
+
+    Never worse than round to nearest, GPTQ or descent, neuron by neuron: these are where it starts.
+    """
+    start = descent(H, W, bits)
+    best = gptq(H, W, bits).better(start, H, W)
+    order = vblast_order(H)
+    R = factor_in_order(H, order)
+    few = min(_SMALL_BEAM, beam)
+    for fraction in SCALES:
+        tried = _decoded(R, order, W, fraction * start.s, bits, few)
+        best = best.better(descended(H, W, tried, bits, 3), H, W)
+    for _ in range(2):
+        tried = _decoded(R, order, W, best.s, bits, beam)
+        best = best.better(descended(H, W, tried, bits), H, W)
+    return best
+
+
+def kbest_at(H: Array, W: Array, s: Array, bits: int, beam: int = BEAM) -> Codes:
+    """K-best sphere decoding at given steps s (m,)."""
+    order = vblast_order(H)
+    return _decoded(factor_in_order(H, order), order, W, s, bits, beam)
+
+
+def _decoded(R: Array, order: Array, W: Array, s: Array, bits: int, beam: int) -> Codes:
+    lo, hi = limits(bits)
+    diagonal = np.diag(R).copy()
+    unit = R / diagonal[:, None]
+    q = np.empty(W.shape, np.int8)
+    for j, (w, step) in enumerate(zip(W, s, strict=True)):
+        q[j, order] = _kbest_one(unit, diagonal**2, w[order] / step, lo, hi, beam)
+    return Codes(s.copy(), q)
+
+
+@compiled()
+def _kbest_one(unit: Array, curvature: Array, c: Array, lo: int, hi: int, beam: int) -> Array:
+    """Codes (d,) of the cheapest of `beam` beginnings; `unit` has a diagonal of ones."""
+    d = len(c)
+    width = min(hi - lo + 1, _NEAR)
+    kept = 1
+    rest, spare = np.zeros((beam, d)), np.zeros((beam, d))
+    cost, spare_cost = np.zeros(beam), np.zeros(beam)
+    first = np.zeros(beam, np.int64)
+    centre = np.zeros(beam)
+    for i in range(d - 1, -1, -1):
+        candidates = np.empty(kept * width)
+        for a in range(kept):
+            inner = c[i]
+            for j in range(i + 1, d):
+                inner += unit[i, j] * rest[a, j]
+            centre[a] = inner
+            low = int(np.rint(min(max(inner, lo), hi))) - width // 2
+            low = min(max(low, lo), hi - width + 1)
+            first[a] = low
+            for t in range(width):
+                candidates[a * width + t] = cost[a] + curvature[i] * (low + t - inner) ** 2
+        keep = min(beam, kept * width)
+        limit = np.partition(candidates, keep - 1)[keep - 1]
+        taken = 0
+        for strict in (True, False):
+            for index in range(kept * width):
+                value = candidates[index]
+                wanted = value < limit if strict else value == limit
+                if wanted and taken < keep:
+                    a = index // width
+                    for j in range(i + 1, d):
+                        spare[taken, j] = rest[a, j]
+                    spare[taken, i] = c[i] - (first[a] + index - a * width)
+                    spare_cost[taken] = value
+                    taken += 1
+        kept = taken
+        rest, spare, cost, spare_cost = spare, rest, spare_cost, cost
+    best = int(np.argmin(cost[:kept]))
+    codes = np.empty(d, np.int8)
+    for j in range(d):
+        codes[j] = int(np.rint(c[j] - rest[best, j]))
+    return codes
+
+
+def descended(H: Array, W: Array, codes: Codes, bits: int, rounds: int = _ROUNDS) -> Codes:
+    """Exact minimization by single codes and by the step, in turn, until nothing changes."""
+    lo, hi = limits(bits)
+    q, s = codes.q.copy(), codes.s.copy()
+    active = np.arange(len(W))
+    for _ in range(rounds):
+        moved = np.array([_one_round(H, W[j], s[j], q[j], lo, hi) for j in active])
+        fitted = refit_steps(H, W[active], Codes(s[active], q[active]))
+        s[active] = fitted.s
+        active = active[moved > 0]
+        if not len(active):
+            break
+    return codes.better(Codes(s, q), H, W)
+
+
+@compiled()
+def _one_round(H: Array, w: Array, s: float, q: Array, lo: int, hi: int) -> int:
+    """Every code once to its best value, the others fixed; how many changed."""
+    d = len(w)
+    gradient = np.zeros(d)
+    for j in range(d):
+        e = s * q[j] - w[j]
+        for i in range(d):
+            gradient[i] += H[j, i] * e
+    moved = 0
+    for i in range(d):
+        wanted = np.rint(q[i] - gradient[i] / (s * H[i, i]))
+        new = int(min(max(wanted, lo), hi))
+        change = new - q[i]
+        if change != 0:
+            moved += 1
+            q[i] = new
+            for j in range(d):
+                gradient[j] += s * change * H[i, j]
+    return moved
+
+
+def total_error(H: Array, W: Array, codes: Codes) -> float:
+    """Of all neurons together."""
+    return float(errors(H, codes.weights - W).sum())

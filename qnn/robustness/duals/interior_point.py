@@ -1,0 +1,312 @@
+"""The semidefinite dual of a ReLU network's margin, by a primal-dual interior point method.
+
+On ``u = [1; z]`` the margin is ``u'M u / 2`` and each constraint k is a product of two linear
+functions, ``p_k = (xi_k'u)(eta_k'u)`` with ``p_k + c_k >= 0``, or 0 where its multiplier is free:
+
+    minimize c'theta  subject to  Z = M + sum_k theta_k A_k >= 0,  A_k = -(xi_k eta_k' + eta_k
+    xi_k'),
+
+and minus its value bounds the margin. Every iterate with Z positive definite is such a bound. The
+direction is that of Helmberg, Rendl, Vanderbei and Wolkowicz / Kojima, Shindoh and Hara / Monteiro,
+with the corrector of S. Mehrotra (SIAM J. Optim. 2, 1992): with Y = Z^-1 the Schur matrix is
+
+    S_kl = (eta_k'X xi_l)(eta_l'Y xi_k) + (eta_k'X eta_l)(xi_l'Y xi_k)
+         + (xi_k'X xi_l)(eta_l'Y eta_k) + (xi_k'X eta_l)(xi_l'Y eta_k),
+
+all of them from Gram matrices of few vectors: 1, z, the neurons' x and their y - x. Multipliers: of
+1, which is kappa_0; of ``x (y - x) = 0``, free; then at least 0: of ``1 - z^2``, of ``x - y``, of
+``x`` and of ``s y`` where a split has chosen a sign.
+
+It begins far inside the cone, with all multipliers of a size: begun at the multipliers of linear
+bounds, it crawls along the boundary and stops at what is no optimum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg.lapack import dpotrf, dpotrs
+
+from qnn.certificates.robustness.relu import System
+from qnn.numerics.compiled import compiled
+from qnn.robustness.duals.arrow import Arrow
+
+Array = np.ndarray
+# Changes of theta, Z, X and s.
+Direction = tuple[Array, Arrow, Arrow, Array]
+
+
+@dataclass(frozen=True)
+class Solved:
+    """Multipliers in the checker's order, the bound that they give (not proven), and the moments.
+
+    z (n,): the point that the primal side suggests. limit: what no bound of this relaxation
+    exceeds, up to the primal side's own errors.
+    """
+
+    multipliers: Array
+    value: float
+    z: Array
+    limit: float
+    steps: int
+
+
+class Relaxation:
+    """The products of a system's constraints: which vectors, with which weights."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        n, h, q = len(system.m), len(system.y0), len(system.s0)
+        self.n, self.h, self.q = n, h, q
+        self.neurons = np.arange(n - h, n)
+        self.plain = np.arange(1, n - h + 1)
+        self.core = np.concatenate([[0], self.neurons + 1])
+        m, r = system.m[self.neurons], system.r[self.neurons]
+        reach = np.abs(system.Y).sum(axis=0)
+        self.range = m + r + np.abs(system.y0) + reach
+        self.scale = r * np.maximum(r, reach)
+        X, D, S = (1 + n + k for k in (0, h, 2 * h))
+        each, ones, chosen = np.arange(h), np.ones(h), np.arange(q)
+        zeros, z = np.zeros(h, dtype=int), 1 + np.arange(n)
+        self.xi = np.concatenate([[0], X + each, z, zeros, zeros, np.zeros(q, dtype=int)])
+        self.eta = np.concatenate([[0], D + each, z, D + each, X + each, S + chosen])
+        one, many = np.ones(1), np.ones(n)
+        xi_weight = [one, 1.0 / self.scale, many, ones, ones, np.ones(q)]
+        eta_weight = [-0.5 * one, ones, -many, -ones, ones, np.ones(q)]
+        self.weights = np.concatenate(xi_weight), np.concatenate(eta_weight)
+        self.c = np.concatenate([[0.5], np.zeros(h), np.ones(n), np.zeros(2 * h + q)])
+        self.free = 1 + h
+
+    def gram(self, S: Array) -> Array:
+        """Of 1, z, x, y - x and s y, (1 + n + 2h + q) square, under a symmetric S."""
+        return np.ascontiguousarray(self._rows(self._rows(S).T))
+
+    def _rows(self, S: Array) -> Array:
+        system, at = self.system, self.neurons
+        m, r = system.m[at, None], system.r[at, None]
+        X = m * S[0] + r * S[at + 1]
+        D = (system.y0[:, None]) * S[0] + system.Y.T @ S[1:] - X
+        parts = [S, X, D]
+        if self.q:
+            parts.append(system.s0[:, None] * S[0] + system.S.T @ S[1:])
+        return np.concatenate(parts)
+
+    def inner(self, K: Arrow) -> Array:
+        """``A_k . K`` of all constraints; they have entries only where an arrow has."""
+        system, at, inputs = self.system, self.neurons, len(self.plain)
+        m, r, y0, Y = system.m[at], system.r[at], system.y0, system.Y
+        head = np.concatenate([K.edge[:, 0], K.core[0, 1:]])
+        own = K.core[1:, 1:].diagonal()
+        rows = K.edge.T @ Y[:inputs] + K.core[:, 1:] @ Y[inputs:]
+        X = m * K.core[0, 0] + r * K.core[0, 1:]
+        D = y0 * K.core[0, 0] + rows[0] - X
+        D_at = y0 * K.core[1:, 0] + rows[1:].diagonal() - m * K.core[1:, 0] - r * own
+        S = system.s0 * K.core[0, 0] + head @ system.S
+        products = [
+            -0.5 * K.core[:1, 0], (m * D + r * D_at) / self.scale, -K.diagonal, -own, -D, X, S
+        ]  # fmt: skip
+        return -2.0 * np.concatenate(products)
+
+    def schur(self, X_gram: Array, Y_gram: Array) -> Array:
+        """The matrix S of above, its lower triangle."""
+        S = np.zeros((len(self.xi),) * 2)
+        _fill(X_gram, Y_gram, self.xi, self.eta, self.weights[0] * self.weights[1], S)
+        return S
+
+    def Z(self, theta: Array, objective: float = 1.0) -> Arrow:
+        """``objective M + sum theta_k A_k``."""
+        system, at, n, h = self.system, self.neurons, self.n, self.h
+        product = theta[1 : 1 + h] / self.scale
+        kappa, above, positive, chosen = np.split(theta[1 + h :], np.cumsum([n, h, h]))
+        m, r, y0, Y = system.m[at], system.r[at], system.y0, system.Y
+        corner = 2.0 * objective * system.c + theta[0]
+        corner -= 2.0 * float(
+            product @ (m * (y0 - m)) + above @ (m - y0) + positive @ m + chosen @ system.s0
+        )
+        g = objective * system.g - Y @ (product * m - above) - system.S @ chosen
+        g[at] -= r * (product * (y0 - 2.0 * m) + above + positive)
+        coupling = -Y * (product * r)
+        inputs = n - h
+        core = np.empty((h + 1, h + 1))
+        core[0, 0], core[0, 1:] = corner, g[at]
+        core[1:, 0] = g[at]
+        core[1:, 1:] = coupling[at] + coupling[at].T
+        core[1:, 1:].flat[:: h + 1] += 2.0 * product * r * r + 2.0 * kappa[inputs:]
+        edge = np.column_stack([g[:inputs], coupling[:inputs]])
+        return Arrow(2.0 * kappa[:inputs], edge, core)
+
+    def value(self, theta: Array, Z: Arrow) -> float:
+        """The bound that theta gives with the best kappa_0; -inf where Z is not definite."""
+        schur = Z.schur()
+        if self.h:
+            factor, info = dpotrf(schur[1:, 1:], lower=1)
+            if info:
+                return -np.inf
+            cut = float(schur[0, 1:] @ dpotrs(factor, schur[0, 1:], lower=1)[0])
+        else:
+            cut = 0.0
+        corner = float(schur[0, 0]) - theta[0] - cut
+        return 0.5 * corner - float(self.c[1:] @ theta[1:])
+
+    def multipliers(self, theta: Array) -> Array:
+        """In the checker's order and scales."""
+        h, n = self.h, self.n
+        product, kappa, rest = np.split(theta[1:], [h, h + n])
+        return np.concatenate([2.0 * kappa, product / self.scale, rest])
+
+
+@compiled()
+def _fill(
+    X: np.ndarray, Y: np.ndarray, xi: np.ndarray, eta: np.ndarray, weight: np.ndarray, S: np.ndarray
+) -> None:
+    for k in range(len(xi)):
+        X_xi, X_eta, Y_xi, Y_eta = X[xi[k]], X[eta[k]], Y[xi[k]], Y[eta[k]]
+        for m in range(k + 1):
+            i, j = xi[m], eta[m]
+            total = X_eta[i] * Y_xi[j] + X_eta[j] * Y_xi[i]
+            total += X_xi[i] * Y_eta[j] + X_xi[j] * Y_eta[i]
+            S[k, m] = total * weight[k] * weight[m]
+
+
+def solve(
+    system: System,
+    tol: float = 1e-4,
+    target: float = np.inf,
+    most_steps: int = 80,
+    expired: Callable[[], bool] = lambda: False,
+) -> Solved:
+    """The dual's solution to ``tol`` of the margin's size; earlier once a bound exceeds ``target``.
+
+    It also ends once the primal side says that no bound will reach ``target``.
+    """
+    relaxation = Relaxation(system)
+    state = _State(relaxation)
+    best = (-np.inf, state.theta)
+    steps, limit = 0, np.inf
+    while steps < most_steps and state.advance():
+        steps += 1
+        value = relaxation.value(state.theta, state.Z)
+        if value > best[0]:
+            best = (value, state.theta)
+        gap = state.mu * state.size
+        limit = value + gap
+        hopeless = state.feasible and limit < target - gap and np.isfinite(target)
+        if value > target or gap < tol * (1.0 + abs(value)) or hopeless or expired():
+            break
+    moments = np.concatenate([state.X.edge[:, 0], state.X.core[0, 1:]])
+    z = moments / state.X.core[0, 0]
+    multipliers = relaxation.multipliers(np.asarray(best[1]))
+    return Solved(multipliers, float(best[0]), np.clip(z, -1.0, 1.0), float(limit), steps)
+
+
+class _State:
+    """The iterate: theta, Z and its inverse Y, X, and the slacks s of the inequalities."""
+
+    def __init__(self, relaxation: Relaxation) -> None:
+        self.relaxation = relaxation
+        n, free = relaxation.n, relaxation.free
+        self.mu = 10.0 * float(np.abs(relaxation.system.g).sum() / max(n, 1) + 1e-3)
+        theta = np.empty(len(relaxation.c))
+        theta[:free] = 0.0
+        theta[free : free + n] = self.mu
+        small = self.mu / relaxation.range
+        signs = np.abs(relaxation.system.s0) + np.abs(relaxation.system.S).sum(axis=0) + 1e-6
+        theta[free + n :] = np.concatenate([small, small, self.mu / signs])
+        Z = relaxation.Z(theta)
+        # kappa_0: twice mu above where Z becomes semidefinite.
+        theta[0] = (
+            -2.0 * (relaxation.value(theta, Z) + relaxation.c[1:] @ theta[1:]) + 2.0 * self.mu
+        )
+        self.theta, self.Z = theta, relaxation.Z(theta)
+        inputs, t = len(relaxation.plain), len(relaxation.core)
+        self.X = Arrow(np.full(inputs, 0.5), np.zeros((inputs, t)), 0.5 * np.eye(t))
+        self.s = self.mu / theta[free:]
+        self.size = n + 1 + len(self.s)
+        self.feasible = False
+
+    def advance(self) -> bool:
+        """One step with its corrector; False where numbers no longer allow one."""
+        relaxation, f = self.relaxation, self.relaxation.free
+        plain, core = relaxation.plain, relaxation.core
+        Y, X = self.Z.inverse(), self.X.completed()
+        if Y is None or X is None:
+            return False
+        Y_gram = relaxation.gram(Y.full(plain, core))
+        S = relaxation.schur(relaxation.gram(X.full(plain, core)), Y_gram)
+        own = Y.arrow()
+        S.flat[f * (len(S) + 1) :: len(S) + 1] += self.s / self.theta[f:]
+        root = 1.0 / np.sqrt(S.diagonal())
+        S *= root[:, None]
+        S *= root
+        S.flat[:: len(S) + 1] += 1e-13
+        factor, info = dpotrf(S, lower=1, overwrite_a=1)
+        if info or not np.isfinite(root).all():
+            return False
+        AY = relaxation.inner(own)
+        total = self.Z.inner(self.X) + float(self.s @ self.theta[f:])
+        self.mu = total / self.size
+
+        def direction(target: float, K: Arrow | None, k: Array | float) -> Direction:
+            rhs = target * AY - relaxation.c
+            if K is not None:
+                rhs -= relaxation.inner(K)
+            rhs[f:] += (target - k) / self.theta[f:]
+            d_theta = root * dpotrs(factor, root * rhs, lower=1)[0]
+            dZ = relaxation.Z(d_theta, 0.0)
+            dX = own.times(target).plus(X.around(dZ, Y), -1.0).plus(self.X, -1.0)
+            if K is not None:
+                dX = dX.plus(K, -1.0)
+            ds = (target - k) / self.theta[f:] - self.s - self.s / self.theta[f:] * d_theta[f:]
+            return d_theta, dZ, dX, ds
+
+        d_theta, dZ, dX, ds = direction(0.0, None, 0.0)
+        dual, primal = self._lengths(d_theta, dZ, dX, ds, 0.98)
+        ahead = self.Z.plus(dZ, dual).inner(self.X.plus(dX, primal))
+        ahead += float((self.s + primal * ds) @ (self.theta[f:] + dual * d_theta[f:]))
+        ratio = max(ahead, 0.0) / total
+        power = 3 if min(dual, primal) > 0.5 else 2
+        centring = self.mu * max(1e-3, min(1.0, ratio**power))
+        K = X.change_around(dX, dZ, Y)
+        d_theta, dZ, dX, ds = direction(centring, K, ds * d_theta[f:])
+        dual, primal = self._lengths(d_theta, dZ, dX, ds, 0.95)
+        if not (np.isfinite(d_theta).all() and max(dual, primal) > 1e-6):
+            return False
+        self.theta = self.theta + dual * d_theta
+        self.Z = relaxation.Z(self.theta)
+        self.X = self.X.plus(dX, primal)
+        self.s = self.s + primal * ds
+        self.feasible = self.feasible or primal == 1.0
+        self.mu = (self.Z.inner(self.X) + float(self.s @ self.theta[f:])) / self.size
+        return True
+
+    def _lengths(
+        self, d_theta: Array, dZ: Arrow, dX: Arrow, ds: Array, far: float
+    ) -> tuple[float, float]:
+        f = self.relaxation.free
+        dual = _to_boundary(self.theta[f:], d_theta[f:])
+        primal = _to_boundary(self.s, ds)
+        dual = _longest(dual, far, lambda size: self.Z.plus(dZ, size).factor() is not None, 12)
+        return dual, _longest(
+            primal, far, lambda size: self.X.plus(dX, size).completed() is not None, 10
+        )
+
+
+def _to_boundary(values: Array, changes: Array) -> float:
+    least = float((changes / values).min(initial=0.0))
+    return np.inf if least >= 0.0 else -1.0 / least
+
+
+def _longest(most: float, far: float, inside: Callable[[float], bool], halvings: int) -> float:
+    """The part ``far`` of the longest step up to ``most`` that stays inside, at most 1."""
+    low, high = 0.0, min(1.0 / far, most)
+    if inside(high):
+        return min(1.0, far * high)
+    for _ in range(halvings):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if inside(middle) else (low, middle)
+    while low == 0.0 and high > 1e-8:
+        high *= 0.25
+        low = high if inside(high) else 0.0
+    return far * low

@@ -1,0 +1,57 @@
+"""Orthonormal weights, paired over seeds: ``python -m tests.benchmarks.orthonormal``.
+
+Subsets of Fashion-MNIST at 14x14 from the folder ``--data`` (Debian's dataset-fashion-mnist), else
+scikit-learn's digits; rates are chosen on validation rows, tests corrected by Holm.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from qnn.training.arms.orthonormal import Orthogonality
+from qnn.training.arms.orthonormal_study import study
+from tests.benchmarks.measure import Stopwatch, machine
+from tests.benchmarks.quantization import FASHION, images
+
+KINDS = {
+    "none": Orthogonality(),
+    "soft": Orthogonality("soft"),
+    "sn": Orthogonality("sn"),
+    "aon order 1": Orthogonality("aon"),
+    "aon order 4": Orthogonality("aon", order=4),
+    "bjorck 3": Orthogonality("bjorck", iterations=3),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=FASHION)
+    parser.add_argument("--rows", type=int, nargs="+", default=[500, 5000])
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=1000)
+    arguments = parser.parse_args()
+    print(machine(), "- one thread", flush=True)
+    watch = Stopwatch()
+    X, y, Xt, yt = images(arguments.data)
+    order = np.random.default_rng(0).permutation(len(X))
+    sets = {
+        f"{n} rows": (X[order[:n]].astype(float), y[order[:n]], Xt.astype(float), yt)
+        for n in arguments.rows
+    }
+    with threadpool_limits(1):
+        rows = study(sets, KINDS, range(arguments.seeds), steps=arguments.steps)
+    print("set, kind, equal | test % (s.e.) | train - test | sigma product | - none | p, Holm's p")
+    for r in rows:
+        print(
+            f"{r.data:10} {r.kind:12} {r.equal:8} {r.test:6.2f} ({r.standard_error:.2f}) "
+            f"{r.gap:6.2f} {r.lipschitz:9.1f} {r.difference:+6.2f} {r.p_value:.3f} {r.p_holm:.3f}"
+        )
+    print(watch.read())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""Post-training quantization beside its peers: ``python -m tests.benchmarks.quantization``.
+
+Fashion-MNIST at 14x14 from the folder ``--data`` (Debian's dataset-fashion-mnist), else
+scikit-learn's digits. One thread; seconds are of processor time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+from threadpoolctl import threadpool_limits
+
+from qnn.certificates.layers import verify_layer
+from qnn.numerics.adam import Adam
+from qnn.quantization import quantize
+from qnn.quantization.graph.execution import run
+from qnn.quantization.graph.reading import read_model
+from qnn.quantization.layers.adaquant import adaquant_best
+from qnn.quantization.layers.grids import errors
+from qnn.quantization.layers.methods import METHODS
+from qnn.quantization.layers.objective import layer_objective
+from qnn.quantization.tuning import divergence
+from tests.benchmarks.measure import machine, recent_peak_bytes, restart_peak
+
+Array = np.ndarray
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=FASHION)
+    parser.add_argument("--rows", type=int, default=512)
+    arguments = parser.parse_args()
+    print(machine(), "- one thread", flush=True)
+    with threadpool_limits(1):
+        X, y, Xt, yt = images(arguments.data)
+        model = trained(X, y, (X.shape[1], 64, 32, 10))
+        rows = X[np.random.default_rng(1).permutation(len(X))[: arguments.rows]]
+        layer_errors(model, rows)
+        networks(model, rows, Xt, yt)
+        proofs(model, rows)
+
+
+def images(folder: Path) -> tuple[Array, Array, Array, Array]:
+    """Rows in [0, 1] and labels of training and test."""
+    if not folder.exists():
+        from sklearn.datasets import load_digits
+
+        X, y = load_digits(return_X_y=True)
+        X = (X / 16.0).astype(np.float32)
+        return X[:1400], y[:1400], X[1400:], y[1400:]
+    parts = []
+    for kind in ("train", "t10k"):
+        raw = gzip.decompress((folder / f"{kind}-images-idx3-ubyte.gz").read_bytes())
+        small = np.frombuffer(raw, np.uint8, offset=16).reshape(-1, 14, 2, 14, 2).mean((2, 4))
+        labels = gzip.decompress((folder / f"{kind}-labels-idx1-ubyte.gz").read_bytes())
+        parts += [
+            (small.reshape(len(small), -1) / 255.0).astype(np.float32),
+            np.frombuffer(labels, np.uint8, offset=8).astype(int),
+        ]
+    return parts[0], parts[1], parts[2], parts[3]
+
+
+def trained(X: Array, y: Array, sizes: tuple[int, ...], steps: int = 3000) -> onnx.ModelProto:
+    """A ReLU network trained by Adam, as ONNX."""
+    rng = np.random.default_rng(0)
+    W = [rng.normal(0, np.sqrt(2 / d), (m, d)).astype(np.float32) for d, m in pairwise(sizes)]
+    b = [np.zeros(m, np.float32) for m in sizes[1:]]
+    adam = Adam([*W, *b], 2e-3)
+    for step in range(steps):
+        rows = rng.integers(0, len(X), 128)
+        inputs = [X[rows]]
+        for k in range(len(W)):
+            z = inputs[-1] @ W[k].T + b[k]
+            inputs.append(np.maximum(z, 0.0) if k < len(W) - 1 else z)
+        p = np.exp(inputs[-1] - inputs[-1].max(axis=1, keepdims=True))
+        back = p / p.sum(axis=1, keepdims=True)
+        back[np.arange(128), y[rows]] -= 1.0
+        back /= 128.0
+        slopes: list[Any] = [None] * (2 * len(W))
+        for k in range(len(W) - 1, -1, -1):
+            slopes[k], slopes[len(W) + k] = back.T @ inputs[k], back.sum(axis=0)
+            back = (back @ W[k]) * (inputs[k] > 0.0)
+        adam.step(slopes, 1.0 - step / steps)
+    return as_onnx(W, b)
+
+
+def as_onnx(W: list[Array], b: list[Array]) -> onnx.ModelProto:
+    nodes, constants, x = [], [], "x"
+    for k, (weights, bias) in enumerate(zip(W, b, strict=True)):
+        constants.append(numpy_helper.from_array(weights, f"W{k}"))
+        constants.append(numpy_helper.from_array(bias, f"b{k}"))
+        last = k == len(W) - 1
+        target = "y" if last else f"a{k}"
+        nodes.append(
+            helper.make_node("Gemm", [x, f"W{k}", f"b{k}"], [target], f"dense{k}", transB=1)
+        )
+        if not last:
+            nodes.append(helper.make_node("Relu", [target], [f"h{k}"]))
+            x = f"h{k}"
+    ends = [("x", W[0].shape[1]), ("y", len(W[-1]))]
+    tensors = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", d]) for n, d in ends]
+    graph = helper.make_graph(nodes, "net", tensors[:1], tensors[1:], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+
+def layer_errors(model: onnx.ModelProto, rows: Array) -> None:
+    """Each layer's damped error (1e-3) by method, as a ratio to K-best's, on the same H."""
+    print("layer errors over K-best's (geometric mean over layers), damping 1e-3, float inputs")
+    graph = read_model(model)
+    values = run(graph, rows)
+    methods = {**METHODS, "adaquant at its best of 5 rates, 2 lengths": adaquant_best}
+    for bits in (2, 3, 4):
+        ratios: dict[str, list[float]] = {name: [] for name in methods}
+        seconds = dict.fromkeys(methods, 0.0)
+        for layer in graph.layers:
+            x = values[layer.source]
+            made = layer_objective(x, x @ layer.W.T, layer.W, 1e-3)
+            for name, method in methods.items():
+                started = time.process_time()
+                codes = method(made.H, made.W, bits)
+                seconds[name] += time.process_time() - started
+                ratios[name].append(float(errors(made.H, codes.weights - made.W).sum()))
+        best = np.array(ratios["kbest"])
+        for name, found in ratios.items():
+            ratio = np.exp(np.log(np.array(found) / best).mean())
+            print(f"  {bits} bits {name:45} {ratio:8.3f} {seconds[name]:7.2f} s", flush=True)
+
+
+def networks(model: onnx.ModelProto, rows: Array, X: Array, y: Array) -> None:
+    """Accuracy, divergence from the float network on test rows, bytes, seconds, memory."""
+    reference = scores(model.SerializeToString(), X)
+    print(f"float: {100 * np.mean(reference.argmax(1) == y):.2f} %, {model.ByteSize():,} bytes")
+
+    def say(name: str, content: bytes, seconds: float, peak: int) -> None:
+        z = scores(content, X)
+        print(
+            f"  {name:42} {100 * np.mean(z.argmax(1) == y):6.2f} % "
+            f"KL {divergence(reference, z):.5f} {len(content):7,} bytes "
+            f"{seconds:6.1f} s, {peak >> 20} MiB more",
+            flush=True,
+        )
+
+    settings: list[dict[str, Any]] = [
+        {"method": m, "budget": float(b), "bits": (b,), "weighting": w}
+        for b in (2, 4, 8)
+        for m, w in (("rtn", "none"), ("gptq", "none"), ("adaquant", "none"), ("kbest", "none"))
+    ]
+    settings += [{"budget": float(b), "bits": (b,), "weighting": "fisher"} for b in (2, 4)]
+    settings += [
+        {"budget": b, "bits": (2, 4, 8), "group": g}
+        for b in (2.5, 3.0)
+        for g in ("layer", "neuron")
+    ]
+    for setting in settings:
+        base, started = restart_peak(), time.process_time()
+        made = quantize(model, rows, certify="none", **setting)
+        used = time.process_time() - started
+        name = " ".join(f"{v}" for v in setting.values())
+        say(name, made.model.SerializeToString(), used, recent_peak_bytes() - base)
+    for bits in (4, 8):
+        base, started = restart_peak(), time.process_time()
+        content = by_onnxruntime(model, rows, bits)
+        used = time.process_time() - started
+        say(f"onnxruntime static, {bits} bits", content, used, recent_peak_bytes() - base)
+
+
+def scores(content: bytes, X: Array) -> Array:
+    output = onnxruntime.InferenceSession(content).run(None, {"x": X})[0]
+    return np.asarray(output, dtype=np.float64)
+
+
+def by_onnxruntime(model: onnx.ModelProto, rows: Array, bits: int) -> bytes:
+    """onnxruntime's static quantization, QDQ, per channel, activations of 8 bits."""
+    from onnxruntime import quantization
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.rows = iter([{"x": rows}])
+
+        def get_next(self) -> Any:
+            return next(self.rows, None)
+
+    kind = quantization.QuantType.QInt8 if bits == 8 else quantization.QuantType.QInt4
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "in.onnx", Path(folder) / "out.onnx"
+        onnx.save(model, source)
+        quantization.quantize_static(
+            source,
+            target,
+            Reader(),
+            per_channel=True,
+            weight_type=kind,
+            activation_type=quantization.QuantType.QUInt8,
+        )
+        return target.read_bytes()
+
+
+def proofs(model: onnx.ModelProto, rows: Array) -> None:
+    """What is proven of each layer, and what making and checking it costs."""
+    for bits in (2, 3, 4):
+        for level in ("scale", "joint"):
+            started = time.process_time()
+            made = quantize(model, rows, 4.0, (bits,), certify=level)
+            used = time.process_time() - started
+            for name, certificate in made.certificates.items():
+                started = time.process_time()
+                proof = verify_layer(certificate, *made.rows[name])
+                ratio = proof.bound / proof.value
+                print(
+                    f"  {bits} bits {level:5} {name} d={certificate.target.shape[1]:4} "
+                    f"{certificate.counts()} bound/value {ratio.min():.3f}..{ratio.max():.3f} "
+                    f"checked in {time.process_time() - started:.1f} s",
+                    flush=True,
+                )
+            print(f"  all in {used:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Robustness: `python -m tests.benchmarks.robustness [--mnist mnist_5k.csv.gz] [--images 10]`.
+
+Quantized networks on wdbc and digits: the exact radius of every test row. ReLU networks trained
+here against attacks, on Fashion-MNIST (Debian's dataset-fashion-mnist) or on a file of MNIST
+digits: of each image what intervals, linear bounds, the linear program, the dual and branching
+decide beside what attacks break. Processor seconds of one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+from scipy.optimize import linprog
+from sklearn.datasets import load_breast_cancer, load_digits
+from threadpoolctl import threadpool_limits
+
+import qnn
+from qnn.certificates.robustness.relu import System, neuron_bounds, substituted
+from qnn.features.preprocessing import FeatureLayout
+from qnn.networks.layered import LayeredNetwork
+from qnn.robustness import Limits, Prover
+from tests.benchmarks.adversarial_training import FOLDER, Array, fashion, mnist, trained
+from tests.benchmarks.measure import gib, machine, peak_bytes
+
+EPSILON = 0.1
+ARCHITECTURES = {
+    "784-100-100-10": [784, 100, 100, 10],
+    "784-200-100-50-10": [784, 200, 100, 50, 10],
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mnist")
+    parser.add_argument("--images", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=60.0, help="for one image")
+    parser.add_argument("--only", choices=["quantized", "relu"])
+    arguments = parser.parse_args()
+    print(machine())
+    with threadpool_limits(1):
+        if arguments.only != "relu":
+            quantized()
+        if arguments.only != "quantized":
+            relu(arguments.mnist, arguments.images, arguments.seconds)
+    print(f"peak {gib(peak_bytes())}; {machine()}")
+
+
+def quantized() -> None:
+    """Exact radii, in standard deviations, of the test rows of two sets."""
+    print("| set | d | rows | accuracy | median radius | largest gap | s a row | largest |")
+    print("|---|---|---|---|---|---|---|---|")
+    sets = (("wdbc", load_breast_cancer, 100), ("digits, 3 or not", load_digits, 20))
+    for name, load, count in sets:
+        data = load()
+        labels = data.target == (1 if name == "wdbc" else 3)
+        table = {f"x{j}": column for j, column in enumerate(data.data.T)}
+        order = np.random.default_rng(0).permutation(len(labels))
+        train, test = order[: len(order) * 4 // 5], order[len(order) * 4 // 5 :][:count]
+        part = {key: column[train] for key, column in table.items()}
+        fitted = FeatureLayout.from_table(table).fit(part, labels[train], (False, True))
+        problem = qnn.Problem(fitted.transform(part), fitted.encode_target(labels[train]), 1.0)
+        bare = qnn.train(problem.with_beta(0.1 * problem.beta_max), seed=0).network
+        network = qnn.QuantizedNetwork(bare.U, bare.V, bare.alpha, preprocessing=fitted)
+        prover = Prover(network)
+        rows = [{key: column[i] for key, column in table.items()} for i in test]
+        prover.largest_radius(rows[0], unit="scale")
+        found, seconds = [], []
+        for row in rows:
+            began = time.process_time()
+            found.append(prover.largest_radius(row, unit="scale"))
+            seconds.append(time.process_time() - began)
+        gaps = [one.attacked / max(one.certified, 1e-300) - 1.0 for one in found]
+        hits = network.predict({key: column[test] for key, column in table.items()}) == labels[test]
+        print(
+            f"| {name} | {fitted.layout.d} | {len(rows)} | {hits.mean():.3f} | "
+            f"{np.median([one.certified for one in found]):.3f} | {max(gaps):.1e} | "
+            f"{np.mean(seconds):.3f} | {max(seconds):.3f} |",
+            flush=True,
+        )
+
+
+def relu(path: str | None, images: int, seconds: float) -> None:
+    """Verified beside attacked accuracy of networks trained against attacks."""
+    if path is None and not FOLDER.is_dir():
+        print("no images: apt-get install dataset-fashion-mnist, or give --mnist")
+        return
+    train, test = mnist(path) if path else (fashion("train", 6000), fashion("t10k", 500))
+    for name, sizes in ARCHITECTURES.items():
+        network = trained(*train, sizes, EPSILON, 12)
+        hits = network.predict(test[0]) == test[1]
+        print(f"{name}: accuracy {hits.mean():.3f} of {len(hits)}, epsilon {EPSILON}")
+        compare(network, test[0][:images], test[1][:images], seconds)
+
+
+def compare(network: LayeredNetwork, X: Array, y: Array, seconds: float) -> None:
+    """How many images each bound decides, with its processor time."""
+    prover = Prover(network)
+    efforts = ("interval", "crown", "linear program", "dual", "exact")
+    counts, spent = dict.fromkeys(efforts, 0), dict.fromkeys(efforts, 0.0)
+    broken = 0
+    for x, label in zip(X, y, strict=True):
+        for effort in efforts:
+            began = time.process_time()
+            if effort == "linear program":
+                robust = least_by_linear_program(network, x, int(label)) > 0.0
+            else:
+                found = prover.certify(
+                    x, EPSILON, label=int(label), effort=effort, limits=(0.0, 1.0),
+                    search=Limits(seconds=seconds),
+                )  # fmt: skip
+                robust = found.verdict == "robust"
+            counts[effort] += robust
+            spent[effort] += time.process_time() - began
+        broken += found.verdict == "vulnerable"
+    print("| bound | proven robust | s an image |")
+    print("|---|---|---|")
+    for effort in efforts:
+        print(f"| {effort} | {counts[effort]} | {spent[effort] / len(X):.2f} |")
+    print(f"attack breaks {broken} of {len(X)}", flush=True)
+
+
+def least_by_linear_program(network: LayeredNetwork, x: Array, label: int) -> float:
+    """The least margin of the triangle relaxation, by HiGHS; not proven."""
+    layers = list(zip(network.weights, network.biases, strict=True))
+    box = np.maximum(x - EPSILON, 0.0), np.minimum(x + EPSILON, 1.0)
+    bounds = neuron_bounds(layers[:-1], box)
+    W, b = layers[-1]
+    return min(
+        _triangles(
+            substituted(layers[:-1], bounds, box, W[:, label] - W[:, k], float(b[label] - b[k])),
+            bounds,
+        )
+        for k in range(network.outputs)
+        if k != label
+    )
+
+
+def _triangles(system: System, bounds: list[tuple[Array, Array]]) -> float:
+    n, h = len(system.m), len(system.y0)
+    low, high = (np.concatenate([b[(b0 < 0) & (b1 > 0)] for (b0, b1), b in pairs]) for pairs in (
+        [(pair, pair[0]) for pair in bounds], [(pair, pair[1]) for pair in bounds])
+    )  # fmt: skip
+    own = np.zeros((h, n))
+    own[np.arange(h), np.arange(n - h, n)] = system.r[n - h :]
+    m, slope = system.m[n - h :], (high / (high - low))[:, None]
+    # x >= y, and x <= slope (y - low); x = m + own z >= 0 is the box.
+    A = np.concatenate([system.Y.T - own, own - slope * system.Y.T])
+    b = np.concatenate([m - system.y0, slope[:, 0] * (system.y0 - low) - m])
+    done = linprog(system.g, A_ub=A, b_ub=b, bounds=(-1.0, 1.0), method="highs")
+    return float(system.c + done.fun)
+
+
+if __name__ == "__main__":
+    main()

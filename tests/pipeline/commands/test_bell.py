@@ -1,0 +1,105 @@
+"""`qnn bell`: verdicts of a Parquet file as a Parquet file, certificates, one line on bad input."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.commands.cli import app
+from pipeline.studies.bell.rows import behaviours_of
+from qnn.certificates.moments import MomentCertificate, verify_moments
+from qnn.errors import InputError
+from qnn.moments.bell import decide, sample
+
+
+def coordinates_file(folder: Path, b: np.ndarray) -> Path:
+    file = folder / "b.parquet"
+    pq.write_table(pa.table({f"c{k}": column for k, column in enumerate(b.T)}), file)
+    return file
+
+
+def test_verdicts_and_certificates(tmp_path: Path) -> None:
+    b = sample("B", 9000, 1)  # more than one block
+    out = tmp_path / "verdicts.parquet"
+    arguments = ["bell", str(coordinates_file(tmp_path, b)), "--out", str(out)]
+    result = CliRunner().invoke(app, [*arguments, "--certificates", "5"])
+    assert result.exit_code == 0, result.output
+    table = pq.read_table(out)
+    decision = decide(b)
+    assert np.array_equal(behaviours_of(table), b)
+    assert table["row"].to_pylist() == list(range(9000))
+    assert table["verdict"].to_pylist() == decision.verdict.tolist()
+    assert f"{(decision.verdict == 'outside').sum():,} outside" in result.output
+    files = sorted((tmp_path / "verdicts.certificates").iterdir())
+    assert len(files) == 5
+    for file in files:
+        certificate, row = MomentCertificate.load(file), int(file.stem)
+        verify_moments(certificate, b[row], exact=True)
+        assert certificate.claim == decision.verdict[row]
+
+
+def test_lists_and_another_scenario(tmp_path: Path) -> None:
+    b = sample("U", 20, 1, "3322")
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(b.reshape(-1)), b.shape[1])
+    pq.write_table(pa.table({"id": pa.array(["x"] * 20), "b": flat}), tmp_path / "b.parquet")
+    arguments = ["bell", str(tmp_path / "b.parquet"), "--scenario", "3322", "--level", "1"]
+    result = CliRunner().invoke(app, [*arguments, "--fallback", "none", "--steps", "1"])
+    verdict = decide(b, "3322", "1", fallback=None, steps=1).verdict
+    assert result.exit_code == 0
+    assert f"{(verdict == 'inside').sum()} inside" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["b.parquet"]
+
+
+def refused(folder: Path, table: pa.Table | None, *more: str) -> str:
+    file = folder / "bad.parquet"
+    if table is not None:
+        pq.write_table(table, file)
+    result = CliRunner().invoke(
+        app, ["bell", str(file), "--out", str(folder / "out.parquet"), *more]
+    )
+    assert isinstance(result.exception, InputError)
+    assert not (folder / "out.parquet").exists()
+    assert "\n" not in str(result.exception)
+    return str(result.exception)
+
+
+def table_of(b: np.ndarray) -> pa.Table:
+    return pa.table({f"c{k}": column for k, column in enumerate(b.T)})
+
+
+def test_bad_input_is_a_line(tmp_path: Path) -> None:
+    b = sample("U", 20, 1)
+    assert refused(tmp_path, None).endswith("bad.parquet: no such file")
+    (tmp_path / "bad.parquet").write_bytes(b"no parquet")
+    assert "not a sound Parquet file" in refused(tmp_path, None)
+    assert "has no rows" in refused(tmp_path, table_of(b[:0]))
+    assert "has 7 numbers a row; scenario 2222 takes 8" in refused(tmp_path, table_of(b[:, :7]))
+    b[17, 4] = 1.5
+    assert "behaviour 17 (the first is 0): it is not a distribution" in refused(
+        tmp_path, table_of(b)
+    )
+    b[17, 4] = np.nan
+    assert "behaviour 17 (the first is 0): it has a number" in refused(tmp_path, table_of(b))
+    text = pa.table({"c": pa.array(["a", "b"])})
+    assert "column 'c' holds no numbers" in refused(tmp_path, text)
+    missing = pa.table({"c": pa.array([1.0, None])})
+    assert "column 'c' has missing values" in refused(tmp_path, missing)
+    ragged = pa.table({"b": pa.array([[1.0], [1.0, 2.0, 3.0]])})
+    assert "its lists have different lengths" in refused(tmp_path, ragged)
+    none = pa.table({"b": pa.array([[1.0], None])})
+    assert "none missing" in refused(tmp_path, none)
+
+
+@pytest.mark.parametrize(("option", "value"), [("--level", "5"), ("--scenario", "2")])
+def test_an_unknown_name_is_a_line(tmp_path: Path, option: str, value: str) -> None:
+    said = refused(tmp_path, table_of(sample("U", 3, 1)), option, value)
+    assert repr(value) in said
+
+
+def test_a_folder_that_is_not_there_is_a_line(tmp_path: Path) -> None:
+    file = coordinates_file(tmp_path, sample("U", 3, 1))
+    result = CliRunner().invoke(app, ["bell", str(file), "--out", str(tmp_path / "no" / "x")])
+    assert "its folder does not exist" in str(result.exception)

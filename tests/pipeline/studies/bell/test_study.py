@@ -1,0 +1,314 @@
+"""A study of Bell scenarios: plan, rows, resume, what verify refuses, bad input, page, MLflow."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.configuration.reading import load_config
+from pipeline.configuration.yaml_text import dump_yaml
+from pipeline.plans.studies import get_study, study_at, study_of_file
+from pipeline.results.folder import RunFolder
+from pipeline.results.ledger import read_results
+from pipeline.studies.bell.behaviours import axes_of_plane, plane_grid
+from pipeline.studies.bell.figures import planes
+from pipeline.studies.bell.nearest import nearest
+from pipeline.studies.bell.rows import behaviours_of
+from pipeline.studies.bell.summary import contradictions, finished, groups
+from pipeline.sweeps.driver import SweepOptions, run_sweep
+from pipeline.tracking.store import open_store
+from qnn.errors import InputError
+from qnn.moments.bell import decide, probabilities, sample
+from qnn.moments.words import Scenario
+from tests.pipeline.tracked import artifacts_of, runs_of
+
+INLINE = SweepOptions(inline=True)
+CHSH = Scenario.parse("2222")
+CONFIG: dict[str, Any] = {
+    "kind": "bell",
+    "name": "small",
+    "data": {"sets": ["N", "plane"], "count": 60, "points": 31},
+    "levels": ["1", "1+AB"],
+    "steps": [2, 30],
+    "fallback": None,
+    "block": 200,
+    "certificates": 2,
+}
+
+
+def config_file(folder: Path, **changes: Any) -> Path:
+    file = folder / "bell.yaml"
+    file.write_text(dump_yaml({**CONFIG, **changes}))
+    return file
+
+
+def run(file: Path, out: Path, track: bool = False):
+    study = study_of_file(file)
+    config = load_config(file, [], study.config)
+    return run_sweep(
+        config, str(out), INLINE, start_tracking=study.start_tracking if track else None
+    )
+
+
+def rows_of(out: Path) -> list[dict[str, Any]]:
+    rows = read_results(RunFolder.open(out), get_study("bell").rows).to_pylist()
+    for row in rows:
+        for name in ("seconds", "cpu_seconds", "cpu_per_1000"):
+            row.pop(name)
+    return rows
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, tracked; not to be changed."""
+    folder = tmp_path_factory.mktemp("bell")
+    outcome = run(config_file(folder), folder / "out", track=True)
+    assert (outcome.exit_code, outcome.failed, outcome.tracking_error) == (0, 0, None)
+    return folder / "out"
+
+
+def copied(whole: Path, target: Path) -> Path:
+    for file in whole.rglob("*"):
+        place = target / file.relative_to(whole)
+        if file.is_file() and not file.name.endswith(".db"):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(file.read_bytes())
+    return target
+
+
+def checks(out: Path, fast: bool = False) -> dict[str, Any]:
+    return {check.file: check for check in study_at(str(out)).verify(str(out), None, fast)}
+
+
+def test_level_one_of_the_plane_is_the_arcsine_condition(whole: Path) -> None:
+    rows = finished(read_results(RunFolder.open(whole), get_study("bell").rows))
+    found = {plane.title: plane for plane in planes(RunFolder.open(whole), rows)}
+    plane = found["2222, level 1, 30 steps"]
+    b = plane.places @ np.stack(axes_of_plane(CHSH))
+    correlators = b[:, 4:]
+    means = b[:, [0, 0, 1, 1]] * b[:, [2, 3, 2, 3]]
+    widths = np.sqrt((1.0 - b[:, [0, 0, 1, 1]] ** 2) * (1.0 - b[:, [2, 3, 2, 3]] ** 2))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        angles = np.arcsin(np.clip((correlators - means) / widths, -1.0, 1.0))
+    signs = 1.0 - 2.0 * np.eye(4)
+    size = np.abs(angles @ signs).max(axis=1)
+    clear = np.isfinite(size) & (np.abs(size - np.pi) > 1e-6)
+    decided = plane.verdict != "inconclusive"
+    assert (clear & decided).sum() > 0.9 * len(size)
+    assert ((size > np.pi) == (plane.verdict == "outside"))[clear & decided].all()
+    # The levels differ here, and few steps leave a shell open that more steps close.
+    above = found["2222, level 1+AB, 30 steps"].verdict == "outside"
+    assert (above & (plane.verdict == "inside")).any()
+    shell = [(found[f"2222, level 1+AB, {k} steps"].verdict == "inconclusive").sum()
+             for k in (2, 30)]  # fmt: skip
+    assert shell[0] > shell[1]
+
+
+def test_rows_say_what_the_tables_hold(whole: Path) -> None:
+    folder, rows = RunFolder.open(whole), rows_of(whole)
+    assert len(rows) == 2 * 2 * 3
+    assert {row["status"] for row in rows} == {"ok"}
+    for row in rows:
+        verdict = folder.read_table(row["verdicts"])["verdict"].to_pylist()
+        assert [verdict.count(name) for name in ("inside", "outside", "inconclusive")] == [
+            row["inside"], row["outside"], row["inconclusive"]
+        ]  # fmt: skip
+        assert len(row["certificates"]) == row["certified"] == 2
+        assert row["refused"] == 0
+    assert contradictions(folder, rows) == (0, 60 + len(plane_grid(CHSH, 31)[0]))
+    drawn = [row for row in rows if row["set"] == "N"]
+    assert len({row["content"] for row in drawn}) == 1
+
+
+def test_a_contradiction_is_counted(whole: Path, tmp_path: Path) -> None:
+    out = copied(whole, tmp_path / "out")
+    folder, rows = RunFolder.open(out), rows_of(out)
+    row = next(row for row in rows if row["level"] == "1" and row["set"] == "N")
+    table = folder.read_table(row["verdicts"])
+    other = next(r for r in rows if r["level"] == "1+AB" and r["content"] == row["content"])
+    inside = folder.read_table(other["verdicts"])["verdict"].to_pylist().index("inside")
+    forged = table["verdict"].to_pylist()
+    forged[inside] = "outside"
+    column = table.column_names.index("verdict")
+    folder.write_table(row["verdicts"], table.set_column(column, "verdict", pa.array(forged)))
+    assert contradictions(folder, rows)[0] == 1
+
+
+def test_verify_proves_everything_again(whole: Path) -> None:
+    found = checks(whole)
+    assert len(found) == 12 + 24
+    assert all(check.ok and check.proven for check in found.values())
+    certificate = next(file for file in found if file.startswith("certificates/"))
+    (single,) = study_at(str(whole / certificate)).verify(str(whole / certificate))
+    assert single.ok
+    assert "gauge" in single.text
+    quick = checks(whole, fast=True)
+    assert {file for file, check in quick.items() if not check.proven} == {
+        file for file in quick if file.startswith("results/")
+    }
+
+
+@pytest.mark.parametrize(
+    ("column", "place", "value", "said"),
+    [
+        ("inside", None, 1, "the row states inside"),
+        ("refused", None, 1, "certified"),
+        ("steps", None, 31, "verdicts say"),
+        ("gauge_upper", "inside", 0.01, "contradict a proof"),
+        ("gauge_lower", "outside", 99.0, "contradict a proof"),
+        ("verdict", "outside", "inside", "verdicts say"),
+        ("behaviour", "inside", [0.0] * 8, "content"),
+        ("row", "inside", 7, "not numbered"),
+    ],
+)
+def test_what_is_tampered_with_is_refused(
+    whole: Path, tmp_path: Path, column: str, place: str | None, value: Any, said: str
+) -> None:
+    out = copied(whole, tmp_path / "out")
+    folder = RunFolder.open(out)
+    row = next(row for row in rows_of(out) if row["set"] == "N" and row["steps"] == 30)
+    name = f"results/{row['path']}.parquet"
+    target = row["verdicts"] if place or column == "steps" else name
+    table = folder.read_table(target)
+    values = table[column].to_pylist()
+    at = table["verdict"].to_pylist().index(place) if place else 0
+    values[at] = value
+    kind = table.schema.field(column).type
+    where = table.column_names.index(column)
+    folder.write_table(target, table.set_column(where, column, pa.array(values, kind)))
+    check = checks(out)[name]
+    assert not check.ok
+    assert said in check.text
+
+
+def test_a_swapped_verdict_with_its_counts_is_refused(whole: Path, tmp_path: Path) -> None:
+    out = copied(whole, tmp_path / "out")
+    folder = RunFolder.open(out)
+    row = next(row for row in rows_of(out) if row["set"] == "N" and row["steps"] == 30)
+    table = folder.read_table(row["verdicts"])
+    values = table["verdict"].to_pylist()
+    i, j = values.index("inside"), values.index("outside")
+    values[i], values[j] = values[j], values[i]
+    where = table.column_names.index("verdict")
+    folder.write_table(row["verdicts"], table.set_column(where, "verdict", pa.array(values)))
+    check = checks(out)[f"results/{row['path']}.parquet"]
+    assert not check.ok
+    assert "proven again is" in check.text
+
+
+def test_a_foreign_certificate_is_refused(whole: Path, tmp_path: Path) -> None:
+    out = copied(whole, tmp_path / "out")
+    row, other = (
+        next(r for r in rows_of(out) if r["level"] == level and r["set"] == "N")
+        for level in ("1", "1+AB")
+    )
+    first, second = row["certificates"][0], other["certificates"][0]
+    (out / first).write_bytes((out / second).read_bytes())
+    (out / second).unlink()
+    found = checks(out)
+    assert not found[first].ok
+    assert "another scenario or level" in found[first].text
+    assert not found[second].ok
+    assert "missing" in found[second].text
+
+
+def test_a_rerun_takes_up_what_is_there(whole: Path, tmp_path: Path) -> None:
+    out = copied(whole, tmp_path / "out")
+    before = rows_of(out)
+    first, second, third = before[0], before[1], before[2]
+    (out / "results" / f"{first['path']}.parquet").unlink()
+    (out / second["verdicts"]).unlink()
+    (out / third["certificates"][0]).write_bytes(b"torn")
+    outcome = run(config_file(tmp_path), out)
+    assert (outcome.exit_code, outcome.reused_paths) == (0, len(before) - 3)
+    assert rows_of(out) == before
+    assert all(check.ok for check in checks(out).values())
+
+
+def test_a_file_of_tables_is_decided(tmp_path: Path) -> None:
+    tables = probabilities(sample("N", 50, 3)).reshape(50, -1)
+    file = tmp_path / "seen.parquet"
+    pq.write_table(pa.table({f"p{k}": column for k, column in enumerate(tables.T)}), file)
+    data = {"source": "seen.parquet"}
+    outcome = run(config_file(tmp_path, data=data, levels=["1+AB"], steps=[30]), tmp_path / "out")
+    assert outcome.exit_code == 0
+    (row,) = rows_of(tmp_path / "out")
+    assert (row["set"], row["seed"], row["count"]) == ("file", None, 50)
+    table = RunFolder.open(tmp_path / "out").read_table(row["verdicts"])
+    assert np.allclose(behaviours_of(table), sample("N", 50, 3), rtol=0, atol=1e-15)
+    # The same config over other behaviours is another sweep.
+    pq.write_table(pa.table({f"p{k}": column for k, column in enumerate(tables[:40].T)}), file)
+    with pytest.raises(InputError, match="other data"):
+        run(tmp_path / "bell.yaml", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"data": {}}, "data: give either source, a Parquet file, or sets"),
+        ({"data": {"sets": ["U"], "source": "x"}}, "data: give either source"),
+        ({"data": {"sets": ["Q"]}}, "data.sets[0]: must be 'U', 'N', 'B' or 'plane'"),
+        ({"data": {"sets": ["U"], "count": 0}}, "data.count: must be at least 1"),
+        ({"levels": ["4"]}, "levels[0]: must be"),
+        ({"steps": []}, "steps: must not be empty"),
+        ({"learned": "x.npz"}, "learned: unknown key"),
+        ({"scenarios": ["22"]}, "scenario '22': give a digit"),
+        ({"scenarios": ["2233"]}, "data.sets: are of two parties with two outcomes"),
+        ({"scenarios": ["9922"], "levels": ["3"]}, "level"),
+        ({"data": {"source": "nothing.parquet"}}, "nothing.parquet: no such file"),
+    ],
+)
+def test_bad_input_is_a_line(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as error:
+        run(config_file(tmp_path, **changes), tmp_path / "out")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_page_and_the_tracked_run(whole: Path) -> None:
+    page = (whole / "report.html").read_text()
+    assert page.count("<figure") == 2
+    assert "0 of 24" in page
+    folder = RunFolder.open(whole)
+    config = load_config(config_file(whole.parent), [], get_study("bell").config)
+    store = open_store(config, folder)
+    (tracked,) = runs_of(store, "sweep")
+    assert tracked.info.status == "FINISHED"
+    assert tracked.data.params["levels"] == "1, 1+AB"
+    assert tracked.data.metrics["verdicts_refused"] == tracked.data.metrics["contradictions"] == 0
+    total = sum(
+        group.inside for group in groups(finished(read_results(folder, get_study("bell").rows)))
+    )
+    assert tracked.data.metrics["verdicts_inside"] == total
+    artifacts = artifacts_of(store, tracked.info.run_id)
+    assert {
+        "report.html",
+        "sweep.yaml",
+        "figures/plane.png",
+        "results/results.parquet",
+    } <= artifacts
+    assert sum(name.endswith(".npz") for name in artifacts) == 24
+
+
+def test_the_nearest_of_both_sides() -> None:
+    b = sample("B", 300, 5)
+    decision = decide(b)
+    known = decide(b, gap=1e-7, steps=60)
+    distance = np.abs(0.5 * (known.gauge_lower + known.gauge_upper) - 1.0)
+    chosen = nearest(b, decision.verdict, decision.steps, "2222", "1+AB", 6)
+    assert len(chosen) == 6
+    for name in ("inside", "outside"):
+        side = np.flatnonzero(decision.verdict == name)
+        closest = side[np.argsort(distance[side])][:10]
+        mine = [row for row in chosen if decision.verdict[row] == name]
+        assert len(mine) == 3
+        assert set(mine) <= set(closest)
+        assert closest[0] in mine
+    verdict = np.full(300, "inconclusive")
+    assert not len(nearest(b, verdict, decision.steps, "2222", "1+AB", 6))
+    verdict[7] = "inside"
+    assert nearest(b, verdict, decision.steps, "2222", "1+AB", 6).tolist() == [7]

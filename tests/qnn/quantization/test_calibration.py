@@ -1,0 +1,216 @@
+"""The whole: a float model and rows in, a model that onnxruntime runs, with its proofs, out."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import qnn.quantization
+from qnn.certificates.layers import verify_layer, verify_layer_file
+from qnn.errors import InputError
+from qnn.quantization import Quantized, quantize
+from qnn.quantization.graph.execution import run
+from qnn.quantization.graph.reading import read_model
+from qnn.quantization.tuning import divergence, match_statistics
+from tests.qnn.quantization.networks import Maker, cnn, mlp, rows
+
+Array = np.ndarray
+
+
+def outputs(made: Quantized | onnx.ModelProto, X: Array) -> Array:
+    model = made.model if isinstance(made, Quantized) else made
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    output: Array = session.run(None, {"x": X})[0]
+    return output
+
+
+def agrees(made: Quantized, X: Array) -> None:
+    """onnxruntime computes what we simulate, but where a code of an activation is a tie."""
+    theirs, ours = outputs(made, X), made.simulate(X)
+    off = np.abs(theirs - ours).reshape(len(X), -1).max(axis=1)
+    assert np.mean(off > 1e-3 * np.abs(ours).max()) <= 0.01
+    assert off.max() <= 0.1 * np.abs(ours).max()
+
+
+@pytest.mark.parametrize("group", ["neuron", "layer"])
+@pytest.mark.parametrize("method", list(qnn.quantization.METHODS))
+def test_onnxruntime_runs_every_method(method: str, group: str) -> None:
+    X = rows(120, (12,))
+    made = quantize(mlp(), X, 3.0, method=method, certify="none", group=group, beam=8, damp=1e-2)
+    agrees(made, rows(400, (12,), 1))
+    assert made.allocation.spent <= made.allocation.budget
+    assert made.certificates == {}
+    assert divergence(outputs(mlp(), X).astype(float), made.simulate(X)) == pytest.approx(
+        made.divergence, rel=1e-3, abs=1e-7
+    )
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+@pytest.mark.parametrize("activation_bits", [4, 8])
+def test_each_width_runs(bits: int, activation_bits: int) -> None:
+    X = rows(100, (12,))
+    made = quantize(
+        mlp(),
+        X,
+        8.0,
+        (bits,),
+        certify="none",
+        activation_bits=activation_bits,
+        beam=8,
+        damp=1e-2,
+    )
+    agrees(made, rows(300, (12,), 1))
+    kinds = {t.data_type for t in made.model.graph.initializer}
+    stored = {2: onnx.TensorProto.INT2, 3: onnx.TensorProto.INT4, 4: onnx.TensorProto.INT4}
+    assert stored.get(bits, onnx.TensorProto.INT8) in kinds
+
+
+def test_a_convolutional_network_of_all_known_nodes_runs() -> None:
+    X = rows(60, (2, 8, 8))
+    made = quantize(cnn(), X, 4.0, certify="bound", beam=8)
+    agrees(made, rows(200, (2, 8, 8), 1))
+    assert len(made.certificates) == 5  # the grouped convolution has two blocks
+    for name, certificate in made.certificates.items():
+        proof = verify_layer(certificate, *made.rows[name])
+        assert (proof.bound > 0.0).any()
+    assert made.divergence < 0.2
+
+
+def test_the_proofs_are_written_and_verified_from_files(tmp_path: Path) -> None:
+    made = quantize(mlp(), rows(100, (12,)), 3.0, certify="joint", beam=8, most_nodes=200_000)
+    made.save(tmp_path / "small.onnx")
+    assert (
+        outputs(onnx.load(tmp_path / "small.onnx"), rows(9, (12,))) == outputs(made, rows(9, (12,)))
+    ).all()
+    paths = made.save_certificates(tmp_path / "proofs")
+    assert len(paths) == 3
+    states = []
+    for path in paths:
+        states += verify_layer_file(path).state
+    assert "optimal" in states
+    assert made.allocation.verify() == pytest.approx(made.allocation.value)
+    text = made.report()
+    assert "Gemm0" in text
+    assert f"{made.bytes:,} bytes" in text
+
+
+def test_equal_calls_give_equal_bytes() -> None:
+    X = rows(80, (12,))
+    one, two = (quantize(mlp(), X, 3.0, certify="none", beam=8) for _ in range(2))
+    assert one.model.SerializeToString() == two.model.SerializeToString()
+
+
+def test_more_bits_are_nearer_and_larger() -> None:
+    X = rows(200, (12,))
+    made = [quantize(mlp(), X, b, (int(b),), certify="none", beam=16) for b in (2.0, 4.0, 8.0)]
+    assert made[0].divergence > made[1].divergence > made[2].divergence
+    assert made[0].bytes < made[1].bytes < made[2].bytes
+    assert made[2].divergence < 1e-3
+
+
+def test_rows_of_mixed_bits_save_bytes() -> None:
+    sizes = (40, 64, 48, 6)
+    X = rows(200, (40,))
+    four = quantize(mlp(sizes), X, 4.0, (4,), certify="none", method="rtn")
+    mixed = quantize(mlp(sizes), X, 3.0, certify="none", method="rtn")
+    assert mixed.bytes < four.bytes
+    assert len(set(mixed.allocation.bits)) > 1
+    agrees(mixed, rows(300, (40,), 1))
+
+
+def test_bias_tuning_never_moves_the_network_away() -> None:
+    made = quantize(mlp(), rows(150, (12,)), 2.0, (2,), certify="none", beam=8)
+    assert made.divergence <= made.divergence_untuned * 1.01
+
+
+def test_statistics_tuning_matches_means_and_variances() -> None:
+    model, X = cnn(), rows(80, (2, 8, 8))
+    made = quantize(model, X, 2.0, (2,), certify="none", method="rtn_range", tune="statistics")
+    agrees(made, rows(100, (2, 8, 8), 1))
+    graph = read_model(model)
+    rough = {layer.name: (0.5 * layer.W, layer.b + 0.3) for layer in graph.layers}
+    pairs, _ = match_statistics(graph, X.astype(float), rough, {})
+    for layer in graph.layers:
+        np.testing.assert_allclose(pairs[layer.name][0], layer.W, rtol=1e-6)
+        np.testing.assert_allclose(pairs[layer.name][1], layer.b, atol=1e-6)
+
+
+def test_the_quantized_network_keeps_its_names_and_unknown_nodes() -> None:
+    make = Maker()
+    x = make.node("Erf", make.node("Gemm", "x", make.weights(6, 5), transB=1))
+    make.node("Gemm", x, make.weights(3, 6), transB=1, output="y")
+    made = quantize(make.model((5,)), rows(60, (5,)), 4.0, certify="none", beam=8)
+    agrees(made, rows(100, (5,), 1))
+    assert any(node.op_type == "Erf" for node in made.model.graph.node)
+    assert any("passed through in float" in note and "Erf" in note for note in made.notes)
+    assert any("no gradient reaches" in note for note in made.notes)
+    assert [made.model.graph.input[0].name, made.model.graph.output[0].name] == ["x", "y"]
+
+
+def test_too_few_rows_for_a_layer_are_said() -> None:
+    few = quantize(mlp(), rows(15, (12,)), 4.0, certify="none", beam=4)
+    assert any("12 inputs and only 15 calibration rows" in note for note in few.notes)
+    many = quantize(mlp(), rows(60, (12,)), 4.0, certify="none", beam=4)
+    assert not many.notes
+
+
+def test_progress_goes_from_0_to_1() -> None:
+    seen: list[float] = []
+    quantize(
+        mlp(), rows(40, (12,)), certify="none", method="rtn", progress=lambda _, s: seen.append(s)
+    )
+    assert seen[0] == 0.0
+    assert seen[-1] == 1.0
+    assert seen == sorted(seen)
+
+
+def test_scores_of_one_output_are_calibrated_by_squares() -> None:
+    made = quantize(mlp((12, 10, 1)), rows(100, (12,)), 4.0, (4,), certify="none", beam=8)
+    X = rows(200, (12,), 1)
+    wanted = outputs(mlp((12, 10, 1)), X)
+    assert np.mean((made.simulate(X) - wanted) ** 2) < 0.02 * wanted.var()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rows": np.ones((20, 11))}, r"shape \(20, 11\), the network takes rows of 12"),
+        ({"rows": np.ones((20, 12, 1))}, "the network takes rows of 12"),
+        ({"rows": np.full((20, 12), np.nan)}, "NaN or infinity"),
+        ({"rows": [["a"] * 12] * 20}, "must be numbers"),
+        ({"rows": np.ones((7, 12))}, "too few"),
+        ({"rows": np.ones((20, 12)), "damp": 0.0}, "Gram matrix of its inputs is singular"),
+        ({"budget": 1.5}, "smallest possible is 2 with"),
+        ({"budget": 3.0, "bits": (4, 8)}, "smallest possible is 4 with"),
+        ({"budget": np.nan}, "budget must be a positive number"),
+        ({"bits": (1, 2)}, "whole numbers from 2 to 8"),
+        ({"bits": ()}, "whole numbers from 2 to 8"),
+        ({"bits": (2, 2)}, "different whole numbers"),
+        ({"method": "best"}, "method must be one of rtn_range, rtn"),
+        ({"certify": "yes"}, "certify must be one of none, bound, scale, joint"),
+        ({"damp": -1.0}, "damp must be 'auto' or a number"),
+        ({"activation_bits": 5}, "activation_bits must be one of 4, 8"),
+        ({"holdout": 1.0}, "holdout must be a share"),
+    ],
+    ids=range(17),
+)
+def test_bad_input_is_one_line(change: dict[str, Any], message: str) -> None:
+    arguments: dict[str, Any] = {"rows": rows(30, (12,)), "certify": "none", "method": "rtn"}
+    arguments.update(change)
+    with pytest.raises(InputError, match=message) as caught:
+        quantize(mlp(), **arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_simulation_runs_the_stored_numbers() -> None:
+    made = quantize(mlp(), rows(50, (12,)), 4.0, (4,), certify="none", method="rtn")
+    assert made.graph is not None
+    again = run(
+        made.graph, rows(5, (12,)), {n: q.weights for n, q in made.quantized.items()}, made.grids
+    )
+    assert (again["y"] == made.simulate(rows(5, (12,)))).all()
+    for layer in made.quantized.values():
+        assert (layer.codes.s == layer.codes.s.astype(np.float32)).all()
