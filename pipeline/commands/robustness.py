@@ -173,7 +173,7 @@ class Work:
         self.content = network.to_bytes()
         self.digest = sha256(self.content).hexdigest()
         self.answers = answers(network, examples.rows)
-        self.radius, self.unit = _in_columns(asked, examples)
+        self.radius, self.unit = examples.radii(asked.radius, asked.unit)
         self.refused = 0
 
     def run(self, count: int, place: Path | None) -> list[RobustRow]:
@@ -282,25 +282,6 @@ def _radius(texts: list[str]) -> float | dict[str, float]:
             raise InputError("--radius: give one number for all columns, or one COLUMN=NUMBER each")
         named[name] = value
     return named if list(named) != [""] else named[""]
-
-
-def _in_columns(asked: Asked, examples: Examples) -> tuple[Any, str]:
-    """The radius as `certify` takes it, and its unit."""
-    radius: Any = asked.radius
-    unknown = [name for name in radius if name not in examples.names] if _named(radius) else []
-    if unknown:
-        raise InputError(f"--radius: the network reads no numeric column {unknown[0]!r}")
-    if asked.unit == "range":
-        each = radius if _named(radius) else dict.fromkeys(examples.names, radius)
-        ranges = examples.ranges
-        radius = {name: value * ranges[name] for name, value in each.items()}
-    if _named(radius) and not isinstance(examples.rows, dict):
-        radius = [radius.get(name, 0.0) for name in examples.names]
-    return radius, "raw" if asked.unit == "range" else asked.unit
-
-
-def _named(radius: Any) -> bool:
-    return isinstance(radius, dict)
 
 
 def _refuse_places(out: Path | None, certificates: Path | None) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +64,43 @@ class Examples:
             found[name] = float(np.ptp(present)) if len(present) else 0.0
         return found
 
+    def radii(self, radius: Any, unit: str) -> tuple[Any, str]:
+        """A radius, one for all columns or one by name, and its unit, as `certify` takes them.
+
+        unit: beside those of `certify` "range", each column's largest less smallest value.
+        """
+        named = isinstance(radius, dict)
+        unknown = [name for name in radius if name not in self.names] if named else []
+        if unknown:
+            raise InputError(f"radius: the network reads no numeric column {unknown[0]!r}")
+        if unit == "range":
+            each = radius if named else dict.fromkeys(self.names, radius)
+            ranges = self.ranges
+            radius = {name: value * ranges[name] for name, value in each.items()}
+        if isinstance(radius, dict) and not isinstance(self.rows, dict):
+            radius = [radius.get(name, 0.0) for name in self.names]
+        return radius, "raw" if unit == "range" else unit
+
+    @cached_property
+    def sha256(self) -> str:
+        """The digest of rows and labels."""
+        rows = self.rows if isinstance(self.rows, dict) else {"": self.rows}
+        plain = [[name, values.tolist()] for name, values in rows.items()]
+        return sha256(json.dumps([plain, self.labels]).encode()).hexdigest()
+
 
 def load_network(path: str | os.PathLike[str]) -> Network:
     """The network of an npz file, quantized or layered, or of an ONNX file."""
     if str(path).lower().endswith(".onnx"):
         return read_onnx(path)
-    data = read_file(path, "network")
-    if "layers" in unpack_arrays(data, str(path), "network"):
-        return LayeredNetwork.from_bytes(data, str(path))
-    return QuantizedNetwork.from_bytes(data, str(path))
+    return network_of(read_file(path, "network"), str(path))
+
+
+def network_of(data: bytes, where: str = "network") -> Network:
+    """The network in an npz file's bytes, of either kind."""
+    if "layers" in unpack_arrays(data, where, "network"):
+        return LayeredNetwork.from_bytes(data, where)
+    return QuantizedNetwork.from_bytes(data, where)
 
 
 def read_examples(source: str, network: Network, target: str | None = None) -> Examples:
@@ -144,7 +175,7 @@ def _labels(values: Array, name: str, network: Network) -> tuple[Any, ...]:
         raise InputError(
             f"the label '{name}' is missing in {tables.rows_text(np.flatnonzero(absent))}"
         )
-    known = _classes(network)
+    known = classes_of(network)
     spelt = {str(label): label for label in known}
     found = []
     for row, label in enumerate(labels_of(values)):
@@ -158,7 +189,8 @@ def _labels(values: Array, name: str, network: Network) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def _classes(network: Network) -> tuple[Any, ...]:
+def classes_of(network: Network) -> tuple[Any, ...]:
+    """The labels that a network answers with; InputError where it predicts a number."""
     if isinstance(network, LayeredNetwork):
         return tuple(range(max(network.outputs, 2)))
     if network.preprocessing is not None:

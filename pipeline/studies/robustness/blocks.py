@@ -1,0 +1,164 @@
+"""A study's units: a block of rows, each asked about one network at one radius."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from pipeline.datasets.examples import Examples, Network, answers, network_of
+from pipeline.plans.study import Step, Tools, Unit
+from pipeline.plans.units import digest_of
+from pipeline.results.folder import CERTIFICATES, NETWORKS, RunFolder
+from pipeline.results.ledger import write_results
+from pipeline.studies.robustness.rows import ROWS, RobustRow
+from pipeline.sweeps.worker.rows import package_versions
+from qnn.errors import InputError, QnnError
+from qnn.robustness import Limits, Prover, Robustness
+
+Subject = tuple[bytes, Examples]
+# Seconds a row and hidden neuron or input: far from it where branching is long.
+_SECONDS = 2e-4
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows `first` to `first + count`; `digest` of the network's file, `content` of the rows."""
+
+    network: str
+    digest: str
+    content: str
+    norm: str
+    radius: float
+    unit: str
+    effort: str
+    limits: tuple[float, float] | None
+    nodes: int
+    first: int
+    labels: tuple[str, ...]
+    labelled: bool
+    size: int
+    needs: tuple[Unit, ...] = ()
+
+    @cached_property
+    def id(self) -> str:
+        """From all that decides the rows."""
+        return digest_of(
+            ["robustness", self.network, self.digest, self.content, self.norm, self.radius,
+             self.unit, self.effort, self.limits, self.nodes, self.first, self.networks]
+        )  # fmt: skip
+
+    @property
+    def networks(self) -> int:
+        """Number of rows."""
+        return len(self.labels)
+
+    @property
+    def shard(self) -> str:
+        """Network, norm and radius."""
+        return f"{self.network} {self.norm} {self.radius:g}"
+
+    @property
+    def estimated_seconds(self) -> float:
+        """Rough time, by the network's size."""
+        return 0.05 + self.networks * self.size * _SECONDS
+
+    @property
+    def estimated_bytes(self) -> float:
+        """The interpreter, and matrices of the network's size."""
+        return 300e6 + 8.0 * 20.0 * self.size**2
+
+    def titles(self, units: Sequence[Block]) -> list[str]:
+        """Network, norm, radius and rows."""
+        return [f"{unit.shard} from row {unit.first}" for unit in units]
+
+    def run(self, data: dict[str, Subject], folder: RunFolder, tools: Tools) -> Iterator[Step]:
+        """Decide row by row, write certificates and the network, and commit."""
+        content, examples = data[self.network]
+        network = network_of(content)
+        file = f"{NETWORKS}/{self.digest[:24]}.npz"
+        folder.write(file, content)
+        work, rows = _Work(self, network, examples, folder), []
+        for blank in self.rows():
+            begin = time.perf_counter()
+            try:
+                row = work.decided(replace(blank, network_file=file))
+            except QnnError as error:
+                row = replace(blank, status="failed", error=str(error))
+            rows.append(replace(row, seconds=time.perf_counter() - begin))
+            failed = int(row.status != "ok")
+            yield Step(self.id, self.shard, 1, failed, None, rows[-1].seconds, row.error)
+        write_results(folder, self.id, [vars(row) for row in rows], ROWS)
+
+    def rows(self) -> list[RobustRow]:
+        """Rows of nothing but what the plan knows."""
+        versions = package_versions()
+        limits = None if self.limits is None else json.dumps(self.limits)
+        return [
+            RobustRow(
+                f"{self.id}-{self.first + k}", self.id, self.shard, self.network, self.norm,
+                self.radius, self.unit, self.effort, limits, self.first + k, label, self.labelled,
+                versions=versions,
+            )
+            for k, label in enumerate(self.labels)
+        ]  # fmt: skip
+
+    def lost_rows(self, error: str) -> list[dict[str, Any]]:
+        """Failed rows."""
+        return [vars(replace(row, status="failed", error=error)) for row in self.rows()]
+
+
+class _Work:
+    """A block's network and what all its rows share."""
+
+    def __init__(
+        self, block: Block, network: Network, examples: Examples, folder: RunFolder
+    ) -> None:
+        self.block, self.examples, self.folder = block, examples, folder
+        self.prover = Prover(network)
+        self.answers = answers(network, examples.rows)
+        self.radius, self.unit = examples.radii(block.radius, block.unit)
+
+    def decided(self, row: RobustRow) -> RobustRow:
+        """The row with all that is found out about it; its certificate in the folder."""
+        block, labels = self.block, self.examples.labels
+        predicted = self.answers[row.row]
+        label = predicted if labels is None else labels[row.row]
+        found = self.prover.certify(
+            self.examples.row(row.row), self.radius, block.norm, label, block.effort,
+            unit=self.unit, limits=block.limits, search=Limits(nodes=block.nodes),
+        )  # fmt: skip
+        if not np.isfinite([found.lower_bound, found.upper_bound]).all():
+            raise InputError("its margins are not finite")
+        certificate = f"{CERTIFICATES}/{row.trial}.npz"
+        self.folder.write(certificate, found.certificate.to_bytes())
+        question = found.certificate.question
+        return replace(
+            row,
+            predicted=str(predicted),
+            correct=predicted == label,
+            verdict=found.verdict,
+            proven=found.lower_bound,
+            attack=found.upper_bound,
+            nodes=found.nodes,
+            cpu_seconds=found.seconds,
+            example=json.dumps([question.numbers.tolist(), list(question.categories)]),
+            radii=json.dumps(question.radii.tolist()),
+            witness=_witness(found, self.examples.names),
+            certificate=certificate,
+        )
+
+
+def _witness(found: Robustness, names: tuple[str, ...]) -> str | None:
+    """The witness as numbers and categories, in the question's order."""
+    if found.witness is None:
+        return None
+    if not isinstance(found.witness, dict):
+        return json.dumps([found.witness.tolist(), []])
+    texts = [value for name, value in found.witness.items() if name not in names]
+    return json.dumps([[found.witness[name] for name in names], texts])

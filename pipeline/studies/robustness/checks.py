@@ -1,0 +1,167 @@
+"""`qnn verify` of a study of robustness: all from the files of the run alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import lru_cache, partial
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+
+from pipeline.datasets.examples import answers, classes_of, network_of
+from pipeline.logs.messages import one_line
+from pipeline.logs.redact import redact
+from pipeline.results.folder import CERTIFICATES, NETWORKS, RESULTS, RunFolder
+from pipeline.results.ledger import LOST_SUFFIX, read_path
+from pipeline.results.verification import Check, verify_paths
+from pipeline.studies.robustness.rows import ROWS
+from qnn.certificates.robustness import Question, RobustnessCertificate
+from qnn.errors import CertificateError, InputError, QnnError
+from qnn.robustness.threat import Rows, Threat, within
+
+Row = dict[str, Any]
+UNCHECKED = "labels, ranges, times, nodes and the margins of attacks not checked"
+
+
+def verify(location: str) -> Iterator[Check]:
+    """A verdict a results file and a certificate. InputError where there is nothing to check."""
+    if location.endswith(".npz"):
+        parts = location.rpartition("/")[0].rpartition("/")[0] or "."
+        yield from _single(location, RunFolder.open(parts))
+        return
+    folder = RunFolder.open(location)
+    results = [file for file in folder.files(RESULTS, ".parquet") if not file.endswith(LOST_SUFFIX)]
+    certificates = folder.files(CERTIFICATES, ".npz")
+    if not results and not certificates:
+        raise InputError(f"{redact(location)}: no results or certificates in it")
+    run, named = _Run(folder), dict[str, Row]()
+    for file in results:
+        yield _judged(file, partial(run.check_rows, file, named))
+    for file in sorted(set(certificates) | set(named)):
+        yield _judged(file, partial(run.check_certificate, file, named.get(file)))
+
+
+def _single(location: str, folder: RunFolder) -> Iterator[Check]:
+    name = location.rpartition("/")[2]
+    if folder.exists(f"{NETWORKS}/{name}") and f"/{NETWORKS}/" in f"/{location}":
+        yield from verify_paths([location], None)
+        return
+    check = _judged(
+        f"{CERTIFICATES}/{name}",
+        partial(_Run(folder).check_certificate, f"{CERTIFICATES}/{name}", None),
+    )
+    yield replace(check, file=location)
+
+
+def _judged(file: str, check: Callable[[], str]) -> Check:
+    try:
+        return Check(file, True, check())
+    except FileNotFoundError as error:
+        return Check(file, False, f"a file is missing ({one_line(error)})")
+    except (QnnError, OSError, ValueError, KeyError, TypeError) as error:
+        return Check(file, False, one_line(str(error)))
+
+
+class _Run:
+    """A run's folder, the networks read last."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.rows = lru_cache(maxsize=4)(self._rows)
+
+    def check_rows(self, file: str, named: dict[str, Row]) -> str:
+        """Every row of a results file against its network: answers, witnesses, counts."""
+        rows = read_path(self.folder, file, ROWS).to_pylist()
+        done = [row for row in rows if row["status"] == "ok"]
+        for row in done:
+            if row["certificate"] is None or row["certificate"] in named:
+                raise ValueError(f"row {row['row']}: has no certificate, or another's")
+            named[row["certificate"]] = row
+            self._check_row(row)
+        return f"{len(done)} rows asked again, {len(rows) - len(done)} failed; {UNCHECKED}"
+
+    def check_certificate(self, file: str, row: Row | None) -> str:
+        """Prove it with its network's file; where a row names it, it must be about that row."""
+        content = self.folder.read(file)
+        certificate = RobustnessCertificate.from_bytes(content, file)
+        rows = self.rows(f"{NETWORKS}/{certificate.question.network_sha256[:24]}.npz")
+        words = certificate.check(rows.data)
+        if row is None:
+            return f"{words}; no row names it"
+        asked = _question(self.rows(row["network_file"]), row)
+        if row["proven"] != certificate.lower_bound:
+            raise CertificateError(f"proves {certificate.lower_bound}, not {row['proven']}")
+        if replace(certificate, question=asked).to_bytes() != content:
+            raise CertificateError("is about another question than its row")
+        return words
+
+    def _check_row(self, row: Row) -> None:
+        rows = self.rows(row["network_file"])
+        label, question = _label(rows, row), _question(rows, row)
+        numbers, categories = question.numbers, question.categories
+        (predicted,) = answers(rows.network, rows.table(numbers[None], [categories]))
+        true = {
+            "predicted": str(predicted),
+            "correct": predicted == label,
+            "radii": json.dumps(question.radii.tolist()),
+        }
+        for name, value in true.items():
+            if row[name] != value:
+                raise ValueError(f"row {row['row']}: states {name} {row[name]}, it is {value}")
+        if not row["labelled"] and not row["correct"]:
+            raise ValueError(f"row {row['row']}: its label is not the network's answer")
+        if not row["proven"] <= row["attack"]:
+            raise ValueError(f"row {row['row']}: its bounds are crossed")
+        broken = row["verdict"] == "vulnerable"
+        if not broken and row["verdict"] != ("robust" if row["proven"] > 0.0 else "open"):
+            raise ValueError(f"row {row['row']}: its bounds do not say {row['verdict']}")
+        if broken and not _breaks(rows, question, label, row["witness"]):
+            raise ValueError(f"row {row['row']}: its witness is no other answer in the region")
+
+    def _rows(self, file: str) -> Rows:
+        content = self.folder.read(file)
+        if file != f"{NETWORKS}/{sha256(content).hexdigest()[:24]}.npz":
+            raise ValueError(f"{file}: is another network than its name says")
+        return Rows(network_of(content))
+
+
+def _label(rows: Rows, row: Row) -> Any:
+    for label in classes_of(rows.network):
+        if str(label) == row["label"]:
+            return label
+    raise ValueError(f"row {row['row']}: the network knows no label {row['label']!r}")
+
+
+def _question(rows: Rows, row: Row) -> Question:
+    """What the row says was asked, from its raw row, radius and label."""
+    numbers, categories = json.loads(row["example"])
+    x: Any = np.array(numbers, dtype=np.float64)
+    if rows.preprocessing is not None:
+        x = dict(zip(rows.names, numbers, strict=True))
+        names = [column.name for column in rows.categorical]
+        x |= {
+            name: np.array([value], dtype=object)
+            for name, value in zip(names, categories, strict=True)
+        }
+    # Ranges are of the whole file, which a run's folder does not have.
+    radius, unit = row["radius"], row["unit"]
+    if unit == "range":
+        radius, unit = json.loads(row["radii"]), "raw"
+    limits = None if row["limits"] is None else json.loads(row["limits"])
+    return rows.question(x, Threat(radius, row["norm"], unit, limits), _label(rows, row))
+
+
+def _breaks(rows: Rows, question: Question, label: Any, witness: str | None) -> bool:
+    if witness is None:
+        return False
+    numbers, categories = json.loads(witness)
+    numbers = np.array(numbers, dtype=np.float64)
+    if numbers.shape != question.numbers.shape or tuple(categories) != question.categories:
+        return False
+    if not within(question, numbers):
+        return False
+    (answer,) = answers(rows.network, rows.table(numbers[None], [tuple(categories)]))
+    return bool(answer != label)

@@ -1,0 +1,105 @@
+"""What a study of robustness will do: its networks, its rows, its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.datasets.examples import Examples, Network, answers, load_network, read_examples
+from pipeline.plans.study import FINAL_SHARD
+from pipeline.results.folder import RunFolder
+from pipeline.results.ledger import read_results
+from pipeline.studies.robustness.blocks import Block, Subject
+from pipeline.studies.robustness.config import NetworkConfig, RobustnessConfig
+from qnn.errors import InputError
+from qnn.networks.layered import LayeredNetwork
+
+
+@dataclass(frozen=True)
+class RobustnessPlan:
+    """The blocks; `data`: by name, each network's file and the rows as it reads them."""
+
+    config: RobustnessConfig
+    units: tuple[Block, ...]
+    data: dict[str, Subject]
+
+    def describe(self) -> str:
+        """The axes, and how much work that is."""
+        config = self.config
+        each = [("networks", tuple(self.data)), ("norms", config.norms), ("radii", config.radii)]
+        lines = [f"study {config.name}: robustness", ""]
+        lines += [
+            f"  {name:<13}{len(some):>6}   {', '.join(map(str, some))}" for name, some in each
+        ]
+        count = sum(unit.networks for unit in self.units)
+        lines += [
+            "",
+            f"  {'work':<13}{count} rows in {len(self.units)} blocks, effort {config.effort}, unit "
+            f"{config.unit}",
+        ]
+        return "\n".join(lines)
+
+    def choose(self, results: pa.Table) -> None:
+        """Nothing follows."""
+
+    def follow_up(self, choice: Any) -> Any:
+        """Never asked for, as nothing is chosen."""
+        raise NotImplementedError
+
+    def champion(self, results: pa.Table, follow_up: Any) -> None:
+        """None."""
+
+    def finished(self, results: pa.Table) -> int:
+        """Rows that are no failures."""
+        return results["status"].to_pylist().count("ok")
+
+
+def prepare(config: RobustnessConfig) -> RobustnessPlan:
+    """Read networks and rows. Raises InputError for what cannot be read, or does not fit."""
+    names = [network.name for network in config.networks]
+    if len(set(names)) < len(names):
+        raise InputError("networks: two have the same name")
+    data: dict[str, Subject] = {}
+    blocks: list[Block] = []
+    for one in config.networks:
+        network = _network(one)
+        examples = read_examples(config.data.source, network, config.data.target)
+        data[one.name] = (network.to_bytes(), examples)
+        blocks += _blocks(config, one.name, network, examples)
+    return RobustnessPlan(config, tuple(blocks), data)
+
+
+def _network(one: NetworkConfig) -> Network:
+    if not Path(one.source).is_dir():
+        return load_network(one.source)
+    rows = read_results(RunFolder.open(one.source)).to_pylist()
+    refits = [row for row in rows if row["shard"] == FINAL_SHARD and row["network"] is not None]
+    refits = [row for row in refits if row["upper_bound"] is not None]
+    if not refits:
+        raise InputError(f"{one.source}: has no refitted network; give a network's file")
+    best = min(refits, key=lambda row: (row["upper_bound"], row["trial"]))
+    return load_network(Path(one.source) / best["network"])
+
+
+def _blocks(
+    config: RobustnessConfig, name: str, network: Network, examples: Examples
+) -> Iterator[Block]:
+    labels = examples.labels
+    shown = list(map(str, answers(network, examples.rows) if labels is None else labels))
+    digest = sha256(network.to_bytes()).hexdigest()
+    size = network.hidden if isinstance(network, LayeredNetwork) else 0
+    content, limits = examples.sha256, config.limits
+    count = min(examples.n, config.data.limit or examples.n)
+    axes = product(dict.fromkeys(config.norms), sorted(set(config.radii)))
+    for (norm, radius), first in product(axes, range(0, count, config.block)):
+        part = tuple(shown[first : min(first + config.block, count)])
+        yield Block(
+            name, digest, content, norm, radius, config.unit, config.effort, limits, config.nodes,
+            first, part, labels is not None, size + network.d,
+        )  # fmt: skip

@@ -1,0 +1,50 @@
+"""One row of the results: one row of the data at one radius, for one network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.results.schema import RowSchema
+
+
+@dataclass(frozen=True)
+class RobustRow:
+    """A row decided. `proven`: the certified lower bound of its worst margin; `attack`: the margin
+    of the worst row found.
+
+    `example` and `witness` are JSON: the numbers, then the categories; `radii` JSON: how far each
+    number may move, in raw units; `limits` JSON: lowest and highest value.
+    `nodes` are of the search, `cpu_seconds` of processor time.
+    """  # noqa: D205
+
+    trial: str
+    path: str
+    shard: str
+    network: str
+    norm: str
+    radius: float
+    unit: str
+    effort: str
+    limits: str | None
+    row: int
+    label: str
+    labelled: bool
+    predicted: str | None = None
+    correct: bool | None = None
+    verdict: str | None = None
+    proven: float | None = None
+    attack: float | None = None
+    nodes: int | None = None
+    cpu_seconds: float | None = None
+    example: str | None = None
+    radii: str | None = None
+    witness: str | None = None
+    certificate: str | None = None
+    network_file: str | None = None
+    status: str = "ok"
+    error: str | None = None
+    seconds: float = 0.0
+    versions: str = "{}"
+
+
+ROWS = RowSchema.of(RobustRow, timings=("seconds", "cpu_seconds"))

@@ -1,0 +1,271 @@
+"""A study of robustness: rows, what verify refuses, resume, bad input, page, MLflow."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import qnn
+from pipeline.configuration.reading import load_config
+from pipeline.configuration.yaml_text import dump_yaml
+from pipeline.plans.studies import get_study, study_at, study_of_file
+from pipeline.results.folder import RunFolder
+from pipeline.results.ledger import read_results
+from pipeline.studies.robustness.summary import finished, groups
+from pipeline.sweeps.driver import SweepOptions, run_sweep
+from pipeline.tracking.store import open_store
+from qnn.errors import InputError
+from qnn.features.preprocessing import FeatureLayout
+from qnn.robustness import Prover
+from tests.pipeline.small import small_config
+from tests.pipeline.tracked import artifacts_of, runs_of
+from tests.qnn.robustness.cases import layered, quantized
+
+INLINE = SweepOptions(inline=True)
+N = 9
+CONFIG: dict[str, Any] = {
+    "kind": "robustness",
+    "name": "small",
+    "networks": [{"name": "own", "source": "own.npz"}],
+    "data": {"source": "rows.parquet"},
+    "radii": [0.0, 0.1, 0.4],
+    "unit": "range",
+    "block": 5,
+}
+
+
+def write_files(folder: Path) -> None:
+    """Rows with a category, a network of them with labels that it mostly answers."""
+    rng = np.random.default_rng(0)
+    rows = {"a": rng.normal(50.0, 9.0, N), "b": rng.normal(size=N),
+            "c": rng.choice(np.array(["x", "y"], dtype=object), N)}  # fmt: skip
+    prepared = FeatureLayout.from_table(rows).fit(
+        rows, np.array(["no", "yes"] * N, dtype=object)[:N], ("no", "yes")
+    )
+    plain = quantized(rng, prepared.layout.d, 4, "bilinear", "binary", 1)
+    network = qnn.QuantizedNetwork(plain.U, plain.V, plain.alpha, preprocessing=prepared)
+    network.save(folder / "own.npz")
+    target = network.predict(rows)
+    target[0] = "no" if target[0] == "yes" else "yes"
+    pq.write_table(pa.table({**rows, "target": target}), folder / "rows.parquet")
+
+
+def config_file(folder: Path, **changes: Any) -> Path:
+    file = folder / "robustness.yaml"
+    file.write_text(dump_yaml({**CONFIG, **changes}))
+    return file
+
+
+def run(file: Path, out: Path, track: bool = False):
+    study = study_of_file(file)
+    config = load_config(file, [], study.config)
+    return run_sweep(
+        config, str(out), INLINE, start_tracking=study.start_tracking if track else None
+    )
+
+
+def rows_of(out: Path) -> list[dict[str, Any]]:
+    rows = read_results(RunFolder.open(out), get_study("robustness").rows).to_pylist()
+    return [{name: value for name, value in row.items() if "seconds" not in name} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, tracked; not to be changed."""
+    folder = tmp_path_factory.mktemp("robustness")
+    write_files(folder)
+    outcome = run(config_file(folder), folder / "out", track=True)
+    assert (outcome.exit_code, outcome.failed, outcome.tracking_error) == (0, 0, None)
+    return folder / "out"
+
+
+def copied(whole: Path, target: Path) -> Path:
+    for file in whole.rglob("*"):
+        place = target / file.relative_to(whole)
+        if file.is_file() and not file.name.endswith(".db"):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(file.read_bytes())
+    return target
+
+
+def checks(out: Path) -> dict[str, Any]:
+    return {check.file: check for check in study_at(str(out)).verify(str(out))}
+
+
+def test_rows_are_what_the_prover_says(whole: Path) -> None:
+    rows = rows_of(whole)
+    assert [row["status"] for row in rows] == ["ok"] * 3 * N
+    table = pq.read_table(whole.parent / "rows.parquet")
+    raw = table.to_pylist()
+    spans = {name: float(np.ptp(table[name].to_numpy())) for name in "ab"}
+    network = qnn.QuantizedNetwork.load(whole.parent / "own.npz")
+    prover = Prover(network)
+    for row in rows:
+        x = {name: raw[row["row"]][name] for name in "abc"}
+        label = raw[row["row"]]["target"]
+        radius = {name: row["radius"] * span for name, span in spans.items()}
+        found = prover.certify(x, radius, label=label)
+        assert (row["verdict"], row["proven"]) == (found.verdict, found.lower_bound)
+        assert row["attack"] == found.upper_bound
+        assert row["correct"] == (row["row"] != 0)
+    found = groups(finished(pa.Table.from_pylist([{**row, "cpu_seconds": 0.0} for row in rows])))
+    assert [group.correct for group in found] == [N - 1] * 3
+    assert found[0].proven == found[0].held == N - 1
+    assert found[0].proven > found[-1].proven
+
+
+def test_verify_proves_everything_again(whole: Path) -> None:
+    found = checks(whole)
+    assert len(found) == 6 + 3 * N
+    assert all(check.ok and check.proven for check in found.values())
+    certificate = str(whole / next(file for file in found if file.startswith("certificates/")))
+    (single,) = study_at(certificate).verify(certificate)
+    assert single.ok
+    assert single.text.startswith("margin ")
+
+
+def chosen(out: Path, verdict: str) -> dict[str, Any]:
+    return next(row for row in rows_of(out) if row["verdict"] == verdict and row["radius"] > 0.0)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "column", "value", "said"),
+    [
+        ("robust", "predicted", "maybe", "states predicted"),
+        ("robust", "correct", False, "states correct"),
+        ("robust", "label", "maybe", "knows no label"),
+        ("robust", "verdict", "vulnerable", "its witness is no other answer"),
+        ("robust", "verdict", "open", "its bounds do not say open"),
+        ("robust", "attack", -1e9, "its bounds are crossed"),
+        ("robust", "radii", "[99.0, 99.0]", "about another question"),
+        ("robust", "proven", 1e-3, "proves"),
+        ("robust", "norm", "l2", "about another question"),
+        ("robust", "example", '[[1.0, 1.0], ["x"]]', ""),
+        ("robust", "network_file", "networks/other.npz", "missing"),
+        ("robust", "certificate", None, "has no certificate"),
+        ("vulnerable", "verdict", "robust", "its bounds do not say robust"),
+        ("vulnerable", "witness", None, "its witness is no other answer"),
+        ("vulnerable", "witness", '[[1e9, 1e9], ["x"]]', "its witness is no other answer"),
+        ("vulnerable", "witness", "[[1e9], []]", "its witness is no other answer"),
+    ],
+)
+def test_what_is_tampered_with_is_refused(
+    whole: Path, tmp_path: Path, verdict: str, column: str, value: Any, said: str
+) -> None:
+    out = copied(whole, tmp_path / "out")
+    row = chosen(out, verdict)
+    changed(out, row, column, value)
+    bad = [check for check in checks(out).values() if not check.ok]
+    assert bad
+    assert any(said in check.text for check in bad), [check.text for check in bad]
+
+
+def changed(out: Path, row: dict[str, Any], column: str, value: Any) -> None:
+    folder, name = RunFolder.open(out), f"results/{row['path']}.parquet"
+    table = folder.read_table(name)
+    values = table[column].to_pylist()
+    values[table["trial"].to_pylist().index(row["trial"])] = value
+    place = table.column_names.index(column)
+    kind = table.schema.field(column).type
+    folder.write_table(name, table.set_column(place, column, pa.array(values, kind)))
+
+
+def test_foreign_and_missing_files_are_refused(whole: Path, tmp_path: Path) -> None:
+    out = copied(whole, tmp_path / "out")
+    first, second = (row["certificate"] for row in rows_of(out)[:2])
+    (out / first).write_bytes((out / second).read_bytes())
+    (out / second).unlink()
+    found = checks(out)
+    assert not found[first].ok
+    assert not found[second].ok
+    assert "missing" in found[second].text
+    (network,) = (out / "networks").iterdir()
+    layered(np.random.default_rng(0), [4, 3, 2]).save(network)
+    assert all(not check.ok for check in checks(out).values())
+
+
+def test_a_rerun_takes_up_what_is_there(whole: Path, tmp_path: Path) -> None:
+    out = copied(whole, tmp_path / "out")
+    before = rows_of(out)
+    (out / "results" / f"{before[0]['path']}.parquet").unlink()
+    (out / before[-1]["certificate"]).unlink()
+    outcome = run(config_file(whole.parent), out)
+    assert (outcome.exit_code, outcome.reused_paths) == (0, 4)
+    assert rows_of(out) == before
+    assert all(check.ok for check in checks(out).values())
+
+
+def test_a_layered_network_without_labels_in_both_norms(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    layered(rng, [3, 4, 3]).save(tmp_path / "net.npz")
+    columns = {f"c{j}": rng.normal(size=4) for j in range(3)}
+    pq.write_table(pa.table(columns), tmp_path / "x.parquet")
+    file = config_file(
+        tmp_path, networks=[{"name": "relu", "source": "net.npz"}],
+        data={"source": "x.parquet", "limit": 3}, norms=["linf", "l2"], unit="raw", radii=[0.05],
+    )  # fmt: skip
+    assert run(file, tmp_path / "out").exit_code == 0
+    rows = rows_of(tmp_path / "out")
+    assert [row["norm"] for row in rows].count("l2") == 3 == len(rows) // 2
+    assert all(row["correct"] and not row["labelled"] for row in rows)
+    assert [json.loads(row["radii"]) for row in rows] == [[0.05] * 3] * 6
+    assert all(check.ok for check in checks(tmp_path / "out").values())
+
+
+def test_the_best_refit_of_a_sweep_is_taken(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    run_sweep(config, str(tmp_path / "trained"), INLINE)
+    rows = read_results(RunFolder.open(tmp_path / "trained")).to_pylist()
+    best = min((row for row in rows if row["shard"] == "all"), key=lambda row: row["upper_bound"])
+    file = config_file(
+        tmp_path, networks=[{"name": "best", "source": "trained"}],
+        data={"source": config.data.source, "target": config.data.target, "limit": 2},
+    )  # fmt: skip
+    assert run(file, tmp_path / "out").exit_code == 0
+    (network,) = (tmp_path / "out" / "networks").iterdir()
+    assert network.read_bytes() == (tmp_path / "trained" / best["network"]).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"radii": []}, "radii: must not be empty"),
+        ({"radii": [-1.0]}, "radii[0]: must be at least 0"),
+        ({"norms": ["l1"]}, "norms[0]: must be"),
+        ({"unit": "percent"}, "unit: must be"),
+        ({"learned": 1}, "learned: unknown key"),
+        ({"networks": [{"name": "own", "source": "gone.npz"}]}, "gone.npz"),
+        ({"networks": [{"name": "own", "source": "own.npz"}] * 2}, "two have the same name"),
+        ({"networks": [{"name": "own", "source": "."}]}, "no refitted network"),
+        ({"data": {"source": "gone.parquet"}}, "gone.parquet: no such file"),
+        ({"data": {"source": "rows.parquet", "target": "z"}}, "no column 'z'"),
+    ],
+)
+def test_bad_input_is_a_line(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    write_files(tmp_path)
+    with pytest.raises(InputError) as error:
+        run(config_file(tmp_path, **changes), tmp_path / "out")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_page_and_the_tracked_run(whole: Path) -> None:
+    page = (whole / "report.html").read_text()
+    assert page.count("<figure") == 1
+    assert "provably correct" in page
+    folder = RunFolder.open(whole)
+    config = load_config(config_file(whole.parent), [], get_study("robustness").config)
+    store = open_store(config, folder)
+    (tracked,) = runs_of(store, "sweep")
+    assert tracked.info.status == "FINISHED"
+    rows = finished(read_results(folder, get_study("robustness").rows))
+    for group in groups(rows):
+        name = f"own/linf/{group.radius:g}/proven"
+        assert tracked.data.metrics[name] == group.proven / N
+    artifacts = artifacts_of(store, tracked.info.run_id)
+    assert {"report.html", "sweep.yaml", "figures/curves.png"} <= artifacts
