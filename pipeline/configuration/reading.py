@@ -170,7 +170,9 @@ def _located(section: M, folders: Sequence[Path]) -> M:
         elif isinstance(value, BaseModel):
             changes[name] = _located(value, folders)
         elif isinstance(value, tuple) and any(isinstance(one, BaseModel) for one in value):
-            changes[name] = tuple(_located(one, folders) for one in value)
+            changes[name] = tuple(
+                _located(one, folders) if isinstance(one, BaseModel) else one for one in value
+            )
     return section.model_copy(update=changes) if changes else section
 
 
