@@ -82,9 +82,9 @@ def check_kind(row: NetworkRow, thing: Certificate | QuantizedNetwork) -> None:
         raise Failure(f"activation {thing.activation!r} does not fit its coefficients")
     for column, found in kind.columns.items():
         said = getattr(row.axes, column)
-        if column == "loss_parameter" and said is None:
+        if column == "loss_parameter" and said is None and found is not None:
             # Rows of earlier versions leave it out where none was given.
-            found = None if found == Kind(thing.loss or "").resolved().loss_parameter else found
+            said = Kind(thing.loss or "").resolved().loss_parameter
         if said != found:
             raise Failure(f"its {column} is {found!r}, its row says {said!r}")
 
