@@ -85,7 +85,7 @@ import pyarrow as pa
 
 from pipeline.configuration.section import Section
 from pipeline.configuration.settings import Resources, TrackingConfig
-from pipeline.results.folder import RunFolder
+from pipeline.results.folder import KEPT, RunFolder
 from pipeline.results.schema import RowSchema
 from pipeline.results.selection import FINAL_SHARD
 
@@ -265,11 +265,16 @@ C = TypeVar("C", bound=Section)
 
 
 class Study(ABC, Generic[C]):
-    """What a sweep's `kind:` names. Heavy imports belong inside the methods."""
+    """What a sweep's `kind:` names. Heavy imports belong inside the methods.
+
+    `kept`: the folders in a run's that hold what a finished sweep leaves for good; its manifest has
+    all files in them.
+    """
 
     name: ClassVar[str]
     config: type[C]
     rows: RowSchema
+    kept: ClassVar[tuple[str, ...]] = KEPT
 
     @abstractmethod
     def prepare(self, config: C) -> Prepared:

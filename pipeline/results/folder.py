@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 
 CONFIG_FILE = "sweep.yaml"
 
-
 RESULTS, DATA, CERTIFICATES, NETWORKS = "results", "data", "certificates", "networks"
-
+# What a finished run leaves for good; pages, tracking and what was found damaged may still change.
+KEPT = (RESULTS, DATA, CERTIFICATES, NETWORKS)
 
 # What was found damaged, under its own name, for a person to look at; nothing here is read again.
 QUARANTINE = "quarantine"

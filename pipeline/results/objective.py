@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from qnn.losses import Loss
+from pipeline.configuration.kinds import Kind
+from qnn.losses import Loss, get_loss
 from qnn.networks.activations import Polynomial
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.training.problems.problem import Problem
@@ -22,3 +23,11 @@ def objective_and_loss(
     kind = Problem if y.ndim == 1 else VectorProblem
     objective = kind(X, y, beta, loss, activation, network.alphabet).objective(network)
     return objective, objective - beta * X.shape[1] * float(np.abs(network.alpha).sum())
+
+
+def beta_max_of(kind: Kind, X: np.ndarray, y: np.ndarray) -> float:
+    """The beta from which on the best network, of all the outputs of y (n,) or (n, C), is zero."""
+    loss = get_loss(kind.loss, kind.loss_parameter)
+    activation = "bilinear" if kind.polynomial is None else Polynomial(*kind.polynomial)
+    whole = Problem if y.ndim == 1 else VectorProblem
+    return whole(X, y, 1.0, loss, activation, kind.alphabet).beta_max

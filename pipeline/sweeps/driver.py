@@ -21,6 +21,7 @@ from pipeline.plans.study import FINAL_SHARD, Prepared, Step, StudyConfig, Unit,
 from pipeline.results.folder import RESULTS, RunFolder, StoreError
 from pipeline.results.ledger import path_of, read_results, results_file, write_lost
 from pipeline.results.lock import FolderLock, acquire_lock
+from pipeline.results.verification.manifest import MANIFEST, Manifest
 from pipeline.sweeps.background import TrackerStart, TrackerStarting
 from pipeline.sweeps.cluster.session import check_address
 from pipeline.sweeps.dispatch import Events, TaskOptions, run_inline
@@ -156,6 +157,8 @@ class _Driver:
                 claim(folder, dump_config(self.config))
                 complete = completed_paths(folder, self.options.retry_failed, self.study)
                 _refuse_foreign(folder, complete, prepared)
+                # Until the run is over again nobody is to miss what it has not done yet.
+                folder.remove(MANIFEST)
             tracking = None
             if start_tracking is not None:
                 tracking = TrackerStarting(start_tracking, self.config, folder)
@@ -196,6 +199,7 @@ class _Driver:
         champion = None if refit is None else prepared.champion(results, refit)
         trial = None if champion is None else str(champion.identity.trial)
         report = self._report(run.folder, trial)
+        self._write_manifest(run.folder, prepared.units, refit)
         if tracking is not None:
             with self._timed("tracking"):
                 tracking.finish(results, choice, trial)
@@ -298,6 +302,12 @@ class _Driver:
             except InputError as error:
                 log.warning("no report: %s", error)
                 return None
+
+    def _write_manifest(self, folder: RunFolder, units: Sequence[Unit], refit: Unit | None) -> None:
+        """Say what the folder holds and how many rows the plan expects, now that all is done."""
+        whole = [*units, *(() if refit is None else (refit,))]
+        expected = {one.id: one.networks for unit in whole for one in (unit, *unit.needs)}
+        Manifest.of(folder, expected, self.study.kept).write(folder)
 
 
 def _tell(event: Event, shard: str) -> None:

@@ -88,12 +88,9 @@ def get_alphabet(name: str | int | Alphabet) -> Alphabet:
         return name
     if name in (1, "1"):
         return BINARY
-    known = ALPHABETS.get(name)
-    if known is None:
-        try:
-            known = ALPHABETS.get(int(name))
-        except (TypeError, ValueError):
-            known = None
+    # As it is written: int() reads other digits, leading zeros and fractions too.
+    text = str(name)
+    known = ALPHABETS.get(int(text) if text in map(str, range(2, 8)) else text)
     if known is None:
         raise InputError(f"alphabet {name!r} is not known: choose binary, ternary or 1 to 7 bits")
     return known

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.plans.study import Prepared, Study, Tracker
 from pipeline.results.folder import RunFolder
 from pipeline.studies.bell.config import BellConfig
-from pipeline.studies.bell.rows import ROWS
+from pipeline.studies.bell.rows import LEFT, ROWS
 
 if TYPE_CHECKING:
     from pipeline.results.verification import Check
@@ -25,6 +25,7 @@ class BellStudy(Study[BellConfig]):
     name = "bell"
     config = BellConfig
     rows = ROWS
+    kept = LEFT
 
     def prepare(self, config: BellConfig) -> Prepared:
         """Read the behaviours' file, if any, and plan the blocks."""

@@ -14,9 +14,10 @@ from pipeline.logs.redact import redact
 from pipeline.results.folder import CERTIFICATES, RESULTS, RunFolder
 from pipeline.results.ledger import LOST_SUFFIX, read_path
 from pipeline.results.verification import Check, verify_paths
+from pipeline.results.verification.manifest import check_manifest
 from pipeline.studies.bell.behaviours import content_of, drawn
 from pipeline.studies.bell.blocks import FILE, PLANE, counts_of
-from pipeline.studies.bell.rows import ROWS, behaviours_of
+from pipeline.studies.bell.rows import LEFT, ROWS, behaviours_of
 from qnn.certificates.moments import MomentCertificate, verify_moments
 from qnn.errors import CertificateError, InputError, QnnError
 from qnn.moments.bell import Decision, decide
@@ -27,10 +28,13 @@ Row = dict[str, Any]
 # Relative gap to which bounds of a gauge that are in doubt are known, and the steps for it.
 CLOSE, MOST_STEPS = 1e-6, 60
 UNCHECKED = "times and steps not checked"
+NOT_CHECKED = ("times", "steps", "versions")
 
 
 def verify(location: str, fast: bool = False) -> Iterator[Check]:
-    """A verdict a results file and a certificate. InputError where there is nothing to check.
+    """A verdict on the manifest, and one a results file and a certificate.
+
+    Raises `InputError` where there is nothing to check.
 
     Counts, digests and shares are computed again, each verdict is decided anew with its proof, and
     certificates are proven in rational arithmetic. `fast`: no verdict is decided anew.
@@ -43,6 +47,7 @@ def verify(location: str, fast: bool = False) -> Iterator[Check]:
     certificates = folder.files(CERTIFICATES, ".npz")
     if not results and not certificates:
         raise InputError(f"{redact(location)}: no results or certificates in it")
+    yield from check_manifest(folder, NOT_CHECKED, LEFT)
     named: dict[str, Row] = {}
     for file in results:
         yield _judged(file, partial(_check_block, folder, file, named, fast), fast)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from pipeline.results.folder import KEPT
 from pipeline.results.schema import RowSchema
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 VERDICTS_FOLDER = "verdicts"
+# What a finished run leaves for good.
+LEFT = (*KEPT, VERDICTS_FOLDER)
 
 
 @dataclass(frozen=True)

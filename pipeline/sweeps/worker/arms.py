@@ -13,8 +13,9 @@ import numpy as np
 from pipeline.datasets.shards import ShardData
 from pipeline.plans.units import PathSpec
 from pipeline.results.folder import RunFolder, StoreError
+from pipeline.results.metrics import metrics
 from pipeline.results.record import PROBLEM, Bounds, Cost, Fit, NetworkRow, columns_for
-from pipeline.sweeps.worker.rows import failure, keep_network, metrics, of_trial, trial_rng
+from pipeline.sweeps.worker.rows import failure, keep_network, of_trial, trial_rng
 from qnn.training.arms import CEILINGS, QUANTIZED, REFERENCES, get_arm
 from qnn.training.problems.problem import Problem
 

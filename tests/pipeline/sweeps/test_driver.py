@@ -229,13 +229,15 @@ def test_the_commands_end_to_end(tmp_path):
     assert verified.returncode == 0
     networks = len(os.listdir(f"{out}/networks"))
     certificates = len(os.listdir(f"{out}/certificates"))
-    assert f"{networks + certificates} files, all verified" in verified.stdout
+    # The manifest is one more.
+    assert f"{networks + certificates + 1} files, all verified" in verified.stdout
     network = RunFolder.open(out).files("networks")[0]
     Path(out, network).write_bytes(np.random.default_rng(0).bytes(1000))
     verified = qnn("verify", out, f"{out}/{network}")
     assert verified.returncode == 1
     assert f"FAIL  {network}  " in verified.stdout
-    assert "2 FAILED" in verified.stdout
+    # By the manifest, in the folder and alone.
+    assert "3 FAILED" in verified.stdout
     assert "Traceback" not in verified.stderr
     missing = qnn("verify", str(tmp_path / "nothing"))
     assert missing.returncode == 2

@@ -382,3 +382,9 @@ def test_a_second_layer_that_is_not_what_it_says_is_refused(alpha, second_layer,
     U = np.ones((2, 2), dtype=np.int8)
     with pytest.raises(InputError, match=message):
         QuantizedNetwork(U, U, np.array(alpha), second_layer=second_layer)
+
+
+@pytest.mark.parametrize("name", ["02", "٢", " 2", "2.0", 2.5, "8", None])
+def test_only_the_plain_number_of_bits_names_an_alphabet(name):
+    with pytest.raises(InputError, match="choose binary, ternary or 1 to 7 bits"):
+        get_alphabet(name)

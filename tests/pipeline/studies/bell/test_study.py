@@ -139,7 +139,7 @@ def test_a_contradiction_is_counted(whole: Path, tmp_path: Path) -> None:
 
 def test_verify_proves_everything_again(whole: Path) -> None:
     found = checks(whole)
-    assert len(found) == 12 + 24
+    assert len(found) == 12 + 24 + 1
     assert all(check.ok and check.proven for check in found.values())
     certificate = next(file for file in found if file.startswith("certificates/"))
     (single,) = study_at(str(whole / certificate)).verify(str(whole / certificate))
@@ -197,6 +197,25 @@ def test_a_swapped_verdict_with_its_counts_is_refused(whole: Path, tmp_path: Pat
     check = checks(out)[f"results/{row['path']}.parquet"]
     assert not check.ok
     assert "proven again is" in check.text
+
+
+def test_what_is_dropped_is_missed_and_an_earlier_folder_verifies(
+    whole: Path, tmp_path: Path
+) -> None:
+    out = copied(whole, tmp_path / "out")
+    row = rows_of(out)[0]
+    gone = [row["verdicts"], f"results/{row['path']}.parquet"]
+    for name in gone:
+        (out / name).unlink()
+    found = checks(out, fast=True)
+    assert {"is in the manifest, but the file is missing"} == {found[name].text for name in gone}
+    assert found[f"results/{row['path']}"].text == "has 0 rows, the plan expects 1"
+    (out / "verdicts" / "foreign.parquet").write_bytes(b"")
+    assert not checks(out, fast=True)["verdicts/foreign.parquet"].ok
+    (out / "manifest.json").unlink()
+    found = checks(out, fast=True)
+    assert all(check.ok for check in found.values())
+    assert found["manifest.json"].text.startswith("none, so dropped files and rows are not missed")
 
 
 def test_a_foreign_certificate_is_refused(whole: Path, tmp_path: Path) -> None:

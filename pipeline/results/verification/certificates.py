@@ -1,0 +1,59 @@
+"""A certificate: what it proves, and what the rows that name it say of its problem."""
+
+from collections.abc import Sequence
+
+from pipeline.results.record import NetworkRow
+from pipeline.results.verification.evidence import Evidence
+from pipeline.results.verification.rows import Rows
+from pipeline.results.verification.statements import (
+    check_closing_in,
+    check_kind,
+    check_problem,
+    check_proof,
+    same,
+)
+from pipeline.results.verification.verdict import Failure, Skipped
+from qnn.certificates import Certificate, Proven
+from qnn.errors import NotProvenAgainError
+from qnn.numerics.archive import read_file
+
+
+def check_certificate(evidence: Evidence, rows: Rows, file: str) -> str:
+    """Return what is proven; raises where it is not, or where a row says something else."""
+    certificate = evidence.certificate(file)
+    stated, bound = certificate.lower_bound, evidence.prove(file)
+    for row in rows.certified.get(file, []):
+        identity = row.identity
+        check_stated(evidence, row, [certificate])
+        same(row.bounds, "lower_bound", stated, exact=True)
+        same(row.axes, "beta", certificate.beta, exact=True)
+        if certificate.output != (identity.output or 0):
+            raise Failure(f"speaks of output {certificate.output}, its row of {identity.output}")
+        if certificate.data != identity.data_file:
+            raise Failure(f"speaks of {certificate.data}, its rows of {identity.data_file}")
+    if bound is None:
+        raise Skipped("its bound was NOT proven again: its enumeration was skipped")
+    return f"bound {bound:.8g}"
+
+
+def check_stated(evidence: Evidence, row: NetworkRow, certificates: Sequence[Certificate]) -> None:
+    """What a row says of the problem and its bound, which its certificates prove."""
+    for certificate in certificates:
+        check_kind(row, certificate)
+    place = row.identity.data_file
+    check_problem(row, evidence.matrices(place)[0], evidence.beta_max(place, row.kind))
+    check_proof(row, certificates)
+    check_closing_in(row)
+
+
+def check_other(certificate: Proven, data: str | None, fast: bool) -> str:
+    """What a certificate proves that is not of a training problem; `data` is its evidence."""
+    known = None
+    if certificate.evidence is not None:
+        if data is None:
+            raise Failure(f"is about a {certificate.evidence}: give its file with --data")
+        known = read_file(data, certificate.evidence)
+    try:
+        return certificate.check(known, fast)
+    except NotProvenAgainError as skipped:
+        raise Skipped(str(skipped)) from None

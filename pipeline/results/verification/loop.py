@@ -1,0 +1,107 @@
+"""The files of a run one after another, each with its verdict."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from pipeline.logs.redact import redact
+from pipeline.results.folder import CERTIFICATES, NETWORKS, RESULTS, RunFolder
+from pipeline.results.verification.certificates import check_certificate, check_other
+from pipeline.results.verification.evidence import Evidence
+from pipeline.results.verification.manifest import check_manifest
+from pipeline.results.verification.networks import check_network
+from pipeline.results.verification.rows import Rows
+from pipeline.results.verification.statements import NOT_CHECKED
+from pipeline.results.verification.verdict import Check, judge
+from qnn.certificates import Certificate, kind_of, read_certificate
+from qnn.errors import InputError
+from qnn.numerics.archive import unpack_arrays
+
+
+def verify_paths(
+    paths: Sequence[str], data: str | None = None, fast: bool = False
+) -> Iterator[Check]:
+    """Check run folders (paths or URIs) and single certificate or network files, in this order.
+
+    `data` is the training matrix for single files that do not lie in a run's folder; `fast` skips
+    proofs by enumeration, and their verdicts say so. Raises `InputError` where a path does not
+    exist; everything else is a verdict.
+    """
+    for path in paths:
+        if path.endswith(".npz"):
+            yield _single(path, data, fast)
+        else:
+            yield from verify_run(path, fast)
+
+
+def verify_run(location: str, fast: bool = False) -> Iterator[Check]:
+    """Check a run's folder: its manifest, its rows, all its certificates and networks."""
+    folder = RunFolder.open(location)
+    files = folder.files()
+    if not any(file.startswith((f"{RESULTS}/", f"{CERTIFICATES}/")) for file in files):
+        raise InputError(
+            f"{redact(location)}: no results or certificates in it; give a run's folder or an "
+            ".npz file of one"
+        )
+    run = _Run(folder, fast=fast)
+    yield from run.rows.read(files)
+    yield from check_manifest(folder, NOT_CHECKED)
+    checks = (
+        (CERTIFICATES, run.rows.certified, run.check_certificate),
+        (NETWORKS, run.rows.networks, run.check_network),
+    )
+    for kept, named, check in checks:
+        there = {file for file in files if file.startswith(f"{kept}/") and file.endswith(".npz")}
+        for file in sorted(there | set(named), key=run.rows.order):
+            yield judge(file, check)
+
+
+def verify_files(location: str, files: Sequence[str]) -> list[Check]:
+    """Check some certificates and networks of a run's folder, named relative to it."""
+    run = _Run(RunFolder.open(location))
+    run.read_quietly()
+    return [judge(file, run.check_of(file)) for file in files]
+
+
+class _Run:
+    """The rows of a folder and what they rest on."""
+
+    def __init__(self, folder: RunFolder, data: str | None = None, fast: bool = False) -> None:
+        self.rows, self.evidence = Rows(folder), Evidence(folder, data, fast)
+
+    def read_quietly(self) -> None:
+        for _ in self.rows.read(self.evidence.folder.files(RESULTS)):
+            pass  # Damaged results are the business of a check of the whole folder.
+
+    def check_certificate(self, file: str) -> str:
+        return check_certificate(self.evidence, self.rows, file)
+
+    def check_network(self, file: str) -> str:
+        return check_network(self.evidence, self.rows, file)
+
+    def check_of(self, file: str) -> Callable[[str], str]:
+        certificate = file.startswith(f"{CERTIFICATES}/")
+        return self.check_certificate if certificate else self.check_network
+
+
+def _single(path: str, data: str | None, fast: bool = False) -> Check:
+    """One file: its data are found two levels up, where its run's folder is, or given."""
+    full = path if "://" in path else os.path.abspath(path)
+    parts = full.rsplit("/", 2)
+    folder = RunFolder.open(parts[0] if len(parts) == 3 and parts[0] else "/")
+    file = "/".join(parts[1:])
+    if not folder.exists(file):
+        raise InputError(f"{redact(path)}: no such file")
+    run = _Run(folder, data, fast)
+    run.read_quietly()
+
+    def check(name: str) -> str:
+        arrays = unpack_arrays(folder.read(name), path, "certificate or network")
+        if kind_of(arrays) is None and "nu" not in arrays:
+            return run.check_network(name)
+        certificate = read_certificate(arrays, name)
+        if isinstance(certificate, Certificate):
+            return run.check_certificate(name)
+        return check_other(certificate, data, fast)
+
+    return replace(judge(file, check), file=path)

@@ -1,0 +1,48 @@
+"""A verdict on one file; any fault of a file is a line, never a traceback."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipeline.logs.messages import one_line
+from qnn.errors import QnnError
+
+
+@dataclass(frozen=True)
+class Check:
+    """The verdict on one file: a line of `qnn verify`.
+
+    `proven` is False where a long proof was skipped, as asked, and all else is right.
+    """
+
+    file: str
+    ok: bool
+    text: str
+    proven: bool = True
+
+    @property
+    def line(self) -> str:
+        """`ok    networks/….npz  objective …`."""
+        verdict = "FAIL" if not self.ok else "ok  " if self.proven else "skip"
+        return f"{verdict}  {self.file}  {self.text}"
+
+
+class Failure(Exception):
+    """Why a file is not what it claims to be; one line."""
+
+
+class Skipped(Exception):
+    """What was not proven again, where everything else is right; one line."""
+
+
+def judge(file: str, check: Callable[[str], str]) -> Check:
+    """The verdict of a check that returns what it found right and raises what is wrong."""
+    try:
+        return Check(file, True, check(file))
+    except Failure as failure:
+        return Check(file, False, str(failure))
+    except Skipped as skipped:
+        return Check(file, True, str(skipped), proven=False)
+    except FileNotFoundError:
+        return Check(file, False, "the file is missing")
+    except (QnnError, OSError, ValueError) as error:
+        return Check(file, False, one_line(str(error).removeprefix(f"{file}: ")))
