@@ -240,7 +240,7 @@ def test_what_cannot_be_trained_is_refused(tmp_path, monkeypatch, capsys, overri
     [
         ("x", "column 'c' should be numeric, but row 1 holds 'x'; correct it, or leave it "
          "out of data.target"),
-        ("", "column 'c' has missing values in 1 row (first: row 1); fill them"),
+        ("", "the target 'c' is missing in 1 row (first: row 1); fill it"),
         ("inf", "column 'c' has infinite values in 1 row (first: row 1)"),
         (None, "the target 'c' is the same in all rows: nothing to learn"),
     ],
