@@ -17,6 +17,7 @@ import typer
 from pipeline.commands.bell import bell
 from pipeline.commands.jobs import doctor, jobs_app, submit
 from pipeline.commands.options import ConfigFile, Cpus, Overrides, RayAddress
+from pipeline.commands.quantize import quantize
 from qnn.errors import InputError
 
 BAD_INPUT = 2
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command()(submit)
 app.command()(doctor)
 app.command()(bell)
+app.command()(quantize)
 app.add_typer(jobs_app)
 
 

@@ -79,7 +79,9 @@ def checked(options: Options) -> Options:
 def checked_rows(graph: Graph, rows: Array) -> Array:
     """Rows (n, ...) as 64-bit floats of 32-bit values; InputError where they do not fit."""
     try:
-        X = np.asarray(rows, dtype=np.float32).astype(np.float64)
+        # What is too large for 32 bits becomes infinity, which is refused below.
+        with np.errstate(over="ignore"):
+            X = np.asarray(rows, dtype=np.float32).astype(np.float64)
     except (TypeError, ValueError):
         raise InputError("the calibration rows must be numbers") from None
     wanted = graph.shape[1:]
