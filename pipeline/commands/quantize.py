@@ -64,6 +64,7 @@ def quantize(
 
     from pipeline.datasets.numbers import read_rows
     from qnn.quantization.graph.reading import read_model
+    from qnn.quantization.options import shaped_rows
     from qnn.quantization.runtime import check_in_runtime, require_onnxruntime
 
     target = out or Path(f"{model.stem}.quantized.onnx")
@@ -81,7 +82,7 @@ def quantize(
     }
     graph = read_model(model)
     require_onnxruntime()
-    rows = _shaped(read_rows(calibration), graph.shape)
+    rows = shaped_rows(read_rows(calibration), graph.shape)
     made = _quantized(graph.model, rows, options, Console(stderr=True))
     off = check_in_runtime(made, rows)
     print(made.report())
@@ -120,17 +121,6 @@ def _damping(text: str) -> float | str:
         return text if text == "auto" else float(text)
     except ValueError:
         raise InputError(f"--damp: must be auto or a number from 0 (got {text!r})") from None
-
-
-def _shaped(rows: Any, shape: tuple[int | None, ...]) -> Any:
-    """Flat rows (n, p) in the network's shape, where it is known and p numbers fill it."""
-    import numpy as np
-
-    inner = [size for size in shape[1:] if size is not None]
-    whole = len(inner) == len(shape) - 1
-    if whole and rows.ndim == 2 and len(inner) > 1 and int(np.prod(inner)) == rows.shape[1]:
-        return rows.reshape(-1, *inner)
-    return rows
 
 
 def _quantized(model: Any, rows: Any, options: dict[str, Any], console: Console) -> Quantized:

@@ -169,6 +169,8 @@ def _located(section: M, folders: Sequence[Path]) -> M:
             changes[name] = _locate(value, folders)
         elif isinstance(value, BaseModel):
             changes[name] = _located(value, folders)
+        elif isinstance(value, tuple) and all(isinstance(one, BaseModel) for one in value):
+            changes[name] = tuple(_located(one, folders) for one in value)
     return section.model_copy(update=changes) if changes else section
 
 
