@@ -19,6 +19,7 @@ from pipeline.reports.figures.drawing import (
     grid,
     log_x,
     new_figure,
+    plain_log_y,
     say_nothing,
     style,
 )
@@ -50,7 +51,7 @@ def _panels(
         if not models:
             return say_nothing(*new_figure(8.6, 2.0), "no classes in these networks")
         across, down = grid(len(models))
-        figure = Figure(figsize=(8.6, 3.8 * down), layout="constrained")
+        figure = Figure(figsize=(max(6.2, 3.4 * across), 3.6 * down), layout="constrained")
         panels = figure.subplots(down, across, squeeze=False)
         for place, axes in enumerate(panels.flat):
             if place >= len(models):
@@ -63,6 +64,7 @@ def _panels(
             axes.set_xlabel("bytes of the file")
             if logarithmic:
                 axes.set_yscale("log")
+                plain_log_y(axes, "")
             elif own[0].float_accuracy is not None:
                 axes.axhline(100.0 * own[0].float_accuracy, color=INK, linewidth=0.8, ls="--")
         panels[0, 0].legend(frameon=False)
