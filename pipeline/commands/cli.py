@@ -17,6 +17,7 @@ import typer
 from pipeline.commands.bell import bell
 from pipeline.commands.jobs import doctor, jobs_app, submit
 from pipeline.commands.options import ConfigFile, Cpus, Overrides, RayAddress
+from pipeline.commands.quantize import quantize
 from pipeline.commands.robustness import robustness
 from qnn.errors import InputError
 
@@ -34,6 +35,7 @@ app.command()(submit)
 app.command()(doctor)
 app.command()(bell)
 app.command()(robustness)
+app.command()(quantize)
 app.add_typer(jobs_app)
 
 

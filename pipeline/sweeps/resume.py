@@ -133,6 +133,8 @@ def _sound(folder: RunFolder, file: str) -> bool:
     try:
         if file.endswith(".npz"):
             unpack_arrays(content, file, "npz")
+        elif file.endswith(".onnx"):
+            _check_onnx(content)
         else:
             table = decode_table(content, file)
             if file.startswith(f"{DATA}/"):
@@ -141,3 +143,13 @@ def _sound(folder: RunFolder, file: str) -> bool:
         folder.quarantine(file, one_line(str(error).removeprefix(f"{file}: ")))
         return False
     return True
+
+
+def _check_onnx(content: bytes) -> None:
+    """Raises `ValueError` where it is no whole ONNX model."""
+    import onnx
+
+    try:
+        onnx.checker.check_model(onnx.load_from_string(content))
+    except Exception as error:  # onnx and protobuf raise kinds of their own
+        raise ValueError(f"not a sound ONNX model ({one_line(error)})") from None

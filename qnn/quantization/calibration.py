@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,7 +86,7 @@ class _Calibration:
     ) -> None:
         self.graph, self.X, self.options, self.progress = graph, X, options, progress
         progress("the float network's tensors", 0.0)
-        self.values = run(graph, X)
+        self.values = _run_first(graph, X)
         self.reference = self.values[logits_of(graph)]
         if not np.isfinite(self.reference).all():
             raise InputError("the network gives NaN or infinity on the calibration rows")
@@ -146,7 +147,9 @@ class _Calibration:
             self.progress(f"costs of {layer.name}", 0.03 + 0.07 * k / len(self.graph.layers))
             weight = self.fisher.get(layer.name)
             sensitivity = np.ones(len(layer.W)) if weight is None else weight.mean(axis=0)
-            errors = np.concatenate([layer_costs(b, options) for b in self._blocks(layer, False)])
+            with _named(layer.name):
+                blocks = self._blocks(layer, False)
+                errors = np.concatenate([layer_costs(b, options) for b in blocks])
             costs.append(0.5 * sensitivity[:, None] * errors)
             sizes.append(np.outer(np.full(len(layer.W), layer.W.shape[1]), stored_bits(options)))
         if self.options.group == "layer":
@@ -211,10 +214,8 @@ class _Calibration:
         parts = []
         for g, block in enumerate(self._blocks(layer, True)):
             own = bits[g * each : (g + 1) * each]
-            try:
+            with _named(block.name):
                 part = quantize_block(block, own, self.settings)
-            except InputError as error:
-                raise InputError(f"layer {block.name}: {error}") from None
             parts.append(part)
             if part.certificate is not None:
                 self.certificates[block.name] = part.certificate
@@ -249,6 +250,7 @@ class _Calibration:
                 len(layer.W),
                 rows,
                 float(bits.mean()),
+                int(np.ceil(d * stored_bits(bits).sum() / 8)),
                 parts[0].damp,
                 error / size,
                 sum(p.plain_error for p in parts) / sum(p.plain_size for p in parts),
@@ -279,6 +281,27 @@ class _Calibration:
     def _divergence(self) -> float:
         values = run(self.graph, self.X, self.weights, self.grids)
         return divergence(self.reference, values[logits_of(self.graph)])
+
+
+@contextmanager
+def _named(layer: str) -> Iterator[None]:
+    """InputError from within gets the layer's name in front."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"layer {layer}: {error}") from None
+
+
+def _run_first(graph: Graph, X: Array) -> dict[str, Array]:
+    """The float network's tensors; InputError where its nodes do not take such rows."""
+    try:
+        return run(graph, X)
+    except (ValueError, IndexError, TypeError, KeyError, RuntimeError, ArithmeticError) as error:
+        text = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"the network cannot be run on rows of the shape {X.shape[1:]} ({text}): give rows of "
+            "the shape that it was trained on, or export it again with simpler nodes"
+        ) from None
 
 
 def _rounded_bias(made: QuantizedLayer, grid: ActivationGrid) -> Array:

@@ -79,7 +79,9 @@ def checked(options: Options) -> Options:
 def checked_rows(graph: Graph, rows: Array) -> Array:
     """Rows (n, ...) as 64-bit floats of 32-bit values; InputError where they do not fit."""
     try:
-        X = np.asarray(rows, dtype=np.float32).astype(np.float64)
+        # What is too large for 32 bits becomes infinity, which is refused below.
+        with np.errstate(over="ignore"):
+            X = np.asarray(rows, dtype=np.float32).astype(np.float64)
     except (TypeError, ValueError):
         raise InputError("the calibration rows must be numbers") from None
     wanted = graph.shape[1:]
@@ -96,3 +98,12 @@ def checked_rows(graph: Graph, rows: Array) -> Array:
     if len(X) < 8:
         raise InputError(f"{len(X)} calibration rows are too few: give 8 at least, better hundreds")
     return X
+
+
+def shaped_rows(rows: Array, shape: tuple[int | None, ...]) -> Array:
+    """Flat rows (n, p) in a network's shape, where it is known and p numbers fill it."""
+    inner = [size for size in shape[1:] if size is not None]
+    whole = len(inner) == len(shape) - 1
+    if whole and rows.ndim == 2 and len(inner) > 1 and int(np.prod(inner)) == rows.shape[1]:
+        return rows.reshape(-1, *inner)
+    return rows

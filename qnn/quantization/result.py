@@ -24,20 +24,24 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 _HEAD = (
-    f"{'layer':20} {'inputs':>6} {'neurons':>7} {'bits':>5} {'damp':>7} {'error %':>9} "
-    f"{'bound %':>9} {'optimal':>8} {'at step':>8} {'bounded':>8}"
+    f"{'layer':20} {'inputs':>6} {'neurons':>7} {'bits':>5} {'bytes':>8} {'damp':>7} "
+    f"{'error %':>9} {'bound %':>9} {'optimal':>8} {'at step':>8} {'bounded':>8}"
 )
 
 
 @dataclass(frozen=True, eq=False)
 class LayerReport:
-    """One layer in figures: errors are relative, over the damped objective, before tuning."""
+    """One layer in figures: errors are relative, over the damped objective, before tuning.
+
+    ``bytes`` are those of its codes in the file.
+    """
 
     name: str
     inputs: int
     neurons: int
     rows: int
     mean_bits: float
+    bytes: int
     damp: float
     error: float
     plain_error: float
@@ -76,9 +80,9 @@ class Quantized:
         """Write each certificate as NAME.layer.npz with its rows as NAME.rows.npz; their paths."""
         root = Path(folder)
         root.mkdir(parents=True, exist_ok=True)
-        paths = []
+        paths: list[Path] = []
         for name, certificate in self.certificates.items():
-            safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+            safe = _file_name(name, {path.name.removesuffix(LAYER_SUFFIX) for path in paths})
             save_rows(root / f"{safe}{ROWS_SUFFIX}", *self.rows[name])
             certificate.save(root / f"{safe}{LAYER_SUFFIX}")
             paths.append(root / f"{safe}{LAYER_SUFFIX}")
@@ -93,6 +97,15 @@ class Quantized:
     def report(self) -> str:
         """A table of the layers, the allocation's gaps and the notes, as text."""
         return report_text(self)
+
+
+def _file_name(layer: str, taken: set[str]) -> str:
+    """The layer's name as a file may be called, with a number where another has it already."""
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in layer)
+    made, count = safe, 2
+    while made in taken:
+        made, count = f"{safe}-{count}", count + 1
+    return made
 
 
 def report_text(made: Quantized) -> str:
@@ -122,5 +135,5 @@ def _row(layer: LayerReport) -> str:
     counts = " ".join(f"{number:>8}" for number in states)
     return (
         f"{layer.name[:20]:20} {layer.inputs:>6} {layer.neurons:>7} {layer.mean_bits:>5.2f} "
-        f"{layer.damp:>7.0e} {100 * layer.error:>9.4f} {bound:>9} {counts}"
+        f"{layer.bytes:>8,} {layer.damp:>7.0e} {100 * layer.error:>9.4f} {bound:>9} {counts}"
     )

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.datasets.numbers import numbers_of
 from pipeline.logs.messages import one_line
 from qnn.errors import InputError
 from qnn.moments.bell import checked, sample
@@ -29,7 +30,7 @@ def read_behaviours(source: str | Path, scenario: str) -> Array:
     """
     parsed = Scenario.parse(scenario)
     table = _table(source)
-    values = _values(table, str(source))
+    values = numbers_of(table, str(source))
     shape = parsed.inputs + parsed.outcomes
     if values.shape[1] == int(np.prod(shape)) != len(parsed.coordinates):
         values = values.reshape(-1, *shape)
@@ -62,43 +63,6 @@ def _table(source: str | Path) -> pa.Table:
     if not len(table):
         raise InputError(f"{source}: has no rows")
     return table
-
-
-def _values(table: pa.Table, source: str) -> Array:
-    """The numbers of each row, (N, columns) or the lists' lengths."""
-    kinds = {field.name: field.type for field in table.schema}
-    lists = [name for name, kind in kinds.items() if _is_list(kind)]
-    if len(lists) == 1:
-        return _listed(table[lists[0]].combine_chunks(), f"{source}: column {lists[0]}")
-    wrong = [name for name, kind in kinds.items() if not _is_number(kind)]
-    if wrong:
-        raise InputError(f"{source}: column {wrong[0]!r} holds no numbers ({kinds[wrong[0]]})")
-    empty = [name for name in kinds if table[name].null_count]
-    if empty:
-        raise InputError(f"{source}: column {empty[0]!r} has missing values")
-    columns = [table[name].to_numpy().astype(np.float64) for name in kinds]
-    return np.stack(columns, axis=1)
-
-
-def _listed(column: pa.Array, where: str) -> Array:
-    flat = column.flatten()
-    if column.null_count or flat.null_count or not _is_number(flat.type):
-        raise InputError(f"{where}: must hold lists of numbers, none missing")
-    size, left = divmod(len(flat), len(column))
-    lengths = column.value_lengths().unique().to_pylist() if len(column) else []
-    if left or lengths != [size]:
-        raise InputError(f"{where}: its lists have different lengths")
-    return flat.to_numpy(zero_copy_only=False).astype(np.float64).reshape(-1, size)
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return (
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    )
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_floating(kind) or pa.types.is_integer(kind)
 
 
 def drawn(name: str, count: int, seed: int, first: int, scenario: str, level: str) -> Array:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from pipeline.logs.redact import redact
-from pipeline.reports.figures.drawing import to_svg
 from pipeline.reports.page import REPORT_FILE, page_script, render_page
-from pipeline.results.folder import CONFIG_FILE, RunFolder
+from pipeline.reports.study_pages import config_text, drawn, name_of
+from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
 from pipeline.studies.bell.figures import cost_figure, plane_figure, planes
 from pipeline.studies.bell.rows import ROWS
@@ -47,18 +44,18 @@ def write_report(folder: RunFolder) -> str:
         "bell_page.html",
         script=script,
         script_hash=script_hash,
-        name=_name(folder),
+        name=name_of(folder, "bell"),
         facts=_facts(folder, rows, found),
         figures=[
-            _figure("plane", "The boundary in a plane of behaviours",
+            drawn("plane", "The boundary in a plane of behaviours",
                     plane_figure(planes(folder, rows)), PLANE_WORDS),
-            _figure("cost", "What is left open, and what deciding costs",
+            drawn("cost", "What is left open, and what deciding costs",
                     cost_figure(found), COST_WORDS),
         ],
         groups=_table(found),
         failures=[{"count": n, "error": redact(str(error))} for error, n in failures.items()],
         verify_command=f"qnn verify {folder.label}",
-        config=redact(_text(folder)),
+        config=redact(config_text(folder)),
     )  # fmt: skip
     folder.write(REPORT_FILE, page.encode())
     return f"{folder.label.rstrip('/')}/{REPORT_FILE}"
@@ -98,20 +95,3 @@ def _table(found: list[Group]) -> dict[str, Any]:
         "columns": [{"title": title, "text": text} for title, text in _COLUMNS],
         "rows": [{"chosen": False, "cells": cells(group)} for group in found],
     }
-
-
-def _figure(name: str, title: str, figure: Figure, describe: str) -> dict[str, str]:
-    source = f"data:image/svg+xml;base64,{base64.b64encode(to_svg(figure)).decode()}"
-    return {"name": name, "title": title, "source": source, "describe": describe}
-
-
-def _text(folder: RunFolder) -> str:
-    try:
-        return folder.read(CONFIG_FILE).decode(errors="replace")
-    except FileNotFoundError:
-        return ""
-
-
-def _name(folder: RunFolder) -> str:
-    lines = [line for line in _text(folder).splitlines() if line.startswith("name:")]
-    return lines[0].removeprefix("name:").strip().strip("'\"") if lines else "bell"

@@ -124,6 +124,11 @@ def verify_layer_file(path: str | os.PathLike[str], fast: bool = False) -> Layer
 
 
 def save_rows(path: str | os.PathLike[str], X: Array, row_weights: Array | None) -> None:
+    """Write `rows_bytes` to a file, under a temporary name first, then renamed."""
+    write_file(path, rows_bytes(X, row_weights))
+
+
+def rows_bytes(X: Array, row_weights: Array | None) -> bytes:
     """The rows (n, d) that a certificate speaks of, and their weights (n, 1 or m), as npz.
 
     In 32 bits where that keeps every number as it is.
@@ -133,7 +138,7 @@ def save_rows(path: str | os.PathLike[str], X: Array, row_weights: Array | None)
     arrays = {"rows": short if exact else np.asarray(X, dtype=np.float64)}
     if row_weights is not None:
         arrays["row_weights"] = np.asarray(row_weights, dtype=np.float64)
-    write_file(path, pack_arrays(arrays))
+    return pack_arrays(arrays)
 
 
 def load_rows(path: str | os.PathLike[str]) -> tuple[Array, Array | None]:

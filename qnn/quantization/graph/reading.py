@@ -161,6 +161,7 @@ def _converted(proto: onnx.ModelProto, onnx: Any) -> onnx.ModelProto:
 
 def _steps(nodes: Any, constants: dict[str, Array], onnx: Any) -> list[Layer | Node]:
     steps: list[Layer | Node] = []
+    taken: set[str] = set()
     for index, proto in enumerate(nodes):
         if proto.op_type == "Constant":
             value = onnx.helper.get_attribute_value(proto.attribute[0])
@@ -172,6 +173,9 @@ def _steps(nodes: Any, constants: dict[str, Array], onnx: Any) -> list[Layer | N
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
         node = Node(proto.op_type, tuple(proto.input), tuple(proto.output), attributes, proto)
         name = proto.name or f"{proto.op_type.lower()}{index}"
+        # ONNX asks for no different names; layers are known by theirs here.
+        name = f"{name}-{index}" if name in taken else name
+        taken.add(name)
         steps.append(_layer(node, name, constants) or node)
     return steps
 

@@ -24,6 +24,12 @@ Array = np.ndarray
 
 # A greedy method profits from damping for another reason: it makes its task easier.
 _BEAM = 32
+# Rows that differ by less are the same rows with other rounding errors.
+_NOISE = 1e-12
+_SINGULAR = (
+    "the Gram matrix of its inputs is singular (inputs that never vary, or fewer rows than "
+    "inputs): give more and more varied calibration rows, or a damping above 0"
+)
 DAMPS = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 
 
@@ -55,6 +61,8 @@ def layer_objective(
 
     Raises InputError where H is singular: too few rows without damping, or inputs that never vary.
     """
+    if np.ptp(X, axis=0).max(initial=0.0) <= _NOISE * np.abs(X).max(initial=0.0):
+        raise InputError(_SINGULAR)
     share = np.full(len(X), 1.0 / len(X)) if row_weights is None else row_weights
     share = share / share.sum()
     input_mean, output_mean = share @ X, share @ A
@@ -80,10 +88,7 @@ def _factor(H: Array) -> tuple[Array, bool]:
     except np.linalg.LinAlgError:
         factor = None
     if factor is None or not np.diag(factor[0]).min() ** 2 > 1e-14 * size:
-        raise InputError(
-            "the Gram matrix of its inputs is singular (inputs that never vary, or fewer rows than "
-            "inputs): give more and more varied calibration rows, or a damping above 0"
-        )
+        raise InputError(_SINGULAR)
     return factor
 
 

@@ -1,0 +1,265 @@
+"""A study of quantization: plan, rows, resume, what verify refuses, bad input, page, MLflow."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pyarrow as pa
+import pytest
+
+from pipeline.configuration.reading import load_config
+from pipeline.configuration.yaml_text import dump_yaml
+from pipeline.plans.studies import get_study, study_at, study_of_file
+from pipeline.results.folder import RunFolder
+from pipeline.results.ledger import read_results
+from pipeline.studies.quantization.summary import finished, points
+from pipeline.sweeps.driver import SweepOptions, run_sweep
+from pipeline.tracking.store import open_store
+from qnn.errors import InputError
+from tests.pipeline.tracked import artifacts_of, runs_of
+from tests.qnn.quantization.networks import cnn, mlp, rows
+
+INLINE = SweepOptions(inline=True)
+CONFIG: dict[str, Any] = {
+    "kind": "quantization",
+    "name": "small",
+    "data": {"source": "rows.npy", "labels": {"source": "labels.npy"}, "held_out": 0.5},
+    "models": [{"source": "net.onnx"}],
+    "methods": ["rtn", "kbest"],
+    "budgets": [2, 4],
+    "certify": "scale",
+}
+
+
+def config_file(folder: Path, **changes: Any) -> Path:
+    """A config with the files that it names: a small network, rows, their classes by it."""
+    X, net = rows(120, (8,)), mlp((8, 6, 3))
+    onnx.save(net, folder / "net.onnx")
+    np.save(folder / "rows.npy", X)
+    scores = onnxruntime.InferenceSession(net.SerializeToString()).run(None, {"x": X})[0]
+    np.save(folder / "labels.npy", scores.argmax(axis=1))
+    file = folder / "quantization.yaml"
+    file.write_text(dump_yaml({**CONFIG, **changes}))
+    return file
+
+
+def run(file: Path, out: Path, track: bool = False):
+    study = study_of_file(file)
+    config = load_config(file, [], study.config)
+    return run_sweep(
+        config, str(out), INLINE, start_tracking=study.start_tracking if track else None
+    )
+
+
+def rows_of(out: Path) -> list[dict[str, Any]]:
+    found = read_results(RunFolder.open(out), get_study("quantization").rows).to_pylist()
+    for row in found:
+        row.pop("seconds")
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, tracked; not to be changed."""
+    folder = tmp_path_factory.mktemp("quantization")
+    outcome = run(config_file(folder), folder / "out", track=True)
+    assert (outcome.exit_code, outcome.failed, outcome.tracking_error) == (0, 0, None)
+    return folder / "out"
+
+
+def copied(whole: Path, target: Path) -> Path:
+    for file in whole.rglob("*"):
+        place = target / file.relative_to(whole)
+        if file.is_file() and not file.name.endswith(".db"):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(file.read_bytes())
+    return target
+
+
+def checks(out: Path, fast: bool = False) -> dict[str, Any]:
+    return {check.file: check for check in study_at(str(out)).verify(str(out), None, fast)}
+
+
+def test_a_row_a_layer_and_a_network_that_runs(whole: Path) -> None:
+    found = rows_of(whole)
+    assert len(found) == 2 * 2 * 2
+    assert {row["status"] for row in found} == {"ok"}
+    for row in found:
+        assert row["optimal"] + row["optimal_at_scale"] + row["bounded"] == row["neurons"]
+        assert 0.0 <= row["bound_share"] <= row["error_share"] * (1 + 1e-9)
+        assert row["float_accuracy"] == 1.0
+        assert row["agreement"] == row["accuracy"]
+        session = onnxruntime.InferenceSession(str(whole / row["network"]))
+        assert session.run(None, {"x": rows(5, (8,))})[0].shape == (5, 3)
+    study = get_study("quantization")
+    shown = points(finished(read_results(RunFolder.open(whole), study.rows)))
+    at = {(point.method, point.budget): point for point in shown}
+    assert at["kbest", 4.0].divergence < at["kbest", 2.0].divergence
+    assert at["kbest", 4.0].file_bytes > at["kbest", 2.0].file_bytes
+    assert all(point.seeds == 1 for point in shown)
+
+
+def test_labels_change_nothing_but_the_accuracy(whole: Path, tmp_path: Path) -> None:
+    data = {"source": "rows.npy", "held_out": 0.5}
+    file = config_file(tmp_path, data=data, methods=["rtn"], budgets=[4], certify="none")
+    assert run(file, tmp_path / "out").exit_code == 0
+    (bare, _) = rows_of(tmp_path / "out")
+    labelled = next(r for r in rows_of(whole) if (r["method"], r["budget"]) == ("rtn", 4.0))
+    assert bare["accuracy"] is None
+    assert bare["digest"] == labelled["digest"]
+    assert bare["divergence"] == labelled["divergence"]
+
+
+def test_verify_proves_everything_again(whole: Path) -> None:
+    found = checks(whole)
+    assert len(found) == 4 + 8
+    assert all(check.ok and check.proven for check in found.values())
+    assert sum("codes of its network are those of 2 certificates" in c.text
+               for c in found.values()) == 4  # fmt: skip
+    assert all("held out not checked" in found[f].text for f in found if f.startswith("results"))
+    file = next(file for file in found if file.startswith("certificates/"))
+    evidence = str(whole / file.replace("certificates/", "evidence/"))
+    (single,) = study_at(str(whole / file)).verify(str(whole / file), evidence)
+    assert single.ok
+    quick = checks(whole, fast=True)
+    assert all(check.ok for check in quick.values())
+    assert {f for f, c in quick.items() if not c.proven} <= {f for f in found if "cert" in f}
+
+
+@pytest.mark.parametrize(
+    ("column", "factor", "said"),
+    [
+        ("value", 0.5, "states value"),
+        ("proven", 2.0, "states proven"),
+        ("bound_share", 1.5, "do not fit its certificates"),
+        ("error_share", 0.5, "do not fit its certificates"),
+        ("bytes", 0, "bytes, its network has"),
+        ("optimal_at_scale", -1, "states optimal_at_scale"),
+        ("file_bytes", 0, "not the one that its rows state"),
+        ("mean_bits", 0.5, "states mean_bits"),
+    ],
+)
+def test_a_row_that_is_tampered_with_is_refused(
+    whole: Path, tmp_path: Path, column: str, factor: float, said: str
+) -> None:
+    out = copied(whole, tmp_path / "out")
+    folder = RunFolder.open(out)
+    name = f"results/{rows_of(out)[0]['path']}.parquet"
+    table = folder.read_table(name)
+    values = table[column].to_pylist()
+    values[0] = type(values[0])((values[0] or 1) * factor)
+    kind, where = table.schema.field(column).type, table.column_names.index(column)
+    folder.write_table(name, table.set_column(where, column, pa.array(values, kind)))
+    check = checks(out, fast=True)[name]
+    assert not check.ok
+    assert said in check.text
+
+
+def test_files_that_are_swapped_or_gone_are_refused(whole: Path, tmp_path: Path) -> None:
+    out = copied(whole, tmp_path / "out")
+    one, other = (next(r for r in rows_of(out) if (r["method"], r["budget"], r["place"]) == key)
+                  for key in (("kbest", 2.0, 0), ("kbest", 4.0, 0)))  # fmt: skip
+    (out / one["network"]).write_bytes((out / other["network"]).read_bytes())
+    (out / one["evidence"][0]).write_bytes((out / other["evidence"][0]).read_bytes()[:-1])
+    first, second = other["certificates"][0], other["evidence"][0]
+    (out / first).write_bytes((out / one["certificates"][0]).read_bytes())
+    (out / second).unlink()
+    found = checks(out, fast=True)
+    for name in (f"results/{one['path']}.parquet", f"results/{other['path']}.parquet",
+                 one["certificates"][0], first):  # fmt: skip
+        assert not found[name].ok, name
+    assert "missing" in found[first].text
+
+
+def test_a_rerun_takes_up_what_is_there(whole: Path, tmp_path: Path) -> None:
+    out = copied(whole, tmp_path / "out")
+    before = rows_of(out)
+    paths = sorted({row["path"] for row in before})
+    (out / "results" / f"{paths[0]}.parquet").unlink()
+    networks = [next(r for r in before if r["path"] == path)["network"] for path in paths]
+    (out / networks[1]).unlink()
+    (out / networks[2]).write_bytes((out / networks[2]).read_bytes()[:-100])
+    outcome = run(whole.parent / "quantization.yaml", out)
+    assert (outcome.exit_code, outcome.reused_paths) == (0, 1)
+    assert rows_of(out) == before
+
+
+def test_a_network_that_cannot_be_quantized_is_a_failed_row(tmp_path: Path) -> None:
+    file = config_file(tmp_path, methods=["rtn"], budgets=[4])
+    np.save(tmp_path / "rows.npy", np.ones((120, 8)))
+    outcome = run(file, tmp_path / "out")
+    assert outcome.failed == 2
+    assert {row["status"] for row in rows_of(tmp_path / "out")} == {"failed"}
+    assert all("singular" in row["error"] for row in rows_of(tmp_path / "out"))
+    assert "singular" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_flat_rows_of_images_and_grouped_convolutions(tmp_path: Path) -> None:
+    data = {"source": "flat.npy", "held_out": 0.2}
+    models = [{"source": "image.onnx"}]
+    file = config_file(
+        tmp_path, data=data, models=models, methods=["rtn"], budgets=[4], certify="bound"
+    )
+    onnx.save(cnn(), tmp_path / "image.onnx")
+    np.save(tmp_path / "flat.npy", rows(50, (2, 8, 8)).reshape(50, -1))
+    assert run(file, tmp_path / "out").exit_code == 0
+    assert [len(row["certificates"]) for row in rows_of(tmp_path / "out")] == [1, 2, 1, 1]
+    found = checks(tmp_path / "out")
+    assert all(check.ok for check in found.values()), found
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"models": []}, "models: must not be empty"),
+        ({"models": [{"source": "none.onnx"}]}, "none.onnx: cannot be read"),
+        ({"models": [{"source": "rows.npy"}]}, "not an ONNX model"),
+        ({"models": [{"source": "net.onnx"}] * 2}, "models: two are called net"),
+        ({"methods": ["best"]}, "methods[0]: must be"),
+        ({"budgets": [1.5]}, "smallest possible is 2"),
+        ({"budgets": []}, "budgets: must not be empty"),
+        ({"bits": [9]}, "whole numbers from 2 to 8"),
+        ({"data": {"source": "none.npy"}}, "none.npy: no such file"),
+        ({"data": {"source": "labels.npy"}}, "for net: the calibration rows have the shape"),
+        ({"data": {"source": "rows.npy", "labels": {"source": "rows.npy"}}}, "the class, for each"),
+        ({"data": {"source": "rows.npy", "held_out": 0.99}}, "leave fewer than 8"),
+        ({"data": {"source": "rows.npy", "held_out": 1}}, "data.held_out"),
+        ({"learned": 1}, "learned: unknown key"),
+    ],
+)
+def test_bad_input_is_a_line(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as error:
+        run(config_file(tmp_path, **changes), tmp_path / "out")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_example_sweep_is_planned(tmp_path: Path) -> None:
+    config_file(tmp_path)
+    example = Path(__file__).parents[4] / "infra" / "sweeps" / "quantization.yaml"
+    (tmp_path / "example.yaml").write_text(example.read_text())
+    study = study_of_file(tmp_path / "example.yaml")
+    plan = study.prepare(load_config(tmp_path / "example.yaml", [], study.config))
+    assert len(plan.units) == 4 * 4 * 3
+    assert len({unit.id for unit in plan.units}) == 48
+    assert "48 networks of 96 layers" in plan.describe()
+
+
+def test_the_page_and_the_tracked_run(whole: Path) -> None:
+    page = (whole / "report.html").read_text()
+    assert page.count("<figure") == 2
+    assert "Gemm0" in page
+    folder = RunFolder.open(whole)
+    config = load_config(config_file(whole.parent), [], get_study("quantization").config)
+    store = open_store(config, folder)
+    (tracked,) = runs_of(store, "sweep")
+    assert tracked.info.status == "FINISHED"
+    assert tracked.data.metrics["layers_done"] == 8
+    row = next(r for r in rows_of(whole) if (r["method"], r["budget"]) == ("kbest", 4.0))
+    assert tracked.data.metrics["net/kbest/4/divergence"] == row["divergence"]
+    assert {"report.html", "sweep.yaml", "figures/divergence.png", row["network"]} <= artifacts_of(
+        store, tracked.info.run_id
+    )
