@@ -5,6 +5,7 @@ __all__ = [
     "csv_text",
     "embedded",
     "files",
+    "problems",
     "shards",
     "sources",
     "spellings",
