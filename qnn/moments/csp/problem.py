@@ -16,7 +16,7 @@ from qnn.moments import correlation_rounding as rounding
 from qnn.moments.csp.forms import pair_payoffs
 from qnn.moments.csp.leaves import Cutting
 from qnn.moments.csp.moments import distributions, indicator_moments
-from qnn.moments.csp.rudy import rudy_edges
+from qnn.moments.csp.rudy import parsed, rudy_edges
 from qnn.moments.csp.seeds import check_rule
 from qnn.moments.csp.tree import (
     Branch,
@@ -317,6 +317,7 @@ def cut_of(n: int, edges: Array, weights: Array, name: str) -> MaxCSP:
 
 def rudy(name: str) -> MaxCSP:
     """Max-Cut of an instance of the Biq Mac library, regenerated: "g05_60.0", "pm1d_80.3", …"""
+    _check_size(parsed(name)[1], 2)  # before millions of edges are drawn
     n, edges, weights = rudy_edges(name)
     return cut_of(n, edges, weights, name)
 
