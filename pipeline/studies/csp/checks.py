@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 # Eigenvalues of two machines differ by less.
 _CLOSE = 1e-9
-UNCHECKED = "seeds, correlations, means and times not checked"
+UNCHECKED = "name, seeds, correlations, means and times not checked"
 
 
 def verify(location: str, data: str | None = None, fast: bool = False) -> Iterator[Check]:
