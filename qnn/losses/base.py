@@ -72,6 +72,21 @@ class Loss(ABC):
     def dual_value(self, nu: Array, y: Array) -> float:
         """``-g*(-nu)``; ``-inf`` outside the domain."""
 
+    def dual_slopes(self, nu: Array, y: Array) -> tuple[Array, Array]:
+        """First and second derivatives of the terms of `dual_value` inside the domain, both (n,).
+
+        The gradient is the predictions to which nu belongs. Here: ``nu'y``, of piecewise linear
+        losses. A solver that needs them is refused where a loss has none.
+        """
+        if not self.piecewise_linear:
+            raise NotImplementedError(f"loss {self.name!r} has no derivatives of its conjugate")
+        return y, np.zeros_like(nu)
+
+    @property
+    def has_dual_slopes(self) -> bool:
+        """Whether the derivatives of the conjugate are known."""
+        return self.piecewise_linear or type(self).dual_slopes is not Loss.dual_slopes
+
     @abstractmethod
     def proven_dual_value(self, nu: Array, y: Array, margin: float) -> float:
         """Below ``-g*(-nu)``, proven: the checker of certificates calls it, and no solver does.

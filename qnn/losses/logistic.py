@@ -39,6 +39,11 @@ class Logistic(MarginLoss):
             return -np.inf
         return float(-(xlogy(w, w) + xlog1py(1.0 - w, -w)).sum())
 
+    def dual_slopes(self, nu: Array, y: Array) -> tuple[Array, Array]:
+        """``y log((1 - w) / w)`` and ``-1 / (w (1 - w))``, where ``w = y nu``."""
+        w = y * nu
+        return y * (np.log1p(-w) - np.log(w)), -1.0 / (w * (1.0 - w))
+
     def proven_dual_value(self, nu: Array, y: Array, margin: float) -> float:
         """``sum H(y nu)``, rounded down."""
         w = y * nu

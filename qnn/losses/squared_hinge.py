@@ -36,6 +36,10 @@ class SquaredHinge(MarginLoss):
             return -np.inf
         return float(nu @ y) - 0.5 * float(nu @ nu)
 
+    def dual_slopes(self, nu: Array, y: Array) -> tuple[Array, Array]:
+        """``y - nu`` and -1."""
+        return y - nu, np.full(len(nu), -1.0)
+
     def proven_dual_value(self, nu: Array, y: Array, margin: float) -> float:
         """``sum y nu - nu^2 / 2``, rounded down."""
         self.require(y * nu >= 0.0)

@@ -4,6 +4,8 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve, eigvalsh
 from scipy.linalg.lapack import dpotri
 
+from qnn.errors import InputError
+
 Array = np.ndarray
 Blocks = tuple[Array, ...]
 
@@ -21,11 +23,18 @@ def optimal_diagonals(M: Array, joint: bool, tol: float = 1e-9) -> tuple[Array, 
     Each is feasible in floating arithmetic and its sum within ``tol`` relative of the least. M
     (D, D) symmetric; the diagonals (D,).
 
+    Raises InputError where M is not finite.
+
     A few steps of the mixing method come first for the joint diagonal (Wang, Chang, Kolter, The
     mixing method, 2017): they end the work where the optimum has a low rank and is well separated,
     as for images, and are the start of the interior-point method otherwise.
     """
     scale = float(np.abs(M).sum(axis=1).max(initial=0.0))
+    if not np.isfinite(scale):
+        raise InputError(
+            "products of the data's entries overflow double precision: choose other units, so that "
+            "they are nearer to 1"
+        )
     if scale == 0.0:
         return (np.zeros(len(M)),) * (1 if joint else 2)
     M = M / scale

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from threadpoolctl import threadpool_limits
 
+from tests.benchmarks.fallbacks import fallbacks
 from tests.benchmarks.instances import names
 from tests.benchmarks.measure import machine
 from tests.benchmarks.methods import METHODS
@@ -24,6 +25,7 @@ SECTIONS: dict[str, Callable[[], None]] = {
     "accuracy": accuracy,
     "growth": growth,
     "verification": verification,
+    "fallbacks": fallbacks,
 }
 LARGE = (
     "rounding",

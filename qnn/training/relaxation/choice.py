@@ -12,8 +12,9 @@ from qnn.numerics.arguments import check_limits
 from qnn.numerics.memory import available_memory
 from qnn.training.problems.problem import Problem
 from qnn.training.relaxation.best_points import Incumbent
-from qnn.training.relaxation.registry import SOLVERS, candidates
+from qnn.training.relaxation.registry import FALLBACKS, SOLVERS, TURN, candidates
 from qnn.training.relaxation.result import Relaxation
+from qnn.training.relaxation.scaling import check_scale
 from qnn.training.relaxation.solver import Callback, Solver, require_memory
 
 # Bytes not worth asking the system about.
@@ -48,30 +49,62 @@ def solve(
     Raises
     ------
     InputError : an unknown solver, one that does not support the problem, bad limits, or a problem
-        too large for memory (estimated before any allocation).
+        too large for memory (estimated before any allocation), data of a scale beyond doubles.
     """
     check_limits(tol, time_limit, max_iterations)
+    check_scale(problem)
     started = time.perf_counter()
     chosen, why = _choose(problem, solver, tol)
     zero = _zero_network(problem, tol, chosen[0].name, callback)
     if zero is not None:
         return zero
     best: Relaxation | None = None
-    for candidate in chosen:
+    if solver == "auto":
+        chosen = [*chosen, *_fallbacks(problem, tol)]
+    cut: list[Solver] = []
+    while chosen or cut:
+        # What was cut goes on from the best point, where no fallback has got there either.
+        last = not chosen
+        candidate = chosen.pop(0) if chosen else cut.pop(0)
         spent = 0.0 if best is None else time.perf_counter() - started
         left = None if time_limit is None else time_limit - spent
         if left is not None and left <= 0.0:
             break
         start = warm_start if best is None else best
-        found = candidate.solve(problem, tol, left, max_iterations, start, callback)
+        limit = max_iterations
+        if limit is None and chosen:
+            limit = TURN.get(candidate.name)
+        found = candidate.solve(problem, tol, left, limit, start, callback)
         if best is not None:
             why = f"after solver {best.solver} had stalled at a gap of {best.gap:.1e}"
-        if best is None or found.gap < best.gap:
-            best = replace(found, message=f"{found.message} ({why})")
-        if found.outcome != "stalled":
+        found = replace(found, message=f"{found.message} ({why})")
+        best = found if best is None else _joined(best, found, tol)
+        given_up = found.outcome == "iteration_limit" and max_iterations is None and not last
+        if best.outcome == "solved" or not (found.outcome == "stalled" or given_up):
             break
+        if given_up and limit is not None:
+            cut.append(candidate)
     assert best is not None
     return best
+
+
+def _joined(best: Relaxation, found: Relaxation, tol: float) -> Relaxation:
+    """The better primal point with the better dual one, under the name of the closer of the two."""
+    closer = found if found.gap < best.gap else best
+    primal = min(best, found, key=lambda r: r.upper_bound)
+    dual = max(best, found, key=lambda r: r.lower_bound)
+    joined = replace(
+        closer,
+        P=primal.P,
+        N=primal.N,
+        rho=primal.rho,
+        predictions=primal.predictions,
+        upper_bound=primal.upper_bound,
+        nu=dual.nu,
+        diagonals=dual.diagonals,
+        certificate=dual.certificate,
+    )
+    return replace(joined, outcome="solved") if joined.gap <= tol else joined
 
 
 def _choose(problem: Problem, name: str, tol: float) -> tuple[list[Solver], str]:
@@ -105,6 +138,21 @@ def _choose(problem: Problem, name: str, tol: float) -> tuple[list[Solver], str]
         else:
             reason += f"; {other.name} needs {other.memory_estimate(n, size) / 2**30:.1f} GiB"
     return fitting, f"solver {first.name} chosen: {reason}"
+
+
+def _fallbacks(problem: Problem, tol: float) -> list[Solver]:
+    """What goes on after the first solvers, where they support the problem and end in time."""
+    n, size = problem.n, problem.lift.size
+    found = []
+    for name, most in FALLBACKS.items():
+        solver = SOLVERS[name]
+        if solver.supports(problem) is not None:
+            continue
+        needed = solver.memory_estimate(n, size)
+        fits = needed <= _ALWAYS_THERE or needed <= available_memory()
+        if fits and solver.work(n, size, tol) <= most:
+            found.append(solver)
+    return found
 
 
 def _giga(work: float) -> str:

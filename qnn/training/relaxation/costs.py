@@ -10,6 +10,8 @@ import math
 
 #: columns that the low-rank factors start from, and steps of L-BFGS between two of its certificates
 START_RANK, ROUND = 15, 60
+#: rows that are few to the interior point whatever the columns
+FEW = 400
 
 
 def rows_pay(n: int, p: int, size: int) -> bool:
@@ -55,6 +57,27 @@ def low_rank_work(n: int, size: int, tol: float) -> float:
 def low_rank_memory(n: int, size: int) -> float:
     """X in float32, L-BFGS's pairs, the interior point's (d, d) matrices, some rows' vectors."""
     return 4.0 * n * size + 8.0 * (30.0 * size**2 + 60.0 * 4 * START_RANK * size + 40.0 * n)
+
+
+def few_rows(n: int, size: int) -> bool:
+    """Whether the interior point factorizes in the rows, not in their coordinates."""
+    return n <= max(size * (size + 1) // 2, FEW)
+
+
+def interior_point_work(n: int, size: int, tol: float) -> float:
+    """Some 20 steps: forming and factorizing the smaller of the two matrices."""
+    p = size * (size + 1) // 2
+    if few_rows(n, size):
+        return 20.0 * ((n + 2.0 * size) ** 3 / 3.0 + 4.0 * n**2 * size)
+    return 20.0 * (n * p**2 + 4.0 * p**3)
+
+
+def interior_point_memory(n: int, size: int) -> float:
+    """The matrix, its factor and terms, features and blocks; for many rows their coordinates."""
+    p = size * (size + 1) // 2
+    few = few_rows(n, size)
+    order = n + 2 * size if few else p
+    return 8.0 * (6.0 * order**2 + (0 if few else n * p) + 6.0 * n * size + 60.0 * size**2)
 
 
 def scs_work(n: int, size: int, tol: float) -> float:

@@ -12,6 +12,7 @@ semidefinite matrices with block-diagonal constraints, 2015). It stops on a veri
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy.linalg import eigh
@@ -22,7 +23,8 @@ from qnn.semidefinite.diagonal import optimal_diagonals
 from qnn.training.problems.problem import Problem
 from qnn.training.relaxation.best_points import Incumbent
 from qnn.training.relaxation.costs import ROUND, START_RANK
-from qnn.training.relaxation.result import Outcome, Relaxation
+from qnn.training.relaxation.iteration import Method, iterate
+from qnn.training.relaxation.result import Relaxation
 from qnn.training.relaxation.solver import Callback
 
 Array = np.ndarray
@@ -51,43 +53,63 @@ def solve(
     """
     incumbent = Incumbent(problem, "low-rank", time_limit, callback)
     work = _Work.of(problem)
-    limit = _LIMIT if max_iterations is None else max_iterations
-    statistics = {"iterations": 0.0, "rounds": 0.0, "rank": 0.0}
     factors = _warm(work, warm_start) or _first_factors(work)
     if factors is None:
         incumbent.offer_dual(-problem.loss.gradient(np.zeros(problem.n), problem.y), None)
-        outcome: Outcome = "solved" if incumbent.gap <= tol else "stalled"
-        return incumbent.relaxation(outcome, "low rank: the zero network", statistics)
-    outcome, best, since = "iteration_limit", np.inf, 0
-    while statistics["iterations"] < limit:
-        steps = min(ROUND * (1 + since), int(limit - statistics["iterations"]))
-        factors, done = _descend(work, factors, steps, incumbent)
-        statistics["iterations"] += max(done, 1)
-        statistics["rounds"] += 1
-        dual = _dual(work, factors, 0.1 * tol)
-        statistics["rank"] = float(factors.R.shape[1])
-        if dual.gap <= 0.9 * tol:
-            _certify(incumbent, work, factors, dual, tol)
-            if incumbent.gap <= tol:
-                outcome = "solved"
-                break
-        if incumbent.out_of_time():
-            outcome = "time_limit"
-            break
-        since = 0 if dual.gap < 0.9 * best else since + 1
-        best = min(best, dual.gap)
-        if since >= _PATIENCE:
-            outcome = "stalled"
-            break
-        factors = _staircase(work, factors, dual)
+        return incumbent.relaxation(
+            "solved" if incumbent.gap <= tol else "stalled",
+            "low rank: the zero network",
+            {"iterations": 0.0, "rounds": 0.0, "rank": 0.0},
+        )
+    run = _Run(incumbent, work, factors, tol)
+    limit = _LIMIT if max_iterations is None else max_iterations
+    outcome, steps = iterate(run, limit, incumbent.out_of_time)
     if outcome != "solved":
-        _certify(incumbent, work, factors, _dual(work, factors, 0.1 * tol), tol)
+        run.offer_last()
         outcome = "solved" if incumbent.gap <= tol else outcome
-    message = (
-        f"low-rank L-BFGS: {outcome.replace('_', ' ')} after {statistics['iterations']:.0f} steps "
-        f"at rank {statistics['rank']:.0f}"
-    )
-    return incumbent.relaxation(outcome, message, statistics)
+    message = f"low-rank L-BFGS: {outcome.replace('_', ' ')} after {steps} steps at rank {run.rank}"
+    statistics = {"iterations": steps, "rounds": run.rounds, "rank": run.rank}
+    numbers = {key: float(value) for key, value in statistics.items()}
+    return incumbent.relaxation(outcome, message, numbers)
+
+
+class _Run(Method):
+    """Rounds of L-BFGS with the best diagonal of the dual point after each."""
+
+    def __init__(self, incumbent: Incumbent, work: _Work, factors: _Factors, tol: float) -> None:
+        self.incumbent, self.work, self.factors, self.tol = incumbent, work, factors, tol
+        self.rank = self.rounds = 0
+        self._dual: _Dual | None = None
+        self._best, self._since = np.inf, 0
+
+    def step(self, left: int) -> int:
+        """A round, longer where the last ones have not helped."""
+        steps = min(ROUND * (1 + self._since), left)
+        self.factors, done = _descend(self.work, self.factors, steps, self.incumbent)
+        self.rounds += 1
+        self.rank = self.factors.R.shape[1]
+        return max(done, 1)
+
+    def check(self, iteration: int) -> Literal["solved", "stalled"] | None:
+        """Estimate the gap; a proof where it is small enough."""
+        self._dual = dual = _dual(self.work, self.factors, 0.1 * self.tol)
+        if dual.gap <= 0.9 * self.tol:
+            _certify(self.incumbent, self.work, self.factors, dual, self.tol)
+            if self.incumbent.gap <= self.tol:
+                return "solved"
+        self._since = 0 if dual.gap < 0.9 * self._best else self._since + 1
+        self._best = min(self._best, dual.gap)
+        return "stalled" if self._since >= _PATIENCE else None
+
+    def prepare(self, iteration: int) -> None:
+        """The next rank."""
+        assert self._dual is not None
+        self.factors = _staircase(self.work, self.factors, self._dual)
+
+    def offer_last(self) -> None:
+        """Certify where the solve ended."""
+        dual = _dual(self.work, self.factors, 0.1 * self.tol)
+        _certify(self.incumbent, self.work, self.factors, dual, self.tol)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,9 +18,15 @@ def _smooth(question: Question) -> str | None:
     if not question.activation.joint:
         return "it is for the bilinear activation: choose 'admm'"
     loss = question.loss
-    if loss.curvature is None or loss.name == "huber":
-        # Huber's loss is smooth, but straight over most of the rows while residuals are large.
+    if not loss.smooth or loss.outlier_price is not None:
         return f"loss {loss.name!r} is not smooth enough: choose 'admm', or another loss"
+    return None
+
+
+def _dual_slopes(question: Question) -> str | None:
+    loss = question.loss
+    if not loss.has_dual_slopes:
+        return f"loss {loss.name!r} does not tell its conjugate's derivatives: choose 'admm'"
     return None
 
 
@@ -40,6 +46,14 @@ _ALL = (
         memory_estimate=costs.low_rank_memory,
         summary="low-rank factors and float32 products, for many features and rows",
         work=costs.low_rank_work,
+    ),
+    Solver(
+        name="interior-point",
+        solve=Later("qnn.training.relaxation.interior_point.solve:solve"),
+        supports=_dual_slopes,
+        memory_estimate=costs.interior_point_memory,
+        summary="an interior point on the dual: every loss, both activations, few rows or columns",
+        work=costs.interior_point_work,
     ),
     Solver(
         name="cvxpy-scs",
@@ -66,6 +80,12 @@ SOLVERS: Registry[str, Solver] = Registry(
 #: what "auto" chooses from: of those that support the problem and fit into memory the least work,
 #: and the next one where that got stuck
 PREFERENCE = ("admm", "low-rank")
+
+#: what "auto" falls back to, in this order, and the operations up to which it does
+FALLBACKS = {"interior-point": 1e13, "cvxpy-clarabel": 1e12}
+#: iterations after which a solver that has a fallback is given up, where none are asked for: an
+#: ordinary solve takes some 30
+TURN = {"admm": 600}
 
 
 def candidates(question: Question, n: int, size: int, tol: float) -> list[Solver]:

@@ -18,7 +18,7 @@ from qnn.training.problems.problem import Problem
 Array = np.ndarray
 
 
-_MARGINS = (1e-13, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-6, 1e-4, 1e-2)
+_MARGINS = (1e-13, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-6, 1e-5, 3e-5, 1e-4, 1e-2)
 
 
 def certify(

@@ -15,6 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
+from qnn.errors import InputError
 from qnn.losses import Loss
 from qnn.networks.activations.lift import Lift
 from qnn.training.problems.problem import Problem
@@ -60,6 +61,36 @@ class ScaledProblem:
         values = {**self.__dict__, "budget": scaled}
         values.pop("zero_value", None)
         return ScaledProblem(**values)
+
+
+#: powers of ten that products of data may reach: beyond them doubles overflow or lose digits
+_POWERS = 290.0
+
+
+def check_scale(problem: Problem) -> None:
+    """Raise InputError where products of the data's largest entries leave the range of doubles.
+
+    Products are those of two features and a target; of four features and a target where the
+    polynomial lift squares large ones.
+    """
+    X, y = problem.X, problem.y
+    row, column = np.unravel_index(int(np.abs(X).argmax()), X.shape)
+    target = int(np.abs(y).argmax())
+    x_power, y_power = _power(X[row, column]), _power(y[target])
+    squared_twice = x_power > 0.0 and not problem.lift.joint
+    features = (4.0 if squared_twice else 2.0) * abs(x_power)
+    if max(features + abs(y_power), 2.0 * abs(y_power)) <= _POWERS:
+        return
+    raise InputError(
+        f"the largest entry of X, {X[row, column]:g} in row {row}, column {column}, and of y, "
+        f"{y[target]:g} in row {target}, have products beyond double precision: choose other "
+        "units, so that both are nearer to 1"
+    )
+
+
+def _power(value: float) -> float:
+    """Its power of ten; 0 for 0."""
+    return float(np.log10(abs(value))) if value != 0.0 else 0.0
 
 
 def scale_problem(problem: Problem) -> ScaledProblem:

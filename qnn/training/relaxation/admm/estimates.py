@@ -54,7 +54,7 @@ def feasible_value(
     predictions = scaled.lift.apply(P - N)
     price = scaled.budget * sum(rho)
     t = 1.0
-    if scaled.loss.name == "squared":
+    if scaled.loss.quadratic:
         square = float(predictions @ predictions)
         t = max((float(predictions @ scaled.y) - price) / square, 0.0) if square > 0.0 else 0.0
         P, N, rho = t * P, t * N, tuple(t * value for value in rho)

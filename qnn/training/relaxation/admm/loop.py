@@ -10,6 +10,7 @@ penalty follows the ratio of the dual and the primal point.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 
@@ -25,7 +26,8 @@ from qnn.training.relaxation.admm.starts import (
     trail_of,
 )
 from qnn.training.relaxation.best_points import Incumbent
-from qnn.training.relaxation.result import Outcome, Relaxation
+from qnn.training.relaxation.iteration import Method, iterate
+from qnn.training.relaxation.result import Relaxation
 from qnn.training.relaxation.solver import Callback
 
 _LIMIT = 20_000
@@ -49,58 +51,95 @@ def solve(
     if incumbent.upper == 0.0:
         incumbent.certify_trivial()
         return incumbent.relaxation("solved", "the zero network is perfect", {"iterations": 0.0})
-    trail = trail_of(problem, warm_start)
-    scaled = scaled_problem(problem, trail)
-    single = tol >= _SINGLE_FROM
-    state = start(problem, scaled, trail, warm_start, "float32" if single else "float64")
-    warm = bool(trail.points)
-    search = Search(scaled, tol, _first_check(trail)) if warm else Search(scaled, tol)
-    before = state.ridge.factorizations
+    run = _Run(incumbent, tol, warm_start)
     limit = _LIMIT if max_iterations is None else max_iterations
-    outcome: Outcome = "iteration_limit"
-    iteration = factorizations = turned = 0
-    while iteration < limit:
-        iteration += 1
-        finite = _try_step(state)
-        if finite and iteration == search.next_check:
-            search.check(state, iteration)
-            if search.gap <= 0.9 * tol:
-                search.offer(incumbent, iteration)
-                if incumbent.gap <= tol:
-                    outcome = "solved"
-                    break
-        patience = _SINGLE_PATIENCE if single else _PATIENCE
-        if not finite or iteration - search.improved_at > patience:
-            if not single:
-                outcome = "stalled"
-                break
-            single = False
-            factorizations = state.ridge.factorizations - before
-            # Cold: what misled single precision may be in its points.
-            state, before = start(problem, scaled, Trail(), None, "float64"), 0
-            turned = iteration
-            search.restart(iteration)
-        if incumbent.out_of_time():
-            outcome = "time_limit"
-            break
-        _adapt(state, iteration - turned, _WARM if warm and not turned else _COLD)
+    outcome, iterations = iterate(run, limit, incumbent.out_of_time)
     if outcome != "solved":
-        search.check(state, iteration)
-        search.offer(incumbent, iteration)
-        if incumbent.gap > tol and outcome != "time_limit":
-            incumbent.offer_dual(scaled.nu_unit * search.nu, None, iteration)
-        if incumbent.gap <= tol:
-            outcome = "solved"
+        run.offer_last(iterations, refine=outcome != "time_limit")
+        outcome = "solved" if incumbent.gap <= tol else outcome
     message = (
-        f"ADMM: {outcome.replace('_', ' ')} after {iteration} iterations, "
-        f"{'single' if single else 'double'} precision, {_space(state)}"
+        f"ADMM: {outcome.replace('_', ' ')} after {iterations} iterations, "
+        f"{'single' if run.single else 'double'} precision, {_space(run.state)}"
     )
     statistics = {
-        "iterations": float(iteration),
-        "factorizations": float(factorizations + state.ridge.factorizations - before),
+        "iterations": float(iterations),
+        "factorizations": float(run.factorizations),
     }
-    onward = Trail(scaled, state.ridge, (*trail.points[-1:], point_of(state)), state, iteration)
-    return incumbent.relaxation(outcome, message, statistics, onward)
+    return incumbent.relaxation(outcome, message, statistics, run.onward(iterations))
+
+
+class _Run(Method):
+    """The state of a solve, single precision first where the gap allows, and its search."""
+
+    def __init__(self, incumbent: Incumbent, tol: float, warm_start: Relaxation | None) -> None:
+        problem = incumbent.problem
+        self.incumbent, self.tol = incumbent, tol
+        self.trail = trail = trail_of(problem, warm_start)
+        self.scaled = scaled_problem(problem, trail)
+        self.single = tol >= _SINGLE_FROM
+        dtype = "float32" if self.single else "float64"
+        self.state = start(problem, self.scaled, trail, warm_start, dtype)
+        self.warm = bool(trail.points)
+        first = (_first_check(trail),) if self.warm else ()
+        self.search = Search(self.scaled, tol, *first)
+        self._counted = -self.state.ridge.factorizations
+        self._finite, self._turned = True, 0
+
+    @property
+    def factorizations(self) -> int:
+        """How many this solve has paid for, in both precisions."""
+        return self._counted + self.state.ridge.factorizations
+
+    def step(self, left: int) -> int:
+        """One."""
+        self._finite = _try_step(self.state)
+        return 1
+
+    def check(self, iteration: int) -> Literal["solved", "stalled"] | None:
+        """Look at the bounds where it is time; a proof where they are near enough."""
+        search, incumbent = self.search, self.incumbent
+        if self._finite and iteration == search.next_check:
+            search.check(self.state, iteration)
+            if search.gap <= 0.9 * self.tol:
+                search.offer(incumbent, iteration)
+                if incumbent.gap <= self.tol:
+                    return "solved"
+        patience = _SINGLE_PATIENCE if self.single else _PATIENCE
+        if self._finite and iteration - search.improved_at <= patience:
+            return None
+        if not self.single:
+            return "stalled"
+        self._turn_to_double(iteration)
+        return None
+
+    def _turn_to_double(self, iteration: int) -> None:
+        self.single, self._turned = False, iteration
+        self._counted = self.factorizations
+        # Cold: what misled single precision may be in its points.
+        self.state = start(self.incumbent.problem, self.scaled, Trail(), None, "float64")
+        self.search.restart(iteration)
+
+    def prepare(self, iteration: int) -> None:
+        """Reconsider the penalties."""
+        _adapt(
+            self.state,
+            iteration - self._turned,
+            _WARM if self.warm and not self._turned else _COLD,
+        )
+
+    def offer_last(self, iteration: int, refine: bool) -> None:
+        """Certify where the solve ended, with the best diagonal if the gap is still open."""
+        search, incumbent = self.search, self.incumbent
+        search.check(self.state, iteration)
+        search.offer(incumbent, iteration)
+        if refine and incumbent.gap > self.tol:
+            incumbent.offer_dual(self.scaled.nu_unit * search.nu, None, iteration)
+
+    def onward(self, iterations: int) -> Trail:
+        """What the next solve of a path starts from."""
+        state = self.state
+        points = (*self.trail.points[-1:], point_of(state))
+        return Trail(self.scaled, state.ridge, points, state, iterations)
 
 
 def _first_check(trail: Trail) -> int:

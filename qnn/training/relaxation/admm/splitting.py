@@ -26,7 +26,7 @@ class _Vector:
     def __init__(self, scaled: ScaledProblem, tracks: bool, dtype: str) -> None:
         D, n = scaled.size, scaled.n
         self.squares = 2 * D * D
-        self.measured = self.squares + (0 if scaled.loss.name == "squared" else n)
+        self.measured = self.squares + (0 if scaled.loss.quadratic else n)
         self.all = np.zeros(self.measured + (n if tracks else 0), dtype)
         self.matrices = self.all[: self.squares].reshape(2, D, D)
         self.P, self.N = self.matrices
@@ -51,7 +51,7 @@ class Splitting:
     ) -> None:
         self.scaled, self.ridge = scaled, ridge
         self.sigma, self.loss_sigma = sigma, loss_sigma
-        self.direct = scaled.loss.name == "squared"
+        self.direct = scaled.loss.quadratic
         self.y = scaled.y.astype(ridge.dtype)
         fixed = self.direct and not ridge.in_rows
         self._moment = ridge.moment(self.y) if fixed else None

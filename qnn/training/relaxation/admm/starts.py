@@ -102,7 +102,7 @@ def _at_point(scaled: ScaledProblem, ridge: Ridge, point: Point) -> Splitting:
     sigma = SIGMA * dual / primal if min(primal, dual) > 0.0 else 1.0
     size, slope = float(np.linalg.norm(point.predictions)), float(np.linalg.norm(point.nu))
     loss_sigma = slope / size if min(size, slope) > 0.0 else _slope(scaled)
-    if scaled.loss.name == "squared":
+    if scaled.loss.quadratic:
         if 0.5 < 0.5 * sigma / ridge.shift < 2.0:
             sigma = 2.0 * ridge.shift
     elif 0.5 < 0.5 * sigma / loss_sigma / ridge.shift < 2.0:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from qnn.numerics.arguments import check_limits
 from qnn.numerics.batches import Batches, row_blocks
 from qnn.numerics.gaps import relative_gap
 from qnn.semidefinite.diagonal import optimal_diagonals
+from qnn.training.relaxation.iteration import Method, iterate
 from qnn.training.relaxation.result import Outcome
 from qnn.training.relaxation.streaming.compression import Compression, compress, smat, svec
 
@@ -92,11 +94,9 @@ def solve_stream(
     started = time.perf_counter()
     data = compress(batches) if compression is None else compression
     compressed_at = time.perf_counter()
-    small = _Small(data, float(beta) * data.d)
+    small = _Small(data, float(beta) * data.d, 0.5 * tol)
     deadline = np.inf if time_limit is None else compressed_at + time_limit
-    outcome, iterations = small.run(
-        0.5 * tol, deadline, _LIMIT if max_iterations is None else max_iterations
-    )
+    outcome, iterations = small.run(deadline, _LIMIT if max_iterations is None else max_iterations)
     solved_at = time.perf_counter()
     certificate = _certify(data, float(beta), small.dual, batches)
     rho, P, N = small.rho, small.P, small.N
@@ -119,63 +119,82 @@ def solve_stream(
     )
 
 
-class _Small:
-    """The compressed problem and its best points: ``P``, ``N``, ``rho``, z of a dual one."""
+class _Small(Method):
+    """The compressed problem and its best points: ``P``, ``N``, ``rho``, z of a dual one.
 
-    def __init__(self, data: Compression, budget: float) -> None:
+    ADMM on ``(P, N)``; x is feasible for the diagonals, and the copies for the cones.
+    """
+
+    def __init__(self, data: Compression, budget: float, tol: float) -> None:
         d = data.d
-        self.data, self.budget = data, budget
+        self.data, self.budget, self.tol = data, budget, tol
         self.values, self.vectors = np.linalg.eigh(data.gram)
         self.values = np.maximum(self.values, 0.0)
         self.P, self.N, self.rho = np.zeros((d, d)), np.zeros((d, d)), 0.0
         self.upper, self.lower = 0.5 * data.square, -np.inf
         self.dual = data.least_squares
         self._offer_dual(np.zeros_like(data.cross))
+        self._penalty = max(
+            2.0 * float(np.exp(np.log(self.values + 1e-8 * self.values[-1]).mean())), 1e-300
+        )
+        self._copies, self._prices = np.zeros((2, d, d)), np.zeros((2, d, d))
+        self._cross, self._z = self.vectors.T @ data.cross, np.zeros_like(data.cross)
+        self._residuals, self._next_check = (0.0, 0.0), 10
 
     @property
     def gap(self) -> float:
         """Relative, by the compressed numbers: not yet verified."""
         return relative_gap(self.upper, self.lower)
 
-    def run(self, tol: float, deadline: float, limit: int) -> tuple[Outcome, int]:
-        """ADMM on ``(P, N)``; x is feasible for the diagonals, and the copies for the cones."""
-        if self.gap <= tol:
+    def run(self, deadline: float, limit: int) -> tuple[Outcome, int]:
+        """Iterate until the gap is at most ``tol``."""
+        if self.gap <= self.tol:
             return "solved", 0
-        data, d = self.data, self.data.d
-        step = max(2.0 * float(np.exp(np.log(self.values + 1e-8 * self.values[-1]).mean())), 1e-300)
-        copies, prices = np.zeros((2, d, d)), np.zeros((2, d, d))
-        cross, check = self.vectors.T @ data.cross, 10
-        for iteration in range(1, limit + 1):
-            start = copies - prices
-            difference, total = start[0] - start[1], start[0] + start[1]
-            inner = cross + 0.5 * step * (self.vectors.T @ svec(difference))
-            z = self.vectors @ (inner / (self.values + 0.5 * step))
-            rho = max(float(np.diag(total).mean()) - 2.0 * self.budget / (step * d), 0.0)
-            np.fill_diagonal(total, rho)
-            Z = smat(z, d)
-            x = 0.5 * np.stack([total + Z, total - Z])
-            relaxed = _RELAX * x + (1.0 - _RELAX) * copies
-            previous, copies = copies, _project(relaxed + prices)
-            prices = prices + relaxed - copies
-            if iteration in (check, limit):
-                self._offer_primal(copies)
-                self._offer_dual(z)
-                if self.gap <= tol:
-                    return "solved", iteration
-                check += max(10, iteration // 5)
-            if time.perf_counter() > deadline:
-                self._offer_primal(copies)
-                self._offer_dual(z)
-                return "time_limit", iteration
-            if iteration % 10 == 0:
-                primal = float(np.linalg.norm(x - copies))
-                dual = float(np.linalg.norm(copies - previous))
-                # Residual balancing, weaker as time goes on so that it cannot cycle.
-                ratio = float(np.clip(primal / max(dual, 1e-300), 0.1, 10.0))
-                factor = ratio ** (1.0 / (1.0 + iteration / 200.0))
-                if factor > 2.0 or factor < 0.5:
-                    step, prices = step * factor, prices / factor
-        return "iteration_limit", limit
+        outcome, iterations = iterate(self, limit, lambda: time.perf_counter() > deadline)
+        if outcome != "solved":
+            self._offer()
+            outcome = "solved" if self.gap <= self.tol else outcome
+        return outcome, iterations
+
+    def step(self, left: int) -> int:
+        """One."""
+        d, penalty, copies = self.data.d, self._penalty, self._copies
+        start = copies - self._prices
+        difference, total = start[0] - start[1], start[0] + start[1]
+        inner = self._cross + 0.5 * penalty * (self.vectors.T @ svec(difference))
+        self._z = self.vectors @ (inner / (self.values + 0.5 * penalty))
+        rho = max(float(np.diag(total).mean()) - 2.0 * self.budget / (penalty * d), 0.0)
+        np.fill_diagonal(total, rho)
+        Z = smat(self._z, d)
+        x = 0.5 * np.stack([total + Z, total - Z])
+        relaxed = _RELAX * x + (1.0 - _RELAX) * copies
+        self._copies = _project(relaxed + self._prices)
+        self._prices = self._prices + relaxed - self._copies
+        moved = float(np.linalg.norm(self._copies - copies))
+        self._residuals = float(np.linalg.norm(x - self._copies)), moved
+        return 1
+
+    def check(self, iteration: int) -> Literal["solved"] | None:
+        """Look at the bounds where it is time."""
+        if iteration != self._next_check:
+            return None
+        self._offer()
+        self._next_check += max(10, iteration // 5)
+        return "solved" if self.gap <= self.tol else None
+
+    def prepare(self, iteration: int) -> None:
+        """Residual balancing, weaker as time goes on so that it cannot cycle."""
+        if iteration % 10:
+            return
+        primal, dual = self._residuals
+        ratio = float(np.clip(primal / max(dual, 1e-300), 0.1, 10.0))
+        factor = ratio ** (1.0 / (1.0 + iteration / 200.0))
+        if factor > 2.0 or factor < 0.5:
+            self._penalty, self._prices = self._penalty * factor, self._prices / factor
+
+    def _offer(self) -> None:
+        self._offer_primal(self._copies)
+        self._offer_dual(self._z)
 
     def _offer_primal(self, blocks: Array) -> None:
         P, N = blocks

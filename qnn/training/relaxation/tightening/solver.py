@@ -24,8 +24,9 @@ from qnn.certificates.record import Certificate
 from qnn.numerics.gaps import relative_gap
 from qnn.training.problems.levels import check_level, facts_of
 from qnn.training.problems.problem import Problem
+from qnn.training.relaxation.iteration import Method, iterate
 from qnn.training.relaxation.repair import first_proven, unproven
-from qnn.training.relaxation.result import Relaxation
+from qnn.training.relaxation.result import Outcome, Relaxation
 from qnn.training.relaxation.solver import Callback, Progress
 from qnn.training.relaxation.tightening.cuts import Cuts, exchanged, none
 from qnn.training.relaxation.tightening.forms import FormState
@@ -51,7 +52,7 @@ class Tightened:
     certificate: Certificate
     inequalities: int
     rounds: int
-    outcome: Literal["solved", "time_limit", "iteration_limit"]
+    outcome: Outcome
 
 
 def tighten(
@@ -68,33 +69,59 @@ def tighten(
     """
     problem = relaxation.problem
     check_level("tightened", facts_of(problem))
-    began = time.monotonic()
-    best, used, rounds, idle = relaxation.certificate, 0, 0, 0
-    upper = np.inf if objective is None else objective
+    run = _Run(relaxation, objective, tol, callback)
     if sum(relaxation.rho) <= 0.0:
-        return Tightened(best, 0, 0, "solved")
-    state = _State(relaxation) if problem.lift.joint else FormState(relaxation)
-    outcome: Literal["solved", "time_limit", "iteration_limit"] = "iteration_limit"
-    while rounds < ROUNDS:
-        if deadline is not None and time.monotonic() > deadline:
-            outcome = "time_limit"
-            break
-        rounds += 1
-        state.exchange()
-        state.run(STEPS)
-        certificate = state.certificate()
-        raised = certificate.lower_bound - best.lower_bound
-        idle = idle + 1 if raised <= PROGRESS * abs(best.lower_bound) else 0
+        return run.result("solved", 0)
+
+    def expired() -> bool:
+        return deadline is not None and time.monotonic() > deadline
+
+    return run.result("time_limit", 0) if expired() else run.result(*iterate(run, ROUNDS, expired))
+
+
+class _Run(Method):
+    """Rounds of some steps each, with a certificate after each."""
+
+    def __init__(
+        self,
+        relaxation: Relaxation,
+        objective: float | None,
+        tol: float,
+        callback: Callback | None,
+    ) -> None:
+        self._relaxation, self._tol, self._callback = relaxation, tol, callback
+        self._upper = np.inf if objective is None else objective
+        self._began = time.monotonic()
+        self._best, self._used, self._idle = relaxation.certificate, 0, 0
+        self._state: _State | FormState | None = None
+
+    def step(self, left: int) -> int:
+        """One round."""
+        if self._state is None:
+            joint = self._relaxation.problem.lift.joint
+            self._state = _State(self._relaxation) if joint else FormState(self._relaxation)
+        self._state.exchange()
+        self._state.run(STEPS)
+        return 1
+
+    def check(self, iteration: int) -> Literal["solved"] | None:
+        """Whether the bound reaches what was wanted, or rises no more."""
+        assert self._state is not None
+        certificate, before = self._state.certificate(), self._best.lower_bound
+        raised = certificate.lower_bound - before
+        self._idle = self._idle + 1 if raised <= PROGRESS * abs(before) else 0
         if raised > 0.0:
-            best, used = certificate, state.inequalities
-        gap = relative_gap(upper, best.lower_bound) if objective is not None else np.inf
-        if callback is not None:
-            seconds = time.monotonic() - began
-            callback(Progress(rounds, seconds, upper, best.lower_bound, gap))
-        if gap <= tol or idle >= IDLE_ROUNDS:
-            outcome = "solved"
-            break
-    return Tightened(best, used, rounds, outcome)
+            self._best, self._used = certificate, self._state.inequalities
+        lower = self._best.lower_bound
+        gap = relative_gap(self._upper, lower) if np.isfinite(self._upper) else np.inf
+        if self._callback is not None:
+            seconds = time.monotonic() - self._began
+            self._callback(Progress(iteration, seconds, self._upper, lower, gap))
+        return "solved" if gap <= self._tol or self._idle >= IDLE_ROUNDS else None
+
+    def result(self, outcome: Outcome, rounds: int) -> Tightened:
+        """The best certificate so far."""
+        return Tightened(self._best, self._used, rounds, outcome)
 
 
 class _State:

@@ -126,3 +126,15 @@ def test_after_a_stall_the_next_solver_goes_on(monkeypatch: pytest.MonkeyPatch) 
     assert (relaxation.solver, relaxation.outcome) == ("low-rank", "solved")
     assert "(after solver admm had stalled at a gap of " in relaxation.message
     assert solve(problem, 1e-4, solver="admm").outcome == "stalled"
+
+
+@pytest.mark.parametrize(("x", "y"), [(5e-324, 1e154), (1e160, 1.0), (1.0, 1e300), (1e-154, 1e20)])
+def test_scales_beyond_doubles_are_named_with_their_place(x: float, y: float) -> None:
+    X, targets = np.zeros((4, 3)), np.zeros(4)
+    X[2, 1], targets[3] = x, y
+    with pytest.raises(InputError) as caught:
+        solve(Problem(X, targets, 1.0))
+    assert str(caught.value) == (
+        f"the largest entry of X, {x:g} in row 2, column 1, and of y, {y:g} in row 3, have "
+        "products beyond double precision: choose other units, so that both are nearer to 1"
+    )
