@@ -31,7 +31,7 @@ LINES = (
     ("upper_bound", "proven bound", BLUE, 1.8, "o"),
 )
 _ACROSS = 2
-_STROKES = ("-", "--", ":", "-.", (0, (1, 1)), (0, (5, 1)))
+_STROKES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (1, 1)), (0, (5, 1)))
 
 
 def rounds_figure(rows: Sequence[Row]) -> Figure:
@@ -69,10 +69,11 @@ def _draw(axes: Axes, name: str, rows: list[Row], rules: list[str]) -> None:
         for column, _, colour, width, marker in LINES:
             at = [r for r in rounds if _values(of_rule, r, column)]
             means = [_mean(_values(of_rule, r, column)) for r in at]
-            alpha = 0.4 if column == "value" else 1.0
+            shown: Any = {"linestyle": stroke}
+            if column == "value":
+                shown = {"linestyle": "-", "alpha": 0.35}
             axes.plot(
-                at, means, color=colour, linestyle=stroke, linewidth=width, marker=marker,
-                markersize=4.5, alpha=alpha,
+                at, means, color=colour, linewidth=width, marker=marker, markersize=4.5, **shown,
             )  # fmt: skip
     axes.set_title(name.replace(" degree", "\ndegree"), fontsize=8.5)
     axes.set_xlabel("rounds (threshold rank)")

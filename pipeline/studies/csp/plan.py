@@ -14,9 +14,7 @@ from pipeline.studies.csp.config import CspConfig
 from pipeline.studies.csp.solves import Solve
 from qnn.errors import InputError
 from qnn.moments.csp import MaxCSP, planted_unique_games
-
-# As `MaxCSP.solve` has it.
-MOST_LEAVES = 4096
+from qnn.moments.csp.problem import MOST_INDICATORS, MOST_LEAVES
 
 
 @dataclass(frozen=True)
@@ -78,14 +76,20 @@ def prepare(config: CspConfig) -> CspPlan:
                     config.cuts, seed, config.time_limit,
                 )
             )  # fmt: skip
-    return CspPlan(config, tuple(units), data)
+    # Two sections of planted games may share a seed.
+    return CspPlan(config, tuple({unit.id: unit for unit in units}.values()), data)
 
 
 def _problems(config: CspConfig) -> Iterator[tuple[str, MaxCSP]]:
-    """Each instance with its name; no name twice."""
+    """Each instance with its name."""
     for name in config.instances:
         yield name, read_problem(name)
-    for p in dict.fromkeys(config.planted):
+    for number, p in enumerate(config.planted):
+        if p.n * p.k > MOST_INDICATORS:
+            raise InputError(
+                f"planted[{number}]: {p.n} variables of {p.k} values are too many: n k may be "
+                f"{MOST_INDICATORS} at most"
+            )
         for seed in p.seeds:
             name = f"unique games n={p.n} k={p.k} degree={p.degree:g} noise={p.noise:g} seed={seed}"
             yield name, planted_unique_games(p.n, p.k, p.degree, p.noise, seed)[0]

@@ -189,7 +189,7 @@ def test_a_file_is_an_instance(tmp_path: Path) -> None:
         ({"instances": ["g05_20.3", "g05_20.3"]}, "occurs twice"),
         ({"instances": ["g05_9999.3"]}, "too many"),
         ({"planted": [{"n": 12, "k": 1, "degree": 5.0, "noise": 0.4}]}, "planted[0].k: must be"),
-        ({"planted": [{"n": 9000, "k": 3, "degree": 5.0, "noise": 0.4}]}, "too many"),
+        ({"planted": [{"n": 10**9, "k": 3, "degree": 5.0, "noise": 0.4}]}, "too many"),
         ({"rounds": [-1]}, "rounds[0]: must be at least 0"),
         ({"rounds": []}, "rounds: must not be empty"),
         ({"rounds": [13]}, "give more than 4096 leaves"),
