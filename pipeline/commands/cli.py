@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import typer
 
 from pipeline.commands.bell import bell
+from pipeline.commands.csp import csp
 from pipeline.commands.jobs import doctor, jobs_app, submit
 from pipeline.commands.options import ConfigFile, Cpus, Overrides, RayAddress
 from pipeline.commands.quantize import quantize
@@ -36,6 +37,7 @@ app.command()(doctor)
 app.command()(bell)
 app.command()(robustness)
 app.command()(quantize)
+app.command()(csp)
 app.add_typer(jobs_app)
 
 

@@ -6,6 +6,7 @@ __all__ = [
     "embedded",
     "examples",
     "files",
+    "problems",
     "shards",
     "sources",
     "spellings",

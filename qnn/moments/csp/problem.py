@@ -16,9 +16,18 @@ from qnn.moments import correlation_rounding as rounding
 from qnn.moments.csp.forms import pair_payoffs
 from qnn.moments.csp.leaves import Cutting
 from qnn.moments.csp.moments import distributions, indicator_moments
-from qnn.moments.csp.rudy import rudy_edges
+from qnn.moments.csp.rudy import parsed, rudy_edges
 from qnn.moments.csp.seeds import check_rule
-from qnn.moments.csp.tree import Branch, Search, certificate_of, condition, leaves_of, prove
+from qnn.moments.csp.tree import (
+    Branch,
+    Search,
+    Watch,
+    certificate_of,
+    condition,
+    leaves_of,
+    prove,
+    unwatched,
+)
 from qnn.numerics.arguments import check_limits, check_seed
 from qnn.semidefinite.squares import Effort
 
@@ -143,12 +152,14 @@ class MaxCSP:
         time_limit: float | None = None,
         cuts: str = "auto",
         seed: int = 0,
+        watch: Watch = unwatched,
     ) -> Solution:
         """Condition on `rounds` seeds: k^rounds semidefinite bounds, the worst of them counts.
 
         rule : how the seeds are chosen (`qnn.moments.csp.RULES`). cuts : "none", "triangles"
         (the consistency of all triples), "odd" (sets of 5 and 7 too). time_limit : seconds, after
-        which the leaves that are left are bounded as their parents were.
+        which the leaves that are left are bounded as their parents were. watch : told now and then
+        of the nodes so far, the best value and the bound of the search, which no proof stands for.
         """
         check_rule(rule)
         if not isinstance(rounds, int | np.integer) or isinstance(rounds, bool) or rounds < 0:
@@ -159,7 +170,7 @@ class MaxCSP:
                 "fewer, or prove()"
             )
         search, over, started = self._search(cuts, seed, time_limit)
-        root, seeds = condition(search, int(rounds), rule, over)
+        root, seeds = condition(search, int(rounds), rule, over, watch)
         return self._solution(search, root, int(rounds), rule, seeds, started)
 
     def prove(
@@ -169,11 +180,12 @@ class MaxCSP:
         cuts: str = "auto",
         seed: int = 0,
         most_nodes: int | None = None,
+        watch: Watch = unwatched,
     ) -> Solution:
         """Split the worst leaf until the best assignment is proven to be one, or time ends."""
         check_rule(rule)
         search, over, started = self._search(cuts, seed, time_limit)
-        root = prove(search, rule, over, most_nodes)
+        root = prove(search, rule, over, most_nodes, watch)
         return self._solution(search, root, 0, rule, [], started)
 
     def _search(
@@ -305,6 +317,7 @@ def cut_of(n: int, edges: Array, weights: Array, name: str) -> MaxCSP:
 
 def rudy(name: str) -> MaxCSP:
     """Max-Cut of an instance of the Biq Mac library, regenerated: "g05_60.0", "pm1d_80.3", …"""
+    _check_size(parsed(name)[1], 2)  # before millions of edges are drawn
     n, edges, weights = rudy_edges(name)
     return cut_of(n, edges, weights, name)
 

@@ -72,11 +72,8 @@ class GraphBaseNumbers:
                 return number % m
 
 
-def rudy_edges(name: str) -> tuple[int, Array, Array]:
-    """Vertices n, edges (m, 2) from 0, and weights (m,), in the order of the file.
-
-    name: "g05_60.0", "pm1d_80.3", …: family, vertices, number 0 to 9. Raises InputError for others.
-    """
+def parsed(name: str) -> tuple[str, int, int]:
+    """Family, vertices and number of an instance's name. Raises InputError for no such name."""
     match = _NAME.fullmatch(name)
     if match is None or match["family"] not in _FAMILIES or int(match["n"]) < 3:
         families = ", ".join(_FAMILIES)
@@ -84,9 +81,17 @@ def rudy_edges(name: str) -> tuple[int, Array, Array]:
             f"{name!r} is no instance of the rudy generator: write FAMILY_N.NUMBER, as g05_60.0, "
             f"the family being one of {families}, the number 0 to 9"
         )
-    density, factor, span = _FAMILIES[match["family"]]
-    n = int(match["n"])
-    seed = factor * n + int(match["number"])
+    return match["family"], int(match["n"]), int(match["number"])
+
+
+def rudy_edges(name: str) -> tuple[int, Array, Array]:
+    """Vertices n, edges (m, 2) from 0, and weights (m,), in the order of the file.
+
+    name: "g05_60.0", "pm1d_80.3", …: family, vertices, number 0 to 9. Raises InputError for others.
+    """
+    family, n, number = parsed(name)
+    density, factor, span = _FAMILIES[family]
+    seed = factor * n + number
     edges = _random_graph(n, (n * (n - 1) * density + 100) // 200, GraphBaseNumbers(seed))
     if span is None:
         return n, edges, np.ones(len(edges))

@@ -22,8 +22,14 @@ from qnn.moments.csp.seeds import choose_seeds
 
 Array = np.ndarray
 
+# Told of nodes so far, the best value and the bound that is proven.
+Watch = Callable[[int, float, float], None]
 # Random directions that a node's moments are rounded along.
 DIRECTIONS = 8
+
+
+def unwatched(nodes: int, value: float, bound: float) -> None:
+    """Nobody is told."""
 
 
 @dataclass(eq=False)
@@ -113,7 +119,11 @@ class Search:
 
 
 def prove(
-    search: Search, rule: str, over: Callable[[], bool], most_nodes: int | None = None
+    search: Search,
+    rule: str,
+    over: Callable[[], bool],
+    most_nodes: int | None = None,
+    watch: Watch = unwatched,
 ) -> Branch:
     """Split the worst leaf until nothing better than the best found is possible, or time ends.
 
@@ -128,7 +138,10 @@ def prove(
         heapq.heappush(heap, (-branch.node.bound, next(count), branch))
 
     add(root)
-    while heap and -heap[0][0] > search.target and not over():
+    while heap:
+        watch(search.nodes, search.value, search.form.value_of(-heap[0][0]))
+        if -heap[0][0] <= search.target or over():
+            break
         if most_nodes is not None and search.nodes >= most_nodes:
             break
         branch = heapq.heappop(heap)[2]
@@ -142,7 +155,11 @@ def prove(
 
 
 def condition(
-    search: Search, rounds: int, rule: str, over: Callable[[], bool]
+    search: Search,
+    rounds: int,
+    rule: str,
+    over: Callable[[], bool],
+    watch: Watch = unwatched,
 ) -> tuple[Branch, list[int]]:
     """The tree of all values of `rounds` seeds, the same in each leaf; and the seeds.
 
@@ -151,9 +168,14 @@ def condition(
     root = search.root(over)
     assert root.node is not None
     seeds = choose_seeds(rule, root.node, search.payoffs.k, rounds, search.rng)
-    leaves = [root]
+    leaves, bound = [root], root.node.bound
     for seed in seeds:
-        leaves = [child for leaf in leaves for child in search.split(leaf, seed, over)]
+        children: list[Branch] = []
+        for leaf in leaves:
+            watch(search.nodes, search.value, search.form.value_of(bound))
+            children += search.split(leaf, seed, over)
+        leaves = children
+        bound = max(leaf.node.bound for leaf in leaves if leaf.node is not None)
     return root, seeds
 
 

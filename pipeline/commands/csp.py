@@ -1,0 +1,128 @@
+"""`qnn csp`: bound or solve a constraint satisfaction problem over pairs, without a sweep."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qnn.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from qnn.moments.csp import MaxCSP, Solution
+
+PROOF, PROBLEM = "proof.npz", "problem.npz"
+
+
+def csp(
+    problem: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|NAME",
+            help="An edge list of rudy, a .wcsp file, or a name as g05_60.0.",
+            show_default=False,
+        ),
+    ],
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Seeds to condition on (default: split until the maximum is proven)."
+        ),
+    ] = None,
+    rule: Annotated[
+        str, typer.Option(help="auto, corr, corr_dual, dual, undecided or random: the seeds.")
+    ] = "auto",
+    cuts: Annotated[str, typer.Option(help="auto, none, triangles or odd.")] = "auto",
+    time_limit: Annotated[
+        float | None, typer.Option(help="Seconds to search (default: no limit).")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same gives the same answer.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for proof.npz and problem.npz (default: none)."),
+    ] = None,
+) -> None:
+    """Bound the maximum of a CSP over pairs of variables, with a proof, or find and prove it."""
+    from rich.console import Console
+
+    from pipeline.datasets.problems import read_problem
+
+    if out is not None:
+        _check_folder(out)
+    asked = read_problem(problem)
+    solution = solved(asked, rounds, rule, cuts, time_limit, seed, Console(stderr=True))
+    print(told(asked, solution))
+    if out is not None:
+        _write(asked, solution, out)
+
+
+def solved(
+    problem: MaxCSP,
+    rounds: int | None,
+    rule: str,
+    cuts: str,
+    time_limit: float | None,
+    seed: int,
+    console: Console,
+) -> Solution:
+    """Solve in so many rounds, or prove where they are None; what is known is on the console."""
+    with console.status(f"{problem.n} variables of {problem.k} values") as status:
+
+        def watch(nodes: int, value: float, bound: float) -> None:
+            status.update(f"{nodes} nodes: value {value:.10g}, searching below {bound:.10g}")
+
+        if rounds is None:
+            return problem.prove(time_limit, rule, cuts, seed, watch=watch)
+        return problem.solve(rounds, rule, time_limit, cuts, seed, watch=watch)
+
+
+def told(problem: MaxCSP, solution: Solution) -> str:
+    """The result in a few lines of plain text."""
+    s = solution
+    gap = max(s.upper_bound - s.value, 0.0)
+    seeds = f"; seeds {', '.join(map(str, s.seeds))}" if s.seeds else ""
+    how = f"{s.rounds} rounds" if s.rounds else "tree"
+    rows = [
+        ("problem", f"{problem.name}: {problem.n} variables of {problem.k} values, "
+                    f"{len(problem.payoffs.pairs)} pairs"),
+        ("bound", f"{s.upper_bound:.12g}, proven"),
+        ("value", f"{s.value:.12g}" + (", the maximum" if s.optimal else "")),
+        ("gap", f"{gap:.6g}" + (f" ({gap / abs(s.value):.3%})" if s.value else "")),
+        ("nodes", f"{s.nodes}, {s.leaves} leaves, {s.cuts} cuts ({how}, rule {s.rule}{seeds})"),
+        ("rounding", f"{s.expected:.10g} expected, {s.derandomized:.10g} derandomized"
+                     + ("" if s.propagated is None else f", {s.propagated:.10g} propagated")),
+        ("correlation", f"{s.local_correlation:.4g} local, {s.global_correlation:.4g} global"),
+        ("rank", f"threshold rank {s.threshold_rank} of the constraint graph"),
+        ("guarantee", _guarantee(s.guarantee)),
+        ("time", f"{s.seconds:.1f} s"),
+    ]  # fmt: skip
+    return "\n".join(f"{name:<12}{text}" for name, text in rows)
+
+
+def _guarantee(loss: float) -> str:
+    if loss >= 1.0:
+        return "the theory promises nothing here; the bound above is proven all the same"
+    return f"these rounds lose at most {loss:.3g} of the total weight"
+
+
+def _check_folder(out: Path) -> None:
+    """Before anything is computed: raise InputError where no files can be written to it."""
+    place = out.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise InputError(f"{out}: {place} is no folder that can be written to")
+
+
+def _write(problem: MaxCSP, solution: Solution, out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        problem.payoffs.save(out / PROBLEM)
+        solution.certificate.save(out / PROOF)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written: {error.strerror}") from None
+    print(f"qnn verify {out / PROOF} --data {out / PROBLEM}")

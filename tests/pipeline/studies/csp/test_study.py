@@ -1,0 +1,225 @@
+"""A study of CSPs: plan, rows, resume, what verify refuses, bad input, page, MLflow."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from pipeline.configuration.reading import load_config
+from pipeline.configuration.yaml_text import dump_yaml
+from pipeline.plans.studies import get_study, study_at, study_of_file
+from pipeline.results.folder import RunFolder
+from pipeline.results.ledger import read_results
+from pipeline.studies.csp.checks import verify
+from pipeline.sweeps.driver import SweepOptions, run_sweep
+from pipeline.tracking.store import open_store
+from qnn.errors import InputError
+from qnn.moments.csp import planted_unique_games, rudy
+from tests.pipeline.tracked import artifacts_of, runs_of
+
+INLINE = SweepOptions(inline=True)
+CONFIG: dict[str, Any] = {
+    "kind": "csp",
+    "name": "small",
+    "instances": ["g05_20.3"],
+    "planted": [{"n": 12, "k": 3, "degree": 5.0, "noise": 0.4, "seeds": [2]}],
+    "rounds": [0, 2],
+    "rules": ["auto", "random"],
+    "cuts": "none",
+}
+GAME = "unique games n=12 k=3 degree=5 noise=0.4 seed=2"
+
+
+def config_file(folder: Path, **changes: Any) -> Path:
+    file = folder / "csp.yaml"
+    file.write_text(dump_yaml({**CONFIG, **changes}))
+    return file
+
+
+def run(file: Path, out: Path, track: bool = False):
+    study = study_of_file(file)
+    config = load_config(file, [], study.config)
+    return run_sweep(
+        config, str(out), INLINE, start_tracking=study.start_tracking if track else None
+    )
+
+
+def rows_of(out: Path) -> list[dict[str, Any]]:
+    rows = read_results(RunFolder.open(out), get_study("csp").rows).to_pylist()
+    for row in rows:
+        row.pop("seconds")
+    return rows
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, tracked; not to be changed."""
+    folder = tmp_path_factory.mktemp("csp")
+    outcome = run(config_file(folder), folder / "out", track=True)
+    assert (outcome.exit_code, outcome.failed, outcome.tracking_error) == (0, 0, None)
+    return folder / "out"
+
+
+def copied(whole: Path, target: Path) -> Path:
+    for file in whole.rglob("*"):
+        place = target / file.relative_to(whole)
+        if file.is_file() and not file.name.endswith(".db"):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(file.read_bytes())
+    return target
+
+
+def checks(out: Path) -> dict[str, Any]:
+    return {check.file: check for check in study_at(str(out)).verify(str(out))}
+
+
+def test_rows_are_what_the_solver_says(whole: Path) -> None:
+    rows = rows_of(whole)
+    assert len(rows) == 2 * 2 * 2
+    assert {row["status"] for row in rows} == {"ok"}
+    problems = {"g05_20.3": rudy("g05_20.3"), GAME: planted_unique_games(12, 3, 5.0, 0.4, 2)[0]}
+    assert {row["shard"] for row in rows} == set(problems)
+    for row in rows:
+        problem = problems[row["shard"]]
+        assert row["content"] == problem.payoffs.digest()
+        solution = problem.solve(row["rounds"], row["rule"], cuts="none", seed=0)
+        for name in ("upper_bound", "value", "nodes", "leaves", "cuts", "threshold_rank",
+                     "guarantee", "local_correlation", "derandomized", "propagated"):  # fmt: skip
+            assert row[name] == getattr(solution, name)
+        assert row["leaves"] == problem.k ** row["rounds"]
+        assert row["seeds"] == list(solution.seeds)
+    assert any(row["gap"] > 0.0 for row in rows)
+
+
+def test_verify_proves_everything_again(whole: Path) -> None:
+    found = checks(whole)
+    assert len(found) == 8 + 8
+    assert all(check.ok and check.proven for check in found.values())
+    file = whole / next(file for file in found if file.startswith("certificates/"))
+    (single,) = study_at(str(file)).verify(str(file))
+    assert single.ok
+    assert "value <=" in single.text
+    other = next(iter((whole / "problems").glob("*.npz")))
+    results = [next(iter(verify(str(file), str(path)))).ok for path in other.parent.iterdir()]
+    assert sorted(results) == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("upper_bound", 1.0),
+        ("value", 1e9),
+        ("gap", 0.5),
+        ("optimal", None),
+        ("assignment", [0] * 20),
+        ("assignment", [0] * 3),
+        ("assignment", [7] * 20),
+        ("leaves", 9),
+        ("nodes", 9),
+        ("cuts", 9),
+        ("n", 21),
+        ("pairs", 1),
+        ("content", "0" * 64),
+        ("threshold_rank", 19),
+        ("guarantee", 0.01),
+        ("derandomized", 1e9),
+        ("expected", float("nan")),
+        ("problem", "problems/none.npz"),
+    ],
+)
+def test_what_is_tampered_with_is_refused(
+    whole: Path, tmp_path: Path, column: str, value: Any
+) -> None:
+    out = copied(whole, tmp_path / "out")
+    folder = RunFolder.open(out)
+    row = next(row for row in rows_of(out) if row["n"] == 20 and row["rounds"] == 2)
+    name = f"results/{row['path']}.parquet"
+    table = folder.read_table(name)
+    where, kind = table.column_names.index(column), table.schema.field(column).type
+    folder.write_table(name, table.set_column(where, column, pa.array([value], kind)))
+    assert not checks(out)[name].ok
+
+
+def test_a_foreign_or_missing_file_is_refused(whole: Path, tmp_path: Path) -> None:
+    out = copied(whole, tmp_path / "out")
+    first, second, third = (
+        next(r for r in rows_of(out) if (r["shard"], r["rounds"]) == key)
+        for key in (("g05_20.3", 0), ("g05_20.3", 2), (GAME, 2))
+    )
+    (out / first["certificate"]).write_bytes((out / third["certificate"]).read_bytes())
+    (out / second["certificate"]).unlink()
+    found = checks(out)
+    assert not found[first["certificate"]].ok
+    assert not found[second["certificate"]].ok
+    assert "missing" in found[second["certificate"]].text
+    (out / third["problem"]).write_bytes((out / first["problem"]).read_bytes())
+    assert not checks(out)[f"results/{third['path']}.parquet"].ok
+
+
+def test_a_rerun_takes_up_what_is_there(whole: Path, tmp_path: Path) -> None:
+    out = copied(whole, tmp_path / "out")
+    before = rows_of(out)
+    (out / "results" / f"{before[0]['path']}.parquet").unlink()
+    (out / before[1]["certificate"]).write_bytes(b"torn")
+    outcome = run(config_file(tmp_path), out)
+    assert (outcome.exit_code, outcome.reused_paths) == (0, len(before) - 2)
+    assert rows_of(out) == before
+    assert all(check.ok for check in checks(out).values())
+
+
+def test_a_file_is_an_instance(tmp_path: Path) -> None:
+    file = tmp_path / "square.txt"
+    file.write_text("4 4\n1 2 1\n2 3 1\n3 4 1\n4 1 1\n")
+    changes = {"instances": [str(file)], "planted": [], "rounds": [1], "rules": ["corr"]}
+    assert run(config_file(tmp_path, **changes), tmp_path / "out").exit_code == 0
+    (row,) = rows_of(tmp_path / "out")
+    assert (row["value"], row["upper_bound"], row["optimal"]) == (4.0, 4.0, True)
+    # The same config over another file is another sweep.
+    file.write_text("4 4\n1 2 1\n2 3 1\n3 4 1\n4 1 2\n")
+    with pytest.raises(InputError, match="other data"):
+        run(tmp_path / "csp.yaml", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"instances": [], "planted": []}, "give instances, planted, or both"),
+        ({"instances": ["nothing.txt"]}, "nothing.txt: no such file"),
+        ({"instances": ["g05_20.3", "g05_20.3"]}, "occurs twice"),
+        ({"instances": ["g05_9999.3"]}, "too many"),
+        ({"planted": [{"n": 12, "k": 1, "degree": 5.0, "noise": 0.4}]}, "planted[0].k: must be"),
+        ({"planted": [{"n": 10**9, "k": 3, "degree": 5.0, "noise": 0.4}]}, "too many"),
+        ({"rounds": [-1]}, "rounds[0]: must be at least 0"),
+        ({"rounds": []}, "rounds: must not be empty"),
+        ({"rounds": [13]}, "give more than 4096 leaves"),
+        ({"rules": ["best"]}, "rules[0]: must be"),
+        ({"cuts": "all"}, "cuts: must be"),
+        ({"time_limit": 0.0}, "time_limit: must be"),
+        ({"round": [1]}, "round: unknown key"),
+    ],
+)
+def test_bad_input_is_a_line(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as error:
+        run(config_file(tmp_path, **changes), tmp_path / "out")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_page_and_the_tracked_run(whole: Path) -> None:
+    page = (whole / "report.html").read_text()
+    assert page.count("<figure") == 1
+    rows = rows_of(whole)
+    solved = {row["shard"] for row in rows if row["optimal"]}
+    assert f"<b>{len(solved)} of 2</b>" in page
+    config = load_config(config_file(whole.parent), [], get_study("csp").config)
+    store = open_store(config, RunFolder.open(whole))
+    (tracked,) = runs_of(store, "sweep")
+    assert tracked.info.status == "FINISHED"
+    assert tracked.data.params["rounds"] == "0, 2"
+    assert tracked.data.metrics["solves_done"] == 8.0
+    assert tracked.data.metrics["worst_gap"] == max(row["gap"] for row in rows)
+    artifacts = artifacts_of(store, tracked.info.run_id)
+    assert {"report.html", "sweep.yaml", "figures/rounds.png"} <= artifacts
+    assert sum(name.startswith("certificates/") for name in artifacts) == 8
