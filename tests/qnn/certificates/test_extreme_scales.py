@@ -100,9 +100,9 @@ def test_what_is_accepted_at_extreme_scales_holds_exactly():
 
 @pytest.mark.slow
 def test_what_is_accepted_at_extreme_scales_holds_exactly_many_times():
-    accepted, false = accepted_and_false(np.random.default_rng(1), 60_000)
+    accepted, false = accepted_and_false(np.random.default_rng(1), 6_000)
     assert not false
-    assert accepted > 5000
+    assert accepted > 500
 
 
 @pytest.mark.parametrize(
