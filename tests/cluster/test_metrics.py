@@ -57,4 +57,5 @@ def test_a_running_sweep_is_seen_by_prometheus_and_named_in_the_dashboard(
     assert 3 <= total(text, "ray_qnn_trials_done_total") <= 37, text[-2000:]
     assert total(text, "ray_qnn_relaxation_seconds_count") >= 3
     assert total(text, "ray_qnn_certified_gap_sum") > 0
-    assert "breast_cancer fold-00: 3 betas" in names, names
+    # Short paths share a task, which is named after the first.
+    assert any(name.startswith("breast_cancer fold-00: 3 betas") for name in names), names
