@@ -32,10 +32,10 @@ import sys
 import pipeline.reports.page
 from pipeline.sweeps.cluster import session as cluster
 from pipeline.commands import sweep as commands
-from pipeline.tracking import tracker as tracking
+from pipeline.studies.training import STUDY
 from pipeline.sweeps.driver import SweepOptions
 pipeline.reports.page.write_report = lambda folder, trial: None
-tracking.start = None
+STUDY.start_tracking = None
 commands.SweepOptions = lambda **given: SweepOptions(inline=True)
 sys.exit(commands.sweep_command(sys.argv[1], sys.argv[2], [], address=None, cpus=None,
                                 max_failures=0, retry_failed=False))
@@ -49,7 +49,7 @@ resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop()),) * 2)
 """
 REPLACE = """
-from pipeline.results.ledger import RunFolder
+from pipeline.results.folder import RunFolder
 RunFolder.open(sys.argv[1]).write(sys.argv[2], b"new" * 100_000)
 """
 
