@@ -60,7 +60,9 @@ def test_two_thousand_networks_and_no_bound_exceeds_the_mixed_integer_optimum():
         label = int(network.predict(x[None])[0])
         found = certify(network, x, radius, effort="dual", search=Limits(gap=1e-6))
         truth = milp_margin(network, label, x - radius, x + radius)
-        assert found.lower_bound <= truth + 1e-7 * (1.0 + abs(truth))
+        # HiGHS lets constraints be off by 1e-6, so its optimum may lie that much too low.
+        assert found.lower_bound <= truth + 5e-6 * (1.0 + abs(truth))
+        assert found.lower_bound <= found.upper_bound
         found.verify(network)
 
 
