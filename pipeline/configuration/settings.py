@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from pipeline.configuration.beta import Beta, BetaForm
 from pipeline.configuration.kinds import (
     Activation,
     Kind,
@@ -196,20 +197,23 @@ class BetaConfig(Section):
     def _one_of_two(self) -> BetaConfig:
         if (self.fractions is None) == (self.values is None):
             raise PydanticCustomError("one_of", "give either fractions or values, not both or none")
-        _distinct(self.points)
+        _distinct(self._written)
         return self
 
     @property
-    def kind(self) -> Literal["fractions", "values"]:
+    def form(self) -> BetaForm:
         """Which of the two was given."""
         return "values" if self.values is not None else "fractions"
 
     @property
-    def points(self) -> tuple[float, ...]:
-        """The βs or fractions themselves, from large to small: the order of the path."""
+    def points(self) -> tuple[Beta, ...]:
+        """Every β, from large to small: the order of the path."""
+        return tuple(Beta(one, self.form) for one in sorted(self._written, reverse=True))
+
+    @property
+    def _written(self) -> tuple[float, ...]:
         given = self.values or self.fractions or ()
-        listed = given.points() if isinstance(given, LogSpacing) else given
-        return tuple(sorted(listed, reverse=True))
+        return given.points() if isinstance(given, LogSpacing) else given
 
 
 class RelaxationConfig(Section):

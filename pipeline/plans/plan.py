@@ -58,12 +58,12 @@ class Plan:
         sizes = [path.n for path in self.paths]
         shards = list(dict.fromkeys(unit.shard for unit in self.units))
         rows = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)}-{max(sizes)}"
-        kind = "β / beta_max" if first.beta_kind == "fractions" else "β"
+        kind = "β / beta_max" if first.betas[0].form == "fractions" else "β"
         memory = max(path.estimated_bytes for path in self.paths)
         axes = [
             ("shards", len(shards), _listed(shards)),
             *self._kind_axes(),
-            (kind, len(first.betas), _listed([f"{beta:g}" for beta in first.betas])),
+            (kind, len(first.betas), _listed([f"{beta.written:g}" for beta in first.betas])),
             ("seeds", len(first.seeds), _listed(first.seeds)),
             ("widths", len(first.widths), _listed(first.widths)),
             ("rounding", len(first.roundings), _listed(first.roundings)),
@@ -211,14 +211,11 @@ def make_path(
         content=digest_of([table.sha256, table.classes, layout.digest, rows], length=64),
         n=n,
         d=layout.d,
+        kind=kind,
         betas=config.beta.points,
-        beta_kind=config.beta.kind,
         seeds=tuple(sorted(config.seeds)),
         widths=tuple(sorted(config.widths)),
         roundings=tuple(sorted(config.rounding)),
-        loss=kind.loss,
-        activation=kind.activation,
-        alphabet=kind.alphabet,
         certify=config.certify,
         certify_time_limit=config.certify_time_limit,
         solver=config.relaxation.solver,
@@ -226,8 +223,6 @@ def make_path(
         time_limit=config.relaxation.time_limit,
         baselines=arms_of(config.baselines, kind, config.kinds),
         baseline_seconds=_sorted(config.baseline_seconds),
-        loss_parameter=kind.loss_parameter,
-        polynomial=kind.polynomial,
         second_layer=str(config.second_layer),
     )
     refusal = path.relaxed.refusal

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.configuration.beta import column_of
+from pipeline.configuration.beta import Beta, BetaForm, column_of
 from pipeline.configuration.kinds import KIND, Kind
 from pipeline.results.record import NetworkRow, rows_of
 from qnn.training.arms import ALL as BASELINES
@@ -32,21 +32,20 @@ CHOICE_COLUMNS = (
 )
 FINAL_SHARD = "all"
 # β, width, rounding and kind of problem.
-Setting = tuple[float, int, str, Kind]
+Setting = tuple[Beta, int, str, Kind]
 # Means that agree to this many digits are a tie: summation order must not decide.
 DIGITS = 12
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A setting: kind of problem, β as the sweep writes it (fraction or value), width and rounding.
+    """A setting: kind of problem, β as the sweep writes it, width and rounding.
 
     `mean` and `deviation` are those of `metric` ("validation_accuracy" or "validation_rmse") over
     `networks` rows; `mean_bytes` is their mean size.
     """
 
-    beta: float
-    beta_kind: str
+    beta: Beta
     width: int
     rounding: str
     metric: str
@@ -57,7 +56,7 @@ class Choice:
     kind: Kind
 
 
-def choose(results: pa.Table, beta_kind: str, task: str) -> Choice | None:
+def choose(results: pa.Table, form: BetaForm, task: str) -> Choice | None:
     """Return the best setting of a sweep; None where no network has a validation metric.
 
     Best: the highest mean validation accuracy (classification) or the lowest mean RMSE
@@ -67,7 +66,7 @@ def choose(results: pa.Table, beta_kind: str, task: str) -> Choice | None:
     with are never chosen.
     """
     metric = "validation_accuracy" if task == "classification" else "validation_rmse"
-    written = column_of(beta_kind)
+    written = column_of(form)
     groups: dict[Setting, list[NetworkRow]] = defaultdict(list)
     for row in rows_of(results.select(CHOICE_COLUMNS)):
         axes, identity = row.axes, row.identity
@@ -75,12 +74,10 @@ def choose(results: pa.Table, beta_kind: str, task: str) -> Choice | None:
             continue
         level: float | None = getattr(axes, written)
         if identity.shard != FINAL_SHARD and level is not None:
-            groups[level, axes.width, axes.rounding, row.kind].append(row)
+            groups[Beta(level, form), axes.width, axes.rounding, row.kind].append(row)
     whole = {key: rows for key, rows in groups.items() if len(_values(rows, metric)) == len(rows)}
     choices = [
-        _mean(key, rows, beta_kind, metric)
-        for key, rows in (whole or groups).items()
-        if _values(rows, metric)
+        _mean(key, rows, metric) for key, rows in (whole or groups).items() if _values(rows, metric)
     ]
     sign = -1.0 if task == "classification" else 1.0
     return min(choices, key=lambda choice: _rank(choice, sign), default=None)
@@ -91,13 +88,12 @@ def _values(rows: list[NetworkRow], metric: str) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _mean(key: Setting, rows: list[NetworkRow], beta_kind: str, metric: str) -> Choice:
+def _mean(key: Setting, rows: list[NetworkRow], metric: str) -> Choice:
     found = [row.fit for row in rows if getattr(row.fit, metric) is not None]
     values = _values(rows, metric)
     mean = math.fsum(values) / len(values)
     return Choice(
         beta=key[0],
-        beta_kind=beta_kind,
         width=key[1],
         rounding=key[2],
         metric=metric,
@@ -113,7 +109,7 @@ def _rank(choice: Choice, sign: float) -> tuple[float, float, float, int, str, s
     return (
         sign * float(f"{choice.mean:.{DIGITS}g}"),
         choice.mean_bytes,
-        -choice.beta,
+        -choice.beta.written,
         choice.width,
         choice.rounding,
         choice.kind.describe(),

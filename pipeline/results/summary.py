@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.configuration.beta import BetaKind
+from pipeline.configuration.beta import BetaForm
 from pipeline.configuration.kinds import KIND, Kind, differing_words, kind_of
 from pipeline.results.record import NetworkRow
 from pipeline.results.selection import FINAL_SHARD, choose
@@ -54,7 +54,7 @@ def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
     The arms to compare with are left out: `pipeline.reports.comparison.sets` shows them. So are the
     networks of one output of several: a joined row has their sum. The column `problem` says what a
     row's kind of problem differs in from those of other rows, "" where there is one kind,
-    `beta_kind` whether the sweep has β as fractions or values, `widest_objective` the objective of
+    `beta_form` whether the sweep has β as fractions or values, `widest_objective` the objective of
     the best network of any width, NaN where none was sought.
     """
     data = results.to_pandas() if isinstance(results, pa.Table) else results.copy()
@@ -76,7 +76,7 @@ def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
     distinct = list(dict.fromkeys(kinds))
     words = dict(zip(distinct, differing_words(distinct), strict=True))
     data["problem"] = pd.Series([words[kind] for kind in kinds], data.index, dtype=object)
-    data["beta_kind"] = _written(results) or _likely_kind(data)
+    data["beta_form"] = _written(results) or _likely_form(data)
     return data.reset_index(drop=True)
 
 
@@ -149,14 +149,14 @@ _AXES = {
 _WRITTEN = b"qnn.beta"
 
 
-def written_as(results: pa.Table, kind: BetaKind) -> pa.Table:
+def written_as(results: pa.Table, form: BetaForm) -> pa.Table:
     """The results with the form of β that their sweep's config has, for whatever shows them."""
-    return results.replace_schema_metadata({_WRITTEN: kind.encode()})
+    return results.replace_schema_metadata({_WRITTEN: form.encode()})
 
 
 def beta_axis(data: pd.DataFrame) -> BetaAxis:
     """The form of β of a frame, or of some of its rows."""
-    return _AXES[data["beta_kind"].iloc[0] if len(data) else "values"]
+    return _AXES[data["beta_form"].iloc[0] if len(data) else "values"]
 
 
 def _written(results: pa.Table | pd.DataFrame) -> str | None:
@@ -165,7 +165,7 @@ def _written(results: pa.Table | pd.DataFrame) -> str | None:
     return None if kind is None else str(kind.decode())
 
 
-def _likely_kind(data: pd.DataFrame) -> str:
+def _likely_form(data: pd.DataFrame) -> str:
     """For results without their config: the form that takes fewer distinct values over shards."""
     rows = searched(data)
     if rows["beta_fraction"].isna().any() or not len(rows):
@@ -303,12 +303,12 @@ def _of_chosen_setting(data: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
     axis, metric = beta_axis(searched(data)), metric_of(data)
     choice = choose(
         pa.Table.from_pandas(data, preserve_index=False),
-        str(data["beta_kind"].iloc[0]),
+        data["beta_form"].iloc[0],
         "classification" if metric.name == "accuracy" else "regression",
     )
     if choice is None:
         return rows["status"] != "ok"
-    level = axis.level(choice.beta)
+    level = axis.level(choice.beta.written)
     same_shape = (rows["width"] == choice.width) & (rows["rounding"] == choice.rounding)
     same_shape &= np.array([kind == choice.kind for kind in _kinds(rows)], dtype=bool)
     return same_shape & (axis.values(rows) == level)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.configuration.beta import column_of
 from pipeline.configuration.kinds import Kind
 from pipeline.configuration.settings import SweepConfig
 from pipeline.results.metrics import metrics
@@ -155,15 +156,14 @@ def _check_held_out(fit: Fit, task: str) -> None:
 
 def check_plan(row: NetworkRow, config: SweepConfig) -> None:
     """The row's axes are among those that the sweep's own file asks for."""
-    axes, points = row.axes, config.beta.points
-    beta = "beta" if config.beta.kind == "values" else "beta_fraction"
+    axes = row.axes
     asked: dict[str, tuple[Any, ...]] = {
         "width": (None, *config.widths),
         "seed": config.seeds,
         "rounding": (*config.rounding, *config.baselines),
         "certify": (None, config.certify),
         "second_layer": (None, "float", str(config.second_layer)),
-        beta: (None, *points),
+        column_of(config.beta.form): (None, *(beta.written for beta in config.beta.points)),
     }
     for column, known in asked.items():
         said = getattr(axes, column)

@@ -37,7 +37,7 @@ class Training(Study[SweepConfig]):
         """With the form in which β was written."""
         from pipeline.results.summary import written_as
 
-        return written_as(results, config.beta.kind)
+        return written_as(results, config.beta.form)
 
     def files_of(self, row: Mapping[str, Any]) -> Iterator[str]:
         """Certificate and network, those of the outputs, and the training matrix."""

@@ -83,7 +83,7 @@ def test_the_narrowest_network_within_a_gap_holds_on_every_shard() -> None:
     ]  # fmt: skip
     data = pd.DataFrame(rows, columns=["shard", "neurons", "gap"])
     (found,) = summary.narrowest(
-        data.assign(status="ok", problem="", beta=2.0, beta_fraction=0.1, beta_kind="fractions")
+        data.assign(status="ok", problem="", beta=2.0, beta_fraction=0.1, beta_form="fractions")
     ).to_dict("records")
     assert found["beta_level"] == 0.1
     assert [found["within_0.1"], found["within_0.05"], found["within_0.02"]] == [6, 6, 9]
