@@ -11,6 +11,7 @@ from pipeline.configuration.kinds import Kind, arms_of
 from pipeline.configuration.settings import SweepConfig
 from pipeline.datasets.shards import Shard, Split, make_layout, make_split, rows_digest
 from pipeline.datasets.sources import Table, load_table
+from pipeline.plans.description import description
 from pipeline.plans.units import JoinSpec, PathSpec, Spec, digest_of
 from qnn.errors import InputError
 from qnn.features import tables
@@ -90,11 +91,8 @@ class Plan:
             ("certify", _certify_words(first)),
             ("work", f"about {_duration(self.estimated_seconds)} of one core (rough)"),
         ]
-        lines = [f"sweep {self.name}: {self.dataset}, {self.rows} rows", ""]
-        lines += [f"  {name:<13}{count:>6}   {shown}" for name, count, shown in axes]
-        lines += ["", *(f"  {name:<13}{text}" for name, text in facts)]
-        lines += [f"  {'note':<13}{warning}" for warning in self.warnings]
-        return "\n".join(lines)
+        facts += [("note", warning) for warning in self.warnings]
+        return description(f"sweep {self.name}: {self.dataset}, {self.rows} rows", axes, facts)
 
     @property
     def kinds(self) -> tuple[Kind, ...]:

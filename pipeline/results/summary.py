@@ -298,6 +298,12 @@ def champion_of(data: pd.DataFrame, trial: str | None = None) -> Shown | None:
     return None if record is None else Shown.of(record)
 
 
+def best_shown(data: pd.DataFrame, count: int) -> list[Shown]:
+    """The networks of `best_networks`, as pages show them."""
+    records = best_networks(data, count).to_dict("records")
+    return [Shown.of({str(name): value for name, value in record.items()}) for record in records]
+
+
 def _of_chosen_setting(data: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
     """Which rows belong to the setting that the selection chooses: a resume may leave others."""
     axis, metric = beta_axis(searched(data)), metric_of(data)
