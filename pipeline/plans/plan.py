@@ -72,8 +72,8 @@ class Plan:
         arms = self._arms()
         networks = f"{self.trials} networks"
         if self.joins:
-            labels, kind = self.joins[0].labels, self.joins[0].kind
-            axes.insert(0, ("outputs", len(labels), f"one a {kind}: {_listed(labels)}"))
+            labels, word = self.joins[0].labels, self.joins[0].output_word
+            axes.insert(0, ("outputs", len(labels), f"one a {word}: {_listed(labels)}"))
             networks += f" of {len(labels)} outputs"
         if arms:
             axes.append(("baselines", len(arms), _listed(arms)))

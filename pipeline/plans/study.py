@@ -160,9 +160,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Tools:
-    """What the place of execution gives a unit. `scanner`: who scans the sign vectors of exact
-    proofs, None for threads.
-    """  # noqa: D205
+    """What the place of execution gives a unit.
+
+    `scanner`: who scans the sign vectors of exact proofs, None for threads.
+    """
 
     scanner: Scanner | None = None
 

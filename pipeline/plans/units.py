@@ -263,14 +263,14 @@ class PathSpec:
 class JoinSpec:
     """What makes one network of each of a shard's outputs: its paths, in the outputs' order.
 
-    `labels` name the outputs in messages, and each is of a `kind`; `references` are the arms that
-    take all classes at once. Needs the results of all its paths.
+    `labels` name the outputs in messages, `output_word` says what one is; `references` are the arms
+    that take all classes at once. Needs the results of all its paths.
     """
 
     paths: tuple[PathSpec, ...]
     labels: tuple[str, ...]
     references: tuple[str, ...] = ()
-    kind: Literal["class", "target"] = "class"
+    output_word: Literal["class", "target"] = "class"
 
     @cached_property
     def id(self) -> str:

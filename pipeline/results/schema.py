@@ -73,13 +73,13 @@ class RowSchema:
         return table.select(self.columns.names).cast(self.columns)
 
 
-def _fields_of(record: type) -> list[pa.Field]:
+def _fields_of(record: Any) -> list[pa.Field]:
     hints = get_type_hints(record)
     found: list[pa.Field] = []
     for field in fields(record):
         kind = hints[field.name]
         if is_dataclass(kind):
-            found += _fields_of(kind)  # type: ignore[arg-type]
+            found += _fields_of(kind)
         else:
             found.append(pa.field(field.name, _type_of(kind, field.name)))
     return found
@@ -91,7 +91,7 @@ def _type_of(kind: Any, name: str) -> pa.DataType:
     if get_origin(kind) is tuple:
         return pa.list_(_type_of(get_args(kind)[0], name))
     if is_dataclass(kind):
-        return pa.struct(_fields_of(kind))  # type: ignore[arg-type]
+        return pa.struct(_fields_of(kind))
     if kind not in _TYPES:
         raise TypeError(f"{name}: no column can hold {kind}")
     return _TYPES[kind]
@@ -116,8 +116,9 @@ def part_of(kind: type[R], columns: Mapping[str, Any]) -> R:
 
     Columns that are not there are left to their defaults.
     """
-    given, makers = {}, _makers(kind)  # type: ignore[arg-type]
-    for name, wanted in makers.items():
+    record: Any = kind
+    given = {}
+    for name, wanted in _makers(record).items():
         if name in columns:
             value = columns[name]
             given[name] = value if value is None else wanted(value)
@@ -125,7 +126,7 @@ def part_of(kind: type[R], columns: Mapping[str, Any]) -> R:
 
 
 @cache
-def _makers(record: type) -> dict[str, Callable[[Any], Any]]:
+def _makers(record: Any) -> dict[str, Callable[[Any], Any]]:
     """For each field of a record what makes a plain value one of its own."""
     hints = get_type_hints(record)
     return {field.name: _maker(hints[field.name]) for field in fields(record)}

@@ -230,7 +230,7 @@ def best_networks(data: pd.DataFrame, count: int) -> pd.DataFrame:
 WANTED_GAPS = (0.1, 0.05, 0.02, 0.01, 0.001)
 
 
-def narrowest(data: pd.DataFrame) -> pd.DataFrame:
+def neurons_within(data: pd.DataFrame) -> pd.DataFrame:
     """How many neurons a gap needs: at each β, those of the narrowest network found within it.
 
     Columns: problem, beta_level, `within_…` for each of `WANTED_GAPS`, and `gap`, the smallest

@@ -16,6 +16,7 @@ __all__ = [
     "loop",
     "manifest",
     "networks",
+    "of_studies",
     "rows",
     "statements",
     "verdict",

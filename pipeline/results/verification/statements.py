@@ -77,8 +77,11 @@ def check_proof(row: NetworkRow, certificates: Sequence[Certificate]) -> None:
 def check_kind(row: NetworkRow, thing: Certificate | QuantizedNetwork) -> None:
     """Loss, activation and alphabet, with their numbers."""
     named = thing.polynomial
-    a = None if named is None else tuple(map(float, named))
-    kind = Kind(thing.loss or "", thing.loss_parameter, a, thing.alphabet)  # type: ignore[arg-type]
+    coefficients = None
+    if named is not None:
+        a, b, c = map(float, named)
+        coefficients = a, b, c
+    kind = Kind(thing.loss or "", thing.loss_parameter, coefficients, thing.alphabet)
     if thing.activation != kind.activation:
         raise Failure(f"activation {thing.activation!r} does not fit its coefficients")
     for column, found in kind.columns.items():

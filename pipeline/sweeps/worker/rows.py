@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
+from typing import Any
 
 import numpy as np
 
@@ -114,7 +115,7 @@ def _kept(
     (objective, loss_value), bound = found, row.bounds.lower_bound
     assert bound is not None, "a network is kept beside the bound of its problem"
     file = f"{NETWORKS}/{row.identity.trial}.npz"
-    measured: dict[str, float | None] = {}
+    measured: dict[str, Any] = {}
     for part, X, target in data.parts():
         predicted = data.preprocessing.decode(network.decision_function(X))
         scale = data.preprocessing.target.scale
@@ -129,4 +130,4 @@ def _kept(
         status="ok",
     )
     folder.write(file, network.to_bytes())
-    return replace(row, fit=replace(fit, **measured))  # type: ignore[arg-type]
+    return replace(row, fit=replace(fit, **measured))

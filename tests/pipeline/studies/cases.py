@@ -167,7 +167,13 @@ def copied(whole: Path, target: Path) -> Path:
 
 def checks(out: Path, fast: bool = False) -> dict[str, Any]:
     """What verify says of each file of a run's folder."""
-    return {check.file: check for check in study_at(str(out)).verify(str(out), None, fast)}
+    found = list(study_at(str(out)).verify(str(out), None, fast))
+    return {check.file: check for check in found}
+
+
+def refused(out: Path) -> list[Any]:
+    """What verify refuses of a run's folder, fast, whoever says it."""
+    return [check for check in study_at(str(out)).verify(str(out), None, True) if not check.ok]
 
 
 def finished_run(name: str, folder: Path) -> Path:

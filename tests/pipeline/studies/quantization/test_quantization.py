@@ -61,7 +61,7 @@ def test_labels_change_nothing_but_the_accuracy(whole: Path, tmp_path: Path) -> 
 
 def test_verify_proves_everything_again(whole: Path) -> None:
     found = checks(whole)
-    assert len(found) == 4 + 8
+    assert len(found) == 4 + 8 + 1
     assert all(check.ok and check.proven for check in found.values())
     assert sum("codes of its network are those of 2 certificates" in c.text
                for c in found.values()) == 4  # fmt: skip
