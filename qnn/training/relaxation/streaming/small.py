@@ -115,7 +115,7 @@ class SmallProblem(Method):
     def _offer_dual(self, z: Array) -> None:
         free = self.data.least_squares
         move = free - z
-        (a,) = optimal_diagonals(self.data.adjoint(z), True, 1e-7)
+        (a,) = optimal_diagonals(self.data.adjoint(z), 1, 1e-7)
         spent = float(a.sum())
         image = self.data.gram @ move
         square = float(move @ image)
@@ -143,7 +143,7 @@ def certify(
     for caution in (1.0, 1e2, 1e4, 1e6):
         scaled = z
         for _ in range(20):
-            (a,) = optimal_diagonals(data.adjoint(scaled), True, 1e-9)
+            (a,) = optimal_diagonals(data.adjoint(scaled), 1, 1e-9)
             reserve = caution * (_rounding(data, scaled, roundings) + 1e-12 * float(a.mean()))
             room = budget * (1.0 - 1e-12) - float(reserve.sum())
             if float(a.sum()) <= room:
