@@ -156,7 +156,7 @@ def plain_rows(problem: Problem) -> tuple[Lift, Array, Array | float]:
         return lift, problem.y, 1.0
     root = np.sqrt(weights)
     features = lift.features * np.sqrt(root)[:, None]
-    return Lift(features, lift.template, lift.joint), root * problem.y, root
+    return lift.replaced(features, lift.template), root * problem.y, root
 
 
 def _root_mean_square(values: Array) -> float:
