@@ -5,6 +5,7 @@ __all__ = [
     "ledger",
     "lock",
     "matrices",
+    "measures",
     "metrics",
     "objective",
     "parts",

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from pipeline.configuration.reading import SweepConfig, dump_config
 from pipeline.logs.redact import redact
 from pipeline.reports.proof_words import gap_words
 from pipeline.results import summary
-from pipeline.results.record import METRIC, PARAMETER, NetworkRow, columns_for
+from pipeline.results.record import NetworkRow, columns_for
+from pipeline.results.schema import METRIC, PARAMETER
 from pipeline.results.selection import FINAL_SHARD, Choice
 from pipeline.results.summary import Shown, byte_text, percent
 
@@ -81,10 +82,23 @@ def sweep_metrics(
     if choice is not None:
         found[f"best_{choice.metric}"] = choice.mean
     if champion is not None:
-        for key in ("gap", "bytes", "neurons", metric.column("test"), metric.column("train")):
-            value = getattr(champion.row.fit, key)
+        told = champion.row.columns
+        for key in ("gap", "bytes", "neurons", *_headline(metric)):
+            value = told[key]
             found[f"champion_{key}"] = math.nan if value is None else float(value)
     return _finite(found)
+
+
+def _headline(metric: summary.Metric) -> Iterator[str]:
+    """What the chosen network is known by: the metric that chose it, and the task's usual ones."""
+    usual = ["accuracy", "balanced_accuracy", "majority_share", "roc_auc", "log_loss"]
+    if metric.task == "regression":
+        usual = ["rmse", "mae", "r2"]
+    yield metric.column("train")
+    for name in dict.fromkeys((metric.name, *usual)):
+        yield f"test_{name}"
+        if name != "majority_share":
+            yield from (f"test_{name}_low", f"test_{name}_high")
 
 
 def path_metrics(data: pd.DataFrame) -> list[tuple[str, float, int]]:

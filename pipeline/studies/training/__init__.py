@@ -34,10 +34,10 @@ class Training(Study[SweepConfig]):
         return prepare(config)
 
     def told(self, results: pa.Table, config: SweepConfig) -> pa.Table:
-        """With the form in which β was written."""
+        """With the form in which β was written, and the metric that chooses."""
         from pipeline.results.summary import written_as
 
-        return written_as(results, config.beta.kind)
+        return written_as(results, config.beta.kind, config.metric)
 
     def files_of(self, row: Mapping[str, Any]) -> Iterator[str]:
         """Certificate and network, those of the outputs, and the training matrix."""
