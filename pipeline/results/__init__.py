@@ -1,6 +1,7 @@
 """A run's folder: its files, rows, lock and summary, and their verification."""
 
 __all__ = [
+    "fitness",
     "folder",
     "ledger",
     "lock",

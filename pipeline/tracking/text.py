@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -234,9 +234,12 @@ def network_description(shown: Shown, metric: summary.Metric, role: str) -> str:
     )  # fmt: skip
 
 
-def version_description(shown: Shown, metric: summary.Metric, run: str) -> str:
+def version_description(
+    shown: Shown, metric: summary.Metric, run: str, cautions: Sequence[str] = ()
+) -> str:
     """What a reviewer of the registered model reads."""
     lines = [
+        *([f"**Not promoted: {'; '.join(cautions)}.**", ""] if cautions else []),
         f"Quantized network on {code(shown.row.identity.dataset)}, [its run with the "
         f"certificate]({run}).",
         "",
@@ -259,15 +262,27 @@ def _network_lines(shown: Shown, metric: summary.Metric) -> list[str]:
     row = shown.row
     fit, bound = row.fit, row.bounds.lower_bound
     return [
-        f"| test {metric.label} | size | neurons | certified gap | objective | lower bound |",
-        "|---|---|---|---|---|---|",
-        f"| {metric.text(shown.measured('test', metric))} | {byte_text(fit.bytes)} "
+        f"| test {metric.label} | 95 % interval | rows | majority share | size | neurons "
+        "| certified gap | objective | lower bound |",
+        "|---|---|---|---|---|---|---|---|---|",
+        f"| {metric.text(shown.measured('test', metric))} | {_test_interval(row, metric)} "
+        f"| {row.measures.test.rows or '–'} | {_majority(row)} | {byte_text(fit.bytes)} "
         f"| {fit.neurons} | {percent(fit.gap)} | {fit.upper_bound:.6g} "
         f"| {bound:.6g} |",
         "",
         f"No network of any width gets below {bound:.6g}: {gap_words(fit.gap)}.",
         *_outputs_lines(row),
     ]
+
+
+def _test_interval(row: NetworkRow, metric: summary.Metric) -> str:
+    ends = [row.metric(f"test_{metric.name}_{end}") for end in ("low", "high")]
+    return metric.interval_text(ends) or "–"
+
+
+def _majority(row: NetworkRow) -> str:
+    share = row.measures.test.majority_share
+    return "–" if share is None else f"{100 * share:.1f} %"
 
 
 def _outputs_lines(row: NetworkRow) -> list[str]:

@@ -16,6 +16,8 @@ from scipy.special import expit
 
 ITERATIONS, HALVINGS = 100, 40
 STEP = 1e-13
+# Scores that differ by less, relative to the largest, are one, and so are those of such a size.
+CONSTANT, LEAST = 1e-12, 1e-290
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +50,14 @@ def _sigmoid(scores: np.ndarray, positive: np.ndarray) -> tuple[float, float]:
     more, fewer = int(np.sum(positive)), int(np.sum(~positive))
     target = np.where(positive, (more + 1.0) / (more + 2.0), 1.0 / (fewer + 2.0))
     offset = float(np.log((more + 1.0) / (fewer + 1.0)))
-    middle, spread = float(np.mean(scores)), float(np.std(scores))
-    if not spread > 1e-12 * max(1.0, abs(middle)):
+    largest = float(np.abs(scores).max())
+    units = scores / largest if largest > LEAST else np.zeros(len(scores))
+    middle, spread = float(np.mean(units)), float(np.std(units))
+    if spread <= CONSTANT:
         return 0.0, offset
-    design = np.column_stack([(scores - middle) / spread, np.ones(len(scores))])
+    design = np.column_stack([(units - middle) / spread, np.ones(len(units))])
     slope, offset = _newton(design, target, np.array([0.0, offset]))
-    return slope / spread, offset - slope * middle / spread
+    return slope / spread / largest, offset - slope * middle / spread
 
 
 def _newton(design: np.ndarray, target: np.ndarray, start: np.ndarray) -> tuple[float, float]:
