@@ -53,6 +53,11 @@ class Loss(ABC):
         """
         return None
 
+    @property
+    def curved(self) -> bool:
+        """Whether steps along its gradient get to small gaps: smooth, not widely straight."""
+        return self.smooth and self.outlier_price is None
+
     @abstractmethod
     def value(self, predictions: Array, y: Array) -> float:
         """``g(predictions)``; both (n,)."""

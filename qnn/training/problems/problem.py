@@ -147,22 +147,21 @@ class Problem:
         is rounded up by at most 1e-9 relative, so that zero is optimal at beta_max itself.
         """
         nu = -self.loss.gradient(np.zeros(self.n), self.y)
-        diagonals = optimal_diagonals(self.lift.adjoint(nu), self.lift.joint)
+        diagonals = optimal_diagonals(self.lift.adjoint(nu), self.lift.diagonals)
         return max(float(a.sum()) for a in diagonals) / self.d
 
     @cached_property
     def beta_max_estimate(self) -> float:
         """At most beta_max and usually near it, by alternating sign updates: much cheaper.
 
-        Some neuron pays below it: ``|u'Mv| / d`` (joint lifts) or ``|u'Mu| / d`` at signs u, v.
+        Some neuron pays below it: ``|u'Mv| / d`` (pairs) or ``|u'Mu| / d`` at signs u, v.
         """
         M = self.lift.adjoint(-self.loss.gradient(np.zeros(self.n), self.y))
         u = np.where(M[int(np.argmax(np.abs(M).sum(axis=0)))] >= 0.0, 1.0, -1.0)
         best = 0.0
         for _ in range(4):
             product = M @ u
-            value = np.abs(product).sum() if self.lift.joint else abs(u @ product)
-            best = max(best, float(value))
+            best = max(best, self.lift.largest_product(u, product))
             u = np.where(product >= 0.0, 1.0, -1.0)
         return best / self.d
 

@@ -309,7 +309,7 @@ def _dual(work: _Work, factors: _Factors, tol: float) -> _Dual:
     predictions = work.predictions(factors.R, factors.signs)
     nu = loss.clip_dual(-loss.gradient(predictions, y), y)
     M = work.adjoint(nu)
-    (diagonal,) = optimal_diagonals(M, True, max(tol, 1e-6))
+    (diagonal,) = optimal_diagonals(M, 1, max(tol, 1e-6))
     spent = float(diagonal.sum())
     t = loss.best_dual_scale(nu, y, work.budget / spent if spent > 0.0 else np.inf)
     upper = loss.value(predictions, y) + work.budget * factors.rho

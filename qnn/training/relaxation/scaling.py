@@ -77,7 +77,7 @@ def check_scale(problem: Problem) -> None:
     row, column = np.unravel_index(int(np.abs(X).argmax()), X.shape)
     target = int(np.abs(y).argmax())
     x_power, y_power = _power(X[row, column]), _power(y[target])
-    squared_twice = x_power > 0.0 and not problem.lift.joint
+    squared_twice = x_power > 0.0 and problem.lift.template is not None
     features = (4.0 if squared_twice else 2.0) * abs(x_power)
     if max(features + abs(y_power), 2.0 * abs(y_power)) <= _POWERS:
         return
@@ -117,7 +117,7 @@ def scale_problem(problem: Problem) -> ScaledProblem:
     value_unit, nu_unit = y_unit**degree, y_unit ** (degree - 1)
     z_unit = y_unit / alpha
     return ScaledProblem(
-        lift=Lift(np.ascontiguousarray(features), template, lift.joint),
+        lift=lift.replaced(np.ascontiguousarray(features), template),
         y=y,
         loss=loss,
         budget=problem.budget * z_unit / value_unit,

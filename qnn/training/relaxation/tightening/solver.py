@@ -98,8 +98,8 @@ class _Run(Method):
     def step(self, left: int) -> int:
         """One round."""
         if self._state is None:
-            joint = self._relaxation.problem.lift.joint
-            self._state = _State(self._relaxation) if joint else FormState(self._relaxation)
+            pairs = self._relaxation.problem.lift.pairs
+            self._state = _State(self._relaxation) if pairs else FormState(self._relaxation)
         self._state.exchange()
         self._state.run(STEPS)
         return 1
