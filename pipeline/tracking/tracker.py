@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from pipeline.configuration.reading import SweepConfig
 from pipeline.results import summary
+from pipeline.results.fitness import reasons_against_choice
 from pipeline.results.folder import RunFolder
 from pipeline.results.record import RESULTS_ROWS, NetworkRow
 from pipeline.results.selection import Choice
@@ -40,7 +41,8 @@ def start(
 class SweepTracker(StudyRun):
     """A sweep's run in MLflow.
 
-    `crown` False registers the chosen network without giving it the alias of the champion.
+    `crown` False registers the chosen network without giving it the alias of the champion, as does
+    anything that speaks against its use.
     """
 
     def __init__(
@@ -68,6 +70,9 @@ class SweepTracker(StudyRun):
         )
         if champion is not None and not run.has_data:
             self._log_data(champion.row)
+        against = reasons_against_choice(
+            results, choice, None if champion is None else champion.row
+        )
         networks = NetworkRuns(self.store, self.folder, self.run_id, self.key, results)
         with tempfile.TemporaryDirectory(prefix="qnn-mlflow-") as place:
             work = Path(place)
@@ -77,8 +82,8 @@ class SweepTracker(StudyRun):
             best = networks.log(work, data, champion, self.config.tracking.top)
         if best is not None and champion is not None:
             name, metric = self.config.registered_model, summary.metric_of(data)
-            version = register(self.store, name, best, champion, metric, self.key)
-            if self.crown:
+            version = register(self.store, name, best, champion, metric, self.key, against)
+            if self.crown and not against:
                 promote(self.store.client, name, version)
         note = text.sweep_description(self.config, data, champion, self.folder.label)
         tags = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pipeline.results.summary import Metric, Shown, percent
@@ -15,11 +16,18 @@ MODEL_TAG = "qnn.model_id"
 
 
 def register(
-    store: Store, name: str, run: TrackedRun, shown: Shown, metric: Metric, sweep: str
+    store: Store,
+    name: str,
+    run: TrackedRun,
+    shown: Shown,
+    metric: Metric,
+    sweep: str,
+    against: Sequence[str] = (),
 ) -> str:
     """The version of the model `name` that is the network of `run`; made where there is none yet.
 
-    `sweep`: the key of the sweep, which the version is tagged with. Raises what MLflow raises.
+    `sweep`: the key of the sweep, which the version is tagged with; `against`: what speaks against
+    its use. Raises what MLflow raises.
     """
     client, page = store.client, f"#/experiments/{store.experiment_id}/runs/{run.run_id}"
     _make_model(client, name)
@@ -34,8 +42,9 @@ def register(
             source=f"models:/{model}",
             run_id=run.run_id,
             model_id=model,
-            description=text.version_description(shown, metric, page),
+            description=text.version_description(shown, metric, page, against),
             tags={
+                **({"qnn.not_promoted": "; ".join(against)} if against else {}),
                 "run": page,
                 "certificate": f"{page}/artifacts/certificate/{CERTIFICATE_PAGE}",
                 "certified_gap": percent(shown.row.fit.gap),
