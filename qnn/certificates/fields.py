@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from qnn.errors import InputError
-from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_file
+from qnn.numerics.archive import pack_arrays, read_bytes, unpack_arrays, write_file
 
 Array = np.ndarray
 
@@ -77,7 +77,7 @@ class Filed(ABC):
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read a record; InputError where the file is not a whole one of a known format."""
-        return cls.from_bytes(read_file(path, "certificate"), str(path))
+        return cls.from_bytes(read_bytes(path, "certificate"), str(path))
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str = "certificate") -> Self:

@@ -14,7 +14,7 @@ from qnn.certificates.fields import FieldByField, Reader, integer, numbers, text
 from qnn.certificates.layers.checker import LayerProof, verify_layer
 from qnn.certificates.layers.layout import FORMAT, LayerClaim
 from qnn.errors import CertificateError, InputError
-from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_file
+from qnn.numerics.archive import pack_arrays, read_bytes, unpack_arrays, write_file
 
 Array = np.ndarray
 
@@ -104,7 +104,7 @@ def rows_bytes(X: Array, row_weights: Array | None) -> bytes:
 
 def load_rows(path: str | os.PathLike[str]) -> tuple[Array, Array | None]:
     """What `save_rows` wrote; InputError where the file is not such a one."""
-    return rows_of(read_file(path, _ROWS), str(path))
+    return rows_of(read_bytes(path, _ROWS), str(path))
 
 
 def rows_of(data: bytes, where: str) -> tuple[Array, Array | None]:
