@@ -13,6 +13,7 @@ from qnn.training.estimators import QuantizedClassifier, QuantizedRegressor
 @parametrize_with_checks(
     [
         QuantizedClassifier(),
+        QuantizedClassifier(scaling="standardize"),
         QuantizedRegressor(),
         QuantizedClassifier(scaling="thermometer", thresholds=2),
     ]
@@ -24,7 +25,7 @@ def test_scikit_learn_contract(estimator, check):
 def test_breast_cancer_is_classified_with_a_proven_gap(tmp_path):
     X, labels = load_breast_cancer(return_X_y=True)
     y = np.array(["malignant", "benign"])[labels]
-    model = QuantizedClassifier(random_state=0).fit(X[::2], y[::2])
+    model = QuantizedClassifier(scaling="standardize", random_state=0).fit(X[::2], y[::2])
     assert model.score(X[1::2], y[1::2]) > 0.9
     assert model.lower_bound_ <= model.upper_bound_
     assert model.gap_ == pytest.approx(1 - model.lower_bound_ / model.upper_bound_)
@@ -175,7 +176,7 @@ def test_features_become_bits_and_the_saved_network_reads_raw_rows(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"scaling": "bits"}, "scaling must be one of standardize, none, quantile, thermometer"),
+        ({"scaling": "bits"}, "scaling must be one of auto, standardize, none, quantile, thermom"),
         ({"scaling": "thermometer", "clip": 3.0}, "clip means nothing to bits"),
         ({"scaling": "thermometer", "thresholds": 0}, "thresholds must be"),
     ],
