@@ -119,7 +119,9 @@ class BlocksProof(Proof):
 
 
 def loss_of(claim: Claim) -> Loss:
-    """The claim's loss; CertificateError where there is none, or it lacks its number."""
+    """The claim's loss; CertificateError where there is none, it lacks its number, or has weights."""
+    if claim.weights is not None:
+        raise CertificateError("a proof over blocks has no sample weights")
     try:
         loss = get_loss(claim.loss, claim.loss_parameter)
     except InputError as error:

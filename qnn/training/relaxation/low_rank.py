@@ -155,8 +155,9 @@ class _Work:
         for rows in self.blocks():
             H = self.X[rows] @ R
             predictions = ((H * H) @ weights).astype(np.float64)
-            value += loss.value(predictions, y[rows])
-            H *= loss.gradient(predictions, y[rows]).astype(self.X.dtype)[:, None]
+            own = loss.of_rows(rows)
+            value += own.value(predictions, y[rows])
+            H *= own.gradient(predictions, y[rows]).astype(self.X.dtype)[:, None]
             G += self.X[rows].T @ H
         return value, 2.0 * G * signs
 

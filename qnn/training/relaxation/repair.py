@@ -141,5 +141,6 @@ def unproven(problem: Problem, nu: Array, proof: Proof) -> Certificate:
         activation=problem.activation.name,
         polynomial=None if coefficients is None else np.array(coefficients, dtype=np.float64),
         alphabet=problem.alphabet.name,
+        weights=problem.weights,
     )
     return Certificate(claim, nu, proof)

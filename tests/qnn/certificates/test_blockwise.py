@@ -48,6 +48,11 @@ A, Z, ROWS, DIGESTS, VALUES = (
 )  # fmt: skip
 
 
+def test_it_takes_no_sample_weights():
+    with pytest.raises(CertificateError, match="no sample weights"):
+        verify_blocks(CERTIFICATE.stating(weights=np.ones(120)), cut(X, Y))
+
+
 def test_it_proves_what_it_states_however_a_block_is_read():
     bound = verify_blocks(CERTIFICATE, cut(X, Y))
     assert bound >= CERTIFICATE.lower_bound
