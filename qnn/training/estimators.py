@@ -157,17 +157,24 @@ class QuantizedClassifier(ClassifierMixin, _QuantizedEstimator):
 
     Features are standardized (or encoded as `scaling` says) and a constant column is appended; two
     classes are coded −1 and +1, more than two one against the rest, with one output each that share
-    their neurons. The objective is the loss (by default `½‖f(X) − y‖²`) plus the penalty `βd Σ|α|`,
-    summed over the outputs.
+    their neurons. The objective is the loss plus the penalty `βd Σ|α|`, summed over the outputs.
+
+    Unless `scaling` or `beta` are given, what is left out of `thresholds`, `loss`, `beta_fraction`
+    and `width` is chosen with the encoding by cross-validation on the rows of `fit`
+    (`qnn.training.selection`), at the logistic loss; each can also be asked for as "auto". With a
+    scaling or a `beta` they are 3, "squared", 0.05 and None.
 
     Parameters: `beta_fraction` in (0, 1], β as a fraction of the β at which the network becomes
     zero; `beta`, the number itself, instead; `width`, most neurons that an output uses (None: as
     many as the optimum does); `loss`, `loss_parameter`, `activation` and `alphabet` as
-    `qnn.Problem` takes them, `second_layer` as `qnn.train` does; `scaling` ("standardize", "none",
-    "quantile" or "thermometer"), `clip` and `thresholds` as `FeatureLayout.from_table` takes them;
-    `tol`, relative gap to which the relaxation is solved; `time_limit` in seconds; `random_state`.
+    `qnn.Problem` takes them, `second_layer` as `qnn.train` does; `scaling` ("auto", "standardize",
+    "none", "quantile" or "thermometer"), `clip` and `thresholds` as `FeatureLayout.from_table`
+    takes them; `tol`, relative gap to which the relaxation is solved; `time_limit` in seconds, for
+    what follows the choice; `random_state`.
 
-    After `fit`: `classes_`, `n_features_in_`, `network_` (with its preprocessing: it can be saved
+    After `fit`: `choice_`, the setting and the cells it was chosen from (none where all was given
+    or fewer than 12 rows make no folds); `classes_`, `n_features_in_`, `network_` (with its
+    preprocessing: it can be saved
     and predicts from raw rows), `lower_bound_` (verified, below the objective of every such
     network), `upper_bound_` (this network's objective), `gap_`, `certificates_` (one an output, in
     the order of `classes_` where there are more than two; their bounds sum to `lower_bound_`) and,
@@ -216,7 +223,7 @@ class QuantizedRegressor(RegressorMixin, _QuantizedEstimator):
     Features are standardized (or encoded as `scaling` says) and a constant column is appended;
     targets are standardized, unless `scaling="none"`. The loss is that of these targets, summed
     over them, and the bounds are in its units. Parameters and fitted attributes as for
-    `QuantizedClassifier`, without `classes_`.
+    `QuantizedClassifier`, without `classes_`; nothing is chosen unless it is "auto".
 
     Examples
     --------

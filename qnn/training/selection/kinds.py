@@ -86,7 +86,7 @@ class Wanted:
     def layout_of(self, kind: Kind, table: Any) -> FeatureLayout:
         """The layout that a kind has on a table."""
         options = {**dict(self.layout), "scaling": kind.scaling, "thresholds": kind.thresholds}
-        if SCALINGS[kind.scaling].bits:
+        if self.scaling == AUTO and SCALINGS[kind.scaling].bits:
             options.pop("clip", None)
         return FeatureLayout.from_table(table, **options)
 
@@ -110,7 +110,7 @@ class Wanted:
         scalings = ("standardize", "thermometer") if self.scaling == AUTO else (self.scaling,)
         found = []
         for scaling in scalings:
-            if not SCALINGS[scaling].bits:
+            if scaling not in SCALINGS or not SCALINGS[scaling].bits:
                 found.append((scaling, THRESHOLDS[0]))
             elif self.thresholds != AUTO:
                 found.append((scaling, int(self.thresholds)))
