@@ -243,7 +243,7 @@ sweep t: ionosphere, 351 rows
   trials       72 networks from 9 SDPs, 3 paths
   problem      squared loss, bilinear, binary weights
   size         n = 187-188 training rows, d = 34; 70 rows for the test
-  solver       auto, tol 0.0001, about 203 MB a task
+  solver       auto, tol 0.0001, about 201 MB a task
   certify      relaxation
   work         about 2 s of one core (rough)
   note         dropped constant columns: V2"""
