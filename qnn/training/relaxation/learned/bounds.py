@@ -12,16 +12,15 @@ from scipy.linalg import cho_factor, cho_solve
 from qnn.certificates.record import Certificate
 from qnn.errors import InputError
 from qnn.training.problems.problem import Problem
+from qnn.training.relaxation.learned.limits import refusal
 from qnn.training.relaxation.learned.steps import follow
 from qnn.training.relaxation.repair import certify
 from qnn.training.relaxation.scaling import ScaledProblem, check_scale, scale_problem
-from qnn.training.relaxation.solver import Question
 
 Array = np.ndarray
 
-# What is tried in learning, and the column count up to which a step is quicker than a solver.
+# What is tried in learning.
 CENTRALITIES = (0.02, 0.03, 0.05, 0.08, 0.13, 0.2)
-MOST_COLUMNS = 24
 # The ridge that makes G regular, as a part of its mean diagonal entry.
 _RIDGE = 1e-9
 # The part of a bound that a proof may give up from the start: it is rarely tried twice.
@@ -86,20 +85,6 @@ def learn(problems: Sequence[Problem], betas: Sequence[Sequence[float]] | Array)
     moments = [_Moments.of(problem) for problem in problems]
     maps = [BoundMap(centrality) for centrality in CENTRALITIES]
     return max(maps, key=lambda one: _quality(one, moments, betas))
-
-
-def refusal(question: Question, size: int) -> str | None:
-    """Why there are no learned bounds of such a problem, with ``size`` lifted columns; or None."""
-    if not question.loss.quadratic:
-        return f"learned bounds are for loss 'squared', not {question.loss.name!r}"
-    if not question.activation.pairs:
-        return "learned bounds are for the bilinear activation"
-    if size > MOST_COLUMNS:
-        return (
-            f"learned bounds are for at most {MOST_COLUMNS} columns, here {size}: "
-            "beyond them a solver is quicker"
-        )
-    return None
 
 
 def _quality(one: BoundMap, moments: Sequence[_Moments], betas: Sequence[Sequence[float]]) -> float:
