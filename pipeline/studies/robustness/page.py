@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -27,7 +29,7 @@ from pipeline.reports.page import REPORT_FILE, page_script, render_page
 from pipeline.results.folder import CONFIG_FILE, RunFolder
 from pipeline.results.ledger import read_results
 from pipeline.studies.robustness.rows import ROWS
-from pipeline.studies.robustness.summary import Group, finished, groups
+from pipeline.studies.robustness.summary import Group, Reach, finished, groups, reaches
 from qnn.errors import InputError
 
 WORDS = (
@@ -37,6 +39,8 @@ WORDS = (
 )
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, RED, INK)
 _UNITS = {"raw": "raw units", "scale": "standard deviations", "range": "parts of the range"}
+# Factors beyond are those of rows that no change spoils.
+_UNBOUNDED = 2.0**39
 _COLUMNS = (
     ("network", True), ("norm", True), ("radius", False), ("rows", False), ("correct", False),
     ("provably correct", False), ("against the attack", False), ("nodes", False),
@@ -44,8 +48,21 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def curves_figure(found: Sequence[Group]) -> Figure:
-    """Proven and attacked accuracy against the radius: a panel a norm, a colour a network."""
+_REACH_COLUMNS = (
+    ("network", True), ("norm", True), ("rows", False), ("proven of half", False),
+    ("unbroken of half", False), ("largest proven", False), ("nothing proven", False),
+)  # fmt: skip
+# Of the axis that shows largest radii, the share of the rows that lies on it.
+_SHOWN = 0.95
+
+
+def curves_figure(found: Sequence[Group], far: Sequence[Reach] = ()) -> Figure:
+    """Proven and attacked accuracy against the radius: a panel a norm, a colour a network.
+
+    Where largest radii were asked for they give the curves, a step a row.
+    """
+    if far:
+        return reach_figure(far)
     norms = list(dict.fromkeys(group.norm for group in found))
     if not norms:
         return say_nothing(*new_figure(8.6, 1.2), "no row is finished")
@@ -75,12 +92,43 @@ def _draw(axes: Axes, found: Sequence[Group]) -> None:
     axes.legend(frameon=False)
 
 
+def reach_figure(found: Sequence[Reach]) -> Figure:
+    """Share of the rows proven, and not attacked, at every radius up to the largest of most."""
+    norms = list(dict.fromkeys(one.norm for one in found))
+    with style():
+        figure = Figure(figsize=(8.6, 4.0), layout="constrained")
+        panels = figure.subplots(1, len(norms), sharey=True, squeeze=False)[0]
+        for norm, axes in zip(norms, panels, strict=True):
+            some = [one for one in found if one.norm == norm]
+            for colour, one in zip(itertools.cycle(_COLOURS), some, strict=False):
+                _draw_reach(axes, one, colour)
+            axes.set_title(norm)
+            axes.set_ylim(-3.0, 103.0)
+            axes.set_xlabel(f"radius, {_UNITS[some[0].unit]}")
+            axes.legend(frameon=False)
+        panels[0].set_ylabel("share of the rows, %")
+    return figure
+
+
+def _draw_reach(axes: Axes, one: Reach, colour: str) -> None:
+    ends = [end for end in (*one.certified, *one.attacked) if 0.0 < end < _UNBOUNDED]
+    edge = 1.1 * float(np.quantile(ends, _SHOWN)) if ends else 1.0
+    radii = sorted({0.0, edge, *(end for end in ends if end < edge)})
+    # Just above a row's radius it counts no more.
+    radii = sorted({*radii, *(np.nextafter(r, np.inf) for r in radii)})
+    proven, held = (100.0 * np.array(shares) for shares in one.shares(radii))
+    axes.fill_between(radii, proven, held, color=colour, alpha=0.18, linewidth=0)
+    axes.plot(radii, proven, color=colour, label=f"{one.network}, proven")
+    axes.plot(radii, held, color=colour, linestyle="--", label=f"{one.network}, attacked")
+
+
 def write_report(folder: RunFolder) -> str:
     """Make `report.html`; return where it lies. InputError where the folder has no results."""
     results = read_results(folder, ROWS)
     if not results.num_rows:
         raise InputError(f"{folder.label}: no results here; give the folder of a sweep")
-    found = groups(finished(results))
+    done = finished(results)
+    found, far = groups(done), reaches(done)
     failures = Counter(row["error"] for row in results.to_pylist() if row["status"] != "ok")
     script, script_hash = page_script()
     page = render_page(
@@ -89,8 +137,9 @@ def write_report(folder: RunFolder) -> str:
         script_hash=script_hash,
         name=_name(folder),
         facts=_facts(found),
-        figures=[_figure(curves_figure(found))],
+        figures=[_figure(curves_figure(found, far))],
         groups=_table(found),
+        reaches=_reach_table(far) if far else None,
         failures=[{"count": n, "error": redact(str(error))} for error, n in failures.items()],
         verify_command=f"qnn verify {folder.label}",
         config=redact(_text(folder)),
@@ -127,6 +176,27 @@ def _table(found: Sequence[Group]) -> dict[str, Any]:
         "columns": [{"title": title, "text": text} for title, text in _COLUMNS],
         "rows": [{"chosen": False, "cells": cells(group)} for group in found],
     }
+
+
+def _reach_table(found: Sequence[Reach]) -> dict[str, Any]:
+    def cells(one: Reach) -> list[dict[str, str]]:
+        proven, held = one.medians
+        numbers = [
+            (float(len(one.certified)), ",.0f"), (proven, ".4g"), (held, ".4g"),
+            (one.certified[-1], ".4g"), (one.certified.count(0.0), ",d"),
+        ]  # fmt: skip
+        return [{"sort": text, "text": text} for text in (one.network, one.norm)] + [
+            {"sort": f"{value:.10g}", "text": _far_text(value, how)} for value, how in numbers
+        ]
+
+    return {
+        "columns": [{"title": title, "text": text} for title, text in _REACH_COLUMNS],
+        "rows": [{"chosen": False, "cells": cells(one)} for one in found],
+    }
+
+
+def _far_text(value: float, how: str) -> str:
+    return "unbounded" if value >= _UNBOUNDED else format(value, how)
 
 
 def _figure(figure: Figure) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +16,7 @@ from pipeline.results.folder import CERTIFICATES, CONFIG_FILE, RunFolder
 from pipeline.studies.robustness.config import RobustnessConfig
 from pipeline.studies.robustness.page import curves_figure
 from pipeline.studies.robustness.rows import ROWS
-from pipeline.studies.robustness.summary import Group, finished, groups
+from pipeline.studies.robustness.summary import Group, Reach, finished, groups, reaches
 from pipeline.tracking.run import TrackedRun
 from pipeline.tracking.study_run import StudyRun
 from pipeline.tracking.text import parameters
@@ -35,11 +36,15 @@ class RobustnessTracker(StudyRun):
     def log(self, run: TrackedRun, results: pa.Table) -> None:
         """Figures, the table and certificates."""
         rows = finished(results)
-        found = groups(rows)
-        figures = metrics(found) | {
-            "rows_done": float(len(rows)),
-            "rows_failed": float(results.num_rows - len(rows)),
-        }
+        found, far = groups(rows), reaches(rows)
+        figures = (
+            metrics(found)
+            | reach_metrics(far)
+            | {
+                "rows_done": float(len(rows)),
+                "rows_failed": float(results.num_rows - len(rows)),
+            }
+        )
         run.log(
             parameters=parameters(self.config),
             points=[(name, value, 0) for name, value in figures.items()],
@@ -49,7 +54,7 @@ class RobustnessTracker(StudyRun):
             (work / "figures").mkdir()
             (work / "results").mkdir()
             pq.write_table(results, work / "results" / "results.parquet")
-            (work / "figures" / "curves.png").write_bytes(to_png(curves_figure(found)))
+            (work / "figures" / "curves.png").write_bytes(to_png(curves_figure(found, far)))
             certificates = self.folder.files(CERTIFICATES, ".npz")[:MOST_CERTIFICATES]
             self.copy(work, [CONFIG_FILE, REPORT_FILE, *certificates])
             self.store.client.log_artifacts(self.run_id, str(work))
@@ -62,4 +67,16 @@ def metrics(found: Iterable[Group]) -> dict[str, float]:
         place = f"{group.network}/{group.norm}/{group.radius:g}"
         figures |= {f"{place}/{name}": share for name, share in group.shares.items()}
         figures[f"{place}/cpu_seconds"] = group.cpu_seconds
+    return figures
+
+
+def reach_metrics(found: Iterable[Reach]) -> dict[str, float]:
+    """What half of the rows reach, proven and, where it is known, attacked."""
+    figures: dict[str, float] = {}
+    for one in found:
+        place = f"{one.network}/{one.norm}"
+        proven, attacked = one.medians
+        figures[f"{place}/certified_radius"] = proven
+        if math.isfinite(attacked):
+            figures[f"{place}/attacked_radius"] = attacked
     return figures
