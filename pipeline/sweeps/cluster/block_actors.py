@@ -46,6 +46,11 @@ class Traffic:
     passes: int = 0
     seconds: dict[int, float] = field(default_factory=dict)
 
+    @property
+    def total_seconds(self) -> float:
+        """Processor seconds of all actors."""
+        return sum(self.seconds.values())
+
 
 class ActorBlocks:
     """Blocks of a table shared among actors of the Ray that this process has joined."""
@@ -79,7 +84,8 @@ class ActorBlocks:
         parts: dict[Span, P] = {}
         for index, (answer, seconds, size) in enumerate(answers):
             parts.update(answer)
-            self.traffic.seconds[index] = self.traffic.seconds.get(index, 0.0) + seconds
+            spent = self.traffic.seconds.get(index, 0.0) + seconds
+            self.traffic.seconds = {**self.traffic.seconds, index: spent}
             self.traffic.received += size
         self.traffic.passes += 1
         self.traffic.sent += len(self.actors) * len(pickle.dumps(given))
