@@ -39,11 +39,15 @@ class TableBlocks:
 
 @dataclass
 class Traffic:
-    """What went between the driver and the actors: bytes and passes; processor seconds of each."""
+    """What went between the driver and the actors: bytes and passes; processor seconds of each.
+
+    ``critical``: the sum over passes of the seconds of the actor that needed most.
+    """
 
     sent: int = 0
     received: int = 0
     passes: int = 0
+    critical: float = 0.0
     seconds: dict[int, float] = field(default_factory=dict)
 
     @property
@@ -88,6 +92,7 @@ class ActorBlocks:
             self.traffic.seconds = {**self.traffic.seconds, index: spent}
             self.traffic.received += size
         self.traffic.passes += 1
+        self.traffic.critical += max(seconds for _, seconds, _ in answers)
         self.traffic.sent += len(self.actors) * len(pickle.dumps(given))
         return join(whole, parts, combine)
 
