@@ -219,11 +219,14 @@ def compare(
 
 
 def _plan_text(path: Path, overrides: list[str]) -> str:
+    from pipeline.configuration.paths import refuse_unknown_tracking
     from pipeline.configuration.reading import load_config
     from pipeline.plans.studies import study_of_file
 
     study = study_of_file(path)
-    return study.prepare(load_config(path, overrides, study.config)).describe()
+    config = load_config(path, overrides, study.config)
+    refuse_unknown_tracking(config.tracking.uri)
+    return study.prepare(config).describe()
 
 
 def main() -> None:

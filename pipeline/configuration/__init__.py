@@ -1,3 +1,13 @@
 """A sweep as YAML: read, checked against the registries, resolved."""
 
-__all__ = ["flat", "kinds", "reading", "section", "settings", "vocabularies", "yaml_text"]
+__all__ = [
+    "flat",
+    "kinds",
+    "metric",
+    "paths",
+    "reading",
+    "section",
+    "settings",
+    "vocabularies",
+    "yaml_text",
+]
