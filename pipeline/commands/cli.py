@@ -20,6 +20,7 @@ from pipeline.commands.jobs import doctor, jobs_app, submit
 from pipeline.commands.options import ConfigFile, Cpus, Overrides, RayAddress
 from pipeline.commands.quantize import quantize
 from pipeline.commands.robustness import robustness
+from pipeline.commands.schema import schema
 from qnn.errors import InputError
 
 BAD_INPUT = 2
@@ -38,6 +39,7 @@ app.command()(bell)
 app.command()(robustness)
 app.command()(quantize)
 app.command()(csp)
+app.command()(schema)
 app.add_typer(jobs_app)
 
 

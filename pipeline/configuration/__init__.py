@@ -1,6 +1,7 @@
 """A sweep as YAML: read, checked against the registries, resolved."""
 
 __all__ = [
+    "descriptions",
     "flat",
     "kinds",
     "metric",
