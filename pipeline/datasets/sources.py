@@ -133,7 +133,7 @@ def read_columns(data: DataConfig) -> dict[str, np.ndarray]:
     if scheme == "sklearn":
         return read_embedded(name)
     arrow = read_file(data.source, data.missing_values, csv_format(data))
-    return {name: _to_numpy(arrow[name], name) for name in arrow.column_names}
+    return {name: to_numpy(arrow[name], name) for name in arrow.column_names}
 
 
 def csv_format(data: DataConfig) -> CsvFormat:
@@ -192,7 +192,8 @@ def _feature_names(
     return found
 
 
-def _to_numpy(column: Any, name: str) -> np.ndarray:
+def to_numpy(column: Any, name: str) -> np.ndarray:
+    """An Arrow column as float64 with NaN, or as objects: text with None; InputError for others."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.cast(kind.value_type), kind.value_type
