@@ -140,8 +140,7 @@ def parse_config(
         # The same as leaving it out: one config has one resolved form, and one digest.
         del raw["kind"]
     try:
-        # By way of JSON, where pydantic's strict mode takes a list for a tuple and 1 for 1.0.
-        return model.model_validate_json(json.dumps(raw, default=str))
+        return model.model_validate(_as_sections_hold(raw))
     except ValidationError as error:
         problems = [_one_line(detail, model) for detail in _root_causes(error)]
         raise InputError(f"{where}: {'; '.join(dict.fromkeys(problems))}") from None
@@ -150,6 +149,17 @@ def parse_config(
 def dump_config(config: Any) -> str:
     """The config as YAML, every default written out; `parse_config` reads it back equal."""
     return dump_yaml(config.model_dump(mode="json"))
+
+
+def _as_sections_hold(value: Any) -> Any:
+    """Plain data with lists as tuples and every key as text."""
+    if isinstance(value, dict):
+        return {_key(key): _as_sections_hold(one) for key, one in value.items()}
+    return tuple(map(_as_sections_hold, value)) if isinstance(value, list) else value
+
+
+def _key(key: Any) -> str:
+    return key if isinstance(key, str) else json.dumps(key, default=str)
 
 
 def _refuse_credentials(config: BaseModel, where: str) -> None:

@@ -17,7 +17,7 @@ from pipeline.results.verification.verdict import Failure, Skipped
 from qnn.certificates import Certificate, Proven
 from qnn.certificates.streaming import verify_stream
 from qnn.errors import NotProvenAgainError
-from qnn.numerics.archive import read_file
+from qnn.numerics.archive import read_bytes
 
 
 def check_certificate(evidence: Evidence, rows: Rows, file: str) -> str:
@@ -68,7 +68,7 @@ def check_other(certificate: Proven, data: str | None, fast: bool) -> str:
     if certificate.evidence is not None:
         if data is None:
             raise Failure(f"is about a {certificate.evidence}: give its file with --data")
-        known = read_file(data, certificate.evidence)
+        known = read_bytes(data, certificate.evidence)
     try:
         return certificate.check(known, fast)
     except NotProvenAgainError as skipped:

@@ -48,7 +48,7 @@ def verify_run(location: str, fast: bool = False) -> Iterator[Check]:
             f"{redact(location)}: no results or certificates in it; give a run's folder or an "
             ".npz file of one"
         )
-    run = _Run(folder, fast=fast)
+    run = _Verification(folder, fast=fast)
     yield from run.rows.read(files)
     yield from check_manifest(folder, NOT_CHECKED)
     checks = (
@@ -63,12 +63,12 @@ def verify_run(location: str, fast: bool = False) -> Iterator[Check]:
 
 def verify_files(location: str, files: Sequence[str]) -> list[Check]:
     """Check some certificates and networks of a run's folder, named relative to it."""
-    run = _Run(RunFolder.open(location))
+    run = _Verification(RunFolder.open(location))
     run.read_quietly()
     return [judge(file, run.check_of(file)) for file in files]
 
 
-class _Run:
+class _Verification:
     """The rows of a folder and what they rest on."""
 
     def __init__(self, folder: RunFolder, data: str | None = None, fast: bool = False) -> None:
@@ -97,7 +97,7 @@ def _single(path: str, data: str | None, fast: bool = False) -> Check:
     file = "/".join(parts[1:])
     if not folder.exists(file):
         raise InputError(f"{redact(path)}: no such file")
-    run = _Run(folder, data, fast)
+    run = _Verification(folder, data, fast)
     run.read_quietly()
 
     def check(name: str) -> str:
