@@ -27,12 +27,7 @@ from qnn.errors import InputError
 
 DATABASE = "mlflow.db"
 TRACKING_FILE = "tracking.json"
-<<<<<<< HEAD
-SWEEP_TAG = "qnn.sweep"
-=======
 SWEEP_TAG, TRIAL_TAG = "qnn.sweep", "qnn.trial"
-URI_VARIABLE = "MLFLOW_TRACKING_URI"
->>>>>>> main
 
 log = logging.getLogger(__name__)
 
