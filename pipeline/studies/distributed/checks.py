@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,18 @@ import numpy as np
 from pipeline.configuration.reading import parse_config
 from pipeline.datasets.blocks.reader import BlockReader, BlockTable, Reading
 from pipeline.datasets.blocks.row_groups import RowGroups
-from pipeline.logs.messages import one_line
-from pipeline.results.folder import CONFIG_FILE, RESULTS, RunFolder
-from pipeline.results.ledger import LOST_SUFFIX, read_path
+from pipeline.results.folder import CONFIG_FILE, KEPT, RunFolder
+from pipeline.results.ledger import read_path
 from pipeline.results.verification import Check
+from pipeline.results.verification.manifest import check_manifest
+from pipeline.results.verification.of_studies import files_to_verify, judged
 from pipeline.studies.distributed.config import DistributedConfig
 from pipeline.studies.distributed.path import reading_of
 from pipeline.studies.distributed.rows import ROWS
+from pipeline.studies.distributed.state import FOLDER
 from qnn.certificates.blockwise import ProofPass, proof_over_blocks, proven_bound
 from qnn.certificates.record import Certificate
-from qnn.errors import CertificateError, InputError, QnnError
+from qnn.errors import CertificateError, InputError
 from qnn.losses import get_loss
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.numerics.blocks import Combine, P, Span, Work, cover, join, shares
@@ -31,6 +34,7 @@ from qnn.training.relaxation.blocks.proving import PointPass, add_points
 WORKERS = "QNN_VERIFY_WORKERS"
 # Sums of two machines differ by less, relative to the objective.
 _CLOSE = 1e-9
+NOT_CHECKED = ("names", "passes", "bytes sent and received", "times", "versions")
 
 
 class CheckedBlocks:
@@ -71,15 +75,16 @@ def verify(location: str, data: str | None = None, fast: bool = False) -> Iterat
         location, _, name = full.rsplit("/", 2)
     folder = RunFolder.open(location)
     config = _config(folder)
-    files = [file for file in folder.files(RESULTS, ".parquet") if not file.endswith(LOST_SUFFIX)]
+    files, _ = files_to_verify(folder)
     rows = [row for file in files for row in read_path(folder, file, ROWS).to_pylist()]
-    if name is not None:
+    if name is None:
+        yield from check_manifest(folder, NOT_CHECKED, (*KEPT, FOLDER))
+    else:
         rows = [row for row in rows if str(row["certificate"]).endswith(f"/{name}")]
-    if not rows:
-        raise InputError(f"{folder.label}: no results in it")
     groups = RowGroups.of(data or config.data.source)
     for row in rows:
-        yield _judged(folder, config, groups, row)
+        file = str(row["certificate"] or row["trial"])
+        yield judged(file, partial(_check, folder, config, groups, row))
 
 
 def _config(folder: RunFolder) -> DistributedConfig:
@@ -90,23 +95,11 @@ def _config(folder: RunFolder) -> DistributedConfig:
     return parse_config(text, folder.label, (), DistributedConfig)
 
 
-def _judged(
-    folder: RunFolder, config: DistributedConfig, groups: RowGroups, row: dict[str, Any]
-) -> Check:
-    file = str(row["certificate"] or row["trial"])
-    if row["status"] != "ok":
-        return Check(file, True, f"failed: {row['error']}")
-    try:
-        return Check(file, True, _check(folder, config, groups, row))
-    except FileNotFoundError as error:
-        return Check(file, False, f"a file is missing ({one_line(error)})")
-    except (QnnError, OSError, ValueError) as error:
-        return Check(file, False, one_line(str(error)))
-
-
 def _check(
     folder: RunFolder, config: DistributedConfig, groups: RowGroups, row: dict[str, Any]
 ) -> str:
+    if row["status"] != "ok":
+        return f"failed: {row['error']}"
     certificate = Certificate.from_bytes(folder.read(row["certificate"]), row["certificate"])
     network = QuantizedNetwork.from_bytes(folder.read(row["network"]), row["network"])
     proof = proof_over_blocks(certificate)

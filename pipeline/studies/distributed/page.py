@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
+import pyarrow as pa
 from matplotlib.figure import Figure
 
-from pipeline.logs.redact import redact
 from pipeline.reports.figures.drawing import BLUE, GREEN, ORANGE, new_figure, say_nothing, style
-from pipeline.reports.page import REPORT_FILE, page_script, render_page
-from pipeline.reports.study_pages import config_text, drawn, name_of
+from pipeline.reports.study_pages import Cell, drawn, number_cell, table, write_page
 from pipeline.results.folder import RunFolder
-from pipeline.results.ledger import read_results
 from pipeline.studies.distributed.rows import ROWS
-from qnn.errors import InputError
 
 Row = dict[str, Any]
 
@@ -61,26 +57,20 @@ def path_figure(rows: list[Row]) -> Figure:
 
 def write_report(folder: RunFolder) -> str:
     """Make `report.html`; return where it lies. InputError where the folder has no results."""
-    results = read_results(folder, ROWS)
-    if not results.num_rows:
-        raise InputError(f"{folder.label}: no results here; give the folder of a sweep")
+    return write_page(folder, "distributed", ROWS, _shown)
+
+
+def _shown(results: pa.Table) -> dict[str, Any]:
     rows = finished(results)
-    failures = Counter(row["error"] for row in results.to_pylist() if row["status"] != "ok")
-    script, script_hash = page_script()
-    page = render_page(
-        "distributed_page.html",
-        script=script,
-        script_hash=script_hash,
-        name=name_of(folder, "distributed"),
-        facts=_facts(rows),
-        figures=[drawn("path", "Objective and bounds", path_figure(rows), WORDS)],
-        solves=_table(rows),
-        failures=[{"count": n, "error": redact(str(error))} for error, n in failures.items()],
-        verify_command=f"qnn verify {folder.label}",
-        config=redact(config_text(folder)),
-    )
-    folder.write(REPORT_FILE, page.encode())
-    return f"{folder.label.rstrip('/')}/{REPORT_FILE}"
+    return {
+        "facts": _facts(rows),
+        "figures": [drawn("path", "Objective and bounds", path_figure(rows), WORDS)],
+        "betas": table([(title, False) for title, _, _ in _COLUMNS], map(_cells, rows)),
+    }
+
+
+def _cells(row: Row) -> list[Cell]:
+    return [number_cell(row[name], how) for _, name, how in _COLUMNS]
 
 
 def _facts(rows: list[Row]) -> list[tuple[str, str]]:
@@ -92,18 +82,3 @@ def _facts(rows: list[Row]) -> list[tuple[str, str]]:
         (f"{len(rows)}", "networks, each with a certificate"),
         (f"{min(row['gap'] for row in rows):.2%}", "smallest gap of a network to its bound"),
     ]
-
-
-def _table(rows: list[Row]) -> dict[str, Any]:
-    def cell(value: Any, how: str) -> dict[str, str]:
-        if value is None:
-            return {"sort": "", "text": "–"}
-        return {"sort": f"{value:.10g}", "text": format(value, how)}
-
-    return {
-        "columns": [{"title": title, "text": False} for title, _, _ in _COLUMNS],
-        "rows": [
-            {"chosen": False, "cells": [cell(row[name], how) for _, name, how in _COLUMNS]}
-            for row in rows
-        ],
-    }

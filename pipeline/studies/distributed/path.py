@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.configuration.beta import Beta
 from pipeline.datasets.blocks.reader import BlockTable, Reading
 from pipeline.datasets.blocks.row_groups import RowGroups
 from pipeline.datasets.blocks.statistics import StatisticsPass, TargetReading, fit, merge_tables
@@ -138,8 +137,8 @@ class BlocksPath:
             assert blocks.reading is not None
             blank = replace(self._blank(index), d=blocks.reading.preprocessing.layout.d)
             try:
-                beta, fraction = Beta(point, self.config.beta.kind).resolve(first.beta_max)
-                blank = replace(blank, beta=beta, beta_fraction=fraction)
+                beta = point.resolve(first.beta_max)
+                blank = replace(blank, beta=beta.value, beta_fraction=beta.fraction)
                 row, last = self._trained(blocks, first, blank, last, folder)
             except (CertificateError, ValueError) as error:
                 if isinstance(error, InputError):
@@ -198,11 +197,11 @@ class BlocksPath:
 
     def _blank(self, index: int) -> BlocksRow:
         asked = self.config.distributed
-        beta, fraction = Beta(self.config.beta.points[index], self.config.beta.kind).planned
+        beta = self.config.beta.points[index]
         count = min(asked.blocks, self.groups.rows)
         return BlocksRow(
             f"{self.id}-{index}", self.id, SHARD, self.groups.rows, 0, count,
-            min(asked.actors, count), self.config.loss, beta, fraction,
+            min(asked.actors, count), self.config.loss, beta.value, beta.fraction,
             versions=package_versions(),
         )  # fmt: skip
 

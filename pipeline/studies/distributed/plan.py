@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import pyarrow as pa
 
 from pipeline.datasets.blocks.row_groups import RowGroups
+from pipeline.plans.description import axis, description
+from pipeline.plans.study import NothingFollows
 from pipeline.studies.distributed.config import DistributedConfig
 from pipeline.studies.distributed.path import BlocksPath
 from qnn.errors import InputError
 
 
 @dataclass(frozen=True)
-class DistributedPlan:
+class DistributedPlan(NothingFollows):
     """The path; the rows stay where they are."""
 
     config: DistributedConfig
@@ -24,30 +23,16 @@ class DistributedPlan:
     def describe(self) -> str:
         """Rows, blocks and βs."""
         (unit,) = self.units
-        config, points = self.config, self.config.beta.points
-        rows = unit.groups.rows
-        return "\n".join([
-            f"sweep {config.name}: one problem in blocks, {config.loss} loss", "",
-            f"  {'rows':<13}{rows}, in {len(unit.groups.files)} files",
-            f"  {'columns':<13}{len(unit.names)}, the target among them",
-            f"  {'blocks':<13}{min(config.distributed.blocks, rows)}, shared by "
-            f"{config.distributed.actors} actors",
-            f"  {'betas':<13}{len(points)}   {', '.join(f'{b:g}' for b in points)}",
-        ])  # fmt: skip
-
-    def choose(self, results: pa.Table) -> None:
-        """Nothing follows: every network is of all rows already."""
-
-    def follow_up(self, choice: Any) -> Any:
-        """Never asked for, as nothing is chosen."""
-        raise NotImplementedError
-
-    def champion(self, results: pa.Table, follow_up: Any) -> None:
-        """None."""
-
-    def finished(self, results: pa.Table) -> int:
-        """βs that are no failures."""
-        return results["status"].to_pylist().count("ok")
+        config, rows = self.config, unit.groups.rows
+        betas = axis("betas", [f"{beta.written:g}" for beta in config.beta.points])
+        shared = f"{min(config.distributed.blocks, rows)}, shared by {config.distributed.actors}"
+        facts = [
+            ("rows", f"{rows}, in {len(unit.groups.files)} files"),
+            ("columns", f"{len(unit.names)}, the target among them"),
+            ("blocks", f"{shared} actors"),
+        ]
+        title = f"sweep {config.name}: one problem in blocks, {config.loss} loss"
+        return description(title, [betas], facts)
 
 
 def prepare(config: DistributedConfig) -> DistributedPlan:

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipeline.reports.figures.drawing import to_png
-from pipeline.reports.page import REPORT_FILE
-from pipeline.results.folder import CERTIFICATES, CONFIG_FILE, NETWORKS, RunFolder
+from pipeline.results.folder import NETWORKS, RunFolder
 from pipeline.studies.distributed.config import DistributedConfig
 from pipeline.studies.distributed.page import finished, path_figure
 from pipeline.studies.distributed.rows import ROWS
-from pipeline.tracking.run import TrackedRun
-from pipeline.tracking.study_run import StudyRun
-from pipeline.tracking.text import parameters
+from pipeline.tracking.study_run import MOST_FILES, PlainRun, Told
 
 
 def start(config: DistributedConfig, folder: RunFolder) -> DistributedTracker:
@@ -24,25 +16,14 @@ def start(config: DistributedConfig, folder: RunFolder) -> DistributedTracker:
     return DistributedTracker(config, folder, ROWS)
 
 
-class DistributedTracker(StudyRun):
+class DistributedTracker(PlainRun):
     """The sweep's run in MLflow."""
 
-    def log(self, run: TrackedRun, results: pa.Table) -> None:
-        """Bounds and gaps β by β, the table, networks and certificates."""
+    def tell(self, results: pa.Table) -> Told:
+        """Counts and gaps, β by β; objective and bounds against β; the networks."""
         rows = finished(results)
-        points = [
-            (name, float(row[name]), step)
-            for step, row in enumerate(rows)
-            for name in ("beta", "lower_bound", "upper_bound", "gap", "neurons")
-        ]
-        points.append(("failed", float(results.num_rows - len(rows)), 0))
-        run.log(parameters=parameters(self.config), points=points)
-        with tempfile.TemporaryDirectory(prefix="qnn-mlflow-") as place:
-            work = Path(place)
-            (work / "figures").mkdir()
-            (work / "results").mkdir()
-            pq.write_table(results, work / "results" / "results.parquet")
-            (work / "figures" / "path.png").write_bytes(to_png(path_figure(rows)))
-            kept = [*self.folder.files(CERTIFICATES, ".npz"), *self.folder.files(NETWORKS, ".npz")]
-            self.copy(work, [CONFIG_FILE, REPORT_FILE, *kept])
-            self.store.client.log_artifacts(self.run_id, str(work))
+        figures = {"betas_done": float(len(rows)), "failed": float(results.num_rows - len(rows))}
+        for place, row in enumerate(rows):
+            figures |= {f"beta_{place}/{name}": float(row[name]) for name in ("beta", "gap")}
+        networks = self.folder.files(NETWORKS, ".npz")[:MOST_FILES]
+        return Told(figures, {"path": path_figure(rows)}, networks)

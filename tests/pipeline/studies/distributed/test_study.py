@@ -72,7 +72,7 @@ def test_one_line_makes_a_sweep_distributed(tmp_path):
     folder = RunFolder.open(str(tmp_path / "out"))
     assert study_of_folder(folder).name == "distributed"
     checks = list(verify(str(tmp_path / "out")))
-    assert len(checks) == 3
+    assert len(checks) == 4
     assert all(check.ok for check in checks), checks
     network = QuantizedNetwork.load(tmp_path / "out" / rows[-1]["network"])
     features = {name: TABLE[name].to_numpy() for name in TABLE.column_names}
@@ -142,12 +142,13 @@ def test_what_is_changed_is_found(tmp_path, monkeypatch):
     made = config(tmp_path, beta="beta: {fractions: [0.1]}")
     (row,) = swept(made, tmp_path / "out").results.to_pylist()
     monkeypatch.setenv(WORKERS, "3")
-    (check,) = verify(str(tmp_path / "out"))
+    manifest, check = verify(str(tmp_path / "out"))
+    assert manifest.ok
     assert check.ok
     values = TABLE["x0"].to_numpy().copy()
     values[350] += 1e-9
     pq.write_table(TABLE.set_column(0, "x0", pa.array(values)), tmp_path / "changed.parquet")
-    (check,) = verify(str(tmp_path / "out"), str(tmp_path / "changed.parquet"))
+    _, check = verify(str(tmp_path / "out"), str(tmp_path / "changed.parquet"))
     assert not check.ok
     assert "block 2 has other rows" in check.text
     results = next((tmp_path / "out" / "results").iterdir())
@@ -157,10 +158,12 @@ def test_what_is_changed_is_found(tmp_path, monkeypatch):
         shutil.copytree(tmp_path / "out", tmp_path / name)
         place = tmp_path / name / "results" / results.name
         pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(results)), place)
-        (check,) = verify(str(tmp_path / name))
+        manifest, check = verify(str(tmp_path / name))
+        assert not manifest.ok, name
         assert not check.ok, name
     (tmp_path / "out" / row["network"]).unlink()
-    (check,) = verify(str(tmp_path / "out"))
+    manifest, check = verify(str(tmp_path / "out"))
+    assert not manifest.ok
     assert not check.ok
 
 
