@@ -223,7 +223,15 @@ def _plan_text(path: Path, overrides: list[str]) -> str:
     from pipeline.plans.studies import study_of_file
 
     study = study_of_file(path)
-    return study.prepare(load_config(path, overrides, study.config)).describe()
+    lines = []
+    if study.name == "training":
+        from pipeline.studies.training.automatic import announce, is_automatic, with_defaults
+
+        if is_automatic(path, overrides):
+            lines = [announce(path, overrides)]
+            overrides = [*with_defaults(path, overrides), "beta.fractions=[0.05]"]
+    plan = study.prepare(load_config(path, overrides, study.config)).describe()
+    return "\n".join([*lines, plan])
 
 
 def main() -> None:
