@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.commands.terminal import print_outcome
+from pipeline.configuration.paths import refuse_unknown_tracking
 from pipeline.configuration.reading import load_config
 from pipeline.logs.console import set_up_logging
 from pipeline.logs.redact import redact
@@ -38,6 +39,7 @@ def sweep_command(
     if study.name == TRAINING and is_automatic(path, overrides):
         overrides = chosen(path, overrides, out)
     config = load_config(path, overrides, study.config)
+    refuse_unknown_tracking(config.tracking.uri)
     location = f"out/{config.name}" if out is None else out
     options = SweepOptions(
         address=address, cpus=cpus, max_failures=max_failures, retry_failed=retry_failed

@@ -19,7 +19,7 @@ import numpy as np
 from qnn.numerics.gaps import relative_gap
 from qnn.semidefinite.diagonal import optimal_diagonals
 from qnn.training.problems.problem import Problem
-from qnn.training.relaxation.best_points import Incumbent
+from qnn.training.relaxation.best_points import BestPoints
 from qnn.training.relaxation.blocks.factors import (
     Factors,
     descend,
@@ -55,33 +55,33 @@ def solve(
     ``max_iterations`` counts steps of L-BFGS. Where X is large, float32 products limit the gap that
     can be reached to about 1e-5; a solve that gets no further ends as "stalled", its gap honest.
     """
-    incumbent = Incumbent(problem, "low-rank", time_limit, callback)
+    best = BestPoints(problem, "low-rank", time_limit, callback)
     work = _Work.of(problem)
     factors = _warm(work, warm_start) or _first_factors(work)
     if factors is None:
-        incumbent.offer_dual(-problem.loss.gradient(np.zeros(problem.n), problem.y), None)
-        return incumbent.relaxation(
-            "solved" if incumbent.gap <= tol else "stalled",
+        best.offer_dual(-problem.loss.gradient(np.zeros(problem.n), problem.y), None)
+        return best.relaxation(
+            "solved" if best.gap <= tol else "stalled",
             "low rank: the zero network",
             {"iterations": 0.0, "rounds": 0.0, "rank": 0.0},
         )
-    run = _Run(incumbent, work, factors, tol)
+    run = _Run(best, work, factors, tol)
     limit = _LIMIT if max_iterations is None else max_iterations
-    outcome, steps = iterate(run, limit, incumbent.out_of_time)
+    outcome, steps = iterate(run, limit, best.out_of_time)
     if outcome != "solved":
         run.offer_last()
-        outcome = "solved" if incumbent.gap <= tol else outcome
+        outcome = "solved" if best.gap <= tol else outcome
     message = f"low-rank L-BFGS: {outcome.replace('_', ' ')} after {steps} steps at rank {run.rank}"
     statistics = {"iterations": steps, "rounds": run.rounds, "rank": run.rank}
     numbers = {key: float(value) for key, value in statistics.items()}
-    return incumbent.relaxation(outcome, message, numbers)
+    return best.relaxation(outcome, message, numbers)
 
 
 class _Run(Method):
     """Rounds of L-BFGS with the best diagonal of the dual point after each."""
 
-    def __init__(self, incumbent: Incumbent, work: _Work, factors: Factors, tol: float) -> None:
-        self.incumbent, self.work, self.factors, self.tol = incumbent, work, factors, tol
+    def __init__(self, best: BestPoints, work: _Work, factors: Factors, tol: float) -> None:
+        self.best, self.work, self.factors, self.tol = best, work, factors, tol
         self.rank = self.rounds = 0
         self._dual: _Dual | None = None
         self._best, self._since = np.inf, 0
@@ -89,7 +89,7 @@ class _Run(Method):
     def step(self, left: int) -> int:
         """A round, longer where the last ones have not helped."""
         steps = min(ROUND * (1 + self._since), left)
-        self.factors, done = _descend(self.work, self.factors, steps, self.incumbent)
+        self.factors, done = _descend(self.work, self.factors, steps, self.best)
         self.rounds += 1
         self.rank = self.factors.R.shape[1]
         return max(done, 1)
@@ -98,8 +98,8 @@ class _Run(Method):
         """Estimate the gap; a proof where it is small enough."""
         self._dual = dual = _dual(self.work, self.factors, 0.1 * self.tol)
         if dual.gap <= 0.9 * self.tol:
-            _certify(self.incumbent, self.work, self.factors, dual, self.tol)
-            if self.incumbent.gap <= self.tol:
+            _certify(self.best, self.work, self.factors, dual, self.tol)
+            if self.best.gap <= self.tol:
                 return "solved"
         self._since = 0 if dual.gap < 0.9 * self._best else self._since + 1
         self._best = min(self._best, dual.gap)
@@ -113,7 +113,7 @@ class _Run(Method):
     def offer_last(self) -> None:
         """Certify where the solve ended."""
         dual = _dual(self.work, self.factors, 0.1 * self.tol)
-        _certify(self.incumbent, self.work, self.factors, dual, self.tol)
+        _certify(self.best, self.work, self.factors, dual, self.tol)
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,9 +230,7 @@ def _warm(work: _Work, relaxation: Relaxation | None) -> Factors | None:
     return factors.of_length(rho) if rho > 0.0 else None
 
 
-def _descend(
-    work: _Work, factors: Factors, steps: int, incumbent: Incumbent
-) -> tuple[Factors, int]:
+def _descend(work: _Work, factors: Factors, steps: int, best: BestPoints) -> tuple[Factors, int]:
     """A round of L-BFGS."""
     zero = np.zeros(work.problem.n)
     unit = max(work.problem.loss.value(zero, work.problem.y), 1e-300)
@@ -240,7 +238,7 @@ def _descend(
     def evaluate(R: Array) -> tuple[float, Array]:
         return work.loss_and_gradient(R, factors.signs)
 
-    return descend(evaluate, factors, work.budget, unit, steps, incumbent.out_of_time)
+    return descend(evaluate, factors, work.budget, unit, steps, best.out_of_time)
 
 
 def _dual(work: _Work, factors: Factors, tol: float) -> _Dual:
@@ -256,10 +254,10 @@ def _dual(work: _Work, factors: Factors, tol: float) -> _Dual:
     return _Dual(nu, M, diagonal, relative_gap(upper, loss.dual_value(t * nu, y)))
 
 
-def _certify(incumbent: Incumbent, work: _Work, factors: Factors, dual: _Dual, tol: float) -> None:
+def _certify(best: BestPoints, work: _Work, factors: Factors, dual: _Dual, tol: float) -> None:
     """Offer the point and the dual point, in float64 and in the problem's own units."""
     F = factors.R[:, factors.signs > 0] / work.unit
     G = factors.R[:, factors.signs < 0] / work.unit
-    incumbent.offer_primal(F @ F.T, G @ G.T)
+    best.offer_primal(F @ F.T, G @ G.T)
     # Each try at a proof reads all of X; what tol leaves has room for a margin found at once.
-    incumbent.offer_dual(dual.nu, (dual.diagonal * work.unit**2,), margin=min(1e-3 * tol, 1e-6))
+    best.offer_dual(dual.nu, (dual.diagonal * work.unit**2,), margin=min(1e-3 * tol, 1e-6))
