@@ -47,8 +47,8 @@ LOADERS = {
     "wine": load_wine,
 }
 SETS = (
-    "iris", "wine", "votes", "recurrence", "wisconsin", "zoo", "wdbc", "ionosphere", "pima", "glass",
-    "german_credit", "vehicle", "vowel", "segment", "digits",
+    "iris", "wine", "votes", "recurrence", "wisconsin", "zoo", "wdbc", "ionosphere", "pima",
+    "glass", "german_credit", "vehicle", "vowel", "segment", "digits",
 )  # fmt: skip
 OUTER = 3
 PEERS = ("logistic regression", "RBF-SVM", "boosting")
