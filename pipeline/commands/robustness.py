@@ -25,12 +25,14 @@ REFUSED = 1
 
 @dataclass(frozen=True)
 class RobustRow:
-    """A row of the file decided. proven: the certified lower bound of the worst margin in the
-    region; attack: the margin of the worst row that was found in it; seconds: of processor time.
+    """A row of the file decided.
+
+    proven: the certified lower bound of the worst margin in the region; attack: the margin of the
+    worst row that was found in it; seconds: of processor time.
 
     With ``--largest``: largest_proven, the largest factor of the radius with a proof, 0 where there
     is none; largest_attacked, the smallest with a witness, None where none was found.
-    """  # noqa: D205
+    """
 
     row: int
     label: str

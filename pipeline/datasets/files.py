@@ -28,7 +28,7 @@ _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 PLAIN = CsvFormat()
 
 
-def read_file(
+def read_source(
     source: str, missing_values: Sequence[str] = (), written: CsvFormat = PLAIN
 ) -> pa.Table:
     """Read a CSV file, a Parquet file, or a folder of Parquet files.

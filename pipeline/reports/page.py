@@ -73,7 +73,7 @@ def collect(folder: RunFolder, champion: str | None = None) -> ReportInput:
         )
     config = _config(folder)
     if config is not None:
-        results = summary.written_as(results, config.beta.kind, config.metric)
+        results = summary.written_as(results, config.beta.form, config.metric)
     shown = summary.champion_of(summary.frame(results), champion)
     features, outputs = ((), ()) if shown is None else _names(folder, str(shown.row.fit.network))
     return ReportInput(results, config, champion, features, folder.label, outputs)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.logs.redact import redact
 from pipeline.reports.figures.drawing import (
     BLUE,
     GREEN,
@@ -23,14 +21,11 @@ from pipeline.reports.figures.drawing import (
     new_figure,
     say_nothing,
     style,
-    to_svg,
 )
-from pipeline.reports.page import REPORT_FILE, page_script, render_page
-from pipeline.results.folder import CONFIG_FILE, RunFolder
-from pipeline.results.ledger import read_results
+from pipeline.reports.study_pages import Cell, drawn, number_cell, table, text_cell, write_page
+from pipeline.results.folder import RunFolder
 from pipeline.studies.robustness.rows import ROWS
 from pipeline.studies.robustness.summary import Group, Reach, finished, groups, reaches
-from qnn.errors import InputError
 
 WORDS = (
     "Full lines: provably correct whatever happens within the radius. Dashed: correct against our "
@@ -124,28 +119,19 @@ def _draw_reach(axes: Axes, one: Reach, colour: str) -> None:
 
 def write_report(folder: RunFolder) -> str:
     """Make `report.html`; return where it lies. InputError where the folder has no results."""
-    results = read_results(folder, ROWS)
-    if not results.num_rows:
-        raise InputError(f"{folder.label}: no results here; give the folder of a sweep")
+    return write_page(folder, "robustness", ROWS, _shown)
+
+
+def _shown(results: pa.Table) -> dict[str, Any]:
     done = finished(results)
     found, far = groups(done), reaches(done)
-    failures = Counter(row["error"] for row in results.to_pylist() if row["status"] != "ok")
-    script, script_hash = page_script()
-    page = render_page(
-        "robustness_page.html",
-        script=script,
-        script_hash=script_hash,
-        name=_name(folder),
-        facts=_facts(found),
-        figures=[_figure(curves_figure(found, far))],
-        groups=_table(found),
-        reaches=_reach_table(far) if far else None,
-        failures=[{"count": n, "error": redact(str(error))} for error, n in failures.items()],
-        verify_command=f"qnn verify {folder.label}",
-        config=redact(_text(folder)),
-    )
-    folder.write(REPORT_FILE, page.encode())
-    return f"{folder.label.rstrip('/')}/{REPORT_FILE}"
+    title = "Proven and attacked accuracy against the radius"
+    return {
+        "facts": _facts(found),
+        "figures": [drawn("curves", title, curves_figure(found, far), WORDS)],
+        "groups": table(_COLUMNS, map(_cells, found)),
+        "reaches": table(_REACH_COLUMNS, map(_reach_cells, far)) if far else None,
+    }
 
 
 def _facts(found: Sequence[Group]) -> list[tuple[str, str]]:
@@ -160,58 +146,21 @@ def _facts(found: Sequence[Group]) -> list[tuple[str, str]]:
     ]  # fmt: skip
 
 
-def _table(found: Sequence[Group]) -> dict[str, Any]:
-    def cells(group: Group) -> list[dict[str, str]]:
-        shares = group.shares
-        numbers = [
-            (group.radius, "g"), (group.count, ",d"), (shares["correct"], ".1%"),
-            (shares["proven"], ".1%"), (shares["held"], ".1%"), (group.nodes, ",d"),
-            (1e3 * group.cpu_seconds / group.count, ".3g"),
-        ]  # fmt: skip
-        return [{"sort": text, "text": text} for text in (group.network, group.norm)] + [
-            {"sort": f"{value:.10g}", "text": format(value, how)} for value, how in numbers
-        ]
-
-    return {
-        "columns": [{"title": title, "text": text} for title, text in _COLUMNS],
-        "rows": [{"chosen": False, "cells": cells(group)} for group in found],
-    }
+def _cells(group: Group) -> list[Cell]:
+    shares = group.shares
+    numbers = [
+        (group.radius, "g"), (group.count, ",d"), (shares["correct"], ".1%"),
+        (shares["proven"], ".1%"), (shares["held"], ".1%"), (group.nodes, ",d"),
+        (1e3 * group.cpu_seconds / group.count, ".3g"),
+    ]  # fmt: skip
+    texts = (group.network, group.norm)
+    return [*map(text_cell, texts), *(number_cell(*pair) for pair in numbers)]
 
 
-def _reach_table(found: Sequence[Reach]) -> dict[str, Any]:
-    def cells(one: Reach) -> list[dict[str, str]]:
-        proven, held = one.medians
-        numbers = [
-            (float(len(one.certified)), ",.0f"), (proven, ".4g"), (held, ".4g"),
-            (one.certified[-1], ".4g"), (one.certified.count(0.0), ",d"),
-        ]  # fmt: skip
-        return [{"sort": text, "text": text} for text in (one.network, one.norm)] + [
-            {"sort": f"{value:.10g}", "text": _far_text(value, how)} for value, how in numbers
-        ]
-
-    return {
-        "columns": [{"title": title, "text": text} for title, text in _REACH_COLUMNS],
-        "rows": [{"chosen": False, "cells": cells(one)} for one in found],
-    }
-
-
-def _far_text(value: float, how: str) -> str:
-    return "unbounded" if value >= _UNBOUNDED else format(value, how)
-
-
-def _figure(figure: Figure) -> dict[str, str]:
-    source = f"data:image/svg+xml;base64,{base64.b64encode(to_svg(figure)).decode()}"
-    title = "Proven and attacked accuracy against the radius"
-    return {"name": "curves", "title": title, "source": source, "describe": WORDS}
-
-
-def _text(folder: RunFolder) -> str:
-    try:
-        return folder.read(CONFIG_FILE).decode(errors="replace")
-    except FileNotFoundError:
-        return ""
-
-
-def _name(folder: RunFolder) -> str:
-    lines = [line for line in _text(folder).splitlines() if line.startswith("name:")]
-    return lines[0].removeprefix("name:").strip().strip("'\"") if lines else "robustness"
+def _reach_cells(one: Reach) -> list[Cell]:
+    proven, held = (number_cell(value, ".4g") for value in one.medians)
+    count, none = (
+        number_cell(value, ",d") for value in (len(one.certified), one.certified.count(0.0))
+    )
+    largest = number_cell(one.certified[-1], ".4g")
+    return [text_cell(one.network), text_cell(one.norm), count, proven, held, largest, none]

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
 
 from pipeline.datasets.examples import Examples, Network, answers, load_network, read_examples
-from pipeline.plans.study import FINAL_SHARD
+from pipeline.plans.description import axis, description
+from pipeline.plans.study import FINAL_SHARD, NothingFollows
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
 from pipeline.studies.robustness.asked import Asked, Asker
@@ -24,7 +22,7 @@ from qnn.robustness import Limits
 
 
 @dataclass(frozen=True)
-class RobustnessPlan:
+class RobustnessPlan(NothingFollows):
     """The blocks; `data`: by name, each network's file and the rows as it reads them."""
 
     config: RobustnessConfig
@@ -34,34 +32,16 @@ class RobustnessPlan:
     def describe(self) -> str:
         """The axes, and how much work that is."""
         config = self.config
-        steps = "radii" if config.shape is None else "factors"
-        each = [("networks", tuple(self.data)), ("norms", config.norms), (steps, config.steps)]
-        lines = [f"study {config.name}: robustness", ""]
-        lines += [
-            f"  {name:<13}{len(some):>6}   {', '.join(map(str, some))}" for name, some in each
+        axes = [
+            axis("networks", tuple(self.data)),
+            axis("norms", config.norms),
+            axis("radii" if config.shape is None else "factors", config.steps),
         ]
-        lines += [f"  {'by column':<13}{_words(config)}"] if _words(config) else []
         count = sum(unit.networks for unit in self.units)
-        lines += [
-            "",
-            f"  {'work':<13}{count} rows in {len(self.units)} blocks, effort {config.effort}, unit "
-            f"{config.unit}",
-        ]
-        return "\n".join(lines)
-
-    def choose(self, results: pa.Table) -> None:
-        """Nothing follows."""
-
-    def follow_up(self, choice: Any) -> Any:
-        """Never asked for, as nothing is chosen."""
-        raise NotImplementedError
-
-    def champion(self, results: pa.Table, follow_up: Any) -> None:
-        """None."""
-
-    def finished(self, results: pa.Table) -> int:
-        """Rows that are no failures."""
-        return results["status"].to_pylist().count("ok")
+        work = f"{count} rows in {len(self.units)} blocks, effort {config.effort}"
+        facts = [("work", f"{work}, unit {config.unit}")]
+        facts += [("asked", words)] if (words := _words(config)) else []
+        return description(f"study {config.name}: robustness", axes, facts)
 
 
 def prepare(config: RobustnessConfig) -> RobustnessPlan:
@@ -79,13 +59,6 @@ def prepare(config: RobustnessConfig) -> RobustnessPlan:
         data[one.name] = (network.to_bytes(), examples)
         blocks += _blocks(config, one.name, network, examples)
     return RobustnessPlan(config, tuple(blocks), data)
-
-
-def _words(config: RobustnessConfig) -> str:
-    """Radii by column, flips and the largest radius, where they are asked for."""
-    named = [] if config.shape is None else [Asked(config.shape, unit=config.unit).words]
-    flips = [f"any {name}" for name in config.flip]
-    return ", ".join([*named, *flips, *(["the largest of each row"] * config.largest)])
 
 
 def _network(one: NetworkConfig) -> Network:
@@ -123,3 +96,10 @@ def asked_of(config: RobustnessConfig, norm: str) -> Asked:
     """What may happen at the radius, or factor, 1."""
     shape = config.shape
     return Asked(1.0 if shape is None else shape, norm, config.unit, config.limits, config.flip)
+
+
+def _words(config: RobustnessConfig) -> str:
+    """Radii by column, flips and the largest radius, where they are asked for."""
+    named = [] if config.shape is None else [Asked(config.shape, unit=config.unit).words]
+    flips = [f"any {name}" for name in config.flip]
+    return ", ".join([*named, *flips, *(["the largest of each row"] * config.largest)])
