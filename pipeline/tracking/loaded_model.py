@@ -28,16 +28,18 @@ class NetworkModel(mlflow.pyfunc.PythonModel):
     ) -> np.ndarray:
         """Labels or target units, (n,), or (n, C) for C targets.
 
-        With `params={"output": "score"}` the raw network output.
+        With `params={"output": "score"}` the raw network output; with `{"strict": True}` categories
+        that were not seen in training are refused.
 
         Raises:
             InputError: another `output`, or rows that the preprocessing refuses.
         """
         output = (params or {}).get("output", "prediction")
+        strict = bool((params or {}).get("strict", False))
         if output == "prediction":
-            return self.network.predict(model_input)
+            return self.network.predict(model_input, strict)
         if output == "score":
-            return self.network.scores(model_input)
+            return self.network.scores(model_input, strict)
         raise InputError(f"output must be 'prediction' or 'score', not {output!r}")
 
 

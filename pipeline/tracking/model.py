@@ -27,6 +27,7 @@ CODE = (
     "networks/second_layers.py",
     "numerics/__init__.py",
     "numerics/archive.py",
+    "numerics/arrays.py",
     "registry.py",
 )
 _INIT = '"""The part of qnn that predicts, without the solvers."""\n'

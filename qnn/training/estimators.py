@@ -1,23 +1,38 @@
 """The scikit-learn face: a classifier and a regressor with a certified gap."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.utils import Tags, check_random_state
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
 
 from qnn.errors import InputError
+from qnn.features import tables
+from qnn.features.columns import Missing
 from qnn.features.preprocessing import THRESHOLDS, FeatureLayout, Preprocessing
 from qnn.losses import get_loss
 from qnn.networks.activations import Activation
+from qnn.networks.quantized import QuantizedNetwork
 from qnn.numerics.arguments import check_seed
+from qnn.training.calibration import calibrated, held_out_folds
 from qnn.training.fit import Trained, train
 from qnn.training.outputs import TrainedOutputs, train_outputs
 from qnn.training.problems.problem import Problem
 from qnn.training.problems.vector import VectorProblem
+from qnn.training.rows import labels_of, numbers_of, present, row_count, taken
 
 
 class _QuantizedEstimator(BaseEstimator):
@@ -37,6 +52,8 @@ class _QuantizedEstimator(BaseEstimator):
         scaling: str = "standardize",
         clip: float | None = None,
         thresholds: int = THRESHOLDS,
+        categorical: Sequence[str | int] | None = None,
+        missing: Missing = "refuse",
         tol: float = 1e-3,
         time_limit: float | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -52,21 +69,56 @@ class _QuantizedEstimator(BaseEstimator):
         self.scaling = scaling
         self.clip = clip
         self.thresholds = thresholds
+        self.categorical = categorical
+        self.missing = missing
         self.tol = tol
         self.time_limit = time_limit
         self.random_state = random_state
 
-    def _fit(self, X: np.ndarray, target: np.ndarray, classes: np.ndarray | None) -> None:
+    def _read(self, X: Any, reset: bool) -> tables.Table:
+        """X as a table: a data frame's own columns, or a checked 2-D array."""
+        if tables.is_named(X) and not issparse(X):
+            validate_data(self, X, skip_check_array=True, reset=reset)
+            return X
+        names = self.categorical is not None and len(self.categorical) > 0
+        finite: bool | str = "allow-nan" if self.missing == "impute" else True
+        dtype = object if names else np.float64
+        if names:
+            return validate_data(self, X, dtype=dtype, ensure_all_finite=False, reset=reset)
+        return validate_data(self, X, dtype=dtype, ensure_all_finite=finite, reset=reset)
+
+    def _fit(
+        self,
+        table: tables.Table,
+        target: np.ndarray,
+        classes: np.ndarray | None,
+        weights: np.ndarray | None,
+    ) -> None:
+        trained, outputs, preprocessing = self._trained(table, target, classes, weights)
+        if len(outputs) == 1 and outputs[0] is trained:
+            self.certificate_ = outputs[0].certificate
+        self._keep(trained, outputs, preprocessing)
+
+    def _trained(
+        self,
+        table: tables.Table,
+        target: np.ndarray,
+        classes: np.ndarray | None,
+        weights: np.ndarray | None,
+    ) -> tuple[Trained | TrainedOutputs, tuple[Trained, ...], Preprocessing]:
+        """What training on these rows gives: as a whole, by outputs, and what is before it."""
         layout = FeatureLayout.from_table(
-            X,
-            categorical=[],
+            table,
+            categorical=self._categorical(table),
+            missing=self.missing,
             constant_columns="keep",
             scaling=self.scaling,
             clip=self.clip,
             thresholds=self.thresholds,
         )
-        preprocessing = layout.fit(X, target, None if classes is None else list(classes))
-        matrix = preprocessing.transform(X)
+        labels = None if classes is None else list(classes)
+        preprocessing = layout.fit(table, target, labels, weights=weights)
+        matrix = preprocessing.transform(table)
         coded = preprocessing.encode_target(target)
         options: dict[str, Any] = {
             "seed": _seed_of(self.random_state),
@@ -75,15 +127,30 @@ class _QuantizedEstimator(BaseEstimator):
             "tol": self.tol,
             "second_layer": self.second_layer,
         }
+        kind = {**self._kind(), "sample_weight": weights}
         if coded.ndim == 1:
-            problem = Problem(matrix, coded, **self._kind())
+            problem = Problem(matrix, coded, **kind)
             trained = train(problem.with_beta(self._beta(problem)), **options)
-            self.certificate_ = trained.certificate
-            self._keep(trained, (trained,), preprocessing)
-        else:
-            several = VectorProblem(matrix, coded, **self._kind())
-            joined = train_outputs(several.with_beta(self._beta(several)), **options)
-            self._keep(joined, joined.outputs, preprocessing)
+            return trained, (trained,), preprocessing
+        several = VectorProblem(matrix, coded, **kind)
+        joined = train_outputs(several.with_beta(self._beta(several)), **options)
+        return joined, joined.outputs, preprocessing
+
+    def _categorical(self, table: tables.Table) -> list[str] | None:
+        """The categorical columns' names; None, where a frame's are those that hold text."""
+        if self.categorical is None:
+            return None if tables.is_named(table) else []
+        names = tables.column_names(table)
+        return [names[one] if isinstance(one, int) else str(one) for one in self.categorical]
+
+    def _weights(self, sample_weight: Any, table: tables.Table) -> np.ndarray | None:
+        """Sample weights (n,) of at least 0; None where all are 1, or none are given."""
+        if sample_weight is None:
+            return None
+        rows = row_count(table)
+        index = np.empty((rows, 1))
+        weights = _check_sample_weight(sample_weight, index, ensure_non_negative=True)
+        return None if np.all(weights == 1.0) else np.asarray(weights, dtype=np.float64)
 
     def _kind(self) -> dict[str, Any]:
         return {
@@ -117,9 +184,15 @@ class _QuantizedEstimator(BaseEstimator):
         self.beta_ = self.certificates_[0].beta
         self.relaxation_value_ = sum(output.relaxation.upper_bound for output in outputs)
 
-    def _rows(self, X: Any) -> np.ndarray:
+    def _rows(self, X: Any) -> tables.Table:
         check_is_fitted(self, "network_")
-        return validate_data(self, X, dtype=np.float64, reset=False)
+        return self._read(X, reset=False)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "impute"
+        tags.input_tags.categorical = self.categorical is not None
+        return tags
 
 
 def _seed_of(random_state: Any) -> int:
@@ -141,14 +214,28 @@ class QuantizedClassifier(ClassifierMixin, _QuantizedEstimator):
     zero; `beta`, the number itself, instead; `width`, most neurons that an output uses (None: as
     many as the optimum does); `loss`, `loss_parameter`, `activation` and `alphabet` as
     `qnn.Problem` takes them, `second_layer` as `qnn.train` does; `scaling` ("standardize", "none",
-    "quantile" or "thermometer"), `clip` and `thresholds` as `FeatureLayout.from_table` takes them;
-    `tol`, relative gap to which the relaxation is solved; `time_limit` in seconds; `random_state`.
+    "quantile" or "thermometer"), `clip`, `thresholds`, `missing` ("refuse", or "impute" by median
+    and most frequent category) and `categorical` (names of columns, or positions; None: in a data
+    frame those that hold text) as `FeatureLayout.from_table` takes them; `class_weight`, None,
+    "balanced" (every class counts the same in sum) or weights by label, which multiply those of
+    `fit`; `calibration` and `calibration_folds`, see below; `tol`, relative gap to which the
+    relaxation is solved; `time_limit` in seconds; `random_state`.
 
     After `fit`: `classes_`, `n_features_in_`, `network_` (with its preprocessing: it can be saved
     and predicts from raw rows), `lower_bound_` (verified, below the objective of every such
     network), `upper_bound_` (this network's objective), `gap_`, `certificates_` (one an output, in
     the order of `classes_` where there are more than two; their bounds sum to `lower_bound_`) and,
-    of a single output, `certificate_`, `beta_`, `relaxation_value_`.
+    of a single output, `certificate_`, `beta_`, `relaxation_value_`. Weighted rows are weighted in
+    the bounds, and in the statistics of the preprocessing; rows of weight 0 are left out.
+
+    Probabilities: `fit` trains on the rows outside each of `calibration_folds` folds too (by class,
+    equal rows in one fold), and the scores of the rows inside, which that network has not seen,
+    calibrate the scores of the network trained on all rows, by scikit-learn: "temperature", one
+    factor, so that the most probable class is the one that `predict` says; "sigmoid", a logistic
+    curve (Platt scaling), or "isotonic", a monotone step function, each class against the rest and
+    then normalized, whose most probable class may be another. Where a class has no two different
+    rows, so that none can be held out, they are the classes' shares. `calibration=None` trains
+    once, and has no `predict_proba`.
 
     Examples
     --------
@@ -159,18 +246,106 @@ class QuantizedClassifier(ClassifierMixin, _QuantizedEstimator):
     True
     """
 
-    def fit(self, X: Any, y: Any) -> "QuantizedClassifier":
-        """Train on X (n, d) and labels y (n,) of at least two classes; ValueError otherwise."""
-        X, y = validate_data(self, X, y, dtype=np.float64)
+    def __init__(
+        self,
+        *,
+        class_weight: str | dict[Any, float] | None = None,
+        calibration: str | None = "temperature",
+        calibration_folds: int = 3,
+        beta_fraction: float = 0.05,
+        beta: float | None = None,
+        width: int | None = None,
+        loss: str = "squared",
+        loss_parameter: float | None = None,
+        activation: str | Activation = "bilinear",
+        alphabet: str | int = "binary",
+        second_layer: str | int = "float",
+        scaling: str = "standardize",
+        clip: float | None = None,
+        thresholds: int = THRESHOLDS,
+        categorical: Sequence[str | int] | None = None,
+        missing: Missing = "refuse",
+        tol: float = 1e-3,
+        time_limit: float | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        super().__init__(
+            beta_fraction=beta_fraction,
+            beta=beta,
+            width=width,
+            loss=loss,
+            loss_parameter=loss_parameter,
+            activation=activation,
+            alphabet=alphabet,
+            second_layer=second_layer,
+            scaling=scaling,
+            clip=clip,
+            thresholds=thresholds,
+            categorical=categorical,
+            missing=missing,
+            tol=tol,
+            time_limit=time_limit,
+            random_state=random_state,
+        )
+        self.class_weight = class_weight
+        self.calibration = calibration
+        self.calibration_folds = calibration_folds
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "QuantizedClassifier":
+        """Train on X (n, d) and labels y (n,) of at least two classes; ValueError otherwise.
+
+        X is an array or a data frame (pandas, polars, pyarrow); sample_weight (n,), what each row
+        counts for in the loss.
+        """
+        table = self._read(X, reset=True)
+        y = labels_of(self, y)
+        check_consistent_length(np.empty((row_count(table), 1)), y)
         check_classification_targets(y)
+        weights = self._weights(sample_weight, table)
+        table, y, weights = present(table, y, weights)
         self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
             raise InputError(
                 "the classifier needs samples of two classes; the data contain one class, "
-                f"{self.classes_[0]!r}"
+                f"{tables.brief(self.classes_[0])}"
             )
-        self._fit(X, y, self.classes_)
+        if self.class_weight is not None:
+            by_class = compute_sample_weight(self.class_weight, y)
+            weights = by_class if weights is None else weights * by_class
+            table, y, weights = present(table, y, weights)
+        self._fit(table, y, self.classes_, weights)
+        self._calibrate(table, y, weights)
         return self
+
+    def _calibrate(self, table: tables.Table, y: np.ndarray, weights: np.ndarray | None) -> None:
+        """Keep what turns scores into probabilities, fitted on scores of rows not trained on."""
+        counts = np.ones(len(y)) if weights is None else weights
+        shares = np.array([counts[y == label].sum() for label in self.classes_])
+        self.class_shares_ = shares / shares.sum()
+        self.calibrator_: CalibratedClassifierCV | None = None
+        if self.calibration is None:
+            return
+        assert self.network_.preprocessing is not None, "fitted"
+        matrix = self.network_.preprocessing.transform(table)
+        folds = held_out_folds(matrix, y, self.calibration_folds)
+        if folds is None:
+            return
+        scores = np.empty((len(y), *self.network_.alpha.shape[1:]))
+        for fold in range(int(folds.max()) + 1):
+            inside, outside = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
+            own = None if weights is None else weights[outside]
+            part = self._trained(taken(table, outside), y[outside], self.classes_, own)
+            network: QuantizedNetwork = replace(part[0].network, preprocessing=part[2])
+            scores[inside] = network.scores(taken(table, inside))
+        self.calibrator_ = calibrated(scores, y, weights, self.calibration)
+
+    @available_if(lambda self: self.calibration is not None)
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities (n, C) of `classes_`, calibrated on held-out rows: see the class."""
+        scores = self.decision_function(X)
+        if self.calibrator_ is None:
+            return np.tile(self.class_shares_, (len(scores), 1))
+        return np.asarray(self.calibrator_.predict_proba(scores.reshape(len(scores), -1)))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Scores (n,), above 0 for the second of two `classes_`; (n, C) for C > 2 of them."""
@@ -202,10 +377,17 @@ class QuantizedRegressor(RegressorMixin, _QuantizedEstimator):
     True
     """
 
-    def fit(self, X: Any, y: Any) -> "QuantizedRegressor":
-        """Train on X (n, d) and numbers y, (n,) or (n, C); ValueError otherwise."""
-        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
-        self._fit(X, y.astype(np.float64), None)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "QuantizedRegressor":
+        """Train on X (n, d) and numbers y, (n,) or (n, C); ValueError otherwise.
+
+        X is an array or a data frame (pandas, polars, pyarrow); sample_weight (n,), what each row
+        counts for in the loss.
+        """
+        table = self._read(X, reset=True)
+        y = numbers_of(self, y)
+        check_consistent_length(np.empty((row_count(table), 1)), y)
+        table, y, weights = present(table, y, self._weights(sample_weight, table))
+        self._fit(table, y, None, weights)
         return self
 
     def predict(self, X: Any) -> np.ndarray:

@@ -119,7 +119,10 @@ class BlocksProof(Proof):
 
 
 def loss_of(claim: Claim) -> Loss:
-    """The claim's loss; CertificateError where there is none, it lacks its number, or has weights."""
+    """The claim's loss; CertificateError where there is none, or it lacks its number.
+
+    Sample weights are refused: the sums over blocks have none.
+    """
     if claim.weights is not None:
         raise CertificateError("a proof over blocks has no sample weights")
     try:
