@@ -104,7 +104,8 @@ class FeatureLayout:
         columns, kept_constants = [], []
         for name in names:
             text = not tables.is_numeric(raw[name]) if categorical is None else name in categorical
-            column, constant = describe(name, raw[name], text, missing, bits)
+            values = raw[name] if text else tables.without_words(raw[name], tables.MISSING_WORDS)
+            column, constant = describe(name, values, text, missing, bits)
             drop = constant and (constant_columns == "drop" or column.categories == ())
             columns.append(replace(column, dropped=drop))
             kept_constants += [name] if constant and not drop else []
