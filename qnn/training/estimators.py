@@ -5,228 +5,58 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
-    _check_sample_weight,
     check_consistent_length,
-    check_is_fitted,
-    validate_data,
 )
 
 from qnn.errors import InputError
 from qnn.features import tables
 from qnn.features.columns import Missing
-from qnn.features.preprocessing import THRESHOLDS, FeatureLayout, Preprocessing
-from qnn.losses import get_loss
 from qnn.networks.activations import Activation
 from qnn.networks.quantized import QuantizedNetwork
-from qnn.numerics.arguments import check_seed
 from qnn.training.calibration import calibrated, held_out_folds
-from qnn.training.fit import Trained, train
-from qnn.training.outputs import TrainedOutputs, train_outputs
-from qnn.training.problems.problem import Problem
-from qnn.training.problems.vector import VectorProblem
+from qnn.training.estimator_base import QuantizedEstimator
 from qnn.training.rows import labels_of, numbers_of, present, row_count, taken
+from qnn.training.selection.kinds import AUTO
 
 
-class _QuantizedEstimator(BaseEstimator):
-    """What the two estimators share: parameters, and training behind the preprocessing."""
-
-    def __init__(
-        self,
-        *,
-        beta_fraction: float = 0.05,
-        beta: float | None = None,
-        width: int | None = None,
-        loss: str = "squared",
-        loss_parameter: float | None = None,
-        activation: str | Activation = "bilinear",
-        alphabet: str | int = "binary",
-        second_layer: str | int = "float",
-        scaling: str = "standardize",
-        clip: float | None = None,
-        thresholds: int = THRESHOLDS,
-        categorical: Sequence[str | int] | None = None,
-        missing: Missing = "refuse",
-        tol: float = 1e-3,
-        time_limit: float | None = None,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> None:
-        self.beta_fraction = beta_fraction
-        self.beta = beta
-        self.width = width
-        self.loss = loss
-        self.loss_parameter = loss_parameter
-        self.activation = activation
-        self.alphabet = alphabet
-        self.second_layer = second_layer
-        self.scaling = scaling
-        self.clip = clip
-        self.thresholds = thresholds
-        self.categorical = categorical
-        self.missing = missing
-        self.tol = tol
-        self.time_limit = time_limit
-        self.random_state = random_state
-
-    def _read(self, X: Any, reset: bool) -> tables.Table:
-        """X as a table: a data frame's own columns, or a checked 2-D array."""
-        if tables.is_named(X) and not issparse(X):
-            validate_data(self, X, skip_check_array=True, reset=reset)
-            return X
-        names = self.categorical is not None and len(self.categorical) > 0
-        finite: bool | str = "allow-nan" if self.missing == "impute" else True
-        dtype = object if names else np.float64
-        if names:
-            return validate_data(self, X, dtype=dtype, ensure_all_finite=False, reset=reset)
-        return validate_data(self, X, dtype=dtype, ensure_all_finite=finite, reset=reset)
-
-    def _fit(
-        self,
-        table: tables.Table,
-        target: np.ndarray,
-        classes: np.ndarray | None,
-        weights: np.ndarray | None,
-    ) -> None:
-        trained, outputs, preprocessing = self._trained(table, target, classes, weights)
-        if len(outputs) == 1 and outputs[0] is trained:
-            self.certificate_ = outputs[0].certificate
-        self._keep(trained, outputs, preprocessing)
-
-    def _trained(
-        self,
-        table: tables.Table,
-        target: np.ndarray,
-        classes: np.ndarray | None,
-        weights: np.ndarray | None,
-    ) -> tuple[Trained | TrainedOutputs, tuple[Trained, ...], Preprocessing]:
-        """What training on these rows gives: as a whole, by outputs, and what is before it."""
-        layout = FeatureLayout.from_table(
-            table,
-            categorical=self._categorical(table),
-            missing=self.missing,
-            constant_columns="keep",
-            scaling=self.scaling,
-            clip=self.clip,
-            thresholds=self.thresholds,
-        )
-        labels = None if classes is None else list(classes)
-        preprocessing = layout.fit(table, target, labels, weights=weights)
-        matrix = preprocessing.transform(table)
-        coded = preprocessing.encode_target(target)
-        options: dict[str, Any] = {
-            "seed": _seed_of(self.random_state),
-            "width": self.width,
-            "time_limit": self.time_limit,
-            "tol": self.tol,
-            "second_layer": self.second_layer,
-        }
-        kind = {**self._kind(), "sample_weight": weights}
-        if coded.ndim == 1:
-            problem = Problem(matrix, coded, **kind)
-            trained = train(problem.with_beta(self._beta(problem)), **options)
-            return trained, (trained,), preprocessing
-        several = VectorProblem(matrix, coded, **kind)
-        joined = train_outputs(several.with_beta(self._beta(several)), **options)
-        return joined, joined.outputs, preprocessing
-
-    def _categorical(self, table: tables.Table) -> list[str] | None:
-        """The categorical columns' names; None, where a frame's are those that hold text."""
-        if self.categorical is None:
-            return None if tables.is_named(table) else []
-        names = tables.column_names(table)
-        return [names[one] if isinstance(one, int) else str(one) for one in self.categorical]
-
-    def _weights(self, sample_weight: Any, table: tables.Table) -> np.ndarray | None:
-        """Sample weights (n,) of at least 0; None where all are 1, or none are given."""
-        if sample_weight is None:
-            return None
-        rows = row_count(table)
-        index = np.empty((rows, 1))
-        weights = _check_sample_weight(sample_weight, index, ensure_non_negative=True)
-        return None if np.all(weights == 1.0) else np.asarray(weights, dtype=np.float64)
-
-    def _kind(self) -> dict[str, Any]:
-        return {
-            "beta": 1.0 if self.beta is None else self.beta,
-            "loss": get_loss(self.loss, self.loss_parameter),
-            "activation": self.activation,
-            "alphabet": self.alphabet,
-        }
-
-    def _beta(self, problem: Problem | VectorProblem) -> float:
-        if self.beta is not None:
-            return problem.beta
-        if not 0.0 < self.beta_fraction <= 1.0:
-            raise InputError(
-                f"beta_fraction must be above 0 and at most 1 (got {self.beta_fraction!r})"
-            )
-        # A target that is constant after centring has beta_max 0: any beta gives the 0 network.
-        return self.beta_fraction * problem.beta_max or 1.0
-
-    def _keep(
-        self,
-        trained: Trained | TrainedOutputs,
-        outputs: tuple[Trained, ...],
-        preprocessing: Preprocessing,
-    ) -> None:
-        self.network_ = replace(trained.network, preprocessing=preprocessing)
-        self.lower_bound_ = trained.lower_bound
-        self.upper_bound_ = trained.objective
-        self.gap_ = trained.gap
-        self.certificates_ = tuple(output.certificate for output in outputs)
-        self.beta_ = self.certificates_[0].beta
-        self.relaxation_value_ = sum(output.relaxation.upper_bound for output in outputs)
-
-    def _rows(self, X: Any) -> tables.Table:
-        check_is_fitted(self, "network_")
-        return self._read(X, reset=False)
-
-    def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self.missing == "impute"
-        tags.input_tags.categorical = self.categorical is not None
-        return tags
-
-
-def _seed_of(random_state: Any) -> int:
-    """Estimators take RandomState by convention; the library takes a seed."""
-    if not (random_state is None or isinstance(random_state, np.random.RandomState)):
-        check_seed("random_state", random_state, 2**32, "a numpy RandomState or None")
-    return int(check_random_state(random_state).randint(2**31 - 1))
-
-
-class QuantizedClassifier(ClassifierMixin, _QuantizedEstimator):
+class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
     """Classifier of two or more classes: a network with quantized weights, and certificates.
 
     Features are standardized (or encoded as `scaling` says) and a constant column is appended; two
     classes are coded −1 and +1, more than two one against the rest, with one output each that share
-    their neurons. The objective is the loss (by default `½‖f(X) − y‖²`) plus the penalty `βd Σ|α|`,
-    summed over the outputs.
+    their neurons. The objective is the loss plus the penalty `βd Σ|α|`, summed over the outputs.
+
+    Unless `scaling` or `beta` are given, what is left out of `thresholds`, `loss`, `beta_fraction`
+    and `width` is chosen with the encoding by cross-validation on the rows of `fit`
+    (`qnn.training.selection`), at the logistic loss; each can also be asked for as "auto". With a
+    scaling or a `beta` they are 3, "squared", 0.05 and None. Equal and weighted rows choose once.
 
     Parameters: `beta_fraction` in (0, 1], β as a fraction of the β at which the network becomes
     zero; `beta`, the number itself, instead; `width`, most neurons that an output uses (None: as
     many as the optimum does); `loss`, `loss_parameter`, `activation` and `alphabet` as
-    `qnn.Problem` takes them, `second_layer` as `qnn.train` does; `scaling` ("standardize", "none",
-    "quantile" or "thermometer"), `clip`, `thresholds`, `missing` ("refuse", or "impute" by median
-    and most frequent category) and `categorical` (names of columns, or positions; None: in a data
-    frame those that hold text) as `FeatureLayout.from_table` takes them; `class_weight`, None,
+    `qnn.Problem` takes them, `second_layer` as `qnn.train` does; `scaling` ("auto", "standardize",
+    "none", "quantile" or "thermometer"), `clip`, `thresholds`, `missing` ("refuse", or "impute" by
+    median and most frequent category) and `categorical` (names of columns, or positions; None: in a
+    data frame those that hold text) as `FeatureLayout.from_table` takes them; `class_weight`, None,
     "balanced" (every class counts the same in sum) or weights by label, which multiply those of
     `fit`; `calibration` and `calibration_folds`, see below; `tol`, relative gap to which the
-    relaxation is solved; `time_limit` in seconds; `random_state`.
+    relaxation is solved; `time_limit` in seconds, for what follows the choice; `random_state`.
 
-    After `fit`: `classes_`, `n_features_in_`, `network_` (with its preprocessing: it can be saved
-    and predicts from raw rows), `lower_bound_` (verified, below the objective of every such
-    network), `upper_bound_` (this network's objective), `gap_`, `certificates_` (one an output, in
-    the order of `classes_` where there are more than two; their bounds sum to `lower_bound_`) and,
-    of a single output, `certificate_`, `beta_`, `relaxation_value_`. Weighted rows are weighted in
-    the bounds, and in the statistics of the preprocessing; rows of weight 0 are left out.
+    After `fit`: `choice_`, the setting and the cells it was chosen from (none where all was given
+    or fewer than 12 rows make no folds); `classes_`, `n_features_in_`, `network_` (with its
+    preprocessing: it can be saved and predicts from raw rows), `lower_bound_` (verified, below the
+    objective of every such network), `upper_bound_` (this network's objective), `gap_`,
+    `certificates_` (one an output, in the order of `classes_` where there are more than two; their
+    bounds sum to `lower_bound_`) and, of a single output, `certificate_`, `beta_`,
+    `relaxation_value_`. Weighted rows are weighted in the bounds, and in the statistics of the
+    preprocessing; rows of weight 0 are left out.
 
     Probabilities: `fit` trains on the rows outside each of `calibration_folds` folds too (by class,
     equal rows in one fold), and the scores of the rows inside, which that network has not seen,
@@ -246,23 +76,25 @@ class QuantizedClassifier(ClassifierMixin, _QuantizedEstimator):
     True
     """
 
+    _scaling = AUTO
+
     def __init__(
         self,
         *,
         class_weight: str | dict[Any, float] | None = None,
         calibration: str | None = "temperature",
         calibration_folds: int = 3,
-        beta_fraction: float = 0.05,
+        beta_fraction: float | str | None = None,
         beta: float | None = None,
-        width: int | None = None,
-        loss: str = "squared",
+        width: int | str | None = AUTO,
+        loss: str | None = None,
         loss_parameter: float | None = None,
         activation: str | Activation = "bilinear",
         alphabet: str | int = "binary",
         second_layer: str | int = "float",
-        scaling: str = "standardize",
+        scaling: str | None = None,
         clip: float | None = None,
-        thresholds: int = THRESHOLDS,
+        thresholds: int | None = None,
         categorical: Sequence[str | int] | None = None,
         missing: Missing = "refuse",
         tol: float = 1e-3,
@@ -301,7 +133,7 @@ class QuantizedClassifier(ClassifierMixin, _QuantizedEstimator):
         y = labels_of(self, y)
         check_consistent_length(np.empty((row_count(table), 1)), y)
         check_classification_targets(y)
-        weights = self._weights(sample_weight, table)
+        weights = self._counted(sample_weight, table)
         table, y, weights = present(table, y, weights)
         self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
@@ -360,13 +192,13 @@ class QuantizedClassifier(ClassifierMixin, _QuantizedEstimator):
         ]
 
 
-class QuantizedRegressor(RegressorMixin, _QuantizedEstimator):
+class QuantizedRegressor(RegressorMixin, QuantizedEstimator):
     """Regressor of one or several targets: a network with quantized weights, and certificates.
 
     Features are standardized (or encoded as `scaling` says) and a constant column is appended;
     targets are standardized, unless `scaling="none"`. The loss is that of these targets, summed
     over them, and the bounds are in its units. Parameters and fitted attributes as for
-    `QuantizedClassifier`, without `classes_`.
+    `QuantizedClassifier`, without `classes_`; nothing is chosen unless it is "auto".
 
     Examples
     --------
@@ -386,7 +218,7 @@ class QuantizedRegressor(RegressorMixin, _QuantizedEstimator):
         table = self._read(X, reset=True)
         y = numbers_of(self, y)
         check_consistent_length(np.empty((row_count(table), 1)), y)
-        table, y, weights = present(table, y, self._weights(sample_weight, table))
+        table, y, weights = present(table, y, self._counted(sample_weight, table))
         self._fit(table, y, None, weights)
         return self
 

@@ -61,3 +61,19 @@ def taken(table: tables.Table, rows: np.ndarray) -> tables.Table:
         return table[rows]
     columns = tables.get_columns(table, names, names)
     return {name: column[rows] for name, column in columns.items()}
+
+
+def different(
+    table: tables.Table, target: np.ndarray, weights: np.ndarray | None
+) -> tuple[tables.Table, np.ndarray]:
+    """Rows to choose a setting on: of an array with weights, or with equal rows, each once.
+
+    So what is chosen is the same for weights and for rows repeated as often as these say.
+    """
+    if isinstance(table, dict) or table.dtype.kind not in "fiub" or target.ndim > 1:
+        return table, target
+    _, labels = np.unique(target, return_inverse=True)
+    _, first = np.unique(np.column_stack([table, labels]), axis=0, return_index=True)
+    if weights is None and len(first) == len(target):
+        return table, target
+    return table[first], target[first]
