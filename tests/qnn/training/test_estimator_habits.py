@@ -16,6 +16,11 @@ from qnn.training.calibration import held_out_folds
 from qnn.training.estimators import QuantizedClassifier, QuantizedRegressor
 
 
+def named(**options: object) -> QuantizedClassifier:
+    """One that chooses nothing."""
+    return QuantizedClassifier(**{"scaling": "standardize", **options})
+
+
 def rows(n: int = 60) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(n, 3))
@@ -64,7 +69,7 @@ class Polars:
 
 def test_frames_of_pandas_pyarrow_and_polars_are_one_table():
     table, y = frame()
-    model = QuantizedClassifier(missing="impute", random_state=0).fit(table, y)
+    model = named(missing="impute", random_state=0).fit(table, y)
     assert [c.categories is None for c in model.network_.preprocessing.layout.columns] == [
         True, True, False, True, False,
     ]  # fmt: skip
@@ -75,29 +80,29 @@ def test_frames_of_pandas_pyarrow_and_polars_are_one_table():
     for other in (arrow, arrow.to_batches()[0], Polars(arrow), {k: table[k] for k in table}):
         assert list(model.network_.predict(other)) == said
     assert list(model.predict(arrow)) == list(model.predict(Polars(arrow))) == said
-    again = QuantizedClassifier(missing="impute", random_state=0).fit(arrow, y)
+    again = named(missing="impute", random_state=0).fit(arrow, y)
     assert again.network_.to_bytes() == model.network_.to_bytes()
 
 
 def test_categorical_columns_by_name_or_position_and_missing_values():
     table, y = frame()
     numbers = np.column_stack([table["size"], table["count"].fillna(0).astype(int)])
-    for named, where in (("x1", numbers), (1, numbers)):
-        model = QuantizedClassifier(categorical=[named], calibration=None).fit(where, y)
+    for column, where in (("x1", numbers), (1, numbers)):
+        model = named(categorical=[column], calibration=None).fit(where, y)
         second = model.network_.preprocessing.layout.columns[1]
         assert second.categories == ("0", "1", "2", "3", "4")
-    frame_model = QuantizedClassifier(categorical=["count"], missing="impute", calibration=None)
+    frame_model = named(categorical=["count"], missing="impute", calibration=None)
     frame_model.fit(table[["size", "count"]], y)
     assert frame_model.network_.preprocessing.layout.columns[1].categories is not None
     gaps = numbers.astype(float)
     gaps[0, 0] = np.nan
-    assert QuantizedClassifier(missing="impute", calibration=None).fit(gaps, y).score(gaps, y) > 0.7
+    assert named(missing="impute", calibration=None).fit(gaps, y).score(gaps, y) > 0.7
     with pytest.raises(ValueError, match="NaN"):
-        QuantizedClassifier().fit(gaps, y)
+        named().fit(gaps, y)
     with pytest.raises(InputError, match="categorical columns not in the data: shoe"):
-        QuantizedClassifier(categorical=["shoe"]).fit(table, y)
+        named(categorical=["shoe"]).fit(table, y)
     with pytest.raises(InputError, match="column 'count' has missing values in 1 row"):
-        QuantizedClassifier().fit(table, y)
+        named().fit(table, y)
 
 
 @pytest.mark.parametrize("scaling", ["standardize", "thermometer", "quantile"])
@@ -107,8 +112,8 @@ def test_integer_sample_weights_are_repeated_rows(scaling, loss):
     counts = np.random.default_rng(2).integers(0, 4, len(y))
     often = np.repeat(np.arange(len(y)), counts)
     options = {"scaling": scaling, "loss": loss, "random_state": 0}
-    weighted = QuantizedClassifier(**options).fit(X, y, sample_weight=counts)
-    repeated = QuantizedClassifier(**options).fit(X[often], y[often])
+    weighted = named(**options).fit(X, y, sample_weight=counts)
+    repeated = named(**options).fit(X[often], y[often])
     np.testing.assert_allclose(
         weighted.decision_function(X), repeated.decision_function(X), atol=1e-7
     )
@@ -127,9 +132,9 @@ def test_balanced_classes_find_the_rare_one():
     X = np.vstack([rng.normal(size=(290, 2)), rng.normal(size=(10, 2)) + 1.6])
     y = np.repeat(["often", "rare"], [290, 10])
     options = {"beta_fraction": 0.3, "random_state": 0, "calibration": None}
-    plain = QuantizedClassifier(**options).fit(X, y)
-    balanced = QuantizedClassifier(class_weight="balanced", **options).fit(X, y)
-    by_hand = QuantizedClassifier(class_weight={"rare": 29.0}, **options).fit(X, y)
+    plain = named(**options).fit(X, y)
+    balanced = named(class_weight="balanced", **options).fit(X, y)
+    by_hand = named(class_weight={"rare": 29.0}, **options).fit(X, y)
     recall = {
         name: float(np.mean(model.predict(X)[290:] == "rare"))
         for name, model in {"plain": plain, "balanced": balanced, "by hand": by_hand}.items()
@@ -159,7 +164,7 @@ def test_probabilities_are_calibrated_on_rows_that_were_held_out(method):
     """Labels that nothing tells: a network that has learned them by heart is not believed."""
     rng = np.random.default_rng(4)
     X, y = rng.normal(size=(80, 12)), rng.integers(0, 2, 80)
-    model = QuantizedClassifier(calibration=method, beta_fraction=0.01, random_state=0).fit(X, y)
+    model = named(calibration=method, beta_fraction=0.01, random_state=0).fit(X, y)
     assert model.score(X, y) > 0.85
     found = model.predict_proba(X)
     np.testing.assert_allclose(found.sum(axis=1), 1.0)
@@ -172,7 +177,7 @@ def test_three_classes_have_probabilities():
     rng = np.random.default_rng(3)
     y = np.repeat(["a", "b", "c"], 20)
     X = rng.normal(size=(60, 2)) + np.repeat([[0, 0], [3, 0], [0, 3]], 20, axis=0)
-    model = QuantizedClassifier(random_state=0).fit(X, y)
+    model = named(random_state=0).fit(X, y)
     found = model.predict_proba(X)
     assert found.shape == (60, 3)
     assert model.score(X, y) > 0.85
@@ -195,23 +200,21 @@ def test_folds_hold_equal_rows_together_and_follow_the_classes():
 def test_without_probabilities_what_is_said():
     X, y = rows()
     with pytest.raises(AttributeError):
-        QuantizedClassifier(calibration=None).fit(X, y).predict_proba(X)
-    few = QuantizedClassifier().fit(X[:3], ["no", "no", "yes"])
+        named(calibration=None).fit(X, y).predict_proba(X)
+    few = named().fit(X[:3], ["no", "no", "yes"])
     np.testing.assert_allclose(few.predict_proba(X), np.tile([2 / 3, 1 / 3], (60, 1)))
     with pytest.raises(InputError, match=r"sigmoid, isotonic or None \(got 'platt'\)"):
-        QuantizedClassifier(calibration="platt").fit(X, y)
+        named(calibration="platt").fit(X, y)
 
 
 def test_ensembles_and_scores_of_scikit_learn_work():
     X, y = rows()
-    own = QuantizedClassifier(random_state=0)
-    soft = VotingClassifier([("own", own), ("other", LogisticRegression())], voting="soft")
+    one = named(random_state=0)
+    soft = VotingClassifier([("own", one), ("other", LogisticRegression())], voting="soft")
     assert soft.fit(X, y).score(X, y) > 0.7
-    boosted = AdaBoostClassifier(own.set_params(calibration=None), n_estimators=3, random_state=0)
+    boosted = AdaBoostClassifier(one.set_params(calibration=None), n_estimators=3, random_state=0)
     assert boosted.fit(X, y).score(X, y) > 0.7
-    outside = CalibratedClassifierCV(own, cv=2).fit(X, y)
+    outside = CalibratedClassifierCV(one, cv=2).fit(X, y)
     assert outside.predict_proba(X).shape == (60, 2)
-    scores = cross_val_score(
-        QuantizedClassifier(random_state=0), X, y, scoring="neg_log_loss", cv=2
-    )
+    scores = cross_val_score(named(random_state=0), X, y, scoring="neg_log_loss", cv=2)
     assert np.isfinite(scores).all()
