@@ -27,7 +27,7 @@ from qnn.training.problems.problem import Problem
 from qnn.training.problems.vector import VectorProblem
 from qnn.training.rows import different, row_count
 from qnn.training.selection.choice import choose
-from qnn.training.selection.kinds import AUTO, Wanted
+from qnn.training.selection.kinds import AUTO, SECOND_LAYER, Wanted
 
 
 class QuantizedEstimator(BaseEstimator):
@@ -46,7 +46,7 @@ class QuantizedEstimator(BaseEstimator):
         loss_parameter: float | None = None,
         activation: str | Activation = "bilinear",
         alphabet: str | int = "binary",
-        second_layer: str | int = "float",
+        second_layer: str | int | None = None,
         scaling: str | None = None,
         clip: float | None = None,
         thresholds: int | None = None,
@@ -122,7 +122,7 @@ class QuantizedEstimator(BaseEstimator):
             "width": self.choice_.width,
             "time_limit": self.time_limit,
             "tol": self.tol,
-            "second_layer": self.second_layer,
+            "second_layer": self._grid(self._fixed),
         }
         described: dict[str, Any] = {
             "beta": 1.0 if self.beta is None else self.beta,
@@ -185,6 +185,11 @@ class QuantizedEstimator(BaseEstimator):
                 ("clip", self.clip),
             ),
         )
+
+    def _grid(self, wanted: Wanted) -> str | int:
+        if self.second_layer is None:
+            return SECOND_LAYER if wanted.scaling == AUTO else "float"
+        return self.second_layer
 
     def _beta(self, problem: Problem | VectorProblem) -> float:
         if self.beta is not None:

@@ -41,7 +41,8 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
     Parameters: `beta_fraction` in (0, 1], β as a fraction of the β at which the network becomes
     zero; `beta`, the number itself, instead; `width`, most neurons that an output uses (None: as
     many as the optimum does); `loss`, `loss_parameter`, `activation` and `alphabet` as
-    `qnn.Problem` takes them, `second_layer` as `qnn.train` does; `scaling` ("auto", "standardize",
+    `qnn.Problem` takes them, `second_layer` as `qnn.train` does (None: 8 bits where the encoding is
+    chosen, else "float"); `scaling` ("auto", "standardize",
     "none", "quantile" or "thermometer"), `clip`, `thresholds`, `missing` ("refuse", or "impute" by
     median and most frequent category) and `categorical` (names of columns, or positions; None: in a
     data frame those that hold text) as `FeatureLayout.from_table` takes them; `class_weight`, None,
@@ -91,7 +92,7 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
         loss_parameter: float | None = None,
         activation: str | Activation = "bilinear",
         alphabet: str | int = "binary",
-        second_layer: str | int = "float",
+        second_layer: str | int | None = None,
         scaling: str | None = None,
         clip: float | None = None,
         thresholds: int | None = None,
