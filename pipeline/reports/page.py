@@ -73,7 +73,7 @@ def collect(folder: RunFolder, champion: str | None = None) -> ReportInput:
         )
     config = _config(folder)
     if config is not None:
-        results = summary.written_as(results, config.beta.kind)
+        results = summary.written_as(results, config.beta.form, config.metric)
     shown = summary.champion_of(summary.frame(results), champion)
     features, outputs = ((), ()) if shown is None else _names(folder, str(shown.row.fit.network))
     return ReportInput(results, config, champion, features, folder.label, outputs)
@@ -214,7 +214,7 @@ def _facts(data: pd.DataFrame, config: SweepConfig | None) -> list[dict[str, str
         ]
     joined = rows["certificates"].dropna()
     if len(joined):
-        kind = "class" if summary.metric_of(data).name == "accuracy" else "target"
+        kind = "class" if summary.metric_of(data).task == "classification" else "target"
         facts.append(("outputs of a network", f"{len(joined.iloc[0])}, one a {kind}"))
     facts.append(
         ("inputs of a network", f"{_range(rows, 'd')} (one-hot columns and bias included)")

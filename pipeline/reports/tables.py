@@ -98,7 +98,7 @@ def narrowest_table(data: pd.DataFrame) -> dict[str, Any] | None:
         *((f"gap ≤ {percent(gap)}", f"within_{gap:g}", _whole) for gap in summary.WANTED_GAPS),
         ("smallest gap", "gap", percent),
     ]
-    return _table(columns, summary.narrowest(data).to_dict("records"), None)
+    return _table(columns, summary.neurons_within(data).to_dict("records"), None)
 
 
 def _table(

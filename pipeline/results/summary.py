@@ -15,37 +15,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.configuration.beta import BetaKind
+from pipeline.configuration.beta import BetaForm
 from pipeline.configuration.kinds import KIND, Kind, differing_words, kind_of
-from pipeline.results.record import NetworkRow
+from pipeline.configuration.metric import METRICS, Metric, metric_for
+from pipeline.results.record import PARTS, NetworkRow, columns_for
+from pipeline.results.schema import METRIC
 from pipeline.results.selection import FINAL_SHARD, choose
 from qnn.training.arms import ALL as BASELINES
 
 KRIVINE_CONSTANT = float(np.pi / (2.0 * np.log(1.0 + np.sqrt(2.0))))
 """K = π/(2 ln(1+√2)) ≈ 1.7822: no optimum is further than this factor above its relaxation."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """The number by which networks are compared: accuracy for classes, RMSE for regression."""
-
-    name: str
-    higher_is_better: bool
-
-    def column(self, part: str) -> str:
-        """Column of this metric on `part` ("train", "validation" or "test")."""
-        return f"{part}_{self.name}"
-
-    @property
-    def label(self) -> str:
-        """Name for axes and table heads."""
-        return "accuracy" if self.name == "accuracy" else "RMSE"
-
-    def text(self, value: float | None) -> str:
-        """A value for people: `97.4 %`, `0.412`, or an en dash where there is none."""
-        if value is None or not np.isfinite(value):
-            return "–"
-        return f"{100 * value:.1f} %" if self.name == "accuracy" else f"{value:.4g}"
 
 
 def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
@@ -54,7 +33,8 @@ def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
     The arms to compare with are left out: `pipeline.reports.comparison.sets` shows them. So are the
     networks of one output of several: a joined row has their sum. The column `problem` says what a
     row's kind of problem differs in from those of other rows, "" where there is one kind,
-    `beta_kind` whether the sweep has β as fractions or values, `widest_objective` the objective of
+    `beta_form` whether the sweep has β as fractions or values, `metric` the name of the one that
+    chooses, `widest_objective` the objective of
     the best network of any width, NaN where none was sought.
     """
     data = results.to_pandas() if isinstance(results, pa.Table) else results.copy()
@@ -62,8 +42,7 @@ def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
     numbers = [
         *("beta", "beta_fraction", "beta_max", "lower_bound", "upper_bound", "gap"),
         *("relaxation_value", "loss_value", "seconds", "relaxation_seconds"),
-        *(f"{part}_{name}" for part in ("train", "validation", "test")
-          for name in ("accuracy", "rmse", "r2")),
+        *(name for name in columns_for(METRIC) if name.partition("_")[0] in PARTS),
     ]  # fmt: skip
     for column in numbers:
         if column not in data:
@@ -76,7 +55,8 @@ def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
     distinct = list(dict.fromkeys(kinds))
     words = dict(zip(distinct, differing_words(distinct), strict=True))
     data["problem"] = pd.Series([words[kind] for kind in kinds], data.index, dtype=object)
-    data["beta_kind"] = _written(results) or _likely_kind(data)
+    data["beta_form"] = _said(results, _WRITTEN) or _likely_form(data)
+    data["metric"] = _said(results, _METRIC) or _likely_metric(data)
     return data.reset_index(drop=True)
 
 
@@ -116,11 +96,15 @@ def searched(data: pd.DataFrame) -> pd.DataFrame:
 
 
 def metric_of(data: pd.DataFrame) -> Metric:
-    """Accuracy where any row has one, RMSE otherwise."""
-    columns = [f"{part}_accuracy" for part in ("train", "validation", "test")]
-    if data[columns].notna().any(axis=None) or not data["train_rmse"].notna().any():
-        return Metric("accuracy", higher_is_better=True)
-    return Metric("rmse", higher_is_better=False)
+    """The metric by which the sweep of a frame chooses."""
+    return METRICS[data["metric"].iloc[0] if len(data) else "accuracy"]
+
+
+def _likely_metric(data: pd.DataFrame) -> str:
+    """For results without their config: accuracy where any row has one, RMSE otherwise."""
+    columns = [f"{part}_accuracy" for part in PARTS]
+    known = data[columns].notna().any(axis=None) or not data["train_rmse"].notna().any()
+    return metric_for("classification" if known else "regression").name
 
 
 @dataclass(frozen=True)
@@ -145,27 +129,31 @@ _AXES = {
     "fractions": BetaAxis("beta_fraction", "β as a fraction of β max", "β / β max"),
     "values": BetaAxis("beta", "β", "β"),
 }
-# Where a table of results says in which of the two its sweep was written.
-_WRITTEN = b"qnn.beta"
+# Where a table of results says in which of the two its sweep was written, and what chooses.
+_WRITTEN, _METRIC = b"qnn.beta", b"qnn.metric"
 
 
-def written_as(results: pa.Table, kind: BetaKind) -> pa.Table:
-    """The results with the form of β that their sweep's config has, for whatever shows them."""
-    return results.replace_schema_metadata({_WRITTEN: kind.encode()})
+def written_as(results: pa.Table, form: BetaForm, metric: str | None = None) -> pa.Table:
+    """The results with what their sweep's config has, for whatever shows them.
+
+    `form`: that of β; `metric`: the name of the one that chooses, None for the task's own.
+    """
+    told = {_WRITTEN: form.encode()}
+    return results.replace_schema_metadata(told | ({_METRIC: metric.encode()} if metric else {}))
 
 
 def beta_axis(data: pd.DataFrame) -> BetaAxis:
     """The form of β of a frame, or of some of its rows."""
-    return _AXES[data["beta_kind"].iloc[0] if len(data) else "values"]
+    return _AXES[data["beta_form"].iloc[0] if len(data) else "values"]
 
 
-def _written(results: pa.Table | pd.DataFrame) -> str | None:
+def _said(results: pa.Table | pd.DataFrame, key: bytes) -> str | None:
     told = results.schema.metadata if isinstance(results, pa.Table) else None
-    kind = (told or {}).get(_WRITTEN)
-    return None if kind is None else str(kind.decode())
+    value = (told or {}).get(key)
+    return None if value is None else str(value.decode())
 
 
-def _likely_kind(data: pd.DataFrame) -> str:
+def _likely_form(data: pd.DataFrame) -> str:
     """For results without their config: the form that takes fewer distinct values over shards."""
     rows = searched(data)
     if rows["beta_fraction"].isna().any() or not len(rows):
@@ -226,11 +214,39 @@ def best_networks(data: pd.DataFrame, count: int) -> pd.DataFrame:
     return first.reset_index(drop=True)
 
 
+OURS = "ours"
+
+
+def beside_ours(results: pa.Table) -> pd.DataFrame:
+    """Ours and each arm that the sweep ran, at the best setting of each; the best first.
+
+    Columns: arm (`OURS` or its name), networks, and the means over shards and seeds of gap, bytes
+    and the metric's validation and test columns. A setting of an arm is its β, width and time. No
+    rows where no arm was run.
+    """
+    data = frame(results)
+    metric, search = metric_of(data), [SETTING[1], "width", "baseline_seconds"]
+    rows = results.to_pandas()
+    rows = rows[rows["rounding"].isin(BASELINES) & rows["output"].isna() & (rows["status"] == "ok")]
+    if not len(rows) or not len(searched(data)):
+        return pd.DataFrame()
+    shown = [metric.column("validation"), metric.column("test"), "gap", "bytes"]
+    axis = beta_axis(data)
+    rows = rows.assign(arm=rows["rounding"], beta_level=rows[axis.column])
+    rows[shown] = rows[shown].astype(float)
+    grouped = rows.groupby(["arm", *search], dropna=False)
+    means = grouped[shown].mean().assign(networks=grouped.size()).reset_index()
+    ours = settings(data).head(1).assign(arm=OURS)
+    means = pd.concat([ours, means])[["arm", "networks", *shown]]
+    ordered = means.sort_values(shown[0], ascending=not metric.higher_is_better, kind="stable")
+    return ordered.drop_duplicates("arm").reset_index(drop=True)
+
+
 # Gaps to the bound for which the report says how narrow a network may be.
 WANTED_GAPS = (0.1, 0.05, 0.02, 0.01, 0.001)
 
 
-def narrowest(data: pd.DataFrame) -> pd.DataFrame:
+def neurons_within(data: pd.DataFrame) -> pd.DataFrame:
     """How many neurons a gap needs: at each β, those of the narrowest network found within it.
 
     Columns: problem, beta_level, `within_…` for each of `WANTED_GAPS`, and `gap`, the smallest
@@ -288,8 +304,7 @@ class Shown:
 
     def measured(self, part: str, metric: Metric) -> float | None:
         """The metric on `part` ("train", "validation" or "test")."""
-        value: float | None = getattr(self.row.fit, metric.column(part))
-        return value
+        return self.row.metric(metric.column(part))
 
 
 def champion_of(data: pd.DataFrame, trial: str | None = None) -> Shown | None:
@@ -298,17 +313,24 @@ def champion_of(data: pd.DataFrame, trial: str | None = None) -> Shown | None:
     return None if record is None else Shown.of(record)
 
 
+def best_shown(data: pd.DataFrame, count: int) -> list[Shown]:
+    """The networks of `best_networks`, as pages show them."""
+    records = best_networks(data, count).to_dict("records")
+    return [Shown.of({str(name): value for name, value in record.items()}) for record in records]
+
+
 def _of_chosen_setting(data: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
     """Which rows belong to the setting that the selection chooses: a resume may leave others."""
     axis, metric = beta_axis(searched(data)), metric_of(data)
     choice = choose(
         pa.Table.from_pandas(data, preserve_index=False),
-        str(data["beta_kind"].iloc[0]),
-        "classification" if metric.name == "accuracy" else "regression",
+        data["beta_form"].iloc[0],
+        metric.task,
+        metric.name,
     )
     if choice is None:
         return rows["status"] != "ok"
-    level = axis.level(choice.beta)
+    level = axis.level(choice.beta.written)
     same_shape = (rows["width"] == choice.width) & (rows["rounding"] == choice.rounding)
     same_shape &= np.array([kind == choice.kind for kind in _kinds(rows)], dtype=bool)
     return same_shape & (axis.values(rows) == level)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.configuration.settings import RetrainConfig
+from pipeline.configuration.retraining import RetrainConfig
 from pipeline.results.folder import RunFolder
 from pipeline.results.record import NetworkRow
 from pipeline.results.verification import verify_files
@@ -57,6 +57,14 @@ def size_gate(size: int, settings: RetrainConfig) -> Gate:
         return Gate("size", True, f"{size:,} bytes; no budget is set")
     within = size <= settings.max_bytes
     return Gate("size", within, f"{size:,} bytes of {settings.max_bytes:,}")
+
+
+def use_gate(cautions: Sequence[str]) -> Gate:
+    """Nothing speaks against the network's use: it has learned something, and every class is there.
+
+    `cautions`: what its sweep found.
+    """
+    return Gate("use", not cautions, "; ".join(cautions) or "not constant; every class is there")
 
 
 def metric_gate(

@@ -64,7 +64,10 @@ def prepare(config: Any) -> Any:
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """What became of a sweep. `champion` is the row of the best refit; `exit_code` 0 or 1."""
+    """What became of a sweep. `champion` is the row of the best refit; `exit_code` 0 or 1.
+
+    `cautions`: why the champion must not be put to use.
+    """
 
     location: str
     results: pa.Table
@@ -77,6 +80,7 @@ class SweepOutcome:
     tracking_error: str | None
     exit_code: int
     timings: dict[str, float] = field(default_factory=dict)
+    cautions: tuple[str, ...] = ()
 
 
 def run_sweep(
@@ -109,7 +113,7 @@ def run_sweep(
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Workplace:
     """The folder that a run writes to, its lock there, and what its tasks are given."""
 
     folder: RunFolder
@@ -162,7 +166,7 @@ class _Driver:
             tracking = None
             if start_tracking is not None:
                 tracking = TrackerStarting(start_tracking, self.config, folder)
-            run = _Run(folder, lock, Work(prepared.data, folder.location, lock.token))
+            run = _Workplace(folder, lock, Work(prepared.data, folder.location, lock.token))
             try:
                 return self._finish(run, prepared, complete, tracking)
             except BaseException as error:
@@ -175,7 +179,7 @@ class _Driver:
 
     def _finish(
         self,
-        run: _Run,
+        run: _Workplace,
         prepared: Prepared,
         complete: set[str],
         tracking: TrackerStarting | None,
@@ -198,6 +202,9 @@ class _Driver:
         results = self.study.told(read_results(run.folder, self.study.rows), self.config)
         champion = None if refit is None else prepared.champion(results, refit)
         trial = None if champion is None else str(champion.identity.trial)
+        cautions = self.study.cautions(results, choice, champion)
+        for caution in cautions:
+            log.warning("not promoted: %s", caution)
         report = self._report(run.folder, trial)
         self._write_manifest(run.folder, prepared.units, refit)
         if tracking is not None:
@@ -222,6 +229,7 @@ class _Driver:
             tracking_error=tracking_error,
             exit_code=1 if wrong else 0,
             timings=self.timings,
+            cautions=tuple(cautions),
         )
 
     @contextmanager
@@ -240,7 +248,7 @@ class _Driver:
             yield run_on_ray
 
     def _run_all(
-        self, runner: Runner, units: Sequence[Unit], complete: set[str], run: _Run
+        self, runner: Runner, units: Sequence[Unit], complete: set[str], run: _Workplace
     ) -> None:
         """Run what is missing of what units need, then of the units themselves."""
         first = [need for unit in units for need in needed_by(unit)]
@@ -254,7 +262,7 @@ class _Driver:
         self._run_units(runner, missing, later, run)
 
     def _run_units(
-        self, runner: Runner, units: Sequence[Unit], planned: Sequence[Unit], run: _Run
+        self, runner: Runner, units: Sequence[Unit], planned: Sequence[Unit], run: _Workplace
     ) -> None:
         """Run units to their end, showing progress; lost ones leave failed rows, not results."""
         if not units:

@@ -220,7 +220,7 @@ def size_figure(
             )
             panel.set_xlabel("bytes (packed bits + scalars)")
         log_x(panels[0], points["bytes"].to_numpy())
-        if metric.name == "accuracy":
+        if metric.share:
             panels[0].yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.4g} %"))
         panels[0].yaxis.set_major_locator(MaxNLocator(7))
         panels[0].set_ylabel(metric.label)
@@ -280,7 +280,7 @@ def _draw_metric(axes: Axes, settings: pd.DataFrame, metric: Metric) -> None:
             ends.append((float(values.iloc[-1]), part, colour))
     axes.margins(x=0.04)
     log_x(axes, best["beta_level"].to_numpy())
-    if metric.name == "accuracy":
+    if metric.share:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.4g} %"))
     end_labels(axes, float(best["beta_level"].iloc[-1]), ends)
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from functools import partial
 from typing import Any
 
-from pipeline.logs.redact import redact
-from pipeline.reports.page import REPORT_FILE, page_script, render_page
-from pipeline.reports.study_pages import config_text, drawn, name_of
+import pyarrow as pa
+
+from pipeline.reports.study_pages import Cell, drawn, number_cell, table, text_cell, write_page
 from pipeline.results.folder import RunFolder
-from pipeline.results.ledger import read_results
 from pipeline.studies.bell.figures import cost_figure, plane_figure, planes
 from pipeline.studies.bell.rows import ROWS
 from pipeline.studies.bell.summary import Group, contradictions, finished, groups
-from qnn.errors import InputError
 
 PLANE_WORDS = (
     "Each point is a behaviour; blue ones are proven inside the level, orange ones outside, black "
@@ -33,32 +31,22 @@ _COLUMNS = (
 
 def write_report(folder: RunFolder) -> str:
     """Make `report.html`; return where it lies. InputError where the folder has no results."""
-    results = read_results(folder, ROWS)
-    if not results.num_rows:
-        raise InputError(f"{folder.label}: no results here; give the folder of a sweep")
+    return write_page(folder, "bell", ROWS, partial(_shown, folder))
+
+
+def _shown(folder: RunFolder, results: pa.Table) -> dict[str, Any]:
     rows = finished(results)
     found = groups(rows)
-    failures = Counter(row["error"] for row in results.to_pylist() if row["status"] != "ok")
-    script, script_hash = page_script()
-    page = render_page(
-        "bell_page.html",
-        script=script,
-        script_hash=script_hash,
-        name=name_of(folder, "bell"),
-        facts=_facts(folder, rows, found),
-        figures=[
+    return {
+        "facts": _facts(folder, rows, found),
+        "figures": [
             drawn("plane", "The boundary in a plane of behaviours",
                     plane_figure(planes(folder, rows)), PLANE_WORDS),
             drawn("cost", "What is left open, and what deciding costs",
                     cost_figure(found), COST_WORDS),
         ],
-        groups=_table(found),
-        failures=[{"count": n, "error": redact(str(error))} for error, n in failures.items()],
-        verify_command=f"qnn verify {folder.label}",
-        config=redact(config_text(folder)),
-    )  # fmt: skip
-    folder.write(REPORT_FILE, page.encode())
-    return f"{folder.label.rstrip('/')}/{REPORT_FILE}"
+        "groups": table(_COLUMNS, map(_cells, found)),
+    }  # fmt: skip
 
 
 def _facts(folder: RunFolder, rows: list[dict[str, Any]], found: list[Group]) -> list[Any]:
@@ -79,19 +67,11 @@ def _facts(folder: RunFolder, rows: list[dict[str, Any]], found: list[Group]) ->
     ]  # fmt: skip
 
 
-def _table(found: list[Group]) -> dict[str, Any]:
-    def cells(group: Group) -> list[dict[str, str]]:
-        texts = [f"{group.scenario} {group.level}", group.set]
-        numbers = [
-            (group.steps, "d"), (group.count, ",d"), (group.inside, ",d"), (group.outside, ",d"),
-            (group.inconclusive, ",d"), (group.decided_share, ".3%"), (group.by_solver, ",d"),
-            (1e3 * group.cpu_per_1000, ".1f"), (group.certified, ",d"), (group.refused, "d"),
-        ]  # fmt: skip
-        return [{"sort": text, "text": text} for text in texts] + [
-            {"sort": f"{value:.10g}", "text": format(value, how)} for value, how in numbers
-        ]
-
-    return {
-        "columns": [{"title": title, "text": text} for title, text in _COLUMNS],
-        "rows": [{"chosen": False, "cells": cells(group)} for group in found],
-    }
+def _cells(group: Group) -> list[Cell]:
+    numbers = [
+        (group.steps, "d"), (group.count, ",d"), (group.inside, ",d"), (group.outside, ",d"),
+        (group.inconclusive, ",d"), (group.decided_share, ".3%"), (group.by_solver, ",d"),
+        (1e3 * group.cpu_per_1000, ".1f"), (group.certified, ",d"), (group.refused, "d"),
+    ]  # fmt: skip
+    texts = (f"{group.scenario} {group.level}", group.set)
+    return [*map(text_cell, texts), *(number_cell(*pair) for pair in numbers)]

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-from collections import Counter
 from typing import Any
 
-from pipeline.logs.redact import redact
-from pipeline.reports.figures.drawing import to_svg
-from pipeline.reports.page import REPORT_FILE, page_script, render_page
-from pipeline.results.folder import CONFIG_FILE, RunFolder
-from pipeline.results.ledger import read_results
+import pyarrow as pa
+
+from pipeline.reports.study_pages import Cell, drawn, number_cell, table, text_cell, write_page
+from pipeline.results.folder import RunFolder
 from pipeline.studies.csp.figures import rounds_figure
 from pipeline.studies.csp.rows import ROWS
-from qnn.errors import InputError
 
 Row = dict[str, Any]
 
@@ -41,28 +37,18 @@ def finished(results: Any) -> list[Row]:
 
 def write_report(folder: RunFolder) -> str:
     """Make `report.html`; return where it lies. InputError where the folder has no results."""
-    results = read_results(folder, ROWS)
-    if not results.num_rows:
-        raise InputError(f"{folder.label}: no results here; give the folder of a sweep")
+    return write_page(folder, "csp", ROWS, _shown)
+
+
+def _shown(results: pa.Table) -> dict[str, Any]:
     rows = finished(results)
-    failures = Counter(row["error"] for row in results.to_pylist() if row["status"] != "ok")
-    script, script_hash = page_script()
-    svg = base64.b64encode(to_svg(rounds_figure(rows))).decode()
-    page = render_page(
-        "csp_page.html",
-        script=script,
-        script_hash=script_hash,
-        name=_name(folder),
-        facts=_facts(rows),
-        figures=[{"name": "rounds", "title": "Bound and value against rounds",
-                  "source": f"data:image/svg+xml;base64,{svg}", "describe": WORDS}],
-        solves=_table(rows),
-        failures=[{"count": n, "error": redact(str(error))} for error, n in failures.items()],
-        verify_command=f"qnn verify {folder.label}",
-        config=redact(_text(folder)),
-    )  # fmt: skip
-    folder.write(REPORT_FILE, page.encode())
-    return f"{folder.label.rstrip('/')}/{REPORT_FILE}"
+    columns = [(title, how is None) for title, _, how in _COLUMNS]
+    title = "Bound and value against rounds"
+    return {
+        "facts": _facts(rows),
+        "figures": [drawn("rounds", title, rounds_figure(rows), WORDS)],
+        "solves": table(columns, map(_cells, rows)),
+    }
 
 
 def solved(rows: list[Row]) -> int:
@@ -81,30 +67,8 @@ def _facts(rows: list[Row]) -> list[tuple[str, str]]:
     ]
 
 
-def _table(rows: list[Row]) -> dict[str, Any]:
-    def cell(value: Any, how: str | None) -> dict[str, str]:
-        if how is None:
-            return {"sort": value, "text": value}
-        if value is None:
-            return {"sort": "", "text": "–"}
-        return {"sort": f"{value:.10g}", "text": format(value, how)}
-
-    return {
-        "columns": [{"title": title, "text": how is None} for title, _, how in _COLUMNS],
-        "rows": [
-            {"chosen": False, "cells": [cell(row[name], how) for _, name, how in _COLUMNS]}
-            for row in rows
-        ],
-    }
-
-
-def _text(folder: RunFolder) -> str:
-    try:
-        return folder.read(CONFIG_FILE).decode(errors="replace")
-    except FileNotFoundError:
-        return ""
-
-
-def _name(folder: RunFolder) -> str:
-    lines = [line for line in _text(folder).splitlines() if line.startswith("name:")]
-    return lines[0].removeprefix("name:").strip().strip("'\"") if lines else "csp"
+def _cells(row: Row) -> list[Cell]:
+    return [
+        text_cell(row[name]) if how is None else number_cell(row[name], how)
+        for _, name, how in _COLUMNS
+    ]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.logs.redact import redact
 from pipeline.reports.figures.drawing import (
     BLUE,
     GREEN,
@@ -21,14 +19,11 @@ from pipeline.reports.figures.drawing import (
     new_figure,
     say_nothing,
     style,
-    to_svg,
 )
-from pipeline.reports.page import REPORT_FILE, page_script, render_page
-from pipeline.results.folder import CONFIG_FILE, RunFolder
-from pipeline.results.ledger import read_results
+from pipeline.reports.study_pages import Cell, drawn, number_cell, table, text_cell, write_page
+from pipeline.results.folder import RunFolder
 from pipeline.studies.robustness.rows import ROWS
 from pipeline.studies.robustness.summary import Group, finished, groups
-from qnn.errors import InputError
 
 WORDS = (
     "Full lines: provably correct whatever happens within the radius. Dashed: correct against our "
@@ -77,26 +72,17 @@ def _draw(axes: Axes, found: Sequence[Group]) -> None:
 
 def write_report(folder: RunFolder) -> str:
     """Make `report.html`; return where it lies. InputError where the folder has no results."""
-    results = read_results(folder, ROWS)
-    if not results.num_rows:
-        raise InputError(f"{folder.label}: no results here; give the folder of a sweep")
+    return write_page(folder, "robustness", ROWS, _shown)
+
+
+def _shown(results: pa.Table) -> dict[str, Any]:
     found = groups(finished(results))
-    failures = Counter(row["error"] for row in results.to_pylist() if row["status"] != "ok")
-    script, script_hash = page_script()
-    page = render_page(
-        "robustness_page.html",
-        script=script,
-        script_hash=script_hash,
-        name=_name(folder),
-        facts=_facts(found),
-        figures=[_figure(curves_figure(found))],
-        groups=_table(found),
-        failures=[{"count": n, "error": redact(str(error))} for error, n in failures.items()],
-        verify_command=f"qnn verify {folder.label}",
-        config=redact(_text(folder)),
-    )
-    folder.write(REPORT_FILE, page.encode())
-    return f"{folder.label.rstrip('/')}/{REPORT_FILE}"
+    title = "Proven and attacked accuracy against the radius"
+    return {
+        "facts": _facts(found),
+        "figures": [drawn("curves", title, curves_figure(found), WORDS)],
+        "groups": table(_COLUMNS, map(_cells, found)),
+    }
 
 
 def _facts(found: Sequence[Group]) -> list[tuple[str, str]]:
@@ -111,37 +97,12 @@ def _facts(found: Sequence[Group]) -> list[tuple[str, str]]:
     ]  # fmt: skip
 
 
-def _table(found: Sequence[Group]) -> dict[str, Any]:
-    def cells(group: Group) -> list[dict[str, str]]:
-        shares = group.shares
-        numbers = [
-            (group.radius, "g"), (group.count, ",d"), (shares["correct"], ".1%"),
-            (shares["proven"], ".1%"), (shares["held"], ".1%"), (group.nodes, ",d"),
-            (1e3 * group.cpu_seconds / group.count, ".3g"),
-        ]  # fmt: skip
-        return [{"sort": text, "text": text} for text in (group.network, group.norm)] + [
-            {"sort": f"{value:.10g}", "text": format(value, how)} for value, how in numbers
-        ]
-
-    return {
-        "columns": [{"title": title, "text": text} for title, text in _COLUMNS],
-        "rows": [{"chosen": False, "cells": cells(group)} for group in found],
-    }
-
-
-def _figure(figure: Figure) -> dict[str, str]:
-    source = f"data:image/svg+xml;base64,{base64.b64encode(to_svg(figure)).decode()}"
-    title = "Proven and attacked accuracy against the radius"
-    return {"name": "curves", "title": title, "source": source, "describe": WORDS}
-
-
-def _text(folder: RunFolder) -> str:
-    try:
-        return folder.read(CONFIG_FILE).decode(errors="replace")
-    except FileNotFoundError:
-        return ""
-
-
-def _name(folder: RunFolder) -> str:
-    lines = [line for line in _text(folder).splitlines() if line.startswith("name:")]
-    return lines[0].removeprefix("name:").strip().strip("'\"") if lines else "robustness"
+def _cells(group: Group) -> list[Cell]:
+    shares = group.shares
+    numbers = [
+        (group.radius, "g"), (group.count, ",d"), (shares["correct"], ".1%"),
+        (shares["proven"], ".1%"), (shares["held"], ".1%"), (group.nodes, ",d"),
+        (1e3 * group.cpu_seconds / group.count, ".3g"),
+    ]  # fmt: skip
+    texts = (group.network, group.norm)
+    return [*map(text_cell, texts), *(number_cell(*pair) for pair in numbers)]

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
+from typing import Any
 
 import numpy as np
 
-from pipeline.configuration.beta import Beta
 from pipeline.datasets.shards import ShardData
 from pipeline.logs.messages import one_line
 from pipeline.logs.redact import redact
-from pipeline.plans.units import Spec, Trial
+from pipeline.plans.units import Spec
 from pipeline.results.folder import NETWORKS, RunFolder
-from pipeline.results.metrics import metrics
+from pipeline.results.metrics import Scored, metrics
+from pipeline.results.metrics.classes import codes_of
+from pipeline.results.metrics.probabilities import Calibration
 from pipeline.results.objective import objective_and_loss
 from pipeline.results.record import Axes, Fit, Identity, NetworkRow
 from qnn.losses import Loss
@@ -39,49 +42,24 @@ def package_versions() -> str:
     return json.dumps(found)
 
 
-def planned(spec: Spec, written: float | None) -> NetworkRow:
-    """What the plan tells of all rows at one β, whatever becomes of them; `of_trial` names one."""
+def row_of(spec: Spec, axes: Axes) -> NetworkRow:
+    """What the plan knows of the row of one trial, whatever becomes of it."""
     path = spec.first
-    beta, fraction = (None, None) if written is None else Beta(written, path.beta_kind).planned
-    return NetworkRow(
-        Identity(
-            trial="",
-            path=spec.id,
-            dataset=path.dataset,
-            shard=path.shard,
-            output=spec.own_output,
-            versions=package_versions(),
-        ),
-        Axes(
-            beta=beta,
-            beta_fraction=fraction,
-            solver=path.solver,
-            second_layer=path.second_layer,
-            certify=path.certify,
-            **path.kind.resolved().columns,
-        ),
+    identity = Identity(
+        trial=spec.trial_id(axes),
+        path=spec.id,
+        dataset=path.dataset,
+        shard=path.shard,
+        output=spec.own_output,
+        versions=package_versions(),
     )
-
-
-def of_trial(row: NetworkRow, spec: Spec, trial: Trial) -> NetworkRow:
-    """The row of one trial among those of a β."""
-    axes = replace(
-        row.axes,
-        rounding=trial.rounding,
-        width=trial.width,
-        seed=trial.seed,
-        baseline_seconds=trial.seconds,
-    )
-    return replace(row, identity=replace(row.identity, trial=spec.trial_id(trial)), axes=axes)
+    return NetworkRow(identity, axes)
 
 
 def lost_rows(spec: Spec, error: str) -> list[NetworkRow]:
     """Return failed rows for a path or a join that could not be finished at all."""
     fit = Fit(error=redact(error))
-    return [
-        replace(of_trial(planned(spec, trial.beta), spec, trial), fit=fit)
-        for trial in spec.trials()
-    ]
+    return [replace(row_of(spec, axes), fit=fit) for axes in spec.trials()]
 
 
 def failure(error: Exception) -> Fit:
@@ -140,11 +118,6 @@ def _kept(
     (objective, loss_value), bound = found, row.bounds.lower_bound
     assert bound is not None, "a network is kept beside the bound of its problem"
     file = f"{NETWORKS}/{row.identity.trial}.npz"
-    measured: dict[str, float | None] = {}
-    for part, X, target in data.parts():
-        predicted = data.preprocessing.decode(network.decision_function(X))
-        scale = data.preprocessing.target.scale
-        measured |= metrics(part, predicted, target, data.task, scale)
     fit = Fit(
         network=file,
         upper_bound=objective,
@@ -155,4 +128,28 @@ def _kept(
         status="ok",
     )
     folder.write(file, network.to_bytes())
-    return replace(row, fit=replace(fit, **measured))  # type: ignore[arg-type]
+    return replace(row, fit=fit).measured(measured(network.decision_function, data))
+
+
+def measured(
+    decide: Callable[[np.ndarray], np.ndarray],
+    data: ShardData,
+    predict: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> dict[str, Any]:
+    """The metrics of all parts, by column, of what gives scores (n,) or (n, C) for rows (n, d).
+
+    `predict`: what gives labels, None where the scores do.
+    """
+    coding = data.preprocessing.target
+    calibration = None
+    if coding.classes is not None:
+        codes = codes_of(data.train_target, coding.classes)
+        calibration = Calibration.fit(decide(data.X), codes, len(coding.classes))
+    found: dict[str, Any] = {}
+    for part, X, target in data.parts():
+        if len(target):
+            scores = decide(X)
+            predicted = coding.decode(scores) if predict is None else predict(X)
+            scored = None if coding.classes is None else Scored(coding.classes, scores, calibration)
+            found |= metrics(part, predicted, target, scored, coding.scale)
+    return found

@@ -18,7 +18,7 @@ from qnn.training.relaxation.solver import Callback, Progress
 Array = np.ndarray
 
 
-class Incumbent:
+class BestPoints:
     """Keeps the best primal and the best certified dual point; starts at the zero network.
 
     Everything is in the problem's own units. ``callback`` is told after each certificate.
@@ -36,7 +36,7 @@ class Incumbent:
         self.deadline = np.inf if time_limit is None else self.started + time_limit
         size = problem.lift.size
         self._P, self._N = np.zeros((size, size)), np.zeros((size, size))
-        self.rho: tuple[float, ...] = (0.0,) if problem.lift.joint else (0.0, 0.0)
+        self.rho: tuple[float, ...] = (0.0,) * problem.lift.diagonals
         self.predictions = np.zeros(problem.n)
         self.upper = primal_value(problem, self.predictions, self.rho)
         self.certificate: Certificate | None = None

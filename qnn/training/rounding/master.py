@@ -121,6 +121,7 @@ class Rows:
 class GramMaster:
     """The squared loss: features H (m, n) one a row, their products G (m, m), `q = Hy` (m,).
 
+    Columns of H, and y, are multiplied by the roots of the sample weights.
     atoms (parts, D, m), of which those with alpha (m,) other than 0 are active; `inverse` is the
     Lasso's.
     """
@@ -136,9 +137,10 @@ class GramMaster:
     @classmethod
     def of(cls, incumbent: Incumbent) -> GramMaster:
         """Of neurons with their best second layer."""
-        H = np.ascontiguousarray(incumbent.H.T)
-        q = H @ incumbent.problem.y
-        return cls(incumbent.problem, incumbent.W, Rows(H), H @ H.T, q, incumbent.alpha, None)
+        problem = incumbent.problem
+        H = np.ascontiguousarray((incumbent.H * _roots(problem)).T)
+        q = H @ _targets(problem)
+        return cls(problem, incumbent.W, Rows(H), H @ H.T, q, incumbent.alpha, None)
 
     @cached_property
     def active(self) -> Array:
@@ -151,15 +153,19 @@ class GramMaster:
         return self.atoms[:, :, self.active]
 
     @cached_property
+    def _residual(self) -> Array:
+        return np.asarray(_targets(self.problem) - self.alpha @ self.features.array)
+
+    @cached_property
     def nu(self) -> Array:
         """As in `Master`."""
-        return np.asarray(self.problem.y - self.alpha @ self.features.array)
+        return self._residual * _roots(self.problem)[:, 0]
 
     @cached_property
     def objective(self) -> float:
         """As in `Master`."""
         penalty = self.problem.budget * float(np.abs(self.alpha).sum())
-        return 0.5 * float(self.nu @ self.nu) + penalty
+        return 0.5 * float(self._residual @ self._residual) + penalty
 
     @property
     def width(self) -> int:
@@ -204,7 +210,8 @@ class GramMaster:
 
     def _with(self, W: Array) -> GramMaster:
         """With new atoms, their alpha 0."""
-        rows = np.ascontiguousarray(self.problem.atoms.features(W).T)
+        H = self.problem.atoms.features(W) * _roots(self.problem)
+        rows = np.ascontiguousarray(H.T)
         m, k = len(self.alpha), len(rows)
         G = np.empty((m + k, m + k))
         G[:m, :m] = self.G
@@ -220,7 +227,7 @@ class GramMaster:
             atoms=np.concatenate([self.atoms, W], axis=2),
             features=self.features.and_more(rows),
             G=G,
-            q=np.concatenate([self.q, rows @ self.problem.y]),
+            q=np.concatenate([self.q, rows @ _targets(self.problem)]),
             alpha=np.concatenate([self.alpha, np.zeros(k)]),
             inverse=inverse,
         )
@@ -230,3 +237,14 @@ class GramMaster:
         inverse = None if self.inverse is None else np.array(self.inverse, order="F")
         found = solve_lasso(self.G, self.q, self.problem.budget, self.alpha, inverse=inverse)
         return replace(self, alpha=found.coefficients, inverse=found.inverse)
+
+
+def _roots(problem: Problem) -> Array:
+    """Of the sample weights, (n, 1), or (1, 1) where there are none."""
+    if problem.weights is None:
+        return np.ones((1, 1))
+    return np.sqrt(problem.weights)[:, None]
+
+
+def _targets(problem: Problem) -> Array:
+    return problem.y * _roots(problem)[:, 0]

@@ -86,9 +86,9 @@ def column_generation(
 
     Stops when the heuristic pricing finds no atom with `|hᵀν| > βd(1 + tol)`, also with eight
     times the starts, when some rounds in a row lower nothing (of many neurons: little), after
-    `max_rounds`, or at `deadline` (`time.monotonic`). That it finds none does not prove that there is none. `room` limits the
-    neurons. Returns the network's parts and statistics: rounds and the largest violation last
-    seen.
+    `max_rounds`, or at `deadline` (`time.monotonic`). That it finds none does not prove that there
+    is none. `room` limits the neurons. Returns the network's parts and statistics: rounds and the
+    largest violation last seen.
     """
     sampler = sampler_of(relaxation)
     incumbent = empty(relaxation.problem)

@@ -25,7 +25,13 @@ def atoms_of(problem, count, seed):
     return problem.atoms.canonical(rng.choice([-1.0, 1.0], (parts, size, count)))[0]
 
 
-@pytest.mark.parametrize("kinds", [{}, {"activation": Polynomial(1.0, 0.5, 0.0)}, {"alphabet": 2}])
+WEIGHTS = np.random.default_rng(9).uniform(0.1, 5.0, 150)
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [{}, {"activation": Polynomial(1.0, 0.5, 0.0)}, {"alphabet": 2}, {"sample_weight": WEIGHTS}],
+)
 def test_products_kept_give_what_a_refit_from_the_features_gives(kinds):
     problem = spiky(**kinds)
     refitted = build(problem, atoms_of(problem, 100, 1), np.zeros(100))
