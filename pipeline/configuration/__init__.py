@@ -2,8 +2,11 @@
 
 __all__ = [
     "beta",
+    "descriptions",
     "flat",
     "kinds",
+    "metric",
+    "paths",
     "reading",
     "retraining",
     "section",

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline.configuration.flat import flatten
+from pipeline.configuration.paths import expanded
 from pipeline.configuration.settings import (
     BetaConfig,
     ByColumn,
@@ -79,6 +80,8 @@ _BRANCHES: dict[tuple[str, ...], tuple[tuple[str, ...], ...]] = {
     ("activation",): (_ONE_OR_SEVERAL, ("name", "coefficients")),
     ("alphabet",): (_ONE_OR_SEVERAL,),
     ("baseline_seconds",): (_ONE_OR_SEVERAL,),
+    ("radii",): (("of_all", "by_name"),),
+    ("limits",): (("of_all", "by_name"),),
     ("retrain", "window"): (("all", "last", "rolling"),),
     ("retrain", "hold_out"): (("freshest", "fraction"),),
 }
@@ -106,7 +109,7 @@ def load_config(
         InputError: the file is missing or no YAML, or a key is unknown, missing or has a bad value;
             or the data's or MLflow's URI holds credentials.
     """
-    path = Path(path)
+    path = Path(expanded(str(path)))
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -116,7 +119,10 @@ def load_config(
         raise InputError(f"{path}: cannot be read: {reason}") from None
     config = parse_config(text, path.name, overrides, model)
     _refuse_credentials(config, path.name)
-    return _located(config, (path.resolve().parent, Path.cwd()))
+    located = _located(config, (path.resolve().parent, Path.cwd()))
+    # Variables may hold what the file does not.
+    _refuse_credentials(located, path.name)
+    return located
 
 
 @overload
@@ -176,7 +182,9 @@ def _located(section: M, folders: Sequence[Path]) -> M:
     for name in type(section).model_fields:
         value = getattr(section, name)
         if name == "source" and isinstance(value, str):
-            changes[name] = _locate(value, folders)
+            changes[name] = _locate(expanded(value), folders)
+        elif name == "uri" and isinstance(value, str):
+            changes[name] = expanded(value)
         elif isinstance(value, BaseModel):
             changes[name] = _located(value, folders)
         elif isinstance(value, tuple) and any(isinstance(one, BaseModel) for one in value):

@@ -11,12 +11,15 @@ from typing import Any
 
 import yaml
 
+from pipeline.configuration.paths import expanded
 from pipeline.plans.study import Study
 from pipeline.results.folder import CONFIG_FILE, RunFolder
 from qnn.errors import InputError
 
 ROOMS = "pipeline.studies"
 TRAINING = "training"
+# A training problem with this section is one whose rows lie on many machines.
+DISTRIBUTED = "distributed"
 
 
 @cache
@@ -63,7 +66,7 @@ def study_at(location: str) -> Study[Any]:
 def study_of_file(path: str | Path, encoding: str = "utf-8-sig") -> Study[Any]:
     """The study of a sweep's YAML file; training where the file cannot be read or does not say."""
     try:
-        named = _kind(Path(path).read_text(encoding=encoding))
+        named = _kind(Path(expanded(str(path))).read_text(encoding=encoding))
     except (OSError, UnicodeDecodeError):
         named = TRAINING
     return get_study(named, Path(path).name)
@@ -75,4 +78,6 @@ def _kind(text: str) -> str:
         tree = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         return TRAINING
-    return str(tree.get("kind", TRAINING)) if isinstance(tree, dict) else TRAINING
+    if not isinstance(tree, dict):
+        return TRAINING
+    return str(tree.get("kind", DISTRIBUTED if DISTRIBUTED in tree else TRAINING))

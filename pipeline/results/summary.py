@@ -214,6 +214,34 @@ def best_networks(data: pd.DataFrame, count: int) -> pd.DataFrame:
     return first.reset_index(drop=True)
 
 
+OURS = "ours"
+
+
+def beside_ours(results: pa.Table) -> pd.DataFrame:
+    """Ours and each arm that the sweep ran, at the best setting of each; the best first.
+
+    Columns: arm (`OURS` or its name), networks, and the means over shards and seeds of gap, bytes
+    and the metric's validation and test columns. A setting of an arm is its β, width and time. No
+    rows where no arm was run.
+    """
+    data = frame(results)
+    metric, search = metric_of(data), [SETTING[1], "width", "baseline_seconds"]
+    rows = results.to_pandas()
+    rows = rows[rows["rounding"].isin(BASELINES) & rows["output"].isna() & (rows["status"] == "ok")]
+    if not len(rows) or not len(searched(data)):
+        return pd.DataFrame()
+    shown = [metric.column("validation"), metric.column("test"), "gap", "bytes"]
+    axis = beta_axis(data)
+    rows = rows.assign(arm=rows["rounding"], beta_level=rows[axis.column])
+    rows[shown] = rows[shown].astype(float)
+    grouped = rows.groupby(["arm", *search], dropna=False)
+    means = grouped[shown].mean().assign(networks=grouped.size()).reset_index()
+    ours = settings(data).head(1).assign(arm=OURS)
+    means = pd.concat([ours, means])[["arm", "networks", *shown]]
+    ordered = means.sort_values(shown[0], ascending=not metric.higher_is_better, kind="stable")
+    return ordered.drop_duplicates("arm").reset_index(drop=True)
+
+
 # Gaps to the bound for which the report says how narrow a network may be.
 WANTED_GAPS = (0.1, 0.05, 0.02, 0.01, 0.001)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pipeline.results.matrices import blocks_of
 from pipeline.results.record import NetworkRow
 from pipeline.results.verification.evidence import Evidence
 from pipeline.results.verification.rows import Rows
@@ -14,6 +15,7 @@ from pipeline.results.verification.statements import (
 )
 from pipeline.results.verification.verdict import Failure, Skipped
 from qnn.certificates import Certificate, Proven
+from qnn.certificates.streaming import verify_stream
 from qnn.errors import NotProvenAgainError
 from qnn.numerics.archive import read_bytes
 
@@ -44,6 +46,20 @@ def check_stated(evidence: Evidence, row: NetworkRow, certificates: Sequence[Cer
     check_problem(row, evidence.matrices(place)[0], evidence.beta_max(place, row.kind))
     check_proof(row, certificates)
     check_closing_in(row)
+
+
+def check_streamed(certificate: Certificate, data: str | None) -> str:
+    """What a certificate proves whose dual point each row gives; `data`: the file of its rows.
+
+    They are read block by block: memory does not depend on their number.
+    """
+    if data is None:
+        raise Failure("its dual point is stored compressed: give the file of its rows with --data")
+    try:
+        bound = verify_stream(certificate, lambda: blocks_of(data))
+    except FileNotFoundError:
+        raise Failure(f"its data {data} are missing") from None
+    return f"bound {bound:.8g}, row by row"
 
 
 def check_other(certificate: Proven, data: str | None, fast: bool) -> str:

@@ -6,7 +6,11 @@ from dataclasses import replace
 
 from pipeline.logs.redact import redact
 from pipeline.results.folder import CERTIFICATES, NETWORKS, RESULTS, RunFolder
-from pipeline.results.verification.certificates import check_certificate, check_other
+from pipeline.results.verification.certificates import (
+    check_certificate,
+    check_other,
+    check_streamed,
+)
 from pipeline.results.verification.evidence import Evidence
 from pipeline.results.verification.manifest import check_manifest
 from pipeline.results.verification.networks import check_network
@@ -14,6 +18,7 @@ from pipeline.results.verification.rows import Rows
 from pipeline.results.verification.statements import NOT_CHECKED
 from pipeline.results.verification.verdict import Check, judge
 from qnn.certificates import Certificate, kind_of, read_certificate
+from qnn.certificates.proofs.streamed import StreamedProof
 from qnn.errors import InputError
 from qnn.numerics.archive import unpack_arrays
 
@@ -101,6 +106,8 @@ def _single(path: str, data: str | None, fast: bool = False) -> Check:
             return run.check_network(name)
         certificate = read_certificate(arrays, name)
         if isinstance(certificate, Certificate):
+            if isinstance(certificate.proof, StreamedProof):
+                return check_streamed(certificate, data)
             return run.check_certificate(name)
         return check_other(certificate, data, fast)
 
