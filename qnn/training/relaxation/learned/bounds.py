@@ -87,7 +87,9 @@ def learn(problems: Sequence[Problem], betas: Sequence[Sequence[float]] | Array)
     return max(maps, key=lambda one: _quality(one, moments, betas))
 
 
-def _quality(one: BoundMap, moments: Sequence[_Moments], betas: Sequence[Sequence[float]]) -> float:
+def _quality(
+    one: BoundMap, moments: Sequence[_Moments], betas: Sequence[Sequence[float]] | Array
+) -> float:
     values = [
         known.bounds(one, row).values / max(known.zero_value, 1e-300)
         for known, row in zip(moments, betas, strict=True)
