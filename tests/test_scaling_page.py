@@ -25,6 +25,6 @@ def test_work_is_divided_and_sums_are_not() -> None:
     assert volume == 8 * (55 * 55 + 55 + 100 + 20)
     half, same, link = costs(measured, 1000, 2)
     assert (half, same) == (3.0, volume)
-    # 8 bits a byte, one level, in a hundredth of three seconds.
-    assert link == pytest.approx(8.0 * volume / 0.03)
+    # 8 bits a byte, two actors, in a hundredth of three seconds.
+    assert link == pytest.approx(8.0 * 2 * volume / 0.03)
     assert costs(measured, 10_000, 2)[2] == pytest.approx(link / 10.0)

@@ -2,9 +2,9 @@
 
 The constants are those that `tests.benchmarks.distributed --record` has written, in
 `tests/data/blocks_constants.json`: processor seconds a row and pass, bytes of a partial sum. The
-work is linear in the rows, as blocks are independent; a pass ends with ``log2 W`` levels of the
-tree over W actors, each of which carries one partial sum. How fast a link must be for that to take
-a hundredth of the work is computed, not assumed.
+work is linear in the rows, as blocks are independent; of each pass one partial sum of each actor
+goes to the driver. How fast the driver's link must be for that to take a hundredth of the work is
+computed, not assumed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SHARE = 0.01
 
 
 def costs(measured: dict[str, Any], n: int, cores: int) -> tuple[float, float, float]:
-    """Seconds of work on so many cores, partial sums' bytes, and bits a second that a link needs.
+    """Seconds of work on so many cores, partial sums' bytes, bits a second of the driver's link.
 
     ``measured``: rows, columns, processor seconds (statistics, first, rest) and passes.
     """
@@ -36,15 +36,14 @@ def costs(measured: dict[str, Any], n: int, cores: int) -> tuple[float, float, f
         volume = 8.0 * (p * p + p + d * d + 2 * d)
     else:
         volume = 8.0 * (measured["passes"] * 2 * d * measured["rank"] + d * d)
-    levels = math.ceil(math.log2(cores)) if cores > 1 else 0
-    needed = 8.0 * levels * volume / (SHARE * seconds)
+    needed = 8.0 * cores * volume / (SHARE * seconds) if cores > 1 else 0.0
     return seconds, volume, needed
 
 
 def lines() -> Iterator[str]:
     """The table of the page, in Markdown."""
     found = json.loads(CONSTANTS.read_text())
-    yield "| loss | d | rows | work on 1, 16, 1,000 cores | sums an actor sends | link for 1 % |"
+    yield "| loss | d | rows | work on 1, 16, 1,000 cores | sums of an actor | link for 1 % |"
     yield "|---|---|---|---|---|---|"
     for measured in _chosen(found):
         for n in SIZES:
@@ -53,7 +52,7 @@ def lines() -> Iterator[str]:
             yield (
                 f"| {measured['loss']} | {measured['columns']} | 1e{round(math.log10(n))} | "
                 f"{', '.join(_time(value) for value in seconds)} | {volume / 1e6:.3g} MB | "
-                f"{needed / 1e6:.2g} Mbit/s |"
+                f"{needed / 1e9:.2g} Gbit/s |"
             )
 
 

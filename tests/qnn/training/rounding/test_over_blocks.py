@@ -1,4 +1,4 @@
-"""Networks rounded over blocks: their objective is that of the rows, above the bound and near it."""
+"""Networks rounded over blocks: their objective is that of the rows, above the bound, near it."""
 
 import numpy as np
 import pytest
