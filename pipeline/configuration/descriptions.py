@@ -41,6 +41,10 @@ TRAINING = {
     "SweepConfig.relaxation": "how each SDP is solved",
     "SweepConfig.certify": "the level of proof that is sought",
     "SweepConfig.certify_time_limit": "seconds that raising the bound of one SDP may take",
+    "SweepConfig.bounds": "learned: proven bounds of a whole path before it is solved, which leave "
+    "out SDPs; for loss squared, activation bilinear, one output, at most 24 columns",
+    "SweepConfig.prune_gap": "with bounds: learned, the gap within which the networks of the β "
+    "before are proven to be good enough; null: 0.05",
     "SweepConfig.tracking": "where MLflow keeps the run",
     "SweepConfig.resources": "what a task may use",
     "SweepConfig.retrain": "what `qnn retrain` trains on, and its gates",
