@@ -1,19 +1,44 @@
-"""What the pages of studies without training share: a drawn figure, the config, its name."""
+"""What the pages of studies without training share: how they are made of a run's folder."""
 
 from __future__ import annotations
 
-import base64
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
-from matplotlib.figure import Figure
+import pyarrow as pa
 
-from pipeline.reports.figures.drawing import to_svg
+from pipeline.logs.redact import redact
+from pipeline.reports.frame import REPORT_FILE, render_page
+from pipeline.reports.origin import origin_of
 from pipeline.results.folder import CONFIG_FILE, RunFolder
+from pipeline.results.ledger import read_results
+from pipeline.results.schema import RowSchema
+from qnn.errors import InputError
 
 
-def drawn(name: str, title: str, figure: Figure, describe: str) -> dict[str, str]:
-    """A figure as the template `drawing` takes it."""
-    source = f"data:image/svg+xml;base64,{base64.b64encode(to_svg(figure)).decode()}"
-    return {"name": name, "title": title, "source": source, "describe": describe}
+def write_study_report(
+    folder: RunFolder, rows: RowSchema, template: str, told: Callable[[pa.Table], dict[str, Any]]
+) -> str:
+    """Make `report.html`; return where it lies. InputError where the folder has no results.
+
+    `told` says what the template takes beside what every study's page has.
+    """
+    results = read_results(folder, rows)
+    if not results.num_rows:
+        raise InputError(f"{folder.label}: no results here; give the folder of a sweep")
+    failures = Counter(row["error"] for row in results.to_pylist() if row["status"] != "ok")
+    page = render_page(
+        template,
+        name=redact(name_of(folder, template.removesuffix("_page.html"))),
+        origin=origin_of(folder, results),
+        failures=[{"count": n, "error": redact(str(error))} for error, n in failures.items()],
+        verify_command=f"qnn verify {folder.label}",
+        config=redact(config_text(folder)),
+        **told(results),
+    )
+    folder.write(REPORT_FILE, page.encode())
+    return f"{folder.label.rstrip('/')}/{REPORT_FILE}"
 
 
 def config_text(folder: RunFolder) -> str:

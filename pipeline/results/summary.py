@@ -41,11 +41,28 @@ class Metric:
         """Name for axes and table heads."""
         return "accuracy" if self.name == "accuracy" else "RMSE"
 
+    @property
+    def unit(self) -> str:
+        """What stands after its numbers on an axis."""
+        return " %" if self.name == "accuracy" else ""
+
+    def shown(self, values: np.ndarray) -> np.ndarray:
+        """Values as an axis has them: shares in percent."""
+        return 100 * values if self.name == "accuracy" else values
+
     def text(self, value: float | None) -> str:
         """A value for people: `97.4 %`, `0.412`, or an en dash where there is none."""
         if value is None or not np.isfinite(value):
             return "–"
         return f"{100 * value:.1f} %" if self.name == "accuracy" else f"{value:.4g}"
+
+
+METRIC_LABELS = {"accuracy": "accuracy", "rmse": "RMSE", "r2": "R²"}
+
+
+def metric_named(name: str, otherwise: Metric) -> Metric:
+    """TEMPORARY until metrics land."""
+    return Metric(name, name != "rmse")
 
 
 def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:

@@ -2,63 +2,62 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
-from pipeline.logs.redact import redact
-from pipeline.reports.page import REPORT_FILE, page_script, render_page
-from pipeline.reports.study_pages import config_text, drawn, name_of
+import pyarrow as pa
+
+from pipeline.reports.cells import Column, formatted, table_of, words
+from pipeline.reports.frame import drawn
+from pipeline.reports.study_pages import write_study_report
 from pipeline.results.folder import RunFolder
-from pipeline.results.ledger import read_results
 from pipeline.studies.bell.figures import cost_figure, plane_figure, planes
 from pipeline.studies.bell.rows import ROWS
 from pipeline.studies.bell.summary import Group, contradictions, finished, groups
-from qnn.errors import InputError
 
 PLANE_WORDS = (
-    "Each point is a behaviour; blue ones are proven inside the level, orange ones outside, black "
+    "Each point is a behaviour; blue ones are proven inside the level, amber ones outside, dark "
     "ones are undecided. The middle is noise; to the right the box of Popescu and Rohrlich, "
-    "upwards the deterministic behaviour of nothing but ones. White: no distribution. What "
+    "upwards the deterministic behaviour of nothing but ones. Empty: no distribution. What "
     "lies on the boundary itself, as the edge at a deterministic behaviour does, stays undecided."
 )
-COST_WORDS = "A point a scenario, level, set and number of steps, all seeds together."
+COST_WORDS = (
+    "A point a scenario, level, set and number of steps, all seeds together: further left is "
+    "cheaper, lower leaves less open. Those that leave most open are named."
+)
 
-_COLUMNS = (
-    ("level", True), ("set", True), ("steps", False), ("behaviours", False),
-    ("inside", False), ("outside", False), ("inconclusive", False), ("decided", False),
-    ("by the solver", False), ("µs a behaviour", False), ("proven exactly", False),
-    ("refused", False),
-)  # fmt: skip
+_COLUMNS: tuple[Column[Group], ...] = (
+    words("level and set", lambda g: f"{g.scenario} {g.level} {g.set}, {g.steps} steps", wrap=True),
+    Column("decided", lambda g: g.decided_share, formatted(".3%")),
+    Column("inconclusive", lambda g: g.inconclusive, formatted(",d")),
+    Column("behaviours", lambda g: g.count, formatted(",d")),
+    Column("inside", lambda g: g.inside, formatted(",d")),
+    Column("outside", lambda g: g.outside, formatted(",d")),
+    Column("by the solver", lambda g: g.by_solver, formatted(",d")),
+    Column("µs a behaviour", lambda g: 1e3 * g.cpu_per_1000, formatted(".1f")),
+    Column("steps", lambda g: g.steps, formatted("d")),
+    Column("proven exactly", lambda g: g.certified, formatted(",d")),
+    Column("refused", lambda g: g.refused, formatted("d")),
+)
 
 
 def write_report(folder: RunFolder) -> str:
     """Make `report.html`; return where it lies. InputError where the folder has no results."""
-    results = read_results(folder, ROWS)
-    if not results.num_rows:
-        raise InputError(f"{folder.label}: no results here; give the folder of a sweep")
-    rows = finished(results)
-    found = groups(rows)
-    failures = Counter(row["error"] for row in results.to_pylist() if row["status"] != "ok")
-    script, script_hash = page_script()
-    page = render_page(
-        "bell_page.html",
-        script=script,
-        script_hash=script_hash,
-        name=name_of(folder, "bell"),
-        facts=_facts(folder, rows, found),
-        figures=[
-            drawn("plane", "The boundary in a plane of behaviours",
-                    plane_figure(planes(folder, rows)), PLANE_WORDS),
-            drawn("cost", "What is left open, and what deciding costs",
-                    cost_figure(found), COST_WORDS),
-        ],
-        groups=_table(found),
-        failures=[{"count": n, "error": redact(str(error))} for error, n in failures.items()],
-        verify_command=f"qnn verify {folder.label}",
-        config=redact(config_text(folder)),
-    )  # fmt: skip
-    folder.write(REPORT_FILE, page.encode())
-    return f"{folder.label.rstrip('/')}/{REPORT_FILE}"
+
+    def told(results: pa.Table) -> dict[str, Any]:
+        rows = finished(results)
+        found = groups(rows)
+        return {
+            "facts": _facts(folder, rows, found),
+            "figures": [
+                drawn("plane", "The boundary in a plane of behaviours",
+                      plane_figure(planes(folder, rows)), PLANE_WORDS),
+                drawn("cost", "What is left open, and what deciding costs",
+                      cost_figure(found), COST_WORDS),
+            ],
+            "groups": table_of(_COLUMNS, found),
+        }  # fmt: skip
+
+    return write_study_report(folder, ROWS, "bell_page.html", told)
 
 
 def _facts(folder: RunFolder, rows: list[dict[str, Any]], found: list[Group]) -> list[Any]:
@@ -77,21 +76,3 @@ def _facts(folder: RunFolder, rows: list[dict[str, Any]], found: list[Group]) ->
         (f"{wrong} of {compared:,}",
          "behaviours decided at several levels or steps that contradict themselves"),
     ]  # fmt: skip
-
-
-def _table(found: list[Group]) -> dict[str, Any]:
-    def cells(group: Group) -> list[dict[str, str]]:
-        texts = [f"{group.scenario} {group.level}", group.set]
-        numbers = [
-            (group.steps, "d"), (group.count, ",d"), (group.inside, ",d"), (group.outside, ",d"),
-            (group.inconclusive, ",d"), (group.decided_share, ".3%"), (group.by_solver, ",d"),
-            (1e3 * group.cpu_per_1000, ".1f"), (group.certified, ",d"), (group.refused, "d"),
-        ]  # fmt: skip
-        return [{"sort": text, "text": text} for text in texts] + [
-            {"sort": f"{value:.10g}", "text": format(value, how)} for value, how in numbers
-        ]
-
-    return {
-        "columns": [{"title": title, "text": text} for title, text in _COLUMNS],
-        "rows": [{"chosen": False, "cells": cells(group)} for group in found],
-    }

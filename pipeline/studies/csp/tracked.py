@@ -8,8 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.reports.figures.drawing import to_png
-from pipeline.reports.page import REPORT_FILE
+from pipeline.reports.figures.picture import to_png
+from pipeline.reports.frame import REPORT_FILE
 from pipeline.results.folder import CERTIFICATES, CONFIG_FILE, RunFolder
 from pipeline.studies.csp.config import CspConfig
 from pipeline.studies.csp.figures import rounds_figure

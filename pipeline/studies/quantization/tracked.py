@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.reports.figures.drawing import to_png
-from pipeline.reports.page import REPORT_FILE
+from pipeline.reports.figures.picture import to_png
+from pipeline.reports.frame import REPORT_FILE
 from pipeline.results.folder import CERTIFICATES, CONFIG_FILE, NETWORKS, RunFolder
 from pipeline.studies.quantization.config import QuantizationConfig
 from pipeline.studies.quantization.figures import divergence_figure, kept_figure

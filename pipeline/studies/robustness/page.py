@@ -2,101 +2,75 @@
 
 from __future__ import annotations
 
-import base64
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+import pyarrow as pa
 
-from pipeline.logs.redact import redact
-from pipeline.reports.figures.drawing import (
-    BLUE,
-    GREEN,
-    INK,
-    ORANGE,
-    PURPLE,
-    RED,
-    new_figure,
-    say_nothing,
-    style,
-    to_svg,
-)
-from pipeline.reports.page import REPORT_FILE, page_script, render_page
-from pipeline.results.folder import CONFIG_FILE, RunFolder
-from pipeline.results.ledger import read_results
+from pipeline.reports.cells import Column, formatted, table_of, words
+from pipeline.reports.figures.chart import Axis, Band, Chart, Line, Mark, Panel
+from pipeline.reports.figures.palette import SERIES, SOFT
+from pipeline.reports.frame import drawn
+from pipeline.reports.study_pages import write_study_report
+from pipeline.results.folder import RunFolder
 from pipeline.studies.robustness.rows import ROWS
 from pipeline.studies.robustness.summary import Group, finished, groups
-from qnn.errors import InputError
 
 WORDS = (
     "Full lines: provably correct whatever happens within the radius. Dashed: correct against our "
     "best attack. The truth lies in the band between them; without a visible band every row is "
     "decided."
 )
-_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, RED, INK)
 _UNITS = {"raw": "raw units", "scale": "standard deviations", "range": "parts of the range"}
-_COLUMNS = (
-    ("network", True), ("norm", True), ("radius", False), ("rows", False), ("correct", False),
-    ("provably correct", False), ("against the attack", False), ("nodes", False),
-    ("ms a row", False),
-)  # fmt: skip
+_COLUMNS: tuple[Column[Group], ...] = (
+    words("network and radius", lambda g: f"{g.network}, {g.norm} {g.radius:g}", wrap=True),
+    Column("correct", lambda g: g.shares["correct"], formatted(".1%")),
+    Column("provably correct", lambda g: g.shares["proven"], formatted(".1%")),
+    Column("against the attack", lambda g: g.shares["held"], formatted(".1%")),
+    Column("rows", lambda g: g.count, formatted(",d")),
+    Column("radius", lambda g: g.radius, formatted("g")),
+    Column("nodes", lambda g: g.nodes, formatted(",d")),
+    Column("ms a row", lambda g: 1e3 * g.cpu_seconds / g.count, formatted(".3g")),
+)
 
 
-def curves_figure(found: Sequence[Group]) -> Figure:
+def curves_figure(found: Sequence[Group]) -> Chart:
     """Proven and attacked accuracy against the radius: a panel a norm, a colour a network."""
     norms = list(dict.fromkeys(group.norm for group in found))
     if not norms:
-        return say_nothing(*new_figure(8.6, 1.2), "no row is finished")
-    with style():
-        figure = Figure(figsize=(8.6, 4.0), layout="constrained")
-        panels = figure.subplots(1, len(norms), sharey=True, squeeze=False)[0]
-        for norm, axes in zip(norms, panels, strict=True):
-            _draw(axes, [group for group in found if group.norm == norm])
-            axes.set_title(norm)
-        panels[0].set_ylabel("share of the rows, %")
-    return figure
+        return Chart(empty="No row is finished.")
+    return Chart(tuple(_panel([group for group in found if group.norm == norm]) for norm in norms))
 
 
-def _draw(axes: Axes, found: Sequence[Group]) -> None:
-    names = list(dict.fromkeys(group.network for group in found))
-    for index, name in enumerate(names):
+def _panel(found: Sequence[Group]) -> Panel:
+    marks: list[Mark] = []
+    for index, name in enumerate(dict.fromkeys(group.network for group in found)):
         some = [group for group in found if group.network == name]
-        colour = _COLOURS[index % len(_COLOURS)]
+        colour = SERIES[index % len(SERIES)]
         x = [group.radius for group in some]
         proven, held = ([100.0 * group.shares[key] for group in some] for key in ("proven", "held"))
-        axes.fill_between(x, proven, held, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(x, proven, color=colour, marker="o", label=f"{name}, proven")
-        axes.plot(x, held, color=colour, linestyle="--", label=f"{name}, attacked")
-    axes.set_ylim(-3.0, 103.0)
+        marks += [Band(x, proven, held, colour), Line(x, proven, colour, name, marker="o"),
+                  Line(x, held, colour, dash="dashed")]  # fmt: skip
+    marks += [Line([], [], SOFT, "provably correct", marker="o", keyed=True),
+              Line([], [], SOFT, "correct against the attack", "dashed", keyed=True)]  # fmt: skip
     units = ", ".join(dict.fromkeys(_UNITS[group.unit] for group in found))
-    axes.set_xlabel(f"radius, {units}")
-    axes.legend(frameon=False)
+    share = Axis("share of the rows", unit=" %", low=-3.0, high=103.0)
+    return Panel(Axis(f"radius, {units}"), share, tuple(marks), found[0].norm)
 
 
 def write_report(folder: RunFolder) -> str:
     """Make `report.html`; return where it lies. InputError where the folder has no results."""
-    results = read_results(folder, ROWS)
-    if not results.num_rows:
-        raise InputError(f"{folder.label}: no results here; give the folder of a sweep")
+    return write_study_report(folder, ROWS, "robustness_page.html", _told)
+
+
+def _told(results: pa.Table) -> dict[str, Any]:
     found = groups(finished(results))
-    failures = Counter(row["error"] for row in results.to_pylist() if row["status"] != "ok")
-    script, script_hash = page_script()
-    page = render_page(
-        "robustness_page.html",
-        script=script,
-        script_hash=script_hash,
-        name=_name(folder),
-        facts=_facts(found),
-        figures=[_figure(curves_figure(found))],
-        groups=_table(found),
-        failures=[{"count": n, "error": redact(str(error))} for error, n in failures.items()],
-        verify_command=f"qnn verify {folder.label}",
-        config=redact(_text(folder)),
-    )
-    folder.write(REPORT_FILE, page.encode())
-    return f"{folder.label.rstrip('/')}/{REPORT_FILE}"
+    title = "Proven and attacked accuracy against the radius"
+    return {
+        "facts": _facts(found),
+        "figures": [drawn("curves", title, curves_figure(found), WORDS)],
+        "groups": table_of(_COLUMNS, found),
+    }
 
 
 def _facts(found: Sequence[Group]) -> list[tuple[str, str]]:
@@ -109,39 +83,3 @@ def _facts(found: Sequence[Group]) -> list[tuple[str, str]]:
          f"decided: proven, or a witness; {undecided:,} open"),
         (f"{1e3 * seconds / count:.3g} ms" if count else "–", "of one core a row, proof included"),
     ]  # fmt: skip
-
-
-def _table(found: Sequence[Group]) -> dict[str, Any]:
-    def cells(group: Group) -> list[dict[str, str]]:
-        shares = group.shares
-        numbers = [
-            (group.radius, "g"), (group.count, ",d"), (shares["correct"], ".1%"),
-            (shares["proven"], ".1%"), (shares["held"], ".1%"), (group.nodes, ",d"),
-            (1e3 * group.cpu_seconds / group.count, ".3g"),
-        ]  # fmt: skip
-        return [{"sort": text, "text": text} for text in (group.network, group.norm)] + [
-            {"sort": f"{value:.10g}", "text": format(value, how)} for value, how in numbers
-        ]
-
-    return {
-        "columns": [{"title": title, "text": text} for title, text in _COLUMNS],
-        "rows": [{"chosen": False, "cells": cells(group)} for group in found],
-    }
-
-
-def _figure(figure: Figure) -> dict[str, str]:
-    source = f"data:image/svg+xml;base64,{base64.b64encode(to_svg(figure)).decode()}"
-    title = "Proven and attacked accuracy against the radius"
-    return {"name": "curves", "title": title, "source": source, "describe": WORDS}
-
-
-def _text(folder: RunFolder) -> str:
-    try:
-        return folder.read(CONFIG_FILE).decode(errors="replace")
-    except FileNotFoundError:
-        return ""
-
-
-def _name(folder: RunFolder) -> str:
-    lines = [line for line in _text(folder).splitlines() if line.startswith("name:")]
-    return lines[0].removeprefix("name:").strip().strip("'\"") if lines else "robustness"
