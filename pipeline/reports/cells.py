@@ -62,15 +62,18 @@ def short(value: float) -> str:
 def table_of(
     columns: Sequence[Column[R]],
     rows: Iterable[R],
-    chosen: Callable[[R], bool] = lambda row: False,
+    chosen: Callable[[R], bool] | None = None,
 ) -> dict[str, Any]:
     """A table as the templates take it; its first column says which row it is and stays in sight.
 
     `over` says on which screens it is wider than its box, as far as its texts tell.
     """
-    made = [{"chosen": chosen(row), "cells": [one.cell(row) for one in columns]} for row in rows]
-    width = sum(_width(one, [row["cells"][k]["text"] for row in made])
-                for k, one in enumerate(columns))  # fmt: skip
+    made, texts = [], []
+    for row in rows:
+        cells = [one.cell(row) for one in columns]
+        made.append({"chosen": chosen is not None and chosen(row), "cells": cells})
+        texts.append([cell["text"] for cell in cells])
+    width = sum(_width(one, [row[k] for row in texts]) for k, one in enumerate(columns))
     return {
         "columns": [{"title": c.title, "text": c.text, "wrap": c.wrap} for c in columns],
         "rows": made,

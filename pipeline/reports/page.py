@@ -14,7 +14,7 @@ from pipeline.configuration.reading import SweepConfig, dump_config, parse_confi
 from pipeline.logs.redact import redact
 from pipeline.reports import tables
 from pipeline.reports.cells import href
-from pipeline.reports.comparison.arms import NAMES, accuracy_text, arm_table
+from pipeline.reports.comparison.arms import NAMES, arm_table, metric_text
 from pipeline.reports.comparison.sets import ArmSummary, make_sets, summarize
 from pipeline.reports.figures import plots
 from pipeline.reports.frame import REPORT_FILE, drawn, render_page
@@ -146,7 +146,7 @@ def _arms_words(arms: list[ArmSummary]) -> str:
         return "No arm has a test metric to compare."
     sign = -1.0 if ours[0].regression else 1.0
     best, rival = (max(some, key=lambda one: sign * one.accuracy) for some in (ours, others))
-    write = accuracy_text(known)
+    write = metric_text(best.regression)
     first, second = sorted((best, rival), key=lambda one: -sign * one.accuracy)
     metric = "RMSE" if best.regression else "accuracy"
     return (

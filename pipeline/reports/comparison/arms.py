@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,7 @@ def arm_table(summaries: list[ArmSummary]) -> dict[str, Any]:
         words("arm", lambda one: NAMES[one.arm], wrap=True),
         *([words("set", lambda one: one.set)] if several_sets else []),
         *([words("problem", lambda one: one.problem or None)] if kinds else []),
-        Column("test", lambda one: one.accuracy, accuracy_text(summaries)),
-        Column("± over shards", lambda one: one.deviation, accuracy_text(summaries)),
+        *_test_columns(summaries),
         Column("objective", lambda one: one.objective, short),
         Column("gap to the bound", lambda one: one.gap, percent),
         Column("ours lower", lambda one: _count(one, one.better), formatted(".0f")),
@@ -47,11 +47,22 @@ def arm_table(summaries: list[ArmSummary]) -> dict[str, Any]:
     return table_of(columns, summaries, lambda one: one.kind == "ours")
 
 
-def accuracy_text(summaries: list[ArmSummary]) -> Any:
-    """How the test metric of these is written: a share in percent, an error as it is."""
-    if any(one.regression for one in summaries):
-        return formatted(".3f")
-    return lambda value: f"{100 * value:.1f} %"
+def _test_columns(summaries: list[ArmSummary]) -> Iterator[Column[ArmSummary]]:
+    """Accuracy, or RMSE, or both where sets of classes stand beside sets of numbers."""
+    for regression, metric in ((False, "accuracy"), (True, "RMSE")):
+        if any(one.regression == regression for one in summaries):
+            write = metric_text(regression)
+            for title, name in ((f"test {metric}", "accuracy"), ("± over shards", "deviation")):
+                yield Column(title, _where(regression, name), write)
+
+
+def _where(regression: bool, name: str) -> Callable[[ArmSummary], float | None]:
+    return lambda one: getattr(one, name) if one.regression == regression else None
+
+
+def metric_text(regression: bool) -> Callable[[float], str]:
+    """How the test metric is written: a share in percent, an error as it is."""
+    return (lambda value: f"{value:.3f}") if regression else (lambda value: f"{100 * value:.1f} %")
 
 
 def _count(one: ArmSummary, value: int) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.reports.cells import Column, formatted, table_of, whole, words
-from pipeline.reports.comparison.arms import NAMES, accuracy_text, arm_table
+from pipeline.reports.comparison.arms import NAMES, arm_table, metric_text
 from pipeline.reports.comparison.figures import (
     accuracy_figure,
     objective_figure,
@@ -148,7 +148,7 @@ def _reference_table(references: list[AgainstReferences]) -> dict[str, Any]:
     def share(name: str) -> Callable[[AgainstReferences], float]:
         return lambda one: one.shares.get(name, np.nan)
 
-    how = accuracy_text([one.ours for one in references])
+    how = metric_text(regression=False)
     columns: list[Column[AgainstReferences]] = [
         words("data", lambda one: one.dataset, wrap=True),
         words("our sweep", lambda one: _named(one.ours), wrap=True),

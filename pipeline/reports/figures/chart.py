@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from pipeline.reports.figures.palette import BLUE, INK, SOFT
 
-Numbers = Sequence[float]
+Numbers = Sequence[float] | np.ndarray
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import io
 from functools import singledispatch
+from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
@@ -21,15 +23,15 @@ from pipeline.reports.figures.chart import Chart, Dots
 from pipeline.reports.figures.layout import TEXT, Area, Drawing, Shape, Spots, Stroke, Words
 from pipeline.reports.figures.palette import GROUND, INK, LIGHT
 from pipeline.reports.figures.scales import CHARACTER, wrapped
-from pipeline.reports.figures.svg import CORNERS, DASHES, WIDE, across
+from pipeline.reports.figures.svg import CORNERS, DASHES, STROKED, WIDE, across
 
 PIXELS_AN_INCH = 96.0
 POINT = 0.75
 GUTTER = 24.0
 _TITLE, _KEY = 20.0, 20.0
-_ANCHORS = {"start": "left", "middle": "center", "end": "right"}
+_ANCHORS: Any = {"start": "left", "middle": "center", "end": "right"}
 # Names of data sets and columns are text, whatever dollar signs they hold.
-_STYLE = {"text.parse_math": False, "font.family": "DejaVu Sans"}
+_STYLE: Any = {"text.parse_math": False, "font.family": "DejaVu Sans"}
 
 
 def to_png(chart: Chart, dpi: int = 150) -> bytes:
@@ -41,8 +43,9 @@ def to_png(chart: Chart, dpi: int = 150) -> bytes:
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         axes.set(xlim=(0, drawing.width), ylim=(drawing.height, 0))
         axes.set_axis_off()
-        for shape in drawing.shapes:
-            _add(shape, axes)
+        for place, shape in enumerate(drawing.shapes):
+            for artist in _artists(shape, axes):
+                artist.set_zorder(place)
         figure.savefig(stream, format="png", dpi=dpi, metadata={"Software": None})
     return stream.getvalue()
 
@@ -105,45 +108,59 @@ def moved(shape: Shape, x: float, y: float) -> Shape:
 
 
 @singledispatch
-def _add(shape: Shape, axes: Axes) -> None:
+def _artists(shape: Shape, axes: Axes) -> list[Artist]:
     raise TypeError(f"no way to draw {type(shape).__name__}")
 
 
-@_add.register
-def _(shape: Stroke, axes: Axes) -> None:
+@_artists.register
+def _(shape: Stroke, axes: Axes) -> list[Artist]:
     dash = [float(part) / max(shape.width, 1.0) for part in DASHES[shape.dash].split()]
-    axes.plot(*shape.points.T, color=LIGHT[shape.colour], linewidth=POINT * shape.width,
-              linestyle=(0, dash) if dash else "-", alpha=shape.opacity)  # fmt: skip
+    style: Any = (0, dash) if dash else "-"
+    return [*axes.plot(shape.points[:, 0], shape.points[:, 1], color=LIGHT[shape.colour],
+                       linewidth=POINT * shape.width, linestyle=style,
+                       alpha=shape.opacity)]  # fmt: skip
 
 
-@_add.register
-def _(shape: Area, axes: Axes) -> None:
-    for ring in shape.rings:
-        axes.add_patch(Polygon(ring, facecolor=LIGHT[shape.colour], alpha=shape.opacity, lw=0))
+@_artists.register
+def _(shape: Area, axes: Axes) -> list[Artist]:
+    colour = LIGHT[shape.colour]
+    return [
+        axes.add_patch(Polygon(ring, facecolor=colour, alpha=shape.opacity, lw=0))
+        for ring in shape.rings
+    ]
 
 
-@_add.register
-def _(shape: Spots, axes: Axes) -> None:
+@_artists.register
+def _(shape: Spots, axes: Axes) -> list[Artist]:
     like, colour = shape.like, LIGHT[shape.like.colour]
-    open_ = like.hollow or like.marker in ("x", "-")
-    # A path is scaled so that its farthest corner is at 0.5, and `s` is the square of that scale.
-    if like.marker == "o":
-        marker: str | Path = "o"
-        half = 1.0
-    else:
-        corners = np.array(CORNERS[like.marker]) * [1.0, -1.0]
-        half = float(np.abs(corners).max())
-        codes = [Path.MOVETO, Path.LINETO] * (len(corners) // 2) if like.marker in ("x", "-") else (
-            [Path.MOVETO] + [Path.LINETO] * len(corners[1:]))  # fmt: skip
-        marker = Path(corners, codes)
-    axes.scatter(*shape.points.T, s=(2 * POINT * like.size * half) ** 2, marker=marker,
-                 facecolors="none" if open_ else colour, edgecolors=colour if open_ else "none",
-                 linewidths=1.3 if open_ else 0.0, alpha=like.opacity)  # fmt: skip
+    outlined = like.hollow or like.marker in STROKED
+    marker, half = _sign(like.marker)
+    how: Any = {
+        "facecolors": "none" if outlined else colour,
+        "edgecolors": colour if outlined else "none",
+        "linewidths": 1.3 if outlined else 0.0,
+        "marker": marker,
+        "s": (2 * POINT * like.size * half) ** 2,
+    }
+    return [axes.scatter(shape.points[:, 0], shape.points[:, 1], alpha=like.opacity, **how)]
 
 
-@_add.register
-def _(shape: Words, axes: Axes) -> None:
-    rim = [withStroke(linewidth=3, foreground=LIGHT[GROUND])] if shape.halo else None
-    axes.text(shape.x, shape.y, shape.text, color=LIGHT[shape.colour], fontsize=POINT * TEXT,
-              ha=_ANCHORS[shape.anchor], va="baseline", path_effects=rim,
-              fontweight="bold" if shape.bold else "normal")  # fmt: skip
+def _sign(marker: str) -> tuple[str | Path, float]:
+    """A marker, and how far its farthest corner is from the middle, in half widths.
+
+    A path is scaled so that this corner is at 0.5.
+    """
+    if marker == "o":
+        return marker, 1.0
+    corners = np.array(CORNERS[marker]) * [1.0, -1.0]
+    line = [Path.MOVETO, Path.LINETO] * (len(corners) // 2)
+    ring = [Path.MOVETO, *[Path.LINETO] * (len(corners) - 1)]
+    return Path(corners, line if marker in STROKED else ring), float(np.abs(corners).max())
+
+
+@_artists.register
+def _(shape: Words, axes: Axes) -> list[Artist]:
+    rim: Any = [withStroke(linewidth=3, foreground=LIGHT[GROUND])] if shape.halo else None
+    return [axes.text(shape.x, shape.y, shape.text, color=LIGHT[shape.colour],
+                      fontsize=POINT * TEXT, ha=_ANCHORS[shape.anchor], va="baseline",
+                      path_effects=rim, fontweight="bold" if shape.bold else "normal")]  # fmt: skip

@@ -59,11 +59,11 @@ def _bounds_panel(data: pd.DataFrame, axis: summary.BetaAxis, kind: str) -> Pane
         Dots(levels, relaxed.median(), AMBER, "value of the relaxation", size=5.0, hollow=True),
     ]
     if len(levels) > 1 and levels[0] > 0:
-        # The middle of the logarithmic axis, where there may be no β.
-        middle = float(np.sqrt(levels[0] * levels[-1]))
-        height = float(np.interp(np.log(middle), np.log(levels), lower.median()))
+        # To the right on the logarithmic axis, where most room is under the bound.
+        place = float(levels[0] ** 0.22 * levels[-1] ** 0.78)
+        height = float(np.interp(np.log(place), np.log(levels), lower.median()))
         words = "no quantized network\nof any width lies here"
-        marks.append(Note(middle, 0.45 * (height + floor), words))
+        marks.append(Note(place, floor + 0.35 * (height - floor), words))
     objective = Axis("training objective: loss + β d Σ|α|", low=floor)
     return Panel(beta_on_axis(axis, levels), objective, tuple(marks), kind or "Objective and bound")
 
@@ -79,32 +79,33 @@ def _gap_panel(data: pd.DataFrame, axis: summary.BetaAxis, kind: str) -> Panel:
 
 
 def rounding_figure(results: pa.Table | pd.DataFrame) -> Chart:
-    """Distribution of network objective over relaxation value: a strip a kind, rounding and width.
+    """How far network objectives are above the relaxation's value: a strip a kind, rounding, width.
 
-    Dots are networks; the bar spans the quartiles, the stroke is the median. 1 is the value of
-    the relaxation, K = 1.782 the factor within which the true optimum must lie (bilinear).
+    In percent of that value, on a logarithm, so that roundings near to it are told apart. Dots are
+    networks; the bar spans the quartiles, the stroke is the median. The true optimum lies within
+    the factor K = 1.782 of the relaxation's value (bilinear).
     """
     data = summary.searched(summary.frame(results))
-    data = data.assign(ratio=data["upper_bound"] / data["relaxation_value"])
-    data = data[np.isfinite(data["ratio"]) & (data["ratio"] > 0)]
+    ratio = data["upper_bound"] / data["relaxation_value"]
+    known = np.isfinite(ratio) & (ratio > 0)
+    data = data.assign(excess=100 * (ratio - 1.0).clip(lower=0.0))[known]
     if not len(data):
         return Chart(empty="No network was finished, so nothing was rounded.")
     roundings = sorted(data["rounding"].unique())
     groups = sorted(data.groupby(["problem", "rounding", "width"]), key=lambda item: item[0])
-    right = max(float(data["ratio"].max()) * 1.03, 1.06)
-    marks: list[Mark] = [Level(1.0, upright=True)]
+    along = gap_axis(data["excess"].to_numpy(), "objective above the relaxation")
+    marks: list[Mark] = []
     for place, ((_, rounding, _), group) in enumerate(groups):
         colour = SERIES[roundings.index(rounding) % len(SERIES)]
-        marks += strip(group["ratio"].to_numpy(), place, colour)
-    if set(data["activation"]) == {"bilinear"} and right > KRIVINE_CONSTANT:
+        marks += strip(group["excess"].to_numpy(), place, colour)
+    constant = 100 * (KRIVINE_CONSTANT - 1.0)
+    if set(data["activation"]) == {"bilinear"} and data["excess"].max() > constant:
         name = "K = 1.782: the optimum lies left of this"
-        marks.append(Level(KRIVINE_CONSTANT, SOFT, name, "dashed", upright=True))
+        marks.append(Level(constant, SOFT, name, "dashed", upright=True))
     names = tuple(
         f"{kind}, {rounding}, {width}" if kind else f"{rounding}, {width} neurons"
         for (kind, rounding, width), _ in groups
     )
-    along = Axis("network objective ÷ value of the relaxation (1 is best)", log=True,
-                 low=min(0.99, float(data["ratio"].min())), high=right)  # fmt: skip
     return Chart((Panel(along, Axis(), tuple(marks), rows=names),))
 
 
@@ -118,7 +119,7 @@ def strip(values: np.ndarray, place: int, colour: str) -> list[Mark]:
         Dots(some, heights, colour, size=2.2, opacity=0.4),
         Line([low, high], [place + 0.2] * 2, colour, width=7.0, opacity=0.55),
         Line([middle, middle], [place - 0.04, place + 0.44], INK),
-        Note(float(middle), place - 0.14, f"{middle:.3g}", INK),
+        Note(float(middle), place - 0.14, f"{middle:.3g} %", INK),
     ]
 
 
@@ -236,8 +237,8 @@ FIGURES: tuple[FigureKind, ...] = (
         "bounds",
         "How good can any network be, and how good are ours?",
         "Objective of the best network and the proven lower bound against β. Lines are medians "
-        "over the shards, bands their range. The distance between the two lines, drawn below as "
-        "the certified gap, is all that can still be gained.",
+        "over the shards, bands their range. The distance of the two lines, drawn beside it as "
+        "the certified gap on a logarithm, is all that can still be gained.",
         bounds_figure,
     ),
     FigureKind(
@@ -262,16 +263,16 @@ FIGURES: tuple[FigureKind, ...] = (
     FigureKind(
         "objective_and_width",
         "What does a narrower network lose?",
-        "Objective of the best network found with at most so many neurons, over the bound that no "
+        "How far the best network found with at most so many neurons is above the bound that no "
         "network of any width gets below, at some of the β. Lines are medians over the shards, "
-        "bands their range, each shard shifted so that all have the same bound.",
+        "bands their range.",
         curve_figure,
     ),
     FigureKind(
         "rounding",
         "How much does rounding lose?",
-        "Objective of every network divided by the value of its relaxation. Points are networks, "
-        "bars span the quartiles, ticks are medians.",
+        "How far every network's objective is above the value of its relaxation, in percent of it. "
+        "Points are networks, bars span the quartiles, strokes are medians.",
         rounding_figure,
     ),
 )

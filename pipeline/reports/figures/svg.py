@@ -118,7 +118,7 @@ def _(shape: Area) -> Markup:
 @_element.register
 def _(shape: Spots) -> Markup:
     like = shape.like
-    kind = "s" if like.hollow or like.marker in ("x", "-") else "f"
+    kind = "s" if like.hollow or like.marker in STROKED else "f"
     start = Markup('<path class="{}-{}" d="').format(kind, like.colour)
     end = Markup('"{}').format(_attributes(opacity=like.opacity))
     if kind == "s":
@@ -149,13 +149,15 @@ def _marker(marker: str, size: float) -> str:
         return f"m-{r} 0a{r} {r} 0 1 0 {d} 0a{r} {r} 0 1 0-{d} 0z"
     corners = CORNERS[marker]
     steps = np.diff(np.vstack([[0.0, 0.0], np.array(corners) * size]), axis=0)
-    if marker in ("x", "-"):
+    if marker in STROKED:
         pen = ["m", "l"] * (len(corners) // 2)
         return "".join(f"{p}{_path([step])}" for p, step in zip(pen, steps, strict=True))
     first, *rest = steps
     return f"m{_path([first])}" + "".join(f"l{_path([step])}" for step in rest) + "z"
 
 
+# Markers that have no inside.
+STROKED = ("x", "-")
 _OUTER = [(np.sin(np.pi * k / 5) * (1.0 if k % 2 == 0 else 0.42),
            -np.cos(np.pi * k / 5) * (1.0 if k % 2 == 0 else 0.42)) for k in range(10)]  # fmt: skip
 CORNERS: dict[str, list[tuple[float, float]]] = {
