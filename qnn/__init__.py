@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from qnn.certificates import Certificate, verify
+    from qnn.certificates.blockwise import verify_blocks
     from qnn.certificates.streaming import verify_stream
     from qnn.errors import CertificateError, InputError, QnnError
     from qnn.networks.activations import Bilinear, Polynomial
     from qnn.networks.quantized import QuantizedNetwork
     from qnn.networks.stacks import stack, unstack
+    from qnn.numerics.blocks import LocalBlocks
     from qnn.training.estimators import QuantizedClassifier, QuantizedRegressor
     from qnn.training.fit import Trained, train
     from qnn.training.outputs import TrainedOutputs, train_outputs
     from qnn.training.problems.problem import Problem
     from qnn.training.problems.vector import VectorProblem
     from qnn.training.relaxation import Relaxation, solve
+    from qnn.training.relaxation.blocks.solve import solve_blocks
     from qnn.training.relaxation.streaming.solve import solve_stream
     from qnn.training.widths import WidthCurve, narrowest, width_curve
 
@@ -30,6 +33,7 @@ __all__ = [
     "Certificate",
     "CertificateError",
     "InputError",
+    "LocalBlocks",
     "Polynomial",
     "Problem",
     "QnnError",
@@ -43,12 +47,14 @@ __all__ = [
     "WidthCurve",
     "narrowest",
     "solve",
+    "solve_blocks",
     "solve_stream",
     "stack",
     "train",
     "train_outputs",
     "unstack",
     "verify",
+    "verify_blocks",
     "verify_stream",
     "width_curve",
 ]
@@ -62,6 +68,7 @@ _HOMES = {
     "Certificate": "qnn.certificates",
     "CertificateError": "qnn.errors",
     "InputError": "qnn.errors",
+    "LocalBlocks": "qnn.numerics.blocks",
     "Polynomial": "qnn.networks.activations",
     "Problem": "qnn.training.problems.problem",
     "QnnError": "qnn.errors",
@@ -75,12 +82,14 @@ _HOMES = {
     "WidthCurve": "qnn.training.widths",
     "narrowest": "qnn.training.widths",
     "solve": "qnn.training.relaxation",
+    "solve_blocks": "qnn.training.relaxation.blocks.solve",
     "solve_stream": "qnn.training.relaxation.streaming.solve",
     "stack": "qnn.networks.stacks",
     "train": "qnn.training.fit",
     "train_outputs": "qnn.training.outputs",
     "unstack": "qnn.networks.stacks",
     "verify": "qnn.certificates",
+    "verify_blocks": "qnn.certificates.blockwise",
     "verify_stream": "qnn.certificates.streaming",
     "width_curve": "qnn.training.widths",
 }

@@ -30,10 +30,12 @@ class Case:
     loss: str = "squared"
     alphabet: str | int = "binary"
     leaves: bool = False
+    weighted: bool = False
 
     @property
     def name(self) -> str:
         how = "leaves" if self.leaves else self.kind
+        how = f"weighted-{how}" if self.weighted else how
         return f"{how}-{self.activation.name}-{self.loss}-{self.alphabet}"
 
 
@@ -53,6 +55,10 @@ CASES = [
     Case("exact", Bilinear(), leaves=True),
     Case("exact", RELU, leaves=True),
     Case("exact", SQUARE, leaves=True),
+    *(Case("relaxation", Bilinear(), loss, weighted=True)
+      for loss in ("squared", "logistic", "hinge", "squared_hinge", "huber", "absolute")),
+    Case("tightened", RELU, weighted=True),
+    Case("exact", Bilinear(), "logistic", weighted=True),
 ]  # fmt: skip
 
 # What is written over the fields, and what the checker then says.
@@ -65,6 +71,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
         lambda c: {"nu": 1.01 * c["nu"], "lower_bound": -1e9},
         "budget|semidefinite|outside",
     ),
+    "smaller weights": (lambda c: {"weights": 0.5 * c["weights"]}, "data differ"),
     "a smaller budget": (lambda c: {"beta": 0.999 * c["beta"]}, "budget"),
     "other data": (lambda c: {"data_sha256": c["data_sha256"].item()[::-1]}, "data differ"),
     "a smaller diagonal": (
@@ -90,6 +97,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
     ),
 }
 NEEDS = {
+    "smaller weights": ("weights",),
     "a smaller diagonal": ("diag", "diag_positive"),
     "an inequality that is not true": ("cuts",),
     "a negative multiplier": ("cuts",),
@@ -114,7 +122,8 @@ def certified(case: Case) -> tuple[Certificate, Problem]:
     X = rng.normal(size=(40, 5 if case.alphabet == "binary" else 3))
     y = np.sign(X[:, 0] * X[:, 1] + X[:, 2] + 0.3 * rng.normal(size=len(X)))
     loss = get_loss(case.loss, 0.5 if case.loss == "huber" else None)
-    largest = Problem(X, y, 1.0, loss, case.activation, case.alphabet)
+    weights = rng.uniform(0.3, 4.0, len(X)) if case.weighted else None
+    largest = Problem(X, y, 1.0, loss, case.activation, case.alphabet, weights)
     problem = largest.with_beta(0.1 * largest.beta_max)
     return train(problem, certify=case.kind).certificate, problem
 

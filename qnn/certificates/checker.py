@@ -42,7 +42,8 @@ def verify(certificate: Certificate, X: Array, y: Array, fast: bool = False) -> 
     Parameters
     ----------
     certificate : the record; its own ``lower_bound`` is not trusted, only compared.
-    X, y : the training matrix (n, d) and targets (n,), as the certificate's digest has them.
+    X, y : the training matrix (n, d) and targets (n,), as the certificate's digest has them. Where
+        rows are weighted, the weights are the certificate's own, and its digest has them too.
     fast : skip the enumeration of an "exact" certificate, which takes some 2^d steps. All else is
         checked, and then `NotProvenAgainError` raised: an unproven number is never returned.
 
@@ -58,7 +59,7 @@ def verify(certificate: Certificate, X: Array, y: Array, fast: bool = False) -> 
     """
     X, y = np.ascontiguousarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
     _check_record(certificate, X, y)
-    if data_digest(X, y) != certificate.data_sha256:
+    if data_digest(X, y, certificate.weights) != certificate.data_sha256:
         raise CertificateError("the data are not those of the certificate (SHA-256 differs)")
     skipped = fast and certificate.proof.long
     bound = dual_value(certificate, y, 1.0) if skipped else proven_bound(certificate, X, y)
@@ -82,11 +83,12 @@ def proven_bound(certificate: Certificate, X: Array, y: Array, margin: float = 1
     return dual_value(certificate, y, margin)
 
 
-def data_digest(X: Array, y: Array) -> str:
-    """SHA-256 of the rows [x, y], little-endian float64, one row after the other."""
+def data_digest(X: Array, y: Array, weights: Array | None = None) -> str:
+    """SHA-256 of the rows [x, y], or [x, y, w], little-endian float64, one after the other."""
     digest = hashlib.sha256()
+    last = [y] if weights is None else [y, weights]
     for start in range(0, len(X), 4096):
-        block = np.hstack([X[start : start + 4096], y[start : start + 4096, None]])
+        block = np.column_stack([part[start : start + 4096] for part in (X, *last)])
         digest.update(block.astype("<f8").tobytes())
     return digest.hexdigest()
 
@@ -100,6 +102,8 @@ def _check_record(certificate: Certificate, X: Array, y: Array) -> None:
         raise CertificateError(
             f"it is for {len(nu)} rows of {claim.d} columns, the data have {n} of {d}"
         )
+    if claim.weights is not None and claim.weights.shape != (n,):
+        raise CertificateError(f"it has {claim.weights.size} sample weights for {n} rows")
     if not (np.isfinite(X).all() and np.isfinite(y).all() and np.isfinite(nu).all()):
         raise CertificateError("the data or the dual point are not finite")
     claim.check()
@@ -173,7 +177,7 @@ def dual_value(certificate: Certificate, y: Array, margin: float) -> float:
     """A lower bound of ``-g*(-nu)``, with the domain of the conjugate checked exactly."""
     name, parameter = certificate.loss, certificate.loss_parameter
     try:
-        loss = get_loss(name, parameter)
+        loss = get_loss(name, parameter).weighted(certificate.weights)
         loss.check_targets(y)
     except InputError as error:
         raise CertificateError(str(error)) from None

@@ -20,7 +20,8 @@ class Claim:
     The problem: loss and ``beta d sum |alpha|`` of networks of the activation and alphabet on d
     columns; ``polynomial``: the three coefficients where the activation is "polynomial", else
     None; ``loss_parameter``: the loss's number, None where it has none. ``data_sha256`` is that of
-    the rows [x, y]; ``data`` names their file and ``output`` which of its targets y is.
+    the rows [x, y], with weights of [x, y, w]; ``data`` names their file and ``output`` which of
+    its targets y is. ``weights`` (n,): what each row counts for in the loss, None for 1.
     """
 
     lower_bound: float
@@ -34,8 +35,9 @@ class Claim:
     alphabet: str = "binary"
     output: int = 0
     data: str = ""
+    weights: Array | None = None
 
-    #: the members of a file, in its order, but for the last two
+    #: the members of a file, in its order, but for the two before the last
     fields: ClassVar[Mapping[str, Reader]] = {
         "lower_bound": number,
         "beta": number,
@@ -48,8 +50,9 @@ class Claim:
         "alphabet": text,
         "output": integer,
         "data": text,
+        "weights": numbers(1),
     }
-    optional: ClassVar[tuple[str, ...]] = ("loss_parameter", "polynomial")
+    optional: ClassVar[tuple[str, ...]] = ("loss_parameter", "polynomial", "weights")
 
     @property
     def bilinear(self) -> bool:

@@ -93,6 +93,11 @@ class Certificate:
         return self.claim.alphabet
 
     @property
+    def weights(self) -> Array | None:
+        """What each row counts for (n,); None where all count 1."""
+        return self.claim.weights
+
+    @property
     def output(self) -> int:
         """Which target of the data it speaks of."""
         return self.claim.output

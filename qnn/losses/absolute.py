@@ -9,7 +9,7 @@ from qnn.numerics.floating import sum_below
 
 
 class Absolute(Loss):
-    """``l = |yhat - y|``; ``-g*(-nu) = nu'y`` for ``|nu_i| <= 1``."""
+    """``l = |yhat - y|``; ``-g*(-nu) = nu'y`` for ``|nu_i| <= w_i``."""
 
     name = "absolute"
     formula = "Σ |ŷᵢ − yᵢ|"
@@ -17,42 +17,43 @@ class Absolute(Loss):
     dual_domain = "|νᵢ| ≤ 1"
     degree = 1
     piecewise_linear = True
+    takes_weights = True
 
     def value(self, predictions: Array, y: Array) -> float:
         """``sum |yhat - y|``."""
-        return float(np.abs(predictions - y).sum())
+        return float((self.weight * np.abs(predictions - y)).sum())
 
     def gradient(self, predictions: Array, y: Array) -> Array:
         """The sign of the residual."""
-        return np.sign(predictions - y)
+        return self.weight * np.sign(predictions - y)
 
     def dual_value(self, nu: Array, y: Array) -> float:
-        """``nu'y`` where ``|nu| <= 1``, else -inf."""
-        if np.any(np.abs(nu) > 1.0):
+        """``nu'y`` where ``|nu| <= w``, else -inf."""
+        if np.any(np.abs(nu) > self.weight):
             return -np.inf
         return float(nu @ y)
 
     def proven_dual_value(self, nu: Array, y: Array, margin: float) -> float:
         """``nu'y``, rounded down."""
-        self.require(np.abs(nu) <= 1.0)
+        self.require(np.abs(nu) <= self.weight)
         return sum_below(nu * y, nu, margin)
 
     def expression(self, cp: Any, predictions: Any, y: Array) -> Any:
         """The l1 norm."""
-        return cp.norm1(predictions - y)
+        return cp.norm1(cp.multiply(self.weight, predictions - y))
 
     def prox(self, v: Array, y: Array, step: float) -> Array:
-        """Soft-threshold the residual by step."""
-        r = v - y
-        return y + np.sign(r) * np.maximum(np.abs(r) - step, 0.0)
+        """Soft-threshold the residual by step times w."""
+        r, steps = v - y, step * self.weight
+        return y + np.sign(r) * np.maximum(np.abs(r) - steps, 0.0)
 
     def clip_dual(self, nu: Array, y: Array) -> Array:
-        """Clipped to +-1."""
-        return np.clip(nu, -1.0, 1.0)
+        """Clipped to +-w."""
+        return np.clip(nu, -1.0 * self.weight, self.weight)
 
     def domain_scale(self, nu: Array, y: Array) -> float:
-        """``1 / max|nu|``."""
-        return largest_scale(np.abs(nu), 1.0)
+        """``1 / max|nu / w|``."""
+        return largest_scale(np.abs(nu), self.weight)
 
     def best_dual_scale(self, nu: Array, y: Array, limit: float) -> float:
         """As large as allowed if ``nu'y > 0``: the dual is linear in the scale."""

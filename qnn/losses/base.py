@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import numpy as np
 
 from qnn.errors import CertificateError, InputError
+from qnn.numerics.weights import check_weights
 
 Array = np.ndarray
 
 
 class Loss(ABC):
-    """A convex loss ``g(yhat) = sum_i l(yhat_i, y_i)``, summed (not averaged) over rows.
+    """A convex loss ``g(yhat) = sum_i w_i l(yhat_i, y_i)``, summed (not averaged) over rows.
 
     ``nu`` is the dual variable; at an optimum ``nu = -grad g(yhat)``. The dual objective is
-    ``-g*(-nu)``, where ``g*`` is the convex conjugate.
+    ``-g*(-nu)``, where ``g*`` is the convex conjugate; with weights its terms are those of
+    ``w_i l*(nu_i / w_i)``, and its domain is w_i times that of l.
     """
 
     name: str
@@ -26,7 +29,11 @@ class Loss(ABC):
     dual_domain: str = ""
     #: what the loss's one number is where none is given; None for a loss without one
     parameter: float | None = None
-    #: an upper bound of the second derivative of l; None where l is not smooth
+    #: whether the formulas of this very class count each row by `weight`
+    takes_weights: bool = False
+    #: w (n,), what each row counts for; None where all count 1
+    weights: Array | None = None
+    #: an upper bound of the second derivative of l, w apart; None where l is not smooth
     curvature: float | None = None
     #: whether l is ``(yhat - y)^2 / 2`` itself, so that sums of rows say all of it
     quadratic: bool = False
@@ -41,6 +48,42 @@ class Loss(ABC):
             self.parameter = float(parameter)
 
     @property
+    def weight(self) -> Array | float:
+        """The weights as a factor: w (n,), or 1, by which nothing changes."""
+        return 1.0 if self.weights is None else self.weights
+
+    def weighted(self, weights: Array | None) -> Self:
+        """The same loss with row i counted ``weights[i]`` times; None for once each.
+
+        Raises InputError for weights that are not positive numbers of moderate size, and for a loss
+        whose class does not say that it takes any.
+        """
+        if weights is None and self.weights is None:
+            return self
+        if weights is not None and not vars(type(self)).get("takes_weights", False):
+            raise InputError(
+                f"loss {self.name!r} takes no sample weights: its class must say takes_weights, "
+                "see docs/adding_a_loss.md"
+            )
+        twin = copy(self)
+        twin.weights = None if weights is None else check_weights(weights)
+        return twin
+
+    def per_weight(self, unit: float) -> Self:
+        """The same loss divided by unit > 0: its weights, if any, are."""
+        twin = copy(self)
+        twin.weights = None if self.weights is None else self.weights / unit
+        return twin
+
+    def of_rows(self, rows: slice | Array) -> Self:
+        """The loss of these rows alone, a slice or indices of them."""
+        if self.weights is None:
+            return self
+        twin = copy(self)
+        twin.weights = self.weights[rows]
+        return twin
+
+    @property
     def smooth(self) -> bool:
         """Whether l has a bounded second derivative."""
         return self.curvature is not None
@@ -52,6 +95,11 @@ class Loss(ABC):
         Such a loss is smooth, but straight over most of the rows while residuals are large.
         """
         return None
+
+    @property
+    def curved(self) -> bool:
+        """Whether steps along its gradient get to small gaps: smooth, not widely straight."""
+        return self.smooth and self.outlier_price is None
 
     @abstractmethod
     def value(self, predictions: Array, y: Array) -> float:
@@ -155,12 +203,18 @@ class MarginLoss(Loss):
             )
 
 
-def largest_scale(values: Array, bound: float) -> float:
-    """The largest ``t`` with ``t * max(values) <= bound``, rounded down; inf if none is > 0."""
-    top = float(np.max(values, initial=0.0))
-    if top <= 0.0:
+def largest_scale(values: Array, bound: Array | float) -> float:
+    """The largest ``t`` with ``t * values <= bound``, rounded down; inf if none is > 0.
+
+    values (n,), bound (n,) or one for all, positive.
+    """
+    positive = values > 0.0
+    if not positive.any():
         return np.inf
-    scale = bound / top
-    while scale * top > bound:
+    values = values[positive]
+    bounds = np.broadcast_to(np.asarray(bound, dtype=np.float64), positive.shape)[positive]
+    row = int(np.argmax(values / bounds))
+    scale = float(bounds[row]) / float(values[row])
+    while np.any(scale * values > bounds):
         scale = float(np.nextafter(scale, 0.0))
     return scale

@@ -16,43 +16,45 @@ class SquaredHinge(MarginLoss):
     dual_formula = "νᵀy − ½‖ν‖²"
     dual_domain = "yᵢνᵢ ≥ 0"
     curvature = 1.0
+    takes_weights = True
 
     def value(self, predictions: Array, y: Array) -> float:
         """``sum max(0, 1 - y yhat)^2 / 2``."""
         slack = np.maximum(0.0, 1.0 - y * predictions)
-        return 0.5 * float(slack @ slack)
+        return 0.5 * float(slack @ (self.weight * slack))
 
     def gradient(self, predictions: Array, y: Array) -> Array:
         """``-y max(0, 1 - y yhat)``."""
-        return -y * np.maximum(0.0, 1.0 - y * predictions)
+        return -y * self.weight * np.maximum(0.0, 1.0 - y * predictions)
 
     def second_derivative(self, predictions: Array, y: Array) -> Array:
         """1 where the margin is below 1, else 0."""
-        return np.where(y * predictions < 1.0, 1.0, 0.0)
+        return self.weight * np.where(y * predictions < 1.0, 1.0, 0.0)
 
     def dual_value(self, nu: Array, y: Array) -> float:
         """``sum y nu - nu^2 / 2`` where ``y nu >= 0``, else -inf."""
         if np.any(y * nu < 0.0):
             return -np.inf
-        return float(nu @ y) - 0.5 * float(nu @ nu)
+        return float(nu @ y) - 0.5 * float(nu @ (nu / self.weight))
 
     def dual_slopes(self, nu: Array, y: Array) -> tuple[Array, Array]:
         """``y - nu`` and -1."""
-        return y - nu, np.full(len(nu), -1.0)
+        return y - nu / self.weight, np.full(len(nu), -1.0) / self.weight
 
     def proven_dual_value(self, nu: Array, y: Array, margin: float) -> float:
         """``sum y nu - nu^2 / 2``, rounded down."""
         self.require(y * nu >= 0.0)
-        return parabola_below(nu, y, margin)
+        return parabola_below(nu, y, margin, self.weight)
 
     def expression(self, cp: Any, predictions: Any, y: Array) -> Any:
         """Half the positive parts' sum of squares."""
-        return 0.5 * cp.sum_squares(cp.pos(1.0 - cp.multiply(y, predictions)))
+        slack = cp.pos(1.0 - cp.multiply(y, predictions))
+        return 0.5 * cp.sum_squares(cp.multiply(np.sqrt(self.weight), slack))
 
     def prox(self, v: Array, y: Array, step: float) -> Array:
         """The weighted mean of the margin and 1, where the margin is below 1."""
-        margin = y * v
-        return y * np.where(margin >= 1.0, margin, (margin + step) / (1.0 + step))
+        margin, steps = y * v, step * self.weight
+        return y * np.where(margin >= 1.0, margin, (margin + steps) / (1.0 + steps))
 
     def clip_dual(self, nu: Array, y: Array) -> Array:
         """Entries of the wrong sign become 0."""
@@ -60,7 +62,7 @@ class SquaredHinge(MarginLoss):
 
     def best_dual_scale(self, nu: Array, y: Array, limit: float) -> float:
         """``nu'y / ||nu||^2``, clipped: the dual is a parabola in the scale."""
-        square = float(nu @ nu)
+        square = float(nu @ (nu / self.weight))
         if square == 0.0:
             return 0.0
         return float(np.clip(float(nu @ y) / square, 0.0, limit))

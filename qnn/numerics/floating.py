@@ -28,6 +28,10 @@ def sum_below(terms: Array, nu: Array, margin: float) -> float:
     return total - margin * (4.0 * UNIT * size + 2 * np.count_nonzero(nu) * TINY)
 
 
-def parabola_below(nu: Array, y: Array, margin: float) -> float:
-    """Below ``nu'y - ||nu||^2 / 2``; else as `sum_below`."""
-    return sum_below(np.concatenate([nu * y, -0.5 * nu * nu]), nu, margin)
+def parabola_below(nu: Array, y: Array, margin: float, weight: Array | float = 1.0) -> float:
+    """Below ``nu'y - sum nu^2 / (2 weight)``, weights within `qnn.numerics.weights`' bounds.
+
+    Else as `sum_below`: a quotient that loses digits is below 2^-1022, and what it is multiplied
+    with then small enough for the allowance of a product.
+    """
+    return sum_below(np.concatenate([nu * y, -0.5 * nu * (nu / weight)]), nu, margin)

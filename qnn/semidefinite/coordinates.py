@@ -7,31 +7,25 @@ import numpy as np
 Array = np.ndarray
 
 
-def constant_diagonal(Z: Array) -> Array:
-    """Z (D, D) with its diagonal replaced by the diagonal's mean, in place."""
-    Z.flat[:: len(Z) + 1] = Z.trace() / len(Z)
-    return Z
-
-
-def svec(Z: Array, joint: bool) -> Array:
-    """Coordinates of Z (D, D), its diagonal projected to a constant unless ``joint``, (p,)."""
+def svec(Z: Array, free_diagonal: bool) -> Array:
+    """Coordinates of Z (D, D), its diagonal projected to a constant one unless free, (p,)."""
     size, upper = len(Z), _upper(len(Z))
-    head = size if joint else 1
+    head = size if free_diagonal else 1
     z = np.empty(head + len(upper), Z.dtype)
     np.take(Z.reshape(-1), upper, out=z[head:])
     z[head:] *= np.sqrt(2.0)
-    z[:head] = Z.diagonal() if joint else Z.trace() / np.sqrt(size)
+    z[:head] = Z.diagonal() if free_diagonal else Z.trace() / np.sqrt(size)
     return z
 
 
-def smat(z: Array, size: int, joint: bool) -> Array:
+def smat(z: Array, size: int, free_diagonal: bool) -> Array:
     """The matrix of coordinates z, (D, D) with D = ``size``."""
-    head = size if joint else 1
+    head = size if free_diagonal else 1
     Z = np.zeros((size, size), z.dtype)
     Z.reshape(-1)[_upper(size)] = z[head:]
     Z *= np.sqrt(0.5)
     Z += Z.T
-    Z.flat[:: size + 1] = z[:head] if joint else z[0] / np.sqrt(size)
+    Z.flat[:: size + 1] = z[:head] if free_diagonal else z[0] / np.sqrt(size)
     return Z
 
 

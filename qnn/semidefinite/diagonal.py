@@ -13,11 +13,11 @@ _MIXING_RANK = 16
 _MIXING_STEPS = 200
 
 
-def optimal_diagonals(M: Array, joint: bool, tol: float = 1e-9) -> tuple[Array, ...]:
+def optimal_diagonals(M: Array, count: int, tol: float = 1e-9) -> tuple[Array, ...]:
     """Diagonals of least sum that dominate M.
 
-    joint: one ``a`` with ``Diag(a) - M >= 0`` and ``Diag(a) + M >= 0``; its sum is the norm
-    ``max <M, Z>`` over ``gamma_2(Z) <= 1``, at least ``max u'Mv`` over signs. Otherwise a pair
+    count 1: one ``a`` with ``Diag(a) - M >= 0`` and ``Diag(a) + M >= 0``; its sum is the norm
+    ``max <M, Z>`` over ``gamma_2(Z) <= 1``, at least ``max u'Mv`` over signs. count 2: a pair
     ``(a_plus, a_minus)`` with ``Diag(a_plus) - M >= 0`` and ``Diag(a_minus) + M >= 0``.
 
     Each is feasible in floating arithmetic and its sum within ``tol`` relative of the least. M
@@ -25,7 +25,7 @@ def optimal_diagonals(M: Array, joint: bool, tol: float = 1e-9) -> tuple[Array, 
 
     Raises InputError where M is not finite.
 
-    A few steps of the mixing method come first for the joint diagonal (Wang, Chang, Kolter, The
+    A few steps of the mixing method come first for one diagonal (Wang, Chang, Kolter, The
     mixing method, 2017): they end the work where the optimum has a low rank and is well separated,
     as for images, and are the start of the interior-point method otherwise.
     """
@@ -36,9 +36,9 @@ def optimal_diagonals(M: Array, joint: bool, tol: float = 1e-9) -> tuple[Array, 
             "they are nearer to 1"
         )
     if scale == 0.0:
-        return (np.zeros(len(M)),) * (1 if joint else 2)
+        return (np.zeros(len(M)),) * count
     M = M / scale
-    if not joint:
+    if count == 2:
         return tuple(scale * _interior_point((B,), *_cold((B,)), tol) for B in (M, -M))
     a, P, N, gap = _mixing(M, tol)
     if gap > tol:

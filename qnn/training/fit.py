@@ -50,6 +50,7 @@ def train(
     tol: float = 1e-4,
     callback: Callback | None = None,
     second_layer: str | int = "float",
+    sample_weight: np.ndarray | None = None,
 ) -> Trained:
     """Train a quantized network: relaxation, rounding, column generation, certificate.
 
@@ -63,11 +64,13 @@ def train(
     then is returned with its honest gap. tol: relative gap of the relaxation. callback: called with
     a `Progress` after each bound that "tightened" or "exact" find. second_layer: "float"; "common",
     one scalar, a neuron standing several times where it weighs more; or 2 to 8, the bits of a grid
-    for alpha.
+    for alpha. sample_weight: (n,), what each row counts for in the loss, in place of the problem's
+    own; bounds and certificate are those of the weighted problem.
     Raises InputError, before any computing, for what cannot be trained or certified.
     """
     began = time.monotonic()
     rng = generator_of(seed)
+    problem = problem if sample_weight is None else problem.with_weights(sample_weight)
     check_limits(tol, time_limit)
     check_rounding(problem, 1 if width is None else width, "refined")
     check_second_layer(second_layer)

@@ -55,6 +55,7 @@ def train_outputs(
     tol: float = 1e-4,
     callback: Callback | None = None,
     second_layer: str | int = "float",
+    sample_weight: np.ndarray | None = None,
 ) -> TrainedOutputs:
     """Train every output and join them: one network, one certificate an output, bounds summed.
 
@@ -69,6 +70,7 @@ def train_outputs(
     """
     began = time.monotonic()
     check_limits(tol, time_limit)
+    problem = problem if sample_weight is None else problem.with_weights(sample_weight)
     count = len(problem.outputs)
     streams = generator_of(seed).spawn(count)
     outputs = []

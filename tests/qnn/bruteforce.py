@@ -36,21 +36,25 @@ def all_neurons(problem: Problem) -> np.ndarray:
 
 def loss_expression(problem: Problem, predictions: cp.Expression) -> cp.Expression:
     """The loss as cvxpy states it, for those that come with the package independent of it."""
-    y, name = problem.y, problem.loss.name
-    if name == "squared":
-        return 0.5 * cp.sum_squares(predictions - y)
-    if name == "logistic":
-        return cp.sum(cp.logistic(-cp.multiply(y, predictions)))
-    if name == "hinge":
-        return cp.sum(cp.pos(1 - cp.multiply(y, predictions)))
-    if name == "squared_hinge":
-        return 0.5 * cp.sum_squares(cp.pos(1 - cp.multiply(y, predictions)))
-    if name == "huber":
-        delta = problem.loss.parameter
-        return 0.5 * cp.sum(cp.huber(predictions - y, delta))
-    if name == "absolute":
-        return cp.norm1(predictions - y)
-    return problem.loss.expression(cp, predictions, y)
+    y = problem.y
+    terms = _loss_terms(problem, predictions, y)
+    if terms is None:
+        return problem.loss.expression(cp, predictions, y)
+    return cp.sum(terms if problem.weights is None else cp.multiply(problem.weights, terms))
+
+
+def _loss_terms(
+    problem: Problem, predictions: cp.Expression, y: np.ndarray
+) -> cp.Expression | None:
+    margins = 1 - cp.multiply(y, predictions)
+    return {
+        "squared": lambda: 0.5 * cp.square(predictions - y),
+        "logistic": lambda: cp.logistic(-cp.multiply(y, predictions)),
+        "hinge": lambda: cp.pos(margins),
+        "squared_hinge": lambda: 0.5 * cp.square(cp.pos(margins)),
+        "huber": lambda: 0.5 * cp.huber(predictions - y, problem.loss.parameter),
+        "absolute": lambda: cp.abs(predictions - y),
+    }.get(problem.loss.name, lambda: None)()
 
 
 def exact_optimum(problem: Problem) -> float:

@@ -58,6 +58,8 @@ class StreamedProof(Proof):
             raise CertificateError("a compressed dual point belongs to the binary alphabet")
         claim.check()
         d = claim.d
+        if claim.weights is not None:
+            raise CertificateError("a compressed dual point has no sample weights")
         if self.nu_matrix.shape != (d, d) or not np.isfinite(self.nu_matrix).all():
             raise CertificateError(f"nu_matrix must be {d} x {d} finite numbers")
         check_diagonals(self.diagonals, claim)

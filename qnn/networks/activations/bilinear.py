@@ -14,7 +14,8 @@ class Bilinear:
 
     name: ClassVar[str] = "bilinear"
     coefficients: ClassVar[None] = None
-    joint: ClassVar[bool] = True
+    #: whether a neuron has two weight vectors, u and v
+    pairs: ClassVar[bool] = True
 
     def lift_size(self, d: int, bits: int) -> int:
         """The order D of the lift of d columns, whatever the bits of a weight are."""
@@ -26,7 +27,7 @@ class Bilinear:
         That holds for every alphabet within [-1, 1] that contains -1 and +1, so ``scales`` is
         not used.
         """
-        return Lift(features=X, template=None, joint=True)
+        return Lift(features=X, template=None, pairs=True)
 
     def hidden(self, X: np.ndarray, U: np.ndarray, V: np.ndarray | None) -> np.ndarray:
         """The neurons' outputs: X (n, d), weights U and V (d, m) as numbers, to (n, m)."""

@@ -6,7 +6,7 @@ ones; the polynomial one has ``f = [x; 1]`` and ``T = [[a, b/2], [b/2, c]]`` by 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -20,15 +20,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Lift:
-    """Features (n, D), the template T (D, D; None for all ones), and how the diagonals are tied.
+    """Features (n, D), the template T (D, D; None for all ones), and what a neuron's weights span.
 
-    ``joint``: one diagonal for both blocks, ``diag(P) + diag(N) = rho`` (bilinear); otherwise each
-    block has its own, ``diag(P) = rho_plus`` and ``diag(N) = rho_minus`` (polynomial).
+    ``pairs``: a neuron spans ``uv'`` of two sign vectors (bilinear), and both blocks share one
+    diagonal, ``diag(P) + diag(N) = rho``; otherwise it spans ``uu'`` (polynomial), and each block
+    has its own, ``diag(P) = rho_plus`` and ``diag(N) = rho_minus``.
     """
 
     features: Array
     template: Array | None
-    joint: bool
+    pairs: bool
+
+    def replaced(self, features: Array, template: Array | None) -> "Lift":
+        """The same kind of lift with other features (n, D) and template (D, D)."""
+        return replace(self, features=features, template=template)
 
     @property
     def size(self) -> int:
@@ -37,17 +42,36 @@ class Lift:
 
     @property
     def diagonals(self) -> int:
-        """How many diagonals a dual point has: what `sides` takes."""
-        return 1 if self.joint else 2
+        """How many diagonals a dual point has, and values rho has: what `sides` takes."""
+        return 1 if self.pairs else 2
 
     def sides(self, diagonals: Sequence[T]) -> Iterator[tuple[T, float]]:
         """What belongs to M(nu) and to -M(nu): pairs (a, s) with ``Diag(a) - s M(nu) >= 0``.
 
-        One entry of ``diagonals`` (joint) serves both signs; of two the first is that of M(nu).
+        One entry of ``diagonals`` serves both signs; of two the first is that of M(nu).
         The primal blocks stand in the same order: P has the sign +1, N the sign -1.
         """
         yield diagonals[0], 1.0
         yield diagonals[-1], -1.0
+
+    def groups(self, P: T, N: T) -> tuple[tuple[T, ...], ...]:
+        """What belongs to the blocks P and N, by the diagonals: those that share one together."""
+        return ((P, N),) if self.diagonals == 1 else ((P,), (N,))
+
+    @property
+    def free_diagonal(self) -> bool:
+        """Whether the diagonal of ``Z = P - N`` is free: it is constant where each block's is."""
+        return self.diagonals == 1
+
+    def settled(self, Z: Array) -> Array:
+        """The nearest Z (D, D) with such a diagonal, in place."""
+        if not self.free_diagonal:
+            Z.flat[:: len(Z) + 1] = Z.trace() / len(Z)
+        return Z
+
+    def largest_product(self, u: Array, product: Array) -> float:
+        """The largest ``|u'Mv|`` over the v that a neuron has beside u (D,); product: ``M u``."""
+        return float(np.abs(product).sum() if self.pairs else abs(u @ product))
 
     @property
     def even(self) -> bool:

@@ -21,7 +21,7 @@ class Polynomial:
     b: float
     c: float
     name: ClassVar[str] = "polynomial"
-    joint: ClassVar[bool] = False
+    pairs: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         coefficients = np.array([self.a, self.b, self.c], dtype=float)
@@ -42,7 +42,7 @@ class Polynomial:
         template = np.full((features.shape[1],) * 2, float(self.a))
         template[-1, :] = template[:, -1] = 0.5 * self.b
         template[-1, -1] = self.c
-        return Lift(features=np.ascontiguousarray(features), template=template, joint=False)
+        return Lift(features=np.ascontiguousarray(features), template=template, pairs=False)
 
     def hidden(self, X: np.ndarray, U: np.ndarray, V: np.ndarray | None) -> np.ndarray:
         """The neurons' outputs: X (n, d), weights U (d, m) as numbers, to (n, m)."""

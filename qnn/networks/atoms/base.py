@@ -97,13 +97,21 @@ class Atoms(ABC):
 
     @abstractmethod
     def best_change(
-        self, T: Array, w: Array, alpha: float, r: Array, penalty: float, threshold: float
+        self,
+        T: Array,
+        w: Array,
+        alpha: float,
+        r: Array,
+        penalty: float,
+        threshold: float,
+        weights: Array | None = None,
     ) -> tuple[Array, float, bool]:
         """A neuron after the best changes of a few of its bits, step by step, and its best α.
 
         T (parts, n), w (parts, D), alpha of the neuron as it is; r (n,) the residual with it in
-        place. Steps lower `½‖r + αh − α'h'‖² + λ|α'|` by more than `threshold` each. Returns the
-        bits, α' and whether there was any step.
+        place. Steps lower `½‖r + αh − α'h'‖² + λ|α'|` by more than `threshold` each. With sample
+        weights (n,) the norm is theirs, and r holds residuals times weights. Returns the bits, α'
+        and whether there was any step.
         """
 
     def keys(self, W: Array) -> list[bytes]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from qnn.networks.atoms.base import Array, Atoms, first_sign, gain
 from qnn.networks.atoms.maxima import alternating_maximization, signs
+from qnn.numerics.weights import weighted
 
 
 class BilinearAtoms(Atoms):
@@ -60,20 +61,28 @@ class BilinearAtoms(Atoms):
         return self.from_signs(U, V), values
 
     def best_change(
-        self, T: Array, w: Array, alpha: float, r: Array, penalty: float, threshold: float
+        self,
+        T: Array,
+        w: Array,
+        alpha: float,
+        r: Array,
+        penalty: float,
+        threshold: float,
+        weights: Array | None = None,
     ) -> tuple[Array, float, bool]:
         """The best bit of u or v at a time; where none helps, the best pair, one of each.
 
         Single bits first: a step of theirs is n·D work, the table of all pairs n·D².
         """
         t, w = T.copy(), w.copy()
-        rest = r + alpha * t[0] * t[1]
-        value = float(gain(t[0] * t[1] @ rest, t[0] ** 2 @ t[1] ** 2, penalty))
+        rest = r + weighted(alpha * t[0] * t[1], weights)
+        square = weighted(t[0] ** 2, weights) @ t[1] ** 2
+        value = float(gain(t[0] * t[1] @ rest, square, penalty))
         moved = False
         while True:
-            best = self._best_bit(t, w, rest, penalty)
+            best = self._best_bit(t, w, rest, penalty, weights)
             if best.gain <= value + threshold:
-                best = self._best_pair(t, w, rest, penalty)
+                best = self._best_pair(t, w, rest, penalty, weights)
             if best.gain <= value + threshold:
                 return w, alpha, moved
             value, alpha, moved = best.gain, best.alpha, True
@@ -81,20 +90,26 @@ class BilinearAtoms(Atoms):
                 w[part, bit] = -w[part, bit]
                 t[part] += 2.0 * w[part, bit] * self.columns[:, bit]
 
-    def _best_bit(self, t: Array, w: Array, rest: Array, penalty: float) -> "_Change":
+    def _best_bit(
+        self, t: Array, w: Array, rest: Array, penalty: float, weights: Array | None
+    ) -> "_Change":
         """Of the 2 D single bits. `(Xu − 2u_i x_i)∘Xv` has its products in closed form."""
         h, others = t[0] * t[1], t[::-1]
+        counted = weighted(h, weights)
         slopes = (others * rest) @ self.columns
-        crossed = (others * h) @ self.columns
+        crossed = (others * counted) @ self.columns
         correlation = h @ rest - 2.0 * w * slopes
-        square = h @ h - 4.0 * w * crossed + 4.0 * (others * others) @ self.squares
+        products = weighted((others * others).T, weights).T
+        square = h @ counted - 4.0 * w * crossed + 4.0 * products @ self.squares
         return _Change.best(correlation, square, penalty, lambda part, bit: [(part, bit)])
 
-    def _best_pair(self, t: Array, w: Array, rest: Array, penalty: float) -> "_Change":
+    def _best_pair(
+        self, t: Array, w: Array, rest: Array, penalty: float, weights: Array | None
+    ) -> "_Change":
         """Of the D² pairs of a bit of u and a bit of v."""
         left, right = (t[part][:, None] - 2.0 * w[part] * self.columns for part in (0, 1))
         correlation = (left * rest[:, None]).T @ right
-        square = (left * left).T @ (right * right)
+        square = weighted(left * left, weights).T @ (right * right)
         return _Change.best(correlation, square, penalty, lambda i, j: [(0, i), (1, j)])
 
 

@@ -6,6 +6,7 @@ from qnn.networks.activations import Polynomial
 from qnn.networks.alphabets import Alphabet
 from qnn.networks.atoms.base import Array, Atoms, first_sign, gain
 from qnn.networks.atoms.maxima import flip_maximization, signs
+from qnn.numerics.weights import weighted
 
 
 class PolynomialAtoms(Atoms):
@@ -54,19 +55,26 @@ class PolynomialAtoms(Atoms):
         return U[None], values
 
     def best_change(
-        self, T: Array, w: Array, alpha: float, r: Array, penalty: float, threshold: float
+        self,
+        T: Array,
+        w: Array,
+        alpha: float,
+        r: Array,
+        penalty: float,
+        threshold: float,
+        weights: Array | None = None,
     ) -> tuple[Array, float, bool]:
         """One bit at a time, the best of all. Column 0 of the table stands for "unchanged"."""
         t, u = T[0], w[0]
         h = self.activation.value(t)
-        rest = r + alpha * h
-        value = float(gain(h @ rest, h @ h, penalty))
+        rest = r + weighted(alpha * h, weights)
+        value = float(gain(h @ rest, h @ weighted(h, weights), penalty))
         moved = False
         while True:
             table = np.column_stack([t, t[:, None] - 2.0 * u * self.columns])
             outputs = self.activation.value(table)
             correlation = outputs.T @ rest
-            square = np.einsum("ij,ij->j", outputs, outputs)
+            square = np.einsum("ij,ij->j", outputs, weighted(outputs, weights))
             gains = gain(correlation, square, penalty)
             i = int(np.argmax(gains))
             if gains[i] <= value + threshold:

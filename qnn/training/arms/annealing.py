@@ -14,6 +14,7 @@ from qnn.networks.quantized import QuantizedNetwork
 from qnn.numerics.compiled import compiled
 from qnn.training.arms.base import BestLayer, Layer
 from qnn.training.problems.problem import Problem
+from qnn.training.relaxation.scaling import plain_rows
 from qnn.training.rounding.annealed import closed_form, exchange
 
 # Proposed flips between two looks at the clock.
@@ -44,10 +45,11 @@ def annealing(
     InputError for losses other than the squared one, polynomial activations and other alphabets.
     """
     check_annealing(problem)
-    X = np.ascontiguousarray(problem.X.T)
+    lift, y, _ = plain_rows(problem)
+    X = np.ascontiguousarray(lift.features.T)
     # A first call compiles, or loads what was compiled: that is no part of the time.
     one = np.ones((1, len(X)))
-    anneal_bits(X, one.copy(), one.copy(), np.zeros(1), problem.y.copy(), 1.0, 1.0, 0, rng)
+    anneal_bits(X, one.copy(), one.copy(), np.zeros(1), y.copy(), 1.0, 1.0, 0, rng)
     began = time.monotonic()
     best = BestLayer(problem, began + seconds)
     for run in range(RUNS):
@@ -55,7 +57,7 @@ def annealing(
         U = rng.choice([-1.0, 1.0], (width, problem.d))
         V = rng.choice([-1.0, 1.0], (width, problem.d))
         # The zero network: the first moves give α to those neurons that gain by it.
-        alpha, residual = np.zeros(width), problem.y.copy()
+        alpha, residual = np.zeros(width), y.copy()
         scale = 0.0
         looks = 0
         while (now := time.monotonic()) < last:
@@ -68,7 +70,7 @@ def annealing(
             looks += 1
             if looks % 10 == 0:
                 best.offer(Layer(U.T, V.T), alpha)
-                residual = problem.y - ((problem.X @ U.T) * (problem.X @ V.T)) @ alpha
+                residual = y - ((U @ X) * (V @ X)).T @ alpha
         best.offer(Layer(U.T, V.T), alpha)
         if best.over:
             break

@@ -110,13 +110,13 @@ def run(
             return reached
         steps += 1
         factor = FALL + (1 - FALL) * 0.5 * (1 + np.cos(np.pi * part))
-        X, y = problem.X, problem.y
+        X, y, loss = problem.X, problem.y, problem.loss
         if setting.share < 1.0:
             rows = rng.integers(0, n, min(n, max(16, int(setting.share * n))))
-            X, y = X[rows], y[rows]
+            X, y, loss = X[rows], y[rows], loss.of_rows(rows)
         layer = forward(problem, latent)
         H = layer.hidden(X, problem) / d
-        slope = problem.loss.gradient(H @ alpha, y) * (n / len(X))
+        slope = loss.gradient(H @ alpha, y) * (n / len(X))
         by_alpha = H.T @ slope + penalty * np.sign(alpha)
         by_U, by_V = gradients(problem, X, layer, np.outer(slope, alpha / d))
         first.step([by_U] + ([] if by_V is None else [by_V]), factor)

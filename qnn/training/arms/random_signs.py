@@ -42,5 +42,5 @@ def random_signs(
 def _draw(problem: Problem, count: int, rng: np.random.Generator) -> Layer:
     levels = np.array(problem.alphabet.levels) / problem.alphabet.divisor
     shape = (problem.d, count)
-    bilinear = problem.activation.name == "bilinear"
-    return Layer(rng.choice(levels, shape), rng.choice(levels, shape) if bilinear else None)
+    pairs = problem.activation.pairs
+    return Layer(rng.choice(levels, shape), rng.choice(levels, shape) if pairs else None)

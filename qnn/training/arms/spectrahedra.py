@@ -42,7 +42,7 @@ class FloatNetwork:
 
 def check_spectrahedra(problem: Problem) -> None:
     """Raise InputError, before any computing, where the activation is not bilinear."""
-    if problem.activation.name != "bilinear" or not problem.loss.smooth:
+    if not problem.activation.pairs or not problem.loss.smooth:
         raise InputError(
             "baseline spectrahedra takes the bilinear activation and a smooth loss: leave it out, "
             "or choose a smooth loss, such as squared or logistic"

@@ -151,9 +151,9 @@ def _price_exactly(
     M, floor = problem.lift.adjoint(nu), problem.budget * (1.0 + 0.1 * VIOLATION)
     lift = problem.lift
     error = forming_error(lift, nu)
-    if lift.size > (ENUMERATED if lift.joint else ENUMERATED_FORMS):
+    if lift.size > (ENUMERATED if lift.pairs else ENUMERATED_FORMS):
         loose = problem.budget * (1.0 + LOOSE)
-        if lift.joint:
+        if lift.pairs:
             tree = branch_and_bound(M, loose, deadline)
         else:
             tree = branch_and_bound_forms(M, loose, lift.even, deadline)
@@ -161,7 +161,7 @@ def _price_exactly(
         if certificate is None:
             return None
         return _Priced(certificate, tree.U, tree.V, tree.values, tree.complete)
-    enumerate_all = enumerate_signs if lift.joint else enumerate_forms
+    enumerate_all = enumerate_signs if lift.pairs else enumerate_forms
     found = enumerate_all(M, error, floor, KEPT, scanner, deadline)
     if not found.complete:
         return None

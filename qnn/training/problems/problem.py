@@ -13,13 +13,14 @@ from qnn.losses import Loss, get_loss
 from qnn.networks.activations import Activation, get_activation
 from qnn.networks.alphabets import Alphabet, get_alphabet
 from qnn.networks.atoms import Atoms, atoms_of
+from qnn.numerics.weights import check_weights
 from qnn.semidefinite.diagonal import optimal_diagonals
 
 if TYPE_CHECKING:
     from qnn.networks.activations.lift import Lift
     from qnn.networks.quantized import QuantizedNetwork
 
-# Of what a problem knows once it was asked, that which another target changes.
+# Of what a problem knows once it was asked, that which other targets or weights change.
 OF_TARGETS = ("beta_max", "beta_max_estimate", "data_sha256")
 
 
@@ -35,6 +36,7 @@ class Problem:
     loss : a name in `qnn.losses.LOSSES` ('squared', 'logistic', 'hinge' …), or a Loss.
     activation : 'bilinear' or Polynomial(a, b, c).
     alphabet : 'binary', 'ternary', or a number of bits.
+    sample_weight : (n,) positive numbers, what each row counts for in the loss; None: 1 each.
 
     Raises
     ------
@@ -59,10 +61,13 @@ class Problem:
         loss: str | Loss = "squared",
         activation: str | Activation = "bilinear",
         alphabet: str | int | Alphabet = "binary",
+        sample_weight: np.ndarray | None = None,
     ) -> None:
         self.X = _matrix(X)
         self.y = _targets(y, len(self.X))
         self.loss = get_loss(loss)
+        if sample_weight is not None:
+            self.loss = self.loss.weighted(check_weights(sample_weight, len(self.X)))
         self.activation = get_activation(activation)
         self.alphabet = get_alphabet(alphabet)
         self.loss.check_targets(self.y)
@@ -98,6 +103,22 @@ class Problem:
         twin = object.__new__(Problem)
         twin.__dict__.update(self.__dict__)
         twin.beta = _positive(beta)
+        return twin
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """What each row counts for in the loss (n,); None where all count 1."""
+        return self.loss.weights
+
+    def with_weights(self, sample_weight: np.ndarray) -> Problem:
+        """The same problem with rows that count as these weights (n,) say; X and lift are shared.
+
+        Raises InputError for weights that are not one positive number a row.
+        """
+        known = {key: value for key, value in self.__dict__.items() if key not in OF_TARGETS}
+        twin = object.__new__(Problem)
+        twin.__dict__.update(known)
+        twin.loss = self.loss.weighted(check_weights(sample_weight, self.n))
         return twin
 
     def with_target(self, y: np.ndarray) -> Problem:
@@ -147,32 +168,32 @@ class Problem:
         is rounded up by at most 1e-9 relative, so that zero is optimal at beta_max itself.
         """
         nu = -self.loss.gradient(np.zeros(self.n), self.y)
-        diagonals = optimal_diagonals(self.lift.adjoint(nu), self.lift.joint)
+        diagonals = optimal_diagonals(self.lift.adjoint(nu), self.lift.diagonals)
         return max(float(a.sum()) for a in diagonals) / self.d
 
     @cached_property
     def beta_max_estimate(self) -> float:
         """At most beta_max and usually near it, by alternating sign updates: much cheaper.
 
-        Some neuron pays below it: ``|u'Mv| / d`` (joint lifts) or ``|u'Mu| / d`` at signs u, v.
+        Some neuron pays below it: ``|u'Mv| / d`` (pairs) or ``|u'Mu| / d`` at signs u, v.
         """
         M = self.lift.adjoint(-self.loss.gradient(np.zeros(self.n), self.y))
         u = np.where(M[int(np.argmax(np.abs(M).sum(axis=0)))] >= 0.0, 1.0, -1.0)
         best = 0.0
         for _ in range(4):
             product = M @ u
-            value = np.abs(product).sum() if self.lift.joint else abs(u @ product)
-            best = max(best, float(value))
+            best = max(best, self.lift.largest_product(u, product))
             u = np.where(product >= 0.0, 1.0, -1.0)
         return best / self.d
 
     @cached_property
     def data_sha256(self) -> str:
-        """SHA-256 of the rows [x, y] one after the other, little-endian float64."""
+        """SHA-256 of the rows [x, y], or [x, y, w], one after the other, little-endian float64."""
         digest = hashlib.sha256()
+        parts = [self.X, self.y] if self.weights is None else [self.X, self.y, self.weights]
         for start in range(0, self.n, 8192):
             rows = slice(start, start + 8192)
-            block = np.column_stack([self.X[rows], self.y[rows]])
+            block = np.column_stack([part[rows] for part in parts])
             digest.update(np.ascontiguousarray(block, dtype="<f8").tobytes())
         return digest.hexdigest()
 

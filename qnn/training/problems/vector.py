@@ -27,7 +27,8 @@ class VectorProblem:
     X : (n, d) array, taken as it is.
     Y : (n, C) array of targets, one column an output (-1 and +1 for the margin losses: of classes,
         column c is +1 on class c and -1 on the rest).
-    beta, loss, activation, alphabet : as `Problem` takes them, the same for all outputs.
+    beta, loss, activation, alphabet, sample_weight : as `Problem` takes them, the same for all
+        outputs.
 
     ``outputs`` are the C scalar problems; they share X and its lift.
 
@@ -51,6 +52,7 @@ class VectorProblem:
         loss: str | Loss = "squared",
         activation: str | Activation = "bilinear",
         alphabet: str | int | Alphabet = "binary",
+        sample_weight: np.ndarray | None = None,
     ) -> None:
         targets = np.asarray(Y)
         if targets.ndim != 2 or targets.shape[1] == 0:
@@ -58,7 +60,7 @@ class VectorProblem:
                 f"Y must have one row a row of X and one column an output (got shape "
                 f"{targets.shape})"
             )
-        first = Problem(X, targets[:, 0], beta, loss, activation, alphabet)
+        first = Problem(X, targets[:, 0], beta, loss, activation, alphabet, sample_weight)
         self.outputs = (first, *(first.with_target(y) for y in targets.T[1:]))
 
     @property
@@ -75,6 +77,12 @@ class VectorProblem:
         """The same problem at another beta; what is known of it is shared."""
         twin = object.__new__(VectorProblem)
         twin.outputs = tuple(problem.with_beta(beta) for problem in self.outputs)
+        return twin
+
+    def with_weights(self, sample_weight: np.ndarray) -> VectorProblem:
+        """The same problem with rows that count as these weights (n,) say, in every output."""
+        twin = object.__new__(VectorProblem)
+        twin.outputs = tuple(problem.with_weights(sample_weight) for problem in self.outputs)
         return twin
 
     def objective(self, network: QuantizedNetwork) -> float:

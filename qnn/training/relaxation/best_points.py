@@ -36,7 +36,7 @@ class Incumbent:
         self.deadline = np.inf if time_limit is None else self.started + time_limit
         size = problem.lift.size
         self._P, self._N = np.zeros((size, size)), np.zeros((size, size))
-        self.rho: tuple[float, ...] = (0.0,) if problem.lift.joint else (0.0, 0.0)
+        self.rho: tuple[float, ...] = (0.0,) * problem.lift.diagonals
         self.predictions = np.zeros(problem.n)
         self.upper = primal_value(problem, self.predictions, self.rho)
         self.certificate: Certificate | None = None

@@ -12,7 +12,7 @@ from qnn.numerics.arguments import check_limits
 from qnn.numerics.memory import available_memory
 from qnn.training.problems.problem import Problem
 from qnn.training.relaxation.best_points import Incumbent
-from qnn.training.relaxation.registry import FALLBACKS, SOLVERS, TURN, candidates
+from qnn.training.relaxation.registry import SOLVERS, candidates, last_resorts
 from qnn.training.relaxation.result import Relaxation
 from qnn.training.relaxation.scaling import check_scale
 from qnn.training.relaxation.solver import Callback, Solver, require_memory
@@ -73,7 +73,7 @@ def solve(
         start = warm_start if best is None else best
         limit = max_iterations
         if limit is None and chosen:
-            limit = TURN.get(candidate.name)
+            limit = candidate.turn
         found = candidate.solve(problem, tol, left, limit, start, callback)
         if best is not None:
             why = f"after solver {best.solver} had stalled at a gap of {best.gap:.1e}"
@@ -119,11 +119,7 @@ def _choose(problem: Problem, name: str, tol: float) -> tuple[list[Solver], str]
         return [solver], f"solver {name} as asked"
     ordered = candidates(problem, n, size, tol)
     works = {solver.name: solver.work(n, size, tol) for solver in ordered}
-    fitting = []
-    for candidate in ordered:
-        needed = candidate.memory_estimate(n, size)
-        if needed <= _ALWAYS_THERE or needed <= available_memory():
-            fitting.append(candidate)
+    fitting = [candidate for candidate in ordered if _fits(candidate, n, size)]
     if not fitting:
         require_memory(min(ordered, key=lambda s: s.memory_estimate(n, size)), n, size)
     first = fitting[0]
@@ -141,18 +137,14 @@ def _choose(problem: Problem, name: str, tol: float) -> tuple[list[Solver], str]
 
 
 def _fallbacks(problem: Problem, tol: float) -> list[Solver]:
-    """What goes on after the first solvers, where they support the problem and end in time."""
+    """What goes on after the first solvers, where there is memory for it."""
     n, size = problem.n, problem.lift.size
-    found = []
-    for name, most in FALLBACKS.items():
-        solver = SOLVERS[name]
-        if solver.supports(problem) is not None:
-            continue
-        needed = solver.memory_estimate(n, size)
-        fits = needed <= _ALWAYS_THERE or needed <= available_memory()
-        if fits and solver.work(n, size, tol) <= most:
-            found.append(solver)
-    return found
+    return [solver for solver in last_resorts(problem, n, size, tol) if _fits(solver, n, size)]
+
+
+def _fits(solver: Solver, n: int, size: int) -> bool:
+    needed = solver.memory_estimate(n, size)
+    return needed <= _ALWAYS_THERE or needed <= available_memory()
 
 
 def _giga(work: float) -> str:

@@ -7,6 +7,10 @@ the same functions. n is the number of rows, size the order D of the lifted matr
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+
+Memory = Callable[[int, int], float]
+Work = Callable[[int, int, float], float]
 
 #: columns that the low-rank factors start from, and steps of L-BFGS between two of its certificates
 START_RANK, ROUND = 15, 60

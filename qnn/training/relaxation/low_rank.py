@@ -155,8 +155,9 @@ class _Work:
         for rows in self.blocks():
             H = self.X[rows] @ R
             predictions = ((H * H) @ weights).astype(np.float64)
-            value += loss.value(predictions, y[rows])
-            H *= loss.gradient(predictions, y[rows]).astype(self.X.dtype)[:, None]
+            own = loss.of_rows(rows)
+            value += own.value(predictions, y[rows])
+            H *= own.gradient(predictions, y[rows]).astype(self.X.dtype)[:, None]
             G += self.X[rows].T @ H
         return value, 2.0 * G * signs
 
@@ -309,7 +310,7 @@ def _dual(work: _Work, factors: _Factors, tol: float) -> _Dual:
     predictions = work.predictions(factors.R, factors.signs)
     nu = loss.clip_dual(-loss.gradient(predictions, y), y)
     M = work.adjoint(nu)
-    (diagonal,) = optimal_diagonals(M, True, max(tol, 1e-6))
+    (diagonal,) = optimal_diagonals(M, 1, max(tol, 1e-6))
     spent = float(diagonal.sum())
     t = loss.best_dual_scale(nu, y, work.budget / spent if spent > 0.0 else np.inf)
     upper = loss.value(predictions, y) + work.budget * factors.rho

@@ -71,7 +71,7 @@ def _solve(
         raise InputError(f"solver {name!r} needs cvxpy: install it, or choose 'auto'") from None
     incumbent = Incumbent(problem, name, time_limit, callback)
     scaled = scale_problem(problem)
-    model = _Bilinear(cvxpy, scaled) if scaled.lift.joint else _Polynomial(cvxpy, scaled)
+    model = _Bilinear(cvxpy, scaled) if scaled.lift.pairs else _Polynomial(cvxpy, scaled)
     program = cvxpy.Problem(cvxpy.Minimize(model.objective), model.constraints)
     try:
         with warnings.catch_warnings():

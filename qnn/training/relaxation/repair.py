@@ -33,8 +33,8 @@ def certify(
     ----------
     problem : the training problem.
     nu : (n,) any dual point; it is clipped to the domain of the loss's conjugate.
-    diagonals : the dual's diagonal(s) (D,), one for a joint lift and two (positive, negative)
-        otherwise, approximately feasible with nu. None asks for the best ones, at the price of a
+    diagonals : the dual's diagonal(s) (D,), as many as the lift has (two: positive,
+        negative), approximately feasible with nu. None asks for the best ones, at the price of a
         small semidefinite program.
     margin : the relative part of the bound that may be given up from the start for a proof; the
         smallest that is enough is searched from there, and each try costs a proof.
@@ -46,7 +46,7 @@ def certify(
     nu = problem.loss.clip_dual(np.asarray(nu, dtype=np.float64), problem.y)
     M = problem.lift.adjoint(nu)
     if diagonals is None:
-        diagonals = optimal_diagonals(M, problem.lift.joint)
+        diagonals = optimal_diagonals(M, problem.lift.diagonals)
     raised = _raise(M, tuple(diagonals), problem.lift)
     spent = max(float(a.sum()) for a in raised)
     limit = problem.budget / spent if spent > 0.0 else np.inf
@@ -141,5 +141,6 @@ def unproven(problem: Problem, nu: Array, proof: Proof) -> Certificate:
         activation=problem.activation.name,
         polynomial=None if coefficients is None else np.array(coefficients, dtype=np.float64),
         alphabet=problem.alphabet.name,
+        weights=problem.weights,
     )
     return Certificate(claim, nu, proof)

@@ -19,7 +19,7 @@ Outcome = Literal["solved", "time_limit", "iteration_limit", "stalled"]
 class Relaxation:
     """A feasible primal point of the relaxation, a verified dual bound, and how they were found.
 
-    ``P``, ``N`` (D, D) are positive semidefinite with ``diag(P) + diag(N) = rho`` (joint lifts) or
+    ``P``, ``N`` (D, D) are positive semidefinite with ``diag(P) + diag(N) = rho`` (pairs) or
     ``diag(P) = rho_plus``, ``diag(N) = rho_minus``; ``rho`` holds the one or the two values.
     ``predictions`` is ``A(P - N)`` (n,), ``nu`` the dual point (n,), ``diagonals`` the dual's
     diagonal(s). ``upper_bound`` is the relaxation's own primal value at (P, N); ``lower_bound`` the
@@ -56,20 +56,17 @@ class Relaxation:
 def repair_primal(problem: Problem, P: Array, N: Array) -> tuple[Array, Array, tuple[float, ...]]:
     """Make positive semidefinite P, N exactly feasible: raise their diagonals to the largest.
 
-    Joint: half of what is missing on ``diag(P) + diag(N)`` to each, which leaves Z = P - N as it
-    is. Otherwise each block is raised to its own largest entry.
+    Blocks that share a diagonal get half of what is missing each, which leaves Z = P - N as it is.
+    Otherwise each block is raised to its own largest entry.
     """
-    if problem.lift.joint:
-        total = np.diag(P) + np.diag(N)
+    raised, rhos = [], []
+    for group in problem.lift.groups(P, N):
+        total = np.sum([np.diag(block) for block in group], axis=0)
         rho = float(total.max())
-        missing = np.diag(0.5 * (rho - total))
-        return P + missing, N + missing, (rho,)
-    rho_plus, rho_minus = float(np.diag(P).max()), float(np.diag(N).max())
-    return (
-        P + np.diag(rho_plus - np.diag(P)),
-        N + np.diag(rho_minus - np.diag(N)),
-        (rho_plus, rho_minus),
-    )
+        missing = np.diag((rho - total) / len(group))
+        raised += [block + missing for block in group]
+        rhos.append(rho)
+    return raised[0], raised[1], tuple(rhos)
 
 
 def primal_value(problem: Problem, predictions: Array, rho: tuple[float, ...]) -> float:

@@ -5,7 +5,10 @@ Standard scaling of data; all maps back are exact up to rounding. With ``f`` the
 * columns of the data are divided by one common number (the diagonals tie them together), which the
   template takes up for the constant feature of the polynomial lift;
 * the lifted rows ``A_i`` are divided by their root mean square norm alpha, and Z multiplied by it;
-* the targets of a homogeneous loss are divided by their root mean square.
+* the targets of a homogeneous loss are divided by their root mean square;
+* with sample weights w the squared loss becomes the plain one: rows ``A_i`` and targets are
+  multiplied by ``sqrt(w_i)``, and nu divided by it; weights of other losses are divided by their
+  mean.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ class ScaledProblem:
     loss: Loss
     budget: float
     z_unit: float
-    nu_unit: float
+    nu_unit: float | Array
     value_unit: float
     diagonal_unit: float
 
@@ -70,16 +73,25 @@ _POWERS = 290.0
 def check_scale(problem: Problem) -> None:
     """Raise InputError where products of the data's largest entries leave the range of doubles.
 
-    Products are those of two features and a target; of four features and a target where the
-    polynomial lift squares large ones.
+    Products are those of two features, a target and a weight; of four features where the polynomial
+    lift squares large ones.
     """
     X, y = problem.X, problem.y
     row, column = np.unravel_index(int(np.abs(X).argmax()), X.shape)
     target = int(np.abs(y).argmax())
     x_power, y_power = _power(X[row, column]), _power(y[target])
-    squared_twice = x_power > 0.0 and not problem.lift.joint
+    squared_twice = x_power > 0.0 and problem.lift.template is not None
     features = (4.0 if squared_twice else 2.0) * abs(x_power)
-    if max(features + abs(y_power), 2.0 * abs(y_power)) <= _POWERS:
+    largest = max(features + abs(y_power), 2.0 * abs(y_power))
+    if problem.weights is not None:
+        powers = np.log10([problem.weights.min(), problem.weights.max()])
+        largest += float(np.abs(powers).max())
+        if largest > _POWERS:
+            raise InputError(
+                "the sample weights' products with X and y are beyond double precision: choose "
+                "weights nearer to 1"
+            )
+    if largest <= _POWERS:
         return
     raise InputError(
         f"the largest entry of X, {X[row, column]:g} in row {row}, column {column}, and of y, "
@@ -95,7 +107,11 @@ def _power(value: float) -> float:
 
 def scale_problem(problem: Problem) -> ScaledProblem:
     """Choose the units from the data; zero data and zero targets keep the unit one."""
-    lift, y = problem.lift, problem.y
+    lift, y, weight_unit = plain_rows(problem)
+    loss, weight = problem.loss, 1.0
+    if loss.weights is not None:
+        weight = 1.0 if loss.quadratic else float(loss.weights.mean())
+        loss = loss.weighted(None) if loss.quadratic else loss.per_weight(weight)
     features, template = lift.features, lift.template
     x_unit = _root_mean_square(features if template is None else features[:, :-1])
     if template is None:
@@ -113,11 +129,12 @@ def scale_problem(problem: Problem) -> ScaledProblem:
         template = template / alpha
     y_unit = 1.0 if problem.loss.degree is None else _root_mean_square(y)
     y = y / y_unit
-    loss, degree = problem.loss.in_units(y_unit), problem.loss.degree or 1
-    value_unit, nu_unit = y_unit**degree, y_unit ** (degree - 1)
+    loss, degree = loss.in_units(y_unit), loss.degree or 1
+    value_unit = weight * y_unit**degree
+    nu_unit = weight_unit * (weight * y_unit ** (degree - 1))
     z_unit = y_unit / alpha
     return ScaledProblem(
-        lift=Lift(np.ascontiguousarray(features), template, lift.joint),
+        lift=lift.replaced(np.ascontiguousarray(features), template),
         y=y,
         loss=loss,
         budget=problem.budget * z_unit / value_unit,
@@ -126,6 +143,20 @@ def scale_problem(problem: Problem) -> ScaledProblem:
         value_unit=value_unit,
         diagonal_unit=value_unit / z_unit,
     )
+
+
+def plain_rows(problem: Problem) -> tuple[Lift, Array, Array | float]:
+    """Lift, targets, and the unit of nu, in which a weighted squared loss is the plain one.
+
+    ``w (f' (T o Z) f - y)^2`` with f multiplied by the fourth root of w and y by its square root.
+    They are the problem's own, and the unit is 1, for other losses and without weights.
+    """
+    lift, weights = problem.lift, problem.weights
+    if weights is None or not problem.loss.quadratic:
+        return lift, problem.y, 1.0
+    root = np.sqrt(weights)
+    features = lift.features * np.sqrt(root)[:, None]
+    return lift.replaced(features, lift.template), root * problem.y, root
 
 
 def _root_mean_square(values: Array) -> float:

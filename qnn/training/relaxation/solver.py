@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from qnn.errors import InputError
 from qnn.numerics.memory import available_memory
+from qnn.training.relaxation.costs import Memory, Work
 
 if TYPE_CHECKING:
     # Plans of sweeps need the solvers' names and costs, and not the seconds that scipy takes.
@@ -68,14 +69,22 @@ class Solver:
     ``supports(problem)`` is None, or one line that says why not and what to choose instead;
     ``memory_estimate(n, D)`` is the peak in bytes above the import baseline, D the lift's size;
     ``work(n, D, tol)`` an estimate of the operations to a gap of tol.
+
+    What "auto" does with it: it chooses from the ``preferred`` ones that support the problem and
+    fit into memory the one of the least work, and the next one where that got stuck; then those
+    whose work is at most ``last_resort_to`` operations. ``turn``: iterations after which one that
+    has a successor is given up, where none are asked for; an ordinary solve takes some 30.
     """
 
     name: str
     solve: SolveFunction
     supports: Callable[[Question], str | None]
-    memory_estimate: Callable[[int, int], float]
+    memory_estimate: Memory
     summary: str
-    work: Callable[[int, int, float], float]
+    work: Work
+    preferred: bool = False
+    last_resort_to: float = 0.0
+    turn: int | None = None
 
 
 def require_memory(solver: Solver, n: int, size: int, limit: float | None = None) -> None:

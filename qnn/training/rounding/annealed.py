@@ -73,6 +73,8 @@ def compress(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     for start in range(0, problem.n, ROWS):
         X, y = problem.X[start : start + ROWS], problem.y[start : start + ROWS]
         block = np.column_stack([X[:, i] * X[:, j], y])
+        if problem.weights is not None:
+            block *= np.sqrt(problem.weights[start : start + ROWS, None])
         R = np.asarray(np.linalg.qr(np.vstack([R, block]), mode="r"))
     Q = np.empty((problem.d, problem.d, len(R)))
     Q[i, j] = Q[j, i] = R[:, :-1].T

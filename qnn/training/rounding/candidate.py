@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qnn.numerics.weights import weighted
 from qnn.training.problems.problem import Problem
 from qnn.training.rounding.refit.second_layer import refit
 
@@ -38,11 +39,12 @@ class Incumbent:
     def cost_of_removal(self) -> np.ndarray:
         """What removing each neuron alone does to the objective, to second order; (m,), ≥ 0.
 
-        At an optimal second layer the first-order terms cancel: `½ L α² ‖h‖²` is left, exact for
+        At an optimal second layer the first-order terms cancel: `½ L α² Σ w h²` is left, exact for
         the squared loss (curvature L = 1). Without a curvature L the same order is used.
         """
-        curvature = self.problem.loss.curvature or 1.0
-        return 0.5 * curvature * self.alpha**2 * np.einsum("ij,ij->j", self.H, self.H)
+        loss = self.problem.loss
+        squares = np.einsum("ij,ij->j", self.H, weighted(self.H, loss.weights))
+        return 0.5 * (loss.curvature or 1.0) * self.alpha**2 * squares
 
 
 def better(old: Incumbent, new: Incumbent) -> Incumbent:

@@ -161,7 +161,8 @@ def descend(
         by_W = X.T @ (np.outer(gradient, alpha / D) * slopes)
         if part > FREE:
             if step % REFRESH == 0:
-                concavity = (loss.curvature or 1.0) * (atoms.squares.T @ (slopes * slopes))
+                counted = np.reshape(loss.weight, (-1, 1)) * slopes * slopes
+                concavity = (loss.curvature or 1.0) * (atoms.squares.T @ counted)
             by_W -= (part - FREE) / (1.0 - FREE) * (alpha / D) ** 2 * concavity * W
         by_alpha = H.T @ gradient + problem.budget / D * np.sign(alpha)
         rate = FALL + (1.0 - FALL) * 0.5 * (1.0 + np.cos(np.pi * part))

@@ -3,13 +3,15 @@
 Every move is judged in closed form. With curvature L (`ℓ(f+δ) ≤ ℓ(f) + ∇ℓᵀδ + ½L‖δ‖²`; equality
 and L = 1 for the squared loss) and `r = −∇ℓ/L`, `λ = βd/L`, a neuron that is taken out (`r_k = r +
 α_k h_k`) and put back with feature h and its best α lowers the objective by
-`L · max(|hᵀr_k| − λ, 0)² / (2‖h‖²)` or more. Losses without a curvature skip the bits.
+`L · max(|hᵀr_k| − λ, 0)² / (2‖h‖²)` or more. Sample weights w stand in both norms, `Σ w h²`, and in
+`r_k = r + α_k w∘h_k`. Losses without a curvature skip the bits.
 """
 
 import time
 
 import numpy as np
 
+from qnn.numerics.weights import weighted
 from qnn.training.rounding.candidate import Incumbent, better, build, extended, narrowed
 from qnn.training.rounding.sampling import Sampler
 
@@ -53,7 +55,7 @@ def improve_bits(incumbent: Incumbent) -> Incumbent:
     curvature = problem.loss.curvature
     if curvature is None:
         return incumbent
-    atoms = problem.atoms
+    atoms, weights = problem.atoms, problem.weights
     W, alpha = incumbent.W.copy(), incumbent.alpha.copy()
     r = incumbent.nu / curvature
     penalty = problem.budget / curvature
@@ -61,12 +63,13 @@ def improve_bits(incumbent: Incumbent) -> Incumbent:
     changed = False
     for k in range(incumbent.width):
         w, a, moved = atoms.best_change(
-            incumbent.T[:, :, k], W[:, :, k], float(alpha[k]), r, penalty, threshold
+            incumbent.T[:, :, k], W[:, :, k], float(alpha[k]), r, penalty, threshold, weights
         )
         if moved:
             # r is updated in place of a fresh gradient: exact for the squared loss, and for
             # others the majorant at the first point stays valid.
-            r += alpha[k] * incumbent.H[:, k] - a * atoms.features(w[:, :, None])[:, 0]
+            change = alpha[k] * incumbent.H[:, k] - a * atoms.features(w[:, :, None])[:, 0]
+            r += weighted(change, weights)
             W[:, :, k], alpha[k] = w, a
             changed = True
     if not changed:

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from qnn.certificates import Certificate, verify
+from qnn.certificates.blockwise import verify_blocks
 from qnn.certificates.proofs import PROOFS
 from qnn.certificates.streaming import verify_stream
+from qnn.numerics.blocks import LocalBlocks
 
 FOLDER = Path(__file__).parents[2] / "data" / "certificates"
+CUTS = [13, 26]
 FILES = sorted(FOLDER.glob("*_*.npz"))
 ROWS = np.load(FOLDER / "rows.npz")
 
@@ -17,7 +20,7 @@ ROWS = np.load(FOLDER / "rows.npz")
 def test_there_is_one_of_every_proof_and_activation():
     rowwise = {
         f"{name}_{activation}"
-        for name in set(PROOFS) - {"streamed"}
+        for name in set(PROOFS) - {"streamed", "blocks"}
         for activation in ("bilinear", "polynomial")
     }
     assert {file.stem for file in FILES} == rowwise | {"diagonal_huber"}
@@ -38,5 +41,15 @@ def test_so_is_a_compressed_one():
     certificate = Certificate.load(file)
     assert certificate.proof.name == "streamed"
     bound = verify_stream(certificate, [(ROWS["X_stream"], ROWS["y_stream"])])
+    assert 0.0 < certificate.lower_bound <= bound
+    assert certificate.to_bytes() == file.read_bytes()
+
+
+def test_so_is_one_over_blocks():
+    file = FOLDER / "blocks.npz"
+    certificate = Certificate.load(file)
+    assert certificate.proof.name == "blocks"
+    pairs = zip(*(np.split(ROWS[name], CUTS) for name in ("X_stream", "y_stream")), strict=True)
+    bound = verify_blocks(certificate, LocalBlocks([[pair] for pair in pairs]))
     assert 0.0 < certificate.lower_bound <= bound
     assert certificate.to_bytes() == file.read_bytes()

@@ -48,30 +48,32 @@ def test_adjoint_and_gram_fit_apply(activation):
     np.testing.assert_allclose(lift.gram() @ nu, lift.apply(lift.adjoint(nu)), rtol=1e-10)
 
 
-@pytest.mark.parametrize("joint", [True, False])
+@pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("d", [1, 2, 6])
-def test_optimal_diagonals_against_cvxpy(joint, d):
+def test_optimal_diagonals_against_cvxpy(count, d):
     rng = np.random.default_rng(d)
     M = rng.normal(size=(d, d))
     M = M + M.T
-    ours = optimal_diagonals(M, joint)
+    ours = optimal_diagonals(M, count)
     for index, diagonal in enumerate(ours):
         a = cp.Variable(d)
-        slacks = [cp.diag(a) - M, cp.diag(a) + M] if joint else [cp.diag(a) - M * (-1) ** index]
+        slacks = (
+            [cp.diag(a) - M, cp.diag(a) + M] if count == 1 else [cp.diag(a) - M * (-1) ** index]
+        )
         theirs = cp.Problem(cp.Minimize(cp.sum(a)), [S >> 0 for S in slacks])
         value = theirs.solve(solver=cp.CLARABEL)
         assert diagonal.sum() == pytest.approx(value, rel=1e-6, abs=1e-8)
         assert diagonal.sum() >= value - 1e-7 * abs(value)
-        for S in (np.diag(diagonal) - M * (1 if joint else (-1) ** index),):
+        for S in (np.diag(diagonal) - M * (1 if count == 1 else (-1) ** index),):
             assert np.linalg.eigvalsh(S)[0] > 0
 
 
 def test_optimal_diagonals_of_zero_and_of_extreme_scales():
-    assert np.all(optimal_diagonals(np.zeros((3, 3)), True)[0] == 0)
+    assert np.all(optimal_diagonals(np.zeros((3, 3)), 1)[0] == 0)
     M = np.array([[1.0, 2.0], [2.0, -3.0]])
-    base = optimal_diagonals(M, True)[0].sum()
+    base = optimal_diagonals(M, 1)[0].sum()
     for scale in (1e-150, 1e-8, 1e8, 1e150):
-        assert optimal_diagonals(scale * M, True)[0].sum() == pytest.approx(scale * base, rel=1e-8)
+        assert optimal_diagonals(scale * M, 1)[0].sum() == pytest.approx(scale * base, rel=1e-8)
 
 
 def test_beta_max_is_above_the_exact_threshold_and_near_the_relaxations():

@@ -21,17 +21,13 @@ def balance_diagonals(lift: Lift, P: Array, N: Array) -> tuple[Array, Array, tup
     entry would cost that itself; rows of less than half the mean are first raised, for they would
     be multiplied by too much.
     """
-    if lift.joint:
-        diagonal = np.diag(P) + np.diag(N)
+    blocks: list[Array] = []
+    rhos = []
+    for group in lift.groups(P, N):
+        diagonal = np.sum([np.diag(block) for block in group], axis=0)
         rho = float(diagonal.mean())
-        missing = np.maximum(0.5 * rho - diagonal, 0.0)
-        P, N = _congruence((P, N), missing / 2.0, rho)
-        return P, N, (rho,)
-    blocks, rhos = [], []
-    for block in (P, N):
-        rho = float(np.diag(block).mean())
-        missing = np.maximum(0.5 * rho - np.diag(block), 0.0)
-        blocks.append(_congruence((block,), missing, rho)[0])
+        missing = np.maximum(0.5 * rho - diagonal, 0.0) / len(group)
+        blocks += _congruence(group, missing, rho)
         rhos.append(rho)
     return blocks[0], blocks[1], tuple(rhos)
 
@@ -65,12 +61,8 @@ def dual_estimate(
     scaled: ScaledProblem, nu: Array, M: Array, diagonals: tuple[Array, ...]
 ) -> tuple[float, tuple[Array, ...]]:
     """The dual value after an even shift of the diagonals makes them feasible, and these."""
-    lowest = [_lowest(diagonals[0], M), _lowest(diagonals[-1], -M)]
-    if scaled.lift.joint:
-        shifted: tuple[Array, ...] = (diagonals[0] + max(0.0, -min(lowest)),)
-    else:
-        pairs = zip(diagonals, lowest, strict=True)
-        shifted = tuple(a + max(0.0, -low) for a, low in pairs)
+    lowest = scaled.lift.groups(_lowest(diagonals[0], M), _lowest(diagonals[-1], -M))
+    shifted = tuple(a + max(0.0, -min(own)) for a, own in zip(diagonals, lowest, strict=True))
     return dual_value(scaled, nu, shifted), shifted
 
 
@@ -90,9 +82,8 @@ def refine_diagonals(
     Log barrier for ``min sum(a)`` with ``Diag(a) - B >= 0``, at one parameter that leaves a tenth
     of what the shift added; the Hessian is the sum of the entrywise squares of the inverses.
     """
-    if scaled.lift.joint:
-        return (_descend((M, -M), diagonals[0], shifted[0]),)
-    return tuple(_descend((B,), a, b) for B, a, b in zip((M, -M), diagonals, shifted, strict=True))
+    sides = scaled.lift.groups(M, -M)
+    return tuple(_descend(own, a, b) for own, a, b in zip(sides, diagonals, shifted, strict=True))
 
 
 def _descend(blocks: tuple[Array, ...], a: Array, shifted: Array) -> Array:

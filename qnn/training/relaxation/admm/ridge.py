@@ -17,7 +17,7 @@ import numpy as np
 from scipy.linalg import get_blas_funcs, get_lapack_funcs
 
 from qnn.networks.activations.lift import Lift
-from qnn.semidefinite.coordinates import constant_diagonal, smat, svec
+from qnn.semidefinite.coordinates import smat, svec
 from qnn.training.relaxation.costs import rows_pay
 
 Array = np.ndarray
@@ -31,7 +31,7 @@ class Ridge:
     def __init__(self, lift: Lift, dtype: str = "float64") -> None:
         if dtype != "float64":
             template = None if lift.template is None else lift.template.astype(dtype)
-            lift = Lift(lift.features.astype(dtype), template, lift.joint)
+            lift = lift.replaced(lift.features.astype(dtype), template)
         self.lift, self.dtype = lift, dtype
         self.in_rows = rows_pay(len(lift.features), dimension(lift), lift.size)
         self._syrk, self._trsv, self._potrf = _kernels(dtype)
@@ -70,21 +70,21 @@ class Ridge:
 
     def step_by_moment(self, moment: Array, base: Array) -> Array:
         """Z alone, from the target's moment: no work with the rows (only where not in_rows)."""
-        z = self._solve(moment + self.shift * svec(base, self.lift.joint))
-        return smat(z, self.lift.size, self.lift.joint)
+        z = self._solve(moment + self.shift * svec(base, self.lift.free_diagonal))
+        return smat(z, self.lift.size, self.lift.free_diagonal)
 
     def moment(self, target: Array) -> Array:
         """The coordinates of ``M(target)``, (p,)."""
-        return svec(self.adjoint(target), self.lift.joint)
+        return svec(self.adjoint(target), self.lift.free_diagonal)
 
     def adjoint(self, nu: Array) -> Array:
-        """``M(nu)``, projected where the diagonals are separate."""
+        """``M(nu)``, its diagonal as that of Z."""
         F = self.lift.features
         np.multiply(F, nu[:, None], out=self._weighted)
         M = np.dot(self._weighted.T, F)
         if self.lift.template is not None:
             M *= self.lift.template
-        return M if self.lift.joint else constant_diagonal(M)
+        return self.lift.settled(M)
 
     def _solve(self, b: Array) -> Array:
         # Two triangular solves: LAPACK's potrs is made for many right-hand sides and slower.
@@ -92,13 +92,15 @@ class Ridge:
         return np.asarray(self._trsv(self._factor, half, lower=1, trans=1, overwrite_x=1))
 
     def _kernel(self) -> Array:
-        """K (n, n), of the projected rows where the diagonals are separate."""
+        """K (n, n), of the rows with diagonals as that of Z."""
         lift = self.lift
-        if lift.joint:
+        if lift.free_diagonal and lift.template is None:
             K = self._syrk(1.0, lift.features.T, trans=1, lower=1)
             np.multiply(K, K, out=K)
             return np.asarray(K)
         K = lift.gram()
+        if lift.free_diagonal:
+            return np.asarray(K, order="F")
         diagonals = lift_diagonals(lift)
         traces = diagonals.sum(axis=1)
         K -= diagonals @ diagonals.T
@@ -125,7 +127,7 @@ def _kernels(dtype: str) -> tuple[Callable[..., Any], Callable[..., Any], Callab
 def dimension(lift: Lift) -> int:
     """p: the dimension of the matrices Z that matter, all symmetric or of constant diagonal."""
     off = lift.size * (lift.size - 1) // 2
-    return off + (lift.size if lift.joint else 1)
+    return off + (lift.size if lift.free_diagonal else 1)
 
 
 def lift_diagonals(lift: Lift) -> Array:
@@ -142,7 +144,7 @@ def design(lift: Lift, rows: slice) -> Array:
     off *= F.dtype.type(np.sqrt(2.0))
     if lift.template is not None:
         off *= lift.template[i, j]
-    diagonals = lift_diagonals(Lift(F, lift.template, lift.joint))
-    if not lift.joint:
+    diagonals = lift_diagonals(lift.replaced(F, lift.template))
+    if not lift.free_diagonal:
         diagonals = diagonals.sum(axis=1, keepdims=True) / F.dtype.type(np.sqrt(lift.size))
     return np.hstack([diagonals, off])

@@ -6,7 +6,6 @@ import numpy as np
 
 from qnn.semidefinite.anderson import Anderson
 from qnn.semidefinite.cone import Projection
-from qnn.semidefinite.coordinates import constant_diagonal
 from qnn.training.relaxation.admm.ridge import Ridge
 from qnn.training.relaxation.scaling import ScaledProblem
 
@@ -85,10 +84,8 @@ class Splitting:
         state, s = self._state, self.sigma
         state.P[:], state.N[:] = P - slack_P / s, N - slack_N / s
         if self.ridge.in_rows:
-            difference = state.P - state.N
-            if not self.scaled.lift.joint:
-                difference = constant_diagonal(difference)
-            state.tracked[:] = self.ridge.lift.apply(difference)
+            lift = self.ridge.lift
+            state.tracked[:] = lift.apply(lift.settled(state.P - state.N))
         if not self.direct:
             state.loss[:] = predictions - nu / self.loss_sigma
         self._restart()
@@ -102,12 +99,10 @@ class Splitting:
 
     def step(self) -> float:
         """One iteration; returns the square of its residual, not finite where precision failed."""
-        state, shadow, point, joint = self._state, self._shadow, self._point, self.ridge.lift.joint
+        state, shadow, point = self._state, self._shadow, self._point
         np.add(shadow.all, shadow.all, out=point.all)
         point.all -= state.all
-        base = point.P - point.N
-        if not joint:
-            base = constant_diagonal(base)
+        base = self.ridge.lift.settled(point.P - point.N)
         if self.direct:
             target = self.y
             self.ridge.set_shift(0.5 * self.sigma)
@@ -134,10 +129,10 @@ class Splitting:
         return residual
 
     def _set_diagonals(self, Z: Array, base: Array) -> None:
-        """The diagonal of V = P + N that is best for the budget's price; Z's where separate."""
+        """The diagonal of V = P + N that is best for the budget's price; Z's if it is not free."""
         diagonal = self._V_diagonal
         D, price = len(diagonal), self.scaled.budget / self.sigma
-        if self.ridge.lift.joint:
+        if self.ridge.lift.free_diagonal:
             diagonal[:] = max((float(diagonal.sum()) - 2.0 * price) / D, 0.0)
             return
         pull = 0.5 * (float(Z.trace()) - float(base.trace()))
@@ -168,8 +163,7 @@ class Splitting:
             np.multiply(hidden, hidden, out=hidden)
             signs = self._signs[lift.size - rank : lift.size + right.shape[1]]
             return np.asarray(np.dot(hidden, signs))
-        Z = self.P - self.N
-        return lift.apply(Z if lift.joint else constant_diagonal(Z))
+        return lift.apply(lift.settled(self.P - self.N))
 
     def _restart(self) -> None:
         """The map or the state has changed, and with it the metric of the residual."""
@@ -234,6 +228,6 @@ class Splitting:
         nu = self.nu()
         M = self.scaled.lift.adjoint(nu)
         P, N = (slack.diagonal() for slack in self.slacks())
-        if self.scaled.lift.joint:
+        if self.scaled.lift.diagonals == 1:
             return nu, M, (0.5 * (P + N),)
         return nu, M, (P + M.diagonal(), N - M.diagonal())

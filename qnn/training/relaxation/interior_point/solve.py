@@ -83,7 +83,7 @@ class _Run(Method):
         self.incumbent, self.tol = incumbent, tol
         self.scaled = scaled = scale_problem(incumbent.problem)
         self.system = Newton(scaled.lift)
-        self.count = 1 if scaled.lift.joint else 2
+        self.count = scaled.lift.diagonals
         far = np.full(scaled.n, np.inf)
         self.lower = scaled.loss.clip_dual(-far, scaled.y)
         self.upper = scaled.loss.clip_dual(far, scaled.y)
@@ -172,10 +172,8 @@ class _Run(Method):
             above += part * predictor.above * predictor.nu / self.to_upper
         lift = self.scaled.lift
         g_nu = self.gradient - lift.apply(targets[0] - targets[1]) + below - above
-        diagonals = [target.diagonal() for target in targets]
-        if self.count == 1:
-            diagonals = [diagonals[0] + diagonals[1]]
-        g_a = np.concatenate([d - r for d, r in zip(diagonals, rho, strict=True)])
+        diagonals = lift.groups(*(target.diagonal() for target in targets))
+        g_a = np.concatenate([sum(own) - r for own, r in zip(diagonals, rho, strict=True)])
         nu, a = self.system.solve(g_nu, g_a)
         pieces = np.split(a, self.count)
         M = lift.adjoint(nu)

@@ -43,7 +43,7 @@ class Compression:
     @cached_property
     def beta_max(self) -> float:
         """The smallest beta at which the relaxation's answer is the zero network."""
-        (a,) = optimal_diagonals(smat(self.cross, self.d), True)
+        (a,) = optimal_diagonals(smat(self.cross, self.d), 1)
         return float(a.sum()) / self.d
 
     def loss(self, z: Array) -> float:

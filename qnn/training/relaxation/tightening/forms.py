@@ -17,6 +17,7 @@ from qnn.certificates.record import Certificate
 from qnn.training.problems.problem import Problem
 from qnn.training.relaxation.repair import first_proven, unproven
 from qnn.training.relaxation.result import Relaxation
+from qnn.training.relaxation.scaling import plain_rows
 from qnn.training.relaxation.tightening.cuts import Cuts, exchanged, none
 from qnn.training.relaxation.tightening.steps import MARGINS, project
 
@@ -28,7 +29,9 @@ class FormState:
 
     def __init__(self, relaxation: Relaxation) -> None:
         problem = self.problem = relaxation.problem
-        lift = self.lift = problem.lift
+        # In rows where a weighted squared loss is the plain one; nu has this unit there.
+        self.lift, self.y, self.unit = plain_rows(problem)
+        lift = self.lift
         assert lift.template is not None
         squares, entries = lift.features**2, lift.template.diagonal()
         self.g = squares @ entries
@@ -36,7 +39,7 @@ class FormState:
         values, self.vectors = eigh(0.5 * (kernel + kernel.T))
         self.values = np.maximum(values, 0.0)
         self.g_vector = self.vectors.T @ self.g
-        self.nu = relaxation.nu
+        self.nu = relaxation.nu / self.unit
         M = lift.adjoint(self.nu)
         # Three times the penalty that makes primal and dual matrices equally large: where one side
         # is much smaller than the other, less takes it round in circles.
@@ -85,7 +88,7 @@ class FormState:
         for side in self.sides:
             side.rho = 0.0
         Z = change + sum(side.sign * side.free_rho for side in free) * np.eye(self.lift.size)
-        residual = self.vectors.T @ (self.problem.y - self.lift.apply(Z))
+        residual = self.vectors.T @ (self.y - self.lift.apply(Z))
         inverse = 1.0 / (1.0 + 2.0 * self.values / self.sides[0].total)
         column, share = inverse * self.g_vector, sum(1.0 / side.curvature for side in free)
         nu = inverse * residual
@@ -101,7 +104,7 @@ class FormState:
         diagonals = [side.sign * entry - self.weight * side.W.diagonal() for side in self.sides]
         return form_certificate(
             self.problem,
-            self.nu,
+            self.unit * self.nu,
             diagonals,
             [side.cuts for side in self.sides],
             [side.tau for side in self.sides],

@@ -27,6 +27,7 @@ from qnn.training.problems.problem import Problem
 from qnn.training.relaxation.iteration import Method, iterate
 from qnn.training.relaxation.repair import first_proven, unproven
 from qnn.training.relaxation.result import Outcome, Relaxation
+from qnn.training.relaxation.scaling import plain_rows
 from qnn.training.relaxation.solver import Callback, Progress
 from qnn.training.relaxation.tightening.cuts import Cuts, exchanged, none
 from qnn.training.relaxation.tightening.forms import FormState
@@ -98,8 +99,8 @@ class _Run(Method):
     def step(self, left: int) -> int:
         """One round."""
         if self._state is None:
-            joint = self._relaxation.problem.lift.joint
-            self._state = _State(self._relaxation) if joint else FormState(self._relaxation)
+            pairs = self._relaxation.problem.lift.pairs
+            self._state = _State(self._relaxation) if pairs else FormState(self._relaxation)
         self._state.exchange()
         self._state.run(STEPS)
         return 1
@@ -129,14 +130,16 @@ class _State:
 
     def __init__(self, relaxation: Relaxation) -> None:
         problem = self.problem = relaxation.problem
-        self.X = problem.X
+        # In rows where a weighted squared loss is the plain one; nu has this unit there.
+        self.lift, self.y, self.unit = plain_rows(problem)
+        self.X = self.lift.features
         values, self.vectors = eigh((self.X @ self.X.T) ** 2)
         self.values = np.maximum(values, 0.0)
         self.P, self.N = relaxation.P, relaxation.N
         self.V, self.Z = self.P + self.N, self.P - self.N
         self.rho = float(relaxation.rho[0])
-        self.nu = problem.y - problem.lift.apply(self.Z)
-        M = problem.lift.adjoint(self.nu)
+        self.nu = self.y - self.lift.apply(self.Z)
+        M = self.lift.adjoint(self.nu)
         # The penalty that makes primal and dual matrices equally large.
         self.weight = float(np.linalg.norm(M) / np.linalg.norm(self.Z)) or 1.0
         a = np.diag(np.einsum("ij,ij->i", M, self.Z) / self.rho)
@@ -169,7 +172,7 @@ class _State:
             pull -= float(cuts.constants @ gradient) + problem.budget
             self.rho = max(pull / (total * d + rho_weight), 1e-300)
             np.fill_diagonal(V, self.rho)
-            residual = self.vectors.T @ (problem.y - self._apply(Z))
+            residual = self.vectors.T @ (self.y - self._apply(Z))
             self.nu = self.vectors @ (residual / (1.0 + self.values / total))
             self.V, self.Z = V, Z + self.X.T @ (self.nu[:, None] * self.X) / total
             self.P, self.W_P = project(0.5 * (self.V + self.Z), self.P, self.W_P)
@@ -186,12 +189,13 @@ class _State:
 
     def certificate(self) -> Certificate:
         """What the dual point, repaired, proves."""
-        return tightened_certificate(self.problem, self.nu, self.diagonal(), self.cuts, self.tau)
+        nu = self.unit * self.nu
+        return tightened_certificate(self.problem, nu, self.diagonal(), self.cuts, self.tau)
 
     def diagonal(self) -> Array:
         """The dual's diagonal by complementarity: `ρ a_i = (K_V V)_ii + ((M + K_Z) Z)_ii`."""
         K_V, K_Z = self.cuts.adjoint(self.tau)
-        M = self.problem.lift.adjoint(self.nu) + K_Z
+        M = self.lift.adjoint(self.nu) + K_Z
         return np.einsum("ij,ij->i", K_V, self.V) / self.rho + (
             np.einsum("ij,ij->i", M, self.Z) / self.rho
         )

@@ -12,6 +12,7 @@ Why not coordinate descent (scikit-learn, skglm): see `qnn.training.rounding.ref
 import numpy as np
 
 from qnn.losses import Loss
+from qnn.numerics.weights import weighted
 from qnn.training.rounding.refit.lasso import solve_lasso
 
 # Atoms that join the working set at once, beyond those with a coefficient.
@@ -40,7 +41,7 @@ def solve_smooth(
     """
     m = H.shape[1]
     a = np.zeros(m) if start is None else np.array(start, dtype=np.float64)
-    square = np.einsum("ij,ij->j", H, H)
+    square = np.einsum("ij,ij->j", H, weighted(H, loss.weights))
     # The floor keeps the model bounded where an atom vanishes on all rows.
     majorant = (loss.curvature or 1.0) * np.maximum(square, 1e-8 * square.max(initial=0.0))
     if not majorant.any():
@@ -58,8 +59,8 @@ def solve_smooth(
         if violation <= tol * penalty:
             break
         part = H[:, working]
-        weighted = part * np.sqrt(loss.second_derivative(predictions, y))[:, None]
-        G = weighted.T @ weighted
+        curved = part * np.sqrt(loss.second_derivative(predictions, y))[:, None]
+        G = curved.T @ curved
         accepted = False
         while not accepted and damping <= MOST:
             damped = G.copy()

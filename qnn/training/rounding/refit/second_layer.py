@@ -4,12 +4,13 @@ Three methods, by what the loss is: the squared one is a Lasso; smooth ones take
 method; piecewise linear ones are linear programs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from qnn.errors import InputError
 from qnn.losses import Loss
+from qnn.numerics.weights import weighted
 from qnn.training.rounding.refit.lasso import solve_lasso
 from qnn.training.rounding.refit.linear_program import solve_linear
 from qnn.training.rounding.refit.newton import solve_smooth
@@ -45,6 +46,12 @@ def refit(
     are exactly 0. Raises InputError for a loss that has no refit.
     """
     check_loss(loss)
+    # Methods end at tolerances for weights of order one. A power of two, which rounds nothing.
+    unit = 1.0 if loss.weights is None else 2.0 ** round(np.log2(loss.weights.mean()))
+    if unit != 1.0:
+        layer = refit(loss.per_weight(unit), H, y, penalty / unit, start)
+        inside = loss.clip_dual(unit * layer.nu, y)
+        return replace(layer, nu=inside, objective=unit * layer.objective)
     nu = None
     if loss.piecewise_linear:
         alpha, nu = solve_linear(loss, H, y, penalty)
@@ -53,9 +60,11 @@ def refit(
         ):
             alpha = np.array(start, dtype=np.float64)
     elif loss.quadratic:
-        alpha = solve_lasso(H.T @ H, H.T @ y, penalty, start).coefficients
+        weights = loss.weights
+        G, q = weighted(H, weights).T @ H, weighted(H, weights).T @ y
+        alpha = solve_lasso(G, q, penalty, start).coefficients
     elif loss.outlier_price is not None and np.abs(y).max() > MANY_DELTAS * loss.outlier_price:
-        alpha = _solve_mostly_linear(loss.outlier_price, H, y, penalty, start)
+        alpha = _solve_mostly_linear(loss, loss.outlier_price, H, y, penalty, start)
     else:
         alpha = solve_smooth(loss, H, y, penalty, start)
     predictions = H @ alpha
@@ -72,20 +81,28 @@ def refit(
 
 
 def _solve_mostly_linear(
-    delta: float, H: np.ndarray, y: np.ndarray, penalty: float, start: np.ndarray | None
+    loss: Loss,
+    delta: float,
+    H: np.ndarray,
+    y: np.ndarray,
+    penalty: float,
+    start: np.ndarray | None,
 ) -> np.ndarray:
     """Huber's loss where δ is small beside the targets: a Lasso with an outlier's shift a row.
 
     `Huber(r) = min_o ½(r − o)² + δ|o|`, so the rows' shifts are columns of the unit matrix, scaled
     so that all have the penalty λ. Newton's method takes too many steps there: nearly everywhere
-    the second derivative is 0.
+    the second derivative is 0. Of a row with a weight w, ``sqrt(w)`` times it has the price
+    ``sqrt(w) δ``.
     """
-    scale = penalty / delta
-    wide = np.hstack([H, scale * np.eye(len(y))])
+    root = np.sqrt(loss.weight) * np.ones(len(y))
+    H, y = root[:, None] * H, root * y
+    scale = penalty / (delta * root)
+    wide = np.hstack([H, np.diag(scale)])
     begin = None
     if start is not None:
         residual = y - H @ start
-        shift = residual - np.clip(residual, -delta, delta)
+        shift = residual - np.clip(residual, -delta * root, delta * root)
         begin = np.concatenate([start, shift / scale])
     return solve_lasso(wide.T @ wide, wide.T @ y, penalty, begin).coefficients[: H.shape[1]]
 

@@ -14,7 +14,7 @@ def test_diagonals_that_dominate_their_sides_bound_every_neuron(activation):
     M = lift.adjoint(rng.normal(size=9))
     values = np.linalg.eigvalsh(M)
     both = [max(values[-1], -values[0])]
-    ends = both if lift.joint else [values[-1], -values[0]]
+    ends = both if lift.pairs else [values[-1], -values[0]]
     diagonals = [np.full(lift.size, end) for end in ends]
     assert lift.diagonals == len(diagonals)
     sides = list(lift.sides(diagonals))
@@ -23,5 +23,5 @@ def test_diagonals_that_dominate_their_sides_bound_every_neuron(activation):
     for a, sign in sides:
         assert np.linalg.eigvalsh(np.diag(a) - sign * M)[0] >= -1e-12
         assert np.einsum("ij,ij->j", U, sign * M @ U).max() <= a.sum() + 1e-9
-    if lift.joint:
+    if lift.pairs:
         assert np.abs(U.T @ M @ U).max() <= diagonals[0].sum() + 1e-9

@@ -36,7 +36,7 @@ def check_feasible(relaxation: Relaxation) -> None:
     for block in (P, N):
         np.testing.assert_allclose(block, block.T, atol=1e-13 * size)
         assert np.linalg.eigvalsh(block)[0] >= -1e-12 * size
-    if problem.lift.joint:
+    if problem.lift.pairs:
         np.testing.assert_allclose(np.diag(P + N), relaxation.rho[0], atol=1e-12 * size)
     else:
         np.testing.assert_allclose(np.diag(P), relaxation.rho[0], atol=1e-12 * size)
@@ -96,7 +96,7 @@ def test_reference_agrees_with_ours(solver: str, case: str, activation: str, los
 def optimum_of_all_networks(problem: Problem) -> float:
     """Brute force: the l1 problem over all sign vectors (bilinear: pairs)."""
     signs = np.array(list(product((-1.0, 1.0), repeat=problem.d))).T
-    if problem.lift.joint:
+    if problem.lift.pairs:
         half = signs[:, signs[0] > 0.0]
         pairs = [(i, j) for i in range(half.shape[1]) for j in range(i, half.shape[1])]
         first, second = np.array(pairs).T

@@ -109,7 +109,7 @@ def test_diagonals_where_features_differ_by_many_orders():
     sizes = 10.0 ** rng.uniform(-7, 0, 40)
     B = rng.normal(size=(40, 40))
     M = (B + B.T) * sizes[:, None] * sizes[None, :]
-    (a,) = optimal_diagonals(M, True)
+    (a,) = optimal_diagonals(M, 1)
     scaled = np.diag(a / sizes**2) - (B + B.T)
     assert np.linalg.eigvalsh(scaled)[0] > -1e-9 * np.abs(scaled).max()
     signs = np.where(rng.normal(size=(40, 4000)) > 0, 1.0, -1.0)

@@ -40,7 +40,7 @@ def dense_rows(lift: Lift) -> Array:
     rows = []
     for f in lift.features:
         A = np.outer(f, f) if lift.template is None else lift.template * np.outer(f, f)
-        if not lift.joint:
+        if not lift.free_diagonal:
             np.fill_diagonal(A, np.trace(A) / len(A))
         rows.append(A.ravel())
     return np.array(rows)
@@ -57,7 +57,7 @@ def test_ridge_step_is_the_minimizer(n: int, size: int, which: int) -> None:
     target = rng.standard_normal(n)
     base = rng.standard_normal((size, size))
     base += base.T
-    if not lift.joint:
+    if not lift.free_diagonal:
         np.fill_diagonal(base, 0.3)
     ridge.set_shift(s)
     Z, residual = ridge.step(target.copy(), base.copy(), rows @ base.ravel())
@@ -76,12 +76,12 @@ def test_coordinates_are_an_isometry(which: int) -> None:
     rng = np.random.default_rng(2)
     Z = rng.standard_normal((6, 6))
     Z += Z.T
-    if not lift.joint:
+    if not lift.free_diagonal:
         np.fill_diagonal(Z, -0.2)
-    z = svec(Z, lift.joint)
+    z = svec(Z, lift.free_diagonal)
     assert z.shape == (dimension(lift),)
     assert np.linalg.norm(z) == pytest.approx(np.linalg.norm(Z))
-    np.testing.assert_allclose(smat(z, lift.size, lift.joint), Z, atol=1e-14)
+    np.testing.assert_allclose(smat(z, lift.size, lift.free_diagonal), Z, atol=1e-14)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -138,7 +138,7 @@ def test_balanced_diagonals_are_feasible_and_close(which: int) -> None:
     L, R = rng.standard_normal((6, 3)), rng.standard_normal((6, 2))
     P, N, rho = balance_diagonals(lift, L @ L.T, R @ R.T)
     assert min(np.linalg.eigvalsh(P)[0], np.linalg.eigvalsh(N)[0]) >= -1e-12
-    if lift.joint:
+    if lift.pairs:
         np.testing.assert_allclose(np.diag(P + N), rho[0], rtol=1e-14)
     else:
         np.testing.assert_allclose(np.diag(P), rho[0], rtol=1e-14)
@@ -153,7 +153,7 @@ def test_refined_diagonals_are_feasible_and_near_the_best(activation: str) -> No
     scaled = scale_problem(problem)
     nu = 0.4 * scaled.y
     M = scaled.lift.adjoint(nu)
-    best = optimal_diagonals(M, scaled.lift.joint)
+    best = optimal_diagonals(M, scaled.lift.diagonals)
     rng = np.random.default_rng(5)
     start = tuple(a * rng.uniform(0.8, 1.2, len(a)) for a in best)
     estimate, shifted = dual_estimate(scaled, nu, M, start)

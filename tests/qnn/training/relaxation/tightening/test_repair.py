@@ -19,7 +19,7 @@ def point(seed: int, activation: str | Polynomial) -> tuple[Problem, Array, Cuts
     X, y = rng.normal(size=(12, 5)), rng.normal(size=12)
     problem = Problem(X, y, float(rng.uniform(0.5, 2.0)), activation=activation)
     size = problem.lift.size
-    vectors = np.zeros((6, 2 * size if problem.lift.joint else size), dtype=np.int8)
+    vectors = np.zeros((6, 2 * size if problem.lift.pairs else size), dtype=np.int8)
     for row in vectors:
         entries = rng.choice(len(row), size=int(rng.choice([3, 5])), replace=False)
         row[entries] = rng.choice([-1, 1], size=len(entries))
