@@ -11,7 +11,7 @@ import numpy as np
 
 R = TypeVar("R")
 # Pixels that a table has on a phone and on a desktop, and that a character takes in it.
-PHONE, DESKTOP, CHARACTER = 350, 1060, 7.4
+PHONE, DESKTOP, CHARACTER = 350, 1040, 8.4
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pipeline.reports.figures.chart import (
     Tiles,
 )
 from pipeline.reports.figures.palette import INK, RULE, SOFT
-from pipeline.reports.figures.scales import CHARACTER, Scale, scale_of, wrapped
+from pipeline.reports.figures.scales import BOLD, CHARACTER, Scale, scale_of, wrapped
 
 Array = np.ndarray
 TEXT = 12.0
@@ -147,7 +147,7 @@ def _label(text: str, width: float) -> list[str]:
 def _room_for_names(panel: Panel, width: float) -> float:
     names = [line.name for line in panel.lines() if line.name and not line.keyed]
     names += [panel.heading] if names else []
-    longest = max([CHARACTER * len(name) + 16.0 for name in names], default=14.0)
+    longest = max([BOLD * len(name) + 16.0 for name in names], default=14.0)
     return min(longest, NAMES_SHARE * width)
 
 

@@ -13,7 +13,8 @@ Array = np.ndarray
 # So many values of an axis are all written on it; of more, round numbers are.
 MOST_VALUES = 8
 CHARACTER = 7.0
-"""Pixels that a character of the figures' text takes at most, in the mean."""
+"""Pixels that a character of the figures' text takes at most, in the mean; of bold text `BOLD`."""
+BOLD = 8.0
 
 
 @dataclass(frozen=True)
