@@ -72,6 +72,8 @@ def print_outcome(outcome: SweepOutcome, console: Console) -> None:
         table.add_section()
         add(champion, style="bold")
     console.print(table)
+    for caution in outcome.cautions:
+        console.print(f"not promoted: {caution}", markup=False, highlight=False, style="bold")
     if outcome.champion is not None:
         console.print("last row: the chosen setting, refitted on all rows but the test rows")
     _where(outcome, console)

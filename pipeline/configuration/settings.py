@@ -25,6 +25,7 @@ from pipeline.configuration.kinds import (
     baseline_problems,
     network_problems,
 )
+from pipeline.configuration.metric import METRICS, MetricName, metric_for
 from pipeline.configuration.section import Section
 from pipeline.configuration.vocabularies import (
     Alphabet,
@@ -301,12 +302,14 @@ class SweepConfig(Section):
     """One sweep: shards × kinds of problem × β × seeds × widths × roundings on one table.
 
     Several of `loss`, `activation` or `alphabet` make a kind of problem of each with each.
+    `metric`: what the best setting is chosen by, on validation rows (None: accuracy, or RMSE).
     `certify_time_limit`: seconds that raising the bound of one SDP may take.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
     data: DataConfig
     task: Task = "classification"
+    metric: MetricName | None = None
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     test: HoldOut = HoldOut()
     shards: Shards
@@ -365,6 +368,9 @@ class SweepConfig(Section):
                 f"loss_parameter belongs to loss {takers}, but loss is {' and '.join(losses)}: "
                 "remove it"
             )
+        if metric_for(self.task, self.metric).task != self.task:
+            known = [one.name for one in METRICS.values() if one.task == self.task]
+            yield f"metric {self.metric} does not belong to task {self.task}: {', '.join(known)}"
         for kind in self.kinds:
             yield from network_problems(kind, self.task, self.rounding)
         yield from baseline_problems(self.baselines, self.kinds)

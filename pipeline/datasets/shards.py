@@ -180,6 +180,18 @@ def shard_data(table: Table, layout: FeatureLayout, shard: Shard, split: Split) 
     )
 
 
+def lacking_classes(table: Table, split: Split) -> Iterator[str]:
+    """A line for each class that test rows, or validation rows of shards, do not have."""
+    for label in table.classes or ():
+        has = table.target == label
+        named = tables.brief(label)
+        if len(split.test_rows) and not has[split.test_rows].any():
+            yield f"the test has no row of class {named}: what it measures says nothing of it"
+        bare = [one.name for one in split.shards if not has[one.validation_rows].any()]
+        if bare:
+            yield f"no validation row of class {named} in {tables.shorten(bare)}"
+
+
 def rows_digest(*parts: np.ndarray) -> str:
     """SHA-256 over lists of row numbers."""
     total = hashlib.sha256()

@@ -9,7 +9,14 @@ from typing import Any
 
 from pipeline.configuration.kinds import Kind, arms_of
 from pipeline.configuration.settings import SweepConfig
-from pipeline.datasets.shards import Shard, Split, make_layout, make_split, rows_digest
+from pipeline.datasets.shards import (
+    Shard,
+    Split,
+    lacking_classes,
+    make_layout,
+    make_split,
+    rows_digest,
+)
 from pipeline.datasets.sources import Table, load_table
 from pipeline.plans.units import JoinSpec, PathSpec, Spec, digest_of
 from qnn.errors import InputError
@@ -153,7 +160,7 @@ def make_plan(config: SweepConfig, table: Table, split: Split, layout: FeatureLa
         rows=table.n,
         test_rows=len(split.test_rows),
         paths=tuple(path for unit in units for path in unit.paths),
-        warnings=layout.warnings,
+        warnings=(*layout.warnings, *lacking_classes(table, split)),
         joins=tuple(unit for unit in units if isinstance(unit, JoinSpec)),
     )
 

@@ -284,6 +284,13 @@ class Study(ABC, Generic[C]):
         """The results as report and tracking get them, with what only the config knows of them."""
         return results
 
+    def cautions(self, results: pa.Table, choice: Any, champion: Any) -> list[str]:
+        """Why what a sweep ends with must not be put to use; nothing where nothing is against it.
+
+        `choice` and `champion` are what `Prepared` returned.
+        """
+        return []
+
     def files_of(self, row: Mapping[str, Any]) -> Iterator[str]:
         """The files without which a finished row counts as not done, as the columns name them."""
         yield from (row[name] for name in ("certificate", "network") if row.get(name) is not None)

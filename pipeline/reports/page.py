@@ -22,10 +22,12 @@ from pipeline.reports.origin import Origin, origin_of
 from pipeline.reports.outputs import kind_of_outputs, outputs_table
 from pipeline.reports.proof_words import gap_words, proof_words
 from pipeline.results import summary
+from pipeline.results.fitness import reasons_against_choice
 from pipeline.results.folder import CONFIG_FILE, RunFolder
 from pipeline.results.ledger import read_results
 from pipeline.results.parts import parts_of
-from pipeline.results.selection import FINAL_SHARD
+from pipeline.results.record import NetworkRow
+from pipeline.results.selection import FINAL_SHARD, choose
 from pipeline.results.summary import Metric, Shown, byte_text, percent
 from qnn.errors import InputError
 from qnn.networks.quantized import QuantizedNetwork
@@ -73,7 +75,7 @@ def collect(folder: RunFolder, champion: str | None = None) -> ReportInput:
         )
     config = _config(folder)
     if config is not None:
-        results = summary.written_as(results, config.beta.kind)
+        results = summary.written_as(results, config.beta.kind, config.metric)
     shown = summary.champion_of(summary.frame(results), champion)
     features, outputs = ((), ()) if shown is None else _names(folder, str(shown.row.fit.network))
     origin = origin_of(folder, results)
@@ -96,8 +98,8 @@ def render_report(content: ReportInput) -> str:
         counts={"ok": len(summary.finished(data)), "failed": len(summary.failed(data)),
                 "all": len(data)},
         champion=None if champion is None else _headline(data, metric, champion),
-        warnings=[],
-        measures=None,
+        warnings=_warnings(content, data, metric, champion),
+        measures=None if champion is None else tables.measures_table(champion, metric.task),
         outputs=outputs_table(parts, content.outputs) if parts else None,
         outputs_kind=kind_of_outputs(parts),
         shards=sorted(set(data["shard"]) - {FINAL_SHARD}),
@@ -178,18 +180,43 @@ def _headline(data: pd.DataFrame, metric: Metric, shown: Shown) -> dict[str, Any
     }
 
 
+def _warnings(
+    content: ReportInput, data: pd.DataFrame, metric: Metric, champion: Shown | None
+) -> list[str]:
+    """What speaks against the network that was chosen, a sentence each."""
+    if champion is None:
+        return []
+    kind = str(data["beta_kind"].iloc[0])
+    choice = choose(content.results, kind, metric.task, metric.name)
+    against = reasons_against_choice(content.results, choice, champion.row)
+    return [f"Not a network to put to use: {reason}." for reason in against]
+
+
 def _tiles(metric: Metric, test: float | None, shown: Shown) -> list[dict[str, Any]]:
     """The headline: each number with the words that say of what it is."""
     fit = shown.row.fit
-    known = test is not None and bool(np.isfinite(test))
     return [
-        {"value": metric.text(test),
-         "words": [f"test {metric.label}" + ("" if known else " (no test rows)")]},
+        {"value": metric.text(test), "words": _of_test(metric, test, shown.row)},
         {"value": percent(fit.gap),
          "words": ["certified gap: all that any network could still gain"]},
         {"value": byte_text(fit.bytes),
          "words": [f"{fit.neurons} neurons: weights as bits, second layer as float64"]},
     ]  # fmt: skip
+
+
+def _of_test(metric: Metric, test: float | None, row: NetworkRow) -> list[str]:
+    """Of how many rows the test metric is, how sure, and what saying one class would give."""
+    if test is None or not np.isfinite(test):
+        return [f"test {metric.label} (no test rows)"]
+    measures, columns = row.measures.test, row.columns
+    rows = f" on {measures.rows:,} rows" if measures.rows else ""
+    ends = [columns.get(f"{metric.column('test')}_{end}") for end in ("low", "high")]
+    interval = metric.interval_text(ends)
+    found = [f"test {metric.label}{rows}"]
+    found += [f"95 % interval: {interval}"] if interval else []
+    if measures.majority_share is not None:
+        found.append(f"the most frequent class alone: {percent(measures.majority_share)}")
+    return found
 
 
 def _setting_validation(data: pd.DataFrame, metric: Metric, shown: Shown) -> str:
@@ -225,7 +252,7 @@ def _facts(data: pd.DataFrame, config: SweepConfig | None) -> list[dict[str, str
         ]
     joined = rows["certificates"].dropna()
     if len(joined):
-        kind = "class" if summary.metric_of(data).name == "accuracy" else "target"
+        kind = "class" if summary.metric_of(data).task == "classification" else "target"
         facts.append(("outputs of a network", f"{len(joined.iloc[0])}, one a {kind}"))
     facts.append(
         ("inputs of a network", f"{_range(rows, 'd')} (one-hot columns and bias included)")

@@ -8,9 +8,12 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from pipeline.configuration.metric import METRICS
 from pipeline.reports.cells import Column, short, table_of, whole, words
 from pipeline.results import summary
-from pipeline.results.record import METRIC, PARAMETER, PARTS, columns_for
+from pipeline.results.fitness import reasons_against
+from pipeline.results.record import PARTS, NetworkRow, columns_for
+from pipeline.results.schema import METRIC, PARAMETER
 from pipeline.results.selection import FINAL_SHARD
 from pipeline.results.summary import SETTING, Metric, Shown, byte_text, percent
 
@@ -18,6 +21,8 @@ BEST_SHOWN = 25
 Row = Mapping[Any, Any]
 # What a column is called where its name is not what people say.
 _TITLES = {"upper_bound": "objective", "loss_value": "training loss"}
+# Columns that are the ends of an interval: they stand with what they are of.
+_ENDS = ("_low", "_high")
 # How a figure of the record is written where four digits are not it.
 _WRITTEN: dict[str, Callable[[Any], str]] = {
     "gap": percent, "bytes": byte_text, "preprocessing_bytes": byte_text, "neurons": whole,
@@ -35,9 +40,10 @@ def best_table(data: pd.DataFrame, metric: Metric, champion: Shown | None) -> di
     level = {**dict(zip(SETTING, SETTING, strict=True)), "beta_level": axis.column}
     columns = [
         _setting_column(data, level, ("shard", "seed")),
+        *_caution_column(rows),
         Column(f"validation {metric.label}, mean of setting", _of("setting_validation"),
                metric.text),
-        *(_figure(name, metric) for name in _figures(rows, metric)),
+        *(_figure(name) for name in _figures(rows, metric)),
         *_axis_columns(data, axis),
         words("network", _of("trial"), link=_of("network")),
         words("certificate", lambda row: "file" if row["certificate"] else None,
@@ -50,6 +56,53 @@ def _cells(shown: Shown) -> Row:
     """A network's values by column."""
     mean = shown.setting_validation
     return {**shown.row.columns, "problem": shown.problem, "setting_validation": mean}
+
+
+def _caution_column(rows: Sequence[Row]) -> list[Column[Row]]:
+    """What speaks against a network; no column where nothing speaks against any."""
+
+    def against(row: Row) -> str | None:
+        return "; ".join(reasons_against(NetworkRow.of(row))) or None
+
+    shown = any(against(row) for row in rows)
+    return [words("caution", against, wrap=True)] if shown else []
+
+
+def measures_table(shown: Shown, task: str) -> dict[str, Any] | None:
+    """A row a metric of the chosen network, with its 95 % interval where rows were held out.
+
+    None for rows of earlier versions, which have one metric alone.
+    """
+    columns = shown.row.columns
+    measured = [
+        one for one in METRICS.values()
+        if one.task == task and any(columns.get(one.column(part)) is not None for part in PARTS)
+    ]  # fmt: skip
+    if len(measured) < 2:
+        return None
+    made: list[Column[Metric]] = [words("measure", lambda one: one.label)]
+    for part in reversed(PARTS):
+        if any(columns.get(one.column(part)) is not None for one in measured):
+            made += _part_columns(columns, part)
+    return table_of(made, measured)
+
+
+def _part_columns(columns: Row, part: str) -> list[Column[Metric]]:
+    """The value of a metric on a part, as text with its unit, and its interval."""
+
+    def value(one: Metric) -> str | None:
+        known = columns.get(one.column(part))
+        return None if known is None else one.text(known)
+
+    def interval(one: Metric) -> str | None:
+        return one.interval_text([columns.get(f"{one.column(part)}{end}") for end in _ENDS]) or None
+
+    rows = columns.get(f"{part}_rows")
+    title = part if rows is None else f"{part}, {rows:,.0f} rows"
+    return [
+        words(title, value),
+        *([] if part == "train" else [words("95 % interval", interval)]),
+    ]
 
 
 def _of(name: str) -> Callable[[Row], Any]:
@@ -66,26 +119,29 @@ def _figures(rows: Sequence[Row], metric: Metric) -> list[str]:
     rest = [
         name for name in columns_for(METRIC)
         if name not in columns_for(PARAMETER) and not name.startswith(held)
+        and not name.endswith(_ENDS)
     ]  # fmt: skip
     wanted = dict.fromkeys([*first, *rest, metric.column("train")])
     return [name for name in wanted if any(pd.notna(row[name]) for row in rows)]
 
 
-def _figure(name: str, metric: Metric) -> Column[Row]:
-    return Column(title_of(name), _of(name), _writer(name, metric))
+def _figure(name: str) -> Column[Row]:
+    return Column(title_of(name), _of(name), _writer(name))
 
 
 def title_of(name: str) -> str:
     """What a column of the record is called."""
     part, _, rest = name.partition("_")
-    known = summary.METRIC_LABELS.get(rest) if part in PARTS else None
-    return f"{part} {known}" if known else _TITLES.get(name, name.replace("_", " "))
+    if part in PARTS and rest in METRICS:
+        return f"{part} {METRICS[rest].label}"
+    return _TITLES.get(name, name.replace("_", " "))
 
 
-def _writer(name: str, metric: Metric) -> Callable[[Any], str]:
-    if name.partition("_")[0] in PARTS:
-        return summary.metric_named(name.partition("_")[2], metric).text
-    return _WRITTEN.get(name, short)
+def _writer(name: str) -> Callable[[Any], str]:
+    part, _, rest = name.partition("_")
+    if part in PARTS and rest in METRICS:
+        return METRICS[rest].text
+    return percent if rest == "majority_share" else _WRITTEN.get(name, short)
 
 
 def _varying(data: pd.DataFrame, columns: Sequence[str]) -> list[str]:
@@ -151,7 +207,7 @@ def _table_of_settings(
         _setting_column(data, dict(zip(SETTING, SETTING, strict=True))),
         *(Column(f"{part} {metric.label}", _of(metric.column(part)), metric.text)
           for part in parts),
-        *(_figure(name, metric) for name in ("gap", "bytes", "neurons")),
+        *(_figure(name) for name in ("gap", "bytes", "neurons")),
         *([words("problem", _of("problem"))] if len(summary.problems(data)) > 1 else []),
         Column(axis.short, _of("beta_level"), short),
         Column("width", _of("width"), whole),

@@ -1,10 +1,12 @@
 """A run's folder: its files, rows, lock and summary, and their verification."""
 
 __all__ = [
+    "fitness",
     "folder",
     "ledger",
     "lock",
     "matrices",
+    "measures",
     "metrics",
     "objective",
     "parts",

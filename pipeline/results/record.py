@@ -7,7 +7,7 @@ what verification compares follow from its fields and from what is said beside t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Self
 
@@ -16,20 +16,20 @@ import pyarrow as pa
 
 from pipeline.configuration.kinds import Kind, kind_of
 from pipeline.results.folder import data_file
-from pipeline.results.schema import RowSchema, columns_of, part_of
-
-PROBLEM, NETWORK = "problem", "network"
-PARAMETER, METRIC, YOUNG, TIMING = "parameter", "metric", "young", "timing"
-
-
-def _told(*uses: str, default: Any = None) -> Any:
-    """A column that is None where it is not known. `uses`, what else it serves:
-
-    `PROBLEM`: it speaks of a problem of ours, so that a row without one leaves it out; `NETWORK`:
-    the network's file says it too; `PARAMETER` and `METRIC`: MLflow is told; `YOUNG`: files of
-    earlier versions have no such column; `TIMING`: two runs of one config may differ in it.
-    """
-    return field(default=default, metadata=dict.fromkeys(uses, True))
+from pipeline.results.measures import NOT_MEASURED, Measures
+from pipeline.results.schema import (
+    METRIC,
+    NETWORK,
+    PARAMETER,
+    PROBLEM,
+    TIMING,
+    YOUNG,
+    RowSchema,
+    columns_of,
+    columns_serving,
+    part_of,
+    told,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +43,11 @@ class Identity:
     trial: str
     path: str = ""
     dataset: str = ""
-    shard: str = _told(PARAMETER, default="")
-    output: int | None = _told(YOUNG)
+    shard: str = told(PARAMETER, default="")
+    output: int | None = told(YOUNG)
     n: int | None = None
     d: int | None = None
-    preprocessing_bytes: int | None = _told(METRIC)
+    preprocessing_bytes: int | None = told(METRIC)
     versions: str | None = None
 
     @property
@@ -63,21 +63,21 @@ class Axes:
     `baseline_seconds`: the wall time that an arm was given, None for ours.
     """
 
-    rounding: str = _told(PARAMETER, default="")
-    width: int | None = _told(PARAMETER)
-    seed: int | None = _told(PARAMETER)
-    beta: float | None = _told(PROBLEM, PARAMETER, METRIC)
-    beta_fraction: float | None = _told(PROBLEM, PARAMETER, METRIC)
-    beta_max: float | None = _told(PROBLEM)
-    solver: str | None = _told(PARAMETER)
-    loss: str | None = _told(PROBLEM, PARAMETER)
-    loss_parameter: float | None = _told(PROBLEM, NETWORK, PARAMETER)
-    activation: str | None = _told(PROBLEM, NETWORK, PARAMETER)
-    polynomial: str | None = _told(PROBLEM, PARAMETER)
-    alphabet: str | None = _told(PROBLEM, NETWORK, PARAMETER)
-    second_layer: str | None = _told(NETWORK, PARAMETER)
-    certify: str | None = _told(PROBLEM)
-    baseline_seconds: float | None = _told(YOUNG)
+    rounding: str = told(PARAMETER, default="")
+    width: int | None = told(PARAMETER)
+    seed: int | None = told(PARAMETER)
+    beta: float | None = told(PROBLEM, PARAMETER, METRIC)
+    beta_fraction: float | None = told(PROBLEM, PARAMETER, METRIC)
+    beta_max: float | None = told(PROBLEM)
+    solver: str | None = told(PARAMETER)
+    loss: str | None = told(PROBLEM, PARAMETER)
+    loss_parameter: float | None = told(PROBLEM, NETWORK, PARAMETER)
+    activation: str | None = told(PROBLEM, NETWORK, PARAMETER)
+    polynomial: str | None = told(PROBLEM, PARAMETER)
+    alphabet: str | None = told(PROBLEM, NETWORK, PARAMETER)
+    second_layer: str | None = told(NETWORK, PARAMETER)
+    certify: str | None = told(PROBLEM)
+    baseline_seconds: float | None = told(YOUNG)
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,11 @@ class Bounds:
     """What is proven of a network's problem: by one certificate, or by one for each output."""
 
     certificate: str | None = None
-    certificates: tuple[str, ...] | None = _told(YOUNG)
-    lower_bound: float | None = _told(METRIC)
-    relaxation_value: float | None = _told(METRIC)
+    certificates: tuple[str, ...] | None = told(YOUNG)
+    lower_bound: float | None = told(METRIC)
+    relaxation_value: float | None = told(METRIC)
     proof: str | None = None
-    bounds: tuple[BoundPoint, ...] | None = _told(TIMING)
+    bounds: tuple[BoundPoint, ...] | None = told(TIMING)
 
     @property
     def is_sum(self) -> bool:
@@ -121,20 +121,20 @@ class Fit:
     """
 
     network: str | None = None
-    upper_bound: float | None = _told(METRIC)
-    gap: float | None = _told(METRIC)
-    loss_value: float | None = _told(METRIC)
-    train_accuracy: float | None = _told(METRIC)
-    train_rmse: float | None = _told(METRIC)
-    train_r2: float | None = _told(METRIC)
-    validation_accuracy: float | None = _told(METRIC)
-    validation_rmse: float | None = _told(METRIC)
-    validation_r2: float | None = _told(METRIC)
-    test_accuracy: float | None = _told(METRIC)
-    test_rmse: float | None = _told(METRIC)
-    test_r2: float | None = _told(METRIC)
-    neurons: int | None = _told(METRIC)
-    bytes: int | None = _told(METRIC)
+    upper_bound: float | None = told(METRIC)
+    gap: float | None = told(METRIC)
+    loss_value: float | None = told(METRIC)
+    train_accuracy: float | None = told(METRIC)
+    train_rmse: float | None = told(METRIC)
+    train_r2: float | None = told(METRIC)
+    validation_accuracy: float | None = told(METRIC)
+    validation_rmse: float | None = told(METRIC)
+    validation_r2: float | None = told(METRIC)
+    test_accuracy: float | None = told(METRIC)
+    test_rmse: float | None = told(METRIC)
+    test_r2: float | None = told(METRIC)
+    neurons: int | None = told(METRIC)
+    bytes: int | None = told(METRIC)
     status: str = "failed"
     error: str | None = None
 
@@ -148,10 +148,10 @@ class Fit:
 class Cost:
     """Wall times in seconds; None where there was no such step."""
 
-    seconds: float = _told(TIMING, default=0.0)
-    relaxation_seconds: float | None = _told(TIMING)
-    rounding_seconds: float | None = _told(TIMING)
-    certify_seconds: float | None = _told(TIMING)
+    seconds: float = told(TIMING, default=0.0)
+    relaxation_seconds: float | None = told(TIMING)
+    rounding_seconds: float | None = told(TIMING)
+    certify_seconds: float | None = told(TIMING)
 
 
 @dataclass(frozen=True)
@@ -163,6 +163,7 @@ class NetworkRow:
     bounds: Bounds = Bounds()
     fit: Fit = Fit()
     cost: Cost = Cost()
+    measures: Measures = NOT_MEASURED
 
     def with_seconds(self, seconds: float) -> Self:
         """The row with its whole wall time."""
@@ -192,18 +193,36 @@ class NetworkRow:
             part_of(Bounds, columns),
             part_of(Fit, columns),
             part_of(Cost, columns),
+            part_of(Measures, columns),
         )
 
+    def measured(self, columns: Mapping[str, Any]) -> Self:
+        """The row with metrics, by column, and nothing else changed."""
+        own: dict[str, Any] = {name: columns.get(name) for name in _METRICS_OF_FIT}
+        fit = replace(self.fit, **own)
+        return replace(self, fit=fit, measures=part_of(Measures, columns))
 
-_PARTS = (Identity, Axes, Bounds, Fit, Cost)
+    def metric(self, column: str) -> float | None:
+        """A metric by its column, as test_f1; None where it is not known."""
+        part, _, name = column.partition("_")
+        owner = getattr(self.measures, part)
+        value: float | None = (
+            getattr(owner, name) if hasattr(owner, name) else getattr(self.fit, column)
+        )
+        return value
+
+
+_PARTS = (Identity, Axes, Bounds, Fit, Cost, Measures)
+METRICS = ("accuracy", "rmse", "r2")
+PARTS = ("train", "validation", "test")
+_METRICS_OF_FIT = tuple(f"{part}_{name}" for part in PARTS for name in METRICS)
 # As the first results files have them; a column that is not among them comes after.
 _ORDER = (
     *("trial", "path", "certificate", "network", "dataset", "shard", "output", "certificates"),
     *("n", "d", "beta", "beta_fraction", "beta_max", "seed", "width", "rounding", "loss"),
     *("activation", "polynomial", "alphabet", "second_layer", "certify", "solver"),
     *("loss_parameter", "lower_bound", "upper_bound", "gap", "relaxation_value", "loss_value"),
-    *(f"{part}_{name}" for part in ("train", "validation", "test")
-      for name in ("accuracy", "rmse", "r2")),
+    *_METRICS_OF_FIT,
     *("neurons", "bytes", "preprocessing_bytes", "seconds", "relaxation_seconds"),
     *("rounding_seconds", "certify_seconds", "baseline_seconds", "proof", "bounds", "status"),
     *("error", "versions"),
@@ -222,9 +241,7 @@ def _plain(value: Any) -> Any:
 @cache
 def columns_for(use: str) -> tuple[str, ...]:
     """The columns that serve a use, as `PARAMETER`, in the record's order."""
-    return tuple(
-        one.name for part in _PARTS for one in fields(part) if one.metadata.get(use, False)
-    )
+    return tuple(name for part in _PARTS for name in columns_serving(part, use))
 
 
 RESULTS_ROWS = RowSchema.of(
@@ -232,8 +249,6 @@ RESULTS_ROWS = RowSchema.of(
 )
 RESULTS_SCHEMA = RESULTS_ROWS.columns
 LATER_COLUMNS, TIMING_COLUMNS = RESULTS_ROWS.later, RESULTS_ROWS.timings
-METRICS = ("accuracy", "rmse", "r2")
-PARTS = ("train", "validation", "test")
 
 
 def as_results(table: pa.Table) -> pa.Table:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -14,6 +14,36 @@ import pyarrow as pa
 COMMON = ("trial", "path", "shard", "status", "error", "seconds", "versions")
 R = TypeVar("R")
 _TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+PROBLEM, NETWORK = "problem", "network"
+PARAMETER, METRIC, YOUNG, TIMING = "parameter", "metric", "young", "timing"
+_PREFIX = "prefix"
+
+
+def told(*uses: str, default: Any = None) -> Any:
+    """A column that is None where it is not known. `uses`, what else it serves:
+
+    `PROBLEM`: it speaks of a problem of ours, so that a row without one leaves it out; `NETWORK`:
+    the network's file says it too; `PARAMETER` and `METRIC`: MLflow is told; `YOUNG`: files of
+    earlier versions have no such column; `TIMING`: two runs of one config may differ in it.
+    """
+    return field(default=default, metadata=dict.fromkeys(uses, True))
+
+
+def prefixed(prefix: str) -> dict[str, str]:
+    """What is said beside a field that is a record, so that its columns begin with `prefix`."""
+    return {_PREFIX: prefix}
+
+
+def columns_serving(record: type, use: str, prefix: str = "") -> Iterator[str]:
+    """The columns of a record, and those of records among its fields, that serve a use."""
+    hints = get_type_hints(record)
+    for one in fields(record):
+        if is_dataclass(hints[one.name]):
+            own = prefix + one.metadata.get(_PREFIX, "")
+            yield from columns_serving(hints[one.name], use, own)
+        elif one.metadata.get(use, False):
+            yield prefix + one.name
 
 
 @dataclass(frozen=True)
@@ -73,15 +103,16 @@ class RowSchema:
         return table.select(self.columns.names).cast(self.columns)
 
 
-def _fields_of(record: type) -> list[pa.Field]:
+def _fields_of(record: type, prefix: str = "") -> list[pa.Field]:
     hints = get_type_hints(record)
     found: list[pa.Field] = []
-    for field in fields(record):
-        kind = hints[field.name]
+    for one in fields(record):
+        kind = hints[one.name]
         if is_dataclass(kind):
-            found += _fields_of(kind)  # type: ignore[arg-type]
+            own = prefix + one.metadata.get(_PREFIX, "")
+            found += _fields_of(kind, own)  # type: ignore[arg-type]
         else:
-            found.append(pa.field(field.name, _type_of(kind, field.name)))
+            found.append(pa.field(prefix + one.name, _type_of(kind, one.name)))
     return found
 
 
@@ -97,38 +128,50 @@ def _type_of(kind: Any, name: str) -> pa.DataType:
     return _TYPES[kind]
 
 
-def columns_of(record: Any) -> dict[str, Any]:
+def columns_of(record: Any, prefix: str = "") -> dict[str, Any]:
     """A record as a plain mapping of columns: its fields, and those of records among them."""
     found: dict[str, Any] = {}
-    for field in fields(record):
-        value = getattr(record, field.name)
+    for one in fields(record):
+        value = getattr(record, one.name)
         if is_dataclass(value):
-            found |= columns_of(value)
+            found |= columns_of(value, prefix + one.metadata.get(_PREFIX, ""))
         elif isinstance(value, tuple):
-            found[field.name] = [columns_of(one) if is_dataclass(one) else one for one in value]
+            made = [columns_of(part) if is_dataclass(part) else part for part in value]
+            found[prefix + one.name] = made
         else:
-            found[field.name] = value
+            found[prefix + one.name] = value
     return found
 
 
-def part_of(kind: type[R], columns: Mapping[str, Any]) -> R:
-    """A record without records among its fields from the columns of its names.
+def part_of(kind: type[R], columns: Mapping[str, Any], prefix: str = "") -> R:
+    """A record, and records among its fields, from the columns of its names.
 
     Columns that are not there are left to their defaults.
     """
-    given, makers = {}, _makers(kind)  # type: ignore[arg-type]
-    for name, wanted in makers.items():
-        if name in columns:
-            value = columns[name]
+    given = {}
+    plain, nested = _makers(kind)  # type: ignore[arg-type]
+    for name, wanted in plain.items():
+        if prefix + name in columns:
+            value = columns[prefix + name]
             given[name] = value if value is None else wanted(value)
+    for name, (own, inner) in nested.items():
+        given[name] = part_of(inner, columns, prefix + own)
     return kind(**given)
 
 
 @cache
-def _makers(record: type) -> dict[str, Callable[[Any], Any]]:
-    """For each field of a record what makes a plain value one of its own."""
-    hints = get_type_hints(record)
-    return {field.name: _maker(hints[field.name]) for field in fields(record)}
+def _makers(
+    record: type,
+) -> tuple[dict[str, Callable[[Any], Any]], dict[str, tuple[str, type[Any]]]]:
+    """For each field of a record what makes a plain value one of its own; its records, prefixed."""
+    plain, nested, hints = {}, {}, get_type_hints(record)
+    for one in fields(record):
+        kind = hints[one.name]
+        if is_dataclass(kind):
+            nested[one.name] = (one.metadata.get(_PREFIX, ""), kind)
+        else:
+            plain[one.name] = _maker(kind)
+    return plain, nested  # type: ignore[return-value]
 
 
 def _maker(kind: Any) -> Callable[[Any], Any]:

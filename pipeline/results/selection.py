@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from pipeline.configuration.beta import column_of
 from pipeline.configuration.kinds import KIND, Kind
+from pipeline.configuration.metric import METRICS, Metric, metric_for
 from pipeline.results.record import NetworkRow, rows_of
 from qnn.training.arms import ALL as BASELINES
 
@@ -27,8 +28,7 @@ CHOICE_COLUMNS = (
     "status",
     "bytes",
     "upper_bound",
-    "validation_accuracy",
-    "validation_rmse",
+    *(metric.column("validation") for metric in METRICS.values()),
 )
 FINAL_SHARD = "all"
 # β, width, rounding and kind of problem.
@@ -41,7 +41,7 @@ DIGITS = 12
 class Choice:
     """A setting: kind of problem, β as the sweep writes it (fraction or value), width and rounding.
 
-    `mean` and `deviation` are those of `metric` ("validation_accuracy" or "validation_rmse") over
+    `mean` and `deviation` are those of `metric` ("validation_accuracy", or another's column) over
     `networks` rows; `mean_bytes` is their mean size.
     """
 
@@ -57,16 +57,18 @@ class Choice:
     kind: Kind
 
 
-def choose(results: pa.Table, beta_kind: str, task: str) -> Choice | None:
+def choose(
+    results: pa.Table, beta_kind: str, task: str, metric: str | None = None
+) -> Choice | None:
     """Return the best setting of a sweep; None where no network has a validation metric.
 
-    Best: the highest mean validation accuracy (classification) or the lowest mean RMSE
-    (regression) over all shards and seeds; of equal ones the one with fewer bytes, then the one
-    with the larger β. Settings with a failed trial count only where every setting has one: a mean
-    over fewer shards is not comparable. Networks of one output of several and the arms to compare
-    with are never chosen.
+    Best: by the mean validation `metric` over all shards and seeds, None: the highest accuracy
+    (classification) or the lowest RMSE (regression); of equal ones the one with fewer bytes, then
+    the one with the larger β. Settings with a failed trial count only where every setting has one:
+    a mean over fewer shards is not comparable. Networks of one output of several and the arms to
+    compare with are never chosen.
     """
-    metric = "validation_accuracy" if task == "classification" else "validation_rmse"
+    known = metric_for(task, metric)
     written = column_of(beta_kind)
     groups: dict[Setting, list[NetworkRow]] = defaultdict(list)
     for row in rows_of(results.select(CHOICE_COLUMNS)):
@@ -76,23 +78,24 @@ def choose(results: pa.Table, beta_kind: str, task: str) -> Choice | None:
         level: float | None = getattr(axes, written)
         if identity.shard != FINAL_SHARD and level is not None:
             groups[level, axes.width, axes.rounding, row.kind].append(row)
-    whole = {key: rows for key, rows in groups.items() if len(_values(rows, metric)) == len(rows)}
+    whole = {key: rows for key, rows in groups.items() if len(_values(rows, known)) == len(rows)}
     choices = [
-        _mean(key, rows, beta_kind, metric)
+        _mean(key, rows, beta_kind, known)
         for key, rows in (whole or groups).items()
-        if _values(rows, metric)
+        if _values(rows, known)
     ]
-    sign = -1.0 if task == "classification" else 1.0
+    sign = -1.0 if known.higher_is_better else 1.0
     return min(choices, key=lambda choice: _rank(choice, sign), default=None)
 
 
-def _values(rows: list[NetworkRow], metric: str) -> list[float]:
-    values: list[float | None] = [getattr(row.fit, metric) for row in rows]
+def _values(rows: list[NetworkRow], metric: Metric) -> list[float]:
+    values = [row.metric(metric.column("validation")) for row in rows]
     return [value for value in values if value is not None]
 
 
-def _mean(key: Setting, rows: list[NetworkRow], beta_kind: str, metric: str) -> Choice:
-    found = [row.fit for row in rows if getattr(row.fit, metric) is not None]
+def _mean(key: Setting, rows: list[NetworkRow], beta_kind: str, metric: Metric) -> Choice:
+    column = metric.column("validation")
+    found = [row.fit for row in rows if row.metric(column) is not None]
     values = _values(rows, metric)
     mean = math.fsum(values) / len(values)
     return Choice(
@@ -100,7 +103,7 @@ def _mean(key: Setting, rows: list[NetworkRow], beta_kind: str, metric: str) -> 
         beta_kind=beta_kind,
         width=key[1],
         rounding=key[2],
-        metric=metric,
+        metric=column,
         mean=mean,
         deviation=math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values)),
         mean_bytes=math.fsum(fit.bytes or 0 for fit in found) / len(found),

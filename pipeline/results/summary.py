@@ -17,52 +17,14 @@ import pyarrow as pa
 
 from pipeline.configuration.beta import BetaKind
 from pipeline.configuration.kinds import KIND, Kind, differing_words, kind_of
-from pipeline.results.record import NetworkRow
+from pipeline.configuration.metric import METRICS, Metric, metric_for
+from pipeline.results.record import PARTS, NetworkRow, columns_for
+from pipeline.results.schema import METRIC
 from pipeline.results.selection import FINAL_SHARD, choose
 from qnn.training.arms import ALL as BASELINES
 
 KRIVINE_CONSTANT = float(np.pi / (2.0 * np.log(1.0 + np.sqrt(2.0))))
 """K = π/(2 ln(1+√2)) ≈ 1.7822: no optimum is further than this factor above its relaxation."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """The number by which networks are compared: accuracy for classes, RMSE for regression."""
-
-    name: str
-    higher_is_better: bool
-
-    def column(self, part: str) -> str:
-        """Column of this metric on `part` ("train", "validation" or "test")."""
-        return f"{part}_{self.name}"
-
-    @property
-    def label(self) -> str:
-        """Name for axes and table heads."""
-        return "accuracy" if self.name == "accuracy" else "RMSE"
-
-    @property
-    def unit(self) -> str:
-        """What stands after its numbers on an axis."""
-        return " %" if self.name == "accuracy" else ""
-
-    def shown(self, values: np.ndarray) -> np.ndarray:
-        """Values as an axis has them: shares in percent."""
-        return 100 * values if self.name == "accuracy" else values
-
-    def text(self, value: float | None) -> str:
-        """A value for people: `97.4 %`, `0.412`, or an en dash where there is none."""
-        if value is None or not np.isfinite(value):
-            return "–"
-        return f"{100 * value:.1f} %" if self.name == "accuracy" else f"{value:.4g}"
-
-
-METRIC_LABELS = {"accuracy": "accuracy", "rmse": "RMSE", "r2": "R²"}
-
-
-def metric_named(name: str, otherwise: Metric) -> Metric:
-    """TEMPORARY until metrics land."""
-    return Metric(name, name != "rmse")
 
 
 def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
@@ -71,7 +33,8 @@ def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
     The arms to compare with are left out: `pipeline.reports.comparison.sets` shows them. So are the
     networks of one output of several: a joined row has their sum. The column `problem` says what a
     row's kind of problem differs in from those of other rows, "" where there is one kind,
-    `beta_kind` whether the sweep has β as fractions or values, `widest_objective` the objective of
+    `beta_kind` whether the sweep has β as fractions or values, `metric` the name of the one that
+    chooses, `widest_objective` the objective of
     the best network of any width, NaN where none was sought.
     """
     data = results.to_pandas() if isinstance(results, pa.Table) else results.copy()
@@ -79,8 +42,7 @@ def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
     numbers = [
         *("beta", "beta_fraction", "beta_max", "lower_bound", "upper_bound", "gap"),
         *("relaxation_value", "loss_value", "seconds", "relaxation_seconds"),
-        *(f"{part}_{name}" for part in ("train", "validation", "test")
-          for name in ("accuracy", "rmse", "r2")),
+        *(name for name in columns_for(METRIC) if name.partition("_")[0] in PARTS),
     ]  # fmt: skip
     for column in numbers:
         if column not in data:
@@ -93,7 +55,8 @@ def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
     distinct = list(dict.fromkeys(kinds))
     words = dict(zip(distinct, differing_words(distinct), strict=True))
     data["problem"] = pd.Series([words[kind] for kind in kinds], data.index, dtype=object)
-    data["beta_kind"] = _written(results) or _likely_kind(data)
+    data["beta_kind"] = _said(results, _WRITTEN) or _likely_kind(data)
+    data["metric"] = _said(results, _METRIC) or _likely_metric(data)
     return data.reset_index(drop=True)
 
 
@@ -133,11 +96,15 @@ def searched(data: pd.DataFrame) -> pd.DataFrame:
 
 
 def metric_of(data: pd.DataFrame) -> Metric:
-    """Accuracy where any row has one, RMSE otherwise."""
-    columns = [f"{part}_accuracy" for part in ("train", "validation", "test")]
-    if data[columns].notna().any(axis=None) or not data["train_rmse"].notna().any():
-        return Metric("accuracy", higher_is_better=True)
-    return Metric("rmse", higher_is_better=False)
+    """The metric by which the sweep of a frame chooses."""
+    return METRICS[data["metric"].iloc[0] if len(data) else "accuracy"]
+
+
+def _likely_metric(data: pd.DataFrame) -> str:
+    """For results without their config: accuracy where any row has one, RMSE otherwise."""
+    columns = [f"{part}_accuracy" for part in PARTS]
+    known = data[columns].notna().any(axis=None) or not data["train_rmse"].notna().any()
+    return metric_for("classification" if known else "regression").name
 
 
 @dataclass(frozen=True)
@@ -162,13 +129,17 @@ _AXES = {
     "fractions": BetaAxis("beta_fraction", "β as a fraction of β max", "β / β max"),
     "values": BetaAxis("beta", "β", "β"),
 }
-# Where a table of results says in which of the two its sweep was written.
-_WRITTEN = b"qnn.beta"
+# Where a table of results says in which of the two its sweep was written, and what chooses.
+_WRITTEN, _METRIC = b"qnn.beta", b"qnn.metric"
 
 
-def written_as(results: pa.Table, kind: BetaKind) -> pa.Table:
-    """The results with the form of β that their sweep's config has, for whatever shows them."""
-    return results.replace_schema_metadata({_WRITTEN: kind.encode()})
+def written_as(results: pa.Table, kind: BetaKind, metric: str | None = None) -> pa.Table:
+    """The results with what their sweep's config has, for whatever shows them.
+
+    `kind`: the form of β; `metric`: the name of the one that chooses, None for the task's own.
+    """
+    told = {_WRITTEN: kind.encode()}
+    return results.replace_schema_metadata(told | ({_METRIC: metric.encode()} if metric else {}))
 
 
 def beta_axis(data: pd.DataFrame) -> BetaAxis:
@@ -176,10 +147,10 @@ def beta_axis(data: pd.DataFrame) -> BetaAxis:
     return _AXES[data["beta_kind"].iloc[0] if len(data) else "values"]
 
 
-def _written(results: pa.Table | pd.DataFrame) -> str | None:
+def _said(results: pa.Table | pd.DataFrame, key: bytes) -> str | None:
     told = results.schema.metadata if isinstance(results, pa.Table) else None
-    kind = (told or {}).get(_WRITTEN)
-    return None if kind is None else str(kind.decode())
+    value = (told or {}).get(key)
+    return None if value is None else str(value.decode())
 
 
 def _likely_kind(data: pd.DataFrame) -> str:
@@ -305,8 +276,7 @@ class Shown:
 
     def measured(self, part: str, metric: Metric) -> float | None:
         """The metric on `part` ("train", "validation" or "test")."""
-        value: float | None = getattr(self.row.fit, metric.column(part))
-        return value
+        return self.row.metric(metric.column(part))
 
 
 def champion_of(data: pd.DataFrame, trial: str | None = None) -> Shown | None:
@@ -321,7 +291,8 @@ def _of_chosen_setting(data: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
     choice = choose(
         pa.Table.from_pandas(data, preserve_index=False),
         str(data["beta_kind"].iloc[0]),
-        "classification" if metric.name == "accuracy" else "regression",
+        metric.task,
+        metric.name,
     )
     if choice is None:
         return rows["status"] != "ok"

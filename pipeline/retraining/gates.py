@@ -59,6 +59,14 @@ def size_gate(size: int, settings: RetrainConfig) -> Gate:
     return Gate("size", within, f"{size:,} bytes of {settings.max_bytes:,}")
 
 
+def use_gate(cautions: Sequence[str]) -> Gate:
+    """Nothing speaks against the network's use: it has learned something, and every class is there.
+
+    `cautions`: what its sweep found.
+    """
+    return Gate("use", not cautions, "; ".join(cautions) or "not constant; every class is there")
+
+
 def metric_gate(
     target: np.ndarray,
     champion: np.ndarray,

@@ -27,6 +27,7 @@ from pipeline.retraining.gates import (
     certificate_gate,
     metric_gate,
     size_gate,
+    use_gate,
 )
 from pipeline.retraining.lease import Lease
 from pipeline.retraining.partitions import beside
@@ -114,7 +115,7 @@ class _Run:
         store = open_store(self.config, self.home)
         name = self.config.registered_model
         champion = find_champion(store, name, self.home, self.decision.state)
-        verdict = self._judge(outcome.champion, champion, window)
+        verdict = self._judge(outcome.champion, champion, window, outcome.cautions)
         write_verdict(verdict, self.folder)
         key = sweep_key(self.folder)
         version = registered_version(store, name, key, outcome.champion.identity.trial)
@@ -133,7 +134,13 @@ class _Run:
             prune(self.home, store, name, self.settings.keep_runs, in_use)
         return Retrained(self.decision, outcome, verdict, str(version.version), move)
 
-    def _judge(self, row: NetworkRow, champion: Champion | None, window: Window) -> Verdict:
+    def _judge(
+        self,
+        row: NetworkRow,
+        champion: Champion | None,
+        window: Window,
+        cautions: tuple[str, ...],
+    ) -> Verdict:
         prepared = prepare(self.config)
         table, test = prepared.table, prepared.split.test_rows
         file = str(row.fit.network)
@@ -155,7 +162,7 @@ class _Run:
             hold_out=self.selection.hold_out,
             training_rows=window.training_rows,
             hold_out_rows=window.hold_out_rows,
-            gates=(certified, gate, fits),
+            gates=(certified, gate, fits, use_gate(cautions)),
             comparison=comparison,
             drift=drift,
         )

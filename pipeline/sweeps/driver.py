@@ -66,7 +66,10 @@ def prepare(config: Any) -> Any:
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """What became of a sweep. `champion` is the row of the best refit; `exit_code` 0 or 1."""
+    """What became of a sweep. `champion` is the row of the best refit; `exit_code` 0 or 1.
+
+    `cautions`: why the champion must not be put to use.
+    """
 
     location: str
     results: pa.Table
@@ -79,6 +82,7 @@ class SweepOutcome:
     tracking_error: str | None
     exit_code: int
     timings: dict[str, float] = field(default_factory=dict)
+    cautions: tuple[str, ...] = ()
 
 
 def run_sweep(
@@ -201,6 +205,9 @@ class _Driver:
         results = self.study.told(read_results(run.folder, self.study.rows), self.config)
         champion = None if refit is None else prepared.champion(results, refit)
         trial = None if champion is None else str(champion.identity.trial)
+        cautions = self.study.cautions(results, choice, champion)
+        for caution in cautions:
+            log.warning("not promoted: %s", caution)
         computed = len(pending) + (refit is not None and not complete.issuperset(ids_of(refit)))
         if computed:
             add_session(run.folder, started, time.monotonic() - begin, computed)
@@ -231,6 +238,7 @@ class _Driver:
             tracking_error=tracking_error,
             exit_code=1 if wrong else 0,
             timings=self.timings,
+            cautions=tuple(cautions),
         )
 
     @contextmanager

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from pipeline.configuration.reading import SweepConfig, dump_config
 from pipeline.logs.redact import redact
 from pipeline.reports.proof_words import gap_words
 from pipeline.results import summary
-from pipeline.results.record import METRIC, PARAMETER, NetworkRow, columns_for
+from pipeline.results.record import NetworkRow, columns_for
+from pipeline.results.schema import METRIC, PARAMETER
 from pipeline.results.selection import FINAL_SHARD, Choice
 from pipeline.results.summary import Shown, byte_text, percent
 
@@ -81,10 +82,23 @@ def sweep_metrics(
     if choice is not None:
         found[f"best_{choice.metric}"] = choice.mean
     if champion is not None:
-        for key in ("gap", "bytes", "neurons", metric.column("test"), metric.column("train")):
-            value = getattr(champion.row.fit, key)
+        told = champion.row.columns
+        for key in ("gap", "bytes", "neurons", *_headline(metric)):
+            value = told[key]
             found[f"champion_{key}"] = math.nan if value is None else float(value)
     return _finite(found)
+
+
+def _headline(metric: summary.Metric) -> Iterator[str]:
+    """What the chosen network is known by: the metric that chose it, and the task's usual ones."""
+    usual = ["accuracy", "balanced_accuracy", "majority_share", "roc_auc", "log_loss"]
+    if metric.task == "regression":
+        usual = ["rmse", "mae", "r2"]
+    yield metric.column("train")
+    for name in dict.fromkeys((metric.name, *usual)):
+        yield f"test_{name}"
+        if name != "majority_share":
+            yield from (f"test_{name}_low", f"test_{name}_high")
 
 
 def path_metrics(data: pd.DataFrame) -> list[tuple[str, float, int]]:
@@ -220,9 +234,12 @@ def network_description(shown: Shown, metric: summary.Metric, role: str) -> str:
     )  # fmt: skip
 
 
-def version_description(shown: Shown, metric: summary.Metric, run: str) -> str:
+def version_description(
+    shown: Shown, metric: summary.Metric, run: str, cautions: Sequence[str] = ()
+) -> str:
     """What a reviewer of the registered model reads."""
     lines = [
+        *([f"**Not promoted: {'; '.join(cautions)}.**", ""] if cautions else []),
         f"Quantized network on {code(shown.row.identity.dataset)}, [its run with the "
         f"certificate]({run}).",
         "",
@@ -245,15 +262,27 @@ def _network_lines(shown: Shown, metric: summary.Metric) -> list[str]:
     row = shown.row
     fit, bound = row.fit, row.bounds.lower_bound
     return [
-        f"| test {metric.label} | size | neurons | certified gap | objective | lower bound |",
-        "|---|---|---|---|---|---|",
-        f"| {metric.text(shown.measured('test', metric))} | {byte_text(fit.bytes)} "
+        f"| test {metric.label} | 95 % interval | rows | majority share | size | neurons "
+        "| certified gap | objective | lower bound |",
+        "|---|---|---|---|---|---|---|---|---|",
+        f"| {metric.text(shown.measured('test', metric))} | {_test_interval(row, metric)} "
+        f"| {row.measures.test.rows or '–'} | {_majority(row)} | {byte_text(fit.bytes)} "
         f"| {fit.neurons} | {percent(fit.gap)} | {fit.upper_bound:.6g} "
         f"| {bound:.6g} |",
         "",
         f"No network of any width gets below {bound:.6g}: {gap_words(fit.gap)}.",
         *_outputs_lines(row),
     ]
+
+
+def _test_interval(row: NetworkRow, metric: summary.Metric) -> str:
+    ends = [row.metric(f"test_{metric.name}_{end}") for end in ("low", "high")]
+    return metric.interval_text(ends) or "–"
+
+
+def _majority(row: NetworkRow) -> str:
+    share = row.measures.test.majority_share
+    return "–" if share is None else f"{100 * share:.1f} %"
 
 
 def _outputs_lines(row: NetworkRow) -> list[str]:

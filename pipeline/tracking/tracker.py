@@ -28,6 +28,7 @@ from pipeline.reports.figures.picture import to_png
 from pipeline.reports.frame import REPORT_FILE
 from pipeline.reports.page import collect, render_report
 from pipeline.results import summary
+from pipeline.results.fitness import reasons_against_choice
 from pipeline.results.folder import RunFolder
 from pipeline.results.parts import parts_of
 from pipeline.results.record import RESULTS_SCHEMA, TIMING_COLUMNS, NetworkRow
@@ -85,6 +86,7 @@ class SweepTracker:
         self.config, self.folder, self.store, self.run_id = config, folder, store, run_id
         self.crown = crown
         self.results = RESULTS_SCHEMA.empty_table()
+        self.cautions: list[str] = []
         self.key = sweep_key(folder)
         self._begin = time.monotonic()
 
@@ -122,6 +124,7 @@ class SweepTracker:
         self.results = results
         data = summary.frame(results)
         row = summary.champion_of(data, champion)
+        self.cautions = reasons_against_choice(results, choice, None if row is None else row.row)
         figures = _points(text.sweep_metrics(data, row, choice))
         run.log(
             parameters=text.parameters(self.config), points=[*figures, *text.path_metrics(data)]
@@ -292,7 +295,10 @@ class SweepTracker:
             (place / CERTIFICATE_PAGE).write_text(page, encoding="utf-8")
 
     def _register(self, run: TrackedRun, shown: Shown, metric: summary.Metric) -> None:
-        """The champion as a version of the registered model; where asked, with the alias on it."""
+        """The champion as a version of the registered model; where asked, with the alias on it.
+
+        Not where something speaks against its use.
+        """
         from mlflow.exceptions import MlflowException
 
         client, name = self.store.client, self.config.registered_model
@@ -315,8 +321,9 @@ class SweepTracker:
                     source=f"models:/{model}",
                     run_id=run.run_id,
                     model_id=model,
-                    description=text.version_description(shown, metric, page),
+                    description=text.version_description(shown, metric, page, self.cautions),
                     tags={
+                        **({"qnn.not_promoted": "; ".join(self.cautions)} if self.cautions else {}),
                         "run": page,
                         "certificate": f"{page}/artifacts/certificate/{CERTIFICATE_PAGE}",
                         "certified_gap": summary.percent(shown.row.fit.gap),
@@ -325,7 +332,7 @@ class SweepTracker:
                     },
                 )
             version = made.version
-        if self.crown:
+        if self.crown and not self.cautions:
             promote(client, name, version)
 
     def _version(self, name: str, run_id: str) -> str | None:

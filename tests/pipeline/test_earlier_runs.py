@@ -30,8 +30,13 @@ TIMED = ("straight_through",)
 
 
 def frame(location: Path) -> pd.DataFrame:
-    table = read_results(RunFolder.open(location)).to_pandas()
-    names = [name for name in table if not any(word in name for word in UNLIKE)]
+    folder = RunFolder.open(location)
+    table = read_results(folder).to_pandas()
+    # Columns that its version did not know yet say nothing.
+    known = {
+        name for file in folder.files("results") for name in folder.read_table(file).schema.names
+    }
+    names = [name for name in table if name in known and not any(word in name for word in UNLIKE)]
     return table[names].sort_values("trial").reset_index(drop=True)
 
 

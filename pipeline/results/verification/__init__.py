@@ -15,6 +15,7 @@ __all__ = [
     "evidence",
     "loop",
     "manifest",
+    "measured",
     "networks",
     "rows",
     "statements",

@@ -13,15 +13,18 @@ import numpy as np
 
 from pipeline.configuration.kinds import Kind
 from pipeline.configuration.settings import SweepConfig
-from pipeline.results.metrics import metrics
-from pipeline.results.record import METRICS, PARTS, Fit, NetworkRow
+from pipeline.results.record import NetworkRow
+from pipeline.results.verification.measured import (
+    RELATIVE,
+    Known,
+    calibrated,
+    check_held_out,
+    check_metrics,
+)
 from pipeline.results.verification.verdict import Failure
 from qnn.certificates import Certificate
-from qnn.features.targets import TargetCoding
 from qnn.networks.quantized import QuantizedNetwork
 
-# Sums of n products in another order (other BLAS, other machine) differ by far less than this.
-RELATIVE = 1e-9
 # beta_max is the value of an optimization, found to more digits than this.
 BETA_MAX = 1e-5
 # From the weakest to the strongest kind of proof.
@@ -126,31 +129,10 @@ def check_fit(row: NetworkRow, network: QuantizedNetwork, X: np.ndarray, y: np.n
         same(row.identity, "preprocessing_bytes", preprocessing.size_in_bytes, exact=True)
     if preprocessing.layout.d != X.shape[1]:
         raise Failure(f"its preprocessing makes {preprocessing.layout.d} columns, not {X.shape[1]}")
-    _check_metrics(row.fit, preprocessing.target, network.decision_function(X), y)
-
-
-def _check_metrics(fit: Fit, target: TargetCoding, values: np.ndarray, y: np.ndarray) -> None:
-    """Figures on the training rows, from the network's values and the targets, both coded."""
-    known, predicted = target.decode(y), target.decode(values)
-    task = "regression" if target.classes is None else "classification"
-    found = metrics("train", predicted, known, task, target.scale)
-    # Decoded targets are those of the table up to rounding.
-    size = max(1.0, float(np.max(np.abs(known)))) if task == "regression" else 1.0
-    for column in ("train_accuracy", "train_rmse", "train_r2"):
-        same(fit, column, found.get(column), scale=size)
-    _check_held_out(fit, task)
-
-
-def _check_held_out(fit: Fit, task: str) -> None:
-    """Figures of rows that the folder does not have are at least possible ones, of this task."""
-    for part in PARTS[1:]:
-        accuracy, rmse, r2 = (getattr(fit, f"{part}_{name}") for name in METRICS)
-        foreign = (rmse, r2) if task == "classification" else (accuracy,)
-        if any(value is not None for value in foreign):
-            raise Failure(f"its row has {part} metrics of another task than {task}")
-        possible = (accuracy is None or 0.0 <= accuracy <= 1.0) and (rmse is None or rmse >= 0.0)
-        if not possible or not (r2 is None or r2 <= 1.0):
-            raise Failure(f"its row has impossible {part} metrics")
+    target = preprocessing.target
+    known = Known(X, target.decode(y), calibrated(network, X, y))
+    check_metrics(row, network, "train", known)
+    check_held_out(row, "regression" if target.classes is None else "classification")
 
 
 def check_plan(row: NetworkRow, config: SweepConfig) -> None:

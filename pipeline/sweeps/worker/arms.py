@@ -13,9 +13,9 @@ import numpy as np
 from pipeline.datasets.shards import ShardData
 from pipeline.plans.units import PathSpec
 from pipeline.results.folder import RunFolder, StoreError
-from pipeline.results.metrics import metrics
-from pipeline.results.record import PROBLEM, Bounds, Cost, Fit, NetworkRow, columns_for
-from pipeline.sweeps.worker.rows import failure, keep_network, of_trial, trial_rng
+from pipeline.results.record import Bounds, Cost, Fit, NetworkRow, columns_for
+from pipeline.results.schema import PROBLEM
+from pipeline.sweeps.worker.rows import failure, keep_network, measured, of_trial, trial_rng
 from qnn.training.arms import CEILINGS, QUANTIZED, REFERENCES, get_arm
 from qnn.training.problems.problem import Problem
 
@@ -69,15 +69,15 @@ def run_arm(
             cost = replace(row.cost, rounding_seconds=time.perf_counter() - start)
             return keep_network(replace(row, cost=cost), network, problem, data, folder)
         if arm in CEILINGS:
-            return replace(row, fit=_ceiling(arm, problem, seconds, data))
-        return replace(row, fit=_reference(row, data))
+            return _ceiling(row, problem, seconds, data)
+        return _reference(row, data)
 
     return _filled(row, run)
 
 
 def run_reference(row: NetworkRow, data: ShardData) -> NetworkRow:
     """Run a reference, which takes all classes at once, and fill in its row, or make it failed."""
-    return _filled(row, lambda: replace(row, fit=_reference(row, data)))
+    return _filled(row, lambda: _reference(row, data))
 
 
 def _filled(row: NetworkRow, run: Callable[[], NetworkRow]) -> NetworkRow:
@@ -103,33 +103,30 @@ def _ours(row: NetworkRow, ours: list[NetworkRow]) -> float:
     return max(same)
 
 
-def _ceiling(arm: str, problem: Problem, seconds: float, data: ShardData) -> Fit:
-    network = get_arm(arm)(problem, seconds)
-    measured: dict[str, Any] = {}
-    for part, X, target in data.parts():
-        predicted = data.preprocessing.decode(network.decision_function(X))
-        measured |= metrics(part, predicted, target, data.task)
-    return Fit(
+def _ceiling(row: NetworkRow, problem: Problem, seconds: float, data: ShardData) -> NetworkRow:
+    network = get_arm(row.axes.rounding)(problem, seconds)
+    fit = Fit(
         upper_bound=network.objective,
         loss_value=network.loss_value,
         neurons=len(network.signs),
         bytes=network.size_in_bytes,
         status="ok",
-        **measured,
     )
+    return replace(row, fit=fit).measured(measured(network.decision_function, data))
 
 
-def _reference(row: NetworkRow, data: ShardData) -> Fit:
+def _reference(row: NetworkRow, data: ShardData) -> NetworkRow:
     from qnn.training.arms.references.cross_validation import size_in_bytes
 
     several = data.y.ndim == 2
     labels = np.argmax(data.y, axis=1) if several else np.asarray(data.y)
     estimator = get_arm(row.axes.rounding)(data.X, labels, row.axes.seed)
     classes = np.array(data.preprocessing.classes or (), dtype=object)
-    measured: dict[str, Any] = {}
-    for part, X, target in data.parts():
-        if len(target):
-            found = estimator.predict(X)
-            predicted = classes[found] if several else data.preprocessing.decode(found)
-            measured |= metrics(part, predicted, target, data.task)
-    return Fit(bytes=size_in_bytes(estimator), status="ok", **measured)
+
+    def predict(X: np.ndarray) -> np.ndarray:
+        found = estimator.predict(X)
+        return np.asarray(classes[found] if several else data.preprocessing.decode(found))
+
+    fit = Fit(bytes=size_in_bytes(estimator), status="ok")
+    found = measured(estimator.decision_function, data, predict)
+    return replace(row, fit=fit).measured(found)

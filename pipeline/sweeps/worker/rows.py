@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +18,9 @@ from pipeline.logs.messages import one_line
 from pipeline.logs.redact import redact
 from pipeline.plans.units import Spec, Trial
 from pipeline.results.folder import NETWORKS, RunFolder
-from pipeline.results.metrics import metrics
+from pipeline.results.metrics import Scored, metrics
+from pipeline.results.metrics.classes import codes_of
+from pipeline.results.metrics.probabilities import Calibration
 from pipeline.results.objective import objective_and_loss
 from pipeline.results.record import Axes, Fit, Identity, NetworkRow
 from qnn.losses import Loss
@@ -140,11 +144,6 @@ def _kept(
     (objective, loss_value), bound = found, row.bounds.lower_bound
     assert bound is not None, "a network is kept beside the bound of its problem"
     file = f"{NETWORKS}/{row.identity.trial}.npz"
-    measured: dict[str, float | None] = {}
-    for part, X, target in data.parts():
-        predicted = data.preprocessing.decode(network.decision_function(X))
-        scale = data.preprocessing.target.scale
-        measured |= metrics(part, predicted, target, data.task, scale)
     fit = Fit(
         network=file,
         upper_bound=objective,
@@ -155,4 +154,28 @@ def _kept(
         status="ok",
     )
     folder.write(file, network.to_bytes())
-    return replace(row, fit=replace(fit, **measured))  # type: ignore[arg-type]
+    return replace(row, fit=fit).measured(measured(network.decision_function, data))
+
+
+def measured(
+    decide: Callable[[np.ndarray], np.ndarray],
+    data: ShardData,
+    predict: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> dict[str, Any]:
+    """The metrics of all parts, by column, of what gives scores (n,) or (n, C) for rows (n, d).
+
+    `predict`: what gives labels, None where the scores do.
+    """
+    coding = data.preprocessing.target
+    calibration = None
+    if coding.classes is not None:
+        codes = codes_of(data.train_target, coding.classes)
+        calibration = Calibration.fit(decide(data.X), codes, len(coding.classes))
+    found: dict[str, Any] = {}
+    for part, X, target in data.parts():
+        if len(target):
+            scores = decide(X)
+            predicted = coding.decode(scores) if predict is None else predict(X)
+            scored = None if coding.classes is None else Scored(coding.classes, scores, calibration)
+            found |= metrics(part, predicted, target, scored, coding.scale)
+    return found

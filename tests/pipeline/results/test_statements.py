@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.results.folder import RunFolder
+from pipeline.results.record import LATER_COLUMNS, RESULTS_SCHEMA
 from pipeline.results.verification import Check, verify_paths
 from pipeline.results.verification.manifest import MANIFEST, Manifest
 from pipeline.sweeps.driver import SweepOptions, run_sweep
@@ -147,3 +148,29 @@ def test_the_manifest_is_plain_json(run):
         file for file in run.files() if file.split("/")[0] in
         ("sweep.yaml", "results", "data", "certificates", "networks")
     }  # fmt: skip
+
+
+TRAINING = [name for name in RESULTS_SCHEMA.names if name.startswith("train_")]
+
+
+@pytest.mark.parametrize("column", TRAINING)
+def test_each_metric_of_the_training_rows_is_measured_again(run, column):
+    file = run.files("results")[0]
+
+    def change(row: dict[str, Any]) -> None:
+        value = row[column]
+        if column == "train_confusion":
+            row[column] = [value[1], value[0], *value[2:]]
+        else:
+            row[column] = 1 if value is None else type(value)(value * 0.9 + 1)
+
+    edit_rows(run, file, change)
+    sign_anew(run)
+    assert failures(run)
+
+
+def test_rows_without_the_younger_metrics_are_those_of_an_earlier_version(run):
+    for file in run.files("results"):
+        run.write_table(file, run.read_table(file).drop_columns(list(LATER_COLUMNS)))
+    sign_anew(run)
+    assert not failures(run)

@@ -1,0 +1,116 @@
+"""Metrics of a network, measured again and held against its row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.configuration.metric import METRICS as CHOICES
+from pipeline.results.metrics import Scored, metrics
+from pipeline.results.metrics.classes import codes_of
+from pipeline.results.metrics.probabilities import Calibration
+from pipeline.results.record import METRICS, PARTS, NetworkRow, columns_for
+from pipeline.results.schema import YOUNG
+from pipeline.results.verification.verdict import Failure
+from qnn.features.targets import TargetCoding
+from qnn.networks.quantized import QuantizedNetwork
+
+# Sums of n products in another order (other BLAS, other machine) differ by far less than this.
+RELATIVE = 1e-9
+# A log loss is that of probabilities that an iteration fits.
+CALIBRATED = 1e-7
+_RANGES = {
+    "log_loss": (0.0, np.inf), "rmse": (0.0, np.inf), "mae": (0.0, np.inf), "r2": (-np.inf, 1.0)
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """Rows of a part: `X` (n, d) as the network takes them, their raw `target`, (n,) or (n, C).
+
+    `calibration`: what makes probabilities of the network's scores; None for regression.
+    """
+
+    X: np.ndarray
+    target: np.ndarray
+    calibration: Calibration | None = None
+
+
+def check_metrics(row: NetworkRow, network: QuantizedNetwork, part: str, known: Known) -> None:
+    """Figures on the rows of a part, from the network's scores and the targets there."""
+    if network.preprocessing is None:
+        raise Failure("has no preprocessing")
+    target = network.preprocessing.target
+    found = _measured_again(network, target, part, known)
+    size = 1.0
+    if target.classes is None:
+        # Decoded targets are those of the table up to rounding.
+        size = max(1.0, float(np.max(np.abs(known.target)))) if len(known.target) else 1.0
+    told = row.columns
+    # Files of earlier versions have no more than these.
+    wanted = [f"{part}_{name}" for name in METRICS]
+    if told[f"{part}_rows"] is not None:
+        wanted = list(metrics_of(part))
+    for column in wanted:
+        _same_metric(column, told[column], found.get(column), size)
+
+
+def calibrated(network: QuantizedNetwork, X: np.ndarray, y: np.ndarray) -> Calibration | None:
+    """The calibration of a network on its training matrix; None for regression."""
+    preprocessing = network.preprocessing
+    coding = None if preprocessing is None else preprocessing.target
+    if coding is None or coding.classes is None:
+        return None
+    codes = codes_of(coding.decode(y), coding.classes)
+    return Calibration.fit(network.decision_function(X), codes, len(coding.classes))
+
+
+def _measured_again(
+    network: QuantizedNetwork, coding: TargetCoding, part: str, known: Known
+) -> dict[str, Any]:
+    """The metrics of a part, by column."""
+    scores = network.decision_function(known.X)
+    scored = None
+    if coding.classes is not None:
+        scored = Scored(coding.classes, scores, known.calibration)
+    return metrics(part, coding.decode(scores), known.target, scored, coding.scale)
+
+
+def metrics_of(part: str) -> tuple[str, ...]:
+    """All columns of a part's metrics."""
+    young = (name for name in columns_for(YOUNG) if name.startswith(f"{part}_"))
+    return (*(f"{part}_{name}" for name in METRICS), *young)
+
+
+def _same_metric(column: str, said: Any, found: Any, size: float) -> None:
+    if isinstance(found, float) and isinstance(said, float):
+        allowed = RELATIVE * size
+        if "log_loss" in column:
+            # It rests on an iteration that ends a little elsewhere on another machine.
+            allowed = CALIBRATED * max(1.0, abs(found))
+        if column.endswith(("_low", "_high")):
+            # An end moves by more than its middle where that is close to 0 or 1.
+            allowed *= 1000.0
+        right = abs(said - found) <= allowed
+    else:
+        right = said == (list(found) if isinstance(found, tuple) else found)
+    if not right:
+        raise Failure(f"its row says {column} {said!r}, its files say {found!r}")
+
+
+def check_held_out(row: NetworkRow, task: str) -> None:
+    """Figures of rows that the folder does not have are at least possible ones, of this task."""
+    told = row.columns
+    for part in PARTS[1:]:
+        for column in metrics_of(part):
+            value, name = told[column], column.removeprefix(f"{part}_")
+            metric = CHOICES.get(name.removesuffix("_low").removesuffix("_high"))
+            if value is None or metric is None:
+                continue
+            if metric.task != task:
+                raise Failure(f"its row has {part} metrics of another task than {task}")
+            low, high = _RANGES.get(metric.name, (0.0, 1.0))
+            if not low <= value <= high:
+                raise Failure(f"its row has impossible {part} metrics")
