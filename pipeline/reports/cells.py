@@ -26,7 +26,7 @@ class Column(Generic[R]):
     write: Callable[[Any], str] = str
     text: bool = False
     wrap: bool = False
-    link: Callable[[R], str | None] | None = None
+    link: Callable[[R], Any] | None = None
 
     def cell(self, row: R) -> dict[str, str]:
         """A cell as the templates take it; what there is not is a dash and sorts last."""
@@ -36,7 +36,7 @@ class Column(Generic[R]):
             return {"sort": "", "text": "–", "href": ""}
         target = None if self.link is None else self.link(row)
         key = value if isinstance(value, str) else f"{float(value):.10g}"
-        return {"sort": key, "text": self.write(value), "href": "" if not target else href(target)}
+        return {"sort": key, "text": self.write(value), "href": _link(target)}
 
 
 def words(title: str, value: Callable[[R], Any], **how: Any) -> Column[R]:
@@ -87,6 +87,11 @@ def _width(column: Column[Any], texts: list[str]) -> float:
     if column.wrap:
         longest = min(24, longest)
     return CHARACTER * max(head, longest) + 20.0
+
+
+def _link(target: Any) -> str:
+    """A path as a link; a data frame has NaN where there is none."""
+    return href(target) if isinstance(target, str) and target else ""
 
 
 def href(path: str) -> str:

@@ -46,7 +46,7 @@ def best_table(data: pd.DataFrame, metric: Metric, champion: Shown | None) -> di
         *(_figure(name) for name in _figures(rows, metric)),
         *_axis_columns(data, axis),
         words("network", _of("trial"), link=_of("network")),
-        words("certificate", lambda row: "file" if row["certificate"] else None,
+        words("certificate", lambda row: "file" if isinstance(row["certificate"], str) else None,
               link=_of("certificate")),
     ]  # fmt: skip
     return table_of(columns, rows, lambda row: chosen is not None and row["trial"] == chosen)

@@ -112,10 +112,32 @@ def draw(panel: Panel, width: float) -> Drawing:
     """A panel at a width."""
     frame, height = _framed(panel, width)
     shapes = [*_axes(panel, frame, height)]
+    notes: list[Words] = []
     for mark in panel.marks:
-        shapes += _shapes(mark, frame)
+        made = _shapes(mark, frame)
+        if isinstance(mark, Note):
+            notes += (made := _apart([one for one in made if isinstance(one, Words)], notes))
+        shapes += made
     shapes += [*_row_names(panel, frame), *_end_names(panel, frame)]
     return Drawing(width, height, tuple(shapes))
+
+
+def _apart(note: list[Words], others: list[Words]) -> list[Words]:
+    """The lines of a note, moved up until they cover none of the others."""
+    while any(_cover(one, other) for one in note for other in others):
+        note = [replace(one, y=one.y - LINE_HEIGHT) for one in note]
+    return note
+
+
+def _cover(one: Words, other: Words) -> bool:
+    (a, b), (c, d) = _extent(one), _extent(other)
+    return a < d and c < b and abs(one.y - other.y) < LINE_HEIGHT
+
+
+def _extent(words: Words) -> tuple[float, float]:
+    width = CHARACTER * len(words.text)
+    start = words.x - {"start": 0.0, "middle": 0.5, "end": 1.0}[words.anchor] * width
+    return start, start + width
 
 
 def _framed(panel: Panel, width: float) -> tuple[Frame, float]:
