@@ -32,7 +32,10 @@ def write_study_report(
         template,
         name=redact(name_of(folder, template.removesuffix("_page.html"))),
         origin=origin_of(folder, results),
-        failures=[{"count": n, "error": redact(str(error))} for error, n in failures.items()],
+        failures=[
+            {"count": count, "error": redact(str(error)), "where": ""}
+            for error, count in failures.items()
+        ],
         verify_command=f"qnn verify {folder.label}",
         config=redact(config_text(folder)),
         **told(results),

@@ -114,10 +114,12 @@ def draw(panel: Panel, width: float) -> Drawing:
     shapes = [*_axes(panel, frame, height)]
     notes: list[Words] = []
     for mark in panel.marks:
-        made = _shapes(mark, frame)
         if isinstance(mark, Note):
-            notes += (made := _apart([one for one in made if isinstance(one, Words)], notes))
-        shapes += made
+            note = _apart(_words(mark, frame), notes)
+            notes += note
+            shapes += note
+        else:
+            shapes += _shapes(mark, frame)
     shapes += [*_row_names(panel, frame), *_end_names(panel, frame)]
     return Drawing(width, height, tuple(shapes))
 
@@ -320,8 +322,8 @@ def _(mark: Level, frame: Frame) -> list[Shape]:
     return [Stroke(line, mark.colour, 1.4, mark.dash), *([words] if mark.name else [])]
 
 
-@_shapes.register
-def _(mark: Note, frame: Frame) -> list[Shape]:
+def _words(mark: Note, frame: Frame) -> list[Words]:
+    """The lines of a note, where its mark wants them."""
     ((x, y),) = frame.points([mark.x], [mark.y])
     lines = mark.text.split("\n")
     half = CHARACTER * max(map(len, lines)) / 2
