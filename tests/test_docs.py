@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.configuration.reading import parse_config
-from pipeline.configuration.settings import RetrainConfig
+from pipeline.configuration.retraining import RetrainConfig
 from pipeline.sweeps.driver import SweepOptions, run_sweep
 from qnn.features.scalings import SCALINGS
 from qnn.losses import LOSSES

@@ -20,6 +20,7 @@ from pipeline.commands.jobs import doctor, jobs_app, submit
 from pipeline.commands.options import ConfigFile, Cpus, Overrides, RayAddress
 from pipeline.commands.quantize import quantize
 from pipeline.commands.robustness import robustness
+from pipeline.commands.schema import schema
 from qnn.errors import InputError
 
 BAD_INPUT = 2
@@ -38,6 +39,7 @@ app.command()(bell)
 app.command()(robustness)
 app.command()(quantize)
 app.command()(csp)
+app.command()(schema)
 app.add_typer(jobs_app)
 
 
@@ -219,11 +221,14 @@ def compare(
 
 
 def _plan_text(path: Path, overrides: list[str]) -> str:
+    from pipeline.configuration.paths import refuse_unknown_tracking
     from pipeline.configuration.reading import load_config
     from pipeline.plans.studies import study_of_file
 
     study = study_of_file(path)
-    return study.prepare(load_config(path, overrides, study.config)).describe()
+    config = load_config(path, overrides, study.config)
+    refuse_unknown_tracking(config.tracking.uri)
+    return study.prepare(config).describe()
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.configuration.paths import refuse_unknown_tracking
 from pipeline.configuration.reading import SweepConfig, load_config
 from pipeline.logs.messages import one_line
 from pipeline.logs.redact import redact
@@ -35,6 +36,7 @@ def retrain_command(
     gate refused the network.
     """
     config = load_config(path, overrides)
+    refuse_unknown_tracking(config.tracking.uri)
     location = f"out/{config.name}" if out is None else out
     try:
         decision = look(config, RunFolder.open(location))

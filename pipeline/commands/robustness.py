@@ -58,9 +58,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class RobustRow:
-    """A row of the file decided. proven: the certified lower bound of the worst margin in the
-    region; attack: the margin of the worst row that was found in it; seconds: of processor time.
-    """  # noqa: D205
+    """A row of the file decided.
+
+    proven: the certified lower bound of the worst margin in the region; attack: the margin of the
+    worst row that was found in it; seconds: of processor time.
+    """
 
     row: int
     label: str

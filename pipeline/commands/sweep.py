@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.commands.terminal import print_outcome
+from pipeline.configuration.paths import refuse_unknown_tracking
 from pipeline.configuration.reading import load_config
 from pipeline.logs.console import set_up_logging
 from pipeline.logs.redact import redact
@@ -35,6 +36,7 @@ def sweep_command(
     set_up_logging(errors)
     study = study_of_file(path)
     config = load_config(path, overrides, study.config)
+    refuse_unknown_tracking(config.tracking.uri)
     location = f"out/{config.name}" if out is None else out
     options = SweepOptions(
         address=address, cpus=cpus, max_failures=max_failures, retry_failed=retry_failed

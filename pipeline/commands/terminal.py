@@ -5,8 +5,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.configuration.metric import Metric
 from pipeline.results.summary import (
+    OURS,
     Shown,
+    beside_ours,
     best_networks,
     beta_axis,
     champion_of,
@@ -45,10 +48,10 @@ def print_outcome(outcome: SweepOutcome, console: Console) -> None:
     for head in ("β" if axis.column == "beta" else "β/β max", "width"):
         table.add_column(head, justify="right")
     table.add_column("rounding")
-    for head in ("gap", "valid.", "test", "neurons", "bytes"):
+    for head in ("gap", "mean valid.", "valid.", "test", "neurons", "bytes"):
         table.add_column(head, justify="right")
 
-    def add(shown: Shown, style: str | None = None) -> None:
+    def add(shown: Shown, mean: float | None, style: str | None = None) -> None:
         identity, axes, fit = shown.row.identity, shown.row.axes, shown.row.fit
         table.add_row(
             escape(identity.shard),
@@ -57,6 +60,7 @@ def print_outcome(outcome: SweepOutcome, console: Console) -> None:
             f"{axes.width}",
             axes.rounding,
             percent(fit.gap),
+            metric.text(mean),
             metric.text(shown.measured("validation", metric)),
             metric.text(shown.measured("test", metric)),
             f"{fit.neurons}",
@@ -65,18 +69,46 @@ def print_outcome(outcome: SweepOutcome, console: Console) -> None:
         )
 
     for _, row in best_networks(data, SHOWN).iterrows():
-        add(Shown.of(row.to_dict()))
+        shown = Shown.of(row.to_dict())
+        add(shown, shown.setting_validation)
     refit = outcome.champion
     champion = None if refit is None else champion_of(data, refit.identity.trial)
     if champion is not None:
         table.add_section()
-        add(champion, style="bold")
+        add(champion, outcome.choice.mean, style="bold")
     console.print(table)
+    _print_arms(outcome, metric, console)
     for caution in outcome.cautions:
         console.print(f"not promoted: {caution}", markup=False, highlight=False, style="bold")
     if outcome.champion is not None:
         console.print("last row: the chosen setting, refitted on all rows but the test rows")
     _where(outcome, console)
+
+
+def _print_arms(outcome: SweepOutcome, metric: Metric, console: Console) -> None:
+    """The arms that the sweep ran beside ours, the better first, whichever that is."""
+    arms = beside_ours(outcome.results)
+    if not len(arms):
+        return
+    table = Table(
+        title=f"ours and the baselines, each at its best mean validation {metric.label}; means",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("")
+    for head in ("networks", "valid.", "test", "gap", "bytes"):
+        table.add_column(head, justify="right")
+    for row in arms.to_dict("records"):
+        table.add_row(
+            str(row["arm"]),
+            f"{row['networks']}",
+            metric.text(row[metric.column("validation")]),
+            metric.text(row[metric.column("test")]),
+            percent(row["gap"]),
+            f"{row['bytes']:.0f}",
+            style="bold" if row["arm"] == OURS else None,
+        )
+    console.print(table)
 
 
 def _where(outcome: SweepOutcome, console: Console) -> None:

@@ -1,3 +1,16 @@
 """A sweep as YAML: read, checked against the registries, resolved."""
 
-__all__ = ["flat", "kinds", "reading", "section", "settings", "vocabularies", "yaml_text"]
+__all__ = [
+    "beta",
+    "descriptions",
+    "flat",
+    "kinds",
+    "metric",
+    "paths",
+    "reading",
+    "retraining",
+    "section",
+    "settings",
+    "vocabularies",
+    "yaml_text",
+]

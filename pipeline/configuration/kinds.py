@@ -12,7 +12,8 @@ from pydantic_core import PydanticCustomError
 
 from pipeline.configuration.section import Section
 from pipeline.configuration.vocabularies import ActivationName
-from qnn.losses import LOSSES, MarginLoss, get_loss
+from qnn.losses import LOSSES, Loss, MarginLoss, get_loss
+from qnn.networks import activations
 from qnn.training.arms import ARMS
 from qnn.training.rounding.registry import METHODS
 
@@ -74,6 +75,16 @@ class Kind:
     def activation(self) -> str:
         """Bilinear or polynomial."""
         return "bilinear" if self.polynomial is None else "polynomial"
+
+    def get_loss(self) -> Loss:
+        """The loss itself."""
+        return get_loss(self.loss, self.loss_parameter)
+
+    def get_activation(self) -> activations.Activation:
+        """The activation itself."""
+        if self.polynomial is None:
+            return activations.get_activation("bilinear")
+        return activations.Polynomial(*self.polynomial)
 
     @property
     def columns(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline.configuration.flat import flatten
+from pipeline.configuration.paths import expanded
 from pipeline.configuration.settings import (
     BetaConfig,
     ByColumn,
@@ -106,7 +107,7 @@ def load_config(
         InputError: the file is missing or no YAML, or a key is unknown, missing or has a bad value;
             or the data's or MLflow's URI holds credentials.
     """
-    path = Path(path)
+    path = Path(expanded(str(path)))
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -116,7 +117,10 @@ def load_config(
         raise InputError(f"{path}: cannot be read: {reason}") from None
     config = parse_config(text, path.name, overrides, model)
     _refuse_credentials(config, path.name)
-    return _located(config, (path.resolve().parent, Path.cwd()))
+    located = _located(config, (path.resolve().parent, Path.cwd()))
+    # Variables may hold what the file does not.
+    _refuse_credentials(located, path.name)
+    return located
 
 
 @overload
@@ -136,8 +140,7 @@ def parse_config(
         # The same as leaving it out: one config has one resolved form, and one digest.
         del raw["kind"]
     try:
-        # By way of JSON, where pydantic's strict mode takes a list for a tuple and 1 for 1.0.
-        return model.model_validate_json(json.dumps(raw, default=str))
+        return model.model_validate(_as_sections_hold(raw))
     except ValidationError as error:
         problems = [_one_line(detail, model) for detail in _root_causes(error)]
         raise InputError(f"{where}: {'; '.join(dict.fromkeys(problems))}") from None
@@ -146,6 +149,17 @@ def parse_config(
 def dump_config(config: Any) -> str:
     """The config as YAML, every default written out; `parse_config` reads it back equal."""
     return dump_yaml(config.model_dump(mode="json"))
+
+
+def _as_sections_hold(value: Any) -> Any:
+    """Plain data with lists as tuples and every key as text."""
+    if isinstance(value, dict):
+        return {_key(key): _as_sections_hold(one) for key, one in value.items()}
+    return tuple(map(_as_sections_hold, value)) if isinstance(value, list) else value
+
+
+def _key(key: Any) -> str:
+    return key if isinstance(key, str) else json.dumps(key, default=str)
 
 
 def _refuse_credentials(config: BaseModel, where: str) -> None:
@@ -166,7 +180,9 @@ def _located(section: M, folders: Sequence[Path]) -> M:
     for name in type(section).model_fields:
         value = getattr(section, name)
         if name == "source" and isinstance(value, str):
-            changes[name] = _locate(value, folders)
+            changes[name] = _locate(expanded(value), folders)
+        elif name == "uri" and isinstance(value, str):
+            changes[name] = expanded(value)
         elif isinstance(value, BaseModel):
             changes[name] = _located(value, folders)
         elif isinstance(value, tuple) and any(isinstance(one, BaseModel) for one in value):

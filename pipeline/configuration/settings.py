@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from pipeline.configuration.beta import Beta, BetaForm
 from pipeline.configuration.kinds import (
     Activation,
     Kind,
@@ -26,7 +27,8 @@ from pipeline.configuration.kinds import (
     network_problems,
 )
 from pipeline.configuration.metric import METRICS, MetricName, metric_for
-from pipeline.configuration.section import Section
+from pipeline.configuration.retraining import RetrainConfig
+from pipeline.configuration.section import Fraction, Positive, Section, Seed
 from pipeline.configuration.vocabularies import (
     Alphabet,
     Baseline,
@@ -67,9 +69,6 @@ def _alone(values: tuple[Any, ...]) -> Any:
     return values[0] if len(values) == 1 else values
 
 
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Fraction = Annotated[float, Field(gt=0, le=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Distinct = AfterValidator(_distinct)
 NonEmpty = Field(min_length=1)
 
@@ -197,20 +196,23 @@ class BetaConfig(Section):
     def _one_of_two(self) -> BetaConfig:
         if (self.fractions is None) == (self.values is None):
             raise PydanticCustomError("one_of", "give either fractions or values, not both or none")
-        _distinct(self.points)
+        _distinct(self._written)
         return self
 
     @property
-    def kind(self) -> Literal["fractions", "values"]:
+    def form(self) -> BetaForm:
         """Which of the two was given."""
         return "values" if self.values is not None else "fractions"
 
     @property
-    def points(self) -> tuple[float, ...]:
-        """The βs or fractions themselves, from large to small: the order of the path."""
+    def points(self) -> tuple[Beta, ...]:
+        """Every β, from large to small: the order of the path."""
+        return tuple(Beta(one, self.form) for one in sorted(self._written, reverse=True))
+
+    @property
+    def _written(self) -> tuple[float, ...]:
         given = self.values or self.fractions or ()
-        listed = given.points() if isinstance(given, LogSpacing) else given
-        return tuple(sorted(listed, reverse=True))
+        return given.points() if isinstance(given, LogSpacing) else given
 
 
 class RelaxationConfig(Section):
@@ -240,62 +242,6 @@ class Resources(Section):
     max_retries: Annotated[int, Field(ge=0)] = 3
     max_in_flight: Annotated[int, Field(ge=1)] | None = None
     memory_per_task: Annotated[int, Field(ge=1)] | None = None
-
-
-class AllPartitions(Section):
-    """Train on every partition."""
-
-    kind: Literal["all"]
-
-
-class LastPartitions(Section):
-    """Train on the last so many partitions."""
-
-    kind: Literal["last"]
-    partitions: Annotated[int, Field(ge=1)]
-
-
-class RollingRows(Section):
-    """Train on the last so many rows, the oldest partition cut where it must be."""
-
-    kind: Literal["rolling"]
-    rows: Annotated[int, Field(ge=2)]
-
-
-class FreshestPartitions(Section):
-    """Judge on the last partitions, which nothing is trained on until newer ones come."""
-
-    kind: Literal["freshest"]
-    partitions: Annotated[int, Field(ge=1)] = 1
-
-
-class FractionOfNew(Section):
-    """Judge on a share of the rows of each new partition; the others are trained on."""
-
-    kind: Literal["fraction"]
-    fraction: Annotated[float, Field(gt=0, lt=1)]
-    seed: Seed = 0
-
-
-Window = Annotated[AllPartitions | LastPartitions | RollingRows, Field(discriminator="kind")]
-Judges = Annotated[FreshestPartitions | FractionOfNew, Field(discriminator="kind")]
-
-
-class RetrainConfig(Section):
-    """What `qnn retrain` trains on, and what a network must pass to replace the champion.
-
-    `tolerance`: accuracy that may be lost, or the share by which the RMSE may grow; `significance`:
-    the p-value up to which a loss counts; `drift_threshold`: a PSI above it is reported;
-    `keep_runs`: the newest runs whose folders stay (None: all).
-    """
-
-    window: Window = AllPartitions(kind="all")
-    hold_out: Judges = FreshestPartitions(kind="freshest")
-    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.01
-    significance: Fraction = 0.05
-    max_bytes: Annotated[int, Field(ge=1)] | None = None
-    drift_threshold: Positive = 0.25
-    keep_runs: Annotated[int, Field(ge=1)] | None = 30
 
 
 class SweepConfig(Section):

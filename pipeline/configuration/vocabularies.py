@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 from qnn.features.scalings import SCALINGS
@@ -36,9 +37,16 @@ class NameIn:
     ) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self._known)
 
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"enum": self._listed()}
+
+    def _listed(self) -> list[Any]:
+        return list(self.registry.choices if isinstance(self.registry, Registry) else self.registry)
+
     def _known(self, value: Any) -> Any:
-        known = self.registry.choices if isinstance(self.registry, Registry) else self.registry
-        listed = list(known)
+        listed = self._listed()
         # By type as well: true is no 1.
         if any(type(value) is type(name) and value == name for name in listed):
             return value

@@ -20,7 +20,7 @@ from qnn.features import tables
 from qnn.networks.from_onnx import read_onnx
 from qnn.networks.layered import LayeredNetwork
 from qnn.networks.quantized import QuantizedNetwork
-from qnn.numerics.archive import read_file, unpack_arrays
+from qnn.numerics.archive import read_bytes, unpack_arrays
 
 Array = np.ndarray
 Network = QuantizedNetwork | LayeredNetwork
@@ -93,7 +93,7 @@ def load_network(path: str | os.PathLike[str]) -> Network:
     """The network of an npz file, quantized or layered, or of an ONNX file."""
     if str(path).lower().endswith(".onnx"):
         return read_onnx(path)
-    return network_of(read_file(path, "network"), str(path))
+    return network_of(read_bytes(path, "network"), str(path))
 
 
 def network_of(data: bytes, where: str = "network") -> Network:

@@ -28,7 +28,7 @@ _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 PLAIN = CsvFormat()
 
 
-def read_file(
+def read_source(
     source: str, missing_values: Sequence[str] = (), written: CsvFormat = PLAIN
 ) -> pa.Table:
     """Read a CSV file, a Parquet file, or a folder of Parquet files.
@@ -43,7 +43,7 @@ def read_file(
     """
     shown = redact(source)
     try:
-        filesystem, path = _open(source)
+        filesystem, path = open_source(source)
         info = filesystem.get_file_info(path)
         if info.type == pa.fs.FileType.NotFound:
             beside = (
@@ -67,7 +67,8 @@ def read_file(
     raise InputError(f"data.source: {shown} is neither a folder nor a file named *{suffixes}")
 
 
-def _open(source: str) -> tuple[Any, str]:
+def open_source(source: str) -> tuple[Any, str]:
+    """The `pyarrow.fs` file system of a path or URI, and the path on it."""
     if "://" in source:
         return pa.fs.FileSystem.from_uri(source)
     return pa.fs.LocalFileSystem(), str(Path(source).resolve())

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.datasets.files import CSV_SUFFIXES, PARQUET_SUFFIXES, read_file
+from pipeline.datasets.files import CSV_SUFFIXES, PARQUET_SUFFIXES, read_source
 from pipeline.logs.messages import one_line
 from qnn.errors import InputError
 
@@ -31,7 +31,7 @@ def read_rows(source: str | Path) -> Array:
         suffixes = ", ".join((*CSV_SUFFIXES, *PARQUET_SUFFIXES, ".npy"))
         raise InputError(f"{source}: rows are read from files named *{suffixes}")
     try:
-        table = read_file(str(source))
+        table = read_source(str(source))
     except InputError as error:
         raise InputError(f"{source}: {str(error).removeprefix('data.source: ')}") from None
     if name.endswith(CSV_SUFFIXES):

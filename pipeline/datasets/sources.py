@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from pipeline.configuration.settings import DataConfig, SweepConfig, Task
 from pipeline.datasets.csv_text import CsvFormat
 from pipeline.datasets.embedded import read_embedded
-from pipeline.datasets.files import read_file
+from pipeline.datasets.files import read_source
 from pipeline.datasets.spellings import all_dates, looks_like_comma, plain_numbers
 from qnn.errors import InputError
 from qnn.features import tables
@@ -132,8 +132,8 @@ def read_columns(data: DataConfig) -> dict[str, np.ndarray]:
     scheme, _, name = data.source.partition(":")
     if scheme == "sklearn":
         return read_embedded(name)
-    arrow = read_file(data.source, data.missing_values, csv_format(data))
-    return {name: _to_numpy(arrow[name], name) for name in arrow.column_names}
+    arrow = read_source(data.source, data.missing_values, csv_format(data))
+    return {name: to_numpy(arrow[name], name) for name in arrow.column_names}
 
 
 def csv_format(data: DataConfig) -> CsvFormat:
@@ -192,7 +192,8 @@ def _feature_names(
     return found
 
 
-def _to_numpy(column: Any, name: str) -> np.ndarray:
+def to_numpy(column: Any, name: str) -> np.ndarray:
+    """An Arrow column as float64 with NaN, or as objects: text with None; InputError for others."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.cast(kind.value_type), kind.value_type

@@ -18,6 +18,7 @@ from pipeline.datasets.shards import (
     rows_digest,
 )
 from pipeline.datasets.sources import Table, load_table
+from pipeline.plans.description import description
 from pipeline.plans.units import JoinSpec, PathSpec, Spec, digest_of
 from qnn.errors import InputError
 from qnn.features import tables
@@ -65,12 +66,12 @@ class Plan:
         sizes = [path.n for path in self.paths]
         shards = list(dict.fromkeys(unit.shard for unit in self.units))
         rows = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)}-{max(sizes)}"
-        kind = "β / beta_max" if first.beta_kind == "fractions" else "β"
+        kind = "β / beta_max" if first.betas[0].form == "fractions" else "β"
         memory = max(path.estimated_bytes for path in self.paths)
         axes = [
             ("shards", len(shards), _listed(shards)),
             *self._kind_axes(),
-            (kind, len(first.betas), _listed([f"{beta:g}" for beta in first.betas])),
+            (kind, len(first.betas), _listed([f"{beta.written:g}" for beta in first.betas])),
             ("seeds", len(first.seeds), _listed(first.seeds)),
             ("widths", len(first.widths), _listed(first.widths)),
             ("rounding", len(first.roundings), _listed(first.roundings)),
@@ -78,8 +79,8 @@ class Plan:
         arms = self._arms()
         networks = f"{self.trials} networks"
         if self.joins:
-            labels, kind = self.joins[0].labels, self.joins[0].kind
-            axes.insert(0, ("outputs", len(labels), f"one a {kind}: {_listed(labels)}"))
+            labels, word = self.joins[0].labels, self.joins[0].output_word
+            axes.insert(0, ("outputs", len(labels), f"one a {word}: {_listed(labels)}"))
             networks += f" of {len(labels)} outputs"
         if arms:
             axes.append(("baselines", len(arms), _listed(arms)))
@@ -97,11 +98,8 @@ class Plan:
             ("certify", _certify_words(first)),
             ("work", f"about {_duration(self.estimated_seconds)} of one core (rough)"),
         ]
-        lines = [f"sweep {self.name}: {self.dataset}, {self.rows} rows", ""]
-        lines += [f"  {name:<13}{count:>6}   {shown}" for name, count, shown in axes]
-        lines += ["", *(f"  {name:<13}{text}" for name, text in facts)]
-        lines += [f"  {'note':<13}{warning}" for warning in self.warnings]
-        return "\n".join(lines)
+        facts += [("note", warning) for warning in self.warnings]
+        return description(f"sweep {self.name}: {self.dataset}, {self.rows} rows", axes, facts)
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -218,14 +216,11 @@ def make_path(
         content=digest_of([table.sha256, table.classes, layout.digest, rows], length=64),
         n=n,
         d=layout.d,
+        kind=kind,
         betas=config.beta.points,
-        beta_kind=config.beta.kind,
         seeds=tuple(sorted(config.seeds)),
         widths=tuple(sorted(config.widths)),
         roundings=tuple(sorted(config.rounding)),
-        loss=kind.loss,
-        activation=kind.activation,
-        alphabet=kind.alphabet,
         certify=config.certify,
         certify_time_limit=config.certify_time_limit,
         solver=config.relaxation.solver,
@@ -233,8 +228,6 @@ def make_path(
         time_limit=config.relaxation.time_limit,
         baselines=arms_of(config.baselines, kind, config.kinds),
         baseline_seconds=_sorted(config.baseline_seconds),
-        loss_parameter=kind.loss_parameter,
-        polynomial=kind.polynomial,
         second_layer=str(config.second_layer),
     )
     refusal = path.relaxed.refusal

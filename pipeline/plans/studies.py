@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.configuration.paths import expanded
 from pipeline.plans.study import Study
 from pipeline.results.folder import CONFIG_FILE, RunFolder
 from qnn.errors import InputError
@@ -63,7 +64,7 @@ def study_at(location: str) -> Study[Any]:
 def study_of_file(path: str | Path, encoding: str = "utf-8-sig") -> Study[Any]:
     """The study of a sweep's YAML file; training where the file cannot be read or does not say."""
     try:
-        named = _kind(Path(path).read_text(encoding=encoding))
+        named = _kind(Path(expanded(str(path))).read_text(encoding=encoding))
     except (OSError, UnicodeDecodeError):
         named = TRAINING
     return get_study(named, Path(path).name)

@@ -91,6 +91,7 @@ from pipeline.results.selection import FINAL_SHARD
 
 __all__ = [
     "FINAL_SHARD",
+    "NothingFollows",
     "Prepared",
     "Step",
     "Study",
@@ -159,9 +160,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Tools:
-    """What the place of execution gives a unit. `scanner`: who scans the sign vectors of exact
-    proofs, None for threads.
-    """  # noqa: D205
+    """What the place of execution gives a unit.
+
+    `scanner`: who scans the sign vectors of exact proofs, None for threads.
+    """
 
     scanner: Scanner | None = None
 
@@ -234,7 +236,7 @@ class Prepared(Protocol):
     def choose(self, results: pa.Table) -> Any:
         """What the results lead to, for the follow-up unit and the tracking; None: nothing."""
 
-    def follow_up(self, choice: Any) -> Unit:
+    def follow_up(self, choice: Any) -> Unit | None:
         """The unit that a choice asks for, of `FINAL_SHARD`; never called without a choice."""
 
     def champion(self, results: pa.Table, follow_up: Unit) -> Any:
@@ -245,6 +247,23 @@ class Prepared(Protocol):
 
     def finished(self, results: pa.Table) -> int:
         """Number of rows of `units` and the follow-up that are no failures."""
+
+
+class NothingFollows:
+    """What a study without a choice prepares: its units are all there is. To be inherited from."""
+
+    def choose(self, results: pa.Table) -> Any:
+        """Nothing."""
+
+    def follow_up(self, choice: Any) -> Unit | None:
+        """None."""
+
+    def champion(self, results: pa.Table, follow_up: Unit) -> Any:
+        """None."""
+
+    def finished(self, results: pa.Table) -> int:
+        """Number of rows that are no failures."""
+        return int(results["status"].to_pylist().count("ok"))
 
 
 class Tracker(Protocol):

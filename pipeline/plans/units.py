@@ -11,13 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import product
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
-from pipeline.configuration.beta import BetaKind
-from pipeline.configuration.kinds import Kind
+from pipeline.configuration.beta import Beta, column_of
+from pipeline.configuration.kinds import KIND, Kind
 from pipeline.plans.estimates import (
     Relaxed,
     estimate_join_bytes,
@@ -25,94 +25,82 @@ from pipeline.plans.estimates import (
     estimate_raising,
     estimate_rounding,
 )
-from qnn.losses import get_loss
-from qnn.networks.activations import Polynomial, get_activation
+from pipeline.results.record import Axes
 from qnn.networks.alphabets import get_alphabet
 from qnn.training.arms import CEILINGS, REFERENCES
 
 ID_LENGTH = 16
 
 
-class Trial(NamedTuple):
-    """One network of a path: β as written; None where an arm has no such axis.
-
-    `seconds` is the wall time that an arm is given, None for ours and for arms that get ours.
-    """
-
-    beta: float | None
-    seed: int
-    width: int | None
-    rounding: str
-    seconds: float | None = None
-
-
-# What is said beside an axis. It tells one SDP from another: ids of problems and networks have it.
-_PROBLEM: dict[str, Any] = {"problem": True}
-_LATER = "later"
-
-
-def _later(earlier: Any) -> dict[str, Any]:
-    """It is younger than the first results, which were computed with this value."""
-    return {_LATER: earlier}
+# What tells one SDP from another: ids of problems and networks have it. The shard's name is in it
+# because two shards with equal rows must not share the files of a trial.
+_OF_PROBLEM = frozenset(
+    {"shard", "content", "beta_kind", *KIND, "certify", "certify_time_limit", "solver", "tol"}
+    | {"time_limit", "output", "outputs"}
+)
+# What does not tell one path from another.
+_SAID_ONLY = frozenset({"dataset", "n", "d"})
+# What is younger than the first results, with the value that those were computed with: ids stay.
+_EARLIER: dict[str, Any] = {
+    "baselines": (),
+    "baseline_seconds": None,
+    "certify_time_limit": None,
+    "loss_parameter": None,
+    "polynomial": None,
+    "second_layer": "float",
+    "output": 0,
+    "outputs": 1,
+}
 
 
 @dataclass(frozen=True)
 class PathSpec:
-    """A path: all its axes, sorted, and the digest of the data that it works on.
+    """A path: one problem, what its networks differ in, sorted, and the digest of its data.
 
-    `content` is the SHA-256 over table, classes, layout and the rows of shard and test. `betas` are
-    values or fractions of the shard's beta_max (`beta_kind`), from large to small. `n` and `d` are
-    the size of the training matrix. `output` is the one of the target's `outputs` that the path
-    fits: with several, there are as many paths for each shard.
+    `content` is the SHA-256 over table, classes, layout and the rows of shard and test. `betas` go
+    from large to small, all in one form. `n` and `d` are the size of the training matrix. `output`
+    is the one of the target's `outputs` that the path fits: with several, there are as many paths
+    for each shard.
     """
 
     dataset: str
     shard: str
-    content: str = field(metadata=_PROBLEM)
+    content: str
     n: int
     d: int
-    betas: tuple[float, ...]
-    beta_kind: BetaKind = field(metadata=_PROBLEM)
+    kind: Kind
+    betas: tuple[Beta, ...]
     seeds: tuple[int, ...]
     widths: tuple[int, ...]
     roundings: tuple[str, ...]
-    loss: str = field(metadata=_PROBLEM)
-    activation: str = field(metadata=_PROBLEM)
-    alphabet: str = field(metadata=_PROBLEM)
-    certify: str = field(metadata=_PROBLEM)
-    certify_time_limit: float | None = field(metadata=_PROBLEM | _later(None))
-    solver: str = field(metadata=_PROBLEM)
-    tol: float = field(metadata=_PROBLEM)
-    time_limit: float | None = field(metadata=_PROBLEM)
-    baselines: tuple[str, ...] = field(default=(), metadata=_later(()))
-    baseline_seconds: float | tuple[float, ...] | None = field(default=None, metadata=_later(None))
-    loss_parameter: float | None = field(default=None, metadata=_PROBLEM | _later(None))
-    polynomial: tuple[float, float, float] | None = field(
-        default=None, metadata=_PROBLEM | _later(None)
-    )
-    second_layer: str = field(default="float", metadata=_later("float"))
-    output: int = field(default=0, metadata=_PROBLEM | _later(0))
-    outputs: int = field(default=1, metadata=_PROBLEM | _later(1))
+    certify: str
+    certify_time_limit: float | None
+    solver: str
+    tol: float
+    time_limit: float | None
+    baselines: tuple[str, ...] = ()
+    baseline_seconds: float | tuple[float, ...] | None = None
+    second_layer: str = "float"
+    output: int = 0
+    outputs: int = 1
 
     @cached_property
     def id(self) -> str:
         """Id of the path, from everything in it but the data set's name."""
-        content = self._axes()
-        for name in ("dataset", "n", "d"):
-            del content[name]
-        return digest_of(["path", content])
+        told = {name: value for name, value in self._told.items() if name not in _SAID_ONLY}
+        return digest_of(["path", told])
 
-    def problem_id(self, beta: float) -> str:
-        """Id of the SDP at one β as written: its certificate's name."""
-        return digest_of(["problem", self._problem, beta])
+    def problem_id(self, beta: Beta) -> str:
+        """Id of the SDP at one β: its certificate's name."""
+        return digest_of(["problem", self._problem, beta.written])
 
-    def trial_id(self, trial: Trial) -> str:
+    def trial_id(self, trial: Axes) -> str:
         """Id of one network; an arm's depends on the time that it is given as well."""
-        *axes, seconds = trial
-        own: list[Any] = [seconds] if trial.rounding in self.baselines else []
+        own: list[Any] = [trial.baseline_seconds] if trial.rounding in self.baselines else []
         if self.second_layer != "float" and trial.rounding not in self.baselines:
             own = [self.second_layer]
-        return digest_of(["trial", self._problem, *axes, *own])
+        stands = [self._written(trial), trial.seed, trial.width, trial.rounding]
+        return digest_of(["trial", self._problem, *stands, *own])
 
     @property
     def budgets(self) -> tuple[float | None, ...]:
@@ -120,29 +108,43 @@ class PathSpec:
         given = self.baseline_seconds
         return given if isinstance(given, tuple) else (given,)
 
-    def arm_trials(self, beta: float) -> Iterator[Trial]:
+    def axes(self, beta: Beta) -> Axes:
+        """Where all its networks at one β stand, as far as the plan knows."""
+        return Axes(
+            solver=self.solver,
+            second_layer=self.second_layer,
+            certify=self.certify,
+            **self.kind.resolved().columns,
+            **beta.columns,
+        )
+
+    def is_first(self, here: Axes) -> bool:
+        """Whether that is at the path's first β, where it takes what has no β of its own."""
+        return self._written(here) == self.betas[0].written
+
+    def arm_trials(self, here: Axes) -> Iterator[Axes]:
         """The trials of the arms at one β; those without a β of their own come with the first."""
         for arm in self.baselines:
             if arm in REFERENCES:
-                if beta == self.betas[0]:
-                    yield Trial(None, self.seeds[0], None, arm, self.budgets[0])
+                if self.is_first(here):
+                    yield _reference(here, arm, self.seeds[0], self.budgets[0])
             elif arm in CEILINGS:
-                yield Trial(beta, self.seeds[0], None, arm, self.budgets[-1])
+                yield _trial(here, arm, None, self.seeds[0], self.budgets[-1])
             else:
                 for width, seed in product(self.widths, self.seeds):
                     for seconds in self.budgets:
-                        yield Trial(beta, seed, width, arm, seconds)
+                        yield _trial(here, arm, width, seed, seconds)
 
-    def own_trials(self, beta: float) -> Iterator[Trial]:
-        """The trials of our own networks at one β."""
+    def own_trials(self, here: Axes) -> Iterator[Axes]:
+        """The trials of our own networks at one β, where all of them stand."""
         for rounding, width, seed in product(self.roundings, self.widths, self.seeds):
-            yield Trial(beta, seed, width, rounding)
+            yield _trial(here, rounding, width, seed)
 
-    def trials(self) -> Iterator[Trial]:
+    def trials(self) -> Iterator[Axes]:
         """Every trial of the path: our networks and those of the arms."""
-        for beta in self.betas:
-            yield from self.own_trials(beta)
-            yield from self.arm_trials(beta)
+        for here in map(self.axes, self.betas):
+            yield from self.own_trials(here)
+            yield from self.arm_trials(here)
 
     @property
     def own_networks(self) -> int:
@@ -152,7 +154,7 @@ class PathSpec:
     @property
     def networks(self) -> int:
         """Number of networks of all arms, which is that of trials."""
-        return self.own_networks + sum(len(list(self.arm_trials(beta))) for beta in self.betas)
+        return self.own_networks + sum(1 for _ in self._all_arm_trials())
 
     @property
     def paths(self) -> tuple[PathSpec, ...]:
@@ -175,7 +177,7 @@ class PathSpec:
         return ()
 
     def narrowed(
-        self, beta: float, width: int, rounding: str, seeds: Sequence[int] | None = None
+        self, beta: Beta, width: int, rounding: str, seeds: Sequence[int] | None = None
     ) -> Self:
         """The path at a single β, width and rounding, without arms: what a final refit needs."""
         chosen = self.seeds if seeds is None else tuple(sorted(seeds))
@@ -187,11 +189,6 @@ class PathSpec:
         output = f", output {self.output}" if self.outputs > 1 else ""
         kind = f", {kind}" if kind else ""
         return f"{self.dataset} {self.shard}{kind}{output}: {len(self.betas)} betas"
-
-    @property
-    def kind(self) -> Kind:
-        """The kind of problem."""
-        return Kind(self.loss, self.loss_parameter, self.polynomial, self.alphabet)
 
     @property
     def second_layer_bits(self) -> str | int:
@@ -214,8 +211,8 @@ class PathSpec:
         ours += len(self.betas) * estimate_raising(
             self.n, self.d, self.certify, self.certify_time_limit
         )
-        arms = [trial for beta in self.betas for trial in self.arm_trials(beta)]
-        return ours + sum(trial.seconds or ours / self.own_networks for trial in arms)
+        arms = self._all_arm_trials()
+        return ours + sum(trial.baseline_seconds or ours / self.own_networks for trial in arms)
 
     @property
     def estimated_bytes(self) -> float:
@@ -225,29 +222,40 @@ class PathSpec:
     @property
     def relaxed(self) -> Relaxed:
         """The relaxation that is solved at each β, as its solver is asked about it."""
-        named = self.polynomial
+        kind = self.kind
         return Relaxed(
             n=self.n,
             d=self.d,
-            loss=get_loss(self.loss, self.loss_parameter),
-            activation=get_activation("bilinear") if named is None else Polynomial(*named),
-            bits=len(get_alphabet(self.alphabet).scales),
+            loss=kind.get_loss(),
+            activation=kind.get_activation(),
+            bits=len(get_alphabet(kind.alphabet).scales),
             solver=self.solver,
             tol=self.tol,
         )
 
+    def _written(self, trial: Axes) -> float | None:
+        written: float | None = getattr(trial, column_of(self.betas[0].form))
+        return written
+
+    def _all_arm_trials(self) -> Iterator[Axes]:
+        for here in map(self.axes, self.betas):
+            yield from self.arm_trials(here)
+
     @property
     def _problem(self) -> dict[str, Any]:
-        # The name is in it because two shards with equal rows must not share the files of a trial.
-        return {"shard": self.shard, **self._axes(only="problem")}
+        return {name: value for name, value in self._told.items() if name in _OF_PROBLEM}
 
-    def _axes(self, only: str | None = None) -> dict[str, Any]:
-        """All axes, or those marked; without younger ones that are as they were: ids stay."""
+    @property
+    def _told(self) -> dict[str, Any]:
+        """All that ids follow from, in the words of the first version."""
+        told = {axis.name: getattr(self, axis.name) for axis in fields(self)}
+        kind, betas = told.pop("kind"), told.pop("betas")
+        told |= {name: getattr(kind, name) for name in KIND}
+        told |= {"betas": [beta.written for beta in betas], "beta_kind": betas[0].form}
         return {
-            axis.name: getattr(self, axis.name)
-            for axis in fields(self)
-            if (only is None or axis.metadata.get(only, False))
-            and not (_LATER in axis.metadata and axis.metadata[_LATER] == getattr(self, axis.name))
+            name: value
+            for name, value in told.items()
+            if name not in _EARLIER or value != _EARLIER[name]
         }
 
 
@@ -255,14 +263,14 @@ class PathSpec:
 class JoinSpec:
     """What makes one network of each of a shard's outputs: its paths, in the outputs' order.
 
-    `labels` name the outputs in messages, and each is of a `kind`; `references` are the arms that
-    take all classes at once. Needs the results of all its paths.
+    `labels` name the outputs in messages, `output_word` says what one is; `references` are the arms
+    that take all classes at once. Needs the results of all its paths.
     """
 
     paths: tuple[PathSpec, ...]
     labels: tuple[str, ...]
     references: tuple[str, ...] = ()
-    kind: Literal["class", "target"] = "class"
+    output_word: Literal["class", "target"] = "class"
 
     @cached_property
     def id(self) -> str:
@@ -289,37 +297,37 @@ class JoinSpec:
         return self.first.shard
 
     @property
-    def betas(self) -> tuple[float, ...]:
+    def betas(self) -> tuple[Beta, ...]:
         """β as the paths have it."""
         return self.first.betas
 
-    def trial_id(self, trial: Trial) -> str:
+    def trial_id(self, trial: Axes) -> str:
         """Id of one joined network, from those of its parts."""
         return digest_of(["joined", [path.trial_id(trial) for path in self.paths]])
 
-    def joined_trials(self, beta: float) -> Iterator[Trial]:
+    def joined_trials(self, here: Axes) -> Iterator[Axes]:
         """The trials at one β that have a part in each output."""
-        yield from self.first.own_trials(beta)
-        yield from self.first.arm_trials(beta)
+        yield from self.first.own_trials(here)
+        yield from self.first.arm_trials(here)
 
-    def reference_trials(self, beta: float) -> Iterator[Trial]:
+    def reference_trials(self, here: Axes) -> Iterator[Axes]:
         """Those of the references: they have no β of their own and come with the first."""
-        if beta == self.betas[0]:
+        if self.first.is_first(here):
             for arm in self.references:
-                yield Trial(None, self.first.seeds[0], None, arm)
+                yield _reference(here, arm, self.first.seeds[0])
 
-    def trials(self) -> Iterator[Trial]:
+    def trials(self) -> Iterator[Axes]:
         """Every trial of the join."""
-        for beta in self.betas:
-            yield from self.joined_trials(beta)
-            yield from self.reference_trials(beta)
+        for here in map(self.first.axes, self.betas):
+            yield from self.joined_trials(here)
+            yield from self.reference_trials(here)
 
     @property
     def networks(self) -> int:
         """Number of trials."""
         return self.first.networks + len(self.references)
 
-    def narrowed(self, beta: float, width: int, rounding: str) -> Self:
+    def narrowed(self, beta: Beta, width: int, rounding: str) -> Self:
         """As `PathSpec.narrowed`, of all its paths, without references."""
         paths = tuple(path.narrowed(beta, width, rounding) for path in self.paths)
         return replace(self, paths=paths, references=())
@@ -345,6 +353,17 @@ class JoinSpec:
 
 
 Spec = PathSpec | JoinSpec
+
+
+def _trial(
+    here: Axes, rounding: str, width: int | None, seed: int, seconds: float | None = None
+) -> Axes:
+    return replace(here, rounding=rounding, width=width, seed=seed, baseline_seconds=seconds)
+
+
+def _reference(here: Axes, arm: str, seed: int, seconds: float | None = None) -> Axes:
+    """A reference has no β of its own."""
+    return _trial(replace(here, beta=None, beta_fraction=None), arm, None, seed, seconds)
 
 
 def digest_of(content: Any, length: int = ID_LENGTH) -> str:

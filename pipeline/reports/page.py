@@ -75,7 +75,7 @@ def collect(folder: RunFolder, champion: str | None = None) -> ReportInput:
         )
     config = _config(folder)
     if config is not None:
-        results = summary.written_as(results, config.beta.kind, config.metric)
+        results = summary.written_as(results, config.beta.form, config.metric)
     shown = summary.champion_of(summary.frame(results), champion)
     features, outputs = ((), ()) if shown is None else _names(folder, str(shown.row.fit.network))
     origin = origin_of(folder, results)
@@ -186,8 +186,7 @@ def _warnings(
     """What speaks against the network that was chosen, a sentence each."""
     if champion is None:
         return []
-    kind = str(data["beta_kind"].iloc[0])
-    choice = choose(content.results, kind, metric.task, metric.name)
+    choice = choose(content.results, data["beta_form"].iloc[0], metric.task, metric.name)
     against = reasons_against_choice(content.results, choice, champion.row)
     return [f"Not a network to put to use: {reason}." for reason in against]
 

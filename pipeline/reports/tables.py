@@ -230,4 +230,4 @@ def narrowest_table(data: pd.DataFrame) -> dict[str, Any] | None:
           for gap in summary.WANTED_GAPS),
         Column("smallest gap", _of("gap"), percent),
     ]  # fmt: skip
-    return table_of(columns, summary.narrowest(data).to_dict("records"))
+    return table_of(columns, summary.neurons_within(data).to_dict("records"))

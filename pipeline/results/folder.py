@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from pipeline.configuration.paths import expanded, refuse_half_uri
 from pipeline.logs.messages import one_line
 from pipeline.logs.redact import redact
 from qnn.errors import InputError, QnnError
@@ -76,9 +77,10 @@ class RunFolder:
 
         Raises `InputError` where the URI names no known file system.
         """
-        text = os.fspath(location)
+        text = expanded(os.fspath(location))
+        refuse_half_uri(text)
         if "://" not in text:
-            path = os.path.abspath(os.path.expanduser(text))
+            path = os.path.abspath(text)
             return cls(pafs.LocalFileSystem(), path, path)
         if "endpoint_override=" in text or "AWS_ENDPOINT_URL" in os.environ:
             # Many S3-compatible servers know no checksums in trailers, the SDK's default.
@@ -101,7 +103,9 @@ class RunFolder:
         parts = relative.split("/")
         if relative.startswith("/") or ".." in parts:
             raise InputError(f"{relative}: leaves the run's folder {self.label}")
-        return f"{self.root}/{relative}" if self.root else relative
+        # Of this machine, nothing is its root; of an object store it is the list of buckets.
+        at_root = not self.root and self.local_path is None
+        return relative if at_root else f"{self.root}/{relative}"
 
     def _make_folder(self, path: str) -> None:
         if path and path not in self._made:

@@ -1,9 +1,15 @@
 """The shard as the solver saw it, as Parquet: columns x0 … x{d−1} and y, float64."""
 
 import re
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.logs.messages import one_line
+
+BLOCK_ROWS = 65_536
 
 
 def data_table(X: np.ndarray, y: np.ndarray) -> pa.Table:
@@ -15,6 +21,21 @@ def data_table(X: np.ndarray, y: np.ndarray) -> pa.Table:
         for k in range(y.shape[1]):
             columns[f"y{k}"] = np.ascontiguousarray(y[:, k], dtype="<f8")
     return pa.table(columns)
+
+
+def blocks_of(path: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """X and y of a data file on this machine, so many rows at a time.
+
+    Raises `FileNotFoundError`, or `ValueError` where it is no data file.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(BLOCK_ROWS):
+                yield matrices(pa.Table.from_batches([batch]))
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path}: not a sound Parquet file ({one_line(error)})") from error
 
 
 def matrices(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:

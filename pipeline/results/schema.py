@@ -103,14 +103,14 @@ class RowSchema:
         return table.select(self.columns.names).cast(self.columns)
 
 
-def _fields_of(record: type, prefix: str = "") -> list[pa.Field]:
+def _fields_of(record: Any, prefix: str = "") -> list[pa.Field]:
     hints = get_type_hints(record)
     found: list[pa.Field] = []
     for one in fields(record):
         kind = hints[one.name]
         if is_dataclass(kind):
             own = prefix + one.metadata.get(_PREFIX, "")
-            found += _fields_of(kind, own)  # type: ignore[arg-type]
+            found += _fields_of(kind, own)
         else:
             found.append(pa.field(prefix + one.name, _type_of(kind, one.name)))
     return found
@@ -122,7 +122,7 @@ def _type_of(kind: Any, name: str) -> pa.DataType:
     if get_origin(kind) is tuple:
         return pa.list_(_type_of(get_args(kind)[0], name))
     if is_dataclass(kind):
-        return pa.struct(_fields_of(kind))  # type: ignore[arg-type]
+        return pa.struct(_fields_of(kind))
     if kind not in _TYPES:
         raise TypeError(f"{name}: no column can hold {kind}")
     return _TYPES[kind]
@@ -148,8 +148,9 @@ def part_of(kind: type[R], columns: Mapping[str, Any], prefix: str = "") -> R:
 
     Columns that are not there are left to their defaults.
     """
+    record: Any = kind
     given = {}
-    plain, nested = _makers(kind)  # type: ignore[arg-type]
+    plain, nested = _makers(record)
     for name, wanted in plain.items():
         if prefix + name in columns:
             value = columns[prefix + name]
@@ -161,17 +162,20 @@ def part_of(kind: type[R], columns: Mapping[str, Any], prefix: str = "") -> R:
 
 @cache
 def _makers(
-    record: type,
+    record: Any,
 ) -> tuple[dict[str, Callable[[Any], Any]], dict[str, tuple[str, type[Any]]]]:
     """For each field of a record what makes a plain value one of its own; its records, prefixed."""
-    plain, nested, hints = {}, {}, get_type_hints(record)
+    plain: dict[str, Callable[[Any], Any]] = {}
+    nested: dict[str, tuple[str, type[Any]]] = {}
+    hints = get_type_hints(record)
     for one in fields(record):
         kind = hints[one.name]
         if is_dataclass(kind):
-            nested[one.name] = (one.metadata.get(_PREFIX, ""), kind)
+            inner: Any = kind
+            nested[one.name] = (one.metadata.get(_PREFIX, ""), inner)
         else:
             plain[one.name] = _maker(kind)
-    return plain, nested  # type: ignore[return-value]
+    return plain, nested
 
 
 def _maker(kind: Any) -> Callable[[Any], Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.configuration.beta import column_of
+from pipeline.configuration.beta import Beta, BetaForm, column_of
 from pipeline.configuration.kinds import KIND, Kind
 from pipeline.configuration.metric import METRICS, Metric, metric_for
 from pipeline.results.record import NetworkRow, rows_of
@@ -32,21 +32,20 @@ CHOICE_COLUMNS = (
 )
 FINAL_SHARD = "all"
 # β, width, rounding and kind of problem.
-Setting = tuple[float, int, str, Kind]
+Setting = tuple[Beta, int, str, Kind]
 # Means that agree to this many digits are a tie: summation order must not decide.
 DIGITS = 12
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A setting: kind of problem, β as the sweep writes it (fraction or value), width and rounding.
+    """A setting: kind of problem, β as the sweep writes it, width and rounding.
 
     `mean` and `deviation` are those of `metric` ("validation_accuracy", or another's column) over
     `networks` rows; `mean_bytes` is their mean size.
     """
 
-    beta: float
-    beta_kind: str
+    beta: Beta
     width: int
     rounding: str
     metric: str
@@ -58,7 +57,7 @@ class Choice:
 
 
 def choose(
-    results: pa.Table, beta_kind: str, task: str, metric: str | None = None
+    results: pa.Table, form: BetaForm, task: str, metric: str | None = None
 ) -> Choice | None:
     """Return the best setting of a sweep; None where no network has a validation metric.
 
@@ -69,7 +68,7 @@ def choose(
     compare with are never chosen.
     """
     known = metric_for(task, metric)
-    written = column_of(beta_kind)
+    written = column_of(form)
     groups: dict[Setting, list[NetworkRow]] = defaultdict(list)
     for row in rows_of(results.select(CHOICE_COLUMNS)):
         axes, identity = row.axes, row.identity
@@ -77,12 +76,10 @@ def choose(
             continue
         level: float | None = getattr(axes, written)
         if identity.shard != FINAL_SHARD and level is not None:
-            groups[level, axes.width, axes.rounding, row.kind].append(row)
+            groups[Beta(level, form), axes.width, axes.rounding, row.kind].append(row)
     whole = {key: rows for key, rows in groups.items() if len(_values(rows, known)) == len(rows)}
     choices = [
-        _mean(key, rows, beta_kind, known)
-        for key, rows in (whole or groups).items()
-        if _values(rows, known)
+        _mean(key, rows, known) for key, rows in (whole or groups).items() if _values(rows, known)
     ]
     sign = -1.0 if known.higher_is_better else 1.0
     return min(choices, key=lambda choice: _rank(choice, sign), default=None)
@@ -93,14 +90,13 @@ def _values(rows: list[NetworkRow], metric: Metric) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _mean(key: Setting, rows: list[NetworkRow], beta_kind: str, metric: Metric) -> Choice:
+def _mean(key: Setting, rows: list[NetworkRow], metric: Metric) -> Choice:
     column = metric.column("validation")
     found = [row.fit for row in rows if row.metric(column) is not None]
     values = _values(rows, metric)
     mean = math.fsum(values) / len(values)
     return Choice(
         beta=key[0],
-        beta_kind=beta_kind,
         width=key[1],
         rounding=key[2],
         metric=column,
@@ -116,7 +112,7 @@ def _rank(choice: Choice, sign: float) -> tuple[float, float, float, int, str, s
     return (
         sign * float(f"{choice.mean:.{DIGITS}g}"),
         choice.mean_bytes,
-        -choice.beta,
+        -choice.beta.written,
         choice.width,
         choice.rounding,
         choice.kind.describe(),

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.configuration.beta import BetaKind
+from pipeline.configuration.beta import BetaForm
 from pipeline.configuration.kinds import KIND, Kind, differing_words, kind_of
 from pipeline.configuration.metric import METRICS, Metric, metric_for
 from pipeline.results.record import PARTS, NetworkRow, columns_for
@@ -33,7 +33,7 @@ def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
     The arms to compare with are left out: `pipeline.reports.comparison.sets` shows them. So are the
     networks of one output of several: a joined row has their sum. The column `problem` says what a
     row's kind of problem differs in from those of other rows, "" where there is one kind,
-    `beta_kind` whether the sweep has β as fractions or values, `metric` the name of the one that
+    `beta_form` whether the sweep has β as fractions or values, `metric` the name of the one that
     chooses, `widest_objective` the objective of
     the best network of any width, NaN where none was sought.
     """
@@ -55,7 +55,7 @@ def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
     distinct = list(dict.fromkeys(kinds))
     words = dict(zip(distinct, differing_words(distinct), strict=True))
     data["problem"] = pd.Series([words[kind] for kind in kinds], data.index, dtype=object)
-    data["beta_kind"] = _said(results, _WRITTEN) or _likely_kind(data)
+    data["beta_form"] = _said(results, _WRITTEN) or _likely_form(data)
     data["metric"] = _said(results, _METRIC) or _likely_metric(data)
     return data.reset_index(drop=True)
 
@@ -133,18 +133,18 @@ _AXES = {
 _WRITTEN, _METRIC = b"qnn.beta", b"qnn.metric"
 
 
-def written_as(results: pa.Table, kind: BetaKind, metric: str | None = None) -> pa.Table:
+def written_as(results: pa.Table, form: BetaForm, metric: str | None = None) -> pa.Table:
     """The results with what their sweep's config has, for whatever shows them.
 
-    `kind`: the form of β; `metric`: the name of the one that chooses, None for the task's own.
+    `form`: that of β; `metric`: the name of the one that chooses, None for the task's own.
     """
-    told = {_WRITTEN: kind.encode()}
+    told = {_WRITTEN: form.encode()}
     return results.replace_schema_metadata(told | ({_METRIC: metric.encode()} if metric else {}))
 
 
 def beta_axis(data: pd.DataFrame) -> BetaAxis:
     """The form of β of a frame, or of some of its rows."""
-    return _AXES[data["beta_kind"].iloc[0] if len(data) else "values"]
+    return _AXES[data["beta_form"].iloc[0] if len(data) else "values"]
 
 
 def _said(results: pa.Table | pd.DataFrame, key: bytes) -> str | None:
@@ -153,7 +153,7 @@ def _said(results: pa.Table | pd.DataFrame, key: bytes) -> str | None:
     return None if value is None else str(value.decode())
 
 
-def _likely_kind(data: pd.DataFrame) -> str:
+def _likely_form(data: pd.DataFrame) -> str:
     """For results without their config: the form that takes fewer distinct values over shards."""
     rows = searched(data)
     if rows["beta_fraction"].isna().any() or not len(rows):
@@ -214,11 +214,39 @@ def best_networks(data: pd.DataFrame, count: int) -> pd.DataFrame:
     return first.reset_index(drop=True)
 
 
+OURS = "ours"
+
+
+def beside_ours(results: pa.Table) -> pd.DataFrame:
+    """Ours and each arm that the sweep ran, at the best setting of each; the best first.
+
+    Columns: arm (`OURS` or its name), networks, and the means over shards and seeds of gap, bytes
+    and the metric's validation and test columns. A setting of an arm is its β, width and time. No
+    rows where no arm was run.
+    """
+    data = frame(results)
+    metric, search = metric_of(data), [SETTING[1], "width", "baseline_seconds"]
+    rows = results.to_pandas()
+    rows = rows[rows["rounding"].isin(BASELINES) & rows["output"].isna() & (rows["status"] == "ok")]
+    if not len(rows) or not len(searched(data)):
+        return pd.DataFrame()
+    shown = [metric.column("validation"), metric.column("test"), "gap", "bytes"]
+    axis = beta_axis(data)
+    rows = rows.assign(arm=rows["rounding"], beta_level=rows[axis.column])
+    rows[shown] = rows[shown].astype(float)
+    grouped = rows.groupby(["arm", *search], dropna=False)
+    means = grouped[shown].mean().assign(networks=grouped.size()).reset_index()
+    ours = settings(data).head(1).assign(arm=OURS)
+    means = pd.concat([ours, means])[["arm", "networks", *shown]]
+    ordered = means.sort_values(shown[0], ascending=not metric.higher_is_better, kind="stable")
+    return ordered.drop_duplicates("arm").reset_index(drop=True)
+
+
 # Gaps to the bound for which the report says how narrow a network may be.
 WANTED_GAPS = (0.1, 0.05, 0.02, 0.01, 0.001)
 
 
-def narrowest(data: pd.DataFrame) -> pd.DataFrame:
+def neurons_within(data: pd.DataFrame) -> pd.DataFrame:
     """How many neurons a gap needs: at each β, those of the narrowest network found within it.
 
     Columns: problem, beta_level, `within_…` for each of `WANTED_GAPS`, and `gap`, the smallest
@@ -285,18 +313,24 @@ def champion_of(data: pd.DataFrame, trial: str | None = None) -> Shown | None:
     return None if record is None else Shown.of(record)
 
 
+def best_shown(data: pd.DataFrame, count: int) -> list[Shown]:
+    """The networks of `best_networks`, as pages show them."""
+    records = best_networks(data, count).to_dict("records")
+    return [Shown.of({str(name): value for name, value in record.items()}) for record in records]
+
+
 def _of_chosen_setting(data: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
     """Which rows belong to the setting that the selection chooses: a resume may leave others."""
     axis, metric = beta_axis(searched(data)), metric_of(data)
     choice = choose(
         pa.Table.from_pandas(data, preserve_index=False),
-        str(data["beta_kind"].iloc[0]),
+        data["beta_form"].iloc[0],
         metric.task,
         metric.name,
     )
     if choice is None:
         return rows["status"] != "ok"
-    level = axis.level(choice.beta)
+    level = axis.level(choice.beta.written)
     same_shape = (rows["width"] == choice.width) & (rows["rounding"] == choice.rounding)
     same_shape &= np.array([kind == choice.kind for kind in _kinds(rows)], dtype=bool)
     return same_shape & (axis.values(rows) == level)

@@ -11,13 +11,11 @@ from typing import Any
 from pipeline.results.folder import RunFolder, StoreError
 from pipeline.retraining.state import State
 from pipeline.tracking.aliases import CHAMPION, aliases, finish_interrupted
-from pipeline.tracking.store import SWEEP_TAG, Store, pointed_at
+from pipeline.tracking.store import SWEEP_TAG, TRIAL_TAG, Store, pointed_at
 from qnn.errors import InputError
 from qnn.networks.quantized import QuantizedNetwork
 
 log = logging.getLogger(__name__)
-
-TRIAL_TAG = "qnn.trial"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 
 from pipeline.configuration.reading import SweepConfig
-from pipeline.configuration.settings import RetrainConfig
+from pipeline.configuration.retraining import RetrainConfig
 from pipeline.results.folder import RunFolder, safe_name
 from pipeline.retraining.partitions import Partition, list_partitions
 from pipeline.retraining.state import State, read_state, settings_digest

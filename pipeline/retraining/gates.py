@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.configuration.settings import RetrainConfig
+from pipeline.configuration.retraining import RetrainConfig
 from pipeline.results.folder import RunFolder
 from pipeline.results.record import NetworkRow
 from pipeline.results.verification import verify_files

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from pipeline.datasets.files import CSV_SUFFIXES, PARQUET_SUFFIXES, read_file
+from pipeline.datasets.files import CSV_SUFFIXES, PARQUET_SUFFIXES, read_source
 from pipeline.logs.messages import one_line
 from pipeline.results.folder import RunFolder, StoreError
 from qnn.errors import InputError
@@ -108,7 +108,7 @@ def beside(location: str, relative: str) -> str:
 
 def read_partition(source: str, name: str, missing_values: Sequence[str] = ()) -> pa.Table:
     """The rows of one partition, in the order of its file. Raises `InputError`."""
-    table = read_file(beside(source, name), missing_values)
+    table = read_source(beside(source, name), missing_values)
     key, equals, value = name.partition("=")
     if equals and key not in table.column_names:
         table = table.append_column(key, pa.array([value] * len(table), pa.string()))

@@ -77,14 +77,14 @@ def retrain(
             decision = look(config, home)
             if decision.selection is None or decision.run is None:
                 return Retrained(decision)
-            run = _Run(config, home, decision, decision.selection, decision.run, lease)
+            run = _Retraining(config, home, decision, decision.selection, decision.run, lease)
             return run.go(options, console)
         except BaseException:
             interrupts.check()
             raise
 
 
-class _Run:
+class _Retraining:
     """One run, with what all its steps need."""
 
     def __init__(

@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.configuration.reading import SweepConfig
-from pipeline.configuration.settings import (
+from pipeline.configuration.retraining import (
     FractionOfNew,
-    HoldOut,
     LastPartitions,
     RetrainConfig,
     RollingRows,
 )
+from pipeline.configuration.settings import HoldOut
 from pipeline.datasets.sources import source_name
 from pipeline.datasets.splitting import hold_out
 from pipeline.results.folder import RunFolder, safe_name

@@ -115,7 +115,7 @@ def run_sweep(
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Workplace:
     """The folder that a run writes to, its lock there, and what its tasks are given."""
 
     folder: RunFolder
@@ -168,7 +168,7 @@ class _Driver:
             tracking = None
             if start_tracking is not None:
                 tracking = TrackerStarting(start_tracking, self.config, folder)
-            run = _Run(folder, lock, Work(prepared.data, folder.location, lock.token))
+            run = _Workplace(folder, lock, Work(prepared.data, folder.location, lock.token))
             try:
                 return self._finish(run, prepared, complete, tracking)
             except BaseException as error:
@@ -181,7 +181,7 @@ class _Driver:
 
     def _finish(
         self,
-        run: _Run,
+        run: _Workplace,
         prepared: Prepared,
         complete: set[str],
         tracking: TrackerStarting | None,
@@ -257,7 +257,7 @@ class _Driver:
             yield run_on_ray
 
     def _run_all(
-        self, runner: Runner, units: Sequence[Unit], complete: set[str], run: _Run
+        self, runner: Runner, units: Sequence[Unit], complete: set[str], run: _Workplace
     ) -> None:
         """Run what is missing of what units need, then of the units themselves."""
         first = [need for unit in units for need in needed_by(unit)]
@@ -271,7 +271,7 @@ class _Driver:
         self._run_units(runner, missing, later, run)
 
     def _run_units(
-        self, runner: Runner, units: Sequence[Unit], planned: Sequence[Unit], run: _Run
+        self, runner: Runner, units: Sequence[Unit], planned: Sequence[Unit], run: _Workplace
     ) -> None:
         """Run units to their end, showing progress; lost ones leave failed rows, not results."""
         if not units:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first ends the sweep in an orderly way, the second at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first ends the sweep in an orderly way, the second at once."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ from types import FrameType
 
 from pipeline.logs.redact import redact
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class SweepInterrupted(BaseException):
@@ -20,7 +20,7 @@ class SweepInterrupted(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """What the process should end with: 130 for SIGINT, 143 for SIGTERM."""
+        """What the process should end with: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP."""
         return 128 + self.signum
 
 
@@ -53,7 +53,9 @@ class Interrupts:
     def install(self) -> None:
         """Put our handlers in place (again)."""
         for signum in SIGNALS:
-            signal.signal(signum, self._handle)
+            # What the caller ignores stays ignored: `nohup` means that the sweep goes on.
+            if self._before[signum] is not signal.SIG_IGN:
+                signal.signal(signum, self._handle)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if self._stopping:

@@ -1,3 +1,15 @@
 """The best networks and their certificates in MLflow."""
 
-__all__ = ["aliases", "loaded_model", "model", "run", "store", "text", "tracker"]
+__all__ = [
+    "aliases",
+    "loaded_model",
+    "model",
+    "networks",
+    "run",
+    "store",
+    "study_run",
+    "sweep_files",
+    "text",
+    "tracker",
+    "versions",
+]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.configuration.paths import URI_VARIABLE
 from pipeline.configuration.reading import SweepConfig
 from pipeline.logs.messages import one_line
 from pipeline.logs.redact import redact
@@ -26,8 +27,7 @@ from qnn.errors import InputError
 
 DATABASE = "mlflow.db"
 TRACKING_FILE = "tracking.json"
-SWEEP_TAG = "qnn.sweep"
-URI_VARIABLE = "MLFLOW_TRACKING_URI"
+SWEEP_TAG, TRIAL_TAG = "qnn.sweep", "qnn.trial"
 
 log = logging.getLogger(__name__)
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from qnn.certificates.claim import Claim
-from qnn.certificates.fields import Reader, integer, numbers, text
+from qnn.certificates.fields import Filed, Reader, integer, numbers, text
 from qnn.certificates.proofs import PROOFS, Proof, proof_of
 from qnn.errors import CertificateError, NotACertificateError
-from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_file
 
 Array = np.ndarray
 
@@ -22,7 +20,7 @@ _OWN: Mapping[str, Reader] = {"nu": numbers(1), "kind": text, "method": text, "f
 
 
 @dataclass(frozen=True, eq=False)
-class Certificate:
+class Certificate(Filed):
     """A dual point whose objective bounds every network of a problem, of any width, from below.
 
     claim : the problem and the bound.
@@ -117,14 +115,6 @@ class Certificate:
         """The number of the file's format."""
         return FORMAT
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to path as npz without pickle, under a temporary name first, then renamed."""
-        write_file(path, self.to_bytes())
-
-    def to_bytes(self) -> bytes:
-        """The npz file's bytes, the same for the same certificate."""
-        return pack_arrays(self.arrays())
-
     def arrays(self) -> dict[str, Array]:
         """The members of the file as plain arrays, those without a value left out."""
         claim = {field.name: getattr(self.claim, field.name) for field in fields(Claim)}
@@ -133,17 +123,7 @@ class Certificate:
         return {name: np.asarray(value) for name, value in values.items() if value is not None}
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Certificate:
-        """Read a certificate; InputError where the file is not a whole one of a known format."""
-        return cls.from_bytes(read_file(path, "certificate"), str(path))
-
-    @classmethod
-    def from_bytes(cls, data: bytes, where: str) -> Certificate:
-        """The record from a file's bytes; ``where`` names their origin in errors."""
-        return cls.from_arrays(unpack_arrays(data, where, "certificate"), where)
-
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, Array], where: str) -> Certificate:
+    def from_arrays(cls, arrays: dict[str, Array], where: str) -> Self:
         """The record from plain arrays; ``where`` names their origin in errors.
 
         Raises NotACertificateError, which is an InputError, where they do not make one.

@@ -16,7 +16,7 @@ import numpy as np
 
 from qnn.errors import InputError
 from qnn.networks.layered import LayeredNetwork, joined
-from qnn.numerics.archive import read_file
+from qnn.numerics.archive import read_bytes
 
 if TYPE_CHECKING:
     import onnx
@@ -38,7 +38,7 @@ def read_onnx(path: str | os.PathLike[str]) -> LayeredNetwork:
         raise InputError(
             "the package onnx is not installed: pip install 'qnn-sdp[export]'"
         ) from None
-    data = read_file(path, "ONNX")
+    data = read_bytes(path, "ONNX")
     try:
         model = onnx.load_model_from_string(data)
         onnx.checker.check_model(model)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qnn.errors import InputError
-from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_file
+from qnn.numerics.archive import pack_arrays, read_bytes, unpack_arrays, write_file
 
 Array = np.ndarray
 FORMAT = 1
@@ -115,7 +115,7 @@ class LayeredNetwork:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> LayeredNetwork:
         """Read a file made by `save`; InputError, one line, if it is not one or is damaged."""
-        return cls.from_bytes(read_file(path, "network"), str(path))
+        return cls.from_bytes(read_bytes(path, "network"), str(path))
 
 
 def joined(layers: Sequence[tuple[Array, Array, bool]]) -> LayeredNetwork:

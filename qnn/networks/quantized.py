@@ -14,7 +14,7 @@ from qnn.networks.codec import pack_network, unpack_network
 from qnn.networks.packing import packed_second_layer
 from qnn.networks.polarization import polarized
 from qnn.networks.second_layers import SECOND_LAYERS
-from qnn.numerics.archive import read_file, write_file
+from qnn.numerics.archive import read_bytes, write_file
 
 if TYPE_CHECKING:
     from qnn.features.preprocessing import Preprocessing
@@ -257,7 +257,7 @@ class QuantizedNetwork:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "QuantizedNetwork":
         """Read a file made by `save`; InputError, one line, if it is not one or is damaged."""
-        return cls.from_bytes(read_file(path, "network"), str(path))
+        return cls.from_bytes(read_bytes(path, "network"), str(path))
 
 
 def _on_grid(size: np.ndarray, most: int) -> bool:

@@ -100,7 +100,7 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
         ) from error
 
 
-def read_file(path: str | os.PathLike[str], what: str) -> bytes:
+def read_bytes(path: str | os.PathLike[str], what: str) -> bytes:
     """The bytes of a file. Raises InputError, one line, if there is none or it cannot be read."""
     try:
         return Path(path).read_bytes()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from numbers import Integral, Real
 
 import numpy as np
@@ -23,8 +22,8 @@ def generator_of(seed: int | np.random.Generator) -> np.random.Generator:
 
 def check_seed(name: str, seed: object, most: int, otherwise: str) -> None:
     """Raise InputError unless it is a whole number from 0 to below `most`, a power of 2."""
-    whole = isinstance(seed, Integral) and not isinstance(seed, bool | np.bool_)
-    if not whole or not 0 <= int(seed) < most:  # type: ignore[call-overload]
+    truth = isinstance(seed, bool | np.bool_)
+    if truth or not isinstance(seed, Integral) or not 0 <= int(seed) < most:
         raise InputError(
             f"{name} must be a whole number from 0 to 2**{most.bit_length() - 1} - 1, {otherwise} "
             f"(got {seed!r})"
@@ -42,5 +41,6 @@ def check_limits(tol: object, time_limit: object = None, max_iterations: int | N
 
 
 def _positive(value: object) -> bool:
-    number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
-    return number and not math.isnan(value) and value > 0  # type: ignore[arg-type, operator]
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        return False
+    return float(value) > 0

@@ -223,7 +223,9 @@ class Rows:
                 )
             low, high = (float(end) for end in label)
             # Inwards, so that what is proven of scores holds of predictions.
-            ends = [(end - coding.offset) / coding.scale for end in (low, high)]  # type: ignore
+            # Of one target, whose offset and scale are numbers: `coding.shape` is empty.
+            offset, scale = float(coding.offset), float(coding.scale)  # type: ignore[arg-type]
+            ends = [(end - offset) / scale for end in (low, high)]
             inside = np.array([_stepped(ends[0], np.inf), _stepped(ends[1], -np.inf)])
             return -1, inside, 0
         if coding is not None:

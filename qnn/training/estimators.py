@@ -10,33 +10,38 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from qnn.errors import InputError
-from qnn.features.preprocessing import THRESHOLDS, FeatureLayout, Preprocessing
+from qnn.features.preprocessing import THRESHOLDS, Preprocessing
 from qnn.losses import get_loss
 from qnn.networks.activations import Activation
-from qnn.numerics.arguments import check_seed
+from qnn.numerics.arguments import check_limits, check_seed
 from qnn.training.fit import Trained, train
 from qnn.training.outputs import TrainedOutputs, train_outputs
 from qnn.training.problems.problem import Problem
 from qnn.training.problems.vector import VectorProblem
+from qnn.training.selection.choice import choose
+from qnn.training.selection.kinds import AUTO, Wanted
 
 
 class _QuantizedEstimator(BaseEstimator):
     """What the two estimators share: parameters, and training behind the preprocessing."""
 
+    # The scaling where none is named.
+    _scaling = "standardize"
+
     def __init__(
         self,
         *,
-        beta_fraction: float = 0.05,
+        beta_fraction: float | str | None = None,
         beta: float | None = None,
-        width: int | None = None,
-        loss: str = "squared",
+        width: int | str | None = AUTO,
+        loss: str | None = None,
         loss_parameter: float | None = None,
         activation: str | Activation = "bilinear",
         alphabet: str | int = "binary",
         second_layer: str | int = "float",
-        scaling: str = "standardize",
+        scaling: str | None = None,
         clip: float | None = None,
-        thresholds: int = THRESHOLDS,
+        thresholds: int | None = None,
         tol: float = 1e-3,
         time_limit: float | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -57,51 +62,69 @@ class _QuantizedEstimator(BaseEstimator):
         self.random_state = random_state
 
     def _fit(self, X: np.ndarray, target: np.ndarray, classes: np.ndarray | None) -> None:
-        layout = FeatureLayout.from_table(
-            X,
-            categorical=[],
-            constant_columns="keep",
-            scaling=self.scaling,
-            clip=self.clip,
-            thresholds=self.thresholds,
-        )
-        preprocessing = layout.fit(X, target, None if classes is None else list(classes))
+        check_limits(self.tol, self.time_limit)
+        seed = _seed_of(self.random_state)
+        labels = None if classes is None else list(classes)
+        wanted = self._wanted()
+        self.choice_ = choose(X, target, labels, wanted, seed)
+        kind = self.choice_.kind
+        preprocessing = wanted.layout_of(kind, X).fit(X, target, labels)
         matrix = preprocessing.transform(X)
         coded = preprocessing.encode_target(target)
         options: dict[str, Any] = {
-            "seed": _seed_of(self.random_state),
-            "width": self.width,
+            "seed": seed,
+            "width": self.choice_.width,
             "time_limit": self.time_limit,
             "tol": self.tol,
             "second_layer": self.second_layer,
         }
+        described: dict[str, Any] = {
+            "beta": 1.0 if self.beta is None else self.beta,
+            "loss": get_loss(kind.loss, self.loss_parameter),
+            "activation": self.activation,
+            "alphabet": self.alphabet,
+        }
         if coded.ndim == 1:
-            problem = Problem(matrix, coded, **self._kind())
+            problem = Problem(matrix, coded, **described)
             trained = train(problem.with_beta(self._beta(problem)), **options)
             self.certificate_ = trained.certificate
             self._keep(trained, (trained,), preprocessing)
         else:
-            several = VectorProblem(matrix, coded, **self._kind())
+            several = VectorProblem(matrix, coded, **described)
             joined = train_outputs(several.with_beta(self._beta(several)), **options)
             self._keep(joined, joined.outputs, preprocessing)
 
-    def _kind(self) -> dict[str, Any]:
-        return {
-            "beta": 1.0 if self.beta is None else self.beta,
-            "loss": get_loss(self.loss, self.loss_parameter),
-            "activation": self.activation,
-            "alphabet": self.alphabet,
-        }
+    def _wanted(self) -> Wanted:
+        """What the parameters fix; those left out are chosen where the scaling is."""
+        scaling = self.scaling or (self._scaling if self.beta is None else "standardize")
+        automatic = scaling == AUTO
+        if self.beta is not None and AUTO in (scaling, self.thresholds, self.loss):
+            raise InputError(
+                "beta is a number in units of one loss and one encoding: name both, or give "
+                "beta_fraction instead"
+            )
+
+        def given(value: Any, default: Any) -> Any:
+            return (AUTO if automatic else default) if value is None else value
+
+        chooses = automatic or AUTO in (self.thresholds, self.loss, self.beta_fraction)
+        return Wanted(
+            scaling=scaling,
+            thresholds=given(self.thresholds, THRESHOLDS),
+            loss=given(self.loss, "squared"),
+            beta_fraction=given(self.beta_fraction, 0.05),
+            width=None if self.width == AUTO and not chooses else self.width,
+            loss_parameter=self.loss_parameter,
+            activation=self.activation,
+            alphabet=self.alphabet,
+            layout=(("categorical", []), ("constant_columns", "keep"), ("clip", self.clip)),
+        )
 
     def _beta(self, problem: Problem | VectorProblem) -> float:
         if self.beta is not None:
             return problem.beta
-        if not 0.0 < self.beta_fraction <= 1.0:
-            raise InputError(
-                f"beta_fraction must be above 0 and at most 1 (got {self.beta_fraction!r})"
-            )
         # A target that is constant after centring has beta_max 0: any beta gives the 0 network.
-        return self.beta_fraction * problem.beta_max or 1.0
+        return self.choice_.fraction * problem.beta_max or 1.0
 
     def _keep(
         self,
@@ -134,17 +157,24 @@ class QuantizedClassifier(ClassifierMixin, _QuantizedEstimator):
 
     Features are standardized (or encoded as `scaling` says) and a constant column is appended; two
     classes are coded −1 and +1, more than two one against the rest, with one output each that share
-    their neurons. The objective is the loss (by default `½‖f(X) − y‖²`) plus the penalty `βd Σ|α|`,
-    summed over the outputs.
+    their neurons. The objective is the loss plus the penalty `βd Σ|α|`, summed over the outputs.
+
+    Unless `scaling` or `beta` are given, what is left out of `thresholds`, `loss`, `beta_fraction`
+    and `width` is chosen with the encoding by cross-validation on the rows of `fit`
+    (`qnn.training.selection`), at the logistic loss; each can also be asked for as "auto". With a
+    scaling or a `beta` they are 3, "squared", 0.05 and None.
 
     Parameters: `beta_fraction` in (0, 1], β as a fraction of the β at which the network becomes
     zero; `beta`, the number itself, instead; `width`, most neurons that an output uses (None: as
     many as the optimum does); `loss`, `loss_parameter`, `activation` and `alphabet` as
-    `qnn.Problem` takes them, `second_layer` as `qnn.train` does; `scaling` ("standardize", "none",
-    "quantile" or "thermometer"), `clip` and `thresholds` as `FeatureLayout.from_table` takes them;
-    `tol`, relative gap to which the relaxation is solved; `time_limit` in seconds; `random_state`.
+    `qnn.Problem` takes them, `second_layer` as `qnn.train` does; `scaling` ("auto", "standardize",
+    "none", "quantile" or "thermometer"), `clip` and `thresholds` as `FeatureLayout.from_table`
+    takes them; `tol`, relative gap to which the relaxation is solved; `time_limit` in seconds, for
+    what follows the choice; `random_state`.
 
-    After `fit`: `classes_`, `n_features_in_`, `network_` (with its preprocessing: it can be saved
+    After `fit`: `choice_`, the setting and the cells it was chosen from (none where all was given
+    or fewer than 12 rows make no folds); `classes_`, `n_features_in_`, `network_` (with its
+    preprocessing: it can be saved
     and predicts from raw rows), `lower_bound_` (verified, below the objective of every such
     network), `upper_bound_` (this network's objective), `gap_`, `certificates_` (one an output, in
     the order of `classes_` where there are more than two; their bounds sum to `lower_bound_`) and,
@@ -158,6 +188,8 @@ class QuantizedClassifier(ClassifierMixin, _QuantizedEstimator):
     >>> bool(model.lower_bound_ <= model.upper_bound_)
     True
     """
+
+    _scaling = AUTO
 
     def fit(self, X: Any, y: Any) -> "QuantizedClassifier":
         """Train on X (n, d) and labels y (n,) of at least two classes; ValueError otherwise."""
@@ -191,7 +223,7 @@ class QuantizedRegressor(RegressorMixin, _QuantizedEstimator):
     Features are standardized (or encoded as `scaling` says) and a constant column is appended;
     targets are standardized, unless `scaling="none"`. The loss is that of these targets, summed
     over them, and the bounds are in its units. Parameters and fitted attributes as for
-    `QuantizedClassifier`, without `classes_`.
+    `QuantizedClassifier`, without `classes_`; nothing is chosen unless it is "auto".
 
     Examples
     --------

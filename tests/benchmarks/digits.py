@@ -31,7 +31,9 @@ def main() -> None:
         for fraction in map(float, sys.argv[1:] or FRACTIONS):
             for width in WIDTHS:
                 began = time.monotonic()
-                model = QuantizedClassifier(beta_fraction=fraction, width=width, random_state=0)
+                model = QuantizedClassifier(
+                    scaling="standardize", beta_fraction=fraction, width=width, random_state=0
+                )
                 network = model.fit(X, y).network_
                 print(
                     f"| β/β_max {fraction:g}, {width} an output | {model.score(*test):.3f} | "

@@ -17,6 +17,7 @@ __all__ = [
     "manifest",
     "measured",
     "networks",
+    "of_studies",
     "rows",
     "statements",
     "verdict",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pipeline.results.matrices import blocks_of
 from pipeline.results.record import NetworkRow
 from pipeline.results.verification.evidence import Evidence
 from pipeline.results.verification.rows import Rows
@@ -14,8 +15,9 @@ from pipeline.results.verification.statements import (
 )
 from pipeline.results.verification.verdict import Failure, Skipped
 from qnn.certificates import Certificate, Proven
+from qnn.certificates.streaming import verify_stream
 from qnn.errors import NotProvenAgainError
-from qnn.numerics.archive import read_file
+from qnn.numerics.archive import read_bytes
 
 
 def check_certificate(evidence: Evidence, rows: Rows, file: str) -> str:
@@ -46,13 +48,27 @@ def check_stated(evidence: Evidence, row: NetworkRow, certificates: Sequence[Cer
     check_closing_in(row)
 
 
+def check_streamed(certificate: Certificate, data: str | None) -> str:
+    """What a certificate proves whose dual point each row gives; `data`: the file of its rows.
+
+    They are read block by block: memory does not depend on their number.
+    """
+    if data is None:
+        raise Failure("its dual point is stored compressed: give the file of its rows with --data")
+    try:
+        bound = verify_stream(certificate, lambda: blocks_of(data))
+    except FileNotFoundError:
+        raise Failure(f"its data {data} are missing") from None
+    return f"bound {bound:.8g}, row by row"
+
+
 def check_other(certificate: Proven, data: str | None, fast: bool) -> str:
     """What a certificate proves that is not of a training problem; `data` is its evidence."""
     known = None
     if certificate.evidence is not None:
         if data is None:
             raise Failure(f"is about a {certificate.evidence}: give its file with --data")
-        known = read_file(data, certificate.evidence)
+        known = read_bytes(data, certificate.evidence)
     try:
         return certificate.check(known, fast)
     except NotProvenAgainError as skipped:

@@ -36,6 +36,8 @@ class Evidence:
         self.beta_max = lru_cache(maxsize=None)(self._beta_max)
 
     def _matrices(self, file: str) -> tuple[np.ndarray, np.ndarray]:
+        if not file and self.data is None:
+            raise Failure("it names no file of its training matrix: give one with --data")
         try:
             if self.data is not None:
                 parts = os.path.abspath(self.data).rpartition("/")

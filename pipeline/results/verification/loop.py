@@ -6,7 +6,11 @@ from dataclasses import replace
 
 from pipeline.logs.redact import redact
 from pipeline.results.folder import CERTIFICATES, NETWORKS, RESULTS, RunFolder
-from pipeline.results.verification.certificates import check_certificate, check_other
+from pipeline.results.verification.certificates import (
+    check_certificate,
+    check_other,
+    check_streamed,
+)
 from pipeline.results.verification.evidence import Evidence
 from pipeline.results.verification.manifest import check_manifest
 from pipeline.results.verification.networks import check_network
@@ -14,6 +18,7 @@ from pipeline.results.verification.rows import Rows
 from pipeline.results.verification.statements import NOT_CHECKED
 from pipeline.results.verification.verdict import Check, judge
 from qnn.certificates import Certificate, kind_of, read_certificate
+from qnn.certificates.proofs.streamed import StreamedProof
 from qnn.errors import InputError
 from qnn.numerics.archive import unpack_arrays
 
@@ -43,7 +48,7 @@ def verify_run(location: str, fast: bool = False) -> Iterator[Check]:
             f"{redact(location)}: no results or certificates in it; give a run's folder or an "
             ".npz file of one"
         )
-    run = _Run(folder, fast=fast)
+    run = _Verification(folder, fast=fast)
     yield from run.rows.read(files)
     yield from check_manifest(folder, NOT_CHECKED)
     checks = (
@@ -58,12 +63,12 @@ def verify_run(location: str, fast: bool = False) -> Iterator[Check]:
 
 def verify_files(location: str, files: Sequence[str]) -> list[Check]:
     """Check some certificates and networks of a run's folder, named relative to it."""
-    run = _Run(RunFolder.open(location))
+    run = _Verification(RunFolder.open(location))
     run.read_quietly()
     return [judge(file, run.check_of(file)) for file in files]
 
 
-class _Run:
+class _Verification:
     """The rows of a folder and what they rest on."""
 
     def __init__(self, folder: RunFolder, data: str | None = None, fast: bool = False) -> None:
@@ -92,7 +97,7 @@ def _single(path: str, data: str | None, fast: bool = False) -> Check:
     file = "/".join(parts[1:])
     if not folder.exists(file):
         raise InputError(f"{redact(path)}: no such file")
-    run = _Run(folder, data, fast)
+    run = _Verification(folder, data, fast)
     run.read_quietly()
 
     def check(name: str) -> str:
@@ -101,6 +106,8 @@ def _single(path: str, data: str | None, fast: bool = False) -> Check:
             return run.check_network(name)
         certificate = read_certificate(arrays, name)
         if isinstance(certificate, Certificate):
+            if isinstance(certificate.proof, StreamedProof):
+                return check_streamed(certificate, data)
             return run.check_certificate(name)
         return check_other(certificate, data, fast)
 

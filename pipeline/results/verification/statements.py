@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.configuration.beta import column_of
 from pipeline.configuration.kinds import Kind
 from pipeline.configuration.settings import SweepConfig
 from pipeline.results.record import NetworkRow
@@ -79,8 +80,11 @@ def check_proof(row: NetworkRow, certificates: Sequence[Certificate]) -> None:
 def check_kind(row: NetworkRow, thing: Certificate | QuantizedNetwork) -> None:
     """Loss, activation and alphabet, with their numbers."""
     named = thing.polynomial
-    a = None if named is None else tuple(map(float, named))
-    kind = Kind(thing.loss or "", thing.loss_parameter, a, thing.alphabet)  # type: ignore[arg-type]
+    coefficients = None
+    if named is not None:
+        a, b, c = map(float, named)
+        coefficients = a, b, c
+    kind = Kind(thing.loss or "", thing.loss_parameter, coefficients, thing.alphabet)
     if thing.activation != kind.activation:
         raise Failure(f"activation {thing.activation!r} does not fit its coefficients")
     for column, found in kind.columns.items():
@@ -137,15 +141,14 @@ def check_fit(row: NetworkRow, network: QuantizedNetwork, X: np.ndarray, y: np.n
 
 def check_plan(row: NetworkRow, config: SweepConfig) -> None:
     """The row's axes are among those that the sweep's own file asks for."""
-    axes, points = row.axes, config.beta.points
-    beta = "beta" if config.beta.kind == "values" else "beta_fraction"
+    axes = row.axes
     asked: dict[str, tuple[Any, ...]] = {
         "width": (None, *config.widths),
         "seed": config.seeds,
         "rounding": (*config.rounding, *config.baselines),
         "certify": (None, config.certify),
         "second_layer": (None, "float", str(config.second_layer)),
-        beta: (None, *points),
+        column_of(config.beta.form): (None, *(beta.written for beta in config.beta.points)),
     }
     for column, known in asked.items():
         said = getattr(axes, column)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.logs.messages import one_line
-from pipeline.logs.redact import redact
-from pipeline.results.folder import CERTIFICATES, RESULTS, RunFolder
-from pipeline.results.ledger import LOST_SUFFIX, read_path
+from pipeline.results.folder import RunFolder
+from pipeline.results.ledger import read_path
 from pipeline.results.verification import Check, verify_paths
 from pipeline.results.verification.manifest import check_manifest
+from pipeline.results.verification.of_studies import files_to_verify, judged
 from pipeline.studies.bell.behaviours import content_of, drawn
 from pipeline.studies.bell.blocks import FILE, PLANE, counts_of
 from pipeline.studies.bell.rows import LEFT, ROWS, behaviours_of
 from qnn.certificates.moments import MomentCertificate, verify_moments
-from qnn.errors import CertificateError, InputError, QnnError
+from qnn.errors import CertificateError
 from qnn.moments.bell import Decision, decide
 
 Array = np.ndarray
@@ -43,25 +42,13 @@ def verify(location: str, fast: bool = False) -> Iterator[Check]:
         yield from verify_paths([location], None, fast)
         return
     folder = RunFolder.open(location)
-    results = [file for file in folder.files(RESULTS, ".parquet") if not file.endswith(LOST_SUFFIX)]
-    certificates = folder.files(CERTIFICATES, ".npz")
-    if not results and not certificates:
-        raise InputError(f"{redact(location)}: no results or certificates in it")
+    results, certificates = files_to_verify(folder)
     yield from check_manifest(folder, NOT_CHECKED, LEFT)
     named: dict[str, Row] = {}
     for file in results:
-        yield _judged(file, partial(_check_block, folder, file, named, fast), fast)
+        yield judged(file, partial(_check_block, folder, file, named, fast), not fast)
     for file in sorted(set(certificates) | set(named)):
-        yield _judged(file, partial(_check_certificate, folder, file, named), False)
-
-
-def _judged(file: str, check: Callable[[], str], skipped: bool) -> Check:
-    try:
-        return Check(file, True, check(), proven=not skipped)
-    except FileNotFoundError as error:
-        return Check(file, False, f"a file is missing ({one_line(error)})")
-    except (QnnError, OSError, ValueError, KeyError) as error:
-        return Check(file, False, one_line(str(error)))
+        yield judged(file, partial(_check_certificate, folder, file, named))
 
 
 def _check_block(folder: RunFolder, file: str, named: dict[str, Row], fast: bool) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
+from pipeline.plans.description import axis, description
+from pipeline.plans.study import NothingFollows
 from pipeline.studies.bell.behaviours import content_of, plane_grid, read_behaviours
 from pipeline.studies.bell.blocks import FILE, PLANE, Block
 from pipeline.studies.bell.config import BellConfig
@@ -21,7 +21,7 @@ Array = np.ndarray
 
 
 @dataclass(frozen=True)
-class BellPlan:
+class BellPlan(NothingFollows):
     """The blocks, and the file's behaviours where there is one."""
 
     config: BellConfig
@@ -31,37 +31,20 @@ class BellPlan:
     def describe(self) -> str:
         """The axes, and how much work that is."""
         config = self.config
-        each = [("scenarios", config.scenarios), ("levels", config.levels),
-                ("steps", config.steps), ("sets", config.data.sets or (config.data.source,)),
-                ("seeds", config.data.seeds)]  # fmt: skip
-        lines = [f"study {config.name}: Bell scenarios", ""]
-        lines += [
-            f"  {name:<13}{len(some):>6}   {', '.join(map(str, some))}" for name, some in each
+        axes = [
+            axis("scenarios", config.scenarios),
+            axis("levels", config.levels),
+            axis("steps", config.steps),
+            axis("sets", config.data.sets or (config.data.source,)),
+            axis("seeds", config.data.seeds),
         ]
         count = sum(unit.count for unit in self.units)
         seconds = sum(unit.estimated_seconds for unit in self.units)
         kept = config.certificates
-        lines += [
-            "",
-            f"  {'work':<13}{count} verdicts in {len(self.units)} blocks, about {seconds:.0f} s of "
-            "one core (rough)",
-            f"  {'proofs':<13}every verdict; {kept} of a block again in rational arithmetic, kept",
-        ]
-        return "\n".join(lines)
-
-    def choose(self, results: pa.Table) -> None:
-        """Nothing follows."""
-
-    def follow_up(self, choice: Any) -> Any:
-        """Never asked for, as nothing is chosen."""
-        raise NotImplementedError
-
-    def champion(self, results: pa.Table, follow_up: Any) -> None:
-        """None."""
-
-    def finished(self, results: pa.Table) -> int:
-        """Blocks that are no failures."""
-        return results["status"].to_pylist().count("ok")
+        work = f"{count} verdicts in {len(self.units)} blocks, about {seconds:.0f} s of one core"
+        proofs = f"every verdict; {kept} of a block again in rational arithmetic, kept"
+        facts = [("work", f"{work} (rough)"), ("proofs", proofs)]
+        return description(f"study {config.name}: Bell scenarios", axes, facts)
 
 
 def prepare(config: BellConfig) -> BellPlan:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from pipeline.logs.messages import one_line
-from pipeline.logs.redact import redact
-from pipeline.results.folder import CERTIFICATES, RESULTS, RunFolder
-from pipeline.results.ledger import LOST_SUFFIX, read_path
+from pipeline.results.folder import RunFolder
+from pipeline.results.ledger import read_path
 from pipeline.results.verification import Check, verify_paths
+from pipeline.results.verification.manifest import check_manifest
+from pipeline.results.verification.of_studies import files_to_verify, judged
 from pipeline.studies.csp.rows import ROWS
 from pipeline.studies.csp.solves import PROBLEMS, relative_gap
 from qnn.certificates.csp import CspCertificate, Payoffs, verify_csp
 from qnn.certificates.csp.checker import check_payoffs
-from qnn.errors import InputError, QnnError
+from qnn.errors import QnnError
 from qnn.moments import correlation_rounding as rounding
 from qnn.moments.csp import MaxCSP
 
@@ -27,6 +27,7 @@ Row = dict[str, Any]
 # Eigenvalues of two machines differ by less.
 _CLOSE = 1e-9
 UNCHECKED = "name, seeds, correlations, means and times not checked"
+NOT_CHECKED = ("names", "seeds", "correlations", "means", "times", "versions")
 
 
 def verify(location: str, data: str | None = None, fast: bool = False) -> Iterator[Check]:
@@ -39,24 +40,13 @@ def verify(location: str, data: str | None = None, fast: bool = False) -> Iterat
         yield from verify_paths([location], data or _problem_beside(location), fast)
         return
     folder = RunFolder.open(location)
-    results = [file for file in folder.files(RESULTS, ".parquet") if not file.endswith(LOST_SUFFIX)]
-    certificates = folder.files(CERTIFICATES, ".npz")
-    if not results and not certificates:
-        raise InputError(f"{redact(location)}: no results or certificates in it")
+    results, certificates = files_to_verify(folder)
+    yield from check_manifest(folder, NOT_CHECKED)
     named: dict[str, Row] = {}
     for file in results:
-        yield _judged(file, partial(_check_row, folder, file, named))
+        yield judged(file, partial(_check_row, folder, file, named))
     for file in sorted(set(certificates) | set(named)):
-        yield _judged(file, partial(_check_certificate, folder, file, named))
-
-
-def _judged(file: str, check: Callable[[], str]) -> Check:
-    try:
-        return Check(file, True, check())
-    except FileNotFoundError as error:
-        return Check(file, False, f"a file is missing ({one_line(error)})")
-    except (QnnError, OSError, ValueError) as error:
-        return Check(file, False, one_line(str(error)))
+        yield judged(file, partial(_check_certificate, folder, file, named))
 
 
 def _problem_beside(location: str) -> str | None:

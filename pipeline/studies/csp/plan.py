@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
-
-import pyarrow as pa
 
 from pipeline.datasets.problems import read_problem
+from pipeline.plans.description import axis, description
+from pipeline.plans.study import NothingFollows
 from pipeline.studies.csp.config import CspConfig
 from pipeline.studies.csp.solves import Solve
 from qnn.errors import InputError
@@ -18,7 +17,7 @@ from qnn.moments.csp.problem import MOST_INDICATORS, MOST_LEAVES
 
 
 @dataclass(frozen=True)
-class CspPlan:
+class CspPlan(NothingFollows):
     """The solves, and the problems by the digests of their payoffs."""
 
     config: CspConfig
@@ -29,33 +28,17 @@ class CspPlan:
         """The axes, and how much work that is."""
         config = self.config
         names = tuple(dict.fromkeys(unit.shard for unit in self.units))
-        each = [("instances", names), ("rounds", config.rounds), ("rules", config.rules),
-                ("seeds", config.seeds)]  # fmt: skip
-        lines = [f"study {config.name}: constraint satisfaction over pairs", ""]
-        lines += [
-            f"  {name:<13}{len(some):>6}   {', '.join(map(str, some))}" for name, some in each
+        axes = [
+            axis("instances", names),
+            axis("rounds", config.rounds),
+            axis("rules", config.rules),
+            axis("seeds", config.seeds),
         ]
         seconds = sum(unit.estimated_seconds for unit in self.units)
-        lines += [
-            "",
-            f"  {'work':<13}{len(self.units)} solves, about {seconds:.0f} s of one core (rough)",
-            f"  {'proofs':<13}every bound, kept with its problem",
-        ]
-        return "\n".join(lines)
-
-    def choose(self, results: pa.Table) -> None:
-        """Nothing follows."""
-
-    def follow_up(self, choice: Any) -> Any:
-        """Never asked for, as nothing is chosen."""
-        raise NotImplementedError
-
-    def champion(self, results: pa.Table, follow_up: Any) -> None:
-        """None."""
-
-    def finished(self, results: pa.Table) -> int:
-        """Solves that are no failures."""
-        return results["status"].to_pylist().count("ok")
+        work = f"{len(self.units)} solves, about {seconds:.0f} s of one core (rough)"
+        facts = [("work", work), ("proofs", "every bound, kept with its problem")]
+        title = f"study {config.name}: constraint satisfaction over pairs"
+        return description(title, axes, facts)
 
 
 def prepare(config: CspConfig) -> CspPlan:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from pipeline.logs.messages import one_line
-from pipeline.logs.redact import redact
-from pipeline.results.folder import CERTIFICATES, RESULTS, RunFolder
-from pipeline.results.ledger import LOST_SUFFIX, read_path
+from pipeline.results.folder import RunFolder
+from pipeline.results.ledger import read_path
 from pipeline.results.verification import Check, verify_paths
+from pipeline.results.verification.manifest import check_manifest
+from pipeline.results.verification.of_studies import files_to_verify, judged
 from pipeline.studies.quantization.rows import ROWS
 from pipeline.studies.quantization.units import STATES
 from qnn.certificates.layers import LayerCertificate
 from qnn.certificates.layers.record import rows_of
-from qnn.errors import InputError, NotProvenAgainError, QnnError
 from qnn.quantization.graph.export import stored_bits
 from qnn.quantization.graph.reading import require_onnx
 
@@ -28,6 +27,7 @@ Row = dict[str, Any]
 
 RELATIVE = 1e-6
 UNCHECKED = "figures on rows held out not checked: the rows are not in the folder"
+NOT_CHECKED = ("figures on rows held out", "times", "versions")
 
 
 def verify(location: str, data: str | None = None, fast: bool = False) -> Iterator[Check]:
@@ -40,26 +40,13 @@ def verify(location: str, data: str | None = None, fast: bool = False) -> Iterat
         yield from verify_paths([location], data, fast)
         return
     folder = RunFolder.open(location)
-    results = [file for file in folder.files(RESULTS, ".parquet") if not file.endswith(LOST_SUFFIX)]
-    certificates = folder.files(CERTIFICATES, ".npz")
-    if not results and not certificates:
-        raise InputError(f"{redact(location)}: no results or certificates in it")
+    results, certificates = files_to_verify(folder)
+    yield from check_manifest(folder, NOT_CHECKED)
     named: dict[str, str] = {}
     for file in results:
-        yield _judged(file, partial(_check_rows, folder, file, named))
+        yield judged(file, partial(_check_rows, folder, file, named))
     for file in sorted(set(certificates) | set(named)):
-        yield _judged(file, partial(_check_certificate, folder, file, named, fast))
-
-
-def _judged(file: str, check: Callable[[], str]) -> Check:
-    try:
-        return Check(file, True, check())
-    except NotProvenAgainError as skipped:
-        return Check(file, True, str(skipped), proven=False)
-    except FileNotFoundError as error:
-        return Check(file, False, f"a file is missing ({one_line(error)})")
-    except (QnnError, OSError, ValueError, KeyError, TypeError) as error:
-        return Check(file, False, one_line(str(error)))
+        yield judged(file, partial(_check_certificate, folder, file, named, fast))
 
 
 def _check_rows(folder: RunFolder, file: str, named: dict[str, str]) -> str:

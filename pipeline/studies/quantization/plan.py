@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from pipeline.datasets.numbers import read_rows
+from pipeline.plans.description import axis, description
+from pipeline.plans.study import NothingFollows
 from pipeline.studies.quantization.config import QuantizationConfig
 from pipeline.studies.quantization.units import Inputs, Quantization
 from qnn.errors import InputError
@@ -23,7 +24,7 @@ Array = np.ndarray
 
 
 @dataclass(frozen=True)
-class QuantizationPlan:
+class QuantizationPlan(NothingFollows):
     """The units, and what they share."""
 
     config: QuantizationConfig
@@ -33,37 +34,19 @@ class QuantizationPlan:
     def describe(self) -> str:
         """The axes, and how much work that is."""
         config = self.config
-        each = [("models", tuple(self.data.models)), ("methods", config.methods),
-                ("budgets", config.budgets), ("seeds", config.seeds)]  # fmt: skip
-        lines = [f"study {config.name}: post-training quantization", ""]
-        lines += [
-            f"  {name:<13}{len(some):>6}   {', '.join(map(str, some))}" for name, some in each
-        ]
         seconds = sum(unit.estimated_seconds for unit in self.units)
         layers = sum(unit.networks for unit in self.units)
         kept, out = self.units[0].split(len(self.data.rows))
-        lines += [
-            f"  {'rows':<13}{len(kept):>6}   for calibration, {len(out)} held out",
-            "",
-            f"  {'work':<13}{len(self.units)} networks of {layers} layers, about {seconds:.0f} s "
-            "of one core (rough)",
-            f"  {'proofs':<13}certify: {config.certify}",
+        axes = [
+            axis("models", tuple(self.data.models)),
+            axis("methods", config.methods),
+            axis("budgets", config.budgets),
+            axis("seeds", config.seeds),
+            ("rows", len(kept), f"for calibration, {len(out)} held out"),
         ]
-        return "\n".join(lines)
-
-    def choose(self, results: pa.Table) -> None:
-        """Nothing follows."""
-
-    def follow_up(self, choice: Any) -> Any:
-        """Never asked for, as nothing is chosen."""
-        raise NotImplementedError
-
-    def champion(self, results: pa.Table, follow_up: Any) -> None:
-        """None."""
-
-    def finished(self, results: pa.Table) -> int:
-        """Layers that are no failures."""
-        return results["status"].to_pylist().count("ok")
+        work = f"{len(self.units)} networks of {layers} layers, about {seconds:.0f} s of one core"
+        facts = [("work", f"{work} (rough)"), ("proofs", f"certify: {config.certify}")]
+        return description(f"study {config.name}: post-training quantization", axes, facts)
 
 
 def prepare(config: QuantizationConfig) -> QuantizationPlan:

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
-from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipeline.reports.figures.picture import to_png
-from pipeline.reports.frame import REPORT_FILE
-from pipeline.results.folder import CERTIFICATES, CONFIG_FILE, NETWORKS, RunFolder
+from pipeline.results.folder import NETWORKS, RunFolder
 from pipeline.studies.quantization.config import QuantizationConfig
 from pipeline.studies.quantization.figures import divergence_figure, kept_figure
 from pipeline.studies.quantization.rows import ROWS
 from pipeline.studies.quantization.summary import Point, finished, points
-from pipeline.tracking.run import TrackedRun
-from pipeline.tracking.study_run import StudyRun
-from pipeline.tracking.text import parameters
-
-# Files of a kind that go with the run; all are in its folder.
-MOST_FILES = 100
+from pipeline.tracking.study_run import MOST_FILES, PlainRun, Told
 
 
 def start(config: QuantizationConfig, folder: RunFolder) -> QuantizationTracker:
@@ -29,32 +19,20 @@ def start(config: QuantizationConfig, folder: RunFolder) -> QuantizationTracker:
     return QuantizationTracker(config, folder, ROWS)
 
 
-class QuantizationTracker(StudyRun):
+class QuantizationTracker(PlainRun):
     """The study's run in MLflow."""
 
-    def log(self, run: TrackedRun, results: pa.Table) -> None:
-        """Figures, tables, networks and certificates."""
+    def tell(self, results: pa.Table) -> Told:
+        """Sizes, divergence and accuracy; both figures; the networks."""
         rows = finished(results)
         found = points(rows)
-        figures = metrics(found) | {
+        counts = {
             "layers_done": float(len(rows)),
             "layers_failed": float(results.num_rows - len(rows)),
         }
-        run.log(
-            parameters=parameters(self.config),
-            points=[(name, value, 0) for name, value in figures.items()],
-        )
-        with tempfile.TemporaryDirectory(prefix="qnn-mlflow-") as place:
-            work = Path(place)
-            (work / "figures").mkdir()
-            (work / "results").mkdir()
-            pq.write_table(results, work / "results" / "results.parquet")
-            (work / "figures" / "divergence.png").write_bytes(to_png(divergence_figure(found)))
-            (work / "figures" / "kept.png").write_bytes(to_png(kept_figure(found)))
-            networks = self.folder.files(NETWORKS, ".onnx")[:MOST_FILES]
-            certificates = self.folder.files(CERTIFICATES, ".npz")[:MOST_FILES]
-            self.copy(work, [CONFIG_FILE, REPORT_FILE, *networks, *certificates])
-            self.store.client.log_artifacts(self.run_id, str(work))
+        figures = {"divergence": divergence_figure(found), "kept": kept_figure(found)}
+        networks = self.folder.files(NETWORKS, ".onnx")[:MOST_FILES]
+        return Told(metrics(found) | counts, figures, networks)
 
 
 def metrics(found: Iterable[Point]) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache, partial
 from hashlib import sha256
@@ -12,18 +12,19 @@ from typing import Any
 import numpy as np
 
 from pipeline.datasets.examples import answers, classes_of, network_of
-from pipeline.logs.messages import one_line
-from pipeline.logs.redact import redact
-from pipeline.results.folder import CERTIFICATES, NETWORKS, RESULTS, RunFolder
-from pipeline.results.ledger import LOST_SUFFIX, read_path
+from pipeline.results.folder import CERTIFICATES, NETWORKS, RunFolder
+from pipeline.results.ledger import read_path
 from pipeline.results.verification import Check, verify_paths
+from pipeline.results.verification.manifest import check_manifest
+from pipeline.results.verification.of_studies import files_to_verify, judged
 from pipeline.studies.robustness.rows import ROWS
 from qnn.certificates.robustness import Question, RobustnessCertificate
-from qnn.errors import CertificateError, InputError, QnnError
+from qnn.errors import CertificateError
 from qnn.robustness.threat import Rows, Threat, within
 
 Row = dict[str, Any]
 UNCHECKED = "labels, ranges, times, nodes and the margins of attacks not checked"
+NOT_CHECKED = ("labels", "ranges", "times", "nodes", "margins of attacks", "versions")
 
 
 def verify(location: str) -> Iterator[Check]:
@@ -33,15 +34,13 @@ def verify(location: str) -> Iterator[Check]:
         yield from _single(location, RunFolder.open(parts))
         return
     folder = RunFolder.open(location)
-    results = [file for file in folder.files(RESULTS, ".parquet") if not file.endswith(LOST_SUFFIX)]
-    certificates = folder.files(CERTIFICATES, ".npz")
-    if not results and not certificates:
-        raise InputError(f"{redact(location)}: no results or certificates in it")
-    run, named = _Run(folder), dict[str, Row]()
+    results, certificates = files_to_verify(folder)
+    yield from check_manifest(folder, NOT_CHECKED)
+    run, named = _Verification(folder), dict[str, Row]()
     for file in results:
-        yield _judged(file, partial(run.check_rows, file, named))
+        yield judged(file, partial(run.check_rows, file, named))
     for file in sorted(set(certificates) | set(named)):
-        yield _judged(file, partial(run.check_certificate, file, named.get(file)))
+        yield judged(file, partial(run.check_certificate, file, named.get(file)))
 
 
 def _single(location: str, folder: RunFolder) -> Iterator[Check]:
@@ -49,23 +48,14 @@ def _single(location: str, folder: RunFolder) -> Iterator[Check]:
     if folder.exists(f"{NETWORKS}/{name}") and f"/{NETWORKS}/" in f"/{location}":
         yield from verify_paths([location], None)
         return
-    check = _judged(
+    check = judged(
         f"{CERTIFICATES}/{name}",
-        partial(_Run(folder).check_certificate, f"{CERTIFICATES}/{name}", None),
+        partial(_Verification(folder).check_certificate, f"{CERTIFICATES}/{name}", None),
     )
     yield replace(check, file=location)
 
 
-def _judged(file: str, check: Callable[[], str]) -> Check:
-    try:
-        return Check(file, True, check())
-    except FileNotFoundError as error:
-        return Check(file, False, f"a file is missing ({one_line(error)})")
-    except (QnnError, OSError, ValueError, KeyError, TypeError) as error:
-        return Check(file, False, one_line(str(error)))
-
-
-class _Run:
+class _Verification:
     """A run's folder, the networks read last."""
 
     def __init__(self, folder: RunFolder) -> None:

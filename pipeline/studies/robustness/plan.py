@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
 
 from pipeline.datasets.examples import Examples, Network, answers, load_network, read_examples
-from pipeline.plans.study import FINAL_SHARD
+from pipeline.plans.description import axis, description
+from pipeline.plans.study import FINAL_SHARD, NothingFollows
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
 from pipeline.studies.robustness.blocks import Block, Subject
@@ -22,7 +20,7 @@ from qnn.networks.layered import LayeredNetwork
 
 
 @dataclass(frozen=True)
-class RobustnessPlan:
+class RobustnessPlan(NothingFollows):
     """The blocks; `data`: by name, each network's file and the rows as it reads them."""
 
     config: RobustnessConfig
@@ -32,32 +30,15 @@ class RobustnessPlan:
     def describe(self) -> str:
         """The axes, and how much work that is."""
         config = self.config
-        each = [("networks", tuple(self.data)), ("norms", config.norms), ("radii", config.radii)]
-        lines = [f"study {config.name}: robustness", ""]
-        lines += [
-            f"  {name:<13}{len(some):>6}   {', '.join(map(str, some))}" for name, some in each
+        axes = [
+            axis("networks", tuple(self.data)),
+            axis("norms", config.norms),
+            axis("radii", config.radii),
         ]
         count = sum(unit.networks for unit in self.units)
-        lines += [
-            "",
-            f"  {'work':<13}{count} rows in {len(self.units)} blocks, effort {config.effort}, unit "
-            f"{config.unit}",
-        ]
-        return "\n".join(lines)
-
-    def choose(self, results: pa.Table) -> None:
-        """Nothing follows."""
-
-    def follow_up(self, choice: Any) -> Any:
-        """Never asked for, as nothing is chosen."""
-        raise NotImplementedError
-
-    def champion(self, results: pa.Table, follow_up: Any) -> None:
-        """None."""
-
-    def finished(self, results: pa.Table) -> int:
-        """Rows that are no failures."""
-        return results["status"].to_pylist().count("ok")
+        work = f"{count} rows in {len(self.units)} blocks, effort {config.effort}"
+        facts = [("work", f"{work}, unit {config.unit}")]
+        return description(f"study {config.name}: robustness", axes, facts)
 
 
 def prepare(config: RobustnessConfig) -> RobustnessPlan:

@@ -9,13 +9,13 @@ from pipeline.results.schema import RowSchema
 
 @dataclass(frozen=True)
 class RobustRow:
-    """A row decided. `proven`: the certified lower bound of its worst margin; `attack`: the margin
-    of the worst row found.
+    """A row decided.
 
+    `proven`: the certified lower bound of its worst margin; `attack`: that of the worst row found.
     `example` and `witness` are JSON: the numbers, then the categories; `radii` JSON: how far each
     number may move, in raw units; `limits` JSON: lowest and highest value.
     `nodes` are of the search, `cpu_seconds` of processor time.
-    """  # noqa: D205
+    """
 
     trial: str
     path: str

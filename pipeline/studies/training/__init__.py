@@ -37,7 +37,7 @@ class Training(Study[SweepConfig]):
         """With the form in which β was written, and the metric that chooses."""
         from pipeline.results.summary import written_as
 
-        return written_as(results, config.beta.kind, config.metric)
+        return written_as(results, config.beta.form, config.metric)
 
     def cautions(self, results: pa.Table, choice: Any, champion: Any) -> list[str]:
         """A network that says the same of every row, and parts that lack a class."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     # At run time the enumeration has imported what it needs; other tasks do not wait for it.
     from concurrent.futures import Future
 
-    from qnn.training.pricing.enumeration import Best
+    from qnn.training.pricing.enumeration import BestVectors
     from qnn.training.pricing.scans import Array, Scan
 
 # Parts of an enumeration: each some tenths of a second where all of it takes a minute, but no part
@@ -33,7 +33,7 @@ LOOK = 0.5
 
 
 def scan_on_spare_cores(
-    best: Best, heads: range, deadline: float | None, least: int = LEAST_HEADS
+    best: BestVectors, heads: range, deadline: float | None, least: int = LEAST_HEADS
 ) -> bool:
     """A `Scanner` for Ray tasks; fewer than `least` heads are left to this process alone."""
     from qnn.training.pricing.enumeration import scan_by_threads
@@ -63,7 +63,7 @@ def scan_part(
 class _Helpers:
     """The parts that are out with other tasks, and what idle CPUs allow to hand out."""
 
-    def __init__(self, best: Best) -> None:
+    def __init__(self, best: BestVectors) -> None:
         import ray
 
         self.best = best

@@ -15,19 +15,15 @@ from pipeline.plans.units import PathSpec
 from pipeline.results.folder import RunFolder, StoreError
 from pipeline.results.record import Bounds, Cost, Fit, NetworkRow, columns_for
 from pipeline.results.schema import PROBLEM
-from pipeline.sweeps.worker.rows import failure, keep_network, measured, of_trial, trial_rng
+from pipeline.sweeps.worker.rows import failure, keep_network, measured, trial_rng
 from qnn.training.arms import CEILINGS, QUANTIZED, REFERENCES, get_arm
 from qnn.training.problems.problem import Problem
 
 log = logging.getLogger(__name__)
 
 
-def arm_rows(spec: PathSpec, written: float, base: NetworkRow) -> list[NetworkRow]:
-    """A row for each trial of an arm at a β, before it is run; `base` is the β's."""
-    return [_arm_row(of_trial(base, spec, trial)) for trial in spec.arm_trials(written)]
-
-
-def _arm_row(row: NetworkRow) -> NetworkRow:
+def arm_row(row: NetworkRow) -> NetworkRow:
+    """The row of an arm's trial, before it is run, without what says nothing of the arm."""
     if row.axes.rounding in QUANTIZED:
         # Arms choose their second layer freely, whatever ours is held to.
         return replace(row, axes=replace(row.axes, second_layer="float"))

@@ -16,15 +16,14 @@ from dataclasses import replace
 from threadpoolctl import ThreadpoolController
 
 from pipeline.datasets.shards import ShardData
-from pipeline.plans.units import JoinSpec, Trial
+from pipeline.plans.units import JoinSpec
 from pipeline.results.folder import RESULTS, RunFolder, StoreError
 from pipeline.results.ledger import LOST_SUFFIX, read_path, results_file, write_results
-from pipeline.results.record import Bounds, Cost, NetworkRow, rows_of
+from pipeline.results.record import Axes, Bounds, Cost, NetworkRow, rows_of
 from pipeline.sweeps.worker.arms import run_reference, without_problem
-from pipeline.sweeps.worker.rows import failure, keep_joined, of_trial, planned
+from pipeline.sweeps.worker.rows import failure, keep_joined, row_of
 from pipeline.sweeps.worker.steps import BetaJoined
 from qnn.errors import InputError
-from qnn.losses import get_loss
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.networks.stacks import stack
 from qnn.numerics.gaps import sum_down
@@ -45,13 +44,13 @@ def run_join(spec: JoinSpec, data: ShardData, folder: RunFolder) -> Iterator[Bet
     parts = [_rows_of_output(spec, output, folder) for output in range(len(spec.paths))]
     threads = ThreadpoolController()
     rows: list[NetworkRow] = []
-    for beta in spec.betas:
+    for here in map(spec.first.axes, spec.betas):
         start = time.perf_counter()
         with threads.limit(limits=1):
-            made = [_joined(spec, trial, parts, data, folder) for trial in spec.joined_trials(beta)]
-            made += [_reference(spec, trial, data) for trial in spec.reference_trials(beta)]
+            made = [_joined(spec, trial, parts, data, folder) for trial in spec.joined_trials(here)]
+            made += [_reference(spec, trial, data) for trial in spec.reference_trials(here)]
         rows += made
-        yield _told(spec, beta, made, time.perf_counter() - start)
+        yield _told(spec, made, time.perf_counter() - start)
     write_results(folder, spec.id, rows)
 
 
@@ -76,19 +75,19 @@ def _why(folder: RunFolder, path: str) -> str:
 
 def _joined(
     spec: JoinSpec,
-    trial: Trial,
+    trial: Axes,
     outputs: list[dict[str, NetworkRow]],
     data: ShardData,
     folder: RunFolder,
 ) -> NetworkRow:
     start = time.perf_counter()
     parts = [rows[path.trial_id(trial)] for path, rows in zip(spec.paths, outputs, strict=True)]
-    row = of_trial(_beside(planned(spec, trial.beta), parts[0]), spec, trial)
+    row = _beside(row_of(spec, trial), parts[0])
     try:
         _refuse_failed(spec, parts)
         summed = replace(row, bounds=_bounds(parts), cost=_cost(parts))
         network = stack([_network(part, folder) for part in parts])
-        loss = get_loss(spec.first.loss, spec.first.loss_parameter)
+        loss = spec.first.kind.get_loss()
         beta = row.axes.beta
         assert beta is not None, "a part that is no failure has its beta"
         row = keep_joined(summed, network, beta, loss, data, folder)
@@ -103,24 +102,14 @@ def _joined(
 
 def _beside(row: NetworkRow, part: NetworkRow) -> NetworkRow:
     """The row with what all outputs share, as one of them has it."""
-    identity, axes = part.identity, part.axes
-    return replace(
-        row,
-        identity=replace(
-            row.identity,
-            n=identity.n,
-            d=identity.d,
-            preprocessing_bytes=identity.preprocessing_bytes,
-        ),
-        axes=replace(
-            row.axes,
-            beta=axes.beta,
-            beta_fraction=axes.beta_fraction,
-            beta_max=axes.beta_max,
-            solver=axes.solver,
-            second_layer=axes.second_layer,
-        ),
+    shared = part.identity
+    identity = replace(
+        row.identity,
+        n=shared.n,
+        d=shared.d,
+        preprocessing_bytes=shared.preprocessing_bytes,
     )
+    return replace(row, identity=identity, axes=part.axes)
 
 
 def _refuse_failed(spec: JoinSpec, parts: Sequence[NetworkRow]) -> None:
@@ -162,15 +151,15 @@ def _network(part: NetworkRow, folder: RunFolder) -> QuantizedNetwork:
     return replace(QuantizedNetwork.from_bytes(folder.read(file), file), preprocessing=None)
 
 
-def _reference(spec: JoinSpec, trial: Trial, data: ShardData) -> NetworkRow:
-    row = without_problem(of_trial(planned(spec, trial.beta), spec, trial))
+def _reference(spec: JoinSpec, trial: Axes, data: ShardData) -> NetworkRow:
+    row = without_problem(row_of(spec, trial))
     n, d = data.X.shape
     size = data.preprocessing.size_in_bytes
     identity = replace(row.identity, n=n, d=d, preprocessing_bytes=size)
     return run_reference(replace(row, identity=identity), data)
 
 
-def _told(spec: JoinSpec, beta: float, rows: list[NetworkRow], seconds: float) -> BetaJoined:
+def _told(spec: JoinSpec, rows: list[NetworkRow], seconds: float) -> BetaJoined:
     ours = [row.fit for row in rows if row.axes.rounding in spec.first.roundings]
     gaps = [fit.gap for fit in ours if fit.ok and fit.gap is not None]
     errors = [row.fit.error for row in rows if not row.fit.ok]

@@ -20,12 +20,10 @@ from pipeline.plans.units import PathSpec
 from pipeline.results.folder import CERTIFICATES, RunFolder, StoreError, data_file
 from pipeline.results.ledger import write_results
 from pipeline.results.matrices import data_table
-from pipeline.results.record import BoundPoint, Bounds, Cost, NetworkRow
-from pipeline.sweeps.worker.arms import arm_rows, run_arm
-from pipeline.sweeps.worker.rows import failure, keep_network, of_trial, planned, trial_rng
+from pipeline.results.record import Axes, BoundPoint, Bounds, Cost, NetworkRow
+from pipeline.sweeps.worker.arms import arm_row, run_arm
+from pipeline.sweeps.worker.rows import failure, keep_network, row_of, trial_rng
 from pipeline.sweeps.worker.steps import ProblemDone
-from qnn.losses import get_loss
-from qnn.networks.activations import Polynomial
 from qnn.numerics.archive import pack_arrays
 from qnn.training.certification import raise_bound
 from qnn.training.problems.problem import Problem
@@ -80,29 +78,29 @@ class _Path:
         self.problem: Problem | None = None
         self.previous: Relaxation | None = None
         self.beta_max = 0.0
-        self.row = planned(spec, None)
+        self.row = self._row_at(spec.betas[0])
 
-    def solve(self, written: float) -> ProblemDone:
-        """One β, given as it is written in the spec."""
+    def solve(self, beta: Beta) -> ProblemDone:
+        """One β of the spec."""
         start = time.perf_counter()
-        self.row = self._planned(written)
+        self.row = self._row_at(beta)
         try:
-            relaxation = self._relax(written, start)
-            wide = self._certify(relaxation, written)
+            relaxation = self._relax(beta, start)
+            wide = self._certify(relaxation, beta)
         except StoreError:
             raise
         except Exception as error:
-            log.exception("path %s: the relaxation at beta %s failed", self.spec.id, written)
+            log.exception("path %s: the relaxation at beta %s failed", self.spec.id, beta.written)
             if self.row.cost.relaxation_seconds is None:
                 self._note(cost=Cost(relaxation_seconds=time.perf_counter() - start))
-            rows = [*self._own_rows(written), *arm_rows(self.spec, written, self.row)]
+            rows = [*self._own_rows(), *self._arm_rows()]
             rows = [replace(row, fit=failure(error)) for row in rows]
         else:
             self.previous = relaxation
-            rows = [self._trial(relaxation, wide, row) for row in self._own_rows(written)]
+            rows = [self._trial(relaxation, wide, row) for row in self._own_rows()]
             rows += [
                 run_arm(row, rows, self.spec, relaxation.problem, self.data, self.folder)
-                for row in arm_rows(self.spec, written, self.row)
+                for row in self._arm_rows()
             ]
         self.rows.extend(rows)
         return self._told(rows, time.perf_counter() - start)
@@ -111,24 +109,32 @@ class _Path:
         """Parts of the row that are known now."""
         self.row = replace(self.row, **parts)
 
-    def _planned(self, written: float) -> NetworkRow:
-        row = planned(self.spec, written)
+    def _row_at(self, beta: Beta) -> NetworkRow:
+        row = row_of(self.spec, self.spec.axes(beta))
         n, d = self.data.X.shape
         size = self.data.preprocessing.size_in_bytes
         return replace(row, identity=replace(row.identity, n=n, d=d, preprocessing_bytes=size))
 
-    def _own_rows(self, written: float) -> list[NetworkRow]:
-        return [of_trial(self.row, self.spec, trial) for trial in self.spec.own_trials(written)]
+    def _own_rows(self) -> list[NetworkRow]:
+        return [self._row_of(trial) for trial in self.spec.own_trials(self.row.axes)]
 
-    def _relax(self, written: float, start: float) -> Relaxation:
+    def _arm_rows(self) -> list[NetworkRow]:
+        return [arm_row(self._row_of(trial)) for trial in self.spec.arm_trials(self.row.axes)]
+
+    def _row_of(self, trial: Axes) -> NetworkRow:
+        identity = replace(self.row.identity, trial=self.spec.trial_id(trial))
+        return replace(self.row, identity=identity, axes=trial)
+
+    def _relax(self, beta: Beta, start: float) -> Relaxation:
         spec = self.spec
         if self.problem is None:
             self.problem, self.beta_max = self._problem()
         self._note(axes=replace(self.row.axes, beta_max=self.beta_max))
-        beta, fraction = Beta(written, spec.beta_kind).resolve(self.beta_max)
-        self._note(axes=replace(self.row.axes, beta=beta, beta_fraction=fraction))
+        resolved = beta.resolve(self.beta_max)
+        self._note(axes=spec.axes(resolved))
+        assert resolved.value is not None, "beta_max is known"
         relaxation = solve(
-            self.problem.with_beta(beta),
+            self.problem.with_beta(resolved.value),
             tol=spec.tol,
             solver=spec.solver,
             time_limit=spec.time_limit,
@@ -148,19 +154,19 @@ class _Path:
         wait for no other.
         """
         spec, data = self.spec, self.data
-        loss = get_loss(spec.loss, spec.loss_parameter)
-        activation = "bilinear" if spec.polynomial is None else Polynomial(*spec.polynomial)
+        kind = spec.kind
+        loss, activation = kind.get_loss(), kind.get_activation()
         if data.Y is None:
-            problem = Problem(data.X, data.y, 1.0, loss, activation, spec.alphabet)
+            problem = Problem(data.X, data.y, 1.0, loss, activation, kind.alphabet)
             return problem, problem.beta_max
-        outputs = VectorProblem(data.X, data.Y, 1.0, loss, activation, spec.alphabet)
+        outputs = VectorProblem(data.X, data.Y, 1.0, loss, activation, kind.alphabet)
         return outputs.outputs[spec.output], outputs.beta_max
 
-    def _certify(self, relaxation: Relaxation, written: float) -> Incumbent | None:
+    def _certify(self, relaxation: Relaxation, beta: Beta) -> Incumbent | None:
         """Write the certificate of the level wanted; the best network of any width, if known."""
         spec, start = self.spec, time.perf_counter()
         certificate, wide, history = relaxation.certificate, None, None
-        problem_id = spec.problem_id(written)
+        problem_id = spec.problem_id(beta)
         if spec.certify != "relaxation":
             limit = spec.certify_time_limit
             deadline = None if limit is None else time.monotonic() + limit

@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.configuration.beta import Beta
 from pipeline.datasets.shards import ShardData
 from pipeline.logs.messages import one_line
 from pipeline.logs.redact import redact
-from pipeline.plans.units import Spec, Trial
+from pipeline.plans.units import Spec
 from pipeline.results.folder import NETWORKS, RunFolder
 from pipeline.results.metrics import Scored, metrics
 from pipeline.results.metrics.classes import codes_of
@@ -43,49 +42,24 @@ def package_versions() -> str:
     return json.dumps(found)
 
 
-def planned(spec: Spec, written: float | None) -> NetworkRow:
-    """What the plan tells of all rows at one β, whatever becomes of them; `of_trial` names one."""
+def row_of(spec: Spec, axes: Axes) -> NetworkRow:
+    """What the plan knows of the row of one trial, whatever becomes of it."""
     path = spec.first
-    beta, fraction = (None, None) if written is None else Beta(written, path.beta_kind).planned
-    return NetworkRow(
-        Identity(
-            trial="",
-            path=spec.id,
-            dataset=path.dataset,
-            shard=path.shard,
-            output=spec.own_output,
-            versions=package_versions(),
-        ),
-        Axes(
-            beta=beta,
-            beta_fraction=fraction,
-            solver=path.solver,
-            second_layer=path.second_layer,
-            certify=path.certify,
-            **path.kind.resolved().columns,
-        ),
+    identity = Identity(
+        trial=spec.trial_id(axes),
+        path=spec.id,
+        dataset=path.dataset,
+        shard=path.shard,
+        output=spec.own_output,
+        versions=package_versions(),
     )
-
-
-def of_trial(row: NetworkRow, spec: Spec, trial: Trial) -> NetworkRow:
-    """The row of one trial among those of a β."""
-    axes = replace(
-        row.axes,
-        rounding=trial.rounding,
-        width=trial.width,
-        seed=trial.seed,
-        baseline_seconds=trial.seconds,
-    )
-    return replace(row, identity=replace(row.identity, trial=spec.trial_id(trial)), axes=axes)
+    return NetworkRow(identity, axes)
 
 
 def lost_rows(spec: Spec, error: str) -> list[NetworkRow]:
     """Return failed rows for a path or a join that could not be finished at all."""
     fit = Fit(error=redact(error))
-    return [
-        replace(of_trial(planned(spec, trial.beta), spec, trial), fit=fit)
-        for trial in spec.trials()
-    ]
+    return [replace(row_of(spec, axes), fit=fit) for axes in spec.trials()]
 
 
 def failure(error: Exception) -> Fit:

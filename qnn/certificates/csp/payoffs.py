@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qnn.errors import InputError
-from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_file
+from qnn.numerics.archive import pack_arrays, read_bytes, unpack_arrays, write_file
 
 Array = np.ndarray
 
@@ -56,7 +56,7 @@ class Payoffs:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Payoffs:
         """Read a file; InputError where it is not a whole one."""
-        return cls.from_bytes(read_file(path, _WHAT), str(path))
+        return cls.from_bytes(read_bytes(path, _WHAT), str(path))
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> Payoffs:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from qnn.certificates.fields import Reader, integer, numbers, text
+from qnn.certificates.fields import FieldByField, Reader, integer, numbers, text
 from qnn.certificates.layers.checker import LayerProof, verify_layer
 from qnn.certificates.layers.layout import FORMAT, LayerClaim
 from qnn.errors import CertificateError, InputError
-from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_file
+from qnn.numerics.archive import pack_arrays, read_bytes, unpack_arrays, write_file
 
 Array = np.ndarray
 
 LAYER_SUFFIX, ROWS_SUFFIX = ".layer.npz", ".rows.npz"
-_WHAT, _ROWS = "certificate", "layer's rows"
+_ROWS = "layer's rows"
 _READERS: dict[str, Reader] = {
     "layer": text,
     "data_sha256": text,
@@ -41,54 +42,14 @@ _READERS: dict[str, Reader] = {
 
 
 @dataclass(frozen=True, eq=False)
-class LayerCertificate(LayerClaim):
+class LayerCertificate(LayerClaim, FieldByField):
     """A layer's proof (see `LayerClaim`) with its file; its evidence is the file of its rows."""
 
     kind: ClassVar[str] = "layers"
     evidence: ClassVar[str | None] = "layer's rows"
-
-    def arrays(self) -> dict[str, Array]:
-        """The kind, then the fields as plain arrays."""
-        return {"kind": np.asarray(self.kind)} | {
-            field.name: np.asarray(getattr(self, field.name)) for field in fields(self)
-        }
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to path as npz without pickle, under a temporary name first, then renamed."""
-        write_file(path, self.to_bytes())
-
-    def to_bytes(self) -> bytes:
-        """The npz file's bytes, the same for the same certificate."""
-        return pack_arrays(self.arrays())
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> LayerCertificate:
-        """Read a certificate; InputError where the file is not a whole one of a known format."""
-        return cls.from_bytes(read_file(path, _WHAT), str(path))
-
-    @classmethod
-    def from_bytes(cls, data: bytes, where: str) -> LayerCertificate:
-        """The record from a file's bytes; ``where`` names their origin in errors."""
-        return cls.from_arrays(unpack_arrays(data, where, _WHAT), where)
-
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, Array], where: str) -> LayerCertificate:
-        """The record from plain arrays; ``where`` names their origin in errors."""
-        odd = sorted(set(arrays) ^ {"kind", *_READERS})
-        if odd:
-            what = "has" if odd[0] in arrays else "lacks"
-            raise InputError(f"{where}: not a certificate of a layer: it {what} {odd[0]!r}")
-        try:
-            kind = text(arrays["kind"])
-            values: dict[str, Any] = {name: read(arrays[name]) for name, read in _READERS.items()}
-        except ValueError:
-            raise InputError(f"{where}: a field of the certificate has the wrong type") from None
-        if kind != cls.kind or values["format"] != FORMAT:
-            raise InputError(
-                f"{where}: certificate {kind!r} of format {values['format']} is not "
-                f"{cls.kind!r} of format {FORMAT}: use the version that wrote it"
-            )
-        return cls(**values)
+    claims: ClassVar[str] = "a layer"
+    version: ClassVar[int] = FORMAT
+    readers: ClassVar[Mapping[str, Reader]] = _READERS
 
     def check(self, evidence: bytes | None, fast: bool = False) -> str:
         """What is proven on the rows whose file's bytes these are."""
@@ -143,7 +104,7 @@ def rows_bytes(X: Array, row_weights: Array | None) -> bytes:
 
 def load_rows(path: str | os.PathLike[str]) -> tuple[Array, Array | None]:
     """What `save_rows` wrote; InputError where the file is not such a one."""
-    return rows_of(read_file(path, _ROWS), str(path))
+    return rows_of(read_bytes(path, _ROWS), str(path))
 
 
 def rows_of(data: bytes, where: str) -> tuple[Array, Array | None]:

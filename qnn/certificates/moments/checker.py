@@ -5,20 +5,18 @@ One certificate is checked in rational arithmetic, but for the Cholesky factoriz
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from math import lcm
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
-from qnn.certificates.fields import Reader, integer, number, numbers, text
+from qnn.certificates.fields import Filed, Reader, integer, number, numbers, text
 from qnn.certificates.moments.proofs import definite
 from qnn.certificates.moments.structure import Structure, structure
 from qnn.errors import CertificateError, NotACertificateError
-from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_file
 
 Array = np.ndarray
 Matrix = list[list[Fraction]]
@@ -43,7 +41,7 @@ _OPTIONAL = {"moments", "matrix"}
 
 
 @dataclass(frozen=True, eq=False)
-class MomentCertificate:
+class MomentCertificate(Filed):
     """What proves a claim about a level of moment matrices of a Bell scenario.
 
     ``claim`` is
@@ -72,14 +70,6 @@ class MomentCertificate:
     constant: float = 0.0
     format: int = FORMAT
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to path as npz without pickle, under a temporary name first, then renamed."""
-        write_file(path, self.to_bytes())
-
-    def to_bytes(self) -> bytes:
-        """The npz file's bytes, the same for the same certificate."""
-        return pack_arrays(self.arrays())
-
     def arrays(self) -> dict[str, Array]:
         """The kind and the fields as plain arrays, those without a value left out."""
         values = {"kind": self.kind} | {
@@ -103,17 +93,7 @@ class MomentCertificate:
         return bound if Fraction(bound) >= exact else float(np.nextafter(bound, np.inf))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> MomentCertificate:
-        """Read a certificate; InputError where the file is not a whole one of a known format."""
-        return cls.from_bytes(read_file(path, "certificate"), str(path))
-
-    @classmethod
-    def from_bytes(cls, data: bytes, where: str) -> MomentCertificate:
-        """The record from a file's bytes; ``where`` names their origin in errors."""
-        return cls.from_arrays(unpack_arrays(data, where, "certificate"), where)
-
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, Array], where: str) -> MomentCertificate:
+    def from_arrays(cls, arrays: dict[str, Array], where: str) -> Self:
         """The record from plain arrays; ``where`` names their origin in errors."""
         missing = set(_READERS) - _OPTIONAL - set(arrays)
         foreign = set(arrays) - set(_READERS)

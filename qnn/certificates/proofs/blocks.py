@@ -119,7 +119,7 @@ class BlocksProof(Proof):
 
 
 def loss_of(claim: Claim) -> Loss:
-    """The claim's loss; CertificateError where there is none, it lacks its number, or has weights."""
+    """The claim's loss; CertificateError without one or its number, or with sample weights."""
     if claim.weights is not None:
         raise CertificateError("a proof over blocks has no sample weights")
     try:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from qnn.certificates.fields import Filed
 from qnn.certificates.robustness.checker import proven_margin, verify
 from qnn.certificates.robustness.question import Question
 from qnn.errors import CertificateError, InputError
-from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_file
 
 Array = np.ndarray
 
@@ -23,7 +22,7 @@ _NUMBERS = ("numbers", "radii", "lowest", "highest", "band", "cuts", "multiplier
 
 
 @dataclass(frozen=True, eq=False)
-class RobustnessCertificate:
+class RobustnessCertificate(Filed):
     """Proves that the worst margin of a question is at least ``lower_bound``.
 
     For each margin (label against every other class, or one end of the band) and each cell of the
@@ -43,14 +42,6 @@ class RobustnessCertificate:
 
     kind: ClassVar[str] = "robustness"
     evidence: ClassVar[str | None] = "network"
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to path as npz without pickle, under a temporary name first, then renamed."""
-        write_file(path, self.to_bytes())
-
-    def to_bytes(self) -> bytes:
-        """The file's bytes; equal certificates give equal bytes."""
-        return pack_arrays(self.arrays())
 
     def arrays(self) -> dict[str, Array]:
         """The file's members in their order."""
@@ -74,17 +65,7 @@ class RobustnessCertificate:
         return arrays
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> RobustnessCertificate:
-        """The certificate; InputError where the file is not a whole one of a known format."""
-        return cls.from_bytes(read_file(path, "certificate"), str(path))
-
-    @classmethod
-    def from_bytes(cls, data: bytes, where: str = "certificate") -> RobustnessCertificate:
-        """The record from a file's bytes; ``where`` names their origin in errors."""
-        return cls.from_arrays(unpack_arrays(data, where, "certificate"), where)
-
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, Array], where: str) -> RobustnessCertificate:
+    def from_arrays(cls, arrays: dict[str, Array], where: str) -> Self:
         """The record from plain arrays; InputError for a foreign, missing or mistyped field."""
         known = {*_TEXTS, *_INTEGERS, *_NUMBERS, "splits", "lower_bound"}
         odd = sorted(known ^ set(arrays))

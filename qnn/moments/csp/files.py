@@ -12,7 +12,7 @@ import numpy as np
 
 from qnn.errors import InputError
 from qnn.moments.csp.problem import MOST_INDICATORS, MaxCSP, cut_of
-from qnn.numerics.archive import read_file
+from qnn.numerics.archive import read_bytes
 
 _LARGEST = 10**12
 
@@ -23,7 +23,7 @@ def read(path: str | os.PathLike[str]) -> MaxCSP:
     Raises InputError, one line, for what is neither.
     """
     try:
-        text = read_file(path, "rudy or WCSP").decode("ascii")
+        text = read_bytes(path, "rudy or WCSP").decode("ascii")
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file of edges or costs") from None
     where = str(path)

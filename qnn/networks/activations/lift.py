@@ -61,11 +61,11 @@ class Lift:
     @property
     def free_diagonal(self) -> bool:
         """Whether the diagonal of ``Z = P - N`` is free: it is constant where each block's is."""
-        return self.diagonals == 1
+        return self.pairs
 
     def settled(self, Z: Array) -> Array:
         """The nearest Z (D, D) with such a diagonal, in place."""
-        if not self.free_diagonal:
+        if not self.pairs:
             Z.flat[:: len(Z) + 1] = Z.trace() / len(Z)
         return Z
 

@@ -60,7 +60,8 @@ def layer_rows(layer: Layer, x: Array) -> Array:
     """The rows that each group's weights multiply: (groups, rows, d)."""
     if layer.kind != "conv":
         return x.reshape(1, -1, layer.W.shape[1])
-    windows = patches(x, layer.shape[2:4], layer.attributes, 0.0)  # type: ignore[arg-type]
+    height, width = layer.shape[2:4]
+    windows = patches(x, (height, width), layer.attributes, 0.0)
     n, c, h, w = windows.shape[:4]
     split = windows.reshape(n, layer.groups, c // layer.groups, h, w, *windows.shape[4:])
     return split.transpose(1, 0, 3, 4, 2, 5, 6).reshape(layer.groups, n * h * w, -1)

@@ -5,7 +5,7 @@ It is the unit of work that can be done by itself, somewhere else: rows in, code
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class Settings:
     beam: int = 64
     damp: float | str = "auto"
     holdout: float = 0.25
-    effort: Effort = Effort()  # noqa: RUF009
+    effort: Effort = field(default_factory=Effort)
     seed: int = 0
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qnn.errors import InputError
-from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_file
+from qnn.numerics.archive import pack_arrays, read_bytes, unpack_arrays, write_file
 from qnn.numerics.compiled import compiled
 
 Array = np.ndarray
@@ -64,7 +64,7 @@ class Network:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Network:
         """Read a network; InputError where the file is not a whole one of a known format."""
-        return cls.from_bytes(read_file(path, "network"), str(path))
+        return cls.from_bytes(read_bytes(path, "network"), str(path))
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> Network:

@@ -93,14 +93,14 @@ def _enumerate(
     scanner: "Scanner | None",
     deadline: float | None,
 ) -> Enumeration:
-    best = Best(plan, max(1, keep), floor)
+    best = BestVectors(plan, max(1, keep), floor)
     scan = scan_by_threads if scanner is None else scanner
     complete = scan(best, range(count_heads(plan.d)), deadline)
     return best.result(distance, complete)
 
 
 def scan_by_threads(
-    best: "Best", heads: range, deadline: float | None = None, count: int | None = None
+    best: "BestVectors", heads: range, deadline: float | None = None, count: int | None = None
 ) -> bool:
     """Scan these heads by threads of this process; whether that ended before the deadline.
 
@@ -148,7 +148,7 @@ def forming_error(lift: Lift, nu: Array) -> float:
     return _gamma(2 * n + 6 * d + 30) * size + d * d * (n + 1.0) * tiny * largest
 
 
-class Best:
+class BestVectors:
     """The best vectors over all ranges; a thread adds to it under the interpreter's lock.
 
     plan : what is scanned; floor, keep : as in `enumerate_signs`. Each head is scanned once.
@@ -205,8 +205,8 @@ class Best:
         )
 
 
-# Scans some heads for a `Best`, until a `time.monotonic` if one is given; whether it scanned all.
-Scanner = Callable[[Best, range, float | None], bool]
+# Scans some heads for them, until a `time.monotonic` if one is given; whether it scanned all.
+Scanner = Callable[[BestVectors, range, float | None], bool]
 
 
 def _gamma(k: int) -> float:

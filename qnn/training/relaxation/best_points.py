@@ -18,7 +18,7 @@ from qnn.training.relaxation.solver import Callback, Progress
 Array = np.ndarray
 
 
-class Incumbent:
+class BestPoints:
     """Keeps the best primal and the best certified dual point; starts at the zero network.
 
     Everything is in the problem's own units. ``callback`` is told after each certificate.

@@ -11,7 +11,7 @@ from qnn.errors import InputError
 from qnn.numerics.arguments import check_limits
 from qnn.numerics.memory import available_memory
 from qnn.training.problems.problem import Problem
-from qnn.training.relaxation.best_points import Incumbent
+from qnn.training.relaxation.best_points import BestPoints
 from qnn.training.relaxation.registry import SOLVERS, candidates, last_resorts
 from qnn.training.relaxation.result import Relaxation
 from qnn.training.relaxation.scaling import check_scale
@@ -157,9 +157,9 @@ def _zero_network(
     """The zero network with its certificate, where beta is at least beta_max."""
     if problem.beta < problem.beta_max_estimate or problem.beta < problem.beta_max:
         return None
-    incumbent = Incumbent(problem, solver, None, callback)
-    incumbent.offer_dual(-problem.loss.gradient(np.zeros(problem.n), problem.y), None)
-    if incumbent.gap > tol:
+    best = BestPoints(problem, solver, None, callback)
+    best.offer_dual(-problem.loss.gradient(np.zeros(problem.n), problem.y), None)
+    if best.gap > tol:
         return None
     message = f"beta {problem.beta:g} is at least beta_max {problem.beta_max:g}: the zero network"
-    return incumbent.relaxation("solved", message, {"iterations": 0.0})
+    return best.relaxation("solved", message, {"iterations": 0.0})

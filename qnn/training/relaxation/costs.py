@@ -42,10 +42,14 @@ def admm_work(n: int, size: int, tol: float) -> float:
 
 
 def admm_memory(n: int, size: int) -> float:
-    """The step's matrix and its factor, the rows, the iterates, and products in blocks."""
+    """The step's matrix and its factor, the rows, the iterates; rows' coordinates in blocks.
+
+    Between what single precision takes, which coarse tolerances get by with, and double.
+    """
     p = size * (size + 1) // 2
-    order = n if rows_pay(n, p, size) else p
-    return 8.0 * (2.2 * order**2 + 8.0 * n * size + 40.0 * (2 * size**2 + n) + 256.0 * p)
+    in_rows = rows_pay(n, p, size)
+    order, blocks = (n, 0) if in_rows else (p, 256 * p)
+    return 8.0 * (2.4 * order**2 + 5.2 * n * size + 50.0 * size**2 + 9.0 * n + blocks)
 
 
 def low_rank_work(n: int, size: int, tol: float) -> float:
@@ -59,8 +63,8 @@ def low_rank_work(n: int, size: int, tol: float) -> float:
 
 
 def low_rank_memory(n: int, size: int) -> float:
-    """X in float32, L-BFGS's pairs, the interior point's (d, d) matrices, some rows' vectors."""
-    return 4.0 * n * size + 8.0 * (30.0 * size**2 + 60.0 * 4 * START_RANK * size + 40.0 * n)
+    """X scaled and as proofs copy it, L-BFGS's pairs, (d, d) matrices, some rows' vectors."""
+    return 8.0 * (2.2 * n * size + 36.0 * 4 * START_RANK * size + 4.0 * size**2 + 10.0 * n)
 
 
 def few_rows(n: int, size: int) -> bool:
@@ -79,9 +83,9 @@ def interior_point_work(n: int, size: int, tol: float) -> float:
 def interior_point_memory(n: int, size: int) -> float:
     """The matrix, its factor and terms, features and blocks; for many rows their coordinates."""
     p = size * (size + 1) // 2
-    few = few_rows(n, size)
-    order = n + 2 * size if few else p
-    return 8.0 * (6.0 * order**2 + (0 if few else n * p) + 6.0 * n * size + 60.0 * size**2)
+    if few_rows(n, size):
+        return 8.0 * (6.0 * (n + 2 * size) ** 2 + 2.0 * n * size + 30.0 * size**2)
+    return 8.0 * (9.0 * p**2 + 2.0 * n * p + 6.0 * n * size + 60.0 * size**2)
 
 
 def scs_work(n: int, size: int, tol: float) -> float:
@@ -90,8 +94,8 @@ def scs_work(n: int, size: int, tol: float) -> float:
 
 
 def scs_memory(n: int, size: int) -> float:
-    """Measured: 200 to 350 bytes per entry of the dense lifted design, fewer where it is large."""
-    return 1.7e8 + 240.0 * n * size**2
+    """Measured: importing cvxpy, and some 300 bytes per entry of the dense lifted design."""
+    return 5e7 + 300.0 * n * size**2
 
 
 def clarabel_work(n: int, size: int, tol: float) -> float:

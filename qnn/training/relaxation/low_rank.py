@@ -15,14 +15,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.linalg import eigh
-from scipy.optimize import OptimizeResult, minimize
 
 from qnn.numerics.gaps import relative_gap
 from qnn.semidefinite.diagonal import optimal_diagonals
 from qnn.training.problems.problem import Problem
-from qnn.training.relaxation.best_points import Incumbent
-from qnn.training.relaxation.costs import ROUND, START_RANK
+from qnn.training.relaxation.best_points import BestPoints
+from qnn.training.relaxation.blocks.factors import (
+    Factors,
+    descend,
+    of_solution,
+    staircase,
+    vertex,
+)
+from qnn.training.relaxation.costs import ROUND
 from qnn.training.relaxation.iteration import Method, iterate
 from qnn.training.relaxation.result import Relaxation
 from qnn.training.relaxation.solver import Callback
@@ -32,7 +37,6 @@ Array = np.ndarray
 _BLOCK = 4096
 #: entries of X from which its products are taken in float32
 _SINGLE_FROM = 4_000_000
-_NEW_COLUMNS = 4
 _LIMIT = 5000
 #: rounds without progress in the estimated gap before the solve gives up
 _PATIENCE = 8
@@ -51,33 +55,33 @@ def solve(
     ``max_iterations`` counts steps of L-BFGS. Where X is large, float32 products limit the gap that
     can be reached to about 1e-5; a solve that gets no further ends as "stalled", its gap honest.
     """
-    incumbent = Incumbent(problem, "low-rank", time_limit, callback)
+    best = BestPoints(problem, "low-rank", time_limit, callback)
     work = _Work.of(problem)
     factors = _warm(work, warm_start) or _first_factors(work)
     if factors is None:
-        incumbent.offer_dual(-problem.loss.gradient(np.zeros(problem.n), problem.y), None)
-        return incumbent.relaxation(
-            "solved" if incumbent.gap <= tol else "stalled",
+        best.offer_dual(-problem.loss.gradient(np.zeros(problem.n), problem.y), None)
+        return best.relaxation(
+            "solved" if best.gap <= tol else "stalled",
             "low rank: the zero network",
             {"iterations": 0.0, "rounds": 0.0, "rank": 0.0},
         )
-    run = _Run(incumbent, work, factors, tol)
+    run = _Run(best, work, factors, tol)
     limit = _LIMIT if max_iterations is None else max_iterations
-    outcome, steps = iterate(run, limit, incumbent.out_of_time)
+    outcome, steps = iterate(run, limit, best.out_of_time)
     if outcome != "solved":
         run.offer_last()
-        outcome = "solved" if incumbent.gap <= tol else outcome
+        outcome = "solved" if best.gap <= tol else outcome
     message = f"low-rank L-BFGS: {outcome.replace('_', ' ')} after {steps} steps at rank {run.rank}"
     statistics = {"iterations": steps, "rounds": run.rounds, "rank": run.rank}
     numbers = {key: float(value) for key, value in statistics.items()}
-    return incumbent.relaxation(outcome, message, numbers)
+    return best.relaxation(outcome, message, numbers)
 
 
 class _Run(Method):
     """Rounds of L-BFGS with the best diagonal of the dual point after each."""
 
-    def __init__(self, incumbent: Incumbent, work: _Work, factors: _Factors, tol: float) -> None:
-        self.incumbent, self.work, self.factors, self.tol = incumbent, work, factors, tol
+    def __init__(self, best: BestPoints, work: _Work, factors: Factors, tol: float) -> None:
+        self.best, self.work, self.factors, self.tol = best, work, factors, tol
         self.rank = self.rounds = 0
         self._dual: _Dual | None = None
         self._best, self._since = np.inf, 0
@@ -85,7 +89,7 @@ class _Run(Method):
     def step(self, left: int) -> int:
         """A round, longer where the last ones have not helped."""
         steps = min(ROUND * (1 + self._since), left)
-        self.factors, done = _descend(self.work, self.factors, steps, self.incumbent)
+        self.factors, done = _descend(self.work, self.factors, steps, self.best)
         self.rounds += 1
         self.rank = self.factors.R.shape[1]
         return max(done, 1)
@@ -94,8 +98,8 @@ class _Run(Method):
         """Estimate the gap; a proof where it is small enough."""
         self._dual = dual = _dual(self.work, self.factors, 0.1 * self.tol)
         if dual.gap <= 0.9 * self.tol:
-            _certify(self.incumbent, self.work, self.factors, dual, self.tol)
-            if self.incumbent.gap <= self.tol:
+            _certify(self.best, self.work, self.factors, dual, self.tol)
+            if self.best.gap <= self.tol:
                 return "solved"
         self._since = 0 if dual.gap < 0.9 * self._best else self._since + 1
         self._best = min(self._best, dual.gap)
@@ -104,12 +108,12 @@ class _Run(Method):
     def prepare(self, iteration: int) -> None:
         """The next rank."""
         assert self._dual is not None
-        self.factors = _staircase(self.work, self.factors, self._dual)
+        self.factors = staircase(self.factors, self._dual.M, self._dual.diagonal, self.work.budget)
 
     def offer_last(self) -> None:
         """Certify where the solve ended."""
         dual = _dual(self.work, self.factors, 0.1 * self.tol)
-        _certify(self.incumbent, self.work, self.factors, dual, self.tol)
+        _certify(self.best, self.work, self.factors, dual, self.tol)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,18 +175,6 @@ class _Work:
 
 
 @dataclass(frozen=True, eq=False)
-class _Factors:
-    """``R = [F G]`` (d, k), rows of norm ``sqrt(rho)``; signs +1 for F and -1 for G."""
-
-    R: Array
-    signs: Array
-
-    @property
-    def rho(self) -> float:
-        return float((self.R**2).sum(axis=1).mean())
-
-
-@dataclass(frozen=True, eq=False)
 class _Dual:
     """A dual point with its diagonal, and the gap that it leaves, estimated without proof."""
 
@@ -192,7 +184,7 @@ class _Dual:
     gap: float
 
 
-def _first_factors(work: _Work) -> _Factors | None:
+def _first_factors(work: _Work) -> Factors | None:
     """The Frank-Wolfe vertex at zero with the best step, spread by noise; None at beta_max.
 
     The origin is a stationary point of the factors, so they may not start near it.
@@ -201,18 +193,9 @@ def _first_factors(work: _Work) -> _Factors | None:
     M = work.adjoint(-problem.loss.gradient(np.zeros(problem.n), problem.y))
     if not M.any():
         return None
-    rng = np.random.default_rng(0)
-    rank = min(START_RANK, len(M))
-    V = _normalize(rng.standard_normal((len(M), rank)))
-    for _ in range(30):
-        U = _normalize(M @ V)
-        V = _normalize(M @ U)
-    R = np.hstack([0.5 * (U + V), 0.5 * (U - V)])
-    R = _normalize(R + 0.02 * rng.standard_normal(R.shape))
-    signs = np.repeat([1.0, -1.0], rank)
-    predictions = work.predictions(R, signs)
-    rho = _best_scale(work, predictions)
-    return _Factors(np.sqrt(rho) * R, signs) if rho > 0.0 else None
+    factors = vertex(M)
+    rho = _best_scale(work, work.predictions(factors.R, factors.signs))
+    return factors.of_length(rho) if rho > 0.0 else None
 
 
 def _best_scale(work: _Work, predictions: Array) -> float:
@@ -236,75 +219,29 @@ def _best_scale(work: _Work, predictions: Array) -> float:
     return 0.5 * (low + high)
 
 
-def _warm(work: _Work, relaxation: Relaxation | None) -> _Factors | None:
+def _warm(work: _Work, relaxation: Relaxation | None) -> Factors | None:
     """The factors of a solution at another beta, rescaled; None where it is of no use."""
     if relaxation is None or relaxation.P.shape != (work.X.shape[1],) * 2:
         return None
-    columns, signs = [], []
-    for block, sign in ((relaxation.P, 1.0), (relaxation.N, -1.0)):
-        values, vectors = eigh(block, check_finite=False)
-        # What primal repair added to the diagonal is no direction: only the largest are kept.
-        kept = np.argsort(values)[::-1][: 2 * START_RANK]
-        kept = kept[values[kept] > 1e-9 * max(float(values[-1]), 0.0)]
-        columns.append(vectors[:, kept] * np.sqrt(values[kept]))
-        signs.append(np.full(len(kept), sign))
-    R = np.hstack(columns)
-    if R.shape[1] == 0:
+    factors = of_solution(relaxation.P, relaxation.N)
+    if factors is None:
         return None
-    all_signs = np.concatenate(signs)
-    R = _normalize(R + 1e-3 * _scale_of(R) * np.random.default_rng(0).standard_normal(R.shape))
-    rho = _best_scale(work, work.predictions(R, all_signs))
-    return _Factors(np.sqrt(rho) * R, all_signs) if rho > 0.0 else None
+    rho = _best_scale(work, work.predictions(factors.R, factors.signs))
+    return factors.of_length(rho) if rho > 0.0 else None
 
 
-def _scale_of(R: Array) -> float:
-    return float(np.sqrt((R**2).mean()))
-
-
-def _normalize(R: Array) -> Array:
-    norms = np.linalg.norm(R, axis=1)
-    unit = R / np.where(norms > 0.0, norms, 1.0)[:, None]
-    unit[norms == 0.0, 0] = 1.0
-    return unit
-
-
-def _descend(
-    work: _Work, factors: _Factors, steps: int, incumbent: Incumbent
-) -> tuple[_Factors, int]:
-    """A round of L-BFGS in the rows' directions and ``sqrt(rho)``, both of the order of 1."""
-    shape, signs, root = factors.R.shape, factors.signs, np.sqrt(factors.rho)
+def _descend(work: _Work, factors: Factors, steps: int, best: BestPoints) -> tuple[Factors, int]:
+    """A round of L-BFGS."""
     zero = np.zeros(work.problem.n)
     unit = max(work.problem.loss.value(zero, work.problem.y), 1e-300)
 
-    def objective(point: Array) -> tuple[float, Array]:
-        W, length = point[:-1].reshape(shape), float(point[-1]) * root
-        norms = np.linalg.norm(W, axis=1)[:, None]
-        directions = W / norms
-        value, G = work.loss_and_gradient(length * directions, signs)
-        radial = (G * directions).sum(axis=1)
-        tangential = length * (G - radial[:, None] * directions) / norms
-        slope = root * (float(radial.sum()) + 2.0 * work.budget * length)
-        value += work.budget * length**2
-        return value / unit, np.append(tangential.ravel(), slope) / unit
+    def evaluate(R: Array) -> tuple[float, Array]:
+        return work.loss_and_gradient(R, factors.signs)
 
-    def stop(intermediate_result: OptimizeResult) -> None:
-        if incumbent.out_of_time():
-            raise StopIteration
-
-    found = minimize(
-        objective,
-        np.append((factors.R / root).ravel(), 1.0),
-        jac=True,
-        method="L-BFGS-B",
-        callback=stop,
-        options={"maxiter": steps, "maxcor": 20, "ftol": 0.0, "gtol": 0.0},
-    )
-    length = float(found.x[-1]) * root
-    R = length * _normalize(found.x[:-1].reshape(shape))
-    return _Factors(R, signs), int(found.nit)
+    return descend(evaluate, factors, work.budget, unit, steps, best.out_of_time)
 
 
-def _dual(work: _Work, factors: _Factors, tol: float) -> _Dual:
+def _dual(work: _Work, factors: Factors, tol: float) -> _Dual:
     """``nu = -grad loss`` with its best diagonal, and the gap left after the best scaling."""
     loss, y = work.problem.loss, work.problem.y
     predictions = work.predictions(factors.R, factors.signs)
@@ -317,38 +254,10 @@ def _dual(work: _Work, factors: _Factors, tol: float) -> _Dual:
     return _Dual(nu, M, diagonal, relative_gap(upper, loss.dual_value(t * nu, y)))
 
 
-def _certify(incumbent: Incumbent, work: _Work, factors: _Factors, dual: _Dual, tol: float) -> None:
+def _certify(best: BestPoints, work: _Work, factors: Factors, dual: _Dual, tol: float) -> None:
     """Offer the point and the dual point, in float64 and in the problem's own units."""
     F = factors.R[:, factors.signs > 0] / work.unit
     G = factors.R[:, factors.signs < 0] / work.unit
-    incumbent.offer_primal(F @ F.T, G @ G.T)
+    best.offer_primal(F @ F.T, G @ G.T)
     # Each try at a proof reads all of X; what tol leaves has room for a margin found at once.
-    incumbent.offer_dual(dual.nu, (dual.diagonal * work.unit**2,), margin=min(1e-3 * tol, 1e-6))
-
-
-def _staircase(work: _Work, factors: _Factors, dual: _Dual) -> _Factors:
-    """Drop directions that died out; add those that the budget does not cover, at a small size.
-
-    ``a`` scaled to the budget leaves ``Diag(a) - M`` and ``Diag(a) + M`` with negative eigenvectors
-    where the dual point is not feasible: directions in which F (the first) or G descend.
-    """
-    columns, signs = [], []
-    for sign in (1.0, -1.0):
-        block = factors.R[:, factors.signs == sign]
-        if block.shape[1]:
-            left, values, _ = np.linalg.svd(block, full_matrices=False)
-            kept = values > 1e-4 * np.sqrt(factors.rho)
-            columns.append(left[:, kept] * values[kept])
-            signs.append(np.full(int(kept.sum()), sign))
-    a = np.maximum(dual.diagonal, 1e-6 * float(dual.diagonal.mean()))
-    root = np.sqrt(a.sum() / (work.budget * a))
-    values, vectors = eigh(root[:, None] * dual.M * root[None, :], check_finite=False)
-    for sign, picked in ((1.0, slice(-_NEW_COLUMNS, None)), (-1.0, slice(0, _NEW_COLUMNS))):
-        fresh = vectors[:, picked][:, sign * values[picked] > 1.0]
-        # A column of 3 per cent of a row's length in the mean.
-        fresh = root[:, None] * fresh
-        size = np.sqrt((fresh**2).mean(axis=0, keepdims=True))
-        columns.append(0.03 * np.sqrt(factors.rho) * fresh / np.where(size > 0.0, size, 1.0))
-        signs.append(np.full(fresh.shape[1], sign))
-    R = np.sqrt(factors.rho) * _normalize(np.hstack(columns))
-    return _Factors(R, np.concatenate(signs))
+    best.offer_dual(dual.nu, (dual.diagonal * work.unit**2,), margin=min(1e-3 * tol, 1e-6))

@@ -15,7 +15,7 @@ import numpy as np
 
 from qnn.errors import InputError
 from qnn.training.problems.problem import Problem
-from qnn.training.relaxation.best_points import Incumbent
+from qnn.training.relaxation.best_points import BestPoints
 from qnn.training.relaxation.registry import SOLVERS
 from qnn.training.relaxation.result import Outcome, Relaxation
 from qnn.training.relaxation.scaling import ScaledProblem, scale_problem
@@ -69,7 +69,7 @@ def _solve(
         import cvxpy
     except ImportError:
         raise InputError(f"solver {name!r} needs cvxpy: install it, or choose 'auto'") from None
-    incumbent = Incumbent(problem, name, time_limit, callback)
+    best = BestPoints(problem, name, time_limit, callback)
     scaled = scale_problem(problem)
     model = _Bilinear(cvxpy, scaled) if scaled.lift.pairs else _Polynomial(cvxpy, scaled)
     program = cvxpy.Problem(cvxpy.Minimize(model.objective), model.constraints)
@@ -83,24 +83,24 @@ def _solve(
         status = f"failed: {str(error).splitlines()[0]}"
     if model.predictions.value is not None:
         P, N = (scaled.z_unit * _positive_part(block) for block in model.primal())
-        incumbent.offer_primal(P, N)
+        best.offer_primal(P, N)
         nu, diagonals = model.dual()
         scaled_back = [scaled.diagonal_unit * a for a in diagonals]
-        incumbent.offer_dual(scaled.nu_unit * nu, scaled_back)
-        if incumbent.gap > tol:
-            incumbent.offer_dual(scaled.nu_unit * nu, None)
+        best.offer_dual(scaled.nu_unit * nu, scaled_back)
+        if best.gap > tol:
+            best.offer_dual(scaled.nu_unit * nu, None)
     stats = program.solver_stats
     iterations = float(stats.num_iters or 0) if stats is not None else 0.0
-    incumbent.certify_trivial()
+    best.certify_trivial()
     outcome: Outcome = "stalled"
-    if incumbent.gap <= tol:
+    if best.gap <= tol:
         outcome = "solved"
-    elif incumbent.out_of_time():
+    elif best.out_of_time():
         outcome = "time_limit"
     elif "inaccurate" in status or "limit" in status:
         outcome = "iteration_limit"
-    message = f"{backend} says {status}; verified gap {incumbent.gap:.2e}"
-    return incumbent.relaxation(outcome, message, {"iterations": iterations})
+    message = f"{backend} says {status}; verified gap {best.gap:.2e}"
+    return best.relaxation(outcome, message, {"iterations": iterations})
 
 
 class _Bilinear:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.datasets.shards import shard_data
-from pipeline.plans.units import PathSpec, Trial
+from pipeline.plans.units import PathSpec
 from pipeline.results.folder import RunFolder
 from pipeline.results.verification import verify_run
 from pipeline.sweeps.driver import prepare
@@ -111,10 +111,11 @@ def test_each_choice_has_ids_of_its_own_and_the_usual_one_keeps_its_old_ids(tmp_
         for choice in choices
     ]
     assert len({spec.id for spec in specs}) == len(specs)
-    assert len({spec.trial_id(Trial(0.3, 0, 4, "refined")) for spec in specs}) == len(specs)
+    assert len({spec.trial_id(next(spec.trials())) for spec in specs}) == len(specs)
+    beta = specs[0].betas[0]
     # One certificate serves every second layer.
-    assert len({spec.problem_id(0.3) for spec in specs}) == len(specs) - 2
-    assert specs[0].problem_id(0.3) == specs[-1].problem_id(0.3)
+    assert len({spec.problem_id(spec.betas[0]) for spec in specs}) == len(specs) - 2
+    assert specs[0].problem_id(beta) == specs[-1].problem_id(beta)
     assert specs[0].describe_problem() == "squared loss, bilinear, binary weights"
     assert specs[2].describe_problem() == "huber (0.5) loss, bilinear, binary weights"
     assert specs[3].describe_problem().startswith("squared loss, polynomial (0.0937, 0.5, 0.4688)")

@@ -1,9 +1,11 @@
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pipeline.configuration.beta import Beta
 from pipeline.configuration.kinds import Kind
 from pipeline.configuration.reading import SweepConfig, dump_config, load_config, parse_config
 from pipeline.configuration.yaml_text import dump_yaml, parse_yaml
@@ -37,9 +39,10 @@ def test_the_default_sweep_covers_what_it_promises() -> None:
     config = load_config(SWEEPS / "wdbc.yaml")
     assert config.data.source == "sklearn:breast_cancer"
     assert config.shards.count >= 5
-    assert (len(config.beta.points), config.beta.kind) == (12, "fractions")
-    assert (config.beta.points[0], config.beta.points[-1]) == (0.3, 0.002)
-    ratios = [a / b for a, b in zip(config.beta.points, config.beta.points[1:], strict=False)]
+    assert (len(config.beta.points), config.beta.form) == (12, "fractions")
+    points = [beta.written for beta in config.beta.points]
+    assert (points[0], points[-1]) == (0.3, 0.002)
+    ratios = [a / b for a, b in pairwise(points)]
     assert max(ratios) == pytest.approx(min(ratios), rel=1e-5)
     assert (config.seeds, config.widths) == ((0, 1, 2, 3), (8, 32, 128))
 
@@ -51,7 +54,7 @@ def test_defaults_and_names_that_follow_the_sweep() -> None:
         "small",
         None,
     )
-    assert config.beta.points == (2.0, 1.5)
+    assert config.beta.points == (Beta(2.0, "values"), Beta(1.5, "values"))
     assert parse("tracking.experiment=other").experiment == "other"
 
 
@@ -289,7 +292,7 @@ def test_the_resolved_config_reads_back_equal(
     again = parse_config(dump_config(config), "y")
     assert again == config
     assert dump_config(again) == dump_config(config)
-    assert again.beta.points == tuple(sorted(values, reverse=True))
+    assert [beta.written for beta in again.beta.points] == sorted(values, reverse=True)
 
 
 def test_every_kind_of_network_can_be_written_and_reads_back() -> None:

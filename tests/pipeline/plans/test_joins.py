@@ -4,17 +4,21 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.configuration.beta import Beta
+from pipeline.configuration.kinds import Kind
 from pipeline.plans.plan import plan_of
-from pipeline.plans.units import JoinSpec, PathSpec, Trial
+from pipeline.plans.units import JoinSpec, PathSpec
 from qnn.errors import InputError
 from tests.pipeline.classes import classes_config
+
+HALF, TENTH = Beta(0.5, "fractions"), Beta(0.1, "fractions")
 
 
 def path_spec(output: int) -> PathSpec:
     return PathSpec(
-        dataset="t", shard="fold-00", content="ab", n=10, d=3, betas=(0.5, 0.1),
-        beta_kind="fractions", seeds=(0,), widths=(8,), roundings=("krivine",), loss="squared",
-        activation="bilinear", alphabet="binary", certify="relaxation", certify_time_limit=None,
+        dataset="t", shard="fold-00", content="ab", n=10, d=3, kind=Kind(),
+        betas=(HALF, TENTH), seeds=(0,), widths=(8,), roundings=("krivine",),
+        certify="relaxation", certify_time_limit=None,
         solver="auto", tol=1e-4, time_limit=None, output=output, outputs=3,
     )  # fmt: skip
 
@@ -23,9 +27,9 @@ def test_ids_are_pinned():
     # A change here orphans every folder of results that people have.
     join = JoinSpec(tuple(map(path_spec, range(3))), ("a", "b", "c"))
     assert [path.id for path in join.paths] == PINNED["paths"]
-    assert path_spec(1).problem_id(0.5) == PINNED["problem"]
+    assert path_spec(1).problem_id(HALF) == PINNED["problem"]
     assert join.id == PINNED["join"]
-    assert join.trial_id(Trial(0.5, 0, 8, "krivine")) == PINNED["trial"]
+    assert join.trial_id(next(join.trials())) == PINNED["trial"]
     assert replace(join, labels=("x", "y", "z")).id == join.id
 
 
@@ -43,10 +47,11 @@ PINNED = {
 
 def test_a_refit_is_a_join_of_narrow_paths():
     join = JoinSpec(tuple(map(path_spec, range(3))), ("a", "b", "c"), ("rbf_svm",))
-    one = join.narrowed(0.1, 8, "krivine")
-    assert list(one.trials()) == [Trial(0.1, 0, 8, "krivine")]
+    one = join.narrowed(TENTH, 8, "krivine")
+    trial = replace(join.first.axes(TENTH), rounding="krivine", width=8, seed=0)
+    assert list(one.trials()) == [trial]
     assert isinstance(one, JoinSpec)
-    assert one.trial_id(Trial(0.1, 0, 8, "krivine")) == join.trial_id(Trial(0.1, 0, 8, "krivine"))
+    assert one.trial_id(trial) == join.trial_id(trial)
     assert one.id != join.id
 
 

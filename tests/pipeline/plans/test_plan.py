@@ -2,7 +2,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.configuration.beta import Beta
+from pipeline.configuration.kinds import Kind
 from pipeline.configuration.reading import SweepConfig, parse_config
 from pipeline.configuration.yaml_text import dump_yaml
 from pipeline.datasets.shards import make_layout, make_split
 from pipeline.datasets.sources import load_table
 from pipeline.plans.estimates import BASE_BYTES, Relaxed, estimate_rounding
 from pipeline.plans.plan import Plan, make_path, make_plan
-from pipeline.plans.units import PathSpec, Trial
+from pipeline.plans.units import PathSpec
 from qnn.errors import InputError
 from qnn.losses import get_loss
 from qnn.networks.activations import get_activation
 from qnn.training.relaxation.registry import SOLVERS
 
+HALF = Beta(0.5, "fractions")
 ROOT = Path(__file__).parents[3]
 RAW: dict[str, Any] = {
     "name": "t",
@@ -71,7 +74,7 @@ def test_the_order_of_an_axis_does_not_matter(
 ) -> None:
     plan = plan_of(beta={"fractions": betas}, seeds=seeds, widths=widths, rounding=rounding)
     assert plan.paths == plan_of().paths
-    assert plan.paths[0].betas == (0.5, 0.1, 0.02)
+    assert [beta.written for beta in plan.paths[0].betas] == [0.5, 0.1, 0.02]
 
 
 def test_more_values_on_an_axis_keep_the_ids_of_those_before() -> None:
@@ -121,14 +124,14 @@ def test_names_and_places_do_not_change_ids(tmp_path: Path) -> None:
 def test_ids_are_pinned() -> None:
     # A change here orphans every folder of results that people have.
     path = PathSpec(
-        dataset="t", shard="fold-00", content="ab", n=10, d=3, betas=(0.5, 0.1),
-        beta_kind="fractions", seeds=(0,), widths=(8,), roundings=("krivine",), loss="squared",
-        activation="bilinear", alphabet="binary", certify="relaxation", certify_time_limit=None,
+        dataset="t", shard="fold-00", content="ab", n=10, d=3, kind=Kind(),
+        betas=(HALF, Beta(0.1, "fractions")), seeds=(0,), widths=(8,), roundings=("krivine",),
+        certify="relaxation", certify_time_limit=None,
         solver="auto", tol=1e-4, time_limit=None,
     )  # fmt: skip
     assert path.id == PINNED["path"]
-    assert path.problem_id(0.5) == PINNED["problem"]
-    assert path.trial_id(Trial(0.5, 0, 8, "krivine")) == PINNED["trial"]
+    assert path.problem_id(HALF) == PINNED["problem"]
+    assert path.trial_id(next(path.trials())) == PINNED["trial"]
     assert replace(path, dataset="other").id == path.id
 
 
@@ -139,19 +142,23 @@ def test_the_final_refit_is_a_path_of_its_own() -> None:
     layout = make_layout(table, config, split)
     whole = make_path(config, table, split, layout, split.shard("all"), config.kinds[0])
     assert (whole.shard, whole.n) == ("all", 455)
-    one = whole.narrowed(0.1, 32, "refined")
-    refined = Trial(0.1, 0, 32, "refined")
-    assert list(one.trials()) == [refined, refined._replace(seed=1)]
-    other = whole.narrowed(0.1, 32, "refined", seeds=[5])
-    assert list(other.trials()) == [refined._replace(seed=5)]
+    beta = Beta(0.1, "fractions")
+    one = whole.narrowed(beta, 32, "refined")
+    refined = replace(whole.axes(beta), rounding="refined", width=32, seed=0)
+    assert list(one.trials()) == [refined, replace(refined, seed=1)]
+    other = whole.narrowed(beta, 32, "refined", seeds=[5])
+    assert list(other.trials()) == [replace(refined, seed=5)]
     assert one.trial_id(refined) == whole.trial_id(refined)
     assert one.id != whole.id
 
 
 def test_specs_are_plain_data() -> None:
     path = plan_of().paths[0]
-    content = json.loads(json.dumps(path.__dict__))
-    again = PathSpec(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
+    content = json.loads(json.dumps(asdict(path)))
+    content = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+    betas = tuple(Beta(**beta) for beta in content.pop("betas"))
+    again = PathSpec(**content | {"kind": Kind(**content["kind"]), "betas": betas})
+    assert again == path
     assert again.id == path.id
 
 
@@ -236,7 +243,7 @@ sweep t: ionosphere, 351 rows
   trials       72 networks from 9 SDPs, 3 paths
   problem      squared loss, bilinear, binary weights
   size         n = 187-188 training rows, d = 34; 70 rows for the test
-  solver       auto, tol 0.0001, about 203 MB a task
+  solver       auto, tol 0.0001, about 201 MB a task
   certify      relaxation
   work         about 2 s of one core (rough)
   note         dropped constant columns: V2"""

@@ -78,7 +78,7 @@ def test_metric_chooses_and_is_recorded(tmp_path: Path) -> None:
         search = frame[frame["shard"] != "all"]
         means = search.groupby("beta_fraction")[f"validation_{metric}"].mean()
         best = means.idxmin() if metric == "log_loss" else means.idxmax()
-        assert outcome.choice.beta == best
+        assert outcome.choice.beta.written == best
         choices[metric] = outcome.choice.mean
         assert f"by mean validation {metric.replace('_', ' ')}" in _printed(outcome)
     assert len(set(choices.values())) == 3

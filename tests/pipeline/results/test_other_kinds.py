@@ -1,9 +1,12 @@
 """`qnn verify` of a kind of certificate that nothing in the pipeline knows by name."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from pipeline.results.matrices import data_table
 from pipeline.results.verification import verify_paths
+from qnn import solve_stream
 from qnn.certificates import Certificate
 from qnn.numerics.archive import pack_arrays
 from tests.qnn.certificates.members import changed_bytes
@@ -64,3 +67,31 @@ def test_a_training_certificate_that_is_none_says_why(tmp_path, changes, text):
     certificate = Certificate.load(FOLDER / "diagonal_bilinear.npz")
     path.write_bytes(changed_bytes(certificate, **changes))
     assert check(path) == (False, text)
+
+
+@pytest.fixture
+def streamed(tmp_path):
+    """A streamed certificate and the file of its rows."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 5))
+    y = np.sign(X[:, 0] * X[:, 1] + 0.3)
+    solved = solve_stream([(X[:150], y[:150]), (X[150:], y[150:])], beta=5.0)
+    solved.certificate.save(tmp_path / "streamed.npz")
+    pq.write_table(data_table(X, y), tmp_path / "rows.parquet", row_group_size=64)
+    y[7] = -y[7]
+    pq.write_table(data_table(X, y), tmp_path / "other.parquet")
+    return tmp_path / "streamed.npz"
+
+
+def test_a_streamed_certificate_is_checked_with_its_rows(streamed, monkeypatch):
+    monkeypatch.setattr("pipeline.results.matrices.BLOCK_ROWS", 41)
+    ok, text = check(streamed, streamed.parent / "rows.parquet")
+    assert ok
+    assert text == f"bound {Certificate.load(streamed).lower_bound:.8g}, row by row"
+    for data, said in {
+        None: "--data", "other.parquet": "not proven", "none.parquet": "missing",
+        "streamed.npz": "not a sound Parquet",
+    }.items():  # fmt: skip
+        ok, text = check(streamed, None if data is None else streamed.parent / data)
+        assert not ok
+        assert said in text

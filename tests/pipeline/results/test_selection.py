@@ -35,14 +35,14 @@ def rows(metric: str = "validation_accuracy", **means: Any) -> list[dict[str, An
 def pick(made: list[dict[str, Any]], task: str = "classification") -> tuple[float, int]:
     choice = choose(rows_table(made), "fractions", task)
     assert choice is not None
-    return choice.beta, choice.width
+    return choice.beta.written, choice.width
 
 
 def test_the_best_mean_wins_and_is_described():
     choice = choose(rows_table(rows(b1_w8=0.8, b2_w8=0.9, b3_w8=0.85)), "fractions",
                     "classification")  # fmt: skip
     assert choice is not None
-    assert (choice.beta, choice.width, choice.rounding) == (0.2, 8, "refined")
+    assert (choice.beta.written, choice.width, choice.rounding) == (0.2, 8, "refined")
     assert choice.metric == "validation_accuracy"
     assert choice.mean == pytest.approx(0.9)
     assert choice.deviation == pytest.approx(0.1)
@@ -100,7 +100,7 @@ def test_a_setting_with_a_failed_trial_loses_to_whole_ones():
 def test_values_are_grouped_by_beta_itself():
     choice = choose(rows_table(rows(b1_w8=0.8)), "values", "classification")
     assert choice is not None
-    assert choice.beta_kind == "values"
+    assert choice.beta.form == "values"
     assert choice.networks == 2
 
 

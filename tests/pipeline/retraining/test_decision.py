@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.configuration.settings import RetrainConfig
+from pipeline.configuration.retraining import RetrainConfig
 from pipeline.results.folder import RunFolder
 from pipeline.retraining.decision import look
 from pipeline.retraining.state import STATE_FILE, State, read_state, settings_digest, write_state

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.configuration.settings import RetrainConfig
+from pipeline.configuration.retraining import RetrainConfig
 from pipeline.retraining.drift import column_drift, measure_drift, stability_index
 from pipeline.retraining.gates import (
     Comparison,

@@ -22,7 +22,7 @@ def test_nights_with_room_for_one_run(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(plots, "FIGURES", ())
     monkeypatch.setattr("pipeline.reports.page.write_report", lambda folder, trial: None)
-    monkeypatch.setattr("pipeline.tracking.tracker.SweepTracker._report", lambda self, trial: b"")
+    monkeypatch.setattr("pipeline.tracking.tracker.report_of", lambda folder, trial: b"")
     data, home = tmp_path / "data", home_with_store(tmp_path / "home")
     runs: list[str] = []
 

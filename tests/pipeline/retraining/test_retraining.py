@@ -35,7 +35,7 @@ def _here_and_without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(plots, "FIGURES", ())
     monkeypatch.setattr("pipeline.reports.page.write_report", lambda folder, trial: None)
-    monkeypatch.setattr("pipeline.tracking.tracker.SweepTracker._report", lambda self, trial: b"")
+    monkeypatch.setattr("pipeline.tracking.tracker.report_of", lambda folder, trial: b"")
 
 
 class Nights:

@@ -25,7 +25,7 @@ from typing import Literal
 
 from pipeline.configuration.section import Section
 from pipeline.configuration.settings import Resources, TrackingConfig
-from pipeline.plans.study import Step, Study, needed_by
+from pipeline.plans.study import NothingFollows, Step, Study, needed_by
 from pipeline.plans.units import digest_of
 from pipeline.results.ledger import read_results, write_results
 from pipeline.results.schema import RowSchema
@@ -83,18 +83,12 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Numbers:
+class Numbers(NothingFollows):
     units: tuple[Number, ...]
     data: int = 13
 
     def describe(self):
         return f"{len(self.units)} numbers"
-
-    def choose(self, results):
-        return None
-
-    def finished(self, results):
-        return results["status"].to_pylist().count("ok")
 
 
 class Squares(Study):

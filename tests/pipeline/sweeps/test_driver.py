@@ -68,7 +68,7 @@ def test_a_sweep_ends_with_a_refitted_champion_in_the_same_results(tmp_path):
     assert outcome.choice is not None
     assert outcome.champion is not None
     for row in refits:
-        assert row["beta_fraction"] == outcome.choice.beta
+        assert row["beta_fraction"] == outcome.choice.beta.written
         assert (row["width"], row["rounding"]) == (outcome.choice.width, outcome.choice.rounding)
         assert row["validation_accuracy"] is None
         assert row["upper_bound"] >= outcome.champion.fit.upper_bound

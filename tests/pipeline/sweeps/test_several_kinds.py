@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from pipeline.commands.cli import main
+from pipeline.configuration.beta import Beta
 from pipeline.configuration.kinds import Kind, differing_words, kind_of
 from pipeline.configuration.reading import dump_config, parse_config
 from pipeline.reports.figures import plots
@@ -19,7 +20,7 @@ from pipeline.results.selection import choose
 from pipeline.results.verification import verify_paths
 from pipeline.sweeps.dispatch import task_namer
 from pipeline.sweeps.driver import SweepOptions, prepare, run_sweep
-from pipeline.sweeps.worker.rows import planned
+from pipeline.sweeps.worker.rows import row_of
 from pipeline.tracking import text as tracking_text
 from qnn.errors import InputError
 from tests.pipeline.classes import classes_config
@@ -132,7 +133,7 @@ def test_the_best_of_all_kinds_is_chosen_and_refitted(run):
     search = data[data["shard"] != "all"]
     means = search.groupby(["kind", "beta_fraction"])["validation_accuracy"].mean()
     assert choice.mean == pytest.approx(means.max())
-    assert choice.mean == pytest.approx(means[choice.kind.describe(), choice.beta])
+    assert choice.mean == pytest.approx(means[choice.kind.describe(), choice.beta.written])
     assert choice.networks == 3
     (final,) = data[data["shard"] == "all"].to_dict("records")
     assert kind_of(final) == choice.kind
@@ -207,7 +208,7 @@ def test_a_refit_of_another_kind_is_not_the_chosen_network():
 def test_rows_of_earlier_versions_are_of_the_kind_with_the_usual_parameter(tmp_path):
     config = small_config(tmp_path, **SMALL, loss="huber")
     (path, *_) = prepare(config).plan.paths
-    row = planned(path, 0.3).columns
+    row = row_of(path, path.axes(Beta(0.3, "fractions"))).columns
     assert row["loss_parameter"] == 1.0
     assert kind_of({**row, "loss_parameter": None}) == kind_of(row) == config.kinds[0].resolved()
 

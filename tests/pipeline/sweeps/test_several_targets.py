@@ -120,7 +120,7 @@ def test_the_setting_is_chosen_among_whole_networks_by_the_mean_error(run):
     whole = pd.DataFrame(split_rows(results.to_pylist())[0])
     whole = whole[whole["shard"] != "all"]
     means = whole.groupby(["beta_fraction", "width"])["validation_rmse"].mean()
-    assert means.idxmin() == (choice.beta, choice.width)
+    assert means.idxmin() == (choice.beta.written, choice.width)
     assert choice.mean == pytest.approx(means.min())
 
 

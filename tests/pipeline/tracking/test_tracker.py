@@ -63,7 +63,7 @@ class Tracked:
         results = read_results(self.folder)
         row = summary.champion_row(summary.frame(results))
         assert row is not None
-        choice = choose(results, self.config.beta.kind, self.config.task)
+        choice = choose(results, self.config.beta.form, self.config.task)
         return results, choice, str(row["trial"])
 
     def only(self, role: str) -> Any:

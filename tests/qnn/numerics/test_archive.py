@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from qnn.errors import InputError
-from qnn.numerics.archive import pack_arrays, read_file, unpack_arrays, write_file
+from qnn.numerics.archive import pack_arrays, read_bytes, unpack_arrays, write_file
 
 
 def member(array):
@@ -69,7 +69,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
         f"{path}: cannot be written (No space left on device); choose a folder that exists and is "
         "writable"
     )
-    assert read_file(path, "test") == b"old"
+    assert read_bytes(path, "test") == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["f.npz"]
 
 

@@ -13,6 +13,7 @@ from qnn.training.estimators import QuantizedClassifier, QuantizedRegressor
 @parametrize_with_checks(
     [
         QuantizedClassifier(),
+        QuantizedClassifier(scaling="standardize"),
         QuantizedRegressor(),
         QuantizedClassifier(scaling="thermometer", thresholds=2),
     ]
@@ -24,7 +25,7 @@ def test_scikit_learn_contract(estimator, check):
 def test_breast_cancer_is_classified_with_a_proven_gap(tmp_path):
     X, labels = load_breast_cancer(return_X_y=True)
     y = np.array(["malignant", "benign"])[labels]
-    model = QuantizedClassifier(random_state=0).fit(X[::2], y[::2])
+    model = QuantizedClassifier(scaling="standardize", random_state=0).fit(X[::2], y[::2])
     assert model.score(X[1::2], y[1::2]) > 0.9
     assert model.lower_bound_ <= model.upper_bound_
     assert model.gap_ == pytest.approx(1 - model.lower_bound_ / model.upper_bound_)
@@ -56,7 +57,10 @@ def test_diabetes_is_regressed_in_its_own_units():
 
 def test_the_same_random_state_gives_the_same_network():
     X, y = load_breast_cancer(return_X_y=True)
-    one, two = (QuantizedClassifier(width=8, random_state=3).fit(X, y) for _ in range(2))
+    one, two = (
+        QuantizedClassifier(width=8, scaling="standardize", random_state=3).fit(X, y)
+        for _ in range(2)
+    )
     assert one.network_.to_bytes() == two.network_.to_bytes()
 
 
@@ -69,7 +73,8 @@ def test_a_beta_fraction_outside_the_unit_interval_is_refused(fraction):
 def test_three_classes_are_classified_with_a_proof_for_each(tmp_path):
     X, labels = load_iris(return_X_y=True)
     y = np.array(["setosa", "versicolor", "virginica"])[labels]
-    model = QuantizedClassifier(beta_fraction=0.01, random_state=0).fit(X[::2], y[::2])
+    model = QuantizedClassifier(scaling="standardize", beta_fraction=0.01, random_state=0)
+    model.fit(X[::2], y[::2])
     assert model.score(X[1::2], y[1::2]) > 0.9
     scores = model.decision_function(X)
     assert scores.shape == (150, 3)
@@ -91,7 +96,7 @@ def test_three_classes_are_classified_with_a_proof_for_each(tmp_path):
 @pytest.mark.slow
 def test_digits_are_classified_with_a_proof_for_each():
     X, y = load_digits(return_X_y=True)
-    model = QuantizedClassifier(beta_fraction=0.01, width=16, random_state=0)
+    model = QuantizedClassifier(scaling="standardize", beta_fraction=0.01, width=16, random_state=0)
     model.fit(X[::2], y[::2])
     # Measured: 0.951, as logistic regression has on these rows.
     assert model.score(X[1::2], y[1::2]) > 0.94
@@ -130,6 +135,7 @@ def test_the_kinds_of_network_reach_the_network_and_its_certificate():
     y = np.where(X[:, 0] * X[:, 1] > 0.3, "yes", "no")
     model = QuantizedClassifier(
         loss="logistic",
+        scaling="standardize",
         activation=Polynomial(0.0937, 0.5, 0.4688),
         alphabet="ternary",
         second_layer=3,
@@ -185,3 +191,27 @@ def test_encodings_that_cannot_be_are_refused(options, message):
     with pytest.raises(InputError) as error:
         QuantizedClassifier(**options).fit(X, y)
     assert message in str(error.value)
+
+
+def test_what_is_left_out_is_chosen_with_a_proof_for_what_was_chosen():
+    X, y = load_iris(return_X_y=True)
+    X, y = X[:, 2:], np.where(y == 2, "virginica", "other")
+    model = QuantizedClassifier(random_state=0).fit(X[::2], y[::2])
+    assert model.score(X[1::2], y[1::2]) > 0.9
+    choice = model.choice_
+    assert {str(cell.kind).split()[0].strip(",") for cell in choice.cells} == {
+        "standardize",
+        "thermometer",
+    }
+    layout = model.network_.preprocessing.layout
+    assert (layout.scaling, model.network_.loss) == (choice.kind.scaling, choice.kind.loss)
+    assert model.network_.neurons <= choice.width
+    matrix = model.network_.preprocessing.transform(X[::2])
+    coded = np.where(y[::2] == "virginica", 1.0, -1.0)
+    assert verify(model.certificate_, matrix, coded) == pytest.approx(model.lower_bound_)
+    assert model.lower_bound_ <= model.upper_bound_
+
+
+def test_a_beta_in_units_of_an_encoding_that_is_to_be_chosen_is_refused():
+    with pytest.raises(InputError, match="beta is a number in units of one loss and one encoding"):
+        QuantizedClassifier(beta=5.0, scaling="auto").fit(np.eye(4), [0, 1, 0, 1])

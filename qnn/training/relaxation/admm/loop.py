@@ -25,7 +25,7 @@ from qnn.training.relaxation.admm.starts import (
     start,
     trail_of,
 )
-from qnn.training.relaxation.best_points import Incumbent
+from qnn.training.relaxation.best_points import BestPoints
 from qnn.training.relaxation.iteration import Method, iterate
 from qnn.training.relaxation.result import Relaxation
 from qnn.training.relaxation.solver import Callback
@@ -47,16 +47,16 @@ def solve(
     callback: Callback | None = None,
 ) -> Relaxation:
     """ADMM until the verified relative gap is at most ``tol``; see `qnn.solve`."""
-    incumbent = Incumbent(problem, "admm", time_limit, callback)
-    if incumbent.upper == 0.0:
-        incumbent.certify_trivial()
-        return incumbent.relaxation("solved", "the zero network is perfect", {"iterations": 0.0})
-    run = _Run(incumbent, tol, warm_start)
+    best = BestPoints(problem, "admm", time_limit, callback)
+    if best.upper == 0.0:
+        best.certify_trivial()
+        return best.relaxation("solved", "the zero network is perfect", {"iterations": 0.0})
+    run = _Run(best, tol, warm_start)
     limit = _LIMIT if max_iterations is None else max_iterations
-    outcome, iterations = iterate(run, limit, incumbent.out_of_time)
+    outcome, iterations = iterate(run, limit, best.out_of_time)
     if outcome != "solved":
         run.offer_last(iterations, refine=outcome != "time_limit")
-        outcome = "solved" if incumbent.gap <= tol else outcome
+        outcome = "solved" if best.gap <= tol else outcome
     message = (
         f"ADMM: {outcome.replace('_', ' ')} after {iterations} iterations, "
         f"{'single' if run.single else 'double'} precision, {_space(run.state)}"
@@ -65,15 +65,15 @@ def solve(
         "iterations": float(iterations),
         "factorizations": float(run.factorizations),
     }
-    return incumbent.relaxation(outcome, message, statistics, run.onward(iterations))
+    return best.relaxation(outcome, message, statistics, run.onward(iterations))
 
 
 class _Run(Method):
     """The state of a solve, single precision first where the gap allows, and its search."""
 
-    def __init__(self, incumbent: Incumbent, tol: float, warm_start: Relaxation | None) -> None:
-        problem = incumbent.problem
-        self.incumbent, self.tol = incumbent, tol
+    def __init__(self, best: BestPoints, tol: float, warm_start: Relaxation | None) -> None:
+        problem = best.problem
+        self.best, self.tol = best, tol
         self.trail = trail = trail_of(problem, warm_start)
         self.scaled = scaled_problem(problem, trail)
         self.single = tol >= _SINGLE_FROM
@@ -97,12 +97,12 @@ class _Run(Method):
 
     def check(self, iteration: int) -> Literal["solved", "stalled"] | None:
         """Look at the bounds where it is time; a proof where they are near enough."""
-        search, incumbent = self.search, self.incumbent
+        search, best = self.search, self.best
         if self._finite and iteration == search.next_check:
             search.check(self.state, iteration)
             if search.gap <= 0.9 * self.tol:
-                search.offer(incumbent, iteration)
-                if incumbent.gap <= self.tol:
+                search.offer(best, iteration)
+                if best.gap <= self.tol:
                     return "solved"
         patience = _SINGLE_PATIENCE if self.single else _PATIENCE
         if self._finite and iteration - search.improved_at <= patience:
@@ -116,7 +116,7 @@ class _Run(Method):
         self.single, self._turned = False, iteration
         self._counted = self.factorizations
         # Cold: what misled single precision may be in its points.
-        self.state = start(self.incumbent.problem, self.scaled, Trail(), None, "float64")
+        self.state = start(self.best.problem, self.scaled, Trail(), None, "float64")
         self.search.restart(iteration)
 
     def prepare(self, iteration: int) -> None:
@@ -129,11 +129,11 @@ class _Run(Method):
 
     def offer_last(self, iteration: int, refine: bool) -> None:
         """Certify where the solve ended, with the best diagonal if the gap is still open."""
-        search, incumbent = self.search, self.incumbent
+        search, best = self.search, self.best
         search.check(self.state, iteration)
-        search.offer(incumbent, iteration)
-        if refine and incumbent.gap > self.tol:
-            incumbent.offer_dual(self.scaled.nu_unit * search.nu, None, iteration)
+        search.offer(best, iteration)
+        if refine and best.gap > self.tol:
+            best.offer_dual(self.scaled.nu_unit * search.nu, None, iteration)
 
     def onward(self, iterations: int) -> Trail:
         """What the next solve of a path starts from."""

@@ -11,7 +11,7 @@ from qnn.training.relaxation.admm.estimates import (
     refine_diagonals,
 )
 from qnn.training.relaxation.admm.splitting import Splitting
-from qnn.training.relaxation.best_points import Incumbent
+from qnn.training.relaxation.best_points import BestPoints
 from qnn.training.relaxation.scaling import ScaledProblem
 
 Array = np.ndarray
@@ -79,12 +79,12 @@ class Search:
         """Count patience anew, after a change of precision."""
         self.improved_at, self.next_check = iteration, iteration + 2
 
-    def offer(self, incumbent: Incumbent, iteration: int) -> None:
+    def offer(self, best: BestPoints, iteration: int) -> None:
         """Let the best points be certified, in the problem's own units."""
         unit = self.scaled.z_unit
         if len(self.P):
-            incumbent.offer_primal(unit * self.P, unit * self.N)
-        incumbent.offer_dual(
+            best.offer_primal(unit * self.P, unit * self.N)
+        best.offer_dual(
             self.scaled.nu_unit * self.nu,
             [self.scaled.diagonal_unit * a for a in self.diagonals],
             iteration,

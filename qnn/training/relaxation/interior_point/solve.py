@@ -19,7 +19,7 @@ from scipy.linalg import lapack, solve_triangular
 
 from qnn.training.problems.problem import Problem
 from qnn.training.relaxation.admm.estimates import dual_estimate, feasible_value
-from qnn.training.relaxation.best_points import Incumbent
+from qnn.training.relaxation.best_points import BestPoints
 from qnn.training.relaxation.interior_point.newton import Newton, Side
 from qnn.training.relaxation.iteration import Method, iterate
 from qnn.training.relaxation.result import Relaxation
@@ -49,17 +49,17 @@ def solve(
     callback: Callback | None = None,
 ) -> Relaxation:
     """An interior point until the verified gap is at most ``tol``; see `qnn.solve`. Cold always."""
-    incumbent = Incumbent(problem, "interior-point", time_limit, callback)
+    best = BestPoints(problem, "interior-point", time_limit, callback)
     limit = _LIMIT if max_iterations is None else max_iterations
-    run = _Run(incumbent, tol)
-    outcome, iterations = iterate(run, limit, incumbent.out_of_time)
+    run = _Run(best, tol)
+    outcome, iterations = iterate(run, limit, best.out_of_time)
     if outcome != "solved":
         run.offer_last()
-        if incumbent.gap > tol and outcome == "stalled" and incumbent.certificate is not None:
-            incumbent.offer_dual(incumbent.certificate.nu, None)
-        outcome = "solved" if incumbent.gap <= tol else outcome
+        if best.gap > tol and outcome == "stalled" and best.certificate is not None:
+            best.offer_dual(best.certificate.nu, None)
+        outcome = "solved" if best.gap <= tol else outcome
     message = f"interior point: {outcome.replace('_', ' ')} after {iterations} iterations"
-    return incumbent.relaxation(outcome, message, {"iterations": float(iterations)})
+    return best.relaxation(outcome, message, {"iterations": float(iterations)})
 
 
 @dataclass
@@ -79,9 +79,9 @@ class _Step:
 class _Run(Method):
     """The iterates, in scaled units; blocks and slacks stand in the order P, N."""
 
-    def __init__(self, incumbent: Incumbent, tol: float) -> None:
-        self.incumbent, self.tol = incumbent, tol
-        self.scaled = scaled = scale_problem(incumbent.problem)
+    def __init__(self, best: BestPoints, tol: float) -> None:
+        self.best, self.tol = best, tol
+        self.scaled = scaled = scale_problem(best.problem)
         self.system = Newton(scaled.lift)
         self.count = scaled.lift.diagonals
         far = np.full(scaled.n, np.inf)
@@ -254,7 +254,7 @@ class _Run(Method):
         gap = self._estimate()
         if gap <= 0.9 * self.tol:
             self.offer_last()
-            if self.incumbent.gap <= self.tol:
+            if self.best.gap <= self.tol:
                 return "solved"
         mu = self._mu()
         if gap < 0.9 * self._best or mu < 0.9 * self._least:
@@ -286,12 +286,12 @@ class _Run(Method):
 
     def offer_last(self) -> None:
         """Let the best points be certified, in the problem's own units."""
-        scaled, incumbent = self.scaled, self.incumbent
+        scaled, best = self.scaled, self.best
         if not np.isfinite(self._bounds).all():
             return
-        incumbent.offer_primal(*(scaled.z_unit * block for block in self._primal))
+        best.offer_primal(*(scaled.z_unit * block for block in self._primal))
         nu, diagonals = self._dual
-        incumbent.offer_dual(
+        best.offer_dual(
             scaled.nu_unit * nu,
             [scaled.diagonal_unit * a for a in diagonals],
             margin=max(1e-4 * self.tol, 1e-13),

@@ -91,8 +91,8 @@ def test_the_narrowest_network_within_a_gap_holds_on_every_shard() -> None:
         ("b", 6, 0.03), ("b", 9, 0.018), ("b", 30, 0.012),
     ]  # fmt: skip
     data = pd.DataFrame(rows, columns=["shard", "neurons", "gap"])
-    (found,) = summary.narrowest(
-        data.assign(status="ok", problem="", beta=2.0, beta_fraction=0.1, beta_kind="fractions")
+    (found,) = summary.neurons_within(
+        data.assign(status="ok", problem="", beta=2.0, beta_fraction=0.1, beta_form="fractions")
     ).to_dict("records")
     assert found["beta_level"] == 0.1
     assert [found["within_0.1"], found["within_0.05"], found["within_0.02"]] == [6, 6, 9]
@@ -110,7 +110,7 @@ def test_one_width_has_no_curve_and_no_table() -> None:
 def test_the_report_says_how_many_neurons_a_gap_needs(failures: int) -> None:
     table = results_table(seeds=1, betas=2, failures=failures)
     page = render_report(ReportInput(table))
-    narrowest = summary.narrowest(summary.frame(table))
+    narrowest = summary.neurons_within(summary.frame(table))
     assert "How many neurons does a gap need?" in page
     assert page.count('data-sort="') > 0
     for value in narrowest["within_0.1"].dropna():

@@ -1,5 +1,6 @@
 """A study of Bell scenarios: plan, rows, resume, what verify refuses, bad input, page, MLflow."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.configuration.reading import load_config
-from pipeline.configuration.yaml_text import dump_yaml
-from pipeline.plans.studies import get_study, study_at, study_of_file
+from pipeline.plans.studies import get_study, study_at
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
 from pipeline.studies.bell.behaviours import axes_of_plane, plane_grid
@@ -18,69 +18,20 @@ from pipeline.studies.bell.figures import planes
 from pipeline.studies.bell.nearest import nearest
 from pipeline.studies.bell.rows import behaviours_of
 from pipeline.studies.bell.summary import contradictions, finished, groups
-from pipeline.sweeps.driver import SweepOptions, run_sweep
 from pipeline.tracking.store import open_store
 from qnn.errors import InputError
 from qnn.moments.bell import decide, probabilities, sample
 from qnn.moments.words import Scenario
+from tests.pipeline.studies.cases import CASES, checks, copied, rows_of, run
 from tests.pipeline.tracked import artifacts_of, runs_of
 
-INLINE = SweepOptions(inline=True)
+CASE = CASES["bell"]
 CHSH = Scenario.parse("2222")
-CONFIG: dict[str, Any] = {
-    "kind": "bell",
-    "name": "small",
-    "data": {"sets": ["N", "plane"], "count": 60, "points": 31},
-    "levels": ["1", "1+AB"],
-    "steps": [2, 30],
-    "fallback": None,
-    "block": 200,
-    "certificates": 2,
-}
 
 
-def config_file(folder: Path, **changes: Any) -> Path:
-    file = folder / "bell.yaml"
-    file.write_text(dump_yaml({**CONFIG, **changes}))
-    return file
-
-
-def run(file: Path, out: Path, track: bool = False):
-    study = study_of_file(file)
-    config = load_config(file, [], study.config)
-    return run_sweep(
-        config, str(out), INLINE, start_tracking=study.start_tracking if track else None
-    )
-
-
-def rows_of(out: Path) -> list[dict[str, Any]]:
-    rows = read_results(RunFolder.open(out), get_study("bell").rows).to_pylist()
-    for row in rows:
-        for name in ("seconds", "cpu_seconds", "cpu_per_1000"):
-            row.pop(name)
-    return rows
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run, tracked; not to be changed."""
-    folder = tmp_path_factory.mktemp("bell")
-    outcome = run(config_file(folder), folder / "out", track=True)
-    assert (outcome.exit_code, outcome.failed, outcome.tracking_error) == (0, 0, None)
-    return folder / "out"
-
-
-def copied(whole: Path, target: Path) -> Path:
-    for file in whole.rglob("*"):
-        place = target / file.relative_to(whole)
-        if file.is_file() and not file.name.endswith(".db"):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(file.read_bytes())
-    return target
-
-
-def checks(out: Path, fast: bool = False) -> dict[str, Any]:
-    return {check.file: check for check in study_at(str(out)).verify(str(out), None, fast)}
+@pytest.fixture
+def whole(finished: Callable[[str], Path]) -> Path:
+    return finished("bell")
 
 
 def test_level_one_of_the_plane_is_the_arcsine_condition(whole: Path) -> None:
@@ -241,7 +192,7 @@ def test_a_rerun_takes_up_what_is_there(whole: Path, tmp_path: Path) -> None:
     (out / "results" / f"{first['path']}.parquet").unlink()
     (out / second["verdicts"]).unlink()
     (out / third["certificates"][0]).write_bytes(b"torn")
-    outcome = run(config_file(tmp_path), out)
+    outcome = run(CASE.file(tmp_path), out)
     assert (outcome.exit_code, outcome.reused_paths) == (0, len(before) - 3)
     assert rows_of(out) == before
     assert all(check.ok for check in checks(out).values())
@@ -252,7 +203,7 @@ def test_a_file_of_tables_is_decided(tmp_path: Path) -> None:
     file = tmp_path / "seen.parquet"
     pq.write_table(pa.table({f"p{k}": column for k, column in enumerate(tables.T)}), file)
     data = {"source": "seen.parquet"}
-    outcome = run(config_file(tmp_path, data=data, levels=["1+AB"], steps=[30]), tmp_path / "out")
+    outcome = run(CASE.file(tmp_path, data=data, levels=["1+AB"], steps=[30]), tmp_path / "out")
     assert outcome.exit_code == 0
     (row,) = rows_of(tmp_path / "out")
     assert (row["set"], row["seed"], row["count"]) == ("file", None, 50)
@@ -282,7 +233,7 @@ def test_a_file_of_tables_is_decided(tmp_path: Path) -> None:
 )
 def test_bad_input_is_a_line(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError) as error:
-        run(config_file(tmp_path, **changes), tmp_path / "out")
+        run(CASE.file(tmp_path, **changes), tmp_path / "out")
     assert said in str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
@@ -293,7 +244,7 @@ def test_the_page_and_the_tracked_run(whole: Path) -> None:
     assert page.count("<figure") == 2
     assert "0 of 24" in page
     folder = RunFolder.open(whole)
-    config = load_config(config_file(whole.parent), [], get_study("bell").config)
+    config = load_config(CASE.file(whole.parent), [], get_study("bell").config)
     store = open_store(config, folder)
     (tracked,) = runs_of(store, "sweep")
     assert tracked.info.status == "FINISHED"

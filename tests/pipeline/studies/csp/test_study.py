@@ -1,5 +1,6 @@
 """A study of CSPs: plan, rows, resume, what verify refuses, bad input, page, MLflow."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,71 +8,22 @@ import pyarrow as pa
 import pytest
 
 from pipeline.configuration.reading import load_config
-from pipeline.configuration.yaml_text import dump_yaml
-from pipeline.plans.studies import get_study, study_at, study_of_file
+from pipeline.plans.studies import get_study, study_at
 from pipeline.results.folder import RunFolder
-from pipeline.results.ledger import read_results
 from pipeline.studies.csp.checks import verify
-from pipeline.sweeps.driver import SweepOptions, run_sweep
 from pipeline.tracking.store import open_store
 from qnn.errors import InputError
 from qnn.moments.csp import planted_unique_games, rudy
+from tests.pipeline.studies.cases import CASES, checks, copied, rows_of, run
 from tests.pipeline.tracked import artifacts_of, runs_of
 
-INLINE = SweepOptions(inline=True)
-CONFIG: dict[str, Any] = {
-    "kind": "csp",
-    "name": "small",
-    "instances": ["g05_20.3"],
-    "planted": [{"n": 12, "k": 3, "degree": 5.0, "noise": 0.4, "seeds": [2]}],
-    "rounds": [0, 2],
-    "rules": ["auto", "random"],
-    "cuts": "none",
-}
+CASE = CASES["csp"]
 GAME = "unique games n=12 k=3 degree=5 noise=0.4 seed=2"
 
 
-def config_file(folder: Path, **changes: Any) -> Path:
-    file = folder / "csp.yaml"
-    file.write_text(dump_yaml({**CONFIG, **changes}))
-    return file
-
-
-def run(file: Path, out: Path, track: bool = False):
-    study = study_of_file(file)
-    config = load_config(file, [], study.config)
-    return run_sweep(
-        config, str(out), INLINE, start_tracking=study.start_tracking if track else None
-    )
-
-
-def rows_of(out: Path) -> list[dict[str, Any]]:
-    rows = read_results(RunFolder.open(out), get_study("csp").rows).to_pylist()
-    for row in rows:
-        row.pop("seconds")
-    return rows
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run, tracked; not to be changed."""
-    folder = tmp_path_factory.mktemp("csp")
-    outcome = run(config_file(folder), folder / "out", track=True)
-    assert (outcome.exit_code, outcome.failed, outcome.tracking_error) == (0, 0, None)
-    return folder / "out"
-
-
-def copied(whole: Path, target: Path) -> Path:
-    for file in whole.rglob("*"):
-        place = target / file.relative_to(whole)
-        if file.is_file() and not file.name.endswith(".db"):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(file.read_bytes())
-    return target
-
-
-def checks(out: Path) -> dict[str, Any]:
-    return {check.file: check for check in study_at(str(out)).verify(str(out))}
+@pytest.fixture
+def whole(finished: Callable[[str], Path]) -> Path:
+    return finished("csp")
 
 
 def test_rows_are_what_the_solver_says(whole: Path) -> None:
@@ -94,7 +46,7 @@ def test_rows_are_what_the_solver_says(whole: Path) -> None:
 
 def test_verify_proves_everything_again(whole: Path) -> None:
     found = checks(whole)
-    assert len(found) == 8 + 8
+    assert len(found) == 8 + 8 + 1
     assert all(check.ok and check.proven for check in found.values())
     file = whole / next(file for file in found if file.startswith("certificates/"))
     (single,) = study_at(str(file)).verify(str(file))
@@ -162,7 +114,7 @@ def test_a_rerun_takes_up_what_is_there(whole: Path, tmp_path: Path) -> None:
     before = rows_of(out)
     (out / "results" / f"{before[0]['path']}.parquet").unlink()
     (out / before[1]["certificate"]).write_bytes(b"torn")
-    outcome = run(config_file(tmp_path), out)
+    outcome = run(CASE.file(tmp_path), out)
     assert (outcome.exit_code, outcome.reused_paths) == (0, len(before) - 2)
     assert rows_of(out) == before
     assert all(check.ok for check in checks(out).values())
@@ -172,7 +124,7 @@ def test_a_file_is_an_instance(tmp_path: Path) -> None:
     file = tmp_path / "square.txt"
     file.write_text("4 4\n1 2 1\n2 3 1\n3 4 1\n4 1 1\n")
     changes = {"instances": [str(file)], "planted": [], "rounds": [1], "rules": ["corr"]}
-    assert run(config_file(tmp_path, **changes), tmp_path / "out").exit_code == 0
+    assert run(CASE.file(tmp_path, **changes), tmp_path / "out").exit_code == 0
     (row,) = rows_of(tmp_path / "out")
     assert (row["value"], row["upper_bound"], row["optimal"]) == (4.0, 4.0, True)
     # The same config over another file is another sweep.
@@ -201,7 +153,7 @@ def test_a_file_is_an_instance(tmp_path: Path) -> None:
 )
 def test_bad_input_is_a_line(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError) as error:
-        run(config_file(tmp_path, **changes), tmp_path / "out")
+        run(CASE.file(tmp_path, **changes), tmp_path / "out")
     assert said in str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
@@ -213,7 +165,7 @@ def test_the_page_and_the_tracked_run(whole: Path) -> None:
     rows = rows_of(whole)
     solved = {row["shard"] for row in rows if row["optimal"]}
     assert f"<b>{len(solved)} of 2</b>" in page
-    config = load_config(config_file(whole.parent), [], get_study("csp").config)
+    config = load_config(CASE.file(whole.parent), [], get_study("csp").config)
     store = open_store(config, RunFolder.open(whole))
     (tracked,) = runs_of(store, "sweep")
     assert tracked.info.status == "FINISHED"

@@ -1,5 +1,6 @@
 """A study of quantization: plan, rows, resume, what verify refuses, bad input, page, MLflow."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,76 +11,22 @@ import pyarrow as pa
 import pytest
 
 from pipeline.configuration.reading import load_config
-from pipeline.configuration.yaml_text import dump_yaml
 from pipeline.plans.studies import get_study, study_at, study_of_file
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
 from pipeline.studies.quantization.summary import finished, points
-from pipeline.sweeps.driver import SweepOptions, run_sweep
 from pipeline.tracking.store import open_store
 from qnn.errors import InputError
+from tests.pipeline.studies.cases import CASES, checks, copied, rows_of, run
 from tests.pipeline.tracked import artifacts_of, runs_of
-from tests.qnn.quantization.networks import cnn, mlp, rows
+from tests.qnn.quantization.networks import cnn, rows
 
-INLINE = SweepOptions(inline=True)
-CONFIG: dict[str, Any] = {
-    "kind": "quantization",
-    "name": "small",
-    "data": {"source": "rows.npy", "labels": {"source": "labels.npy"}, "held_out": 0.5},
-    "models": [{"source": "net.onnx"}],
-    "methods": ["rtn", "kbest"],
-    "budgets": [2, 4],
-    "certify": "scale",
-}
+CASE = CASES["quantization"]
 
 
-def config_file(folder: Path, **changes: Any) -> Path:
-    """A config with the files that it names: a small network, rows, their classes by it."""
-    X, net = rows(120, (8,)), mlp((8, 6, 3))
-    onnx.save(net, folder / "net.onnx")
-    np.save(folder / "rows.npy", X)
-    scores = onnxruntime.InferenceSession(net.SerializeToString()).run(None, {"x": X})[0]
-    np.save(folder / "labels.npy", scores.argmax(axis=1))
-    file = folder / "quantization.yaml"
-    file.write_text(dump_yaml({**CONFIG, **changes}))
-    return file
-
-
-def run(file: Path, out: Path, track: bool = False):
-    study = study_of_file(file)
-    config = load_config(file, [], study.config)
-    return run_sweep(
-        config, str(out), INLINE, start_tracking=study.start_tracking if track else None
-    )
-
-
-def rows_of(out: Path) -> list[dict[str, Any]]:
-    found = read_results(RunFolder.open(out), get_study("quantization").rows).to_pylist()
-    for row in found:
-        row.pop("seconds")
-    return found
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run, tracked; not to be changed."""
-    folder = tmp_path_factory.mktemp("quantization")
-    outcome = run(config_file(folder), folder / "out", track=True)
-    assert (outcome.exit_code, outcome.failed, outcome.tracking_error) == (0, 0, None)
-    return folder / "out"
-
-
-def copied(whole: Path, target: Path) -> Path:
-    for file in whole.rglob("*"):
-        place = target / file.relative_to(whole)
-        if file.is_file() and not file.name.endswith(".db"):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(file.read_bytes())
-    return target
-
-
-def checks(out: Path, fast: bool = False) -> dict[str, Any]:
-    return {check.file: check for check in study_at(str(out)).verify(str(out), None, fast)}
+@pytest.fixture
+def whole(finished: Callable[[str], Path]) -> Path:
+    return finished("quantization")
 
 
 def test_a_row_a_layer_and_a_network_that_runs(whole: Path) -> None:
@@ -103,7 +50,7 @@ def test_a_row_a_layer_and_a_network_that_runs(whole: Path) -> None:
 
 def test_labels_change_nothing_but_the_accuracy(whole: Path, tmp_path: Path) -> None:
     data = {"source": "rows.npy", "held_out": 0.5}
-    file = config_file(tmp_path, data=data, methods=["rtn"], budgets=[4], certify="none")
+    file = CASE.written(tmp_path, data=data, methods=["rtn"], budgets=[4], certify="none")
     assert run(file, tmp_path / "out").exit_code == 0
     (bare, _) = rows_of(tmp_path / "out")
     labelled = next(r for r in rows_of(whole) if (r["method"], r["budget"]) == ("rtn", 4.0))
@@ -114,7 +61,7 @@ def test_labels_change_nothing_but_the_accuracy(whole: Path, tmp_path: Path) -> 
 
 def test_verify_proves_everything_again(whole: Path) -> None:
     found = checks(whole)
-    assert len(found) == 4 + 8
+    assert len(found) == 4 + 8 + 1
     assert all(check.ok and check.proven for check in found.values())
     assert sum("codes of its network are those of 2 certificates" in c.text
                for c in found.values()) == 4  # fmt: skip
@@ -187,7 +134,7 @@ def test_a_rerun_takes_up_what_is_there(whole: Path, tmp_path: Path) -> None:
 
 
 def test_a_network_that_cannot_be_quantized_is_a_failed_row(tmp_path: Path) -> None:
-    file = config_file(tmp_path, methods=["rtn"], budgets=[4])
+    file = CASE.written(tmp_path, methods=["rtn"], budgets=[4])
     np.save(tmp_path / "rows.npy", np.ones((120, 8)))
     outcome = run(file, tmp_path / "out")
     assert outcome.failed == 2
@@ -199,7 +146,7 @@ def test_a_network_that_cannot_be_quantized_is_a_failed_row(tmp_path: Path) -> N
 def test_flat_rows_of_images_and_grouped_convolutions(tmp_path: Path) -> None:
     data = {"source": "flat.npy", "held_out": 0.2}
     models = [{"source": "image.onnx"}]
-    file = config_file(
+    file = CASE.written(
         tmp_path, data=data, models=models, methods=["rtn"], budgets=[4], certify="bound"
     )
     onnx.save(cnn(), tmp_path / "image.onnx")
@@ -231,14 +178,14 @@ def test_flat_rows_of_images_and_grouped_convolutions(tmp_path: Path) -> None:
 )
 def test_bad_input_is_a_line(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError) as error:
-        run(config_file(tmp_path, **changes), tmp_path / "out")
+        run(CASE.written(tmp_path, **changes), tmp_path / "out")
     assert said in str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
 
 
 def test_the_example_sweep_is_planned(tmp_path: Path) -> None:
-    config_file(tmp_path)
+    CASE.written(tmp_path)
     example = Path(__file__).parents[4] / "infra" / "sweeps" / "quantization.yaml"
     (tmp_path / "example.yaml").write_text(example.read_text())
     study = study_of_file(tmp_path / "example.yaml")
@@ -253,7 +200,7 @@ def test_the_page_and_the_tracked_run(whole: Path) -> None:
     assert page.count("<figure") == 2
     assert "Gemm0" in page
     folder = RunFolder.open(whole)
-    config = load_config(config_file(whole.parent), [], get_study("quantization").config)
+    config = load_config(CASE.written(whole.parent), [], get_study("quantization").config)
     store = open_store(config, folder)
     (tracked,) = runs_of(store, "sweep")
     assert tracked.info.status == "FINISHED"

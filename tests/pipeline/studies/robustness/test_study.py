@@ -1,6 +1,7 @@
 """A study of robustness: rows, what verify refuses, resume, bad input, page, MLflow."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,89 +12,25 @@ import pytest
 
 import qnn
 from pipeline.configuration.reading import load_config
-from pipeline.configuration.yaml_text import dump_yaml
-from pipeline.plans.studies import get_study, study_at, study_of_file
+from pipeline.plans.studies import get_study, study_at
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
 from pipeline.studies.robustness.summary import finished, groups
-from pipeline.sweeps.driver import SweepOptions, run_sweep
+from pipeline.sweeps.driver import run_sweep
 from pipeline.tracking.store import open_store
 from qnn.errors import InputError
-from qnn.features.preprocessing import FeatureLayout
 from qnn.robustness import Prover
 from tests.pipeline.small import small_config
+from tests.pipeline.studies.cases import CASES, INLINE, N, checks, copied, rows_of, run
 from tests.pipeline.tracked import artifacts_of, runs_of
-from tests.qnn.robustness.cases import layered, quantized
+from tests.qnn.robustness.cases import layered
 
-INLINE = SweepOptions(inline=True)
-N = 9
-CONFIG: dict[str, Any] = {
-    "kind": "robustness",
-    "name": "small",
-    "networks": [{"name": "own", "source": "own.npz"}],
-    "data": {"source": "rows.parquet"},
-    "radii": [0.0, 0.1, 0.4],
-    "unit": "range",
-    "block": 5,
-}
+CASE = CASES["robustness"]
 
 
-def write_files(folder: Path) -> None:
-    """Rows with a category, a network of them with labels that it mostly answers."""
-    rng = np.random.default_rng(0)
-    rows = {"a": rng.normal(50.0, 9.0, N), "b": rng.normal(size=N),
-            "c": rng.choice(np.array(["x", "y"], dtype=object), N)}  # fmt: skip
-    prepared = FeatureLayout.from_table(rows).fit(
-        rows, np.array(["no", "yes"] * N, dtype=object)[:N], ("no", "yes")
-    )
-    plain = quantized(rng, prepared.layout.d, 4, "bilinear", "binary", 1)
-    network = qnn.QuantizedNetwork(plain.U, plain.V, plain.alpha, preprocessing=prepared)
-    network.save(folder / "own.npz")
-    target = network.predict(rows)
-    target[0] = "no" if target[0] == "yes" else "yes"
-    pq.write_table(pa.table({**rows, "target": target}), folder / "rows.parquet")
-
-
-def config_file(folder: Path, **changes: Any) -> Path:
-    file = folder / "robustness.yaml"
-    file.write_text(dump_yaml({**CONFIG, **changes}))
-    return file
-
-
-def run(file: Path, out: Path, track: bool = False):
-    study = study_of_file(file)
-    config = load_config(file, [], study.config)
-    return run_sweep(
-        config, str(out), INLINE, start_tracking=study.start_tracking if track else None
-    )
-
-
-def rows_of(out: Path) -> list[dict[str, Any]]:
-    rows = read_results(RunFolder.open(out), get_study("robustness").rows).to_pylist()
-    return [{name: value for name, value in row.items() if "seconds" not in name} for row in rows]
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run, tracked; not to be changed."""
-    folder = tmp_path_factory.mktemp("robustness")
-    write_files(folder)
-    outcome = run(config_file(folder), folder / "out", track=True)
-    assert (outcome.exit_code, outcome.failed, outcome.tracking_error) == (0, 0, None)
-    return folder / "out"
-
-
-def copied(whole: Path, target: Path) -> Path:
-    for file in whole.rglob("*"):
-        place = target / file.relative_to(whole)
-        if file.is_file() and not file.name.endswith(".db"):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(file.read_bytes())
-    return target
-
-
-def checks(out: Path) -> dict[str, Any]:
-    return {check.file: check for check in study_at(str(out)).verify(str(out))}
+@pytest.fixture
+def whole(finished: Callable[[str], Path]) -> Path:
+    return finished("robustness")
 
 
 def test_rows_are_what_the_prover_says(whole: Path) -> None:
@@ -120,7 +57,7 @@ def test_rows_are_what_the_prover_says(whole: Path) -> None:
 
 def test_verify_proves_everything_again(whole: Path) -> None:
     found = checks(whole)
-    assert len(found) == 6 + 3 * N
+    assert len(found) == 6 + 3 * N + 1
     assert all(check.ok and check.proven for check in found.values())
     certificate = str(whole / next(file for file in found if file.startswith("certificates/")))
     (single,) = study_at(certificate).verify(certificate)
@@ -193,7 +130,7 @@ def test_a_rerun_takes_up_what_is_there(whole: Path, tmp_path: Path) -> None:
     before = rows_of(out)
     (out / "results" / f"{before[0]['path']}.parquet").unlink()
     (out / before[-1]["certificate"]).unlink()
-    outcome = run(config_file(whole.parent), out)
+    outcome = run(CASE.file(whole.parent), out)
     assert (outcome.exit_code, outcome.reused_paths) == (0, 4)
     assert rows_of(out) == before
     assert all(check.ok for check in checks(out).values())
@@ -204,7 +141,7 @@ def test_a_layered_network_without_labels_in_both_norms(tmp_path: Path) -> None:
     layered(rng, [3, 4, 3]).save(tmp_path / "net.npz")
     columns = {f"c{j}": rng.normal(size=4) for j in range(3)}
     pq.write_table(pa.table(columns), tmp_path / "x.parquet")
-    file = config_file(
+    file = CASE.file(
         tmp_path, networks=[{"name": "relu", "source": "net.npz"}],
         data={"source": "x.parquet", "limit": 3}, norms=["linf", "l2"], unit="raw", radii=[0.05],
     )  # fmt: skip
@@ -221,7 +158,7 @@ def test_the_best_refit_of_a_sweep_is_taken(tmp_path: Path) -> None:
     run_sweep(config, str(tmp_path / "trained"), INLINE)
     rows = read_results(RunFolder.open(tmp_path / "trained")).to_pylist()
     best = min((row for row in rows if row["shard"] == "all"), key=lambda row: row["upper_bound"])
-    file = config_file(
+    file = CASE.file(
         tmp_path, networks=[{"name": "best", "source": "trained"}],
         data={"source": config.data.source, "target": config.data.target, "limit": 2},
     )  # fmt: skip
@@ -246,9 +183,9 @@ def test_the_best_refit_of_a_sweep_is_taken(tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_a_line(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
-    write_files(tmp_path)
+    CASE.write(tmp_path)
     with pytest.raises(InputError) as error:
-        run(config_file(tmp_path, **changes), tmp_path / "out")
+        run(CASE.file(tmp_path, **changes), tmp_path / "out")
     assert said in str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
@@ -259,7 +196,7 @@ def test_the_page_and_the_tracked_run(whole: Path) -> None:
     assert page.count("<figure") == 1
     assert "provably correct" in page
     folder = RunFolder.open(whole)
-    config = load_config(config_file(whole.parent), [], get_study("robustness").config)
+    config = load_config(CASE.file(whole.parent), [], get_study("robustness").config)
     store = open_store(config, folder)
     (tracked,) = runs_of(store, "sweep")
     assert tracked.info.status == "FINISHED"

@@ -5,7 +5,6 @@ import pyarrow as pa
 import pytest
 
 from pipeline.configuration.reading import parse_config
-from pipeline.plans.units import Trial
 from pipeline.reports.page import write_report
 from pipeline.results.folder import RunFolder, StoreError
 from pipeline.results.ledger import read_results
@@ -142,9 +141,10 @@ def test_ids_without_arms_are_what_they_were_and_the_time_is_part_of_an_arms(
     armed = prepare(small_config(tmp_path, **{**CHANGES, "seeds": [0, 1], "widths": [4, 8]}))
     longer = prepare(small_config(tmp_path, **{**CHANGES, "baseline_seconds": 1.0}))
     one, two = armed.plan.paths[0], longer.plan.paths[0]
-    refined = Trial(0.3, 0, 4, "refined")
+    here = one.axes(one.betas[0])
+    refined = next(trial for trial in one.own_trials(here) if trial.rounding == "refined")
     assert one.trial_id(refined) == two.trial_id(refined)
-    arms = [{path.trial_id(trial) for trial in path.arm_trials(0.3)} for path in (one, two)]
+    arms = [{path.trial_id(trial) for trial in path.arm_trials(here)} for path in (one, two)]
     assert not arms[0] & arms[1]
     assert plain.id != one.id
     assert one.networks == len(list(one.trials())) == 16 + 2 * 4 * 4 + 2 + 3

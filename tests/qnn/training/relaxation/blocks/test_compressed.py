@@ -65,7 +65,7 @@ def test_it_is_the_bound_of_one_machine(fraction):
     blocks = LocalBlocks(cut((X, y), 7))
     compressed = compress_blocks(blocks)
     beta = fraction * compressed.beta_max
-    found = solve_blocks(blocks, beta, 1e-6, compressed=compressed)
+    found = solve_blocks(blocks, beta, 1e-6, first=compressed)
     assert found.outcome == "solved"
     assert verify_blocks(found.certificate, blocks) >= found.lower_bound
     single = qnn.solve(qnn.Problem(X, y, beta=beta), tol=1e-7)
@@ -89,7 +89,7 @@ def test_a_block_that_changes_between_the_passes_is_named():
     X, y = data[2][0]
     data[2] = [(X + 1e-13, y)]
     with pytest.raises(InputError, match="block 2 has changed between two passes"):
-        solve_blocks(LocalBlocks(data), 1.0, compressed=compressed)
+        solve_blocks(LocalBlocks(data), 1.0, first=compressed)
 
 
 def test_bad_input_is_one_line():

@@ -1,0 +1,20 @@
+"""A plan in plain text, as `--dry-run` shows it: the axes with their counts, then facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def axis(name: str, values: Sequence[Any]) -> tuple[str, int, str]:
+    """An axis with all its values in words."""
+    return name, len(values), ", ".join(map(str, values))
+
+
+def description(
+    title: str, axes: Iterable[tuple[str, int, str]], facts: Iterable[tuple[str, str]]
+) -> str:
+    """The title, a line for each axis (name, count, values), and one for each fact."""
+    lines = [title, "", *(f"  {name:<13}{count:>6}   {shown}" for name, count, shown in axes)]
+    lines += ["", *(f"  {name:<13}{text}" for name, text in facts)]
+    return "\n".join(lines)

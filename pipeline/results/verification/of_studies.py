@@ -1,0 +1,33 @@
+"""What `qnn verify` does with the folder of any study's run: which files, and a verdict on each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pipeline.logs.messages import one_line
+from pipeline.logs.redact import redact
+from pipeline.results.folder import CERTIFICATES, RESULTS, RunFolder
+from pipeline.results.ledger import LOST_SUFFIX
+from pipeline.results.verification.verdict import Check
+from qnn.errors import InputError, NotProvenAgainError, QnnError
+
+
+def files_to_verify(folder: RunFolder) -> tuple[Sequence[str], Sequence[str]]:
+    """The results files and certificates of a folder. InputError where it has neither."""
+    results = [file for file in folder.files(RESULTS, ".parquet") if not file.endswith(LOST_SUFFIX)]
+    certificates = folder.files(CERTIFICATES, ".npz")
+    if not results and not certificates:
+        raise InputError(f"{redact(folder.label)}: no results or certificates in it")
+    return results, certificates
+
+
+def judged(file: str, check: Callable[[], str], proven: bool = True) -> Check:
+    """The verdict of a check that returns what it found right and raises what is wrong."""
+    try:
+        return Check(file, True, check(), proven)
+    except NotProvenAgainError as skipped:
+        return Check(file, True, str(skipped), proven=False)
+    except FileNotFoundError as error:
+        return Check(file, False, f"a file is missing ({one_line(error)})")
+    except (QnnError, OSError, ValueError, KeyError, TypeError) as error:
+        return Check(file, False, one_line(str(error)))

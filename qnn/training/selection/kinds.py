@@ -1,0 +1,138 @@
+"""What can be chosen from: encodings and losses for a table, and what was asked for instead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from qnn.errors import InputError
+from qnn.features.preprocessing import FeatureLayout
+from qnn.features.scalings import SCALINGS
+from qnn.losses import get_loss
+from qnn.networks.activations import Activation
+
+AUTO = "auto"
+#: Thresholds of a numeric column that are tried, where they leave no more features than `WIDEST`.
+THRESHOLDS = (3, 10)
+#: Beyond this many features an SDP takes minutes and a neuron more than 64 bytes.
+WIDEST = 256
+#: Fractions of beta_max, large to small: a path. `p*(β)` is concave in β, at least 0 at 0 and the
+#: zero network's loss ℓ(0) at beta_max, so that at a fraction φ *every* network, however wide, has
+#: an objective of φ ℓ(0) or more: cells above 0.2 under-fit by that bound and are never solved.
+FRACTIONS = (0.2, 0.1, 0.05, 0.025, 0.012, 0.006, 0.003, 0.0015)
+#: Most neurons of an output.
+WIDTHS = (64, 32, 16, 8)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a network is made of, but β and width."""
+
+    scaling: str
+    thresholds: int
+    loss: str
+
+    def __str__(self) -> str:
+        bits = f" {self.thresholds}" if SCALINGS[self.scaling].bits else ""
+        return f"{self.scaling}{bits}, {self.loss}"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the caller fixed; "auto" where it is to be chosen.
+
+    `beta_fraction` a number in (0, 1], `width` a number or None (as many neurons as the optimum
+    has). The rest is not chosen: `activation`, `alphabet` and `loss_parameter` as `qnn.Problem`
+    takes them, `layout` what else `FeatureLayout.from_table` takes.
+    """
+
+    scaling: str = AUTO
+    thresholds: int | str = AUTO
+    loss: str = AUTO
+    beta_fraction: float | str = AUTO
+    width: int | str | None = AUTO
+    loss_parameter: float | None = None
+    activation: str | Activation = "bilinear"
+    alphabet: str | int = "binary"
+    layout: tuple[tuple[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        fraction, width = self.beta_fraction, self.width
+        if fraction != AUTO and not (_number(fraction) and 0.0 < float(fraction) <= 1.0):
+            raise InputError(f"beta_fraction must be above 0 and at most 1 (got {fraction!r})")
+        if width not in (None, AUTO) and not (_whole(width) and int(width) >= 1):
+            raise InputError(f"width must be a whole number of neurons, 1 or more (got {width!r})")
+
+    @property
+    def chooses(self) -> bool:
+        """Whether anything is left to choose."""
+        return AUTO in (self.scaling, self.thresholds, self.loss, self.beta_fraction, self.width)
+
+    @property
+    def fractions(self) -> tuple[float, ...]:
+        """The fractions of the path."""
+        return FRACTIONS if self.beta_fraction == AUTO else (float(self.beta_fraction),)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Most neurons of an output, wide to narrow."""
+        if self.width == AUTO:
+            return WIDTHS
+        return (WIDTHS[0] if self.width is None else int(self.width),)
+
+    def layout_of(self, kind: Kind, table: Any) -> FeatureLayout:
+        """The layout that a kind has on a table."""
+        options = {**dict(self.layout), "scaling": kind.scaling, "thresholds": kind.thresholds}
+        if self.scaling == AUTO and SCALINGS[kind.scaling].bits:
+            options.pop("clip", None)
+        return FeatureLayout.from_table(table, **options)
+
+    def kinds(self, table: Any, classes: Sequence[Any] | None) -> tuple[Kind, ...]:
+        """The kinds that are compared on a table, those of fewer features first."""
+        losses = (self.loss,)
+        if self.loss == AUTO:
+            losses = ("logistic",) if classes is not None else ("squared",)
+        for loss in losses:
+            get_loss(loss, self.loss_parameter)
+        found: dict[tuple[str, int], Kind] = {}
+        for scaling, thresholds in self._encodings(table):
+            for loss in losses:
+                kind = Kind(scaling, thresholds, loss)
+                layout = self.layout_of(kind, table)
+                # Thresholds that no column has enough values for make the same features.
+                found.setdefault((f"{scaling} {loss}", layout.d), kind)
+        return tuple(sorted(found.values(), key=lambda kind: (kind.thresholds, kind.scaling)))
+
+    def _encodings(self, table: Any) -> list[tuple[str, int]]:
+        scalings = ("standardize", "thermometer") if self.scaling == AUTO else (self.scaling,)
+        found = []
+        for scaling in scalings:
+            if scaling not in SCALINGS or not SCALINGS[scaling].bits:
+                found.append((scaling, THRESHOLDS[0]))
+            elif self.thresholds != AUTO:
+                found.append((scaling, int(self.thresholds)))
+            else:
+                found += [(scaling, count) for count in self._fitting(scaling, table)]
+        return found
+
+    def _fitting(self, scaling: str, table: Any) -> list[int]:
+        """Numbers of thresholds that keep the features within `WIDEST`; the least at any rate."""
+        least, *more = THRESHOLDS
+        counts = [least]
+        for most in more:
+            for count in range(most, least, -1):
+                if self.layout_of(Kind(scaling, count, "squared"), table).d <= WIDEST:
+                    counts.append(count)
+                    break
+        return list(np.unique(counts).tolist())
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -1,0 +1,68 @@
+"""The tables at the end of a sweep: the mean that sorts is printed, and arms beside ours."""
+
+import re
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from rich.console import Console
+
+from pipeline.commands.terminal import print_outcome
+from pipeline.results.record import RESULTS_SCHEMA
+from pipeline.results.selection import choose
+from pipeline.results.summary import OURS, beside_ours, frame, settings
+from pipeline.sweeps.driver import SweepOutcome
+from tests.pipeline.synthetic import results_table
+
+
+def with_arms(better: float) -> pa.Table:
+    """A sweep's rows with two arms: straight_through worse than ours, rbf_svm by so much better."""
+    rows = results_table(shards=2, betas=3, seeds=2, refit=False).to_pylist()
+    best = max(row["validation_accuracy"] for row in rows)
+    made = []
+    for row in rows:
+        if row["rounding"] == "refined" and row["width"] == 8:
+            made.append({**row, "rounding": "straight_through", "trial": row["trial"][::-1],
+                         "validation_accuracy": 0.5, "test_accuracy": 0.5})  # fmt: skip
+    reference = dict.fromkeys(RESULTS_SCHEMA.names) | {
+        "path": rows[0]["path"], "dataset": rows[0]["dataset"], "shard": "fold-00", "seed": 0,
+        "rounding": "rbf_svm", "status": "ok", "bytes": 9000, "trial": "0" * 16,
+        "seconds": 1.0, "validation_accuracy": best + better, "test_accuracy": best + better,
+    }  # fmt: skip
+    return pa.Table.from_pylist([*rows, *made, reference], schema=RESULTS_SCHEMA)
+
+
+def printed(results: pa.Table) -> str:
+    made: dict[str, Any] = {
+        "location": "run", "failed": 0, "reused_paths": 0, "report": None, "exit_code": 0,
+        "tracking_command": None, "tracking_error": None, "champion": None,
+    }  # fmt: skip
+    choice = choose(results, "fractions", "classification")
+    console = Console(record=True, width=160)
+    print_outcome(SweepOutcome(results=results, choice=choice, **made), console)
+    return console.export_text()
+
+
+def test_the_mean_that_sorts_the_table_is_printed():
+    results = results_table(shards=3, betas=4, refit=False)
+    means = settings(frame(results))["validation_accuracy"]
+    lines = [line for line in printed(results).splitlines() if "fold-" in line]
+    shown = [re.findall(r"(\d+\.\d) %", line)[-3] for line in lines]
+    assert shown == [f"{100 * mean:.1f}" for mean in means[: len(lines)]]
+    assert [float(value) for value in shown] == sorted(map(float, shown), reverse=True)
+
+
+@pytest.mark.parametrize("better", [0.01, -0.3])
+def test_arms_are_shown_beside_ours_also_where_they_are_better(better):
+    results = with_arms(better)
+    arms = beside_ours(results)["arm"].tolist()
+    assert arms == (["rbf_svm", OURS, "straight_through"] if better > 0 else
+                    [OURS, "rbf_svm", "straight_through"])  # fmt: skip
+    text = printed(results).partition("baselines")[2]
+    places = [text.index(f" {arm} ") for arm in arms]
+    assert places == sorted(places)
+
+
+def test_without_arms_there_is_no_table_of_them():
+    assert not len(beside_ours(results_table(shards=2, betas=2)))
+    assert "baselines" not in printed(results_table(shards=2, betas=2, refit=False))

@@ -1,0 +1,138 @@
+import numpy as np
+import pytest
+
+from qnn.errors import InputError
+from qnn.training.problems.problem import Problem
+from qnn.training.relaxation import solve
+from qnn.training.selection import Kind, Wanted, choose
+from qnn.training.selection.kinds import FRACTIONS, WIDEST
+from qnn.training.selection.paths import path
+
+
+def steps(n=120, seed=0):
+    """Two classes that thresholds tell apart and straight lines do not."""
+    rng = np.random.default_rng(seed)
+    X = np.exp(3.0 * rng.normal(size=(n, 3)))
+    y = (X[:, 0] > 1.0) != (X[:, 1] > 1.0)
+    return X, np.where(y, "in", "out")
+
+
+CLASSES = ["in", "out"]
+
+
+def test_bits_are_chosen_where_only_thresholds_tell_the_classes_apart():
+    X, y = steps()
+    choice = choose(X, y, CLASSES, Wanted(width=8))
+    assert choice.kind.scaling == "thermometer"
+    best = max(choice.cells, key=lambda cell: cell.score)
+    assert best.score > 0.85
+    assert choice.fraction in FRACTIONS
+
+
+def test_the_same_seed_chooses_the_same_by_the_same_cells():
+    X, y = steps()
+    wanted = Wanted(beta_fraction=0.05)
+    one, two = (choose(X, y, CLASSES, wanted, seed=3) for _ in range(2))
+    assert one == two
+
+
+def test_what_is_fixed_stays():
+    X, y = steps()
+    wanted = Wanted(scaling="thermometer", thresholds=2, beta_fraction=0.1, width=5)
+    choice = choose(X, y, CLASSES, wanted)
+    assert choice.kind == Kind("thermometer", 2, "logistic")
+    assert (choice.fraction, choice.width) == (0.1, 5)
+    nothing = Wanted("standardize", 3, "squared", 0.05, None)
+    assert not nothing.chooses
+    assert choose(X, y, CLASSES, nothing).cells == ()
+
+
+def test_a_table_of_mixed_columns_and_several_classes():
+    X, y = steps()
+    table = {"a": X[:, 0], "b": X[:, 1], "c": np.where(X[:, 2] > 1.0, "yes", "no")}
+    y = np.where(X[:, 2] > 3.0, "third", y)
+    choice = choose(table, y, ["in", "out", "third"], Wanted(beta_fraction=0.02))
+    assert {cell.kind.scaling for cell in choice.cells} == {"standardize", "thermometer"}
+    assert all(0.0 <= score <= 1.0 for cell in choice.cells for score in cell.scores)
+
+
+def test_a_regression_is_chosen_by_its_error():
+    X, _ = steps()
+    y = np.where(X[:, 0] > 1.0, 3.0, -3.0) + 0.01 * np.sign(np.sin(X[:, 2]))
+    choice = choose(X, y, None, Wanted(beta_fraction=0.01))
+    assert choice.kind.loss == "squared"
+    assert choice.kind.scaling == "thermometer"
+    assert all(cell.score < 0.0 for cell in choice.cells)
+
+
+def test_progress_is_told_before_each_cell():
+    X, y = steps(60)
+    told = []
+    wanted = Wanted(scaling="standardize", width=4)
+    choice = choose(X, y, CLASSES, wanted, report=lambda *told_now: told.append(told_now))
+    assert [done for done, _, _ in told] == list(range(len(told)))
+    assert {total for _, total, _ in told} == {len(FRACTIONS)}
+    assert told[0][2] == "standardize, logistic, β/β_max 0.2"
+    assert len(told) == len([cell for cell in choice.cells if cell.width == 4])
+
+
+@pytest.mark.parametrize("rows", [2, 5, 11])
+def test_few_rows_get_the_plain_setting(rows):
+    X, y = steps()
+    y = np.array(["in", "out"] * 6)
+    choice = choose(X[:rows], y[:rows], CLASSES, Wanted())
+    assert (choice.kind, choice.fraction) == (Kind("standardize", 3, "logistic"), 0.05)
+    assert choice.cells == ()
+
+
+def test_many_columns_get_fewer_thresholds():
+    rng = np.random.default_rng(0)
+    kinds = Wanted().kinds(rng.normal(size=(40, 60)), CLASSES)
+    layouts = [Wanted().layout_of(kind, rng.normal(size=(40, 60))).d for kind in kinds]
+    assert [str(kind) for kind in kinds] == [
+        "standardize, logistic", "thermometer 3, logistic", "thermometer 4, logistic"
+    ]  # fmt: skip
+    assert max(layouts) <= WIDEST
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beta_fraction": 0.0}, "beta_fraction must be above 0 and at most 1 (got 0.0)"),
+        ({"beta_fraction": True}, "beta_fraction must be above 0"),
+        ({"beta_fraction": "some"}, "beta_fraction must be above 0"),
+        ({"width": 0}, "width must be a whole number of neurons, 1 or more (got 0)"),
+        ({"width": "wide"}, "width must be a whole number of neurons"),
+        ({"loss": "unknown"}, "'unknown'"),
+        ({"scaling": "unknown"}, "scaling must be one of standardize, none"),
+    ],
+)
+def test_what_cannot_be_wanted_is_refused(options, message):
+    X, y = steps(40)
+    with pytest.raises(InputError) as error:
+        choose(X, y, CLASSES, Wanted(**options))
+    assert message in str(error.value)
+
+
+def test_the_bound_that_large_fractions_are_left_out_by():
+    """`p*(φ beta_max) ≥ φ ℓ(0)`, by concavity: every network's objective, so the relaxation's."""
+    X, y = steps(50)
+    problem = Problem(
+        np.column_stack([np.log(X), np.ones(50)]), np.where(y == "in", 1.0, -1.0), 1.0
+    )
+    zero = problem.loss.value(np.zeros(50), problem.y)
+    for fraction in (0.1, 0.4, 0.8):
+        at = problem.with_beta(fraction * problem.beta_max)
+        assert solve(at).upper_bound >= fraction * zero * (1.0 - 1e-9)
+
+
+def test_paths_have_falling_objectives_and_respect_their_width():
+    X, y = steps(60)
+    problem = Problem(np.log(X), np.where(y == "in", 1.0, -1.0), 1.0, loss="logistic")
+    found = list(path(problem, (0.2, 0.05, 0.01), 6, np.random.default_rng(0)))
+    assert all(networks.neurons <= 6 for networks in found)
+    losses = [problem.loss.value(networks.outputs[0].predictions, problem.y) for networks in found]
+    assert losses == sorted(losses, reverse=True)
+    again = found[-1].outputs[0]
+    np.testing.assert_allclose(found[-1].scores(problem.X)[:, 0], again.predictions)
+    assert found[-1].narrowed(2).neurons <= 2
