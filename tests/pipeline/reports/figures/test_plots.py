@@ -134,10 +134,10 @@ def test_names_of_lines_do_not_overlap_and_touch_their_lines(width: float) -> No
 
 
 @given(
-    st.lists(st.floats(0, 200), min_size=1, max_size=10),
-    st.floats(5, 20),
+    st.lists(st.integers(0, 200), min_size=1, max_size=10),
+    st.integers(5, 20),
 )
-def test_places_spread_apart_keep_their_order_and_stay_inside(wanted: list[float], step: float):
+def test_places_spread_apart_keep_their_order_and_stay_inside(wanted: list[int], step: int):
     found = layout.spread(wanted, step, 0.0, 200.0)
     order = np.argsort(wanted, kind="stable")
     assert np.diff(np.array(found)[order]).min(initial=step) >= step - 1e-6
