@@ -238,12 +238,21 @@ def _end_names(panel: Panel, frame: Frame) -> Iterator[Shape]:
     places = spread([float(point[1]) for point, _ in ends], LINE_HEIGHT, frame.top - 4.0,
                     frame.bottom)  # fmt: skip
     start = frame.x.end + 10.0
+    room = int((frame.width - start) / BOLD)
     for (point, line), y in zip(ends, places, strict=True):
         first = point + np.array([4.0, 0.0])
         yield Stroke(np.array([first, [start - 2.0, y]]), line.colour, 1.0)
-        yield Words(start, y + 4.0, line.name, line.colour, bold=True)
+        yield Words(start, y + 4.0, _fitting(line.name, room), line.colour, bold=True)
     if panel.heading and ends:
         yield Words(start, min(places) - LINE_HEIGHT + 3.0, panel.heading, SOFT)
+
+
+def _fitting(name: str, room: int) -> str:
+    """A name, or its beginning and its end where it has more characters than there is room for."""
+    if len(name) <= room:
+        return name
+    last = (room - 1) // 3
+    return f"{name[: room - 1 - last]}…{name[len(name) - last :]}"
 
 
 def spread(wanted: Sequence[float], step: float, low: float, high: float) -> list[float]:

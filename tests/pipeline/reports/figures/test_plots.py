@@ -133,6 +133,15 @@ def test_names_of_lines_do_not_overlap_and_touch_their_lines(width: float) -> No
         assert min(np.abs(thread[0] - end).max() for end in ends) <= 4.0
 
 
+def test_a_long_name_keeps_its_ends_within_the_picture() -> None:
+    line = Line([0, 1], [0, 1], name="the network of the second hospital, 8 bits")
+    drawing = layout.draw(Panel(Axis(), Axis(), (line,)), svg.NARROW)
+    (word,) = [s for s in drawing.shapes if isinstance(s, layout.Words) and s.bold]
+    assert word.text.startswith("the netw")
+    assert word.text.endswith("bits")
+    assert word.x + 8 * len(word.text) <= svg.NARROW
+
+
 @given(
     st.lists(st.integers(0, 200), min_size=1, max_size=10),
     st.integers(5, 20),
