@@ -226,9 +226,16 @@ def _plan_text(path: Path, overrides: list[str]) -> str:
     from pipeline.plans.studies import study_of_file
 
     study = study_of_file(path)
+    lines = []
+    if study.name == "training":
+        from pipeline.studies.training.automatic import announce, is_automatic, with_defaults
+
+        if is_automatic(path, overrides):
+            lines = [announce(path, overrides)]
+            overrides = [*with_defaults(path, overrides), "beta.fractions=[0.05]"]
     config = load_config(path, overrides, study.config)
     refuse_unknown_tracking(config.tracking.uri)
-    return study.prepare(config).describe()
+    return "\n".join([*lines, study.prepare(config).describe()])
 
 
 def main() -> None:
