@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.reports.cells import Column, formatted, table_of, words
@@ -14,7 +15,7 @@ from pipeline.reports.frame import drawn
 from pipeline.reports.study_pages import write_study_report
 from pipeline.results.folder import RunFolder
 from pipeline.studies.robustness.rows import ROWS
-from pipeline.studies.robustness.summary import Group, finished, groups
+from pipeline.studies.robustness.summary import Group, Reach, finished, groups, reaches
 
 WORDS = (
     "Full lines: provably correct whatever happens within the radius. Dashed: correct against our "
@@ -34,8 +35,32 @@ _COLUMNS: tuple[Column[Group], ...] = (
 )
 
 
-def curves_figure(found: Sequence[Group]) -> Chart:
-    """Proven and attacked accuracy against the radius: a panel a norm, a colour a network."""
+_REACH_COLUMNS: tuple[Column[Reach], ...] = (
+    words("network and norm", lambda r: f"{r.network}, {r.norm}", wrap=True),
+    Column("rows", lambda r: len(r.certified), formatted(",d")),
+    Column("proven of half", lambda r: r.medians[0], formatted(".4g")),
+    Column("unbroken of half", lambda r: r.medians[1], formatted(".4g")),
+    Column("largest proven", lambda r: r.certified[-1], formatted(".4g")),
+    Column("nothing proven", lambda r: r.certified.count(0.0), formatted(",d")),
+)
+# Factors beyond are those of rows that no change spoils.
+_UNBOUNDED = 2.0**39
+# Of the axis that shows largest radii, the share of the rows that lies on it.
+_SHOWN = 0.95
+_SHARE = Axis("share of the rows", unit=" %", low=-3.0, high=103.0)
+_KEY = (
+    Line([], [], SOFT, "provably correct", marker="o", keyed=True),
+    Line([], [], SOFT, "correct against the attack", "dashed", keyed=True),
+)
+
+
+def curves_figure(found: Sequence[Group], far: Sequence[Reach] = ()) -> Chart:
+    """Proven and attacked accuracy against the radius: a panel a norm, a colour a network.
+
+    Where largest radii were asked for they give the curves, a step a row.
+    """
+    if far:
+        return reach_figure(far)
     norms = list(dict.fromkeys(group.norm for group in found))
     if not norms:
         return Chart(empty="No row is finished.")
@@ -51,11 +76,36 @@ def _panel(found: Sequence[Group]) -> Panel:
         proven, held = ([100.0 * group.shares[key] for group in some] for key in ("proven", "held"))
         marks += [Band(x, proven, held, colour), Line(x, proven, colour, name, marker="o"),
                   Line(x, held, colour, dash="dashed")]  # fmt: skip
-    marks += [Line([], [], SOFT, "provably correct", marker="o", keyed=True),
-              Line([], [], SOFT, "correct against the attack", "dashed", keyed=True)]  # fmt: skip
-    units = ", ".join(dict.fromkeys(_UNITS[group.unit] for group in found))
-    share = Axis("share of the rows", unit=" %", low=-3.0, high=103.0)
-    return Panel(Axis(f"radius, {units}"), share, tuple(marks), found[0].norm)
+    return Panel(_radius_axis(found), _SHARE, (*marks, *_KEY), found[0].norm)
+
+
+def _radius_axis(found: Sequence[Group] | Sequence[Reach]) -> Axis:
+    units = ", ".join(dict.fromkeys(_UNITS[one.unit] for one in found))
+    return Axis(f"radius, {units}")
+
+
+def reach_figure(found: Sequence[Reach]) -> Chart:
+    """Share of the rows proven, and not attacked, at every radius up to the largest of most."""
+    norms = list(dict.fromkeys(one.norm for one in found))
+    return Chart(tuple(_reach_panel([one for one in found if one.norm == norm]) for norm in norms))
+
+
+def _reach_panel(found: Sequence[Reach]) -> Panel:
+    marks: list[Mark] = []
+    for index, one in enumerate(found):
+        marks += _reach_marks(one, SERIES[index % len(SERIES)])
+    return Panel(_radius_axis(found), _SHARE, (*marks, *_KEY), found[0].norm)
+
+
+def _reach_marks(one: Reach, colour: str) -> list[Mark]:
+    ends = [end for end in (*one.certified, *one.attacked) if 0.0 < end < _UNBOUNDED]
+    edge = 1.1 * float(np.quantile(ends, _SHOWN)) if ends else 1.0
+    radii = sorted({0.0, edge, *(end for end in ends if end < edge)})
+    # Just above a row's radius it counts no more.
+    radii = sorted({*radii, *(float(np.nextafter(r, np.inf)) for r in radii)})
+    proven, held = (100.0 * np.array(shares) for shares in one.shares(radii))
+    return [Band(radii, proven, held, colour), Line(radii, proven, colour, one.network),
+            Line(radii, held, colour, dash="dashed")]  # fmt: skip
 
 
 def write_report(folder: RunFolder) -> str:
@@ -64,12 +114,14 @@ def write_report(folder: RunFolder) -> str:
 
 
 def _told(results: pa.Table) -> dict[str, Any]:
-    found = groups(finished(results))
+    done = finished(results)
+    found, far = groups(done), reaches(done)
     title = "Proven and attacked accuracy against the radius"
     return {
         "facts": _facts(found),
-        "figures": [drawn("curves", title, curves_figure(found), WORDS)],
+        "figures": [drawn("curves", title, curves_figure(found, far), WORDS)],
         "groups": table_of(_COLUMNS, found),
+        "reaches": table_of(_REACH_COLUMNS, far) if far else None,
     }
 
 
