@@ -28,6 +28,7 @@ SECTIONS: dict[str, Callable[[], None]] = {
     "fallbacks": fallbacks,
 }
 LARGE = (
+    "speed",
     "rounding",
     "streaming",
     "distributed",
