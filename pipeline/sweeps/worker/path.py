@@ -24,6 +24,8 @@ from pipeline.results.record import Axes, BoundPoint, Bounds, Cost, NetworkRow
 from pipeline.sweeps.worker.arms import arm_row, run_arm
 from pipeline.sweeps.worker.rows import failure, keep_network, row_of, trial_rng
 from pipeline.sweeps.worker.steps import ProblemDone
+from qnn.certificates import Certificate, verify
+from qnn.errors import QnnError
 from qnn.numerics.archive import pack_arrays
 from qnn.training.certification import raise_bound
 from qnn.training.problems.problem import Problem
@@ -179,6 +181,15 @@ class _Path:
             )
             self._note(cost=replace(self.row.cost, certify_seconds=time.perf_counter() - start))
         file = f"{CERTIFICATES}/{problem_id}.npz"
+        place = data_file(spec.dataset, spec.shard)
+        certificate = certificate.stating(data=place, output=spec.output)
+        content = pack_arrays(certificate.arrays())
+        standing = self._standing(file, content, relaxation.problem)
+        if standing is not None:
+            # Rows of an earlier plan speak of it; how ours closed in is not how it did.
+            certificate, history = standing, None
+        else:
+            self.folder.write(file, content)
         proven = replace(
             self.row.bounds,
             certificate=file,
@@ -187,10 +198,19 @@ class _Path:
             bounds=history,
         )
         self._note(bounds=proven)
-        place = data_file(spec.dataset, spec.shard)
-        certificate = certificate.stating(data=place, output=spec.output)
-        self.folder.write(file, pack_arrays(certificate.arrays()))
         return wide
+
+    def _standing(self, file: str, content: bytes, problem: Problem) -> Certificate | None:
+        """The problem's certificate where the folder has another than ours, and a sound one."""
+        try:
+            there = self.folder.read(file)
+            if there == content:
+                return None
+            certificate = Certificate.from_bytes(there, file)
+            verify(certificate, problem.X, problem.y)
+        except (FileNotFoundError, QnnError, ValueError):
+            return None
+        return certificate
 
     def _trial(self, relaxation: Relaxation, wide: Incumbent | None, row: NetworkRow) -> NetworkRow:
         start = time.perf_counter()
