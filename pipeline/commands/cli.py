@@ -228,14 +228,23 @@ def _plan_text(path: Path, overrides: list[str], out: str | None) -> str:
     from pipeline.results.folder import RunFolder
 
     study = study_of_file(path)
+    lines = []
+    if study.name == "training":
+        from pipeline.studies.training.automatic import announce, is_automatic, with_defaults
+
+        if is_automatic(path, overrides):
+            lines = [announce(path, overrides)]
+            overrides = [*with_defaults(path, overrides), "beta.fractions=[0.05]"]
     config = load_config(path, overrides, study.config)
     refuse_unknown_tracking(config.tracking.uri)
     prepared = study.prepare(config)
-    if out is None:
-        return str(prepared.describe())
-    from pipeline.sweeps.resume import compared
+    lines.append(prepared.describe())
+    # What is chosen first is no plan yet that a folder could be compared with.
+    if out is not None and len(lines) == 1:
+        from pipeline.sweeps.resume import compared
 
-    return f"{prepared.describe()}\n{compared(RunFolder.open(out), study, config, prepared)}"
+        lines.append(compared(RunFolder.open(out), study, config, prepared))
+    return "\n".join(lines)
 
 
 def main() -> None:

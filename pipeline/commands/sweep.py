@@ -12,8 +12,9 @@ from pipeline.configuration.paths import refuse_unknown_tracking
 from pipeline.configuration.reading import load_config
 from pipeline.logs.console import set_up_logging
 from pipeline.logs.redact import redact
-from pipeline.plans.studies import study_at, study_of_file
+from pipeline.plans.studies import TRAINING, study_at, study_of_file
 from pipeline.results.folder import StoreError
+from pipeline.studies.training.automatic import chosen, is_automatic
 from pipeline.sweeps.cluster.session import ClusterError
 from pipeline.sweeps.driver import SweepOptions, run_sweep
 from pipeline.sweeps.interrupts import SweepInterrupted, say_interrupted
@@ -35,6 +36,8 @@ def sweep_command(
     errors = Console(stderr=True)
     set_up_logging(errors)
     study = study_of_file(path)
+    if study.name == TRAINING and is_automatic(path, overrides):
+        overrides = chosen(path, overrides, out)
     config = load_config(path, overrides, study.config)
     refuse_unknown_tracking(config.tracking.uri)
     location = f"out/{config.name}" if out is None else out

@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -318,6 +319,11 @@ class Preprocessing:
 
     def to_json(self) -> str:
         """JSON text; floats are written so that they read back to the same bits."""
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
+        # Made once: every network of a shard has the same preprocessing in its file.
         record = {**asdict(self), "layout": self.layout.record()}
         if self.encoder is None:
             del record["encoder"]

@@ -19,7 +19,7 @@ from qnn.training.outputs import TrainedOutputs, train_outputs
 from qnn.training.problems.problem import Problem
 from qnn.training.problems.vector import VectorProblem
 from qnn.training.selection.choice import choose
-from qnn.training.selection.kinds import AUTO, Wanted
+from qnn.training.selection.kinds import AUTO, SECOND_LAYER, Wanted
 
 
 class _QuantizedEstimator(BaseEstimator):
@@ -38,7 +38,7 @@ class _QuantizedEstimator(BaseEstimator):
         loss_parameter: float | None = None,
         activation: str | Activation = "bilinear",
         alphabet: str | int = "binary",
-        second_layer: str | int = "float",
+        second_layer: str | int | None = None,
         scaling: str | None = None,
         clip: float | None = None,
         thresholds: int | None = None,
@@ -76,7 +76,7 @@ class _QuantizedEstimator(BaseEstimator):
             "width": self.choice_.width,
             "time_limit": self.time_limit,
             "tol": self.tol,
-            "second_layer": self.second_layer,
+            "second_layer": self._grid(wanted),
         }
         described: dict[str, Any] = {
             "beta": 1.0 if self.beta is None else self.beta,
@@ -119,6 +119,11 @@ class _QuantizedEstimator(BaseEstimator):
             alphabet=self.alphabet,
             layout=(("categorical", []), ("constant_columns", "keep"), ("clip", self.clip)),
         )
+
+    def _grid(self, wanted: Wanted) -> str | int:
+        if self.second_layer is None:
+            return SECOND_LAYER if wanted.scaling == AUTO else "float"
+        return self.second_layer
 
     def _beta(self, problem: Problem | VectorProblem) -> float:
         if self.beta is not None:
@@ -167,7 +172,8 @@ class QuantizedClassifier(ClassifierMixin, _QuantizedEstimator):
     Parameters: `beta_fraction` in (0, 1], β as a fraction of the β at which the network becomes
     zero; `beta`, the number itself, instead; `width`, most neurons that an output uses (None: as
     many as the optimum does); `loss`, `loss_parameter`, `activation` and `alphabet` as
-    `qnn.Problem` takes them, `second_layer` as `qnn.train` does; `scaling` ("auto", "standardize",
+    `qnn.Problem` takes them, `second_layer` as `qnn.train` does (None: 8 bits where the encoding is
+    chosen, else "float"); `scaling` ("auto", "standardize",
     "none", "quantile" or "thermometer"), `clip` and `thresholds` as `FeatureLayout.from_table`
     takes them; `tol`, relative gap to which the relaxation is solved; `time_limit` in seconds, for
     what follows the choice; `random_state`.

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.special import stdtrit
 
 # Two-sided 95 % of the normal distribution.
@@ -65,23 +66,19 @@ def rank_share(area: float, positive: int, negative: int) -> Interval:
     J. A. Hanley, B. J. McNeil, Radiology 143 (1982)); of a perfect one it is not empty.
     """
 
-    def inside(theta: float) -> bool:
+    def beyond(theta: float) -> float:
         spread = theta * (1.0 - theta)
         one, two = theta / (2.0 - theta), 2.0 * theta * theta / (1.0 + theta)
         spread += (positive - 1) * (one - theta**2) + (negative - 1) * (two - theta**2)
-        return (theta - area) ** 2 <= Z * Z * spread / (positive * negative)
+        return (theta - area) ** 2 - Z * Z * spread / (positive * negative)
 
-    return _edge(inside, area, 0.0), _edge(inside, area, 1.0)
+    return _edge(beyond, area, 0.0), _edge(beyond, area, 1.0)
 
 
-def _edge(inside: Callable[[float], bool], within: float, beyond: float) -> float:
-    """Where an interval around `within` ends on the way to `beyond`, by bisection."""
-    if inside(beyond) and beyond != within:
-        return beyond
-    for _ in range(60):
-        middle = 0.5 * (within + beyond)
-        if inside(middle):
-            within = middle
-        else:
-            beyond = middle
-    return within
+def _edge(beyond: Callable[[float], float], within: float, end: float) -> float:
+    """Where an interval around `within` ends on the way to `end`: a root of `beyond`."""
+    if within == end or beyond(end) <= 0.0:
+        return end
+    # At 0 and 1 themselves nothing varies, and `beyond` is 0; it is below 0 beside them.
+    start = within + 1e-12 * (end - within)
+    return float(brentq(beyond, start, end)) if beyond(start) < 0.0 else within

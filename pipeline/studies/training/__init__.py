@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.studies.training.prepared import Prepared
     from pipeline.tracking.tracker import SweepTracker
 
-__all__ = ["STUDY", "Training", "prepared", "units"]
+__all__ = ["STUDY", "Training", "automatic", "prepared", "units"]
 
 
 class Training(Study[SweepConfig]):

@@ -12,13 +12,10 @@ from qnn.features.preprocessing import Preprocessing
 from qnn.losses import get_loss
 from qnn.training.problems.problem import Problem
 from qnn.training.problems.vector import VectorProblem
+from qnn.training.selection.folds import Folds, make_folds, take, too_few
 from qnn.training.selection.kinds import AUTO, Kind, Wanted
 from qnn.training.selection.paths import Networks, path
 
-# Rows that choose, at most; folds of at most and of more than so many rows.
-MOST_ROWS = 3000
-FEW_ROWS = 1000
-FOLDS = {True: 5, False: 3}
 # Cells in a row worse than the best of their kind by more than its standard error: the path ends.
 PAST = 2
 # What a nat of validation loss counts beside accuracy, which alone is too coarse on few rows: in
@@ -26,8 +23,7 @@ PAST = 2
 LOSS_WEIGHT = 0.4
 # Standard errors that a narrower network may be worse, by its mean.
 NARROWER = 0.25
-# Fewer rows than this, or than two of a class, make no folds: the plain setting is taken.
-FEWEST_ROWS = 12
+# The fraction where rows are too few for folds.
 PLAIN = 0.05
 
 #: Called before each cell with how many are done, how many there are at most, and the cell's name.
@@ -99,9 +95,9 @@ def choose(
     InputError : a table, target or setting that cannot be trained on.
     """
     kinds = wanted.kinds(table, classes)
-    if not wanted.chooses or _few(target, classes):
+    if not wanted.chooses or too_few(target, classes):
         return _plain(kinds, wanted)
-    folds = _folds(target, classes, np.random.default_rng(seed))
+    folds = make_folds(target, classes, np.random.default_rng(seed))
     rows = sum(len(test) for _, test in folds)
     cells: list[Cell] = []
     best: tuple[Cell, list[_Fitted]] | None = None
@@ -137,11 +133,6 @@ def _plain(kinds: Sequence[Kind], wanted: Wanted) -> Choice:
     fraction = PLAIN if wanted.beta_fraction == AUTO else float(wanted.beta_fraction)
     width = None if wanted.width == AUTO else wanted.width
     return Choice(kinds[0], fraction, None if width is None else int(width), ())
-
-
-def _few(target: np.ndarray, classes: Sequence[Any] | None) -> bool:
-    fewest = np.unique(target, return_counts=True)[1].min() if classes is not None else len(target)
-    return len(target) < FEWEST_ROWS or fewest < 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,14 +174,14 @@ def _fits(
     classes: Sequence[Any] | None,
     wanted: Wanted,
     kind: Kind,
-    folds: list[tuple[np.ndarray, np.ndarray]],
+    folds: Folds,
     seed: int,
 ) -> Iterator[list[_Fitted]]:
     """All folds' networks at each fraction in turn."""
     layout = wanted.layout_of(kind, table)
     paths, held = [], []
     for number, (fit, test) in enumerate(folds):
-        part, labels = _rows(table, fit), target[fit]
+        part, labels = take(table, fit), target[fit]
         preprocessing = layout.fit(part, labels, None if classes is None else list(classes))
         coded = preprocessing.encode_target(labels)
         problem = (Problem if coded.ndim == 1 else VectorProblem)(
@@ -203,29 +194,9 @@ def _fits(
         )
         rng = np.random.default_rng([seed, number])
         paths.append(path(problem, wanted.fractions, wanted.widths[0], rng))
-        held.append((preprocessing, preprocessing.transform(_rows(table, test)), target[test]))
+        held.append((preprocessing, preprocessing.transform(take(table, test)), target[test]))
     for networks in zip(*paths, strict=True):
         yield [_Fitted(one, *rows) for one, rows in zip(networks, held, strict=True)]
-
-
-def _rows(table: Any, rows: np.ndarray) -> Any:
-    if hasattr(table, "iloc"):
-        return table.iloc[rows]
-    if isinstance(table, dict):
-        return {name: column[rows] for name, column in table.items()}
-    return table[rows]
-
-
-def _folds(
-    target: np.ndarray, classes: Sequence[Any] | None, rng: np.random.Generator
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Training and validation rows of each fold, classes evenly spread where there are enough."""
-    rows = rng.permutation(len(target))[:MOST_ROWS]
-    count = FOLDS[len(rows) <= FEW_ROWS]
-    if classes is not None:
-        rows = rows[np.argsort(target[rows], kind="stable")]
-    fold = np.arange(len(rows)) % count
-    return [(rows[fold != one], rows[fold == one]) for one in range(count)]
 
 
 def _cell(kind: Kind, fraction: float, width: int, fitted: list[_Fitted]) -> Cell:

@@ -22,7 +22,9 @@ WIDEST = 256
 #: Fractions of beta_max, large to small: a path. `p*(β)` is concave in β, at least 0 at 0 and the
 #: zero network's loss ℓ(0) at beta_max, so that at a fraction φ *every* network, however wide, has
 #: an objective of φ ℓ(0) or more: cells above 0.2 under-fit by that bound and are never solved.
-FRACTIONS = (0.2, 0.1, 0.05, 0.025, 0.012, 0.006, 0.003, 0.0015)
+FRACTIONS = (0.2, 0.1, 0.05, 0.025, 0.012, 0.006, 0.003, 0.0015, 0.0007)
+#: Bits of the second layer: a float's 64 are most of what a neuron of few columns takes.
+SECOND_LAYER = 8
 #: Most neurons of an output.
 WIDTHS = (64, 32, 16, 8)
 

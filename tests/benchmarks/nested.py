@@ -1,0 +1,314 @@
+"""Accuracy against bytes: `python -m tests.benchmarks.nested FOLDER [SET…]`, nested.
+
+Three stratified outer folds, the same for all. Each arm sees a fold's training part alone and makes
+every choice of its own there: ours by `qnn.training.selection` (`auto`), as a classifier did before
+it (`default before`: standardized, squared loss, β at 0.05 of its maximum), logistic regression,
+the RBF-SVM and boosting by three inner folds. Bytes are packed weights and scalars against the
+pickled estimator. Peers of equal bytes have as many as ours of that fold: boosting with trees of
+depth 1 or 2 at 9 bytes a split and 8 a leaf, ℓ1-pruned logistic regression at 9 bytes a
+coefficient.
+
+Each set's folds are written to FOLDER as they end and read from there again; then the page's table
+and the figure are made: FOLDER/accuracy.md and FOLDER/accuracy.png.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
+from sklearn.svm import SVC
+from threadpoolctl import threadpool_limits
+
+from qnn.features.preprocessing import FeatureLayout, Preprocessing
+from qnn.losses import get_loss
+from qnn.networks.quantized import QuantizedNetwork
+from qnn.networks.stacks import stack
+from qnn.training.arms.references.cross_validation import size_in_bytes
+from qnn.training.problems.problem import Problem
+from qnn.training.relaxation import solve
+from qnn.training.rounding import round_relaxation
+from qnn.training.selection import SECOND_LAYER, Kind, Wanted, choose
+from qnn.training.selection.paths import path
+
+DATA = Path(__file__).parents[1] / "data"
+LOADERS = {
+    "wdbc": load_breast_cancer,
+    "digits": load_digits,
+    "iris": load_iris,
+    "wine": load_wine,
+}
+SETS = (
+    "iris", "wine", "votes", "recurrence", "wisconsin", "zoo", "wdbc", "ionosphere", "pima",
+    "glass", "german_credit", "vehicle", "vowel", "segment", "digits",
+)  # fmt: skip
+OUTER = 3
+PEERS = ("logistic regression", "RBF-SVM", "boosting")
+EQUAL = ("boosting, equal bytes", "logistic, equal bytes")
+OURS = ("auto", "default before")
+
+Part = tuple[pd.DataFrame, np.ndarray]
+#: accuracy on the test part, bytes, and what else is worth keeping
+Result = dict[str, Any]
+
+
+def load(name: str) -> Part:
+    """A set's columns and labels."""
+    if name in LOADERS:
+        bunch = LOADERS[name](as_frame=True)
+        return bunch.data, bunch.target.to_numpy()
+    table = pd.read_csv(DATA / f"{name}.csv", dtype={"target": str})
+    return table.drop(columns="target"), table["target"].to_numpy()
+
+
+def auto(train: Part, test: Part, seed: int, budget: int) -> Result:
+    """Our network with its bound: chosen, relaxed, rounded."""
+    began = time.process_time()
+    table, target = train
+    classes, wanted = list(np.unique(target)), Wanted()
+    choice = choose(table, target, classes, wanted, seed)
+    chosen = time.process_time() - began
+    kind = choice.kind
+    preprocessing = wanted.layout_of(kind, table).fit(table, target, classes)
+    networks, lower, upper = [], 0.0, 0.0
+    for problem in _problems(preprocessing, train, kind, choice.fraction):
+        relaxation = solve(problem, tol=1e-3)
+        width = choice.width or wanted.widths[0]
+        rng = np.random.default_rng(seed)
+        network = round_relaxation(relaxation, width, rng, second_layer=SECOND_LAYER)
+        networks.append(network)
+        lower, upper = lower + relaxation.lower_bound, upper + problem.objective(network)
+    network = networks[0] if len(networks) == 1 else stack(networks)
+    return {
+        **_judged(network, preprocessing, test),
+        "setting": f"{kind}, {choice.fraction:g}, {choice.width}",
+        "gap": (upper - lower) / upper,
+        "choosing": chosen,
+        "seconds": time.process_time() - began,
+    }
+
+
+def default_before(train: Part, test: Part, seed: int, budget: int) -> Result:
+    """The setting of the estimators before `auto`, by column generation without a bound."""
+    table, target = train
+    kind, classes = Kind("standardize", 3, "squared"), list(np.unique(target))
+    preprocessing = Wanted().layout_of(kind, table).fit(table, target, classes)
+    problems = _problems(preprocessing, train, kind, 0.05)
+    rng = np.random.default_rng(seed)
+    scores, size = [], 0
+    X = preprocessing.transform(test[0])
+    for problem in problems:
+        fraction = min(1.0, problem.beta / problem.beta_max_estimate)
+        networks = next(path(problem, (fraction,), 256, rng))
+        scores.append(networks.scores(X)[:, 0])
+        size += networks.size_in_bytes
+    found = scores[0] if len(scores) == 1 else np.stack(scores, axis=1)
+    return {"accuracy": _share(preprocessing.decode(found), test[1]), "bytes": size}
+
+
+def _problems(
+    preprocessing: Preprocessing, train: Part, kind: Kind, fraction: float
+) -> list[Problem]:
+    """A problem for each output, all at the same β."""
+    X, coded = preprocessing.transform(train[0]), preprocessing.encode_target(train[1])
+    columns = coded.reshape(len(X), -1).T
+    first = Problem(X, columns[0], 1.0, get_loss(kind.loss))
+    problems = [first, *(first.with_target(column) for column in columns[1:])]
+    top = max(problem.beta_max for problem in problems)
+    return [problem.with_beta(fraction * top) for problem in problems]
+
+
+def _judged(network: QuantizedNetwork, preprocessing: Preprocessing, test: Part) -> Result:
+    scores = network.decision_function(preprocessing.transform(test[0]))
+    hits = _share(preprocessing.decode(scores), test[1])
+    return {"accuracy": hits, "bytes": network.size_in_bytes, "neurons": network.neurons}
+
+
+def _share(predicted: np.ndarray, target: np.ndarray) -> float:
+    return float(np.mean(predicted == target))
+
+
+def _standardized(train: Part, test: Part) -> tuple[np.ndarray, np.ndarray]:
+    layout = FeatureLayout.from_table(train[0])
+    preprocessing = layout.fit(train[0], train[1], list(np.unique(train[1])))
+    return preprocessing.transform(train[0]), preprocessing.transform(test[0])
+
+
+def _searched(estimator: Any, grid: dict[str, list[Any]]) -> Callable[..., Result]:
+    def arm(train: Part, test: Part, seed: int, budget: int) -> Result:
+        X, T = _standardized(train, test)
+        filled = {
+            name: [0.25 / X.shape[1] if value == "narrow" else value for value in values]
+            for name, values in grid.items()
+        }
+        best = GridSearchCV(estimator, filled, cv=3).fit(X, train[1]).best_estimator_
+        return {"accuracy": _share(best.predict(T), test[1]), "bytes": size_in_bytes(best)}
+
+    return arm
+
+
+def small_boosting(train: Part, test: Part, seed: int, budget: int) -> Result:
+    """Boosting with as many trees as `budget` bytes hold, of the better depth of two."""
+    X, T = _standardized(train, test)
+    outputs = len(np.unique(train[1]))
+    outputs = 1 if outputs == 2 else outputs
+    candidates = []
+    for depth in (1, 2):
+        tree = 9 * (2**depth - 1) + 8 * 2**depth
+        count = max(1, (budget - 8 * outputs) // (tree * outputs))
+        candidates.append(
+            GradientBoostingClassifier(
+                max_depth=depth, n_estimators=min(count, 150), learning_rate=0.3, random_state=seed
+            )
+        )
+    return _better(candidates, X, T, train, test) | {"bytes": budget}
+
+
+def small_logistic(train: Part, test: Part, seed: int, budget: int) -> Result:
+    """Logistic regression, of the largest coefficients only where all do not fit in `budget`."""
+    X, T = _standardized(train, test)
+    X, T = X[:, :-1], T[:, :-1]
+    outputs = len(np.unique(train[1]))
+    outputs = 1 if outputs == 2 else outputs
+    kept = max(1, (budget - 8 * outputs) // (9 * outputs))
+    if kept < X.shape[1]:
+        sparse = LogisticRegression(C=0.1, max_iter=500).fit(X, train[1])
+        order = np.argsort(-np.abs(sparse.coef_).sum(axis=0))[:kept]
+        X, T = X[:, order], T[:, order]
+    candidates = [LogisticRegression(C=C, max_iter=500) for C in (0.1, 1.0, 10.0)]
+    return _better(candidates, X, T, train, test) | {"bytes": budget}
+
+
+def _better(candidates: list[Any], X: np.ndarray, T: np.ndarray, train: Part, test: Part) -> Result:
+    scores = [cross_val_score(one, X, train[1], cv=3).mean() for one in candidates]
+    best = candidates[int(np.argmax(scores))].fit(X, train[1])
+    return {"accuracy": _share(best.predict(T), test[1])}
+
+
+ARMS: dict[str, Callable[[Part, Part, int, int], Result]] = {
+    "auto": auto,
+    "default before": default_before,
+    "logistic regression": _searched(
+        LogisticRegression(max_iter=1000), {"C": [0.01, 0.1, 1.0, 10.0]}
+    ),
+    "RBF-SVM": _searched(SVC(), {"C": [1, 10, 100], "gamma": ["scale", "narrow"]}),
+    "boosting": _searched(
+        HistGradientBoostingClassifier(max_iter=60, learning_rate=0.15, random_state=0),
+        {"max_leaf_nodes": [4, 16]},
+    ),
+    "boosting, equal bytes": small_boosting,
+    "logistic, equal bytes": small_logistic,
+}
+
+
+def measure(name: str, folder: Path) -> dict[str, list[Result]]:
+    """All arms on all folds of a set; what is in the folder already is read."""
+    kept = folder / f"{name}.json"
+    found: dict[str, list[Result]] = json.loads(kept.read_text()) if kept.exists() else {}
+    table, target = load(name)
+    folds = list(StratifiedKFold(OUTER, shuffle=True, random_state=0).split(table, target))
+    for arm, run in ARMS.items():
+        for number in range(len(found.get(arm, [])), OUTER):
+            fit, test = folds[number]
+            parts = ((table.iloc[rows], target[rows]) for rows in (fit, test))
+            budget = int(found["auto"][number]["bytes"]) if arm in EQUAL else 0
+            result = run(*parts, number, budget)
+            found.setdefault(arm, []).append(result)
+            kept.write_text(json.dumps(found))
+            print(name, arm, number, result, file=sys.stderr, flush=True)
+    return found
+
+
+def _mean(results: list[Result], key: str) -> float:
+    return float(np.mean([result[key] for result in results]))
+
+
+def row(name: str, found: dict[str, list[Result]]) -> str:
+    """A line of the table."""
+    best = max(PEERS, key=lambda arm: _mean(found[arm], "accuracy"))
+    apart = [
+        100.0 * (ours["accuracy"] - other["accuracy"])
+        for ours, other in zip(found["auto"], found[best], strict=True)
+    ]
+    error = float(np.std(apart, ddof=1) / np.sqrt(OUTER))
+    cells = [
+        f"{100 * _mean(found[arm], 'accuracy'):.1f} ({_mean(found[arm], 'bytes'):.0f})"
+        for arm in (*OURS, *PEERS)
+    ]
+    cells.append(f"{np.mean(apart):+.1f} ± {error:.1f}")
+    cells.append(f"{100 * _mean(found['auto'], 'bytes') / _mean(found['RBF-SVM'], 'bytes'):.1f} %")
+    cells += [f"{100 * _mean(found[arm], 'accuracy'):.1f}" for arm in EQUAL]
+    cells.append(f"{100 * _mean(found['auto'], 'gap'):.1f} %")
+    cells.append(f"{_mean(found['auto'], 'choosing'):.0f} of {_mean(found['auto'], 'seconds'):.0f}")
+    return f"| {' | '.join([name, *cells])} |"
+
+
+def page(found: dict[str, dict[str, list[Result]]]) -> str:
+    """The table of all sets, with the sums that the targets are about."""
+    titles = [
+        "set", "auto", "default before", *PEERS, "points beside the best", "of the SVM's bytes",
+        *EQUAL, "gap", "seconds choosing",
+    ]  # fmt: skip
+    lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
+    lines += [row(name, arms) for name, arms in found.items()]
+    apart, ahead = [], 0
+    for arms in found.values():
+        mean = {arm: _mean(results, "accuracy") for arm, results in arms.items()}
+        apart.append(100.0 * (mean["auto"] - max(mean[arm] for arm in PEERS)))
+        ahead += mean["auto"] >= max(mean[arm] for arm in EQUAL)
+    lines.append(
+        f"\nMean distance to the best peer {np.mean(apart):+.2f} points, the worst "
+        f"{np.min(apart):+.1f}; at least as good as both peers of equal bytes on {ahead} of "
+        f"{len(apart)}."
+    )
+    return "\n".join(lines) + "\n"
+
+
+def figure(found: dict[str, dict[str, list[Result]]], target: Path) -> None:
+    """Accuracy beside the best peer's against bytes beside the SVM's: a dot a set and arm."""
+    from matplotlib.figure import Figure
+
+    canvas = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = canvas.add_subplot()
+    shown = {"auto": "o", "default before": "x", "logistic regression": "^", "boosting": "s",
+             "boosting, equal bytes": "v"}  # fmt: skip
+    for arm, marker in shown.items():
+        x, y = [], []
+        for arms in found.values():
+            best = max(_mean(arms[peer], "accuracy") for peer in PEERS)
+            x.append(_mean(arms[arm], "bytes") / _mean(arms["RBF-SVM"], "bytes"))
+            y.append(100.0 * (_mean(arms[arm], "accuracy") - best))
+        axes.plot(x, y, marker, label=arm, alpha=0.75)
+    axes.axhline(0.0, color="0.6", linewidth=0.8)
+    axes.axvline(0.05, color="0.6", linewidth=0.8, linestyle=":")
+    axes.set(
+        xscale="log",
+        ylim=(-22, 6),
+        xlabel="bytes, of the RBF-SVM's",
+        ylabel="test accuracy less the best peer's, points",
+    )
+    axes.legend(loc="lower right", fontsize="small")
+    canvas.savefig(target, dpi=120)
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    with threadpool_limits(1):
+        found = {name: measure(name, folder) for name in sys.argv[2:] or SETS}
+    text = page(found)
+    (folder / "accuracy.md").write_text(text, encoding="utf-8")
+    figure(found, folder / "accuracy.png")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+
+from pipeline.configuration.reading import load_config
+from pipeline.studies.training.automatic import announce, chosen, is_automatic, with_defaults
+from pipeline.sweeps.driver import SweepOptions, run_sweep
+from qnn.errors import InputError
+
+
+@pytest.fixture
+def yaml(tmp_path):
+    """A CSV of two classes that thresholds tell apart, and a YAML that names nothing else."""
+    rng = np.random.default_rng(0)
+    X = np.exp(3.0 * rng.normal(size=(150, 2)))
+    y = np.where((X[:, 0] > 1.0) != (X[:, 1] > 1.0), "in", "out")
+    rows = [f"{a:.6f},{b:.6f},{label}" for (a, b), label in zip(X, y, strict=True)]
+    (tmp_path / "two steps.csv").write_text("\n".join(["a,b,class", *rows]) + "\n")
+    path = tmp_path / "sweep.yaml"
+    path.write_text("data: {source: two steps.csv, target: class}\n")
+    return path
+
+
+def test_nothing_but_source_and_target_is_a_sweep_with_proofs(yaml, tmp_path):
+    assert is_automatic(yaml, [])
+    location = str(tmp_path / "out")
+    settled = chosen(yaml, [], location)
+    config = load_config(yaml, settled)
+    assert config.name == "two-steps"
+    assert config.preprocessing.scaling == "thermometer"
+    assert (config.loss, len(config.beta.points), len(config.widths)) == ("logistic", 1, 1)
+    outcome = run_sweep(config, location, SweepOptions(inline=True))
+    assert outcome.exit_code == 0
+    assert outcome.champion.fit.test_accuracy > 0.85
+    assert 0.0 <= outcome.champion.fit.gap < 0.5
+    # Again: what the folder has is what was chosen, without choosing, and all of it is reused.
+    again = load_config(yaml, chosen(yaml, [], location))
+    assert again == config
+    assert run_sweep(again, location, SweepOptions(inline=True)).reused_paths > 0
+
+
+def test_what_is_given_is_kept(yaml):
+    overrides = ["preprocessing.scaling=standardize", "widths=[4]", "seeds=[1,2]", "name=own"]
+    config = load_config(yaml, chosen(yaml, overrides, "nowhere"))
+    assert config.preprocessing.scaling == "standardize"
+    assert (config.widths, config.seeds) == ((4,), (1, 2))
+    assert config.name == "own"
+
+
+def test_a_sweep_with_a_beta_chooses_nothing(yaml):
+    assert not is_automatic(yaml, ["beta.fractions=[0.1]"])
+    yaml.write_text(yaml.read_text() + "beta: {fractions: [0.1]}\n")
+    assert not is_automatic(yaml, [])
+
+
+def test_the_plan_says_what_choosing_costs(yaml):
+    line = announce(yaml, [])
+    assert "will be chosen first" in line
+    assert "on 120 rows, in about" in line
+
+
+def test_several_losses_have_no_automatic_beta(yaml):
+    with pytest.raises(InputError, match=r"sweep\.yaml: beta: is required where several losses"):
+        chosen(yaml, ["loss=[logistic,squared]"], "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data: {source: nothing.csv, target: class}\n", "nothing.csv"),
+        ("data: {source: two steps.csv, target: nothing}\n", "data.target"),
+        ("data: {source: two steps.csv, target: class}\nshards: {kind: odd}\n", "shards.kind"),
+        ("data: {target: class}\n", "data.source: is required"),
+        ("data: 3\n", "data"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(yaml, text, message):
+    yaml.write_text(text)
+    with pytest.raises(InputError) as error:
+        chosen(yaml, [], "nowhere")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_name_is_made_of_any_source(yaml):
+    for source, name in [
+        ("s3://bucket/a folder/churn.parquet", "churn"), ("sklearn:breast_cancer", "breast_cancer"),
+        ("/data/…", "sweep"), ("x/.hidden", "sweep"),
+    ]:  # fmt: skip
+        yaml.write_text(f"data: {{source: '{source}', target: class}}\n")
+        assert with_defaults(yaml, [])[0] == f'name="{name}"'
