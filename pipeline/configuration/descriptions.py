@@ -39,6 +39,8 @@ TRAINING = {
     "SweepConfig.alphabet": "what first-layer weights may be; a number is that of bits",
     "SweepConfig.second_layer": "how the second layer is stored; a number is that of bits",
     "SweepConfig.relaxation": "how each SDP is solved",
+    "SweepConfig.bounds": "learned: bounds of a path's later β without an SDP, where they suffice",
+    "SweepConfig.prune_gap": "gap within which bounds: learned need no SDP; null: 0.05",
     "SweepConfig.certify": "the level of proof that is sought",
     "SweepConfig.certify_time_limit": "seconds that raising the bound of one SDP may take",
     "SweepConfig.tracking": "where MLflow keeps the run",
