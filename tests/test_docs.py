@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.configuration.reading import parse_config
 from pipeline.configuration.retraining import RetrainConfig
+from pipeline.studies.distributed.config import DistributedConfig
 from pipeline.sweeps.driver import SweepOptions, run_sweep
 from qnn.features.scalings import SCALINGS
 from qnn.losses import LOSSES
@@ -45,6 +46,16 @@ def test_the_example_of_the_hierarchy_page_runs() -> None:
     assert first.startswith("536.0 is the maximum: True")
     assert again == "proven again: 536.0"
     assert colours == "6.0 <= any assignment <= 6.0"
+
+
+def test_the_examples_of_the_large_scale_page_run(tmp_path: Path) -> None:
+    (text,) = blocks("docs/large_scale.md", "yaml")
+    config = parse_config(text, str(tmp_path / "clicks.yaml"), (), DistributedConfig)
+    assert config.distributed.actors == 8
+    (code,) = blocks("docs/large_scale.md", "python")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True", "True", "True"]
 
 
 def test_the_example_of_the_exports_page_runs() -> None:

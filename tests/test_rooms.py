@@ -18,7 +18,8 @@ FLOORS = {
     "qnn": (
         ("errors",),
         ("registry",),
-        ("numerics", "features"),
+        ("numerics",),
+        ("features",),
         ("losses", "networks"),
         ("certificates", "semidefinite"),
         ("training", "robustness", "moments", "quantization"),

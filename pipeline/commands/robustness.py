@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -16,44 +16,11 @@ from qnn.errors import CertificateError, InputError
 
 if TYPE_CHECKING:
     from pipeline.datasets.examples import Examples, Network
-    from qnn.robustness import Limits, Prover, Robustness
+    from pipeline.studies.robustness.asked import Asked
+    from qnn.robustness import Limits, Robustness
 
 NETWORK_FILE = "network.npz"
 REFUSED = 1
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What may happen to every row, and how hard to try; see `qnn.robustness.certify`.
-
-    radius: one number, or one by column; unit: beside those of `certify` "range", that of each
-    column in the file.
-    """
-
-    radius: float | dict[str, float]
-    norm: str
-    unit: str
-    limits: tuple[float, float] | None
-    flips: tuple[str, ...]
-    effort: str
-
-    @property
-    def words(self) -> str:
-        """The region in words."""
-        what = {"raw": "", "scale": " standard deviations", "range": ""}[self.unit]
-
-        def one(value: float) -> str:
-            if self.unit == "range":
-                return f"±{100.0 * value:g} % of the range"
-            return f"±{value:g}{what}"
-
-        if isinstance(self.radius, dict):
-            region = ", ".join(f"{one(value)} of {name}" for name, value in self.radius.items())
-        else:
-            region = f"{one(self.radius)} of each column"
-        if self.norm == "l2":
-            region = f"the ellipsoid with the axes {region}"
-        return region + "".join(f", any {name}" for name in self.flips)
 
 
 @dataclass(frozen=True)
@@ -62,6 +29,9 @@ class RobustRow:
 
     proven: the certified lower bound of the worst margin in the region; attack: the margin of the
     worst row that was found in it; seconds: of processor time.
+
+    With ``--largest``: largest_proven, the largest factor of the radius with a proof, 0 where there
+    is none; largest_attacked, the smallest with a witness, None where none was found.
     """
 
     row: int
@@ -77,6 +47,9 @@ class RobustRow:
     nodes: int
     seconds: float
     certificate: str | None
+    largest_proven: float | None = None
+    largest_attacked: float | None = None
+    largest_certificate: str | None = None
 
 
 def robustness(
@@ -119,9 +92,16 @@ def robustness(
         tuple[float, float] | None,
         typer.Option(metavar="LOW HIGH", help="Values that numbers may have at all."),
     ] = None,
+    valid: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=LOW:HIGH", help="Values that one column may have at all."),
+    ] = None,
     flip: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN", help="A category that may change.")
     ] = None,
+    largest: Annotated[
+        bool, typer.Option("--largest", help="Also each row's largest proven factor of the radius.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Parquet file, a row a row of DATA (default: none).")
     ] = None,
@@ -138,23 +118,29 @@ def robustness(
 ) -> None:
     """Say of each row what no change within a radius can do, proven, beside our best attack."""
     from pipeline.datasets.examples import load_network, read_examples
+    from pipeline.studies.robustness.asked import Asked
     from qnn.robustness import Limits
 
-    asked = Asked(_radius(radius), norm, unit, limits, tuple(flip or ()), effort)
+    allowed = _valid(valid or [], limits)
+    asked = Asked(_radius(radius), norm, unit, allowed, tuple(flip or ()))
     _refuse_places(out, certificates)
     loaded = load_network(network)
     examples = read_examples(data, loaded, target)
     start = time.process_time()
-    work = Work(loaded, examples, asked, Limits(nodes=nodes, seconds=seconds), data)
+    work = Work(loaded, examples, asked, effort, Limits(nodes=nodes, seconds=seconds), data)
+    work.largest = largest
     rows = work.run(examples.n if limit is None else min(limit, examples.n), certificates)
     if out is not None:
-        _write(rows, asked, work.digest, out)
+        _write(rows, {**asdict(asked), "effort": effort}, work.digest, out)
     print(sentence(rows, asked, labelled=examples.labels is not None))
+    if largest:
+        print(reach_sentence(rows, asked))
     print(f"{len(rows)} rows, {time.process_time() - start:.1f} s of processor time")
     if out is not None:
         print(out)
     if certificates is not None:
-        count = sum(row.certificate is not None for row in rows)
+        kept = [name for row in rows for name in (row.certificate, row.largest_certificate)]
+        count = sum(name is not None for name in kept)
         print(f"{count} certificates: {work.verify_command(network, certificates)}")
     proven = _share(row.status == "robust" for row in rows)
     if work.refused or (require is not None and proven < require):
@@ -165,18 +151,21 @@ class Work:
     """The rows of one file asked about one network."""
 
     def __init__(
-        self, network: Network, examples: Examples, asked: Asked, search: Limits, source: str
+        self,
+        network: Network,
+        examples: Examples,
+        asked: Asked,
+        effort: str,
+        search: Limits,
+        source: str,
     ) -> None:
-        from pipeline.datasets.examples import answers
-        from qnn.robustness import Prover
+        from pipeline.studies.robustness.asked import Asker
 
-        self.examples, self.asked, self.search, self.source = examples, asked, search, source
-        self.prover: Prover = Prover(network)
+        self.examples, self.asked, self.source = examples, asked, source
+        self.asker = Asker(network, examples, asked, effort, search)
         self.content = network.to_bytes()
         self.digest = sha256(self.content).hexdigest()
-        self.answers = answers(network, examples.rows)
-        self.radius, self.unit = examples.radii(asked.radius, asked.unit)
-        self.refused = 0
+        self.refused, self.largest = 0, False
 
     def run(self, count: int, place: Path | None) -> list[RobustRow]:
         """Decide the first rows, a progress bar on stderr; write certificates as they come."""
@@ -194,51 +183,51 @@ class Work:
 
     def decided(self, index: int, place: Path | None) -> RobustRow:
         """One row's verdict; its certificate, if it is robust, in the folder."""
-        asked, labels = self.asked, self.examples.labels
-        label = self.answers[index] if labels is None else labels[index]
+        asked, asker = self.asked, self.asker
+        label, predicted = asker.label(index), asker.answers[index]
         try:
-            found = self.prover.certify(
-                self.examples.row(index),
-                self.radius,
-                asked.norm,
-                label,
-                asked.effort,
-                unit=self.unit,
-                limits=asked.limits,
-                choices=dict.fromkeys(asked.flips, True),
-                swaps=max(len(asked.flips), 1),
-                search=self.search,
+            found = asker.certify(index)
+            row = RobustRow(
+                row=index,
+                label=str(label),
+                predicted=str(predicted),
+                correct=predicted == label,
+                norm=asked.norm,
+                radius=asked.radius if isinstance(asked.radius, float) else None,
+                status=found.verdict,
+                proven=found.lower_bound,
+                attack=found.upper_bound,
+                method=found.certificate.method,
+                nodes=found.nodes,
+                seconds=found.seconds,
+                certificate=self._kept(found, f"row-{index:06d}.npz", place),
             )
+            return self._furthest(row, place) if self.largest else row
         except InputError as error:
             raise InputError(f"{self.source}, row {index + 1}: {error}") from None
-        return RobustRow(
-            row=index,
-            label=str(label),
-            predicted=str(self.answers[index]),
-            correct=self.answers[index] == label,
-            norm=asked.norm,
-            radius=None if isinstance(asked.radius, dict) else asked.radius,
-            status=found.verdict,
-            proven=found.lower_bound,
-            attack=found.upper_bound,
-            method=found.certificate.method,
-            nodes=found.nodes,
-            seconds=found.seconds,
-            certificate=self._kept(found, index, place),
+
+    def _furthest(self, row: RobustRow, place: Path | None) -> RobustRow:
+        far = self.asker.furthest(row.row)
+        proof = f"row-{row.row:06d}-largest.npz"
+        return replace(
+            row,
+            largest_proven=far.certified,
+            largest_attacked=None if far.attack is None else far.attacked,
+            largest_certificate=self._kept(far.proof, proof, place) if far.certified else None,
         )
 
-    def _kept(self, found: Robustness, index: int, place: Path | None) -> str | None:
+    def _kept(self, found: Robustness, name: str, place: Path | None) -> str | None:
         """The name of a robust row's certificate, written after the kernel proved its bytes."""
         from qnn.certificates.robustness import RobustnessCertificate
 
         if place is None or found.verdict != "robust":
             return None
-        name, content = f"row-{index:06d}.npz", found.certificate.to_bytes()
+        content = found.certificate.to_bytes()
         try:
             RobustnessCertificate.from_bytes(content, name).check(self.content)
         except CertificateError as error:
             self.refused += 1
-            print(f"row {index}: its proof is refused ({error}): report this")
+            print(f"{name}: its proof is refused ({error}): report this")
             return None
         _put(place / name, content)
         return name
@@ -265,6 +254,18 @@ def sentence(rows: list[RobustRow], asked: Asked, labelled: bool) -> str:
     )
 
 
+def reach_sentence(rows: list[RobustRow], asked: Asked) -> str:
+    """What half of the rows reach, in factors of the region."""
+    proven = sorted(row.largest_proven or 0.0 for row in rows)
+    ends = [row.largest_attacked for row in rows]
+    attacked = sorted(math.inf if end is None else end for end in ends)
+    middle = (len(rows) - 1) // 2
+    return (
+        f"half of the rows provably hold up to {proven[middle]:.4g} times {asked.words}, and half "
+        f"against our best attack up to {attacked[middle]:.4g} times"
+    )
+
+
 def _share(flags: Any) -> float:
     listed = list(flags)
     return 100.0 * sum(listed) / len(listed)
@@ -284,6 +285,25 @@ def _radius(texts: list[str]) -> float | dict[str, float]:
             raise InputError("--radius: give one number for all columns, or one COLUMN=NUMBER each")
         named[name] = value
     return named if list(named) != [""] else named[""]
+
+
+def _valid(
+    texts: list[str], limits: tuple[float, float] | None
+) -> tuple[float, float] | dict[str, tuple[float, float]] | None:
+    named: dict[str, tuple[float, float]] = {}
+    for text in texts:
+        name, _, ends = text.rpartition("=")
+        low, _, high = ends.partition(":")
+        try:
+            pair = float(low), float(high)
+        except ValueError:
+            pair = math.nan, math.nan
+        if not name or not pair[0] <= pair[1]:
+            raise InputError(f"--valid: must be COLUMN=LOW:HIGH, two numbers ({text!r})")
+        if name in named or limits is not None:
+            raise InputError("--valid: once a column, and not with --limits")
+        named[name] = pair
+    return named or limits
 
 
 def _refuse_places(out: Path | None, certificates: Path | None) -> None:
@@ -308,16 +328,17 @@ def _put(path: Path, content: bytes) -> None:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def _write(rows: list[RobustRow], asked: Asked, digest: str, out: Path) -> None:
+def _write(rows: list[RobustRow], asked: dict[str, Any], digest: str, out: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     kinds = {"row": pa.int64(), "nodes": pa.int64(), "correct": pa.bool_()}
-    numbers = dict.fromkeys(("radius", "proven", "attack", "seconds"), pa.float64())
+    names = ("radius", "proven", "attack", "seconds", "largest_proven", "largest_attacked")
+    numbers = dict.fromkeys(names, pa.float64())
     kinds |= numbers
     schema = pa.schema(
         [(name, kinds.get(name, pa.string())) for name in RobustRow.__dataclass_fields__],
-        metadata={"network_sha256": digest, "asked": json.dumps(asdict(asked))},
+        metadata={"network_sha256": digest, "asked": json.dumps(asked)},
     )
     table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
     temporary = out.with_name(f".{out.name}.tmp")

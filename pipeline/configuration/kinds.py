@@ -14,6 +14,7 @@ from pipeline.configuration.section import Section
 from pipeline.configuration.vocabularies import ActivationName
 from qnn.losses import LOSSES, Loss, MarginLoss, get_loss
 from qnn.networks import activations
+from qnn.networks.alphabets import Alphabet, get_alphabet
 from qnn.training.arms import ARMS
 from qnn.training.rounding.registry import METHODS
 
@@ -85,6 +86,11 @@ class Kind:
         if self.polynomial is None:
             return activations.get_activation("bilinear")
         return activations.Polynomial(*self.polynomial)
+
+    @property
+    def parts(self) -> tuple[Loss, activations.Activation, Alphabet]:
+        """Loss, activation and alphabet themselves."""
+        return self.get_loss(), self.get_activation(), get_alphabet(self.alphabet)
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -164,7 +170,7 @@ def network_problems(kind: Kind, task: str, roundings: Sequence[str]) -> Iterato
 
 def arm_takes(arm: str, kind: Kind) -> bool:
     """Whether an arm to compare with can be run on this kind of problem."""
-    return ARMS[arm].takes(kind.loss, kind.activation, kind.alphabet)
+    return ARMS[arm].takes(*kind.parts)
 
 
 def arms_of(baselines: Sequence[str], kind: Kind, kinds: Sequence[Kind]) -> tuple[str, ...]:

@@ -80,6 +80,8 @@ _BRANCHES: dict[tuple[str, ...], tuple[tuple[str, ...], ...]] = {
     ("activation",): (_ONE_OR_SEVERAL, ("name", "coefficients")),
     ("alphabet",): (_ONE_OR_SEVERAL,),
     ("baseline_seconds",): (_ONE_OR_SEVERAL,),
+    ("radii",): (("of_all", "by_name"),),
+    ("limits",): (("of_all", "by_name"),),
     ("retrain", "window"): (("all", "last", "rolling"),),
     ("retrain", "hold_out"): (("freshest", "fraction"),),
 }

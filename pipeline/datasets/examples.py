@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -69,7 +70,7 @@ class Examples:
 
         unit: beside those of `certify` "range", each column's largest less smallest value.
         """
-        named = isinstance(radius, dict)
+        named = isinstance(radius, Mapping)
         unknown = [name for name in radius if name not in self.names] if named else []
         if unknown:
             raise InputError(f"radius: the network reads no numeric column {unknown[0]!r}")
@@ -77,9 +78,28 @@ class Examples:
             each = radius if named else dict.fromkeys(self.names, radius)
             ranges = self.ranges
             radius = {name: value * ranges[name] for name, value in each.items()}
-        if isinstance(radius, dict) and not isinstance(self.rows, dict):
+        if isinstance(radius, Mapping) and not isinstance(self.rows, dict):
             radius = [radius.get(name, 0.0) for name in self.names]
         return radius, "raw" if unit == "range" else unit
+
+    def limits(self, limits: Any) -> Any:
+        """Values that columns may have, one pair or by name, as `certify` takes them."""
+        if not isinstance(limits, Mapping):
+            return limits
+        unknown = [name for name in limits if name not in self.names]
+        if unknown:
+            raise InputError(f"limits: the network reads no numeric column {unknown[0]!r}")
+        if isinstance(self.rows, dict):
+            return dict(limits)
+        # A network without preprocessing calls its inputs by their places.
+        return {f"x{self.names.index(name)}": pair for name, pair in limits.items()}
+
+    def refuse_flips(self, flips: Sequence[str]) -> None:
+        """InputError for a column that holds no categories."""
+        known = set(self.rows) - set(self.names) if isinstance(self.rows, dict) else set()
+        unknown = [name for name in flips if name not in known]
+        if unknown:
+            raise InputError(f"flip: the network reads no categorical column {unknown[0]!r}")
 
     @cached_property
     def sha256(self) -> str:

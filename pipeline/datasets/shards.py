@@ -153,6 +153,7 @@ def make_layout(table: Table, config: SweepConfig, split: Split) -> FeatureLayou
         scaling=config.preprocessing.scaling,
         clip=config.preprocessing.clip,
         thresholds=config.preprocessing.thresholds,
+        missing_values=config.data.missing_values,
     )
 
 

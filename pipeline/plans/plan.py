@@ -208,7 +208,7 @@ def make_path(
     can take.
     """
     n = len(shard.train_rows)
-    check_level(config.certify, Facts(n, layout.d, kind.loss, kind.activation, kind.alphabet))
+    check_level(config.certify, Facts(n, layout.d, *kind.parts))
     rows = rows_digest(shard.train_rows, shard.validation_rows, split.test_rows)
     path = PathSpec(
         dataset=table.name,

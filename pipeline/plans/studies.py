@@ -18,6 +18,8 @@ from qnn.errors import InputError
 
 ROOMS = "pipeline.studies"
 TRAINING = "training"
+# A training problem with this section is one whose rows lie on many machines.
+DISTRIBUTED = "distributed"
 
 
 @cache
@@ -76,4 +78,6 @@ def _kind(text: str) -> str:
         tree = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         return TRAINING
-    return str(tree.get("kind", TRAINING)) if isinstance(tree, dict) else TRAINING
+    if not isinstance(tree, dict):
+        return TRAINING
+    return str(tree.get("kind", DISTRIBUTED if DISTRIBUTED in tree else TRAINING))

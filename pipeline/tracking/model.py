@@ -27,6 +27,7 @@ CODE = (
     "networks/second_layers.py",
     "numerics/__init__.py",
     "numerics/archive.py",
+    "numerics/arrays.py",
     "registry.py",
 )
 _INIT = '"""The part of qnn that predicts, without the solvers."""\n'
@@ -72,6 +73,23 @@ def _dtype(value: float | str | None) -> str:
     return "float64" if isinstance(value, float) else "object"
 
 
+def input_schema(network: QuantizedNetwork) -> Any:
+    """The raw columns as MLflow checks them: each of any type, as files and frames have them.
+
+    A column of whole numbers is int64 in one library and double in another, and a nullable one or
+    a category something else again; what a column must hold is checked by the preprocessing, whose
+    messages name it. Where missing values are filled in, a column may be left out.
+    """
+    from mlflow.types import ColSpec, Schema
+    from mlflow.types.schema import AnyType
+
+    preprocessing = network.preprocessing
+    assert preprocessing is not None, "its example row has been made"
+    layout = preprocessing.layout
+    required = layout.missing != "impute"
+    return Schema([ColSpec(AnyType(), column.name, required) for column in layout.kept])
+
+
 def log_network(network_file: Path, name: str, *, tags: dict[str, str], work: Path) -> str:
     """Log the network as a pyfunc model of MLflow's active run; return the logged model's id.
 
@@ -80,18 +98,18 @@ def log_network(network_file: Path, name: str, *, tags: dict[str, str], work: Pa
     """
     import mlflow
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types import DataType, ParamSchema, ParamSpec
 
     network = QuantizedNetwork.load(network_file)
     example = example_row(network)
-    inputs = Schema(
+    inputs = input_schema(network)
+    outputs = _output_schema(network.predict(example))
+    params = ParamSchema(
         [
-            ColSpec(DataType.double if dtype.kind == "f" else DataType.string, str(column))
-            for column, dtype in example.dtypes.items()
+            ParamSpec("output", DataType.string, "prediction"),
+            ParamSpec("strict", DataType.boolean, False),
         ]
     )
-    outputs = _output_schema(network.predict(example))
-    params = ParamSchema([ParamSpec("output", DataType.string, "prediction")])
     logged: Any = mlflow.pyfunc.log_model(
         name=name,
         python_model=str(resources.files("pipeline.tracking").joinpath("loaded_model.py")),

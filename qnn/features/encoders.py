@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from qnn.errors import InputError
+from qnn.features.statistics import counted
 
 # Knots of a column's table of normal scores, at most.
 KNOTS = 64
@@ -72,31 +73,41 @@ Encoder = Thermometer | QuantileToNormal
 KINDS = {"thermometer": Thermometer, "quantile": QuantileToNormal}
 
 
-def fit_encoder(scaling: str, columns: Sequence[tuple[int | None, np.ndarray]]) -> Encoder | None:
+def fit_encoder(
+    scaling: str,
+    columns: Sequence[tuple[int | None, np.ndarray]],
+    weights: np.ndarray | None = None,
+) -> Encoder | None:
     """The encoder of a scaling for numeric columns, each its levels and training values (n,).
 
-    None for a scaling that has no encoder. Raises InputError where there are no rows.
+    weights: (n,), how often each row counts; None: once. The result is None for a scaling that has
+    no encoder. Raises InputError where there are no rows.
     """
     if scaling not in KINDS:
         return None
     if any(not len(values) for _, values in columns):
         raise InputError("no rows to fit the preprocessing on")
     if scaling == "thermometer":
-        return Thermometer(tuple(fit_thresholds(values, levels or 1) for levels, values in columns))
-    fitted = [fit_table(values) for _, values in columns]
+        return Thermometer(
+            tuple(fit_thresholds(values, levels or 1, weights) for levels, values in columns)
+        )
+    fitted = [fit_table(values, weights) for _, values in columns]
     knots, scores, slopes = (tuple(one[k] for one in fitted) for k in range(3))
     return QuantileToNormal(knots, scores, slopes)
 
 
-def fit_thresholds(values: np.ndarray, count: int) -> tuple[float, ...]:
+def fit_thresholds(
+    values: np.ndarray, count: int, weights: np.ndarray | None = None
+) -> tuple[float, ...]:
     """`count` thresholds that cut the values (n,) into parts as even as ties allow, ascending.
 
     Threshold k of `count` is the value with the share of smaller values nearest to `k/(count + 1)`,
     a different one each time and never the smallest. Where the values have too few to choose from,
     the last is repeated.
     """
-    distinct, counts = np.unique(values, return_counts=True)
-    below = np.cumsum(counts)[:-1] / len(values)
+    distinct, counts = counted(values, weights)
+    upto = np.cumsum(counts)
+    below = upto[:-1] / upto[-1]
     cuts = distinct[1:] if len(distinct) > 1 else distinct
     chosen: list[int] = []
     for k in range(min(count, len(below))):
@@ -108,25 +119,33 @@ def fit_thresholds(values: np.ndarray, count: int) -> tuple[float, ...]:
     return tuple(thresholds + thresholds[-1:] * (count - len(thresholds)))
 
 
-def fit_table(values: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
+def fit_table(
+    values: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
     """Knots, scores and slopes of one column's values (n,), for `QuantileToNormal`.
 
     The score of a value is `Φ⁻¹` of its mid-rank over n, shifted and scaled so that the training
     values have mean 0 and variance 1. Of more than 64 distinct values, 64 at even scores are kept.
     """
-    distinct, counts = np.unique(values, return_counts=True)
+    distinct, counts = counted(values, weights)
     if len(distinct) < 2:
         return (float(distinct[0]),), (0.0,), (0.0,)
-    ranks = np.cumsum(counts) - 0.5 * counts
+    upto = np.cumsum(counts)
+    n, ranks = upto[-1], upto - 0.5 * counts
     normal = NormalDist()
     if len(distinct) > KNOTS:
-        low, high = (normal.inv_cdf(rank / len(values)) for rank in (ranks[0], ranks[-1]))
-        wanted = [len(values) * normal.cdf(score) for score in np.linspace(low, high, KNOTS)]
+        low, high = (normal.inv_cdf(rank / n) for rank in (ranks[0], ranks[-1]))
+        wanted = [n * normal.cdf(score) for score in np.linspace(low, high, KNOTS)]
         kept = np.unique(np.searchsorted(ranks, wanted).clip(0, len(ranks) - 1))
         distinct, ranks = distinct[kept], ranks[kept]
-    scores = np.array([normal.inv_cdf(rank / len(values)) for rank in ranks])
+    scores = np.array([normal.inv_cdf(rank / n) for rank in ranks])
     trained = np.interp(values, distinct, scores)
-    scores = (scores - trained.mean()) / trained.std()
+    if weights is None:
+        mean, scale = trained.mean(), trained.std()
+    else:
+        mean = np.average(trained, weights=weights)
+        scale = np.sqrt(np.average((trained - mean) ** 2, weights=weights))
+    scores = (scores - mean) / scale
     with np.errstate(over="ignore"):
         slopes = np.append(np.diff(scores) / np.diff(distinct), 0.0)
     # Neighbours a denormal apart have an infinite slope, and no value between them needs one.

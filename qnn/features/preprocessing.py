@@ -46,6 +46,9 @@ class FeatureLayout:
     numeric columns went through their normal scores. "thermometer" makes every feature −1 or +1:
     each numeric column becomes up to `thresholds` bits, cut at quantiles of the rows it is fitted
     on, and a category's feature is +1 where it applies, so that the network counts in integers.
+
+    Text counts as missing where it is one of `MISSING_WORDS` of `qnn.features.tables`, or of
+    `missing_values`, and no category of its column: in training and in all rows read later.
     """
 
     columns: tuple[Column, ...]
@@ -55,6 +58,7 @@ class FeatureLayout:
     clip: float | None = None
     warnings: tuple[str, ...] = ()
     thresholds: int = THRESHOLDS
+    missing_values: tuple[str, ...] = ()
 
     @staticmethod
     def from_table(
@@ -66,6 +70,7 @@ class FeatureLayout:
         scaling: str = "standardize",
         clip: float | None = None,
         thresholds: int = THRESHOLDS,
+        missing_values: Sequence[str] = (),
     ) -> FeatureLayout:
         """Take the layout from a table with every row that may ever be trained on.
 
@@ -78,6 +83,7 @@ class FeatureLayout:
             scaling: "standardize", "none", "quantile" or "thermometer".
             clip: limit of the absolute value of a feature after scaling; None with "thermometer".
             thresholds: bits of a numeric column under "thermometer".
+            missing_values: text that says "missing", here and in all rows that are read later.
 
         Raises:
             InputError: no rows, no columns left, duplicate or unknown names, text in a numeric
@@ -92,13 +98,15 @@ class FeatureLayout:
                 f"categorical columns not in the data: {tables.shorten(unknown)} "
                 f"(columns: {tables.shorten(names)})"
             )
-        raw = tables.get_columns(table, names, names)
+        found = tables.get_columns(table, names, names)
+        raw = {name: tables.without_words(found[name], missing_values) for name in names}
         if not raw or not len(next(iter(raw.values()))):
             raise InputError("the data have no rows" if raw else "the data have no feature columns")
         columns, kept_constants = [], []
         for name in names:
             text = not tables.is_numeric(raw[name]) if categorical is None else name in categorical
-            column, constant = describe(name, raw[name], text, missing, bits)
+            values = raw[name] if text else tables.without_words(raw[name], tables.MISSING_WORDS)
+            column, constant = describe(name, values, text, missing, bits)
             drop = constant and (constant_columns == "drop" or column.categories == ())
             columns.append(replace(column, dropped=drop))
             kept_constants += [name] if constant and not drop else []
@@ -113,8 +121,9 @@ class FeatureLayout:
         if kept_constants:
             warnings.append(f"kept constant columns: {', '.join(kept_constants)}")
         return FeatureLayout(
-            tuple(columns), missing, bias, scaling, clip, tuple(warnings), thresholds
-        )
+            tuple(columns), missing, bias, scaling, clip, tuple(warnings), thresholds,
+            tuple(missing_values),
+        )  # fmt: skip
 
     @property
     def d(self) -> int:
@@ -134,13 +143,16 @@ class FeatureLayout:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the layout's canonical JSON; its warnings do not count."""
-        content = {key: value for key, value in self.record().items() if key != "warnings"}
+        """SHA-256 over the layout's canonical JSON; neither warnings nor words count."""
+        aside = ("warnings", "missing_values")
+        content = {key: value for key, value in self.record().items() if key not in aside}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def record(self) -> dict[str, Any]:
-        """The layout as plain values; what only bits need stands there only with bits."""
+        """The layout as plain values; what only bits need, and words, where there are any."""
         content = asdict(self)
+        if not self.missing_values:
+            del content["missing_values"]
         if not SCALINGS[self.scaling].bits:
             del content["thresholds"]
         for column in content["columns"]:
@@ -154,6 +166,7 @@ class FeatureLayout:
         target: np.ndarray,
         classes: Sequence[Label] | None = None,
         names: Sequence[str] | None = None,
+        weights: np.ndarray | None = None,
     ) -> Preprocessing:
         """Fit scaling, imputation and target coding on the rows of one training part.
 
@@ -164,6 +177,7 @@ class FeatureLayout:
                 (n, C). None: one or several regression targets, each centred and scaled to
                 variance 1 unless `scaling="none"`.
             names: what several regression targets are called.
+            weights: (n,), how often each row counts in all statistics; None: once.
 
         Raises:
             InputError: what `transform` refuses; fewer than two classes; a target that is not
@@ -171,18 +185,18 @@ class FeatureLayout:
         """
         read = self.read(table)
         fill = tuple(
-            most_frequent(read[column.name])
+            most_frequent(read[column.name], weights)
             if column.categories is not None
-            else median(read[column.name])
+            else median(read[column.name], weights)
             for column in self.kept
         )
-        encoder = self._fit_encoder(read, fill)
+        encoder = self._fit_encoder(read, fill, weights)
         features = self.expand(read, fill, encoder)
         means, scales = np.zeros(features.shape[1]), np.ones(features.shape[1])
         if SCALINGS[self.scaling].standardized:
-            means, scales = mean_and_scale(features)
+            means, scales = mean_and_scale(features, weights)
         if classes is None:
-            coding = fit_regression(target, self.scaling != "none", names)
+            coding = fit_regression(target, self.scaling != "none", names, weights)
         else:
             coding = TargetCoding(classes=tuple(plain(label) for label in classes))
             coding.encode(target)
@@ -190,14 +204,34 @@ class FeatureLayout:
         return Preprocessing(self, fill, *numbers, coding, encoder)
 
     def _fit_encoder(
-        self, read: dict[str, np.ndarray], fill: Sequence[float | str | None]
+        self,
+        read: dict[str, np.ndarray],
+        fill: Sequence[float | str | None],
+        weights: np.ndarray | None,
     ) -> Encoder | None:
         numeric = [
             (column.levels, np.where(np.isnan(read[column.name]), value, read[column.name]))
             for column, value in zip(self.kept, fill, strict=True)
             if isinstance(value, float)
         ]
-        return fit_encoder(self.scaling, numeric)
+        return fit_encoder(self.scaling, numeric, weights)
+
+    @property
+    def missing_words(self) -> tuple[str, ...]:
+        """All text that says "missing", but where it is a category."""
+        return tuple(dict.fromkeys((*tables.MISSING_WORDS, *self.missing_values)))
+
+    def unseen(self, table: Table) -> dict[str, int]:
+        """How many rows hold a category that no training row has, by column; those that have any.
+
+        Raises InputError as `read`.
+        """
+        counts = {}
+        for column, values in zip(self.kept, self.read(table).values(), strict=True):
+            if column.categories is not None:
+                known = {None, *column.categories}
+                counts[column.name] = sum(value not in known for value in values)
+        return {name: count for name, count in counts.items() if count}
 
     def read(self, table: Table) -> dict[str, np.ndarray]:
         """The kept columns, numeric ones as float64, categorical ones as str or None.
@@ -208,12 +242,13 @@ class FeatureLayout:
         """
         names = [column.name for column in self.columns]
         raw = tables.get_columns(table, names, [column.name for column in self.kept])
-        read = {}
+        read, words = {}, set(self.missing_words)
         for column in self.kept:
+            values = tables.without_words(raw[column.name], words - set(column.categories or ()))
             if column.categories is None:
-                read[column.name] = tables.to_numbers(raw[column.name], column.name)
+                read[column.name] = tables.to_numbers(values, column.name)
             else:
-                read[column.name] = tables.to_categories(raw[column.name])
+                read[column.name] = tables.to_categories(values)
             tables.refuse_bad_values(read[column.name], column.name, self.missing)
         return read
 
@@ -384,9 +419,12 @@ def _from_record(record: dict[str, Any]) -> Preprocessing:
                 int(column["levels"]) if "levels" in column else None,
             )
         )
-    layout = FeatureLayout(
-        tuple(columns), **{**described, "warnings": tuple(map(str, described["warnings"]))}
-    )
+    texts = {
+        key: tuple(map(str, described[key]))
+        for key in ("warnings", "missing_values")
+        if key in described
+    }
+    layout = FeatureLayout(tuple(columns), **{**described, **texts})
     _check_options(layout.missing, "drop", layout.scaling, layout.clip, layout.thresholds)
     coding = coding_from_record(record["target"])
     means, scales = (tuple(map(float, record[key])) for key in ("means", "scales"))

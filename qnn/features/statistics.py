@@ -9,30 +9,66 @@ import numpy as np
 from qnn.errors import InputError
 
 
-def median(values: np.ndarray) -> float:
-    """Median of a numeric column without its NaN; 0 where nothing is present."""
-    present = values[~np.isnan(values)]
-    return float(np.median(present)) if len(present) else 0.0
+def median(values: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Median of a numeric column without its NaN; 0 where nothing is present.
+
+    With weights (n,) it is that of rows repeated as often as their weight says: the mean of the two
+    values in the middle.
+    """
+    present = ~np.isnan(values)
+    if not present.any():
+        return 0.0
+    if weights is None:
+        return float(np.median(values[present]))
+    distinct, counts = counted(values[present], weights[present])
+    upto = np.cumsum(counts)
+    half = 0.5 * upto[-1]
+    below = int(np.searchsorted(upto, half, side="left"))
+    above = int(np.searchsorted(upto, half, side="right"))
+    return float(0.5 * (distinct[below] + distinct[min(above, len(distinct) - 1)]))
 
 
-def most_frequent(values: np.ndarray) -> str | None:
-    """Most frequent category without the None; None where nothing is present."""
-    counts = Counter(value for value in values if value is not None)
+def counted(values: np.ndarray, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct values in order, and how often each stands there, by weight."""
+    if weights is None:
+        return np.unique(values, return_counts=True)
+    distinct, place = np.unique(values, return_inverse=True)
+    return distinct, np.bincount(place, weights=weights)
+
+
+def most_frequent(values: np.ndarray, weights: np.ndarray | None = None) -> str | None:
+    """Most frequent category without the None, by weight; None where nothing is present."""
+    counts: Counter[str] = Counter()
+    each = [1] * len(values) if weights is None else weights.tolist()
+    for value, weight in zip(values, each, strict=True):
+        if value is not None:
+            counts[value] += weight
     # Ties go to the first in sorted order, so that row order never matters.
     return min(counts, key=lambda value: (-counts[value], value)) if counts else None
 
 
-def mean_and_scale(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation (ddof 0) by column; (the value, 1) for a constant column."""
+def mean_and_scale(
+    features: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (ddof 0) by column; (the value, 1) for a constant column.
+
+    With weights (n,), a row counts as much as its weight.
+    """
     if not len(features):
         raise InputError("no rows to fit the preprocessing on")
     with np.errstate(over="ignore", invalid="ignore"):
-        means = features.mean(axis=0)
-        means += (features - means).mean(axis=0)
-        scales = np.sqrt(np.mean((features - means) ** 2, axis=0))
+        means = _mean(features, weights)
+        means += _mean(features - means, weights)
+        scales = np.sqrt(_mean((features - means) ** 2, weights))
     # Rounding would leave a constant column a scale of 1e-17 instead of 0, hence the comparison.
     constant = (features == features[0]).all(axis=0) | (scales == 0)
     means[constant], scales[constant] = features[0, constant], 1.0
     if not (np.isfinite(means).all() and np.isfinite(scales).all()):
         raise InputError("values too large to standardize (squares overflow): rescale the data")
     return means, scales
+
+
+def _mean(features: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    if weights is None:
+        return np.asarray(features.mean(axis=0))
+    return np.asarray(np.average(features, axis=0, weights=weights))

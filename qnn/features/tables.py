@@ -1,18 +1,26 @@
 """Reading columns out of whatever holds a table: a mapping, a data frame, a 2-D array.
 
-Data frames are recognised by what they can do (`columns`, `[]`, `to_numpy`), so that pandas is not
-imported here. Rows in messages are counted from 1, as a person counts them.
+Data frames and tables of pandas, polars and pyarrow are recognised by what they can do (`columns`,
+`column_names`, `[]`, `to_numpy`, `to_pylist`, `to_list`), so that none of them is imported here.
+Rows in messages are counted from 1, as a person counts them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from qnn.errors import InputError
+from qnn.numerics.arrays import plain_array
+
+#: text that says "missing", as the readers of CSV files take it; `FeatureLayout` may have more
+MISSING_WORDS = (
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+    *("N/A", "NA", "NULL", "NaN", "n/a", "nan", "null"),
+)
 
 Table = Any  # Mapping[str, array], a data frame, or a 2-D array in column order
 
@@ -23,14 +31,24 @@ def column_names(table: Table) -> tuple[str, ...]:
     Raises:
         InputError: duplicate names, or something that is no table.
     """
-    if isinstance(table, Mapping):
-        names = [str(name) for name in table]
-    elif hasattr(table, "columns"):
-        names = [str(name) for name in table.columns]
-    else:
-        names = [f"x{j}" for j in range(_matrix(table).shape[1])]
+    if not is_named(table):
+        return tuple(f"x{j}" for j in range(_matrix(table).shape[1]))
+    names = [str(name) for name in _own_names(table)]
     refuse_duplicates(names)
     return tuple(names)
+
+
+def is_named(table: Table) -> bool:
+    """Whether columns have names: a mapping, or a data frame or table of any library."""
+    return isinstance(table, Mapping) or hasattr(table, "columns")
+
+
+def _own_names(table: Table) -> Sequence[Any]:
+    """The names of the columns as the table itself has them."""
+    if isinstance(table, Mapping):
+        return list(table)
+    # pyarrow's `columns` are the columns themselves.
+    return list(table.column_names if hasattr(table, "column_names") else table.columns)
 
 
 def refuse_duplicates(names: Sequence[str]) -> None:
@@ -51,10 +69,8 @@ def get_columns(table: Table, names: Sequence[str], needed: Sequence[str]) -> di
     Raises:
         InputError: a column is missing, a wrong number of columns, columns of different lengths.
     """
-    if isinstance(table, Mapping) or hasattr(table, "columns"):
-        present = {
-            str(name): name for name in (table if isinstance(table, Mapping) else table.columns)
-        }
+    if is_named(table):
+        present = {str(name): name for name in _own_names(table)}
         absent = [name for name in needed if name not in present]
         if absent:
             raise InputError(
@@ -95,6 +111,18 @@ def is_numeric(values: np.ndarray) -> bool:
 def is_missing(value: object) -> bool:
     """Whether a single value is None or a NaN."""
     return value is None or (isinstance(value, (float, np.floating)) and bool(np.isnan(value)))
+
+
+def without_words(values: np.ndarray, words: Collection[str]) -> np.ndarray:
+    """A column (n,) with None in the place of text that is one of the words."""
+    if values.dtype.kind not in "OUT":
+        return values
+    found = np.array([isinstance(value, str) and value in words for value in values], dtype=bool)
+    if not found.any():
+        return values
+    kept = values.astype(object)
+    kept[found] = None
+    return kept
 
 
 def to_numbers(values: np.ndarray, name: str) -> np.ndarray:
@@ -165,20 +193,36 @@ def brief(value: object, limit: int = 40) -> str:
 
 
 def _as_array(column: Any, name: str) -> np.ndarray:
-    if hasattr(column, "to_numpy"):
+    listed = getattr(column, "to_pylist", None)
+    if listed is None and hasattr(column, "null_count"):
+        listed = getattr(column, "to_list", None)
+    if listed is not None:
+        # pyarrow and polars: as Python's own values, None where there is none.
+        array = _listed(listed())
+    elif hasattr(column, "to_numpy"):
         # Extension types (pandas' NA) only become None when told to; plain dtypes keep theirs.
         kind = getattr(column.dtype, "kind", "O")
         native = isinstance(column.dtype, np.dtype) and kind in "fiub"
         array = column.to_numpy() if native else column.to_numpy(dtype=object, na_value=None)
     else:
-        array = np.asarray(column)
+        array = np.ma.asarray(column) if np.ma.isMaskedArray(column) else np.asarray(column)
+    array = plain_array(array, f"column '{name}'")
     if array.ndim != 1:
         raise InputError(f"column '{name}' should be one-dimensional, but has shape {array.shape}")
     return array
 
 
+def _listed(values: list[Any]) -> np.ndarray:
+    """Values as numbers where all are, else as objects."""
+    if all(isinstance(value, (int, float)) for value in values):
+        return np.array(values, dtype=np.float64 if values else object)
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
 def _matrix(table: Any) -> np.ndarray:
-    matrix = np.asarray(table)
+    matrix = plain_array(table, "the table")
     if matrix.ndim != 2:
         raise InputError(f"expected a table with named columns or a 2-D array, got {matrix.ndim}-D")
     return matrix

@@ -137,18 +137,21 @@ def _finite_target(target: Any) -> np.ndarray:
 
 
 def fit_regression(
-    target: Any, standardize: bool, names: Sequence[str] | None = None
+    target: Any,
+    standardize: bool,
+    names: Sequence[str] | None = None,
+    weights: np.ndarray | None = None,
 ) -> TargetCoding:
     """Coding of regression targets (n,) or (n, C): mean and standard deviation, or 0 and 1.
 
-    names: what the C targets are called.
+    names: what the C targets are called. weights: (n,), how often each row counts; None: once.
     """
     values = _finite_target(target)
     columns = values if values.ndim == 2 else values[:, None]
     count = columns.shape[1]
     means, scales = np.zeros(count), np.ones(count)
     if standardize:
-        means, scales = mean_and_scale(columns)
+        means, scales = mean_and_scale(columns, weights)
     if values.ndim == 2:
         called = None if names is None else tuple(names)
         return TargetCoding(None, tuple(means.tolist()), tuple(scales.tolist()), called)

@@ -23,6 +23,11 @@ class Alphabet:
     bits: float
 
     @property
+    def signs(self) -> bool:
+        """Whether a weight is one sign."""
+        return len(self.scales) == 1
+
+    @property
     def steps(self) -> tuple[int, ...]:
         """What a level grows by when a bit is set, one for each of ``scales``."""
         return tuple(round(self.divisor * 2 * scale) for scale in self.scales)

@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -197,18 +198,25 @@ class QuantizedNetwork:
             f += self.nonlinearity.hidden(X, decode(self.U[:, block]), V) @ self.alpha[block]
         return f
 
-    def scores(self, table: Any) -> np.ndarray:
-        """`f` on raw rows: through the preprocessing where the network carries one."""
+    def scores(self, table: Any, strict: bool = False) -> np.ndarray:
+        """`f` on raw rows: through the preprocessing where the network carries one.
+
+        Categories that no training row has are none of those known: they are counted in a warning,
+        or with `strict` refused by InputError.
+        """
         if self.preprocessing is None:
             return self.decision_function(table)
+        _tell_unseen(self.preprocessing.layout.unseen(table), strict)
         return self.decision_function(self.preprocessing.transform(table))
 
-    def predict(self, table: Any) -> np.ndarray:
+    def predict(self, table: Any, strict: bool = False) -> np.ndarray:
         """Labels (n,) where the preprocessing has classes, else `f` in units of the targets.
 
-        `table`: raw rows, as the preprocessing takes them; without a preprocessing the matrix X.
+        `table`: raw rows as a data frame or table (pandas, polars, pyarrow), a mapping from names
+        to columns, or an array of all columns; without a preprocessing the matrix X. `strict`: as
+        for `scores`.
         """
-        scores = self.scores(table)
+        scores = self.scores(table, strict)
         return scores if self.preprocessing is None else self.preprocessing.decode(scores)
 
     def to_ternary(self) -> "QuantizedNetwork":
@@ -258,6 +266,16 @@ class QuantizedNetwork:
     def load(cls, path: str | os.PathLike[str]) -> "QuantizedNetwork":
         """Read a file made by `save`; InputError, one line, if it is not one or is damaged."""
         return cls.from_bytes(read_bytes(path, "network"), str(path))
+
+
+def _tell_unseen(unseen: dict[str, int], strict: bool) -> None:
+    if not unseen:
+        return
+    listed = ", ".join(f"'{name}' in {count} rows" for name, count in unseen.items())
+    said = f"categories that were not seen in training: {listed}"
+    if strict:
+        raise InputError(f"{said}; correct them, or predict without strict")
+    warnings.warn(said, UserWarning, stacklevel=4)
 
 
 def _on_grid(size: np.ndarray, most: int) -> bool:

@@ -30,6 +30,7 @@ SECTIONS: dict[str, Callable[[], None]] = {
 LARGE = (
     "rounding",
     "streaming",
+    "distributed",
     "image_size",
     "sweeps",
     "robustness",

@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 
 from pipeline.datasets.blocks.row_groups import Columns
+from pipeline.datasets.sources import MAX_CATEGORIES
 from qnn.errors import InputError
 from qnn.features import tables
 from qnn.features.columns import Column
 from qnn.features.preprocessing import FeatureLayout, Preprocessing
 from qnn.features.targets import TargetCoding, plain
 
-#: as many categories as the other sweeps take
-MOST_CATEGORIES = 1000
 _TOO_LARGE = "column '{}': values too large to standardize (squares overflow): rescale the data"
 
 
@@ -73,9 +72,9 @@ def merged(left: ColumnStatistics, right: ColumnStatistics) -> ColumnStatistics:
 
 
 def _categories(name: str, count: int, counts: Counter[str]) -> ColumnStatistics:
-    if len(counts) > MOST_CATEGORIES:
+    if len(counts) > MAX_CATEGORIES:
         raise InputError(
-            f"column '{name}' has more than {MOST_CATEGORIES} categories; list it in data.exclude"
+            f"column '{name}' has more than {MAX_CATEGORIES} categories; list it in data.exclude"
         )
     return ColumnStatistics(name, count, categories=tuple(sorted(counts.items())))
 
@@ -212,6 +211,8 @@ def _coding(found: TableStatistics, target: str, positive: Any, scaled: bool) ->
             return TargetCoding(None, 0.0, 1.0)
         return TargetCoding(None, column.mean, column.deviation or 1.0)
     labels = sorted(found.labels, key=lambda label: (str(type(label)), label))
+    if all(isinstance(label, float) and label.is_integer() for label in labels):
+        labels = [int(label) for label in labels]
     if positive is None and len(labels) == 2:
         return TargetCoding(classes=tuple(labels))
     if positive is None:

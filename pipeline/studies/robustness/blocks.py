@@ -4,40 +4,44 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from pipeline.datasets.examples import Examples, Network, answers, network_of
+from pipeline.datasets.examples import Examples, Network, network_of
 from pipeline.plans.study import Step, Tools, Unit
 from pipeline.plans.units import digest_of
 from pipeline.results.folder import CERTIFICATES, NETWORKS, RunFolder
 from pipeline.results.ledger import write_results
+from pipeline.studies.robustness.asked import Asked, Asker
 from pipeline.studies.robustness.rows import ROWS, RobustRow
 from pipeline.sweeps.worker.rows import package_versions
 from qnn.errors import InputError, QnnError
-from qnn.robustness import Limits, Prover, Robustness
+from qnn.robustness import Limits, Robustness
 
 Subject = tuple[bytes, Examples]
 # Seconds a row and hidden neuron or input: far from it where branching is long.
 _SECONDS = 2e-4
+# Proofs of a bisection.
+_PROOFS = 10
 
 
 @dataclass(frozen=True)
 class Block:
-    """Rows `first` to `first + count`; `digest` of the network's file, `content` of the rows."""
+    """Rows `first` to `first + count`; `digest` of the network's file, `content` of the rows.
+
+    `radius`: the factor of `asked.radius`, which is 1, or by column; None: the largest of each row.
+    """
 
     network: str
     digest: str
     content: str
-    norm: str
-    radius: float
-    unit: str
+    asked: Asked
+    radius: float | None
     effort: str
-    limits: tuple[float, float] | None
     nodes: int
     first: int
     labels: tuple[str, ...]
@@ -48,9 +52,14 @@ class Block:
     @cached_property
     def id(self) -> str:
         """From all that decides the rows."""
+        asked = self.asked
+        own = [asked.norm, self.radius, asked.unit, self.effort, asked.limits, self.nodes]
+        # What the first version did not have counts where it is used, so that its ids stay.
+        more = [asked.flips, dict(asked.radius) if isinstance(asked.radius, Mapping) else None]
+        further = more if any(more) or self.radius is None else []
         return digest_of(
-            ["robustness", self.network, self.digest, self.content, self.norm, self.radius,
-             self.unit, self.effort, self.limits, self.nodes, self.first, self.networks]
+            ["robustness", self.network, self.digest, self.content, *own, self.first,
+             self.networks, *further]
         )  # fmt: skip
 
     @property
@@ -61,12 +70,14 @@ class Block:
     @property
     def shard(self) -> str:
         """Network, norm and radius."""
-        return f"{self.network} {self.norm} {self.radius:g}"
+        radius = "largest" if self.radius is None else f"{self.radius:g}"
+        return f"{self.network} {self.asked.norm} {radius}"
 
     @property
     def estimated_seconds(self) -> float:
         """Rough time, by the network's size."""
-        return 0.05 + self.networks * self.size * _SECONDS
+        proofs = _PROOFS if self.radius is None else 1
+        return 0.05 + proofs * self.networks * self.size * _SECONDS
 
     @property
     def estimated_bytes(self) -> float:
@@ -97,13 +108,14 @@ class Block:
 
     def rows(self) -> list[RobustRow]:
         """Rows of nothing but what the plan knows."""
-        versions = package_versions()
-        limits = None if self.limits is None else json.dumps(self.limits)
+        versions, asked = package_versions(), self.asked
+        limits = None if asked.limits is None else json.dumps(asked.limits)
+        flips = json.dumps(asked.flips) if asked.flips else None
         return [
             RobustRow(
-                f"{self.id}-{self.first + k}", self.id, self.shard, self.network, self.norm,
-                self.radius, self.unit, self.effort, limits, self.first + k, label, self.labelled,
-                versions=versions,
+                f"{self.id}-{self.first + k}", self.id, self.shard, self.network, asked.norm,
+                self.radius or 0.0, asked.unit, self.effort, limits, self.first + k, label,
+                self.labelled, versions=versions, flips=flips, largest=self.radius is None,
             )
             for k, label in enumerate(self.labels)
         ]  # fmt: skip
@@ -119,29 +131,34 @@ class _Work:
     def __init__(
         self, block: Block, network: Network, examples: Examples, folder: RunFolder
     ) -> None:
-        self.block, self.examples, self.folder = block, examples, folder
-        self.prover = Prover(network)
-        self.answers = answers(network, examples.rows)
-        self.radius, self.unit = examples.radii(block.radius, block.unit)
+        self.block, self.folder = block, folder
+        search = Limits(nodes=block.nodes)
+        self.asker = Asker(network, examples, block.asked, block.effort, search)
 
     def decided(self, row: RobustRow) -> RobustRow:
         """The row with all that is found out about it; its certificate in the folder."""
-        block, labels = self.block, self.examples.labels
-        predicted = self.answers[row.row]
-        label = predicted if labels is None else labels[row.row]
-        found = self.prover.certify(
-            self.examples.row(row.row), self.radius, block.norm, label, block.effort,
-            unit=self.unit, limits=block.limits, search=Limits(nodes=block.nodes),
-        )  # fmt: skip
+        if self.block.radius is not None:
+            found = self.asker.certify(row.row, self.block.radius)
+            return self._told(row, found, found)
+        start = time.process_time()
+        far = self.asker.furthest(row.row)
+        attacked = None if far.attack is None else far.attacked
+        row = replace(row, radius=far.certified, attacked_radius=attacked)
+        told = self._told(row, far.proof, far.attack)
+        return replace(told, cpu_seconds=time.process_time() - start)
+
+    def _told(self, row: RobustRow, found: Robustness, attack: Robustness | None) -> RobustRow:
         if not np.isfinite([found.lower_bound, found.upper_bound]).all():
             raise InputError("its margins are not finite")
+        asker, predicted = self.asker, self.asker.answers[row.row]
         certificate = f"{CERTIFICATES}/{row.trial}.npz"
         self.folder.write(certificate, found.certificate.to_bytes())
         question = found.certificate.question
+        shaped = row.largest or isinstance(self.block.asked.radius, Mapping)
         return replace(
             row,
             predicted=str(predicted),
-            correct=predicted == label,
+            correct=predicted == asker.label(row.row),
             verdict=found.verdict,
             proven=found.lower_bound,
             attack=found.upper_bound,
@@ -149,7 +166,10 @@ class _Work:
             cpu_seconds=found.seconds,
             example=json.dumps([question.numbers.tolist(), list(question.categories)]),
             radii=json.dumps(question.radii.tolist()),
-            witness=_witness(found, self.examples.names),
+            shape=json.dumps(asker.factors) if shaped else None,
+            # By the network's own names, which are not the file's where it has no preprocessing.
+            limits=row.limits and json.dumps(asker.means["limits"]),
+            witness=None if attack is None else _witness(attack, asker.examples.names),
             certificate=certificate,
         )
 

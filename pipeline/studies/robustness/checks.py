@@ -17,8 +17,10 @@ from pipeline.results.ledger import read_path
 from pipeline.results.verification import Check, verify_paths
 from pipeline.results.verification.manifest import check_manifest
 from pipeline.results.verification.of_studies import files_to_verify, judged
+from pipeline.studies.robustness.asked import means, scaled
 from pipeline.studies.robustness.rows import ROWS
 from qnn.certificates.robustness import Question, RobustnessCertificate
+from qnn.certificates.robustness.regions import cells_of
 from qnn.errors import CertificateError
 from qnn.robustness.threat import Rows, Threat, within
 
@@ -103,13 +105,7 @@ class _Verification:
                 raise ValueError(f"row {row['row']}: states {name} {row[name]}, it is {value}")
         if not row["labelled"] and not row["correct"]:
             raise ValueError(f"row {row['row']}: its label is not the network's answer")
-        if not row["proven"] <= row["attack"]:
-            raise ValueError(f"row {row['row']}: its bounds are crossed")
-        broken = row["verdict"] == "vulnerable"
-        if not broken and row["verdict"] != ("robust" if row["proven"] > 0.0 else "open"):
-            raise ValueError(f"row {row['row']}: its bounds do not say {row['verdict']}")
-        if broken and not _breaks(rows, question, label, row["witness"]):
-            raise ValueError(f"row {row['row']}: its witness is no other answer in the region")
+        _check_bounds(rows, row, question, label)
 
     def _rows(self, file: str) -> Rows:
         content = self.folder.read(file)
@@ -125,8 +121,8 @@ def _label(rows: Rows, row: Row) -> Any:
     raise ValueError(f"row {row['row']}: the network knows no label {row['label']!r}")
 
 
-def _question(rows: Rows, row: Row) -> Question:
-    """What the row says was asked, from its raw row, radius and label."""
+def _question(rows: Rows, row: Row, at: float | None = None) -> Question:
+    """What the row says was asked, from its raw row, radius (or another one) and label."""
     numbers, categories = json.loads(row["example"])
     x: Any = np.array(numbers, dtype=np.float64)
     if rows.preprocessing is not None:
@@ -136,12 +132,38 @@ def _question(rows: Rows, row: Row) -> Question:
             name: np.array([value], dtype=object)
             for name, value in zip(names, categories, strict=True)
         }
-    # Ranges are of the whole file, which a run's folder does not have.
-    radius, unit = row["radius"], row["unit"]
-    if unit == "range":
+    shape = None if row["shape"] is None else json.loads(row["shape"])
+    radius, unit = row["radius"] if at is None else at, row["unit"]
+    if shape is not None:
+        radius = scaled(shape, radius)
+        unit = "raw" if unit == "range" else unit
+    elif unit == "range":
+        # Ranges are of the whole file, which a run's folder does not have.
         radius, unit = json.loads(row["radii"]), "raw"
     limits = None if row["limits"] is None else json.loads(row["limits"])
-    return rows.question(x, Threat(radius, row["norm"], unit, limits), _label(rows, row))
+    flips = () if row["flips"] is None else tuple(json.loads(row["flips"]))
+    threat = Threat(radius, row["norm"], unit, **means(limits, flips))
+    return rows.question(x, threat, _label(rows, row))
+
+
+def _check_bounds(rows: Rows, row: Row, question: Question, label: Any) -> None:
+    """Verdict, bounds and witness of a row, one against the other."""
+    name = f"row {row['row']}"
+    if not row["proven"] <= row["attack"]:
+        raise ValueError(f"{name}: its bounds are crossed")
+    broken = row["verdict"] == "vulnerable"
+    if not broken and row["verdict"] != ("robust" if row["proven"] > 0.0 else "open"):
+        raise ValueError(f"{name}: its bounds do not say {row['verdict']}")
+    if row["largest"]:
+        attacked = row["attacked_radius"]
+        if row["shape"] is None or (row["radius"] > 0.0 and row["verdict"] != "robust"):
+            raise ValueError(f"{name}: its largest radius is not proven")
+        if broken != (attacked == 0.0) or not (attacked is None or row["radius"] <= attacked):
+            raise ValueError(f"{name}: its radii are crossed")
+        broken = attacked is not None
+        question = _question(rows, row, attacked)
+    if broken and not _breaks(rows, question, label, row["witness"]):
+        raise ValueError(f"{name}: its witness is no other answer in the region")
 
 
 def _breaks(rows: Rows, question: Question, label: Any, witness: str | None) -> bool:
@@ -149,7 +171,7 @@ def _breaks(rows: Rows, question: Question, label: Any, witness: str | None) -> 
         return False
     numbers, categories = json.loads(witness)
     numbers = np.array(numbers, dtype=np.float64)
-    if numbers.shape != question.numbers.shape or tuple(categories) != question.categories:
+    if numbers.shape != question.numbers.shape or list(categories) not in cells_of(question):
         return False
     if not within(question, numbers):
         return False

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
 from pipeline.configuration.section import Section
 from pipeline.configuration.settings import Resources, TrackingConfig
@@ -12,6 +13,29 @@ from pipeline.configuration.settings import Resources, TrackingConfig
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Radius = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Norm = Literal["linf", "l2"]
+Column = Annotated[str, Field(min_length=1)]
+
+
+def _how_told(value: Any) -> str:
+    return "by_name" if isinstance(value, dict) else "of_all"
+
+
+def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
+    if not ends[0] <= ends[1]:
+        raise PydanticCustomError("fits", "must be two numbers, the lowest first")
+    return ends
+
+
+Ends = Annotated[tuple[float, float], AfterValidator(_ascending)]
+Radii = Annotated[
+    Annotated[tuple[Radius, ...], Field(min_length=1), Tag("of_all")]
+    | Annotated[dict[Column, Radius], Field(min_length=1), Tag("by_name")],
+    Discriminator(_how_told),
+]
+Valid = Annotated[
+    Annotated[Ends, Tag("of_all")] | Annotated[dict[Column, Ends], Tag("by_name")],
+    Discriminator(_how_told),
+]
 
 
 class NetworkConfig(Section):
@@ -35,22 +59,49 @@ class RowsConfig(Section):
 class RobustnessConfig(Section):
     """Networks × norms × radii × blocks of rows; see `qnn.robustness.certify`.
 
-    unit "range": of the radius, each column's largest less smallest value in the file.
+    radii: of all columns, or one by name, times each of `factors` (others stay). unit "range": of
+    the radius, each column's largest less smallest value in the file. limits: the values that
+    columns may have. flip: categorical columns that may change, all at once. largest: also each
+    row's largest certified radius (by name: factor).
     """
 
     kind: Literal["robustness"]
     name: Name
     networks: Annotated[tuple[NetworkConfig, ...], Field(min_length=1)]
     data: RowsConfig
-    radii: Annotated[tuple[Radius, ...], Field(min_length=1)]
+    radii: Radii
+    factors: Annotated[tuple[Radius, ...], Field(min_length=1)] = (1.0,)
     norms: Annotated[tuple[Norm, ...], Field(min_length=1)] = ("linf",)
     unit: Literal["raw", "scale", "range"] = "raw"
     effort: Literal["interval", "crown", "dual", "exact"] = "exact"
-    limits: tuple[float, float] | None = None
+    limits: Valid | None = None
+    flip: tuple[Column, ...] = ()
+    largest: bool = False
     nodes: Annotated[int, Field(ge=0)] = 2_000
     block: Annotated[int, Field(ge=1, le=100_000)] = 25
     tracking: TrackingConfig = TrackingConfig()
     resources: Resources = Resources()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> RobustnessConfig:
+        if self.factors != (1.0,) and not isinstance(self.radii, dict):
+            raise PydanticCustomError("fits", "factors go with radii by column name")
+        if self.limits is not None and "l2" in self.norms:
+            raise PydanticCustomError("fits", "limits go with the norm linf, not with l2")
+        if len(set(self.flip)) < len(self.flip):
+            raise PydanticCustomError("fits", "flip: a column occurs twice")
+        return self
+
+    @property
+    def shape(self) -> dict[str, float] | None:
+        """The radii by column, None for one of all columns."""
+        return dict(self.radii) if isinstance(self.radii, dict) else None
+
+    @property
+    def steps(self) -> tuple[float, ...]:
+        """The radii of all columns, or the factors of those by column, ascending."""
+        steps = self.factors if isinstance(self.radii, dict) else self.radii
+        return tuple(sorted(set(steps)))
 
     @property
     def experiment(self) -> str:

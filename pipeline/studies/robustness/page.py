@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,7 +25,7 @@ from pipeline.reports.figures.drawing import (
 from pipeline.reports.study_pages import Cell, drawn, number_cell, table, text_cell, write_page
 from pipeline.results.folder import RunFolder
 from pipeline.studies.robustness.rows import ROWS
-from pipeline.studies.robustness.summary import Group, finished, groups
+from pipeline.studies.robustness.summary import Group, Reach, finished, groups, reaches
 
 WORDS = (
     "Full lines: provably correct whatever happens within the radius. Dashed: correct against our "
@@ -32,6 +34,8 @@ WORDS = (
 )
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, RED, INK)
 _UNITS = {"raw": "raw units", "scale": "standard deviations", "range": "parts of the range"}
+# Factors beyond are those of rows that no change spoils.
+_UNBOUNDED = 2.0**39
 _COLUMNS = (
     ("network", True), ("norm", True), ("radius", False), ("rows", False), ("correct", False),
     ("provably correct", False), ("against the attack", False), ("nodes", False),
@@ -39,8 +43,21 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def curves_figure(found: Sequence[Group]) -> Figure:
-    """Proven and attacked accuracy against the radius: a panel a norm, a colour a network."""
+_REACH_COLUMNS = (
+    ("network", True), ("norm", True), ("rows", False), ("proven of half", False),
+    ("unbroken of half", False), ("largest proven", False), ("nothing proven", False),
+)  # fmt: skip
+# Of the axis that shows largest radii, the share of the rows that lies on it.
+_SHOWN = 0.95
+
+
+def curves_figure(found: Sequence[Group], far: Sequence[Reach] = ()) -> Figure:
+    """Proven and attacked accuracy against the radius: a panel a norm, a colour a network.
+
+    Where largest radii were asked for they give the curves, a step a row.
+    """
+    if far:
+        return reach_figure(far)
     norms = list(dict.fromkeys(group.norm for group in found))
     if not norms:
         return say_nothing(*new_figure(8.6, 1.2), "no row is finished")
@@ -70,18 +87,50 @@ def _draw(axes: Axes, found: Sequence[Group]) -> None:
     axes.legend(frameon=False)
 
 
+def reach_figure(found: Sequence[Reach]) -> Figure:
+    """Share of the rows proven, and not attacked, at every radius up to the largest of most."""
+    norms = list(dict.fromkeys(one.norm for one in found))
+    with style():
+        figure = Figure(figsize=(8.6, 4.0), layout="constrained")
+        panels = figure.subplots(1, len(norms), sharey=True, squeeze=False)[0]
+        for norm, axes in zip(norms, panels, strict=True):
+            some = [one for one in found if one.norm == norm]
+            for colour, one in zip(itertools.cycle(_COLOURS), some, strict=False):
+                _draw_reach(axes, one, colour)
+            axes.set_title(norm)
+            axes.set_ylim(-3.0, 103.0)
+            axes.set_xlabel(f"radius, {_UNITS[some[0].unit]}")
+            axes.legend(frameon=False)
+        panels[0].set_ylabel("share of the rows, %")
+    return figure
+
+
+def _draw_reach(axes: Axes, one: Reach, colour: str) -> None:
+    ends = [end for end in (*one.certified, *one.attacked) if 0.0 < end < _UNBOUNDED]
+    edge = 1.1 * float(np.quantile(ends, _SHOWN)) if ends else 1.0
+    radii = sorted({0.0, edge, *(end for end in ends if end < edge)})
+    # Just above a row's radius it counts no more.
+    radii = sorted({*radii, *(np.nextafter(r, np.inf) for r in radii)})
+    proven, held = (100.0 * np.array(shares) for shares in one.shares(radii))
+    axes.fill_between(radii, proven, held, color=colour, alpha=0.18, linewidth=0)
+    axes.plot(radii, proven, color=colour, label=f"{one.network}, proven")
+    axes.plot(radii, held, color=colour, linestyle="--", label=f"{one.network}, attacked")
+
+
 def write_report(folder: RunFolder) -> str:
     """Make `report.html`; return where it lies. InputError where the folder has no results."""
     return write_page(folder, "robustness", ROWS, _shown)
 
 
 def _shown(results: pa.Table) -> dict[str, Any]:
-    found = groups(finished(results))
+    done = finished(results)
+    found, far = groups(done), reaches(done)
     title = "Proven and attacked accuracy against the radius"
     return {
         "facts": _facts(found),
-        "figures": [drawn("curves", title, curves_figure(found), WORDS)],
+        "figures": [drawn("curves", title, curves_figure(found, far), WORDS)],
         "groups": table(_COLUMNS, map(_cells, found)),
+        "reaches": table(_REACH_COLUMNS, map(_reach_cells, far)) if far else None,
     }
 
 
@@ -106,3 +155,12 @@ def _cells(group: Group) -> list[Cell]:
     ]  # fmt: skip
     texts = (group.network, group.norm)
     return [*map(text_cell, texts), *(number_cell(*pair) for pair in numbers)]
+
+
+def _reach_cells(one: Reach) -> list[Cell]:
+    proven, held = (number_cell(value, ".4g") for value in one.medians)
+    count, none = (
+        number_cell(value, ",d") for value in (len(one.certified), one.certified.count(0.0))
+    )
+    largest = number_cell(one.certified[-1], ".4g")
+    return [text_cell(one.network), text_cell(one.norm), count, proven, held, largest, none]

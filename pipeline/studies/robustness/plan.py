@@ -13,10 +13,12 @@ from pipeline.plans.description import axis, description
 from pipeline.plans.study import FINAL_SHARD, NothingFollows
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
+from pipeline.studies.robustness.asked import Asked, Asker
 from pipeline.studies.robustness.blocks import Block, Subject
 from pipeline.studies.robustness.config import NetworkConfig, RobustnessConfig
 from qnn.errors import InputError
 from qnn.networks.layered import LayeredNetwork
+from qnn.robustness import Limits
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,12 @@ class RobustnessPlan(NothingFollows):
         axes = [
             axis("networks", tuple(self.data)),
             axis("norms", config.norms),
-            axis("radii", config.radii),
+            axis("radii" if config.shape is None else "factors", config.steps),
         ]
         count = sum(unit.networks for unit in self.units)
         work = f"{count} rows in {len(self.units)} blocks, effort {config.effort}"
         facts = [("work", f"{work}, unit {config.unit}")]
+        facts += [("asked", words)] if (words := _words(config)) else []
         return description(f"study {config.name}: robustness", axes, facts)
 
 
@@ -51,6 +54,8 @@ def prepare(config: RobustnessConfig) -> RobustnessPlan:
     for one in config.networks:
         network = _network(one)
         examples = read_examples(config.data.source, network, config.data.target)
+        asked = asked_of(config, config.norms[0])
+        Asker(network, examples, asked, config.effort, Limits(nodes=0))
         data[one.name] = (network.to_bytes(), examples)
         blocks += _blocks(config, one.name, network, examples)
     return RobustnessPlan(config, tuple(blocks), data)
@@ -75,12 +80,26 @@ def _blocks(
     shown = list(map(str, answers(network, examples.rows) if labels is None else labels))
     digest = sha256(network.to_bytes()).hexdigest()
     size = network.hidden if isinstance(network, LayeredNetwork) else 0
-    content, limits = examples.sha256, config.limits
+    content = examples.sha256
     count = min(examples.n, config.data.limit or examples.n)
-    axes = product(dict.fromkeys(config.norms), sorted(set(config.radii)))
+    steps = [*config.steps, None] if config.largest else config.steps
+    axes = product(dict.fromkeys(config.norms), steps)
     for (norm, radius), first in product(axes, range(0, count, config.block)):
         part = tuple(shown[first : min(first + config.block, count)])
         yield Block(
-            name, digest, content, norm, radius, config.unit, config.effort, limits, config.nodes,
+            name, digest, content, asked_of(config, norm), radius, config.effort, config.nodes,
             first, part, labels is not None, size + network.d,
         )  # fmt: skip
+
+
+def asked_of(config: RobustnessConfig, norm: str) -> Asked:
+    """What may happen at the radius, or factor, 1."""
+    shape = config.shape
+    return Asked(1.0 if shape is None else shape, norm, config.unit, config.limits, config.flip)
+
+
+def _words(config: RobustnessConfig) -> str:
+    """Radii by column, flips and the largest radius, where they are asked for."""
+    named = [] if config.shape is None else [Asked(config.shape, unit=config.unit).words]
+    flips = [f"any {name}" for name in config.flip]
+    return ", ".join([*named, *flips, *(["the largest of each row"] * config.largest)])

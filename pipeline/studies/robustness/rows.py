@@ -15,6 +15,10 @@ class RobustRow:
     `example` and `witness` are JSON: the numbers, then the categories; `radii` JSON: how far each
     number may move, in raw units; `limits` JSON: lowest and highest value.
     `nodes` are of the search, `cpu_seconds` of processor time.
+    `shape`, where radii are by column or the largest is asked for: JSON, of each number the radius
+    that `radius` is a factor of (unit "range": raw). `largest`: `radius` is the largest one proven,
+    0 where none is; `attacked_radius` the smallest one with a witness, null where none was found.
+    `flips`: JSON, the categorical columns that may change.
     """
 
     trial: str
@@ -45,6 +49,11 @@ class RobustRow:
     error: str | None = None
     seconds: float = 0.0
     versions: str = "{}"
+    shape: str | None = None
+    flips: str | None = None
+    largest: bool | None = None
+    attacked_radius: float | None = None
 
 
-ROWS = RowSchema.of(RobustRow, timings=("seconds", "cpu_seconds"))
+LATER = ("shape", "flips", "largest", "attacked_radius")
+ROWS = RowSchema.of(RobustRow, LATER, timings=("seconds", "cpu_seconds"))

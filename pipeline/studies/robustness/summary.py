@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +47,8 @@ def groups(rows: Iterable[Row]) -> list[Group]:
         return row["network"], row["norm"], row["radius"], row["unit"]
 
     found = []
-    for (network, norm, radius, unit), some in itertools.groupby(sorted(rows, key=key), key):
+    asked = sorted((row for row in rows if not row["largest"]), key=key)
+    for (network, norm, radius, unit), some in itertools.groupby(asked, key):
         members = list(some)
         found.append(
             Group(
@@ -62,4 +64,51 @@ def groups(rows: Iterable[Row]) -> list[Group]:
                 cpu_seconds=sum(row["cpu_seconds"] for row in members),
             )
         )
+    return found
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far the rows of one network may move in one norm, in radii or their factors, ascending.
+
+    certified (n,): proven of each row, 0 where nothing is, or its answer is wrong; attacked (n,):
+    where another answer was found, infinite where none was.
+    """
+
+    network: str
+    norm: str
+    unit: str
+    certified: tuple[float, ...]
+    attacked: tuple[float, ...]
+
+    @property
+    def medians(self) -> tuple[float, float]:
+        """What half of the rows, or more, reach: proven, and not attacked."""
+        middle = (len(self.certified) - 1) // 2
+        return self.certified[middle], self.attacked[middle]
+
+    def shares(self, radii: Iterable[float]) -> tuple[list[float], list[float]]:
+        """Of 1, at each radius: rows that are proven at it, and those not attacked at it.
+
+        A largest radius of 0 proves nothing.
+        """
+        listed, count = list(radii), len(self.certified)
+        proven = [sum(0.0 < own >= r for own in self.certified) / count for r in listed]
+        return proven, [sum(r < own for own in self.attacked) / count for r in listed]
+
+
+def reaches(rows: Iterable[Row]) -> list[Reach]:
+    """Where the largest radii were asked for: those of each network and norm."""
+
+    def key(row: Row) -> tuple[Any, ...]:
+        return row["network"], row["norm"], row["unit"]
+
+    found = []
+    asked = sorted((row for row in rows if row["largest"]), key=key)
+    for (network, norm, unit), some in itertools.groupby(asked, key):
+        members = list(some)
+        certified = sorted(row["radius"] for row in members)
+        ends = [row["attacked_radius"] for row in members]
+        attacked = sorted(math.inf if end is None else end for end in ends)
+        found.append(Reach(network, norm, unit, tuple(certified), tuple(attacked)))
     return found

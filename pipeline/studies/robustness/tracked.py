@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ from pipeline.results.folder import RunFolder
 from pipeline.studies.robustness.config import RobustnessConfig
 from pipeline.studies.robustness.page import curves_figure
 from pipeline.studies.robustness.rows import ROWS
-from pipeline.studies.robustness.summary import Group, finished, groups
+from pipeline.studies.robustness.summary import Group, Reach, finished, groups, reaches
 from pipeline.tracking.study_run import PlainRun, Told
 
 
@@ -25,12 +26,13 @@ class RobustnessTracker(PlainRun):
     def tell(self, results: pa.Table) -> Told:
         """Shares and times; the curves."""
         rows = finished(results)
-        found = groups(rows)
+        found, far = groups(rows), reaches(rows)
         counts = {
             "rows_done": float(len(rows)),
             "rows_failed": float(results.num_rows - len(rows)),
         }
-        return Told(metrics(found) | counts, {"curves": curves_figure(found)})
+        figures = metrics(found) | reach_metrics(far) | counts
+        return Told(figures, {"curves": curves_figure(found, far)})
 
 
 def metrics(found: Iterable[Group]) -> dict[str, float]:
@@ -40,4 +42,16 @@ def metrics(found: Iterable[Group]) -> dict[str, float]:
         place = f"{group.network}/{group.norm}/{group.radius:g}"
         figures |= {f"{place}/{name}": share for name, share in group.shares.items()}
         figures[f"{place}/cpu_seconds"] = group.cpu_seconds
+    return figures
+
+
+def reach_metrics(found: Iterable[Reach]) -> dict[str, float]:
+    """What half of the rows reach, proven and, where it is known, attacked."""
+    figures: dict[str, float] = {}
+    for one in found:
+        place = f"{one.network}/{one.norm}"
+        proven, attacked = one.medians
+        figures[f"{place}/certified_radius"] = proven
+        if math.isfinite(attacked):
+            figures[f"{place}/attacked_radius"] = attacked
     return figures

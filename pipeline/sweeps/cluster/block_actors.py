@@ -39,12 +39,21 @@ class TableBlocks:
 
 @dataclass
 class Traffic:
-    """What went between the driver and the actors: bytes and passes; processor seconds of each."""
+    """What went between the driver and the actors: bytes and passes; processor seconds of each.
+
+    ``critical``: the sum over passes of the seconds of the actor that needed most.
+    """
 
     sent: int = 0
     received: int = 0
     passes: int = 0
+    critical: float = 0.0
     seconds: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def total_seconds(self) -> float:
+        """Processor seconds of all actors."""
+        return sum(self.seconds.values())
 
 
 class ActorBlocks:
@@ -79,9 +88,11 @@ class ActorBlocks:
         parts: dict[Span, P] = {}
         for index, (answer, seconds, size) in enumerate(answers):
             parts.update(answer)
-            self.traffic.seconds[index] = self.traffic.seconds.get(index, 0.0) + seconds
+            spent = self.traffic.seconds.get(index, 0.0) + seconds
+            self.traffic.seconds = {**self.traffic.seconds, index: spent}
             self.traffic.received += size
         self.traffic.passes += 1
+        self.traffic.critical += max(seconds for _, seconds, _ in answers)
         self.traffic.sent += len(self.actors) * len(pickle.dumps(given))
         return join(whole, parts, combine)
 

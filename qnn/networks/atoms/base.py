@@ -114,6 +114,25 @@ class Atoms(ABC):
         and whether there was any step.
         """
 
+    def overlaps(self, W: Array, w: Array) -> Array:
+        """How alike the atoms W (parts, D, m) and the atom w (parts, D) are: (m,), from 0 to 1.
+
+        The product of the weight vectors' |cosines|, 1 where the atoms are the same.
+        """
+        return np.asarray(np.prod([np.abs(w[k] @ W[k]) for k in range(self.parts)], axis=0)) / (
+            float(self.size) ** self.parts
+        )
+
+    def spread(self, W: Array, count: int, most: float) -> list[int]:
+        """The first atoms of W, at most `count`, none of them overlapping another by `most`."""
+        free = np.ones(W.shape[2], dtype=bool)
+        chosen: list[int] = []
+        while len(chosen) < count and free.any():
+            chosen.append(int(np.argmax(free)))
+            free &= self.overlaps(W, W[:, :, chosen[-1]]) < most
+            free[chosen[-1]] = False
+        return chosen
+
     def keys(self, W: Array) -> list[bytes]:
         """Hashable names of atoms in canonical form, by their integer weights."""
         if W.shape[2] == 0:

@@ -42,6 +42,10 @@ class BilinearAtoms(Atoms):
         ordered = np.stack([np.where(swap, V, U), np.where(swap, U, V)])
         return np.stack([self.alphabet.encode(part) for part in ordered]), s_u * s_v
 
+    def overlaps(self, W: Array, w: Array) -> Array:
+        """Also with u and v exchanged, the larger."""
+        return np.maximum(super().overlaps(W, w), super().overlaps(W, w[::-1]))
+
     def random(self, count: int, rng: np.random.Generator) -> Array:
         """Uniform signs (d, count)."""
         return signs(rng.standard_normal((self.d, count)))

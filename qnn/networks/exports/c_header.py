@@ -15,6 +15,7 @@ import numpy as np
 from qnn.errors import InputError
 from qnn.features.encoders import QuantileToNormal, Thermometer
 from qnn.features.preprocessing import Preprocessing
+from qnn.features.tables import MISSING_WORDS
 from qnn.networks.exports.planes import Planes, planes_of
 from qnn.networks.quantized import QuantizedNetwork
 
@@ -95,6 +96,7 @@ def _columns(network: QuantizedNetwork) -> str:
             for column, value in zip(kept, preprocessing.fill, strict=True)
         ]
     texts = [text for block in categories for text in block or ()]
+    words = MISSING_WORDS if preprocessing is None else preprocessing.layout.missing_words
     return "".join(
         [
             _array("char *const", "qnn_column_names[QNN_COLUMNS]", map(_text, names)),
@@ -104,6 +106,9 @@ def _columns(network: QuantizedNetwork) -> str:
             _array(
                 "char *const", f"qnn_categories[{max(len(texts), 1)}]", map(_text, texts or [""])
             ),
+            "/* Text that says that a value is missing, where it is no category. */\n",
+            f"#define QNN_MISSING_WORDS {len(words)}\n",
+            _array("char *const", "qnn_missing_words[QNN_MISSING_WORDS]", map(_text, words)),
             "/* What stands for a missing value: a number, or the index of a category. */\n",
             _array("double", "qnn_fill[QNN_COLUMNS]", map(_number, fill)),
         ]

@@ -20,7 +20,8 @@ def to_json(network: QuantizedNetwork) -> str:
 
     `U`, `V`: one list of d integers a neuron, levels of the alphabet; the weights are these over
     `divisor`. `alpha`: the second layer (m, or m×C). `polynomial`: [a, b, c]. `preprocessing`: its
-    own record (docs/formats.md). Floats read back to the same bits.
+    own record (docs/formats.md). `missing_words`: text that says that a value of a raw row is
+    missing, where it is no category. Floats read back to the same bits.
     """
     record: dict[str, Any] = {
         "kind": "qnn-sdp network",
@@ -41,6 +42,7 @@ def to_json(network: QuantizedNetwork) -> str:
     }
     if network.preprocessing is not None:
         record["preprocessing"] = json.loads(network.preprocessing.to_json())
+        record["missing_words"] = list(network.preprocessing.layout.missing_words)
     members = [f" {json.dumps(key)}: {_member(key, record[key])}" for key in record]
     return "{\n" + ",\n".join(members) + "\n}\n"
 

@@ -3,8 +3,8 @@
 Inputs: `X`, float64 (n, d), where the network has no preprocessing. Otherwise `numbers`, float64
 (n, k), the raw numeric columns in the layout's order, and, where the layout has any, `categories`,
 strings (n, c), the raw categorical ones. The names of both are in the model's metadata. A missing
-number is NaN, a missing category the empty string. Outputs: `score`, float64 (n,) or (n, C), and
-`prediction`, labels (n,) or numbers in the targets' units, of the shape of the scores.
+number is NaN, a missing category the empty string or a word that says so. Outputs: `score`, float64
+(n,) or (n, C), and `prediction`, labels (n,) or numbers in the targets' units, of that shape.
 
 All arithmetic is float64, so that scores agree with `QuantizedNetwork.scores` but for the order in
 which sums are taken; on thermometer bits the neurons' outputs are the same integers.
@@ -147,8 +147,10 @@ def _features(graph: _Graph, preprocessing: Preprocessing) -> str:
         else:
             raw = graph.node("Gather", "categories", graph.constant([text]), axis=1)
             if layout.missing == "impute" and value is not None:
-                empty = graph.node("Equal", raw, graph.constant([[""]]))
-                raw = graph.node("Where", empty, graph.constant([[value]]), raw)
+                words = [one for one in layout.missing_words if one not in column.categories]
+                raw = graph.node(
+                    "Where", _is_any(graph, raw, words), graph.constant([[value]]), raw
+                )
             blocks.append(_one_hot(graph, column.categories, raw, layout.scaling))
             text += 1
     features = graph.node("Concat", *blocks, axis=1)
@@ -162,6 +164,19 @@ def _features(graph: _Graph, preprocessing: Preprocessing) -> str:
         return features
     pads = graph.constant(np.array([0, 0, 0, 1]))
     return graph.node("Pad", features, pads, graph.constant(np.float64(1.0)))
+
+
+def _is_any(graph: _Graph, raw: str, words: list[str]) -> str:
+    """Whether strings (n, 1) are any of the words, bool (n, 1)."""
+    found = graph.node(
+        "LabelEncoder",
+        raw,
+        domain="ai.onnx.ml",
+        keys_strings=words,
+        values_int64s=[1] * len(words),
+        default_int64=0,
+    )
+    return graph.node("Cast", found, to=graph.onnx.TensorProto.BOOL)
 
 
 def _encoded(graph: _Graph, preprocessing: Preprocessing, index: int, raw: str) -> str:

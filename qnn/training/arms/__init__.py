@@ -12,7 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from qnn.losses import LOSSES
+from qnn.losses import Loss
+from qnn.networks.activations import Activation
+from qnn.networks.alphabets import Alphabet
 from qnn.registry import Later, Registry
 
 __all__ = ["ALL", "ARMS", "CEILINGS", "QUANTIZED", "REFERENCES", "Arm", "get_arm"]
@@ -20,28 +22,28 @@ __all__ = ["ALL", "ARMS", "CEILINGS", "QUANTIZED", "REFERENCES", "Arm", "get_arm
 Family = Literal["quantized", "ceiling", "reference"]
 
 
-def _everything(loss: str, activation: str, alphabet: str) -> bool:
+def _everything(loss: Loss, activation: Activation, alphabet: Alphabet) -> bool:
     return True
 
 
-def _bilinear_and_smooth(loss: str, activation: str, alphabet: str) -> bool:
-    return activation == "bilinear" and LOSSES[loss].curvature is not None
+def _bilinear_and_smooth(loss: Loss, activation: Activation, alphabet: Alphabet) -> bool:
+    return activation.pairs and loss.smooth
 
 
-def _products_of_bits(loss: str, activation: str, alphabet: str) -> bool:
-    return (loss, activation, alphabet) == ("squared", "bilinear", "binary")
+def _products_of_bits(loss: Loss, activation: Activation, alphabet: Alphabet) -> bool:
+    return loss.quadratic and activation.pairs and alphabet.signs
 
 
 @dataclass(frozen=True)
 class Arm:
     """An entry of the registry: what runs it, its family, and the kinds of problem that it takes.
 
-    ``takes(loss, activation, alphabet)``, by their names; `taken` says the same in words.
+    ``takes(loss, activation, alphabet)``; `taken` says the same in words.
     """
 
     run: Callable[..., Any]
     family: Family
-    takes: Callable[[str, str, str], bool] = _everything
+    takes: Callable[[Loss, Activation, Alphabet], bool] = _everything
     taken: str = "every kind"
 
 

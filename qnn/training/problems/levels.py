@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from qnn.errors import InputError
-from qnn.losses import Loss, get_loss
-from qnn.networks.alphabets import get_alphabet
+from qnn.losses import Loss
+from qnn.networks.activations import Activation
+from qnn.networks.alphabets import Alphabet
 from qnn.registry import Registry
 
 if TYPE_CHECKING:
@@ -22,13 +23,13 @@ MOST_COLUMNS = 128
 
 
 class Facts(NamedTuple):
-    """What a level has to know of a problem: its size and its parts, by name or themselves."""
+    """What a level has to know of a problem: its size and its parts."""
 
     n: int
     d: int
-    loss: str | Loss
-    activation: str
-    alphabet: str
+    loss: Loss
+    activation: Activation
+    alphabet: Alphabet
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def _never(facts: Facts) -> str | None:
 
 
 def _tightened_refusal(facts: Facts) -> str | None:
-    if not get_loss(facts.loss).quadratic:
+    if not facts.loss.quadratic:
         return "needs the squared loss: use certify 'relaxation'"
     if facts.n > MOST_ROWS:
         return f"takes {MOST_ROWS} rows at most (got {facts.n}): use certify 'relaxation'"
@@ -56,7 +57,7 @@ def _tightened_refusal(facts: Facts) -> str | None:
 
 def _exact_refusal(facts: Facts) -> str | None:
     # The bilinear activation's pairs of sign vectors span what all its alphabets do.
-    bits = 1 if facts.activation == "bilinear" else len(get_alphabet(facts.alphabet).scales)
+    bits = 1 if facts.activation.pairs else len(facts.alphabet.scales)
     if bits * facts.d <= MOST_COLUMNS:
         return None
     of_bits = "" if bits == 1 else f" of {bits} bits"
@@ -93,10 +94,4 @@ def check_level(level: str, facts: Facts) -> None:
 
 def facts_of(problem: Problem) -> Facts:
     """What the levels have to know of a problem."""
-    return Facts(
-        problem.n,
-        problem.d,
-        problem.loss,
-        problem.activation.name,
-        problem.alphabet.name,
-    )
+    return Facts(problem.n, problem.d, problem.loss, problem.activation, problem.alphabet)

@@ -107,17 +107,13 @@ def _power(value: float) -> float:
 
 def scale_problem(problem: Problem) -> ScaledProblem:
     """Choose the units from the data; zero data and zero targets keep the unit one."""
-    lift, y, weight_unit = plain_rows(problem)
-    loss, weight = problem.loss, 1.0
-    if loss.weights is not None:
-        weight = 1.0 if loss.quadratic else float(loss.weights.mean())
-        loss = loss.weighted(None) if loss.quadratic else loss.per_weight(weight)
+    lift, y, weights = problem.lift, problem.y, problem.weights
     features, template = lift.features, lift.template
-    x_unit = _root_mean_square(features if template is None else features[:, :-1])
+    x_unit = _root_mean_square(features if template is None else features[:, :-1], weights)
     if template is None:
         features = features / x_unit
         squares = np.einsum("ij,ij->i", features, features)
-        alpha = x_unit**2 * _root_mean_square(squares)
+        alpha = x_unit**2 * _root_mean_square(squares, weights)
         features = features * (x_unit / np.sqrt(alpha))
     else:
         features = features.copy()
@@ -125,13 +121,20 @@ def scale_problem(problem: Problem) -> ScaledProblem:
         powers = np.ones(len(template))
         powers[:-1] = x_unit
         template = template * np.outer(powers, powers)
-        alpha = _root_mean_square(np.sqrt(_row_squares(features, template)))
+        alpha = _root_mean_square(np.sqrt(_row_squares(features, template)), weights)
         template = template / alpha
-    y_unit = 1.0 if problem.loss.degree is None else _root_mean_square(y)
+    y_unit = 1.0 if problem.loss.degree is None else _root_mean_square(y, weights)
     y = y / y_unit
-    loss, degree = loss.in_units(y_unit), loss.degree or 1
-    value_unit = weight * y_unit**degree
-    nu_unit = weight_unit * (weight * y_unit ** (degree - 1))
+    loss, degree = problem.loss.in_units(y_unit), problem.loss.degree or 1
+    value_unit = y_unit**degree
+    nu_unit: float | Array = y_unit ** (degree - 1)
+    if weights is not None:
+        unit = float(weights.mean())
+        loss, value_unit, nu_unit = loss.per_weight(unit), unit * value_unit, unit * nu_unit
+        if loss.quadratic:
+            root = np.sqrt(weights / unit)
+            loss, nu_unit = loss.weighted(None), root * nu_unit
+            features, y = features * np.sqrt(root)[:, None], root * y
     z_unit = y_unit / alpha
     return ScaledProblem(
         lift=lift.replaced(np.ascontiguousarray(features), template),
@@ -159,11 +162,15 @@ def plain_rows(problem: Problem) -> tuple[Lift, Array, Array | float]:
     return lift.replaced(features, lift.template), root * problem.y, root
 
 
-def _root_mean_square(values: Array) -> float:
+def _root_mean_square(values: Array, weights: Array | None = None) -> float:
+    """Over rows that count as much as their weights; 1 where all are 0."""
     top = float(np.abs(values).max(initial=0.0))
     if top == 0.0:
         return 1.0
-    return top * float(np.sqrt(np.mean((values / top) ** 2)))
+    squares = (values / top) ** 2
+    if weights is not None:
+        squares = np.average(squares, axis=0, weights=weights)
+    return top * float(np.sqrt(np.mean(squares)))
 
 
 def _row_squares(features: Array, template: Array) -> Array:

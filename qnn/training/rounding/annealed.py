@@ -28,8 +28,7 @@ ROWS = 4096
 
 def closed_form(problem: Problem) -> bool:
     """Whether a bit's flip with the neuron's best α has a closed form, `exchange`."""
-    kind = (problem.activation.name, problem.alphabet.name)
-    return problem.loss.quadratic and kind == ("bilinear", "binary")
+    return problem.loss.quadratic and problem.activation.pairs and problem.alphabet.signs
 
 
 def can_anneal(problem: Problem, width: int) -> bool:

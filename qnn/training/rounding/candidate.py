@@ -94,12 +94,15 @@ def restricted(incumbent: Incumbent, kept: np.ndarray) -> Incumbent:
 def narrowed(incumbent: Incumbent, width: int) -> Incumbent:
     """At most `width` neurons: the cheapest leave, some at a time, with a refit after each time."""
     while incumbent.width > width:
-        surplus = incumbent.width - width
-        # A removal changes what the others are worth, the less the fewer go at once.
-        count = max(1, surplus // 3)
-        order = np.argsort(incumbent.cost_of_removal, kind="stable")
-        incumbent = restricted(incumbent, np.sort(order[count:]))
+        incumbent = restricted(incumbent, remaining(incumbent.cost_of_removal, width))
     return incumbent
+
+
+def remaining(costs: np.ndarray, width: int) -> np.ndarray:
+    """Of more than `width` neurons, by their costs of removal (m,), who stays: sorted indices."""
+    # A removal changes what the others are worth, the less the fewer go at once.
+    count = max(1, (len(costs) - width) // 3)
+    return np.sort(np.argsort(costs, kind="stable")[count:])
 
 
 def _refitted(

@@ -8,10 +8,12 @@ and L = 1 for the squared loss) and `r = −∇ℓ/L`, `λ = βd/L`, a neuron th
 """
 
 import time
+from typing import Protocol
 
 import numpy as np
 
 from qnn.numerics.weights import weighted
+from qnn.training.problems.problem import Problem
 from qnn.training.rounding.candidate import Incumbent, better, build, extended, narrowed
 from qnn.training.rounding.sampling import Sampler
 
@@ -97,21 +99,45 @@ def improve_atoms(
     return incumbent
 
 
+class Priced(Protocol):
+    """What pricing reads: an `Incumbent`, or a master problem."""
+
+    @property
+    def problem(self) -> Problem:
+        """What it is about."""
+        ...
+
+    @property
+    def W(self) -> np.ndarray:
+        """The active neurons (parts, D, m)."""
+        ...
+
+    @property
+    def nu(self) -> np.ndarray:
+        """The dual point (n,)."""
+        ...
+
+
 def price(
-    incumbent: Incumbent,
+    incumbent: Priced,
     rng: np.random.Generator,
     sampler: Sampler | None = None,
     starts: int = STARTS,
     tol: float = TOLERANCE,
+    flips: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """New atoms with `|hᵀν| > βd(1 + tol)` at the incumbent's ν, the most violating first.
 
-    Local maxima from random signs, samples and the active neurons. Returns W (parts, D, k) in
+    Local maxima from random signs, samples and the active neurons; with `flips` also from these
+    after each of their signs was turned with that probability. Returns W (parts, D, k) in
     canonical form, none active, none twice, and the violations `|hᵀν|/(βd) − 1` (k,).
     """
     problem = incumbent.problem
     atoms = problem.atoms
-    begin = [atoms.random(starts, rng), atoms.starts(incumbent.W)]
+    active = atoms.starts(incumbent.W)
+    begin = [atoms.random(starts, rng), active]
+    if flips:
+        begin.append(active * np.where(rng.random(active.shape) < flips, -1.0, 1.0))
     if sampler is not None:
         begin.append(atoms.starts(sampler(starts // atoms.parts, rng)))
     W, values = atoms.price(problem.lift.adjoint(incumbent.nu), np.hstack(begin))

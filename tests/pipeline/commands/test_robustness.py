@@ -138,6 +138,33 @@ def test_radii_by_column_by_range_and_flips(folder: Path, tmp_path: Path) -> Non
     assert "within the ellipsoid with the axes ±1 of each column" in said
 
 
+def test_the_largest_factor_of_each_row_with_valid_values(folder: Path, tmp_path: Path) -> None:
+    out, data, proofs = tmp_path / "r.parquet", folder / "rows.parquet", tmp_path / "proofs"
+    net, prover = folder / "net.npz", Prover(load_network(folder / "net.npz"))
+    said = run(net, data, "--radius", "age=10", "--radius", "pressure=5", "--flip", "site",
+               "--valid", "age=0:80", "--largest", "--out", out, "--certificates", proofs,
+               "--limit", "6")  # fmt: skip
+    rows = pq.read_table(out).to_pylist()
+    for row, raw in zip(rows, pq.read_table(data).to_pylist()[:6], strict=True):
+        label, factor = raw.pop("target"), row["largest_proven"]
+        if factor == 0.0:
+            assert row["largest_certificate"] is None
+            assert row["largest_attacked"] == 0.0
+            continue
+        radius = {"age": 10.0 * factor, "pressure": 5.0 * factor}
+        found = prover.certify(raw, radius, label=label, limits={"age": (0.0, 80.0)},
+                               choices={"site": True})  # fmt: skip
+        assert found.verdict == "robust"
+        assert factor < row["largest_attacked"] <= 1.002 * factor
+        assert (row["status"] == "robust") == (factor >= 1.0)
+    middle = sorted(row["largest_proven"] for row in rows)[2]
+    assert f"half of the rows provably hold up to {middle:.4g} times ±10 of age" in said
+    files = sorted(proofs.iterdir())
+    named = [row[name] for row in rows for name in ("certificate", "largest_certificate")]
+    assert sorted(name for name in named if name) == [file.name for file in files]
+    assert f"{len(files)} files, all verified" in verified(files, net)
+
+
 def test_a_share_that_is_required(folder: Path) -> None:
     arguments = (folder / "net.npz", folder / "rows.csv", "--radius", "0.5", "--unit", "scale")
     run(*arguments, "--require", "1")
@@ -183,7 +210,15 @@ def test_bad_input_is_a_line(folder: Path, tmp_path: Path) -> None:
     assert "no numeric column 'site'" in refused(folder, tmp_path, data, "--radius", "site=1")
     assert "no categorical column 'age'" in refused(folder, tmp_path, data, "--flip", "age")
     limits = ("--norm", "l2", "--limits", "0", "1")
-    assert "outside its limits" in refused(folder, tmp_path, data, *limits)
+    assert "limits of values go with the norm linf" in refused(folder, tmp_path, data, *limits)
+    assert "outside its limits" in refused(folder, tmp_path, data, *limits[2:])
+    for valid in ("age", "age=1", "age=2:1", "age=x:1", "=0:1", "age=nan:1"):
+        assert "--valid: must be COLUMN=LOW:HIGH" in refused(
+            folder, tmp_path, data, "--valid", valid
+        )
+    twice = ("--valid", "age=0:99", "--valid", "age=0:98")
+    assert "once a column" in refused(folder, tmp_path, data, *twice)
+    assert "no numeric column 'site'" in refused(folder, tmp_path, data, "--valid", "site=0:1")
 
 
 def test_networks_that_cannot_be_asked(folder: Path, tmp_path: Path) -> None:

@@ -89,3 +89,76 @@ def test_the_copied_code_has_no_caches(tmp_path: Path) -> None:
     package = model.copy_code(tmp_path)
     assert {file.suffix for file in package.rglob("*") if file.is_file()} == {".py"}
     shutil.rmtree(package)
+
+
+def counted(missing: str) -> QuantizedNetwork:
+    data = {
+        "tenure": np.arange(10.0),
+        "calls": np.arange(10) % 3,
+        "plan": np.array(list("aabbccaabb"), dtype=object),
+        "open": np.arange(10) % 2 == 0,
+    }
+    layout = FeatureLayout.from_table(data, missing=missing)
+    preprocessing = layout.fit(data, np.array(list("xy" * 5)), ["x", "y"])
+    rng = np.random.default_rng(1)
+    U, V = (rng.choice([-1, 1], (layout.d, 3)).astype(np.int8) for _ in range(2))
+    return QuantizedNetwork(U, V, np.array([0.3, -0.2, 0.1]), preprocessing=preprocessing)
+
+
+FRAMES = {
+    "whole numbers": {"tenure": [1, 2, 7], "calls": [1, 2, 0]},
+    "doubles": {"tenure": [1.0, 2.0, 7.0], "calls": [1.0, 2.0, 0.0]},
+    "nullable": {"tenure": pd.array([1, 2, 7], dtype="Int64"), "open": pd.array(
+        [True, False, True], dtype="boolean")},
+    "category": {"plan": pd.Categorical(["a", "b", "c"])},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("missing", ["refuse", "impute"])
+@pytest.mark.parametrize("kind", [*FRAMES, "arrow", "arrow types"])
+def test_the_registered_model_takes_frames_as_libraries_read_them(missing: str, kind: str) -> None:
+    """Through MLflow's own check of the signature, which refused int64 where it had seen double."""
+    import pyarrow as pa
+    from mlflow.models.utils import _enforce_schema
+
+    plain = {"tenure": [1, 2, 7], "calls": [1, 2, 0], "plan": ["a", "b", "c"],
+             "open": [True, False, True]}  # fmt: skip
+    frame = pd.DataFrame({**plain, **FRAMES.get(kind, {})})
+    if kind.startswith("arrow"):
+        mapper = pd.ArrowDtype if kind == "arrow types" else None
+        frame = pa.table(plain).to_pandas(types_mapper=mapper)
+    one = counted(missing)
+    checked = _enforce_schema(frame, model.input_schema(one))
+    assert one.predict(checked).tolist() == one.predict(pd.DataFrame(plain)).tolist()
+
+
+def test_a_refusal_names_the_column_in_one_line() -> None:
+    from mlflow.models.utils import _enforce_schema
+
+    frame = pd.DataFrame({"tenure": ["a", "b"], "calls": [1, 2], "plan": ["a", "b"],
+                          "open": [True, False]})  # fmt: skip
+    one = counted("refuse")
+    with pytest.raises(InputError) as error:
+        one.predict(_enforce_schema(frame, model.input_schema(one)))
+    assert str(error.value).startswith("column 'tenure' should be numeric, but row 1 holds 'a'")
+    assert "\n" not in str(error.value)
+
+
+def test_columns_of_an_imputing_model_are_not_required(tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from pipeline.tracking.loaded_model import NetworkModel
+
+    one = counted("impute")
+    assert not any(column.required for column in model.input_schema(one).inputs)
+    assert all(column.required for column in model.input_schema(counted("refuse")).inputs)
+    one.save(tmp_path / "net.npz")
+    loaded = NetworkModel()
+    loaded.load_context(SimpleNamespace(artifacts={"network": str(tmp_path / "net.npz")}))
+    frame = pd.DataFrame({"tenure": [1, None], "plan": ["a", None], "open": [True, False]})
+    with pytest.warns(UserWarning, match="columns left out, taken as missing: calls"):
+        found = loaded.predict(None, frame)
+    assert found.tolist() == one.predict(frame.assign(calls=np.nan)).tolist()
+    strange = frame.assign(calls=1, plan=["a", "elsewhere"])
+    with pytest.raises(InputError, match="not seen in training: 'plan' in 1 rows"):
+        loaded.predict(None, strange, {"strict": True})

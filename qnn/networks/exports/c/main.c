@@ -1,7 +1,8 @@
 /*
  * Predictions of a quantized network for CSV rows on stdin, one a line on stdout.
  * The first line names the columns: those of the network in any order, others are passed over.
- * With --scores, the network's output or outputs stand before each prediction.
+ * With --scores, the network's output or outputs stand before each prediction. Categories that
+ * were not seen in training are counted on stderr; with --strict, the first one ends the program.
  *
  *     cc -std=c99 -O2 -o predict THIS_FILE -lm && ./predict < rows.csv
  */
@@ -47,10 +48,14 @@ static int split(char *from)
 
 int main(int argc, char **argv)
 {
-    int scores = argc > 1 && strcmp(argv[1], "--scores") == 0;
+    int scores = 0, strict = 0, unseen = 0;
     int place[QNN_COLUMNS], c, k, count, row = 0;
     double values[QNN_COLUMNS];
 
+    for (k = 1; k < argc; k++) {
+        scores |= strcmp(argv[k], "--scores") == 0;
+        strict |= strcmp(argv[k], "--strict") == 0;
+    }
     if (fgets(line, sizeof line, stdin) == NULL || (count = split(line)) < 0) {
         fprintf(stderr, "error: no line of column names\n");
         return 2;
@@ -76,12 +81,16 @@ int main(int argc, char **argv)
             fprintf(stderr, "error: row %d has not %d cells\n", row, count);
             return 2;
         }
-        for (c = 0; c < QNN_COLUMNS; c++)
-            if (!qnn_parse(c, cells[place[c]], &values[c])) {
-                fprintf(stderr, "error: row %d, column %s: cannot read '%s'\n", row,
-                        qnn_column_names[c], cells[place[c]]);
+        for (c = 0; c < QNN_COLUMNS; c++) {
+            int found = qnn_parse(c, cells[place[c]], &values[c]);
+            unseen += found == 2;
+            if (found == 0 || (strict && found == 2)) {
+                fprintf(stderr, "error: row %d, column %s: %s '%s'\n", row, qnn_column_names[c],
+                        found == 0 ? "cannot read" : "not seen in training:",
+                        cells[place[c]]);
                 return 2;
             }
+        }
 #ifdef QNN_OUTPUTS
         qnn_scores(values, score);
         for (k = 0; scores && k < QNN_OUTPUTS; k++)
@@ -100,5 +109,8 @@ int main(int argc, char **argv)
         printf("%.17g\n", qnn_number(score));
 #endif
     }
+    if (unseen > 0)
+        fprintf(stderr, "warning: %d cells hold categories that were not seen in training\n",
+                unseen);
     return 0;
 }

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from qnn.certificates.blockwise import BlockFacts, ProofPass, ProofSums
+from qnn.certificates.blockwise import BlockFacts, ProofSums
 from qnn.certificates.record import Certificate
 from qnn.certificates.slack import underflow_of
 from qnn.errors import CertificateError
@@ -35,9 +35,7 @@ from qnn.training.relaxation.blocks.factors import (
 from qnn.training.relaxation.blocks.proving import (
     DualFormula,
     Listed,
-    PointPass,
-    add_points,
-    draft,
+    look,
     prove,
 )
 from qnn.training.relaxation.blocks.result import BlocksRelaxation
@@ -145,7 +143,7 @@ def scan_blocks(blocks: Blocks, loss: Loss, d: int, tol: float) -> Scan:
         work = GradientPass(loss, 0.0, np.zeros((d, 1)), np.ones(1))
         counted = blocks.reduce(_Count(work), _add_counts)
         step = math.sqrt(tol) * max(counted[0] / counted[1], 1e-300)
-    sums, value = _point(blocks, loss, DualFormula(zero, 1.0, step), zero)
+    sums, value = look(blocks, loss, DualFormula(zero, 1.0, step), zero)
     (a,) = optimal_diagonals(_symmetric(sums.M), 1, 1e-9)
     return Scan(sums.blocks, _symmetric(sums.M), a, value, step)
 
@@ -168,16 +166,6 @@ def _add_counts(left: tuple[float, int], right: tuple[float, int]) -> tuple[floa
     return left[0] + right[0], left[1] + right[1]
 
 
-def _point(
-    blocks: Blocks, loss: Loss, formula: DualFormula, Z: Array, listed: Listed | None = None
-) -> tuple[ProofSums, float]:
-    """The sums of a dual point that is not proven yet, and the loss at Z; one pass."""
-    certificate = draft(loss, 1.0, formula, np.zeros(len(Z)), None)
-    work = PointPass(ProofPass(certificate, stated=False), loss, Z, listed)
-    sums = blocks.reduce(work, add_points)
-    return sums.proof, sums.loss
-
-
 def _symmetric(M: Array) -> Array:
     return 0.5 * (M + M.T)
 
@@ -190,7 +178,7 @@ def solve_low_rank(
     time_limit: float | None,
     max_iterations: int | None,
     scan: Scan,
-    warm_start: BlocksRelaxation | None = None,
+    warm_start: tuple[Array, Array] | None = None,
 ) -> BlocksRelaxation:
     """The relaxation at one beta, until the verified gap is at most ``tol``."""
     run = _Run(blocks, loss, beta, tol, time_limit, scan)
@@ -241,12 +229,12 @@ class _Run(Method):
         """Whether the time limit is over."""
         return time.perf_counter() > self.deadline
 
-    def start(self, warm_start: BlocksRelaxation | None) -> bool:
+    def start(self, warm_start: tuple[Array, Array] | None) -> bool:
         """Factors to descend from: of a solution at another beta, else of the zero network's dual.
 
         False where the zero network is the best along them.
         """
-        factors = None if warm_start is None else of_solution(warm_start.P, warm_start.N)
+        factors = None if warm_start is None else of_solution(*warm_start)
         for unit in [vertex(self.scan.M)] if factors is None else [factors, vertex(self.scan.M)]:
             rho = self._best_scale(unit)
             if rho > 0.0:
@@ -316,7 +304,7 @@ class _Run(Method):
         self._formula = DualFormula(P - N, 1.0, self.smoothing)
         self.passes += 1
         listed = self.scan.listed
-        self._sums, value = _point(self.blocks, self.loss, self._formula, P - N, listed)
+        self._sums, value = look(self.blocks, self.loss, self._formula, P - N, listed)
         (self._diagonal,) = optimal_diagonals(
             _symmetric(self._sums.M), 1, max(0.01 * self.tol, 1e-9)
         )
@@ -338,7 +326,7 @@ class _Run(Method):
         zero = np.zeros((self.d, self.d))
         self._formula = DualFormula(zero, 1.0, self.smoothing)
         self.passes += 1
-        self._sums, _ = _point(self.blocks, self.loss, self._formula, zero, self.scan.listed)
+        self._sums, _ = look(self.blocks, self.loss, self._formula, zero, self.scan.listed)
         self._diagonal = self.scan.diagonal
         self.certify()
 

@@ -15,6 +15,8 @@ from qnn.training.relaxation.blocks.compressed import Compressed, compress_block
 from qnn.training.relaxation.blocks.low_rank import Scan, scan_blocks, solve_low_rank
 from qnn.training.relaxation.blocks.result import BlocksRelaxation
 
+Array = np.ndarray
+
 #: up to this many columns p^2 numbers, p = d (d + 1) / 2, are less work than a gradient a step
 COMPRESSED_TO = 60
 
@@ -52,7 +54,7 @@ def solve_blocks(
     time_limit: float | None = None,
     max_iterations: int | None = None,
     first: Compressed | Scan | None = None,
-    warm_start: BlocksRelaxation | None = None,
+    warm_start: tuple[Array, Array] | None = None,
 ) -> BlocksRelaxation:
     """Solve the relaxation over rows in blocks, wherever they lie.
 
@@ -65,7 +67,7 @@ def solve_blocks(
     time_limit : seconds; a pass over the rows is not interrupted.
     max_iterations : of the small solve, or of L-BFGS.
     first : of the same blocks and loss, from `first_pass`, to spare that (for several betas).
-    warm_start : a solution at another beta.
+    warm_start : P and N (d, d) of a solution at another beta.
 
     Raises
     ------

@@ -15,22 +15,27 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg.lapack import dposv
 
-# Proximal weight, relative to the diagonal of G: solves stay defined where columns are dependent,
-# and the limit is unchanged because the weight multiplies the step only.
-RIDGE = 1e-12
+from qnn.training.rounding.refit.updated import CORRECTIONS, RIDGE, ActiveSet
+
 # Coordinates added at once. More than one saves solves; see `_add` for when it falls back to one.
 BATCH = 16
-# Repeated solves on an unchanged support, against the ridge and rounding errors, at most.
-CORRECTIONS = 4
+# Coordinates beyond which the inverse of the support's block is updated: below, a factorization is
+# cheaper than the updates' calls.
+LARGE = 96
 
 
 @dataclass(frozen=True, eq=False)
 class LassoSolution:
-    """coefficients (m,), the largest violation of optimality over λ, and the linear solves made."""
+    """coefficients (m,), the largest violation of optimality over λ, and the linear solves made.
+
+    `inverse` (m, m): of G on the support, for a later solve of the same or a larger problem; None
+    for a small one.
+    """
 
     coefficients: np.ndarray
     violation: float
     solves: int
+    inverse: np.ndarray | None = None
 
 
 def solve_lasso(
@@ -40,15 +45,24 @@ def solve_lasso(
     start: np.ndarray | None = None,
     tol: float = 1e-11,
     max_solves: int | None = None,
+    inverse: np.ndarray | None = None,
 ) -> LassoSolution:
     """Minimise `½aᵀGa − qᵀa + penalty·Σ|a_j|` from `start` (zeros); the value never rises.
 
     G: (m, m) positive semidefinite, q: (m,). Optimal when no subgradient condition is violated by
     more than `tol · penalty`; after `max_solves` linear solves (default 100 + 20 m) the point
-    reached is returned with its violation.
+    reached is returned with its violation. `inverse`: what a solve that ended at `start` returned,
+    with rows and columns of zeros for new coordinates; it is changed in place.
     """
     m = len(q)
     limit = 100 + 20 * m if max_solves is None else max_solves
+    if m > LARGE and np.diag(G).any():
+        begin = np.zeros(m) if start is None else start
+        active = ActiveSet(G, q, penalty, begin, inverse)
+        found = _solve_large(active, tol, limit)
+        if found is not None:
+            return found
+        start = active.a
     a = np.zeros(m) if start is None else np.array(start, dtype=np.float64)
     support = np.flatnonzero(a)
     signs = np.sign(a)
@@ -77,6 +91,25 @@ def solve_lasso(
         added = added[excess[added] > tol * penalty]
         signs[added] = np.sign(gradient[added])
         support = np.append(support, added)
+
+
+def _solve_large(active: ActiveSet, tol: float, limit: int) -> LassoSolution | None:
+    """The same on an `ActiveSet`; None where that meets dependent columns."""
+    batch, penalty = BATCH, active.penalty
+    while True:
+        stalled = active.settle(tol, limit)
+        if active.dependent:
+            return None
+        outside = active.signs == 0.0
+        excess = np.where(outside, np.abs(active.gradient) - penalty, -np.inf)
+        inside = np.where(outside, 0.0, np.abs(active.gradient - penalty * active.signs))
+        most = float(excess.max())
+        if most <= tol * penalty or active.solves >= limit:
+            violation = max(most, float(inside.max()), 0.0) / penalty
+            return LassoSolution(active.a, violation, active.solves, active.inverse)
+        batch = 1 if stalled else batch
+        added = np.argsort(-excess, kind="stable")[:batch]
+        active.add(added[excess[added] > tol * penalty])
 
 
 def _settle(

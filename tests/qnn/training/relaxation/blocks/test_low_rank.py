@@ -71,7 +71,7 @@ def test_a_path_goes_on_from_the_last_solution():
     first = first_pass(blocks, "logistic", 1e-3)
     start = solve_blocks(blocks, 0.1 * first.beta_max, 1e-3, "logistic", first=first)
     warm = solve_blocks(
-        blocks, 0.09 * first.beta_max, 1e-3, "logistic", first=first, warm_start=start
+        blocks, 0.09 * first.beta_max, 1e-3, "logistic", first=first, warm_start=(start.P, start.N)
     )
     assert warm.outcome == "solved"
     assert verify_blocks(warm.certificate, blocks) >= warm.lower_bound

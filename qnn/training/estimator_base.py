@@ -1,0 +1,229 @@
+"""What the two estimators share: parameters, reading of rows, training, and what is kept."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    validate_data,
+)
+
+from qnn.errors import InputError
+from qnn.features import tables
+from qnn.features.columns import Missing
+from qnn.features.preprocessing import THRESHOLDS, Preprocessing
+from qnn.losses import get_loss
+from qnn.networks.activations import Activation
+from qnn.numerics.arguments import check_limits, check_seed
+from qnn.training.fit import Trained, train
+from qnn.training.outputs import TrainedOutputs, train_outputs
+from qnn.training.problems.problem import Problem
+from qnn.training.problems.vector import VectorProblem
+from qnn.training.rows import different, row_count
+from qnn.training.selection.choice import choose
+from qnn.training.selection.kinds import AUTO, SECOND_LAYER, Wanted
+
+
+class QuantizedEstimator(BaseEstimator):
+    """What the two estimators share: parameters, and training behind the preprocessing."""
+
+    # The scaling where none is named.
+    _scaling = "standardize"
+
+    def __init__(
+        self,
+        *,
+        beta_fraction: float | str | None = None,
+        beta: float | None = None,
+        width: int | str | None = AUTO,
+        loss: str | None = None,
+        loss_parameter: float | None = None,
+        activation: str | Activation = "bilinear",
+        alphabet: str | int = "binary",
+        second_layer: str | int | None = None,
+        scaling: str | None = None,
+        clip: float | None = None,
+        thresholds: int | None = None,
+        categorical: Sequence[str | int] | None = None,
+        missing: Missing = "refuse",
+        tol: float = 1e-3,
+        time_limit: float | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.beta_fraction = beta_fraction
+        self.beta = beta
+        self.width = width
+        self.loss = loss
+        self.loss_parameter = loss_parameter
+        self.activation = activation
+        self.alphabet = alphabet
+        self.second_layer = second_layer
+        self.scaling = scaling
+        self.clip = clip
+        self.thresholds = thresholds
+        self.categorical = categorical
+        self.missing = missing
+        self.tol = tol
+        self.time_limit = time_limit
+        self.random_state = random_state
+
+    def _read(self, X: Any, reset: bool) -> tables.Table:
+        """X as a table: a data frame's own columns, or a checked 2-D array."""
+        if tables.is_named(X) and not issparse(X):
+            validate_data(self, X, skip_check_array=True, reset=reset)
+            named = tables.column_names(X)
+            return tables.get_columns(X, named, named)
+        names = self.categorical is not None and len(self.categorical) > 0
+        finite: bool | str = "allow-nan" if self.missing == "impute" else True
+        dtype = object if names else np.float64
+        if names:
+            return validate_data(self, X, dtype=dtype, ensure_all_finite=False, reset=reset)
+        return validate_data(self, X, dtype=dtype, ensure_all_finite=finite, reset=reset)
+
+    def _fit(
+        self,
+        table: tables.Table,
+        target: np.ndarray,
+        classes: np.ndarray | None,
+        weights: np.ndarray | None,
+    ) -> None:
+        check_limits(self.tol, self.time_limit)
+        labels = None if classes is None else list(classes)
+        self._seed = _seed_of(self.random_state)
+        self._fixed = self._wanted(table)
+        self.choice_ = choose(*different(table, target, weights), labels, self._fixed, self._seed)
+        trained, outputs, preprocessing = self._trained(table, target, classes, weights)
+        if len(outputs) == 1 and outputs[0] is trained:
+            self.certificate_ = outputs[0].certificate
+        self._keep(trained, outputs, preprocessing)
+
+    def _trained(
+        self,
+        table: tables.Table,
+        target: np.ndarray,
+        classes: np.ndarray | None,
+        weights: np.ndarray | None,
+    ) -> tuple[Trained | TrainedOutputs, tuple[Trained, ...], Preprocessing]:
+        """What training on these rows gives: as a whole, by outputs, and what is before it."""
+        kind = self.choice_.kind
+        labels = None if classes is None else list(classes)
+        layout = self._fixed.layout_of(kind, table)
+        preprocessing = layout.fit(table, target, labels, weights=weights)
+        matrix = preprocessing.transform(table)
+        coded = preprocessing.encode_target(target)
+        options: dict[str, Any] = {
+            "seed": self._seed,
+            "width": self.choice_.width,
+            "time_limit": self.time_limit,
+            "tol": self.tol,
+            "second_layer": self._grid(self._fixed),
+        }
+        described: dict[str, Any] = {
+            "beta": 1.0 if self.beta is None else self.beta,
+            "loss": get_loss(kind.loss, self.loss_parameter),
+            "activation": self.activation,
+            "alphabet": self.alphabet,
+            "sample_weight": weights,
+        }
+        if coded.ndim == 1:
+            problem = Problem(matrix, coded, **described)
+            trained = train(problem.with_beta(self._beta(problem)), **options)
+            return trained, (trained,), preprocessing
+        several = VectorProblem(matrix, coded, **described)
+        joined = train_outputs(several.with_beta(self._beta(several)), **options)
+        return joined, joined.outputs, preprocessing
+
+    def _categorical(self, table: tables.Table) -> list[str] | None:
+        """The categorical columns' names; None, where a frame's are those that hold text."""
+        if self.categorical is None:
+            return None if tables.is_named(table) else []
+        names = tables.column_names(table)
+        return [names[one] if isinstance(one, int) else str(one) for one in self.categorical]
+
+    def _counted(self, sample_weight: Any, table: tables.Table) -> np.ndarray | None:
+        """Sample weights (n,) of at least 0; None where all are 1, or none are given."""
+        if sample_weight is None:
+            return None
+        rows = row_count(table)
+        index = np.empty((rows, 1))
+        weights = _check_sample_weight(sample_weight, index, ensure_non_negative=True)
+        return None if np.all(weights == 1.0) else np.asarray(weights, dtype=np.float64)
+
+    def _wanted(self, table: tables.Table) -> Wanted:
+        """What the parameters fix; those left out are chosen where the scaling is."""
+        scaling = self.scaling or (self._scaling if self.beta is None else "standardize")
+        automatic = scaling == AUTO
+        if self.beta is not None and AUTO in (scaling, self.thresholds, self.loss):
+            raise InputError(
+                "beta is a number in units of one loss and one encoding: name both, or give "
+                "beta_fraction instead"
+            )
+
+        def given(value: Any, default: Any) -> Any:
+            return (AUTO if automatic else default) if value is None else value
+
+        chooses = automatic or AUTO in (self.thresholds, self.loss, self.beta_fraction)
+        return Wanted(
+            scaling=scaling,
+            thresholds=given(self.thresholds, THRESHOLDS),
+            loss=given(self.loss, "squared"),
+            beta_fraction=given(self.beta_fraction, 0.05),
+            width=None if self.width == AUTO and not chooses else self.width,
+            loss_parameter=self.loss_parameter,
+            activation=self.activation,
+            alphabet=self.alphabet,
+            layout=(
+                ("categorical", self._categorical(table)),
+                ("missing", self.missing),
+                ("constant_columns", "keep"),
+                ("clip", self.clip),
+            ),
+        )
+
+    def _grid(self, wanted: Wanted) -> str | int:
+        if self.second_layer is None:
+            return SECOND_LAYER if wanted.scaling == AUTO else "float"
+        return self.second_layer
+
+    def _beta(self, problem: Problem | VectorProblem) -> float:
+        if self.beta is not None:
+            return problem.beta
+        # A target that is constant after centring has beta_max 0: any beta gives the 0 network.
+        return self.choice_.fraction * problem.beta_max or 1.0
+
+    def _keep(
+        self,
+        trained: Trained | TrainedOutputs,
+        outputs: tuple[Trained, ...],
+        preprocessing: Preprocessing,
+    ) -> None:
+        self.network_ = replace(trained.network, preprocessing=preprocessing)
+        self.lower_bound_ = trained.lower_bound
+        self.upper_bound_ = trained.objective
+        self.gap_ = trained.gap
+        self.certificates_ = tuple(output.certificate for output in outputs)
+        self.beta_ = self.certificates_[0].beta
+        self.relaxation_value_ = sum(output.relaxation.upper_bound for output in outputs)
+
+    def _rows(self, X: Any) -> tables.Table:
+        check_is_fitted(self, "network_")
+        return self._read(X, reset=False)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "impute"
+        tags.input_tags.categorical = self.categorical is not None
+        return tags
+
+
+def _seed_of(random_state: Any) -> int:
+    """Estimators take RandomState by convention; the library takes a seed."""
+    if not (random_state is None or isinstance(random_state, np.random.RandomState)):
+        check_seed("random_state", random_state, 2**32, "a numpy RandomState or None")
+    return int(check_random_state(random_state).randint(2**31 - 1))
