@@ -29,7 +29,7 @@ DISK_WARN, DISK_FAIL = 5e9, 1e9  # bytes
 
 
 @dataclass(frozen=True)
-class Check:
+class Finding:
     """What was looked at, how it is, and what to do about it."""
 
     name: str
@@ -42,9 +42,9 @@ class Check:
         return f"{self.level:<5}{self.name:<9}{self.text}"
 
 
-def examine(address: str | None, out: str) -> Iterator[Check]:
+def examine(address: str | None, out: str) -> Iterator[Finding]:
     """Make all checks: of this machine, the cluster at `address` (None: none), and `out`."""
-    checks: list[tuple[str, Callable[[], Check]]] = [
+    checks: list[tuple[str, Callable[[], Finding]]] = [
         ("versions", check_versions),
         ("blas", check_blas),
         ("ray", lambda: check_ray(address)),
@@ -57,10 +57,10 @@ def examine(address: str | None, out: str) -> Iterator[Check]:
         try:
             yield check()
         except (InputError, StoreError) as error:
-            yield Check(name, "fail", redact(str(error)))
+            yield Finding(name, "fail", redact(str(error)))
 
 
-def check_versions() -> Check:
+def check_versions() -> Finding:
     """Python and the packages, against what this package asks for."""
     from packaging.requirements import Requirement
 
@@ -77,12 +77,14 @@ def check_versions() -> Check:
         if not wanted.specifier.contains(found, prereleases=True):
             wrong.append(f"{wanted.name} {found} (needs {wanted.specifier})")
     if wrong:
-        return Check("versions", "fail", "; ".join(wrong))
+        return Finding("versions", "fail", "; ".join(wrong))
     shown = ", ".join(f"{name} {version(name)}" for name in SHOWN)
-    return Check("versions", "ok", f"qnn {version('qnn-sdp')}, python {python_version()}, {shown}")
+    return Finding(
+        "versions", "ok", f"qnn {version('qnn-sdp')}, python {python_version()}, {shown}"
+    )
 
 
-def check_blas() -> Check:
+def check_blas() -> Finding:
     """The linear algebra libraries, and how many threads they would take."""
     from threadpoolctl import threadpool_info
 
@@ -90,49 +92,49 @@ def check_blas() -> Check:
         import_module(library)
     found = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     if not found:
-        return Check("blas", "warn", "no BLAS that threadpoolctl knows; set OMP_NUM_THREADS=1")
+        return Finding("blas", "warn", "no BLAS that threadpoolctl knows; set OMP_NUM_THREADS=1")
     shown = ", ".join(
         f"{pool['internal_api']} {pool['version']} ({pool['num_threads']} threads)"
         for pool in found
     )
-    return Check("blas", "ok", f"{shown}; a sweep's tasks use one each")
+    return Finding("blas", "ok", f"{shown}; a sweep's tasks use one each")
 
 
-def check_ray(address: str | None) -> Check:
+def check_ray(address: str | None) -> Finding:
     """Whether a cluster can be reached, speaks this version, and asks for a token."""
     if address is None:
         mode = os.environ.get("RAY_AUTH_MODE", "unset")
-        return Check("ray", "ok", f"a sweep starts its own (RAY_AUTH_MODE {mode}); no --address")
+        return Finding("ray", "ok", f"a sweep starts its own (RAY_AUTH_MODE {mode}); no --address")
     if "://" not in address:
         from pipeline.sweeps.cluster.session import check_address
 
         check_address(address)
-        return Check("ray", "ok", f"{address} answers; the dashboard's http address tells more")
+        return Finding("ray", "ok", f"{address} answers; the dashboard's http address tells more")
     import requests
 
     from pipeline.commands.submission.client import probe
 
     theirs, ours = probe(address), version("ray")
     if theirs != ours:
-        return Check("ray", "warn", f"{redact(address)} runs Ray {theirs}, here is {ours}")
+        return Finding("ray", "warn", f"{redact(address)} runs Ray {theirs}, here is {ours}")
     url = f"{address.rstrip('/')}/api/version"
     if requests.get(url, timeout=PATIENCE).status_code == 200:
-        return Check(
+        return Finding(
             "ray",
             "warn",
             f"{redact(address)} runs Ray {theirs} and takes orders from anybody who reaches it; "
             "start it with RAY_AUTH_MODE=token",
         )
-    return Check("ray", "ok", f"{redact(address)} runs Ray {theirs} and takes our token")
+    return Finding("ray", "ok", f"{redact(address)} runs Ray {theirs} and takes our token")
 
 
-def check_mlflow(out: str) -> Check:
+def check_mlflow(out: str) -> Finding:
     """Where runs will be tracked, and whether that can be reached."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not uri:
         if "://" in out and not out.startswith("file://"):
-            return Check("mlflow", "warn", "no MLFLOW_TRACKING_URI, which a remote --out needs")
-        return Check("mlflow", "ok", "a SQLite file in the run's folder; no MLFLOW_TRACKING_URI")
+            return Finding("mlflow", "warn", "no MLFLOW_TRACKING_URI, which a remote --out needs")
+        return Finding("mlflow", "ok", "a SQLite file in the run's folder; no MLFLOW_TRACKING_URI")
     if uri.startswith(("http://", "https://")):
         return _check_server(uri)
     from sqlalchemy import create_engine
@@ -142,11 +144,11 @@ def check_mlflow(out: str) -> Check:
         create_engine(uri).connect().close()
     except (SQLAlchemyError, ImportError) as error:
         reason = redact(one_line(str(error).splitlines()[0]))
-        return Check("mlflow", "fail", f"{redact(uri)}: cannot be opened ({reason})")
-    return Check("mlflow", "ok", f"{redact(uri)} opens")
+        return Finding("mlflow", "fail", f"{redact(uri)}: cannot be opened ({reason})")
+    return Finding("mlflow", "ok", f"{redact(uri)} opens")
 
 
-def _check_server(uri: str) -> Check:
+def _check_server(uri: str) -> Finding:
     import requests
 
     user, password = (
@@ -159,20 +161,20 @@ def _check_server(uri: str) -> Check:
         theirs = requests.get(f"{uri.rstrip('/')}/version", auth=auth, timeout=PATIENCE).text
     except requests.exceptions.RequestException as error:
         kind = type(error).__name__
-        return Check("mlflow", "fail", f"{redact(uri)}: does not answer ({kind}); is it up?")
+        return Finding("mlflow", "fail", f"{redact(uri)}: does not answer ({kind}); is it up?")
     if answer.status_code in (401, 403):
         advice = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-        return Check("mlflow", "fail", f"{redact(uri)}: HTTP {answer.status_code}; {advice}")
+        return Finding("mlflow", "fail", f"{redact(uri)}: HTTP {answer.status_code}; {advice}")
     if answer.status_code != 200:
         text = f"{redact(uri)}: HTTP {answer.status_code}; its database may be away"
-        return Check("mlflow", "fail", text)
+        return Finding("mlflow", "fail", text)
     ours = version("mlflow")
     same = theirs.split(".")[:1] == ours.split(".")[:1]
     text = f"{redact(uri)} runs MLflow {theirs[:20]}, here is {ours}"
-    return Check("mlflow", "ok" if same else "warn", text)
+    return Finding("mlflow", "ok" if same else "warn", text)
 
 
-def check_storage(out: str) -> Check:
+def check_storage(out: str) -> Finding:
     """Write (with a rename), read, list and remove a file in `out`."""
     folder = RunFolder.open(out)
     name, content = f"doctor/{uuid.uuid4().hex}", os.urandom(4096)
@@ -181,14 +183,18 @@ def check_storage(out: str) -> Check:
     folder.write(name, content)
     try:
         if folder.read(name) != content:
-            return Check("storage", "fail", f"{folder.label}: reads back other bytes than written")
+            return Finding(
+                "storage", "fail", f"{folder.label}: reads back other bytes than written"
+            )
         if name not in folder.files("doctor"):
-            return Check("storage", "fail", f"{folder.label}: does not list what was written")
+            return Finding("storage", "fail", f"{folder.label}: does not list what was written")
     finally:
         folder.remove(name)
         _remove_empty(folder)
     spent = 1000 * (time.monotonic() - begin)
-    return Check("storage", "ok", f"{folder.label}: write, rename, read, delete in {spent:.0f} ms")
+    return Finding(
+        "storage", "ok", f"{folder.label}: write, rename, read, delete in {spent:.0f} ms"
+    )
 
 
 def _remove_empty(folder: RunFolder) -> None:
@@ -199,14 +205,14 @@ def _remove_empty(folder: RunFolder) -> None:
         return
 
 
-def check_clock(address: str | None, out: str) -> Check:
+def check_clock(address: str | None, out: str) -> Finding:
     """How far this clock is from those of the servers and of the output folder."""
     skews = dict(_skews(address, out))
     worst = max(map(abs, skews.values()))
     level: Level = "ok" if worst <= SKEW_WARN else "warn" if worst <= SKEW_FAIL else "fail"
     shown = ", ".join(f"{name} {skew:+.1f} s" for name, skew in skews.items())
     advice = "" if level == "ok" else "; synchronize the clocks (chrony, systemd-timesyncd)"
-    return Check("clock", level, f"{shown}{advice}")
+    return Finding("clock", level, f"{shown}{advice}")
 
 
 def _skews(address: str | None, out: str) -> Iterator[tuple[str, float]]:
@@ -232,7 +238,7 @@ def _skews(address: str | None, out: str) -> Iterator[tuple[str, float]]:
     yield "storage", 0.0 if written is None else (written - before).total_seconds()
 
 
-def check_disk(out: str) -> Check:
+def check_disk(out: str) -> Finding:
     """Free space where results, Ray's session and its object store go."""
     places = {"temp": os.environ.get("RAY_TMPDIR", "/tmp"), "shared memory": "/dev/shm"}
     local = RunFolder.open(out).local_path
@@ -246,7 +252,7 @@ def check_disk(out: str) -> Check:
     least = min(free.values())
     level: Level = "ok" if least >= DISK_WARN else "warn" if least >= DISK_FAIL else "fail"
     shown = ", ".join(f"{name} {space / 1e9:.1f} GB" for name, space in free.items())
-    return Check("disk", level, f"free: {shown}")
+    return Finding("disk", level, f"free: {shown}")
 
 
 def _existing(path: Path) -> Path:

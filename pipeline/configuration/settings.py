@@ -249,7 +249,9 @@ class SweepConfig(Section):
 
     Several of `loss`, `activation` or `alphabet` make a kind of problem of each with each.
     `metric`: what the best setting is chosen by, on validation rows (None: accuracy, or RMSE).
-    `certify_time_limit`: seconds that raising the bound of one SDP may take.
+    `certify_time_limit`: seconds that raising the bound of one SDP may take. `bounds`: "learned"
+    asks for those of a whole path first, and leaves out the SDP of a β at which the networks of the
+    β before are proven to be within `prune_gap` (null: 0.05) of the best there is.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -296,6 +298,8 @@ class SweepConfig(Section):
     relaxation: RelaxationConfig = RelaxationConfig()
     certify: Certify = "relaxation"
     certify_time_limit: Positive | None = None
+    bounds: Literal["solver", "learned"] = "solver"
+    prune_gap: Annotated[float, Field(gt=0, lt=1)] | None = None
     tracking: TrackingConfig = TrackingConfig()
     resources: Resources = Resources()
     retrain: RetrainConfig | None = None
@@ -320,6 +324,7 @@ class SweepConfig(Section):
         for kind in self.kinds:
             yield from network_problems(kind, self.task, self.rounding)
         yield from baseline_problems(self.baselines, self.kinds)
+        yield from self._pruning_problems()
         data, group = self.data, self.group_column
         if self.task == "regression" and data.positive is not None:
             yield "data.positive names a class, but task is regression; remove it"
@@ -343,6 +348,23 @@ class SweepConfig(Section):
             yield f"shards.column '{group}' is the target; choose another column"
         if group is not None and group in (data.features or ()):
             yield f"shards.column '{group}' cannot be a feature too"
+
+    def _pruning_problems(self) -> Iterator[str]:
+        if self.bounds == "solver":
+            if self.prune_gap is not None:
+                yield "prune_gap belongs to bounds: learned; set that, or remove it"
+            return
+        if self.certify != "relaxation":
+            yield f"bounds: learned proves relaxations only, but certify is {self.certify}"
+        if self.baselines:
+            yield "bounds: learned leaves out work whose time baselines are given: remove them"
+
+    @property
+    def pruned_to(self) -> float | None:
+        """The gap that learned bounds may prove instead of an SDP; None: each is solved."""
+        if self.bounds == "solver":
+            return None
+        return 0.05 if self.prune_gap is None else self.prune_gap
 
     @property
     def kinds(self) -> tuple[Kind, ...]:

@@ -25,6 +25,7 @@ from qnn.features import tables
 from qnn.features.preprocessing import FeatureLayout
 from qnn.training.arms import CEILINGS, QUANTIZED, REFERENCES
 from qnn.training.problems.levels import Facts, check_level
+from qnn.training.relaxation import learned
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class Plan:
             ),
             ("solver", f"{first.solver}, tol {first.tol:g}, about {_size(memory)} a task"),
             ("certify", _certify_words(first)),
+            *_pruning_words(first),
             ("work", f"about {_duration(self.estimated_seconds)} of one core (rough)"),
         ]
         facts += [("note", warning) for warning in self.warnings]
@@ -185,6 +187,8 @@ def make_unit(
             if table.targets is not None:
                 several = f"data.target lists {count} columns"
             raise InputError(f"baseline {arm} takes one output, but {several}: remove it")
+    if path.pruned_to is not None:
+        raise InputError(f"bounds: learned takes one output, but the target has {count}: remove it")
     arms = tuple(arm for arm in path.baselines if arm in QUANTIZED)
     paths = tuple(
         replace(path, output=output, outputs=count, baselines=arms) for output in range(count)
@@ -229,7 +233,12 @@ def make_path(
         baselines=arms_of(config.baselines, kind, config.kinds),
         baseline_seconds=_sorted(config.baseline_seconds),
         second_layer=str(config.second_layer),
+        pruned_to=config.pruned_to,
     )
+    if path.pruned_to is not None:
+        unbounded = learned.refusal(path.relaxed, path.relaxed.size)
+        if unbounded is not None:
+            raise InputError(f"bounds: learned does not fit: {unbounded}")
     refusal = path.relaxed.refusal
     if refusal is not None:
         raise InputError(f"solver {path.solver!r} cannot take {kind.describe()}: {refusal}")
@@ -239,6 +248,12 @@ def make_path(
 def _certify_words(path: PathSpec) -> str:
     limit = path.certify_time_limit
     return path.certify + ("" if limit is None else f", within {_duration(limit)} for each SDP")
+
+
+def _pruning_words(path: PathSpec) -> Iterator[tuple[str, str]]:
+    if path.pruned_to is not None:
+        words = f"no SDP where a learned bound proves the last networks within {path.pruned_to:g}"
+        yield "bounds", words
 
 
 def _listed(values: Sequence[Any], limit: int = 6) -> str:

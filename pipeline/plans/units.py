@@ -36,7 +36,7 @@ ID_LENGTH = 16
 # because two shards with equal rows must not share the files of a trial.
 _OF_PROBLEM = frozenset(
     {"shard", "content", "beta_kind", *KIND, "certify", "certify_time_limit", "solver", "tol"}
-    | {"time_limit", "output", "outputs"}
+    | {"time_limit", "output", "outputs", "pruned_to"}
 )
 # What does not tell one path from another.
 _SAID_ONLY = frozenset({"dataset", "n", "d"})
@@ -50,6 +50,7 @@ _EARLIER: dict[str, Any] = {
     "second_layer": "float",
     "output": 0,
     "outputs": 1,
+    "pruned_to": None,
 }
 
 
@@ -60,7 +61,7 @@ class PathSpec:
     `content` is the SHA-256 over table, classes, layout and the rows of shard and test. `betas` go
     from large to small, all in one form. `n` and `d` are the size of the training matrix. `output`
     is the one of the target's `outputs` that the path fits: with several, there are as many paths
-    for each shard.
+    for each shard. `pruned_to`: the gap that a learned bound may prove instead of an SDP, or None.
     """
 
     dataset: str
@@ -83,6 +84,7 @@ class PathSpec:
     second_layer: str = "float"
     output: int = 0
     outputs: int = 1
+    pruned_to: float | None = None
 
     @cached_property
     def id(self) -> str:

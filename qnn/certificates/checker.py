@@ -97,7 +97,10 @@ def _check_record(certificate: Certificate, X: Array, y: Array) -> None:
     n, d = X.shape
     claim, nu = certificate.claim, certificate.nu
     if certificate.proof.compressed:
-        raise CertificateError("its dual point is stored compressed: check it with verify_stream")
+        raise CertificateError(
+            "its dual point is stored compressed: check it with verify_stream, or with "
+            "verify_blocks where its method is blocks"
+        )
     if claim.d != d or nu.shape != (n,) or y.shape != (n,):
         raise CertificateError(
             f"it is for {len(nu)} rows of {claim.d} columns, the data have {n} of {d}"

@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from tests.benchmarks.fallbacks import fallbacks
 from tests.benchmarks.instances import names
+from tests.benchmarks.learned import learned
 from tests.benchmarks.measure import machine
 from tests.benchmarks.methods import METHODS
 from tests.benchmarks.relaxations import accuracy, compare, growth, paths, verification
@@ -26,6 +27,7 @@ SECTIONS: dict[str, Callable[[], None]] = {
     "growth": growth,
     "verification": verification,
     "fallbacks": fallbacks,
+    "learned": learned,
 }
 LARGE = (
     "rounding",

@@ -22,6 +22,7 @@ from pipeline.results.ledger import write_results
 from pipeline.results.matrices import data_table
 from pipeline.results.record import Axes, BoundPoint, Bounds, Cost, NetworkRow
 from pipeline.sweeps.worker.arms import arm_row, run_arm
+from pipeline.sweeps.worker.pruning import LEARNED, Pruning
 from pipeline.sweeps.worker.rows import failure, keep_network, row_of, trial_rng
 from pipeline.sweeps.worker.steps import ProblemDone
 from qnn.numerics.archive import pack_arrays
@@ -34,6 +35,8 @@ from qnn.training.rounding.candidate import Incumbent
 
 if TYPE_CHECKING:
     # The compiler, which it imports, takes a second: only exact proofs need it.
+    from qnn.certificates.record import Certificate
+    from qnn.networks.quantized import QuantizedNetwork
     from qnn.training.pricing.enumeration import Scanner
 
 log = logging.getLogger(__name__)
@@ -78,15 +81,19 @@ class _Path:
         self.problem: Problem | None = None
         self.previous: Relaxation | None = None
         self.beta_max = 0.0
+        self.pruning = None if spec.pruned_to is None else Pruning(spec.pruned_to)
         self.row = self._row_at(spec.betas[0])
 
     def solve(self, beta: Beta) -> ProblemDone:
         """One β of the spec."""
         start = time.perf_counter()
         self.row = self._row_at(beta)
+        relaxation, wide = None, None
         try:
-            relaxation = self._relax(beta, start)
-            wide = self._certify(relaxation, beta)
+            problem = self._problem_at(beta)
+            if not self._hopeless(problem, beta, start):
+                relaxation = self._relax(problem, start)
+                wide = self._certify(relaxation, beta)
         except StoreError:
             raise
         except Exception as error:
@@ -96,10 +103,10 @@ class _Path:
             rows = [*self._own_rows(), *self._arm_rows()]
             rows = [replace(row, fit=failure(error)) for row in rows]
         else:
-            self.previous = relaxation
-            rows = [self._trial(relaxation, wide, row) for row in self._own_rows()]
+            self.previous = relaxation or self.previous
+            rows = [self._trial(problem, relaxation, wide, row) for row in self._own_rows()]
             rows += [
-                run_arm(row, rows, self.spec, relaxation.problem, self.data, self.folder)
+                run_arm(row, rows, self.spec, problem, self.data, self.folder)
                 for row in self._arm_rows()
             ]
         self.rows.extend(rows)
@@ -125,16 +132,38 @@ class _Path:
         identity = replace(self.row.identity, trial=self.spec.trial_id(trial))
         return replace(self.row, identity=identity, axes=trial)
 
-    def _relax(self, beta: Beta, start: float) -> Relaxation:
-        spec = self.spec
+    def _problem_at(self, beta: Beta) -> Problem:
         if self.problem is None:
             self.problem, self.beta_max = self._problem()
         self._note(axes=replace(self.row.axes, beta_max=self.beta_max))
-        resolved = beta.resolve(self.beta_max)
-        self._note(axes=spec.axes(resolved))
-        assert resolved.value is not None, "beta_max is known"
+        self._note(axes=self.spec.axes(beta.resolve(self.beta_max)))
+        return self.problem.with_beta(self._value_of(beta))
+
+    def _value_of(self, beta: Beta) -> float:
+        value = beta.resolve(self.beta_max).value
+        assert value is not None, "beta_max is known"
+        return value
+
+    def _hopeless(self, problem: Problem, beta: Beta, start: float) -> bool:
+        """Whether a learned bound says that no SDP is needed here; its certificate is written."""
+        if self.pruning is None:
+            return False
+        betas = list(map(self._value_of, self.spec.betas))
+        trials = self.spec.own_trials(self.row.axes)
+        certificate = self.pruning.certificate(problem, betas, list(trials))
+        if certificate is None:
+            return False
+        self._note(
+            axes=replace(self.row.axes, solver=LEARNED),
+            cost=Cost(relaxation_seconds=time.perf_counter() - start),
+        )
+        self._write(certificate, beta, None)
+        return True
+
+    def _relax(self, problem: Problem, start: float) -> Relaxation:
+        spec = self.spec
         relaxation = solve(
-            self.problem.with_beta(resolved.value),
+            problem,
             tol=spec.tol,
             solver=spec.solver,
             time_limit=spec.time_limit,
@@ -166,11 +195,10 @@ class _Path:
         """Write the certificate of the level wanted; the best network of any width, if known."""
         spec, start = self.spec, time.perf_counter()
         certificate, wide, history = relaxation.certificate, None, None
-        problem_id = spec.problem_id(beta)
         if spec.certify != "relaxation":
             limit = spec.certify_time_limit
             deadline = None if limit is None else time.monotonic() + limit
-            rng = trial_rng(problem_id)
+            rng = trial_rng(spec.problem_id(beta))
             raised = raise_bound(relaxation, spec.certify, rng, deadline, scanner=self.scanner)
             certificate, wide = raised.certificate, raised.incumbent
             history = tuple(
@@ -178,7 +206,14 @@ class _Path:
                 for point in raised.history
             )
             self._note(cost=replace(self.row.cost, certify_seconds=time.perf_counter() - start))
-        file = f"{CERTIFICATES}/{problem_id}.npz"
+        self._write(certificate, beta, history)
+        return wide
+
+    def _write(
+        self, certificate: Certificate, beta: Beta, history: tuple[BoundPoint, ...] | None
+    ) -> None:
+        spec = self.spec
+        file = f"{CERTIFICATES}/{spec.problem_id(beta)}.npz"
         proven = replace(
             self.row.bounds,
             certificate=file,
@@ -190,18 +225,19 @@ class _Path:
         place = data_file(spec.dataset, spec.shard)
         certificate = certificate.stating(data=place, output=spec.output)
         self.folder.write(file, pack_arrays(certificate.arrays()))
-        return wide
 
-    def _trial(self, relaxation: Relaxation, wide: Incumbent | None, row: NetworkRow) -> NetworkRow:
+    def _trial(
+        self,
+        problem: Problem,
+        relaxation: Relaxation | None,
+        wide: Incumbent | None,
+        row: NetworkRow,
+    ) -> NetworkRow:
         start = time.perf_counter()
-        axes, trial = row.axes, row.identity.trial
-        assert axes.width is not None, "our own networks have a width"
+        trial = row.identity.trial
         try:
-            bits = self.spec.second_layer_bits
-            rng = trial_rng(trial)
-            network = round_relaxation(relaxation, axes.width, rng, axes.rounding, wide, bits)
+            network = self._network(relaxation, wide, row)
             cost = replace(row.cost, rounding_seconds=time.perf_counter() - start)
-            problem = relaxation.problem
             row = keep_network(replace(row, cost=cost), network, problem, self.data, self.folder)
         except StoreError:
             raise
@@ -210,12 +246,27 @@ class _Path:
             row = replace(row, fit=failure(error))
         return row.with_seconds(time.perf_counter() - start)
 
+    def _network(
+        self, relaxation: Relaxation | None, wide: Incumbent | None, row: NetworkRow
+    ) -> QuantizedNetwork:
+        """A network rounded from the relaxation; without one, the last of the trial."""
+        if relaxation is None:
+            assert self.pruning is not None, "each other cell is solved"
+            return self.pruning.network(row.axes)
+        axes, bits = row.axes, self.spec.second_layer_bits
+        assert axes.width is not None, "our own networks have a width"
+        rng = trial_rng(row.identity.trial)
+        network = round_relaxation(relaxation, axes.width, rng, axes.rounding, wide, bits)
+        if self.pruning is not None:
+            self.pruning.keep(axes, network)
+        return network
+
     def _told(self, rows: list[NetworkRow], seconds: float) -> ProblemDone:
         spec, known, relaxation = self.spec, self.row, self.previous
         ours = [row.fit for row in rows if row.axes.rounding in spec.roundings]
         gaps = [fit.gap for fit in ours if fit.ok and fit.gap is not None]
         errors = [row.fit.error for row in rows if not row.fit.ok]
-        solved = known.bounds.lower_bound is not None
+        solved = known.bounds.relaxation_value is not None
         return ProblemDone(
             path=spec.id,
             shard=spec.shard,

@@ -96,6 +96,9 @@ def keep_joined(
 ) -> NetworkRow:
     """As `keep_network`, for a network of all the shard's outputs: `data.y` is (n, C)."""
     found = objective_and_loss(network, data.X, data.y, beta, loss)
+    # What stands in the row so far is that of one output, whose targets have other numbers.
+    size = data.preprocessing.size_in_bytes
+    row = replace(row, identity=replace(row.identity, preprocessing_bytes=size))
     return _kept(row, network, beta, loss, found, data, folder)
 
 
