@@ -70,8 +70,8 @@ def train(
     a `Progress` after each bound that "tightened" or "exact" find. second_layer: "float"; "common",
     one scalar, a neuron standing several times where it weighs more; or 2 to 8, the bits of a grid
     for alpha. sample_weight: (n,), what each row counts for in the loss, in place of the problem's
-    own; bounds and certificate are those of the weighted problem. rounding: how a network is brought
-    to `width`, "graduated" or, many times faster and at low widths a little higher, "refined".
+    own; bounds and certificate are those of the weighted problem. rounding: how a network is
+    brought to `width`, "graduated" or, many times faster and a little higher, "refined".
     Raises InputError, before any computing, for what cannot be trained or certified.
     """
     began = time.monotonic()
