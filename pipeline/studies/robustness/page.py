@@ -25,7 +25,15 @@ from pipeline.reports.figures.drawing import (
 from pipeline.reports.study_pages import Cell, drawn, number_cell, table, text_cell, write_page
 from pipeline.results.folder import RunFolder
 from pipeline.studies.robustness.rows import ROWS
-from pipeline.studies.robustness.summary import Group, Reach, finished, groups, reaches
+from pipeline.studies.robustness.summary import (
+    Choosable,
+    Group,
+    Reach,
+    choosables,
+    finished,
+    groups,
+    reaches,
+)
 
 WORDS = (
     "Full lines: provably correct whatever happens within the radius. Dashed: correct against our "
@@ -130,6 +138,7 @@ def _shown(results: pa.Table) -> dict[str, Any]:
         "facts": _facts(found),
         "figures": [drawn("curves", title, curves_figure(found, far), WORDS)],
         "groups": table(_COLUMNS, map(_cells, found)),
+        "settings": _settings_table(choosables(done)),
         "reaches": table(_REACH_COLUMNS, map(_reach_cells, far)) if far else None,
     }
 
@@ -164,3 +173,26 @@ def _reach_cells(one: Reach) -> list[Cell]:
     )
     largest = number_cell(one.certified[-1], ".4g")
     return [text_cell(one.network), text_cell(one.norm), count, proven, held, largest, none]
+
+
+def _settings_table(found: Sequence[Choosable]) -> dict[str, Any] | None:
+    """β, width and alphabet against what is proven at each radius; None without a sweep's."""
+    if not found:
+        return None
+    radii = list(dict.fromkeys(radius for one in found for radius in one.proven))
+    far = any(one.certified is not None for one in found)
+    titles = ["β", "of β max", "width", "correct", *(f"proven at {r:g}" for r in radii)]
+    columns = [("norm", True), ("alphabet", True), *((title, False) for title in titles)]
+    columns += [("half proven to", False)] if far else []
+
+    def cells(one: Choosable) -> list[Cell]:
+        shares = [one.proven.get(radius) for radius in radii]
+        numbers = [
+            number_cell(one.beta, ".4g"), number_cell(one.beta_fraction, ".3g"),
+            number_cell(one.width, "d"), number_cell(one.correct, ".1%"),
+            *(number_cell(share, ".1%") for share in shares),
+        ]  # fmt: skip
+        last = [number_cell(one.certified, ".4g")] if far else []
+        return [text_cell(one.norm), text_cell(one.alphabet), *numbers, *last]
+
+    return table(columns, map(cells, found))
