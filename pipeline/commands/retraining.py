@@ -65,6 +65,8 @@ def explain(config: SweepConfig, decision: Decision) -> list[str]:
         plan = plan_of(run_config(config, folder)).describe()
     rule = f"worse by more than {settings.tolerance:g} (significance {settings.significance:g})"
     budget = "" if settings.max_bytes is None else f", at most {settings.max_bytes:,} bytes"
+    if (robust := settings.robustness) is not None:
+        budget += f", certified accuracy at least {robust.certified_accuracy:g}"
     return [
         *lines,
         "",

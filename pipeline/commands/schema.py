@@ -154,6 +154,8 @@ def _takes(value: Tree, known: Tree) -> str:
         if inner:
             return "list of " + ", ".join(_takes(one, known) for one in inner)
         return f"list of {_takes(value.get('items', {}), known)}"
+    if isinstance(value.get("additionalProperties"), dict):
+        return f"{_takes(value['additionalProperties'], known)} by name"
     return _number(value)
 
 

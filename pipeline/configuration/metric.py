@@ -31,6 +31,15 @@ class Metric:
         """Column of this metric on `part` ("train", "validation" or "test")."""
         return f"{part}_{self.name}"
 
+    @property
+    def unit(self) -> str:
+        """What stands after its numbers on an axis."""
+        return " %" if self.share else ""
+
+    def shown(self, values: np.ndarray) -> np.ndarray:
+        """Values as an axis has them: shares in percent."""
+        return 100 * values if self.share else values
+
     def text(self, value: float | None) -> str:
         """A value for people: `97.4 %`, `0.412`, or an en dash where there is none."""
         if value is None or not np.isfinite(value):

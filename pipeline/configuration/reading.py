@@ -82,6 +82,8 @@ _BRANCHES: dict[tuple[str, ...], tuple[tuple[str, ...], ...]] = {
     ("baseline_seconds",): (_ONE_OR_SEVERAL,),
     ("radii",): (("of_all", "by_name"),),
     ("limits",): (("of_all", "by_name"),),
+    ("retrain", "robustness", "radius"): (("of_all", "by_name"),),
+    ("retrain", "robustness", "limits"): (("of_all", "by_name"),),
     ("retrain", "window"): (("all", "last", "rolling"),),
     ("retrain", "hold_out"): (("freshest", "fraction"),),
 }

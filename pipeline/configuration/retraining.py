@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
-from pipeline.configuration.section import Fraction, Positive, Section, Seed
+from pipeline.configuration.section import (
+    Column,
+    Fraction,
+    Positive,
+    Radius,
+    Section,
+    Seed,
+    Valid,
+    how_told,
+)
 
 
 class AllPartitions(Section):
@@ -48,6 +57,26 @@ Window = Annotated[AllPartitions | LastPartitions | RollingRows, Field(discrimin
 Judges = Annotated[FreshestPartitions | FractionOfNew, Field(discriminator="kind")]
 
 
+class RobustnessGate(Section):
+    """How many of the judging rows must be provably correct whatever happens within a radius.
+
+    `radius`: of all columns, or by name; the other keys are those of a study of robustness.
+    """
+
+    radius: Annotated[
+        Annotated[Radius, Tag("of_all")]
+        | Annotated[dict[Column, Radius], Field(min_length=1), Tag("by_name")],
+        Discriminator(how_told),
+    ]
+    certified_accuracy: Annotated[float, Field(ge=0, le=1)]
+    norm: Literal["linf", "l2"] = "linf"
+    unit: Literal["raw", "scale", "range"] = "raw"
+    limits: Valid | None = None
+    flip: tuple[Column, ...] = ()
+    effort: Literal["interval", "crown", "dual", "exact"] = "exact"
+    nodes: Annotated[int, Field(ge=0)] = 2_000
+
+
 class RetrainConfig(Section):
     """What `qnn retrain` trains on, and what a network must pass to replace the champion.
 
@@ -63,3 +92,4 @@ class RetrainConfig(Section):
     max_bytes: Annotated[int, Field(ge=1)] | None = None
     drift_threshold: Positive = 0.25
     keep_runs: Annotated[int, Field(ge=1)] | None = 30
+    robustness: RobustnessGate | None = None

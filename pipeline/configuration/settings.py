@@ -333,6 +333,8 @@ class SweepConfig(Section):
                 f"data.target lists {len(data.targets)} columns, but task is {self.task}: name one "
                 "column, whose classes become outputs, or set task: regression"
             )
+        if self.task == "regression" and self.retrain is not None and self.retrain.robustness:
+            yield "retrain.robustness asks about labels, but task is regression; remove it"
         for target in data.targets:
             if target in (data.features or ()) or target in (data.categorical or ()):
                 yield f"data.target '{target}' cannot be a feature too"

@@ -142,11 +142,18 @@ def read_examples(source: str, network: Network, target: str | None = None) -> E
         labels = raw.pop(named, None)
         if not raw or not len(next(iter(raw.values()))):
             raise InputError("has no rows")
-        rows, names = _rows(raw, network)
-        return Examples(rows, names, None if labels is None else _labels(labels, named, network))
+        return examples_of(raw, labels, network, named)
     except InputError as error:
         text = str(error).removeprefix("data.source: ").removeprefix(f"{source} ")
         raise InputError(f"{source}: {text}") from None
+
+
+def examples_of(
+    raw: dict[str, Array], labels: Array | None, network: Network, named: str
+) -> Examples:
+    """Columns in memory, and labels of the column `named`, as a network takes them."""
+    rows, names = _rows(raw, network)
+    return Examples(rows, names, None if labels is None else _labels(labels, named, network))
 
 
 def answers(network: Network, rows: Any) -> list[Any]:

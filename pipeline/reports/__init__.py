@@ -1,3 +1,15 @@
 """Pages that people look at: a run, a certificate, a comparison."""
 
-__all__ = ["certificate", "comparison", "figures", "outputs", "page", "proof_words", "tables"]
+__all__ = [
+    "cells",
+    "certificate",
+    "comparison",
+    "figures",
+    "frame",
+    "origin",
+    "outputs",
+    "page",
+    "proof_words",
+    "study_pages",
+    "tables",
+]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from pipeline.reports.outputs import describe_outputs, kind_of_outputs
-from pipeline.reports.page import render_page
+from markupsafe import Markup
+
+from pipeline.reports.figures.chart import Axis, Chart, Level, Panel, Tiles
+from pipeline.reports.figures.palette import AMBER, BLUE, INK, RULE
+from pipeline.reports.figures.svg import pictures
+from pipeline.reports.frame import render_page
+from pipeline.reports.outputs import kind_of_outputs, outputs_table
 from pipeline.reports.proof_words import gap_words, proof_words
 from pipeline.results.record import NetworkRow
 from pipeline.results.summary import percent
 from qnn.certificates.record import Certificate
 from qnn.networks.quantized import QuantizedNetwork
-
-_WIDTH = 600.0
 
 
 def render_certificate(row: NetworkRow, certificate: bytes, network: bytes) -> str:
@@ -22,10 +25,6 @@ def render_certificate(row: NetworkRow, certificate: bytes, network: bytes) -> s
     Raises InputError where `certificate` is not a certificate file.
     """
     record = Certificate.from_bytes(certificate, str(row.bounds.certificate))
-    upper = row.fit.upper_bound or 0.0
-    end = max(upper, record.lower_bound, 0.0) or 1.0
-    lower_x = _WIDTH * min(max(record.lower_bound, 0.0), end) / end
-    upper_x = _WIDTH * min(max(upper, 0.0), end) / end
     facts = [
         ("certificate file", row.bounds.certificate, True),
         ("its SHA-256", hashlib.sha256(certificate).hexdigest(), True),
@@ -56,15 +55,27 @@ def render_certificate(row: NetworkRow, certificate: bytes, network: bytes) -> s
         gap_words=gap_words(row.fit.gap),
         upper=f"{row.fit.upper_bound:.8g}",
         lower=f"{record.lower_bound:.8g}",
-        lower_x=f"{lower_x:.1f}",
-        upper_x=f"{upper_x:.1f}",
-        gap_width=f"{max(upper_x - lower_x, 0.0):.1f}",
+        bar=_bar(record.lower_bound, row.fit.upper_bound or 0.0),
         n=len(record.nu),
         beta=f"{record.beta:.6g}",
         proof=proof_words(record.loss, record.activation, record.kind),
         command=f"qnn verify {row.bounds.certificate} {row.fit.network}",
         facts=facts,
     )
+
+
+def _bar(lower: float, upper: float) -> Markup:
+    """The bound, the network and the gap between them, on one line from 0."""
+    end = max(upper, lower, 0.0) or 1.0
+    first, last = (min(max(value, 0.0), end) for value in (lower, upper))
+    tiles = [Tiles([a], [b], [-0.1], [0.3], colour)
+             for a, b, colour in ((0.0, first, RULE), (first, last, AMBER)) if b > a]  # fmt: skip
+    levels = (Level(first, INK, upright=True), Level(last, BLUE, upright=True))
+    words = "grey: no network lies here; amber: what is open between the bound and this network"
+    panel = Panel(Axis("objective", low=0.0, high=1.02 * end), Axis(), (*tiles, *levels),
+                  rows=(words,))  # fmt: skip
+    picture = pictures(Chart((panel,)))[0]
+    return picture.wide + picture.narrow
 
 
 def render_outputs(row: NetworkRow, parts: Sequence[NetworkRow], network: bytes) -> str:
@@ -95,7 +106,7 @@ def render_outputs(row: NetworkRow, parts: Sequence[NetworkRow], network: bytes)
         lower=f"{row.bounds.lower_bound:.8g}",
         n=f"{row.identity.n:.0f}",
         beta=f"{row.axes.beta:.6g}",
-        outputs=describe_outputs(parts, names),
+        outputs=outputs_table(parts, names),
         kind=kind_of_outputs(parts),
         command=f"qnn verify {row.fit.network}",
         facts=facts,

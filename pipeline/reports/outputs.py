@@ -6,30 +6,32 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.logs.redact import redact
+from pipeline.reports.cells import Column, formatted, table_of, whole, words
 from pipeline.results.record import Fit, NetworkRow
 from pipeline.results.summary import percent
 
 
-def describe_outputs(parts: Sequence[NetworkRow], names: Sequence[Any]) -> list[dict[str, str]]:
-    """The cells of a table of outputs; `names` are their classes or targets, output by output.
+def outputs_table(parts: Sequence[NetworkRow], names: Sequence[Any]) -> dict[str, Any]:
+    """A row an output; `names` are their classes or targets, output by output.
 
     Objective and neurons are those of the output's own network: where outputs share neurons, the
     joined network has fewer of them than the sum.
     """
     labels = dict(enumerate(redact(str(name)) for name in names))
-    return [
-        {
-            "output": f"{part.identity.output}",
-            "label": labels.get(part.identity.output or 0, ""),
-            "lower": f"{part.bounds.lower_bound:.6g}",
-            "upper": f"{part.fit.upper_bound:.6g}",
-            "gap": percent(part.fit.gap),
-            "neurons": f"{part.fit.neurons}",
-            "fit": _fit(part.fit),
-            "certificate": str(part.bounds.certificate),
-        }
-        for part in parts
-    ]
+    kind = kind_of_outputs(parts)
+    fit = "training accuracy, class or not" if kind == "class" else "training RMSE, its own units"
+    columns: list[Column[NetworkRow]] = [
+        words(kind, lambda one: labels.get(one.identity.output or 0, "") or None, wrap=True),
+        Column("lower bound", lambda one: one.bounds.lower_bound, formatted(".6g")),
+        Column("objective", lambda one: one.fit.upper_bound, formatted(".6g")),
+        Column("gap", lambda one: one.fit.gap, percent),
+        Column("neurons", lambda one: one.fit.neurons, whole),
+        words(fit, lambda one: _fit(one.fit)),
+        Column("output", lambda one: one.identity.output, whole),
+        words("certificate", lambda one: str(one.bounds.certificate),
+              link=lambda one: one.bounds.certificate),
+    ]  # fmt: skip
+    return table_of(columns, parts)
 
 
 def _fit(fit: Fit) -> str:

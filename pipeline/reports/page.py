@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from importlib import resources
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -18,20 +13,26 @@ import pyarrow as pa
 from pipeline.configuration.reading import SweepConfig, dump_config, parse_config
 from pipeline.logs.redact import redact
 from pipeline.reports import tables
+from pipeline.reports.cells import href
+from pipeline.reports.comparison.arms import NAMES, arm_table, metric_text
+from pipeline.reports.comparison.sets import ArmSummary, make_sets, summarize
 from pipeline.reports.figures import plots
-from pipeline.reports.figures.drawing import to_svg
-from pipeline.reports.outputs import describe_outputs, kind_of_outputs
+from pipeline.reports.frame import REPORT_FILE, drawn, render_page
+from pipeline.reports.origin import Origin, origin_of
+from pipeline.reports.outputs import kind_of_outputs, outputs_table
 from pipeline.reports.proof_words import gap_words, proof_words
 from pipeline.results import summary
+from pipeline.results.fitness import reasons_against_choice
 from pipeline.results.folder import CONFIG_FILE, RunFolder
 from pipeline.results.ledger import read_results
 from pipeline.results.parts import parts_of
-from pipeline.results.selection import FINAL_SHARD
+from pipeline.results.record import NetworkRow
+from pipeline.results.selection import FINAL_SHARD, choose
 from pipeline.results.summary import Metric, Shown, byte_text, percent
 from qnn.errors import InputError
 from qnn.networks.quantized import QuantizedNetwork
+from qnn.training.arms import ALL as BASELINES
 
-REPORT_FILE = "report.html"
 ERRORS_SHOWN = 50
 
 
@@ -48,6 +49,7 @@ class ReportInput:
     features: tuple[str, ...] = ()
     location: str = "."
     outputs: tuple[Any, ...] = ()
+    origin: Origin = field(default_factory=Origin)
 
 
 def write_report(folder: RunFolder, champion: str | None = None) -> str:
@@ -76,7 +78,8 @@ def collect(folder: RunFolder, champion: str | None = None) -> ReportInput:
         results = summary.written_as(results, config.beta.form, config.metric)
     shown = summary.champion_of(summary.frame(results), champion)
     features, outputs = ((), ()) if shown is None else _names(folder, str(shown.row.fit.network))
-    return ReportInput(results, config, champion, features, folder.label, outputs)
+    origin = origin_of(folder, results)
+    return ReportInput(results, config, champion, features, folder.label, outputs, origin)
 
 
 def render_report(content: ReportInput) -> str:
@@ -85,20 +88,23 @@ def render_report(content: ReportInput) -> str:
     metric = summary.metric_of(data)
     champion = summary.champion_of(data, content.champion)
     parts = [] if champion is None else parts_of(content.results, champion.row)
-    script, script_hash = page_script()
+    arms = _arms(content)
     return render_page(
         "report_page.html",
-        script=script,
-        script_hash=script_hash,
+        origin=content.origin,
         name=content.config.name if content.config else _first(data, "dataset", "sweep"),
         dataset=_first(data, "dataset", "the data"),
         metric=metric.label,
         counts={"ok": len(summary.finished(data)), "failed": len(summary.failed(data)),
                 "all": len(data)},
         champion=None if champion is None else _headline(data, metric, champion),
-        outputs=describe_outputs(parts, content.outputs),
+        warnings=_warnings(content, data, metric, champion),
+        measures=None if champion is None else tables.measures_table(champion, metric.task),
+        outputs=outputs_table(parts, content.outputs) if parts else None,
         outputs_kind=kind_of_outputs(parts),
         shards=sorted(set(data["shard"]) - {FINAL_SHARD}),
+        arms=arm_table(arms) if arms else None,
+        arms_words=_arms_words(arms),
         figures=_figures(content) if len(summary.finished(data)) else [],
         best=tables.best_table(data, metric, champion),
         problems=tables.problems_table(data, metric),
@@ -110,48 +116,46 @@ def render_report(content: ReportInput) -> str:
         facts=_facts(data, content.config),
         features=[redact(name) for name in content.features],
         config=redact(dump_config(content.config)) if content.config else "",
-        versions=redact(_versions(data)),
     )  # fmt: skip
 
 
-def page_script() -> tuple[str, str]:
-    """The script that sorts tables, and its hash for the page's content security policy."""
-    script = _text("page.js")
-    return script, _script_hash(script)
-
-
-def render_page(template: str, **values: Any) -> str:
-    """A page from one of the package's templates; everything put into it is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_text),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    # Style and script are the package's own files: the only text that is not escaped.
-    own = {"css": jinja2.utils.markupsafe.Markup(_text("page.css"))}
-    if "script" in values:
-        own["script"] = jinja2.utils.markupsafe.Markup(values.pop("script"))
-    return environment.get_template(template).render(**values, **own)
-
-
-def _figures(content: ReportInput) -> list[dict[str, str]]:
+def _figures(content: ReportInput) -> list[dict[str, Any]]:
     found = []
     for kind in plots.FIGURES:
         draw = kind.draw
         if draw is plots.size_figure:
             draw = partial(plots.size_figure, champion=content.champion)
-        encoded = base64.b64encode(to_svg(draw(content.results))).decode()
-        found.append(
-            {
-                "name": kind.name,
-                "title": kind.title,
-                "describe": kind.describe,
-                "source": f"data:image/svg+xml;base64,{encoded}",
-            }
-        )
+        found.append(drawn(kind.name, kind.title, draw(content.results), kind.describe))
     return found
+
+
+def _arms(content: ReportInput) -> list[ArmSummary]:
+    """Ours and what the sweep ran beside; nothing where it ran nothing else."""
+    ran = set(content.results["rounding"].to_pylist())
+    if not ran & set(BASELINES):
+        return []
+    name = content.config.name if content.config else ""
+    scaling = content.config.preprocessing.scaling if content.config else ""
+    return [one for some in make_sets(name, scaling, content.results) for one in summarize(some)]
+
+
+def _arms_words(arms: list[ArmSummary]) -> str:
+    """Which arm is best on the test rows, ours or another."""
+    known = [one for one in arms if np.isfinite(one.accuracy)]
+    ours = [one for one in known if one.kind == "ours"]
+    others = [one for one in known if one.kind != "ours"]
+    if not ours or not others:
+        return "No arm has a test metric to compare."
+    sign = -1.0 if ours[0].regression else 1.0
+    best, rival = (max(some, key=lambda one: sign * one.accuracy) for some in (ours, others))
+    write = metric_text(best.regression)
+    first, second = sorted((best, rival), key=lambda one: -sign * one.accuracy)
+    metric = "RMSE" if best.regression else "accuracy"
+    return (
+        f"Best on the test rows, in the mean over the shards: {NAMES[first.arm]}, {metric} "
+        f"{write(first.accuracy)} with {byte_text(first.bytes)}; then "
+        f"{NAMES[second.arm]}, {write(second.accuracy)} with {byte_text(second.bytes)}."
+    )
 
 
 def _headline(data: pd.DataFrame, metric: Metric, shown: Shown) -> dict[str, Any]:
@@ -159,15 +163,11 @@ def _headline(data: pd.DataFrame, metric: Metric, shown: Shown) -> dict[str, Any
     identity, bounds, fit = row.identity, row.bounds, row.fit
     inputs = identity.preprocessing_bytes or 0
     return {
-        "test": metric.text(test),
-        "has_test": test is not None and bool(np.isfinite(test)),
+        "tiles": _tiles(metric, test, shown),
         "validation": metric.text(shown.measured("validation", metric)),
         "setting_validation": _setting_validation(data, metric, shown),
-        "bytes": byte_text(fit.bytes),
         "total_bytes": byte_text((fit.bytes or 0) + inputs),
         "preprocessing_bytes": byte_text(inputs),
-        "neurons": fit.neurons,
-        "gap": percent(fit.gap),
         "gap_words": gap_words(fit.gap),
         "upper": f"{fit.upper_bound:.6g}",
         "lower": f"{bounds.lower_bound:.6g}",
@@ -175,9 +175,47 @@ def _headline(data: pd.DataFrame, metric: Metric, shown: Shown) -> dict[str, Any
         "problem": shown.problem,
         "n": identity.n,
         "final": identity.shard == FINAL_SHARD,
-        "network": fit.network,
+        "network": href(str(fit.network)),
         "certificates": bounds.files,
     }
+
+
+def _warnings(
+    content: ReportInput, data: pd.DataFrame, metric: Metric, champion: Shown | None
+) -> list[str]:
+    """What speaks against the network that was chosen, a sentence each."""
+    if champion is None:
+        return []
+    choice = choose(content.results, data["beta_form"].iloc[0], metric.task, metric.name)
+    against = reasons_against_choice(content.results, choice, champion.row)
+    return [f"Not a network to put to use: {reason}." for reason in against]
+
+
+def _tiles(metric: Metric, test: float | None, shown: Shown) -> list[dict[str, Any]]:
+    """The headline: each number with the words that say of what it is."""
+    fit = shown.row.fit
+    return [
+        {"value": metric.text(test), "words": _of_test(metric, test, shown.row)},
+        {"value": percent(fit.gap),
+         "words": ["certified gap: all that any network could still gain"]},
+        {"value": byte_text(fit.bytes),
+         "words": [f"{fit.neurons} neurons: weights as bits, second layer as float64"]},
+    ]  # fmt: skip
+
+
+def _of_test(metric: Metric, test: float | None, row: NetworkRow) -> list[str]:
+    """Of how many rows the test metric is, how sure, and what saying one class would give."""
+    if test is None or not np.isfinite(test):
+        return [f"test {metric.label} (no test rows)"]
+    measures, columns = row.measures.test, row.columns
+    rows = f" on {measures.rows:,} rows" if measures.rows else ""
+    ends = [columns.get(f"{metric.column('test')}_{end}") for end in ("low", "high")]
+    interval = metric.interval_text(ends)
+    found = [f"test {metric.label}{rows}"]
+    found += [f"95 % interval: {interval}"] if interval else []
+    if measures.majority_share is not None:
+        found.append(f"the most frequent class alone: {percent(measures.majority_share)}")
+    return found
 
 
 def _setting_validation(data: pd.DataFrame, metric: Metric, shown: Shown) -> str:
@@ -193,7 +231,6 @@ def _setting_validation(data: pd.DataFrame, metric: Metric, shown: Shown) -> str
     return metric.text(float(same[metric.column("validation")].iloc[0])) if len(same) else ""
 
 
-# Columns of the two tables: title, column of the results, how its values are written.
 def _failures(rows: pd.DataFrame) -> list[dict[str, Any]]:
     found = []
     counted = rows.assign(error=rows["error"].fillna("(no message)")).groupby("error", sort=False)
@@ -226,7 +263,6 @@ def _facts(data: pd.DataFrame, config: SweepConfig | None) -> list[dict[str, str
         facts.append(("test rows", held if config.test.fraction else "none"))
     facts.append(("loss, activation, weights", "; ".join(summary.kinds_in_words(data)) or "–"))
     facts.append(("solver", ", ".join(sorted(set(rows["solver"].dropna()))) or "–"))
-    facts.append(("computing time", f"{data['seconds'].sum():.0f} s over all trials"))
     return [{"name": name, "value": value} for name, value in facts]
 
 
@@ -252,18 +288,6 @@ def _first(data: pd.DataFrame, column: str, otherwise: str) -> str:
     return str(values.iloc[0]) if len(values) else otherwise
 
 
-def _versions(data: pd.DataFrame) -> str:
-    """All version sets that occur, most rows first: a resumed run may have more than one."""
-    sets = []
-    for text in data["versions"].dropna().value_counts().index:
-        try:
-            named = json.loads(text)
-        except ValueError:
-            named = {}
-        sets.append(", ".join(f"{name} {version}" for name, version in named.items()) or text)
-    return " · then ".join(sets) or "not recorded"
-
-
 def _config(folder: RunFolder) -> SweepConfig | None:
     """The resolved config; None where the folder has none that this version reads."""
     try:
@@ -280,12 +304,3 @@ def _names(folder: RunFolder, network: str) -> tuple[tuple[str, ...], tuple[Any,
         return (), ()
     return ((), ()) if preprocessing is None else (
         preprocessing.feature_names, preprocessing.target.outputs)  # fmt: skip
-
-
-def _text(name: str) -> str:
-    return resources.files("pipeline.reports").joinpath("pages", name).read_text(encoding="utf-8")
-
-
-def _script_hash(script: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return f"sha256-{digest}"

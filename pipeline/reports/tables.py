@@ -1,63 +1,193 @@
-"""The tables of the report: what each cell shows, and what it is sorted by."""
+"""The tables of a sweep's report: which columns of the record they have, and what rows say."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
+from pipeline.configuration.metric import METRICS
+from pipeline.reports.cells import Column, short, table_of, whole, words
 from pipeline.results import summary
+from pipeline.results.fitness import reasons_against
+from pipeline.results.record import PARTS, NetworkRow, columns_for
+from pipeline.results.schema import METRIC, PARAMETER
 from pipeline.results.selection import FINAL_SHARD
-from pipeline.results.summary import Metric, Shown, percent
+from pipeline.results.summary import SETTING, Metric, Shown, byte_text, percent
 
 BEST_SHOWN = 25
-_TEXT_COLUMNS = ("problem", "rounding", "shard", "trial")
+Row = Mapping[Any, Any]
+# What a column is called where its name is not what people say.
+_TITLES = {"upper_bound": "objective", "loss_value": "training loss"}
+# Columns that are the ends of an interval: they stand with what they are of.
+_ENDS = ("_low", "_high")
+# How a figure of the record is written where four digits are not it.
+_WRITTEN: dict[str, Callable[[Any], str]] = {
+    "gap": percent, "bytes": byte_text, "preprocessing_bytes": byte_text, "neurons": whole,
+    "width": whole, "seed": whole,
+}  # fmt: skip
 
 
 def best_table(data: pd.DataFrame, metric: Metric, champion: Shown | None) -> dict[str, Any]:
     """One network of each of the best settings, the champion's first."""
-    best = summary.best_networks(data, BEST_SHOWN)
-    axis = summary.beta_axis(summary.searched(data))
-    columns = [
-        *_problem_column(data),
-        ("validation, mean of setting", "setting_validation", metric.text),
-        ("validation, own", metric.column("validation"), metric.text),
-        ("test", metric.column("test"), metric.text),
-        ("gap", "gap", percent),
-        ("bytes", "bytes", _whole),
-        ("neurons", "neurons", _whole),
-        (axis.short, axis.column, _short),
-        ("width", "width", _whole),
-        ("rounding", "rounding", str),
-        ("shard", "shard", str),
-        ("seed", "seed", _whole),
-        ("objective", "upper_bound", _short),
-        ("lower bound", "lower_bound", _short),
-        ("trial", "trial", str),
-    ]
-    rows = best.to_dict("records")
+    rows: list[Row] = summary.best_networks(data, BEST_SHOWN).to_dict("records")
     if champion is not None and champion.row.identity.shard == FINAL_SHARD:
         rows.insert(0, _cells(champion))
     chosen = None if champion is None else champion.row.identity.trial
-    return _table(columns, rows, chosen)
+    axis = summary.beta_axis(summary.searched(data))
+    level = {**dict(zip(SETTING, SETTING, strict=True)), "beta_level": axis.column}
+    columns = [
+        _setting_column(data, level, ("shard", "seed")),
+        *_caution_column(rows),
+        Column(f"validation {metric.label}, mean of setting", _of("setting_validation"),
+               metric.text),
+        *(_figure(name) for name in _figures(rows, metric)),
+        *_axis_columns(data, axis),
+        words("network", _of("trial"), link=_of("network")),
+        words("certificate", lambda row: "file" if isinstance(row["certificate"], str) else None,
+              link=_of("certificate")),
+    ]  # fmt: skip
+    return table_of(columns, rows, lambda row: chosen is not None and row["trial"] == chosen)
 
 
-def _cells(shown: Shown) -> dict[str, Any]:
-    """A network's values by column; one that it has not is no number."""
+def _cells(shown: Shown) -> Row:
+    """A network's values by column."""
     mean = shown.setting_validation
-    known = {**shown.row.columns, "problem": shown.problem, "setting_validation": mean}
-    return {name: np.nan if value is None else value for name, value in known.items()}
+    return {**shown.row.columns, "problem": shown.problem, "setting_validation": mean}
 
 
-def _problem_column(data: pd.DataFrame) -> list[tuple[str, str, Any]]:
-    """The kind of problem, where there are several."""
-    return [("problem", "problem", str)] if len(summary.problems(data)) > 1 else []
+def _caution_column(rows: Sequence[Row]) -> list[Column[Row]]:
+    """What speaks against a network; no column where nothing speaks against any."""
+
+    def against(row: Row) -> str | None:
+        return "; ".join(reasons_against(NetworkRow.of(row))) or None
+
+    shown = any(against(row) for row in rows)
+    return [words("caution", against, wrap=True)] if shown else []
+
+
+def measures_table(shown: Shown, task: str) -> dict[str, Any] | None:
+    """A row a metric of the chosen network, with its 95 % interval where rows were held out.
+
+    None for rows of earlier versions, which have one metric alone.
+    """
+    columns = shown.row.columns
+    measured = [
+        one for one in METRICS.values()
+        if one.task == task and any(columns.get(one.column(part)) is not None for part in PARTS)
+    ]  # fmt: skip
+    if len(measured) < 2:
+        return None
+    made: list[Column[Metric]] = [words("measure", lambda one: one.label)]
+    for part in reversed(PARTS):
+        if any(columns.get(one.column(part)) is not None for one in measured):
+            made += _part_columns(columns, part)
+    return table_of(made, measured)
+
+
+def _part_columns(columns: Row, part: str) -> list[Column[Metric]]:
+    """The value of a metric on a part, as text with its unit, and its interval."""
+
+    def value(one: Metric) -> str | None:
+        known = columns.get(one.column(part))
+        return None if known is None else one.text(known)
+
+    def interval(one: Metric) -> str | None:
+        return one.interval_text([columns.get(f"{one.column(part)}{end}") for end in _ENDS]) or None
+
+    rows = columns.get(f"{part}_rows")
+    title = part if rows is None else f"{part}, {rows:,.0f} rows"
+    return [
+        words(title, value),
+        *([] if part == "train" else [words("95 % interval", interval)]),
+    ]
+
+
+def _of(name: str) -> Callable[[Row], Any]:
+    return lambda row: row[name]
+
+
+def _figures(rows: Sequence[Row], metric: Metric) -> list[str]:
+    """The record's figures that some row has: those that choose first, then sizes and bounds.
+
+    Of validation and training only the metric that chooses; of test all there are.
+    """
+    first = [metric.column("test"), metric.column("validation"), "gap", "bytes", "neurons"]
+    held = ("validation_", "train_")
+    rest = [
+        name for name in columns_for(METRIC)
+        if name not in columns_for(PARAMETER) and not name.startswith(held)
+        and not name.endswith(_ENDS)
+    ]  # fmt: skip
+    wanted = dict.fromkeys([*first, *rest, metric.column("train")])
+    return [name for name in wanted if any(pd.notna(row[name]) for row in rows)]
+
+
+def _figure(name: str) -> Column[Row]:
+    return Column(title_of(name), _of(name), _writer(name))
+
+
+def title_of(name: str) -> str:
+    """What a column of the record is called."""
+    part, _, rest = name.partition("_")
+    if part in PARTS and rest in METRICS:
+        return f"{part} {METRICS[rest].label}"
+    return _TITLES.get(name, name.replace("_", " "))
+
+
+def _writer(name: str) -> Callable[[Any], str]:
+    part, _, rest = name.partition("_")
+    if part in PARTS and rest in METRICS:
+        return METRICS[rest].text
+    return percent if rest == "majority_share" else _WRITTEN.get(name, short)
+
+
+def _varying(data: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """Those in which finished rows of the search differ."""
+    rows = summary.searched(data)
+    return [name for name in columns if rows[name].nunique(dropna=False) > 1]
+
+
+def _axis_columns(data: pd.DataFrame, axis: summary.BetaAxis) -> list[Column[Row]]:
+    """The axes that vary, each by itself to sort by; kinds of problem are one of them."""
+    names = _varying(data, ["problem", axis.column, "width", "rounding", "shard", "seed"])
+    return [
+        words(name, _of(name)) if not is_numeric_dtype(data[name]) else
+        Column(axis.short if name == axis.column else name, _of(name), _WRITTEN.get(name, short))
+        for name in names
+    ]  # fmt: skip
+
+
+def _setting_column(
+    data: pd.DataFrame, level: Mapping[str, str], further: Sequence[str] = ()
+) -> Column[Row]:
+    """What a row is: its setting, and which of its networks, in words.
+
+    `level`: under which name the rows have each part of the setting.
+    """
+    axis = summary.beta_axis(summary.searched(data)).short
+
+    def said(row: Row) -> str:
+        beta, width = row[level["beta_level"]], row[level["width"]]
+        parts = [row[level["problem"]], f"{axis} {beta:.3g}", f"width {width:.0f}",
+                 row[level["rounding"]], *(_further(row, name) for name in further)]  # fmt: skip
+        return ", ".join(part for part in parts if part)
+
+    return words("network" if further else "setting", said, wrap=True)
+
+
+def _further(row: Row, name: str) -> str:
+    value = row[name]
+    if name == "shard":
+        return "all rows" if value == FINAL_SHARD else str(value)
+    return f"{name} {value:.0f}" if pd.notna(value) else ""
 
 
 def problems_table(data: pd.DataFrame, metric: Metric) -> dict[str, Any] | None:
     """The best setting of each kind of problem; None where there is one kind."""
-    if not _problem_column(data) or not len(summary.searched(data)):
+    if len(summary.problems(data)) < 2 or not len(summary.searched(data)):
         return None
     return _table_of_settings(data, metric, summary.settings(data).drop_duplicates("problem"))
 
@@ -72,19 +202,19 @@ def _table_of_settings(
     data: pd.DataFrame, metric: Metric, settings: pd.DataFrame
 ) -> dict[str, Any]:
     axis = summary.beta_axis(summary.searched(data))
+    parts = ("validation", "test", "train")
     columns = [
-        *_problem_column(data),
-        (axis.short, "beta_level", _short),
-        ("width", "width", _whole),
-        ("rounding", "rounding", str),
-        ("networks", "networks", _whole),
-        *((f"{part} {metric.label}", metric.column(part), metric.text)
-          for part in ("validation", "test", "train")),
-        ("gap", "gap", percent),
-        ("bytes", "bytes", _whole),
-        ("neurons", "neurons", _whole),
+        _setting_column(data, dict(zip(SETTING, SETTING, strict=True))),
+        *(Column(f"{part} {metric.label}", _of(metric.column(part)), metric.text)
+          for part in parts),
+        *(_figure(name) for name in ("gap", "bytes", "neurons")),
+        *([words("problem", _of("problem"))] if len(summary.problems(data)) > 1 else []),
+        Column(axis.short, _of("beta_level"), short),
+        Column("width", _of("width"), whole),
+        words("rounding", _of("rounding")),
+        Column("networks", _of("networks"), whole),
     ]  # fmt: skip
-    return _table(columns, settings.to_dict("records"), None)
+    return table_of(columns, settings.to_dict("records"))
 
 
 def narrowest_table(data: pd.DataFrame) -> dict[str, Any] | None:
@@ -92,42 +222,12 @@ def narrowest_table(data: pd.DataFrame) -> dict[str, Any] | None:
     rows = summary.searched(data)
     if rows["width"].nunique() < 2:
         return None
+    several = len(summary.problems(data)) > 1
     columns = [
-        *_problem_column(data),
-        (summary.beta_axis(rows).short, "beta_level", _short),
-        *((f"gap ≤ {percent(gap)}", f"within_{gap:g}", _whole) for gap in summary.WANTED_GAPS),
-        ("smallest gap", "gap", percent),
-    ]
-    return _table(columns, summary.neurons_within(data).to_dict("records"), None)
-
-
-def _table(
-    columns: list[tuple[str, str, Any]], rows: list[dict[Any, Any]], chosen: str | None
-) -> dict[str, Any]:
-    return {
-        "columns": [{"title": title, "text": key in _TEXT_COLUMNS} for title, key, _ in columns],
-        "rows": [
-            {
-                "chosen": chosen is not None and row.get("trial") == chosen,
-                "cells": [
-                    {"sort": _sort_key(row[key]), "text": write(row[key])}
-                    for _, key, write in columns
-                ],
-            }
-            for row in rows
-        ],
-    }
-
-
-def _sort_key(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return f"{float(value):.10g}" if np.isfinite(value) else ""
-
-
-def _short(value: float) -> str:
-    return f"{value:.4g}" if np.isfinite(value) else "–"
-
-
-def _whole(value: float) -> str:
-    return f"{value:.0f}" if np.isfinite(value) else "–"
+        *([words("problem", _of("problem"))] if several else []),
+        Column(summary.beta_axis(rows).short, _of("beta_level"), short),
+        *(Column(f"gap ≤ {percent(gap)}", _of(f"within_{gap:g}"), whole)
+          for gap in summary.WANTED_GAPS),
+        Column("smallest gap", _of("gap"), percent),
+    ]  # fmt: skip
+    return table_of(columns, summary.neurons_within(data).to_dict("records"))

@@ -13,10 +13,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.configuration.retraining import RetrainConfig
+from pipeline.configuration.retraining import RetrainConfig, RobustnessGate
+from pipeline.datasets.examples import examples_of
 from pipeline.results.folder import RunFolder
 from pipeline.results.record import NetworkRow
 from pipeline.results.verification import verify_files
+from pipeline.studies.robustness.asked import Asked, Asker
+from qnn.errors import InputError, QnnError
+from qnn.networks.quantized import QuantizedNetwork
+from qnn.robustness import Limits
 
 _EQUAL = 1e-12
 
@@ -57,6 +62,45 @@ def size_gate(size: int, settings: RetrainConfig) -> Gate:
         return Gate("size", True, f"{size:,} bytes; no budget is set")
     within = size <= settings.max_bytes
     return Gate("size", within, f"{size:,} bytes of {settings.max_bytes:,}")
+
+
+def robustness_gate(
+    network: QuantizedNetwork,
+    rows: dict[str, np.ndarray],
+    target: np.ndarray,
+    wanted: RobustnessGate,
+) -> tuple[Gate, float]:
+    """The share of rows with labels `target` (n,) that are provably correct, whatever happens.
+
+    Every proof is checked by the kernel. A row that cannot be asked about, as one outside its
+    limits, is not proven; a network that cannot be asked, as one without a column that is named, is
+    refused. Returns the gate and the share.
+    """
+    asked = Asked(wanted.radius, wanted.norm, wanted.unit, wanted.limits, wanted.flip)
+    least = f"at least {wanted.certified_accuracy:g} is asked"
+    try:
+        examples = examples_of(rows, target, network, "target")
+        asker = Asker(network, examples, asked, wanted.effort, Limits(nodes=wanted.nodes))
+    except InputError as error:
+        return Gate("robustness", False, f"it cannot be asked: {error}; {least}"), 0.0
+    verdicts = [_verdict(asker, index) for index in range(examples.n)]
+    share = verdicts.count("robust") / examples.n
+    right = sum(asker.answers[i] == asker.label(i) for i in range(examples.n)) / examples.n
+    text = (
+        f"certified accuracy {share:.4f} whatever happens within {asked.words}, {least}; "
+        f"{right:.4f} answered correctly, {verdicts.count('open')} open, on {examples.n} rows"
+    )
+    odd = sorted({one for one in verdicts if one not in ("robust", "vulnerable", "open")})
+    text += f"; not asked: {odd[0]}" if odd else ""
+    return Gate("robustness", share >= wanted.certified_accuracy, text), share
+
+
+def _verdict(asker: Asker, index: int) -> str:
+    """What a row's verdict is, or why it has none."""
+    try:
+        return asker.certify(index).verdict
+    except QnnError as error:
+        return str(error)
 
 
 def use_gate(cautions: Sequence[str]) -> Gate:

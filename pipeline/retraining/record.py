@@ -36,6 +36,7 @@ class Verdict:
     comparison: Comparison | None
     drift: Drift
     notes: tuple[str, ...] = ()
+    certified_accuracy: float | None = None
 
     @property
     def promote(self) -> bool:
@@ -109,6 +110,8 @@ def _numbers(verdict: Verdict) -> dict[str, float]:
         "gates/failed": float(sum(not gate.passed for gate in verdict.gates)),
         "gates/hold_out_rows": float(verdict.hold_out_rows),
     }
+    if verdict.certified_accuracy is not None:
+        found["gates/certified_accuracy"] = verdict.certified_accuracy
     if verdict.comparison is not None:
         metric = verdict.comparison.metric
         found[f"gates/champion_{metric}"] = verdict.comparison.champion

@@ -26,6 +26,7 @@ from pipeline.retraining.gates import (
     Gate,
     certificate_gate,
     metric_gate,
+    robustness_gate,
     size_gate,
     use_gate,
 )
@@ -147,9 +148,12 @@ class _Retraining:
         network = QuantizedNetwork.from_bytes(self.folder.read(file), file)
         size = (row.fit.bytes or 0) + (row.identity.preprocessing_bytes or 0)
         certified, fits = certificate_gate(self.folder, row), size_gate(size, self.settings)
-        gate, comparison = self._compare(
-            champion, network, table.take(test), np.asarray(table.target[test])
-        )
+        rows, target = table.take(test), np.asarray(table.target[test])
+        gate, comparison = self._compare(champion, network, rows, target)
+        gates, share = [certified, gate, fits, use_gate(cautions)], None
+        if (wanted := self.settings.robustness) is not None:
+            robust, share = robustness_gate(network, rows, target, wanted)
+            gates.append(robust)
         development = prepared.split.development_rows
         drift = measure_drift(
             table.columns, table.target, development, test, self.settings.drift_threshold
@@ -162,9 +166,10 @@ class _Retraining:
             hold_out=self.selection.hold_out,
             training_rows=window.training_rows,
             hold_out_rows=window.hold_out_rows,
-            gates=(certified, gate, fits, use_gate(cautions)),
+            gates=tuple(gates),
             comparison=comparison,
             drift=drift,
+            certified_accuracy=share,
         )
 
     def _compare(

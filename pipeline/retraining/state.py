@@ -16,7 +16,9 @@ from qnn.errors import InputError
 STATE_FILE = "retrain.json"
 # What may change without a reason to train again: how it is run and kept, how the gates judge.
 _FREE = {"tracking", "resources"}
-_FREE_RETRAIN = {"tolerance", "significance", "max_bytes", "drift_threshold", "keep_runs"}
+_FREE_RETRAIN = {
+    "tolerance", "significance", "max_bytes", "drift_threshold", "keep_runs", "robustness",
+}  # fmt: skip
 
 
 class ChampionFiles(BaseModel):

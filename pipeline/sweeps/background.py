@@ -61,6 +61,10 @@ class TrackerStarting:
             self._said = self.error
         log.debug("tracking", exc_info=error)
 
+    def wait(self) -> None:
+        """Until the start has come to an end, so that the run is known where it lies."""
+        self._thread.join()
+
     def finish(self, results: pa.Table, choice: Any, champion: str | None) -> None:
         """Wait for the start, then log the results.
 

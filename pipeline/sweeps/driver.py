@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from pipeline.configuration.reading import dump_config
 from pipeline.logs.log_lines import EVENTS
 from pipeline.plans.studies import study_of
 from pipeline.plans.study import FINAL_SHARD, Prepared, Step, StudyConfig, Unit, ids_of, needed_by
+from pipeline.reports.origin import add_session
 from pipeline.results.folder import RESULTS, RunFolder, StoreError
 from pipeline.results.ledger import path_of, read_results, results_file, write_lost
 from pipeline.results.lock import FolderLock, acquire_lock
@@ -184,6 +186,7 @@ class _Driver:
         complete: set[str],
         tracking: TrackerStarting | None,
     ) -> SweepOutcome:
+        begin, started = time.monotonic(), datetime.now(UTC)
         planned = [need for unit in prepared.units for need in needed_by(unit)]
         pending = [unit for unit in planned if unit.id not in complete]
         reused = len(planned) - len(pending)
@@ -205,6 +208,12 @@ class _Driver:
         cautions = self.study.cautions(results, choice, champion)
         for caution in cautions:
             log.warning("not promoted: %s", caution)
+        computed = len(pending) + (refit is not None and not complete.issuperset(ids_of(refit)))
+        if computed:
+            add_session(run.folder, started, time.monotonic() - begin, computed)
+        if tracking is not None:
+            # The page names the run in MLflow.
+            tracking.wait()
         report = self._report(run.folder, trial)
         self._write_manifest(run.folder, prepared.units, refit)
         if tracking is not None:

@@ -13,10 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from matplotlib.figure import Figure
 
-from pipeline.reports.figures.drawing import to_png
-from pipeline.reports.page import REPORT_FILE
+from pipeline.reports.figures.chart import Chart
+from pipeline.reports.figures.picture import to_png
+from pipeline.reports.frame import REPORT_FILE
 from pipeline.results.folder import CERTIFICATES, CONFIG_FILE, RunFolder
 from pipeline.results.schema import RowSchema
 from pipeline.tracking.run import TrackedRun
@@ -102,7 +102,7 @@ class Told:
     """
 
     metrics: Mapping[str, float]
-    figures: Mapping[str, Figure]
+    figures: Mapping[str, Chart]
     files: Iterable[str] = field(default=())
 
 

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 
 from pipeline.configuration.reading import SweepConfig
 from pipeline.reports.figures import plots
-from pipeline.reports.figures.drawing import to_png
-from pipeline.reports.page import REPORT_FILE, collect, render_report
+from pipeline.reports.figures.picture import to_png
+from pipeline.reports.frame import REPORT_FILE
+from pipeline.reports.page import collect, render_report
 from pipeline.results import summary
 from pipeline.results.folder import RunFolder
 from pipeline.tracking.text import config_text

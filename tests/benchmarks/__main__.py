@@ -30,6 +30,7 @@ SECTIONS: dict[str, Callable[[], None]] = {
     "learned": learned,
 }
 LARGE = (
+    "speed",
     "rounding",
     "streaming",
     "distributed",

@@ -84,7 +84,7 @@ def test_the_report_beside_the_run(reviewer: Reviewer) -> None:
     page = reviewer.open(reviewer.run(reviewer.sweep, "/artifacts/report.html"))
     frame = page.frame_locator("iframe").first
     expect(frame.get_by_text("How the bound was proven")).to_be_visible(timeout=PATIENCE)
-    expect(frame.locator("figure img").first).to_be_visible(timeout=PATIENCE)
+    expect(frame.locator("figure svg.wide").first).to_be_visible(timeout=PATIENCE)
     keep(page, "mlflow_report")
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from pipeline.reports.cells import Column, formatted, table_of, whole, words
+from pipeline.reports.comparison.arms import NAMES, arm_table, metric_text
 from pipeline.reports.comparison.figures import (
-    NAMES,
     accuracy_figure,
     objective_figure,
     time_figure,
@@ -27,14 +26,13 @@ from pipeline.reports.comparison.sets import (
     read_sets,
     summarize,
 )
-from pipeline.reports.figures.drawing import to_png, to_svg
-from pipeline.reports.page import page_script, render_page
+from pipeline.reports.figures.chart import Chart
+from pipeline.reports.figures.picture import to_png
+from pipeline.reports.frame import drawn, render_page
 from pipeline.results.summary import byte_text, percent
 from qnn.errors import InputError
 from qnn.numerics.archive import write_file
 from qnn.training.arms import QUANTIZED
-
-Cell = dict[str, Any]
 
 
 def write_comparison(
@@ -66,19 +64,16 @@ def render_comparison(sets: list[ComparedSet]) -> str:
     everything, sets = sets, _single_time(sets)
     summaries = [summary for one in sets for summary in summarize(one)]
     references = against_references(sets)
-    script, script_hash = page_script()
     return render_page(
         "comparison_page.html",
-        script=script,
-        script_hash=script_hash,
-        sets=[_facts(one) for one in everything],
+        sets=_set_table(everything),
         sweeps=len({one.name for one in everything}),
         counts=_counts(everything, summaries, references),
         own_time=all(one.seconds is None for one in sets),
         figures=_figures(sets, curves),
         references=references,
         reference_table=_reference_table(references),
-        arm_table=_arm_table(summaries),
+        arm_table=arm_table(summaries),
     )
 
 
@@ -98,24 +93,6 @@ def _counts(
     }
 
 
-def _facts(one: ComparedSet) -> dict[str, Any]:
-    ours = one.ours
-    return {
-        "name": one.name,
-        "dataset": one.dataset,
-        "scaling": one.scaling,
-        "rounding": one.own,
-        "n": int(ours["n"].median()),
-        "d": int(ours["d"].median()),
-        "problem": ", ".join(one.kind.words),
-        "shards": ours["shard"].nunique(),
-        "betas": ours["beta_fraction"].round(10).nunique(),
-        "widths": ", ".join(f"{width:g}" for width in sorted(ours["width"].unique())),
-        "seeds": ours["seed"].nunique(),
-        "time": _time(one.seconds),
-    }
-
-
 def _time(seconds: float | tuple[float, ...] | None) -> str:
     if seconds is None:
         return "as ours"
@@ -127,8 +104,8 @@ def _single_time(sets: list[ComparedSet]) -> list[ComparedSet]:
     return [one for one in sets if not isinstance(one.seconds, tuple)]
 
 
-def _figures(sets: list[ComparedSet], curves: list[ComparedSet]) -> list[dict[str, str]]:
-    figures: list[tuple[str, str, str, Figure | None]] = [
+def _figures(sets: list[ComparedSet], curves: list[ComparedSet]) -> list[dict[str, Any]]:
+    figures: list[tuple[str, str, str, Chart | None]] = [
         (
             "objective",
             "Which arm gets lower in the same time?",
@@ -140,15 +117,16 @@ def _figures(sets: list[ComparedSet], curves: list[ComparedSet]) -> list[dict[st
         (
             "width",
             "Objective against the number of neurons",
-            "At the smallest β of the sweep; dashed: no network of any width gets below.",
+            "At the smallest β of the sweep, on a logarithm: how far the objective is above the "
+            "bound that no network of any width gets below.",
             width_figure(sets),
         ),
         (
             "time",
             "Objective and accuracy against wall time",
             "Each arm at several times, ours with each of its roundings (the relaxation included); "
-            "one core. Above: objective over the proven lower bound, random neurons and Krivine's "
-            "rounding alone beyond the edge; below: test accuracy.",
+            "one core. First: objective over the proven lower bound, random neurons and Krivine's "
+            "rounding alone beyond the edge; then: test accuracy.",
             time_figure(curves) if curves else None,
         ),
     ]
@@ -160,88 +138,48 @@ def _figures(sets: list[ComparedSet], curves: list[ComparedSet]) -> list[dict[st
         )
         figures.append(("accuracy", "Accuracy against size", describe, accuracy_figure(sets)))
     return [
-        {"name": name, "title": title, "describe": describe, "source": _data_uri(figure)}
+        drawn(name, title, figure, describe)
         for name, title, describe, figure in figures
         if figure is not None
     ]
 
 
-def _data_uri(figure: Figure) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(to_svg(figure)).decode()
-
-
-def _arm_table(summaries: list[ArmSummary]) -> dict[str, Any]:
-    several = any(one.problem for one in summaries)
-    titles = [
-        ("set", True), *([("problem", True)] if several else []), ("arm", True),
-        ("objective", False), ("gap to the bound", False),
-        ("ours lower", False), ("equal", False), ("higher", False), ("ratio", False),
-        ("test accuracy", False), ("bytes", False), ("seconds", False),
-    ]  # fmt: skip
-    rows = []
-    for one in summaries:
-        paired = one.better + one.equal + one.worse
-        counts = [_count(value, paired) for value in (one.better, one.equal, one.worse)]
-        cells = [
-            _cell(one.set, one.set),
-            *([_cell(one.problem or "–", one.problem)] if several else []),
-            _cell(NAMES[one.arm], one.arm),
-            _cell(_number(one.objective), one.objective),
-            _cell(percent(one.gap), one.gap),
-            *counts,
-            _cell(_number(one.ratio), one.ratio),
-            _cell(_accuracy(one), one.accuracy),
-            _cell(byte_text(one.bytes), one.bytes),
-            _cell(f"{one.seconds:.2f}", one.seconds),
-        ]
-        rows.append({"cells": cells, "chosen": one.kind == "ours"})
-    return {"columns": [{"title": t, "text": text} for t, text in titles], "rows": rows}
-
-
 def _reference_table(references: list[AgainstReferences]) -> dict[str, Any]:
-    titles = [
-        ("data", True), ("our sweep", True), ("ours, test", False), ("best reference", True),
-        ("its test", False), ("points", False), ("our bytes", False), ("of the SVM's", False),
-        ("of boosting's", False),
-    ]  # fmt: skip
-    rows = []
-    for one in references:
-        shares = [one.shares.get(name, np.nan) for name in ("rbf_svm", "gradient_boosting")]
-        cells = [
-            _cell(one.dataset, one.dataset),
-            _cell(_named(one.ours), _named(one.ours)),
-            _cell(_accuracy(one.ours), one.ours.accuracy),
-            _cell(NAMES[one.reference.arm], one.reference.arm),
-            _cell(_accuracy(one.reference), one.reference.accuracy),
-            _cell(f"{one.points:+.1f}", one.points),
-            _cell(byte_text(one.ours.bytes), one.ours.bytes),
-            *(_cell(percent(share), share) for share in shares),
-        ]
-        rows.append({"cells": cells, "chosen": one.points >= -1})
-    return {"columns": [{"title": t, "text": text} for t, text in titles], "rows": rows}
+    def share(name: str) -> Callable[[AgainstReferences], float]:
+        return lambda one: one.shares.get(name, np.nan)
+
+    how = metric_text(regression=False)
+    columns: list[Column[AgainstReferences]] = [
+        words("data", lambda one: one.dataset, wrap=True),
+        words("our sweep", lambda one: _named(one.ours), wrap=True),
+        Column("ours, test", lambda one: one.ours.accuracy, how),
+        words("best reference", lambda one: NAMES[one.reference.arm]),
+        Column("its test", lambda one: one.reference.accuracy, how),
+        Column("points", lambda one: one.points, formatted("+.1f")),
+        Column("our bytes", lambda one: one.ours.bytes, byte_text),
+        Column("of the SVM's", share("rbf_svm"), percent),
+        Column("of boosting's", share("gradient_boosting"), percent),
+    ]
+    return table_of(columns, references, lambda one: one.points >= -1)
+
+
+def _set_table(sets: list[ComparedSet]) -> dict[str, Any]:
+    columns: list[Column[ComparedSet]] = [
+        words("sweep", lambda one: one.name, wrap=True),
+        words("data", lambda one: one.dataset),
+        Column("rows", lambda one: float(one.ours["n"].median()), whole),
+        Column("columns", lambda one: float(one.ours["d"].median()), whole),
+        words("scaling", lambda one: one.scaling),
+        words("loss, activation, weights", lambda one: ", ".join(one.kind.words)),
+        words("our rounding", lambda one: one.own),
+        Column("shards", lambda one: one.ours["shard"].nunique(), whole),
+        Column("β", lambda one: one.ours["beta_fraction"].round(10).nunique(), whole),
+        words("widths", lambda one: ", ".join(f"{w:g}" for w in sorted(set(one.ours["width"])))),
+        Column("seeds", lambda one: one.ours["seed"].nunique(), whole),
+        words("time of an arm", lambda one: _time(one.seconds)),
+    ]
+    return table_of(columns, sets)
 
 
 def _named(one: ArmSummary) -> str:
     return f"{one.set}: {one.problem}" if one.problem else one.set
-
-
-def _cell(text: str, sort: object) -> Cell:
-    missing = isinstance(sort, float) and not np.isfinite(sort)
-    return {"text": "–" if missing else text, "sort": "" if missing else sort}
-
-
-def _count(value: int, paired: int) -> Cell:
-    return {"text": str(value) if paired else "–", "sort": value if paired else ""}
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}"
-
-
-def _accuracy(one: ArmSummary) -> str:
-    if not np.isfinite(one.accuracy):
-        return "–"
-    known = np.isfinite(one.deviation)
-    if one.regression:
-        return f"RMSE {one.accuracy:.3f}" + (f" ± {one.deviation:.3f}" if known else "")
-    return f"{100 * one.accuracy:.1f}" + (f" ± {100 * one.deviation:.1f} %" if known else " %")

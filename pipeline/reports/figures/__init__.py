@@ -1,3 +1,12 @@
-"""Plots as SVG."""
+"""Figures: charts made of results, drawn for a page of any width and as pictures."""
 
-__all__ = ["drawing", "plots", "width_plots"]
+__all__ = [
+    "chart",
+    "layout",
+    "palette",
+    "picture",
+    "plots",
+    "scales",
+    "svg",
+    "width_plots",
+]

@@ -16,3 +16,14 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+// Without this the hint stands where a table is likely to be wider than its box.
+const measure = () => {
+  for (const box of document.querySelectorAll(".scroll")) {
+    const spills = box.scrollWidth > box.clientWidth + 1;
+    box.parentElement.classList.toggle("spills", spills);
+    box.parentElement.classList.toggle("fits", !spills);
+  }
+};
+addEventListener("resize", measure);
+addEventListener("toggle", measure, true);
+measure();

@@ -2,51 +2,62 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline.reports.study_pages import Cell, drawn, number_cell, table, text_cell, write_page
+from pipeline.reports.cells import Column, formatted, table_of, words
+from pipeline.reports.frame import drawn
+from pipeline.reports.study_pages import write_study_report
 from pipeline.results.folder import RunFolder
 from pipeline.studies.bell.figures import cost_figure, plane_figure, planes
 from pipeline.studies.bell.rows import ROWS
 from pipeline.studies.bell.summary import Group, contradictions, finished, groups
 
 PLANE_WORDS = (
-    "Each point is a behaviour; blue ones are proven inside the level, orange ones outside, black "
+    "Each point is a behaviour; blue ones are proven inside the level, amber ones outside, dark "
     "ones are undecided. The middle is noise; to the right the box of Popescu and Rohrlich, "
-    "upwards the deterministic behaviour of nothing but ones. White: no distribution. What "
+    "upwards the deterministic behaviour of nothing but ones. Empty: no distribution. What "
     "lies on the boundary itself, as the edge at a deterministic behaviour does, stays undecided."
 )
-COST_WORDS = "A point a scenario, level, set and number of steps, all seeds together."
+COST_WORDS = (
+    "A point a scenario, level, set and number of steps, all seeds together: further left is "
+    "cheaper, lower leaves less open. Those that leave most open are named."
+)
 
-_COLUMNS = (
-    ("level", True), ("set", True), ("steps", False), ("behaviours", False),
-    ("inside", False), ("outside", False), ("inconclusive", False), ("decided", False),
-    ("by the solver", False), ("µs a behaviour", False), ("proven exactly", False),
-    ("refused", False),
-)  # fmt: skip
+_COLUMNS: tuple[Column[Group], ...] = (
+    words("level and set", lambda g: f"{g.scenario} {g.level} {g.set}, {g.steps} steps", wrap=True),
+    Column("decided", lambda g: g.decided_share, formatted(".3%")),
+    Column("inconclusive", lambda g: g.inconclusive, formatted(",d")),
+    Column("behaviours", lambda g: g.count, formatted(",d")),
+    Column("inside", lambda g: g.inside, formatted(",d")),
+    Column("outside", lambda g: g.outside, formatted(",d")),
+    Column("by the solver", lambda g: g.by_solver, formatted(",d")),
+    Column("µs a behaviour", lambda g: 1e3 * g.cpu_per_1000, formatted(".1f")),
+    Column("steps", lambda g: g.steps, formatted("d")),
+    Column("proven exactly", lambda g: g.certified, formatted(",d")),
+    Column("refused", lambda g: g.refused, formatted("d")),
+)
 
 
 def write_report(folder: RunFolder) -> str:
     """Make `report.html`; return where it lies. InputError where the folder has no results."""
-    return write_page(folder, "bell", ROWS, partial(_shown, folder))
 
+    def told(results: pa.Table) -> dict[str, Any]:
+        rows = finished(results)
+        found = groups(rows)
+        return {
+            "facts": _facts(folder, rows, found),
+            "figures": [
+                drawn("plane", "The boundary in a plane of behaviours",
+                      plane_figure(planes(folder, rows)), PLANE_WORDS),
+                drawn("cost", "What is left open, and what deciding costs",
+                      cost_figure(found), COST_WORDS),
+            ],
+            "groups": table_of(_COLUMNS, found),
+        }  # fmt: skip
 
-def _shown(folder: RunFolder, results: pa.Table) -> dict[str, Any]:
-    rows = finished(results)
-    found = groups(rows)
-    return {
-        "facts": _facts(folder, rows, found),
-        "figures": [
-            drawn("plane", "The boundary in a plane of behaviours",
-                    plane_figure(planes(folder, rows)), PLANE_WORDS),
-            drawn("cost", "What is left open, and what deciding costs",
-                    cost_figure(found), COST_WORDS),
-        ],
-        "groups": table(_COLUMNS, map(_cells, found)),
-    }  # fmt: skip
+    return write_study_report(folder, ROWS, "bell_page.html", told)
 
 
 def _facts(folder: RunFolder, rows: list[dict[str, Any]], found: list[Group]) -> list[Any]:
@@ -65,13 +76,3 @@ def _facts(folder: RunFolder, rows: list[dict[str, Any]], found: list[Group]) ->
         (f"{wrong} of {compared:,}",
          "behaviours decided at several levels or steps that contradict themselves"),
     ]  # fmt: skip
-
-
-def _cells(group: Group) -> list[Cell]:
-    numbers = [
-        (group.steps, "d"), (group.count, ",d"), (group.inside, ",d"), (group.outside, ",d"),
-        (group.inconclusive, ",d"), (group.decided_share, ".3%"), (group.by_solver, ",d"),
-        (1e3 * group.cpu_per_1000, ".1f"), (group.certified, ",d"), (group.refused, "d"),
-    ]  # fmt: skip
-    texts = (f"{group.scenario} {group.level}", group.set)
-    return [*map(text_cell, texts), *(number_cell(*pair) for pair in numbers)]

@@ -1,91 +1,101 @@
-"""The figure of a study of CSPs: bound and value against rounds."""
+"""The figures of a study of CSPs: bound and value against rounds, and the gap between them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+import numpy as np
 
-from pipeline.reports.figures.drawing import (
-    BLUE,
-    GREEN,
-    ORANGE,
-    PURPLE,
-    SOFT,
-    new_figure,
-    say_nothing,
-    style,
-)
+from pipeline.reports.figures.chart import Axis, Band, Chart, Line, Mark, Panel
+from pipeline.reports.figures.palette import AMBER, BLUE, GREEN, PURPLE, SERIES, SOFT
+from pipeline.reports.figures.width_plots import gap_axis
 
 Row = dict[str, Any]
 
 # What is drawn of a row, the first below the others: column, name, colour, width, marker.
 LINES = (
     ("value", "value reached", GREEN, 4.5, ""),
-    ("derandomized", "by conditioning alone", ORANGE, 1.6, "s"),
+    ("derandomized", "by conditioning alone", AMBER, 1.6, "s"),
     ("propagated", "by propagation", PURPLE, 1.2, "x"),
     ("upper_bound", "proven bound", BLUE, 1.8, "o"),
 )
-_ACROSS = 2
-_STROKES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (1, 1)), (0, (5, 1)))
+_STROKES = ("", "dashed", "dotted", "dashdot")
 
 
-def rounds_figure(rows: Sequence[Row]) -> Figure:
+def rounds_figure(rows: Sequence[Row]) -> Chart:
     """A panel an instance; a stroke a rule; of several seeds the mean."""
-    names = list(dict.fromkeys(row["shard"] for row in sorted(rows, key=lambda r: r["shard"])))
-    if not names:
-        return say_nothing(*new_figure(6.4, 1.2), "nothing is finished")
-    across = min(len(names), _ACROSS)
-    down = -(-len(names) // across)
     rules = sorted({row["rule"] for row in rows})
-    with style():
-        figure = Figure(figsize=(6.4, 0.6 + 2.6 * down), layout="constrained")
-        panels = figure.subplots(down, across, squeeze=False).ravel()
-        for axes in panels[len(names) :]:
-            axes.set_axis_off()
-        for axes, name in zip(panels, names, strict=False):
-            _draw(axes, name, [row for row in rows if row["shard"] == name], rules)
-        handles = [
-            Line2D([], [], color=colour, linewidth=width, marker=marker, label=name)
-            for _, name, colour, width, marker in reversed(LINES)
-        ]
-        if len(rules) > 1:
-            handles += [
-                Line2D([], [], color=SOFT, linestyle=stroke, label=f"rule {rule}")
-                for rule, stroke in zip(rules, _STROKES, strict=False)
-            ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
-    return figure
+    if not rows:
+        return Chart(empty="Nothing is finished.")
+    panels = []
+    for name in sorted({row["shard"] for row in rows}):
+        own = [row for row in rows if row["shard"] == name]
+        marks = [mark for k, rule in enumerate(rules) for mark in _lines(own, rule, _stroke(k))]
+        marks += _key(rules)
+        panels.append(Panel(_rounds_axis(own), Axis("weight satisfied"), tuple(marks), name))
+    return Chart(tuple(panels))
 
 
-def _draw(axes: Axes, name: str, rows: list[Row], rules: list[str]) -> None:
-    rounds = sorted({row["rounds"] for row in rows})
-    for rule, stroke in zip(rules, _STROKES, strict=False):
-        of_rule = [row for row in rows if row["rule"] == rule]
-        for column, _, colour, width, marker in LINES:
-            at = [r for r in rounds if _values(of_rule, r, column)]
-            means = [_mean(_values(of_rule, r, column)) for r in at]
-            shown: Any = {"linestyle": stroke}
-            if column == "value":
-                shown = {"linestyle": "-", "alpha": 0.35}
-            axes.plot(
-                at, means, color=colour, linewidth=width, marker=marker, markersize=4.5, **shown,
-            )  # fmt: skip
-    axes.set_title(name.replace(" degree", "\ndegree"), fontsize=8.5)
-    axes.set_xlabel("rounds (threshold rank)")
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+def gap_figure(rows: Sequence[Row]) -> Chart:
+    """Bound less value, as a share of the bound, on a logarithm; a panel an instance."""
+    rules = sorted({row["rule"] for row in rows})
+    if not rows:
+        return Chart(empty="Nothing is finished.")
+    panels = []
+    for name in sorted({row["shard"] for row in rows}):
+        own = [row for row in rows if row["shard"] == name]
+        lines = []
+        for k, rule in enumerate(rules):
+            at, gaps = _means([row for row in own if row["rule"] == rule], "gap")
+            colour = SERIES[k % len(SERIES)]
+            shown = [100.0 * gap for gap in gaps]
+            lines.append(Line(at, shown, colour, rule, _stroke(k), marker="o"))
+        height = gap_axis(np.concatenate([line.y for line in lines]), "gap between bound and value")
+        panels.append(Panel(_rounds_axis(own), height, tuple(lines), name))
+    return Chart(tuple(panels))
+
+
+def _stroke(place: int) -> str:
+    return _STROKES[place % len(_STROKES)]
+
+
+def _rounds_axis(rows: Sequence[Row]) -> Axis:
     ranks = {row["rounds"]: row["threshold_rank"] for row in rows}
-    axes.set_xticks(rounds, [f"{r}\n({ranks[r]})" for r in rounds])
-    axes.margins(x=0.08, y=0.1)
+    places = tuple(float(rounds) for rounds in sorted(ranks))
+    names = tuple(f"{rounds:g} ({ranks[rounds]})" for rounds in sorted(ranks))
+    return Axis("rounds (threshold rank)", values=places, names=names)
 
 
-def _values(rows: list[Row], rounds: int, column: str) -> list[float]:
-    return [row[column] for row in rows if row["rounds"] == rounds and row[column] is not None]
+def _lines(rows: Sequence[Row], rule: str, stroke: str) -> list[Mark]:
+    own = [row for row in rows if row["rule"] == rule]
+    marks: list[Mark] = []
+    at, bound = _means(own, "upper_bound")
+    reached, value = _means(own, "value")
+    if at == reached:
+        marks.append(Band(at, value, bound, BLUE, 0.1))
+    for column, name, colour, width, marker in LINES:
+        x, y = _means(own, column)
+        # The value is a broad pale stroke, so that what lies on it is seen.
+        dash, opacity = ("", 0.35) if column == "value" else (stroke, 1.0)
+        marks.append(Line(x, y, colour, name, dash, marker, width, opacity, keyed=True))
+    return marks
 
 
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
+def _key(rules: Sequence[str]) -> list[Line]:
+    """What the strokes mean, for the legend alone."""
+    if len(rules) < 2:
+        return []
+    return [Line([], [], SOFT, f"rule {rule}", _stroke(k), keyed=True)
+            for k, rule in enumerate(rules)]  # fmt: skip
+
+
+def _means(rows: Sequence[Row], column: str) -> tuple[list[float], list[float]]:
+    """The rounds at which a column is known, and its mean there."""
+    at = sorted({row["rounds"] for row in rows if row[column] is not None})
+    means = []
+    known = [row for row in rows if row[column] is not None]
+    for rounds in at:
+        values = [row[column] for row in known if row["rounds"] == rounds]
+        means.append(sum(values) / len(values))
+    return [float(rounds) for rounds in at], means

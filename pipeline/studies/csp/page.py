@@ -6,26 +6,48 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.reports.study_pages import Cell, drawn, number_cell, table, text_cell, write_page
+from pipeline.reports.cells import Column, formatted, table_of, words
+from pipeline.reports.frame import drawn
+from pipeline.reports.study_pages import write_study_report
 from pipeline.results.folder import RunFolder
-from pipeline.studies.csp.figures import rounds_figure
+from pipeline.studies.csp.figures import gap_figure, rounds_figure
 from pipeline.studies.csp.rows import ROWS
 
 Row = dict[str, Any]
 
 WORDS = (
     "No assignment is worth more than the bound; the value is that of an assignment that was found."
-    " Below each number of rounds the threshold rank of the constraint graph at the loss that the "
+    " Beside each number of rounds the threshold rank of the constraint graph at the loss that the "
     "theory allows them."
 )
-_COLUMNS = (
-    ("instance", "shard", None), ("rule", "rule", None), ("rounds", "rounds", "d"),
-    ("seed", "seed", "d"), ("bound", "upper_bound", ".8g"), ("value", "value", ".8g"),
-    ("gap", "gap", ".3%"), ("derandomized", "derandomized", ".6g"),
-    ("propagated", "propagated", ".6g"), ("leaves", "leaves", "d"), ("cuts", "cuts", "d"),
-    ("threshold rank", "threshold_rank", "d"), ("guarantee", "guarantee", ".3g"),
-    ("local corr.", "local_correlation", ".3g"), ("global corr.", "global_correlation", ".3g"),
-    ("seconds", "seconds", ".1f"),
+GAP_WORDS = (
+    "What is still open between the proven bound and the value, as a share of the bound, on a "
+    "logarithm: a gap of 0 is an optimum that is proven."
+)
+
+
+def _column(title: str, name: str, how: str) -> Column[Row]:
+    return Column(title, lambda row: row[name], formatted(how))
+
+
+_COLUMNS: tuple[Column[Row], ...] = (
+    words("instance and rule", lambda r: f"{r['shard']}, {r['rule']}, {r['rounds']} rounds",
+          wrap=True),
+    _column("bound", "upper_bound", ".8g"),
+    _column("value", "value", ".8g"),
+    _column("gap", "gap", ".3%"),
+    _column("rounds", "rounds", "d"),
+    _column("seed", "seed", "d"),
+    _column("derandomized", "derandomized", ".6g"),
+    _column("propagated", "propagated", ".6g"),
+    _column("leaves", "leaves", "d"),
+    _column("cuts", "cuts", "d"),
+    _column("threshold rank", "threshold_rank", "d"),
+    _column("guarantee", "guarantee", ".3g"),
+    _column("local corr.", "local_correlation", ".3g"),
+    _column("global corr.", "global_correlation", ".3g"),
+    _column("seconds", "seconds", ".1f"),
+    words("certificate", lambda row: "file", link=lambda row: row["certificate"]),
 )  # fmt: skip
 
 
@@ -37,17 +59,18 @@ def finished(results: Any) -> list[Row]:
 
 def write_report(folder: RunFolder) -> str:
     """Make `report.html`; return where it lies. InputError where the folder has no results."""
-    return write_page(folder, "csp", ROWS, _shown)
+    return write_study_report(folder, ROWS, "csp_page.html", _told)
 
 
-def _shown(results: pa.Table) -> dict[str, Any]:
+def _told(results: pa.Table) -> dict[str, Any]:
     rows = finished(results)
-    columns = [(title, how is None) for title, _, how in _COLUMNS]
-    title = "Bound and value against rounds"
     return {
         "facts": _facts(rows),
-        "figures": [drawn("rounds", title, rounds_figure(rows), WORDS)],
-        "solves": table(columns, map(_cells, rows)),
+        "figures": [
+            drawn("rounds", "Bound and value against rounds", rounds_figure(rows), WORDS),
+            drawn("gap", "The gap between them", gap_figure(rows), GAP_WORDS),
+        ],
+        "solves": table_of(_COLUMNS, rows),
     }
 
 
@@ -64,11 +87,4 @@ def _facts(rows: list[Row]) -> list[tuple[str, str]]:
         (f"{solved(rows)} of {instances}", "instances whose value is proven to be the maximum"),
         (worst, "largest gap between bound and value"),
         (f"{sum(row['seconds'] for row in rows):.0f} s", "of solving, all together"),
-    ]
-
-
-def _cells(row: Row) -> list[Cell]:
-    return [
-        text_cell(row[name]) if how is None else number_cell(row[name], how)
-        for _, name, how in _COLUMNS
     ]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-from matplotlib.figure import Figure
 
-from pipeline.reports.figures.drawing import BLUE, GREEN, ORANGE, new_figure, say_nothing, style
-from pipeline.reports.study_pages import Cell, drawn, number_cell, table, write_page
+from pipeline.reports.cells import Column, formatted, table_of
+from pipeline.reports.figures.chart import Axis, Chart, Line, Panel
+from pipeline.reports.figures.palette import AMBER, BLUE, GREEN
+from pipeline.reports.figures.width_plots import gap_axis
+from pipeline.reports.frame import drawn
+from pipeline.reports.study_pages import write_study_report
 from pipeline.results.folder import RunFolder
 from pipeline.studies.distributed.rows import ROWS
 
@@ -19,7 +23,7 @@ WORDS = (
     "value lies between it and that of the network that was found."
 )
 _LINES = (
-    ("upper_bound", "network", GREEN), ("relaxation", "convex problem", ORANGE),
+    ("upper_bound", "network", GREEN), ("relaxation", "convex problem", AMBER),
     ("lower_bound", "proven bound", BLUE),
 )  # fmt: skip
 _COLUMNS = (
@@ -37,27 +41,25 @@ def finished(results: Any) -> list[Row]:
     return sorted(rows, key=lambda row: -row["beta"])
 
 
-def path_figure(rows: list[Row]) -> Figure:
-    """Objective and bounds against β."""
-    figure, axes = new_figure(6.4, 3.4)
+def path_figure(rows: list[Row]) -> Chart:
+    """Objective and bounds against β, and on a logarithm the gap between them."""
     if not rows:
-        return say_nothing(figure, axes, "nothing is finished")
-    with style():
-        for column, name, colour in _LINES:
-            axes.plot(
-                [row["beta"] for row in rows], [row[column] for row in rows], "o-", color=colour,
-                label=name, markersize=4,
-            )  # fmt: skip
-        axes.set_xscale("log")
-        axes.set_xlabel("β")
-        axes.set_ylabel("training objective")
-        axes.legend(frameon=False)
-    return figure
+        return Chart(empty="Nothing is finished.")
+    known = sorted(rows, key=lambda row: row["beta"])
+    beta = Axis("β", log=True)
+    at = [row["beta"] for row in known]
+    lines = tuple(
+        Line(at, [row[column] for row in known], colour, name, marker="o")
+        for column, name, colour in _LINES
+    )
+    gaps = np.array([100.0 * row["gap"] for row in known])
+    gap = Panel(beta, gap_axis(gaps), (Line(at, gaps, BLUE, marker="o"),), "The gap between them")
+    return Chart((Panel(beta, Axis("training objective"), lines, "Objective and bounds"), gap))
 
 
 def write_report(folder: RunFolder) -> str:
     """Make `report.html`; return where it lies. InputError where the folder has no results."""
-    return write_page(folder, "distributed", ROWS, _shown)
+    return write_study_report(folder, ROWS, "distributed_page.html", _shown)
 
 
 def _shown(results: pa.Table) -> dict[str, Any]:
@@ -65,12 +67,12 @@ def _shown(results: pa.Table) -> dict[str, Any]:
     return {
         "facts": _facts(rows),
         "figures": [drawn("path", "Objective and bounds", path_figure(rows), WORDS)],
-        "betas": table([(title, False) for title, _, _ in _COLUMNS], map(_cells, rows)),
+        "betas": table_of([_column(*one) for one in _COLUMNS], rows),
     }
 
 
-def _cells(row: Row) -> list[Cell]:
-    return [number_cell(row[name], how) for _, name, how in _COLUMNS]
+def _column(title: str, name: str, how: str) -> Column[Row]:
+    return Column(title, lambda row: row[name], formatted(how))
 
 
 def _facts(rows: list[Row]) -> list[tuple[str, str]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline.reports.study_pages import Cell, drawn, number_cell, table, text_cell, write_page
+from pipeline.reports.cells import Column, formatted, table_of, whole, words
+from pipeline.reports.frame import drawn
+from pipeline.reports.study_pages import write_study_report
 from pipeline.results.folder import RunFolder
 from pipeline.studies.quantization.figures import divergence_figure, kept_figure
 from pipeline.studies.quantization.rows import ROWS
@@ -20,26 +23,58 @@ KEPT_WORDS = (
     "The same networks by their answers. Higher and further to the left is better; the dashed line "
     "is the float network."
 )
-_POINTS = (
-    ("model", True), ("method", True), ("budget", False), ("seeds", False), ("bits", False),
-    ("bytes", False), ("of float", False), ("divergence", False), ("agreement", False),
-    ("accuracy", False), ("neurons", False), ("optimal", False), ("at step", False),
-    ("bounded", False), ("bits' gap", False), ("seconds", False),
-)  # fmt: skip
-_LAYERS = (
-    ("model", True), ("method", True), ("budget", False), ("seed", False), ("layer", True),
-    ("inputs", False), ("neurons", False), ("bits", False), ("bytes", False), ("damp", False),
-    ("error %", False), ("bound %", False), ("optimal", False), ("at step", False),
-    ("bounded", False),
+
+
+def _layer(title: str, name: str, how: str) -> Column[Row]:
+    return Column(title, lambda row: row[name], formatted(how))
+
+
+def _percent(name: str) -> Callable[[Row], float | None]:
+    return lambda row: None if row[name] is None else 100.0 * row[name]
+
+
+_POINTS: tuple[Column[Point], ...] = (
+    words("network", lambda p: p.title, wrap=True),
+    Column("divergence", lambda p: p.divergence, formatted(".3g")),
+    Column("agreement", lambda p: p.agreement, formatted(".2%")),
+    Column("accuracy", lambda p: p.accuracy, formatted(".2%")),
+    Column("bytes", lambda p: p.file_bytes, whole),
+    Column("of float", lambda p: p.file_bytes / p.float_bytes, formatted(".1%")),
+    Column("bits", lambda p: p.mean_bits, formatted(".2f")),
+    Column("budget", lambda p: p.budget, formatted("g")),
+    Column("seeds", lambda p: p.seeds, formatted("d")),
+    Column("neurons", lambda p: p.neurons, formatted(",d")),
+    Column("optimal", lambda p: p.optimal, formatted(",d")),
+    Column("at step", lambda p: p.optimal_at_scale, formatted(",d")),
+    Column("bounded", lambda p: p.bounded, formatted(",d")),
+    Column("bits' gap", lambda p: p.bits_lagrangian_gap, formatted(".1e")),
+    Column("seconds", lambda p: p.seconds, formatted(".1f")),
+)
+_LAYERS: tuple[Column[Row], ...] = (
+    words("layer", lambda r: f"{r['model']} {r['layer']}, {r['method']}, {r['budget']:g} bits",
+          wrap=True),
+    Column("error %", _percent("error_share"), formatted(".4f")),
+    Column("bound %", _percent("bound_share"), formatted(".4f")),
+    _layer("inputs", "inputs", ",d"),
+    _layer("neurons", "neurons", ",d"),
+    _layer("optimal", "optimal", ",d"),
+    _layer("at step", "optimal_at_scale", ",d"),
+    _layer("bounded", "bounded", ",d"),
+    _layer("bits", "mean_bits", ".2f"),
+    _layer("bytes", "bytes", ",d"),
+    _layer("budget", "budget", "g"),
+    _layer("seed", "seed", "d"),
+    _layer("damp", "damp", ".0e"),
+    words("quantized network", lambda row: "file", link=lambda row: row["network"]),
 )  # fmt: skip
 
 
 def write_report(folder: RunFolder) -> str:
     """Make `report.html`; return where it lies. InputError where the folder has no results."""
-    return write_page(folder, "quantization", ROWS, _shown)
+    return write_study_report(folder, ROWS, "quantization_page.html", _told)
 
 
-def _shown(results: pa.Table) -> dict[str, Any]:
+def _told(results: pa.Table) -> dict[str, Any]:
     rows = finished(results)
     found = points(rows)
     return {
@@ -49,8 +84,8 @@ def _shown(results: pa.Table) -> dict[str, Any]:
                   divergence_figure(found), WORDS),
             drawn("kept", "Right answers, against bytes", kept_figure(found), KEPT_WORDS),
         ],
-        "groups": table(_POINTS, map(_point_cells, found)),
-        "layers": table(_LAYERS, map(_layer_cells, rows)),
+        "groups": table_of(_POINTS, found),
+        "layers": table_of(_LAYERS, rows),
     }  # fmt: skip
 
 
@@ -68,26 +103,3 @@ def _facts(found: list[Point], rows: list[Row]) -> list[tuple[str, str]]:
 def _states(found: list[Point]) -> dict[str, int]:
     names = ("optimal", "optimal_at_scale", "bounded")
     return {name: sum(getattr(point, name) for point in found) for name in names}
-
-
-def _point_cells(p: Point) -> list[Cell]:
-    numbers: list[tuple[float | None, str]] = [
-        (p.budget, "g"), (p.seeds, "d"), (p.mean_bits, ".2f"), (p.file_bytes, ",.0f"),
-        (p.file_bytes / p.float_bytes, ".1%"), (p.divergence, ".3g"), (p.agreement, ".2%"),
-        (p.accuracy, ".2%"), (p.neurons, ",d"), (p.optimal, ",d"), (p.optimal_at_scale, ",d"),
-        (p.bounded, ",d"), (p.bits_lagrangian_gap, ".1e"), (p.seconds, ".1f"),
-    ]  # fmt: skip
-    return [text_cell(p.model), text_cell(p.method), *(number_cell(*pair) for pair in numbers)]
-
-
-def _layer_cells(row: Row) -> list[Cell]:
-    bound = row["bound_share"]
-    return [
-        text_cell(row["model"]), text_cell(row["method"]), number_cell(row["budget"], "g"),
-        number_cell(row["seed"], "d"), text_cell(row["layer"]), number_cell(row["inputs"], ",d"),
-        number_cell(row["neurons"], ",d"), number_cell(row["mean_bits"], ".2f"),
-        number_cell(row["bytes"], ",d"), number_cell(row["damp"], ".0e"),
-        number_cell(100.0 * row["error_share"], ".4f"),
-        number_cell(None if bound is None else 100.0 * bound, ".4f"),
-        *(number_cell(row[name], ",d") for name in ("optimal", "optimal_at_scale", "bounded")),
-    ]  # fmt: skip

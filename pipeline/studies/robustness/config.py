@@ -2,50 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline.configuration.section import Section
+from pipeline.configuration.section import Column, Radius, Section, Valid, how_told
 from pipeline.configuration.settings import Resources, TrackingConfig
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-Radius = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Norm = Literal["linf", "l2"]
-Column = Annotated[str, Field(min_length=1)]
-
-
-def _how_told(value: Any) -> str:
-    return "by_name" if isinstance(value, dict) else "of_all"
-
-
-def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
-    if not ends[0] <= ends[1]:
-        raise PydanticCustomError("fits", "must be two numbers, the lowest first")
-    return ends
-
-
-Ends = Annotated[tuple[float, float], AfterValidator(_ascending)]
 Radii = Annotated[
     Annotated[tuple[Radius, ...], Field(min_length=1), Tag("of_all")]
     | Annotated[dict[Column, Radius], Field(min_length=1), Tag("by_name")],
-    Discriminator(_how_told),
-]
-Valid = Annotated[
-    Annotated[Ends, Tag("of_all")] | Annotated[dict[Column, Ends], Tag("by_name")],
-    Discriminator(_how_told),
+    Discriminator(how_told),
 ]
 
 
 class NetworkConfig(Section):
     """A network's npz file, an ONNX model, or the folder of a training sweep.
 
-    Of a folder: of its last refit the network with the lowest training objective.
+    Of a folder: of its last refit the network with the lowest training objective; with `each` of
+    its first shard one for every kind of problem, β and width.
     """
 
     name: Name
     source: Annotated[str, Field(min_length=1)]
+    each: bool = False
 
 
 class RowsConfig(Section):

@@ -2,56 +2,68 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from pipeline.reports.figures.drawing import (
-    BLUE,
-    GREEN,
-    INK,
-    ORANGE,
-    PURPLE,
-    RED,
-    new_figure,
-    say_nothing,
-    style,
-)
-from pipeline.reports.study_pages import Cell, drawn, number_cell, table, text_cell, write_page
+from pipeline.reports.cells import Column, formatted, table_of, words
+from pipeline.reports.figures.chart import Axis, Band, Chart, Line, Mark, Panel
+from pipeline.reports.figures.palette import SERIES, SOFT
+from pipeline.reports.frame import drawn
+from pipeline.reports.study_pages import write_study_report
 from pipeline.results.folder import RunFolder
 from pipeline.studies.robustness.rows import ROWS
-from pipeline.studies.robustness.summary import Group, Reach, finished, groups, reaches
+from pipeline.studies.robustness.summary import (
+    Choosable,
+    Group,
+    Reach,
+    choosables,
+    finished,
+    groups,
+    reaches,
+)
 
 WORDS = (
     "Full lines: provably correct whatever happens within the radius. Dashed: correct against our "
     "best attack. The truth lies in the band between them; without a visible band every row is "
     "decided."
 )
-_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, RED, INK)
 _UNITS = {"raw": "raw units", "scale": "standard deviations", "range": "parts of the range"}
+_COLUMNS: tuple[Column[Group], ...] = (
+    words("network and radius", lambda g: f"{g.network}, {g.norm} {g.radius:g}", wrap=True),
+    Column("correct", lambda g: g.shares["correct"], formatted(".1%")),
+    Column("provably correct", lambda g: g.shares["proven"], formatted(".1%")),
+    Column("against the attack", lambda g: g.shares["held"], formatted(".1%")),
+    Column("rows", lambda g: g.count, formatted(",d")),
+    Column("radius", lambda g: g.radius, formatted("g")),
+    Column("nodes", lambda g: g.nodes, formatted(",d")),
+    Column("ms a row", lambda g: 1e3 * g.cpu_seconds / g.count, formatted(".3g")),
+)
+
+
+_REACH_COLUMNS: tuple[Column[Reach], ...] = (
+    words("network and norm", lambda r: f"{r.network}, {r.norm}", wrap=True),
+    Column("rows", lambda r: len(r.certified), formatted(",d")),
+    Column("proven of half", lambda r: r.medians[0], formatted(".4g")),
+    Column("unbroken of half", lambda r: r.medians[1], formatted(".4g")),
+    Column("largest proven", lambda r: r.certified[-1], formatted(".4g")),
+    Column("nothing proven", lambda r: r.certified.count(0.0), formatted(",d")),
+)
 # Factors beyond are those of rows that no change spoils.
 _UNBOUNDED = 2.0**39
-_COLUMNS = (
-    ("network", True), ("norm", True), ("radius", False), ("rows", False), ("correct", False),
-    ("provably correct", False), ("against the attack", False), ("nodes", False),
-    ("ms a row", False),
-)  # fmt: skip
-
-
-_REACH_COLUMNS = (
-    ("network", True), ("norm", True), ("rows", False), ("proven of half", False),
-    ("unbroken of half", False), ("largest proven", False), ("nothing proven", False),
-)  # fmt: skip
 # Of the axis that shows largest radii, the share of the rows that lies on it.
 _SHOWN = 0.95
+_SHARE = Axis("share of the rows", unit=" %", low=-3.0, high=103.0)
+_KEY = (
+    Line([], [], SOFT, "provably correct", marker="o", keyed=True),
+    Line([], [], SOFT, "correct against the attack", "dashed", keyed=True),
+)
 
 
-def curves_figure(found: Sequence[Group], far: Sequence[Reach] = ()) -> Figure:
+def curves_figure(found: Sequence[Group], far: Sequence[Reach] = ()) -> Chart:
     """Proven and attacked accuracy against the radius: a panel a norm, a colour a network.
 
     Where largest radii were asked for they give the curves, a step a row.
@@ -60,77 +72,66 @@ def curves_figure(found: Sequence[Group], far: Sequence[Reach] = ()) -> Figure:
         return reach_figure(far)
     norms = list(dict.fromkeys(group.norm for group in found))
     if not norms:
-        return say_nothing(*new_figure(8.6, 1.2), "no row is finished")
-    with style():
-        figure = Figure(figsize=(8.6, 4.0), layout="constrained")
-        panels = figure.subplots(1, len(norms), sharey=True, squeeze=False)[0]
-        for norm, axes in zip(norms, panels, strict=True):
-            _draw(axes, [group for group in found if group.norm == norm])
-            axes.set_title(norm)
-        panels[0].set_ylabel("share of the rows, %")
-    return figure
+        return Chart(empty="No row is finished.")
+    return Chart(tuple(_panel([group for group in found if group.norm == norm]) for norm in norms))
 
 
-def _draw(axes: Axes, found: Sequence[Group]) -> None:
-    names = list(dict.fromkeys(group.network for group in found))
-    for index, name in enumerate(names):
+def _panel(found: Sequence[Group]) -> Panel:
+    marks: list[Mark] = []
+    for index, name in enumerate(dict.fromkeys(group.network for group in found)):
         some = [group for group in found if group.network == name]
-        colour = _COLOURS[index % len(_COLOURS)]
+        colour = SERIES[index % len(SERIES)]
         x = [group.radius for group in some]
         proven, held = ([100.0 * group.shares[key] for group in some] for key in ("proven", "held"))
-        axes.fill_between(x, proven, held, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(x, proven, color=colour, marker="o", label=f"{name}, proven")
-        axes.plot(x, held, color=colour, linestyle="--", label=f"{name}, attacked")
-    axes.set_ylim(-3.0, 103.0)
-    units = ", ".join(dict.fromkeys(_UNITS[group.unit] for group in found))
-    axes.set_xlabel(f"radius, {units}")
-    axes.legend(frameon=False)
+        marks += [Band(x, proven, held, colour), Line(x, proven, colour, name, marker="o"),
+                  Line(x, held, colour, dash="dashed")]  # fmt: skip
+    return Panel(_radius_axis(found), _SHARE, (*marks, *_KEY), found[0].norm)
 
 
-def reach_figure(found: Sequence[Reach]) -> Figure:
+def _radius_axis(found: Sequence[Group] | Sequence[Reach]) -> Axis:
+    units = ", ".join(dict.fromkeys(_UNITS[one.unit] for one in found))
+    return Axis(f"radius, {units}")
+
+
+def reach_figure(found: Sequence[Reach]) -> Chart:
     """Share of the rows proven, and not attacked, at every radius up to the largest of most."""
     norms = list(dict.fromkeys(one.norm for one in found))
-    with style():
-        figure = Figure(figsize=(8.6, 4.0), layout="constrained")
-        panels = figure.subplots(1, len(norms), sharey=True, squeeze=False)[0]
-        for norm, axes in zip(norms, panels, strict=True):
-            some = [one for one in found if one.norm == norm]
-            for colour, one in zip(itertools.cycle(_COLOURS), some, strict=False):
-                _draw_reach(axes, one, colour)
-            axes.set_title(norm)
-            axes.set_ylim(-3.0, 103.0)
-            axes.set_xlabel(f"radius, {_UNITS[some[0].unit]}")
-            axes.legend(frameon=False)
-        panels[0].set_ylabel("share of the rows, %")
-    return figure
+    return Chart(tuple(_reach_panel([one for one in found if one.norm == norm]) for norm in norms))
 
 
-def _draw_reach(axes: Axes, one: Reach, colour: str) -> None:
+def _reach_panel(found: Sequence[Reach]) -> Panel:
+    marks: list[Mark] = []
+    for index, one in enumerate(found):
+        marks += _reach_marks(one, SERIES[index % len(SERIES)])
+    return Panel(_radius_axis(found), _SHARE, (*marks, *_KEY), found[0].norm)
+
+
+def _reach_marks(one: Reach, colour: str) -> list[Mark]:
     ends = [end for end in (*one.certified, *one.attacked) if 0.0 < end < _UNBOUNDED]
     edge = 1.1 * float(np.quantile(ends, _SHOWN)) if ends else 1.0
     radii = sorted({0.0, edge, *(end for end in ends if end < edge)})
     # Just above a row's radius it counts no more.
-    radii = sorted({*radii, *(np.nextafter(r, np.inf) for r in radii)})
+    radii = sorted({*radii, *(float(np.nextafter(r, np.inf)) for r in radii)})
     proven, held = (100.0 * np.array(shares) for shares in one.shares(radii))
-    axes.fill_between(radii, proven, held, color=colour, alpha=0.18, linewidth=0)
-    axes.plot(radii, proven, color=colour, label=f"{one.network}, proven")
-    axes.plot(radii, held, color=colour, linestyle="--", label=f"{one.network}, attacked")
+    return [Band(radii, proven, held, colour), Line(radii, proven, colour, one.network),
+            Line(radii, held, colour, dash="dashed")]  # fmt: skip
 
 
 def write_report(folder: RunFolder) -> str:
     """Make `report.html`; return where it lies. InputError where the folder has no results."""
-    return write_page(folder, "robustness", ROWS, _shown)
+    return write_study_report(folder, ROWS, "robustness_page.html", _told)
 
 
-def _shown(results: pa.Table) -> dict[str, Any]:
+def _told(results: pa.Table) -> dict[str, Any]:
     done = finished(results)
     found, far = groups(done), reaches(done)
     title = "Proven and attacked accuracy against the radius"
     return {
         "facts": _facts(found),
         "figures": [drawn("curves", title, curves_figure(found, far), WORDS)],
-        "groups": table(_COLUMNS, map(_cells, found)),
-        "reaches": table(_REACH_COLUMNS, map(_reach_cells, far)) if far else None,
+        "groups": table_of(_COLUMNS, found),
+        "settings": _settings_table(choosables(done)),
+        "reaches": table_of(_REACH_COLUMNS, far) if far else None,
     }
 
 
@@ -146,21 +147,27 @@ def _facts(found: Sequence[Group]) -> list[tuple[str, str]]:
     ]  # fmt: skip
 
 
-def _cells(group: Group) -> list[Cell]:
-    shares = group.shares
-    numbers = [
-        (group.radius, "g"), (group.count, ",d"), (shares["correct"], ".1%"),
-        (shares["proven"], ".1%"), (shares["held"], ".1%"), (group.nodes, ",d"),
-        (1e3 * group.cpu_seconds / group.count, ".3g"),
-    ]  # fmt: skip
-    texts = (group.network, group.norm)
-    return [*map(text_cell, texts), *(number_cell(*pair) for pair in numbers)]
+def _settings_table(found: Sequence[Choosable]) -> dict[str, Any] | None:
+    """β, width and alphabet against what is proven at each radius; None without a sweep's."""
+    if not found:
+        return None
+    columns: list[Column[Choosable]] = [
+        words("setting and norm", lambda one: f"{one.network}, {one.norm}", wrap=True),
+        Column("correct", lambda one: one.correct, formatted(".1%")),
+    ]
+    for radius in dict.fromkeys(radius for one in found for radius in one.proven):
+        share = partial(_proven_at, radius)
+        columns.append(Column(f"proven at {radius:g}", share, formatted(".1%")))
+    if any(one.certified is not None for one in found):
+        columns.append(Column("half proven to", lambda one: one.certified, formatted(".4g")))
+    columns += [
+        Column("β", lambda one: one.beta, formatted(".4g")),
+        Column("of β max", lambda one: one.beta_fraction, formatted(".3g")),
+        Column("width", lambda one: one.width, formatted("d")),
+        words("alphabet", lambda one: one.alphabet),
+    ]
+    return table_of(columns, found)
 
 
-def _reach_cells(one: Reach) -> list[Cell]:
-    proven, held = (number_cell(value, ".4g") for value in one.medians)
-    count, none = (
-        number_cell(value, ",d") for value in (len(one.certified), one.certified.count(0.0))
-    )
-    largest = number_cell(one.certified[-1], ".4g")
-    return [text_cell(one.network), text_cell(one.norm), count, proven, held, largest, none]
+def _proven_at(radius: float, one: Choosable) -> float | None:
+    return one.proven.get(radius)

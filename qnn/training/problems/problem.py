@@ -13,6 +13,7 @@ from qnn.losses import Loss, get_loss
 from qnn.networks.activations import Activation, get_activation
 from qnn.networks.alphabets import Alphabet, get_alphabet
 from qnn.networks.atoms import Atoms, atoms_of
+from qnn.numerics.arrays import numbers_of, plain_array
 from qnn.numerics.weights import check_weights
 from qnn.semidefinite.diagonal import optimal_diagonals
 
@@ -199,10 +200,7 @@ class Problem:
 
 
 def _matrix(X: np.ndarray) -> np.ndarray:
-    try:
-        matrix = np.array(X, dtype=np.float64, order="C")
-    except (TypeError, ValueError) as error:
-        raise InputError(f"X must be an array of numbers: {error}") from None
+    matrix = numbers_of(X, "X")
     if matrix.ndim != 2 or 0 in matrix.shape:
         raise InputError(f"X must have rows and columns (got shape {matrix.shape})")
     if not np.isfinite(matrix).all():
@@ -215,8 +213,9 @@ def _matrix(X: np.ndarray) -> np.ndarray:
 
 
 def _targets(y: np.ndarray, rows: int) -> np.ndarray:
+    given = plain_array(y, "y")
     try:
-        targets = np.array(y, dtype=np.float64)
+        targets = np.array(given, dtype=np.float64)
     except (TypeError, ValueError):
         raise InputError("y must be numbers: encode classes as -1 and +1") from None
     if targets.shape != (rows,):

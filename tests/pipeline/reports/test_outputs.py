@@ -62,8 +62,8 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
 def test_the_report_names_the_classes_and_their_certificates(tracked):
     page = render_report(collect(tracked.folder))
     assert "Its 3 outputs" in page
-    assert "a&lt;b</td>" in page
-    assert "b &amp; c</td>" in page
+    assert "a&lt;b</th>" in page
+    assert "b &amp; c</th>" in page
     assert "a<b" not in page.replace("a<br", "")
     for name in tracked.row.bounds.files:
         assert name in page
@@ -77,7 +77,8 @@ def test_the_page_of_the_sum_lists_every_output(tracked):
     page = render_outputs(tracked.row, parts, tracked.folder.read(tracked.row.fit.network))
     assert f"{tracked.row.bounds.lower_bound:.8g}" in page
     for part, label in zip(parts, ("a&lt;b", "b &amp; c", "c"), strict=True):
-        assert f"{label}</td><td>{part.bounds.lower_bound:.6g}</td>" in page
+        assert f">{label}</th>" in page
+        assert f">{part.bounds.lower_bound:.6g}</td>" in page
 
 
 def test_beta_from_the_config_to_the_metric_and_to_the_certificates(tracked):

@@ -3,6 +3,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pipeline.commands.cli import main
@@ -32,6 +33,7 @@ class Outline(HTMLParser):
 
     def __init__(self, page: str) -> None:
         super().__init__()
+        self.page = page
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
         self.feed(page)
@@ -71,10 +73,55 @@ def test_nothing_is_loaded_from_anywhere() -> None:
     outline = page()
     assert not outline.named("link")
     assert not any("src" in script for script in outline.named("script"))
-    images = outline.named("img")
-    assert len(images) == 6
-    assert all(str(image["src"]).startswith("data:image/svg+xml;base64,") for image in images)
-    assert all(image["alt"] for image in images)
+    assert not outline.named("img")
+    assert len(outline.named("figure")) == 6
+    figures = [tag for tag in outline.named("div") if tag.get("role") == "img"]
+    assert len(figures) == 6
+    assert all(tag["aria-label"] for tag in figures)
+    pictures = [str(tag["class"]) for tag in outline.named("svg")]
+    assert pictures.count("wide") == pictures.count("narrow") > 6
+    inside = ("#", "networks/", "certificates/")
+    assert all(str(link["href"]).startswith(inside) for link in outline.named("a"))
+
+
+def test_the_contents_are_the_sections() -> None:
+    outline = page()
+    sections = [tag["id"] for tag in outline.named("section")]
+    contents = outline.page.split("<nav")[1].split("</nav>")[0]
+    assert re.findall(r'href="#([a-z-]+)"', contents) == sections
+    assert {"champion", "figures", "best", "proof", "data", "run"} <= set(sections)
+
+
+def test_what_a_row_is_stands_beside_its_figures() -> None:
+    outline = page(results=results_table(seeds=2, betas=3))
+    heads = [tag for tag in outline.named("th") if tag.get("scope") == "row"]
+    assert heads
+    said = re.findall(r'<th scope="row"[^>]*>([^<]*)</th>', outline.page)
+    assert any(
+        re.fullmatch(r"β / β max 0\.\d+, width \d+, refined, fold-\d+, seed \d", one)
+        for one in said
+    )
+    # Each with a link to its network's file.
+    rows = results_table(seeds=2, betas=3).to_pylist()
+    files = {str(link["href"]) for link in outline.named("a")} & {row["network"] for row in rows}
+    assert len(files) >= 10
+
+
+def test_baselines_stand_beside_ours_also_where_they_are_better() -> None:
+    ours = results_table(seeds=1, betas=2, shards=2)
+    arm = [
+        {**row, "rounding": "rbf_svm", "test_accuracy": 0.999, "validation_accuracy": 0.999,
+         "trial": f"svm{k}", "upper_bound": None, "lower_bound": None, "gap": None,
+         **dict.fromkeys(("beta", "beta_fraction", "width", "loss"))}
+        for k, row in enumerate(ours.to_pylist()[:12:6])
+    ]  # fmt: skip
+    outline = page(results=pa.concat_tables([ours, pa.Table.from_pylist(arm, ours.schema)]))
+    assert "Best on the test rows, in the mean over the shards: RBF-SVM, accuracy 99.9 %" in (
+        outline.text
+    )
+    names = re.findall(r'<th scope="row"[^>]*>([^<]*)</th>', outline.page.split('id="arms"')[1])
+    assert names[:3] == ["ours: relaxation, refined", "ours: Krivine rounding alone", "RBF-SVM"]
+    assert 'id="arms"' not in page().page
 
 
 def test_names_from_the_data_are_escaped() -> None:

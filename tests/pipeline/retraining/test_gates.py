@@ -1,6 +1,8 @@
 """The paired tests against sums by hand, and drift against what chance alone gives."""
 
+import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.configuration.retraining import RetrainConfig
+import qnn
+from pipeline.configuration.retraining import RetrainConfig, RobustnessGate
 from pipeline.retraining.drift import column_drift, measure_drift, stability_index
 from pipeline.retraining.gates import (
     Comparison,
@@ -16,8 +19,13 @@ from pipeline.retraining.gates import (
     compare_errors,
     compare_labels,
     metric_gate,
+    robustness_gate,
     size_gate,
 )
+from qnn.errors import InputError
+from qnn.features.preprocessing import FeatureLayout
+from qnn.robustness import certify
+from tests.pipeline.retraining.arriving import config
 
 
 def mcnemar(lost: int, won: int) -> float:
@@ -98,6 +106,78 @@ def test_the_size_budget() -> None:
     assert size_gate(1000, budget).passed
     gate = size_gate(1001, budget)
     assert (gate.passed, gate.text) == (False, "1,001 bytes of 1,000")
+
+
+def sure_network() -> tuple[qnn.QuantizedNetwork, dict[str, np.ndarray], np.ndarray]:
+    """A trained network with numbers and a category, rows, and the labels that it gives them."""
+    rng = np.random.default_rng(0)
+    rows = {"a": rng.normal(size=40), "b": rng.normal(size=40),
+            "c": np.array(["x", "y"] * 20, dtype=object)}  # fmt: skip
+    label = np.where(rows["a"] + 0.3 * rows["b"] > 0.0, "up", "down").astype(object)
+    prepared = FeatureLayout.from_table(rows).fit(rows, label, ("down", "up"))
+    problem = qnn.Problem(prepared.transform(rows), prepared.encode_target(label), beta=0.5)
+    own = qnn.train(problem, seed=0).network
+    network = qnn.QuantizedNetwork(own.U, own.V, own.alpha, preprocessing=prepared)
+    return network, rows, np.asarray(network.predict(rows), dtype=object)
+
+
+def gate_of(**keys: Any) -> RobustnessGate:
+    return RobustnessGate.model_validate_json(json.dumps({"certified_accuracy": 0.5, **keys}))
+
+
+def test_the_robustness_gate_counts_proven_rows() -> None:
+    network, rows, target = sure_network()
+    target[0] = "up" if target[0] == "down" else "down"
+    radius = {"a": 0.2, "b": 0.1}
+    gate, share = robustness_gate(network, rows, target, gate_of(radius=radius, flip=["c"]))
+    proven = 0
+    for k, label in enumerate(target):
+        x = {name: values[k] for name, values in rows.items()}
+        proven += certify(network, x, radius, label=label, choices={"c": True}).verdict == "robust"
+    assert 0 < proven < 39
+    assert share == proven / 40
+    assert gate.passed == (share >= 0.5)
+    assert gate.text.startswith(
+        f"certified accuracy {share:.4f} whatever happens within ±0.2 of a, ±0.1 of b, any c, at "
+        "least 0.5 is asked; 0.9750 answered correctly"
+    )
+    exactly = gate_of(radius=radius, flip=["c"], certified_accuracy=share)
+    assert robustness_gate(network, rows, target, exactly)[0].passed
+    above = gate_of(radius=radius, flip=["c"], certified_accuracy=math.nextafter(share, 2.0))
+    assert not robustness_gate(network, rows, target, above)[0].passed
+
+
+def test_what_the_robustness_gate_cannot_ask_is_not_proven() -> None:
+    network, rows, target = sure_network()
+    most = float(np.sort(rows["a"])[-2])
+    limited = gate_of(radius=0.0, limits={"a": [-99.0, most]})
+    gate, share = robustness_gate(network, rows, target, limited)
+    assert share == 39 / 40
+    assert gate.text.endswith("; not asked: the row's a lies outside its limits")
+    for keys in ({"radius": {"gone": 1.0}}, {"radius": 1.0, "flip": ["a"]}):
+        gate, share = robustness_gate(network, rows, target, gate_of(**keys, certified_accuracy=0))
+        assert (gate.passed, share) == (False, 0.0)
+        assert gate.text.startswith("it cannot be asked: ")
+
+
+@pytest.mark.parametrize(
+    ("keys", "changes", "said"),
+    [
+        ({"radius": -1.0}, {}, "robustness.radius: must be at least 0"),
+        ({"radius": {}}, {}, "robustness.radius: must not be empty"),
+        ({"radius": 1.0, "certified_accuracy": 1.5}, {}, "certified_accuracy: must be at most 1"),
+        ({"radius": 1.0, "limits": [1.0, 0.0]}, {}, "the lowest first"),
+        ({}, {}, "robustness.radius: is required"),
+        ({"radius": 1.0}, {"task": "regression", "columns": {"target": "y"}}, "asks about labels"),
+    ],
+)
+def test_a_robustness_gate_that_says_nothing_is_a_line(
+    keys: dict[str, Any], changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        config("data", retrain={"robustness": {"certified_accuracy": 0.5, **keys}}, **changes)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_psi_by_hand() -> None:

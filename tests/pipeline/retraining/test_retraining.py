@@ -144,6 +144,29 @@ def test_kinds_of_problem_compete_for_the_champion(nights: Nights) -> None:
     assert comparison.metric == "accuracy"
 
 
+def test_a_network_that_is_not_robust_enough_is_not_promoted(nights: Nights) -> None:
+    arrive(nights.data, "1.csv", seed=1, count=80)
+    arrive(nights.data, "2.csv", seed=2, count=20)
+    asked = {"radius": 0.05, "unit": "range", "certified_accuracy": 1.0, "nodes": 50}
+    done = nights.run(retrain={"robustness": asked})
+    assert done.verdict is not None
+    (gate,) = [gate for gate in done.verdict.gates if not gate.passed]
+    share = done.verdict.certified_accuracy
+    assert share is not None
+    assert done.verdict.line == f"refused by the gate robustness: {gate.text}"
+    assert gate.text.startswith(f"certified accuracy {share:.4f} whatever happens within ±5 % of")
+    assert "at least 1 is asked" in gate.text
+    assert (done.move, nights.aliases()) == (None, {})
+    store = nights.store()
+    (run,) = store.client.search_runs(
+        [store.experiment_id], filter_string="tags.`qnn.role` = 'sweep'"
+    )
+    assert run.data.metrics["gates/certified_accuracy"] == share < 1.0
+    # How the gate judges is no reason to train again.
+    lower = config(nights.data, retrain={"robustness": {**asked, "certified_accuracy": 0.0}})
+    assert look(lower, RunFolder.open(nights.home)).selection is None
+
+
 def test_what_a_reviewer_finds(nights: Nights, caplog: pytest.LogCaptureFixture) -> None:
     arrive(nights.data, "1.csv", seed=1, count=100)
     arrive(nights.data, "2.csv", seed=2, count=100, shift=2.0)

@@ -311,25 +311,22 @@ def test_a_report_of_one_kind_says_nothing_of_kinds(tmp_path, monkeypatch):
 def test_every_figure_keeps_the_kinds_apart(run):
     results = read_results(run)
     kinds = set(differing_words(KINDS))
-    titles = {axes.get_title() or axes.get_title("left") for axes in
-              plots.bounds_figure(results).axes}  # fmt: skip
-    assert titles - {""} == kinds
-    for axes in plots.bounds_figure(results).axes:
-        kind = axes.get_title("left")
-        if kind:
-            rows_of_kind = summary.frame(results).query("problem == @kind and shard != 'all'")
+    panels = plots.bounds_figure(results).panels
+    assert {panel.title for panel in panels} == kinds | {f"{kind}: the gap" for kind in kinds}
+    for panel in panels:
+        if panel.title in kinds:
+            rows_of_kind = summary.frame(results).query(
+                "problem == @panel.title and shard != 'all'"
+            )
             medians = rows_of_kind.groupby("beta_fraction")["lower_bound"].median()
-            drawn = [list(line.get_ydata()) for line in axes.get_lines()]
-            assert medians.tolist() in drawn
-    gaps = {axes.get_title("left") for axes in plots.gap_figure(results).axes} - {""}
+            assert medians.tolist() == list(panel.lines("proven bound")[0].y)
+    gaps = {panel.title for panel in plots.gap_figure(results).panels}
     assert gaps == {f"{kind}, refined" for kind in kinds}
-    metric = {axes.get_title("left") for axes in plots.beta_figure(results).axes} - {""}
-    assert metric == kinds
-    legend = plots.size_figure(results).axes[-1].get_legend()
-    named = {text.get_text() for text in legend.get_texts()}
+    assert {panel.title for panel in plots.beta_figure(results).panels} == kinds
+    named = {mark.name for mark in plots.size_figure(results).key}
     assert {f"{kind}, refined" for kind in kinds} <= named
-    strips = [text.get_text() for text in plots.rounding_figure(results).axes[0].get_yticklabels()]
-    assert strips == sorted(f"{kind}, refined, 4" for kind in kinds)
+    (strips,) = plots.rounding_figure(results).panels
+    assert list(strips.rows) == sorted(f"{kind}, refined, 4" for kind in kinds)
 
 
 def test_mlflow_gets_a_curve_for_each_kind_and_their_names(run, tmp_path):

@@ -296,7 +296,7 @@ def test_the_report_and_the_pages_name_the_targets(run):
     assert "Each target is a problem of its own" in page
     assert "3, one a target" in page
     assert "training RMSE, in units of the target" in page
-    assert "a&lt;b</td>" in page
+    assert "a&lt;b</th>" in page
     assert "a<b" not in page.replace("a<br", "")
     shown = summary.champion_of(summary.frame(results))
     assert shown is not None
@@ -305,7 +305,7 @@ def test_the_report_and_the_pages_name_the_targets(run):
     assert f"{parts[1].fit.train_rmse:.4g} (R² {parts[1].fit.train_r2:.3f})" in page
     page = render_outputs(row, parts, run.read(row.fit.network))
     assert "3 outputs, one for each target ·" in page
-    assert "b &amp; c</td>" in page
+    assert "b &amp; c</th>" in page
     one = parts[2]
     files = run.read(one.bounds.certificate), run.read(one.fit.network)
     assert "output, one target" in render_certificate(one, *files)

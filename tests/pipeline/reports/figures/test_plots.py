@@ -4,10 +4,12 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pyarrow as pa
 import pytest
-from matplotlib.figure import Figure
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.reports.figures import drawing, plots
+from pipeline.reports.figures import layout, palette, picture, plots, scales, svg
+from pipeline.reports.figures.chart import Axis, Chart, Dots, Line, Panel
 from pipeline.results import summary
 from pipeline.results.record import RESULTS_SCHEMA
 from tests.pipeline.synthetic import results_table
@@ -27,79 +29,150 @@ CASES = {
 }
 
 
-def texts(figure: Figure) -> str:
-    figure.draw_without_rendering()
-    found = [text.get_text() for text in figure.findobj(lambda item: hasattr(item, "get_text"))]
-    return "\n".join(found)
+def texts(chart: Chart) -> list[str]:
+    """Every line of text of a figure, on a desktop."""
+    shapes = picture.composed(chart).shapes
+    return [shape.text for shape in shapes if isinstance(shape, layout.Words)]
 
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("kind", plots.FIGURES, ids=lambda kind: kind.name)
 def test_every_figure_draws_every_table(kind: plots.FigureKind, case: str) -> None:
-    figure = kind.draw(CASES[case])
-    svg = drawing.to_svg(figure)
-    ElementTree.fromstring(svg)
-    with Image.open(io.BytesIO(drawing.to_png(figure, dpi=40))) as picture:
-        pixels = np.asarray(picture.convert("L"))
+    chart = kind.draw(CASES[case])
+    assert bool(chart.panels) != bool(chart.empty)
+    for one in svg.pictures(chart):
+        for drawn, width in ((one.wide, svg.WIDE[svg.across(chart)]), (one.narrow, svg.NARROW)):
+            root = ElementTree.fromstring(drawn)
+            assert float(root.attrib["width"]) == width
+            assert "nan" not in drawn
+    with Image.open(io.BytesIO(picture.to_png(chart, dpi=40))) as shown:
+        pixels = np.asarray(shown.convert("L"))
     assert pixels.min() < 200 < pixels.max()
 
 
 def test_equal_tables_give_equal_bytes() -> None:
-    first, second = (drawing.to_svg(plots.bounds_figure(CASES["usual"])) for _ in range(2))
-    assert first == second
+    for make in (svg.pictures, picture.to_png):
+        first, second = (make(plots.bounds_figure(CASES["usual"])) for _ in range(2))
+        assert first == second
 
 
 def test_bounds_are_drawn_where_the_table_has_them() -> None:
     table = CASES["usual"]
     data = summary.searched(summary.frame(table))
-    figure = plots.bounds_figure(table)
-    upper, lower, relaxed = (line.get_ydata() for line in figure.axes[0].lines[:3])
+    objective, gap = plots.bounds_figure(table).panels
+    (best,), (bound,) = objective.lines("best network"), objective.lines("proven bound")
+    (relaxed,) = [mark for mark in objective.marks if isinstance(mark, Dots)]
     per_level = data.groupby(["beta_fraction", "shard"])
-    assert np.allclose(upper, per_level["upper_bound"].min().groupby("beta_fraction").median())
-    assert np.allclose(lower, per_level["lower_bound"].max().groupby("beta_fraction").median())
-    assert np.all(lower <= relaxed)
-    assert np.all(relaxed <= upper)
-    assert figure.axes[0].get_xscale() == "log"
-    assert {"best network found", "proven lower bound"} <= set(texts(figure).split("\n"))
+    assert np.allclose(best.y, per_level["upper_bound"].min().groupby("beta_fraction").median())
+    assert np.allclose(bound.y, per_level["lower_bound"].max().groupby("beta_fraction").median())
+    assert np.all(bound.y <= relaxed.y)
+    assert np.all(relaxed.y <= best.y)
+    assert objective.x.log
+    # Beside it the gap alone, on a logarithm: there it is what one sees.
+    (line,) = gap.lines()
+    smallest = per_level["gap"].min().groupby("beta_fraction").median()
+    assert np.allclose(line.y, 100 * smallest)
+    assert gap.y.log
 
 
 def test_the_gap_has_a_panel_for_each_rounding() -> None:
-    figure = plots.gap_figure(CASES["usual"])
-    titles = [axes.get_title(loc="left") for axes in figure.axes]
-    assert titles == ["krivine rounding", "refined rounding"]
-    assert figure.axes[0].get_yscale() == "log"
+    panels = plots.gap_figure(CASES["usual"]).panels
+    assert [panel.title for panel in panels] == ["krivine rounding", "refined rounding"]
+    assert all(panel.y.log for panel in panels)
+    assert panels[0].y == panels[1].y
 
 
-def test_a_gap_of_zero_is_drawn_on_a_linear_axis() -> None:
+def test_a_gap_of_zero_stands_at_the_foot_of_its_axis() -> None:
     table = CASES["usual"]
     column = table.schema.get_field_index("gap")
-    table = table.set_column(column, "gap", pa.array(np.zeros(table.num_rows)))
-    assert plots.gap_figure(table).axes[0].get_yscale() == "linear"
+    every = table.set_column(column, "gap", pa.array(np.zeros(table.num_rows)))
+    assert not plots.gap_figure(every).panels[0].y.log
+    some = np.where(np.isclose(table["beta_fraction"], 0.5), 0.0, 0.04)
+    zeros = plots.gap_figure(table.set_column(column, "gap", pa.array(some)))
+    assert zeros.panels[0].y.log
+    assert "0 %" in texts(zeros)
+    bounds = plots.bounds_figure(table.set_column(column, "gap", pa.array(some)))
+    words = layout.draw(bounds.panels[1], svg.NARROW)
+    line = next(s for s in words.shapes if isinstance(s, layout.Stroke) and s.width == 2.0)
+    # The lowest place is that of the largest β, whose gap is 0.
+    assert line.points[-1][1] == line.points[:, 1].max() > line.points[:-1, 1].max()
 
 
 def test_the_frontier_is_never_beaten_by_something_smaller() -> None:
     points = summary.settings(summary.frame(CASES["usual"]))
-    line = plots.size_figure(CASES["usual"]).axes[0].lines[0]
-    for size, value in zip(line.get_xdata(), line.get_ydata(), strict=True):
+    (line,) = plots.size_figure(CASES["usual"]).panels[0].lines()
+    for size, value in zip(line.x, line.y, strict=True):
         rivals = points[(points["bytes"] <= size)]
-        assert rivals["validation_accuracy"].max() <= value
+        assert 100 * rivals["validation_accuracy"].max() <= value
 
 
 def test_the_krivine_constant_is_marked_only_for_bilinear_networks() -> None:
     table = CASES["usual"]
-    assert "K = 1.782" in texts(plots.rounding_figure(table))
+    assert "K = 1.782" in " ".join(texts(plots.rounding_figure(table)))
     column = table.schema.get_field_index("activation")
     other = table.set_column(column, "activation", pa.array(["polynomial"] * table.num_rows))
-    assert "K = 1.782" not in texts(plots.rounding_figure(other))
+    assert "K = 1.782" not in " ".join(texts(plots.rounding_figure(other)))
 
 
-def test_end_labels_do_not_overlap() -> None:
-    figure, axes = drawing.new_figure(5, 3)
-    axes.plot([0, 1], [1, 1])
-    drawing.end_labels(axes, 1, [(1.0 + 1e-4 * k, f"line {k}", "k") for k in range(6)])
-    figure.draw_without_rendering()
-    tops = sorted(text.get_window_extent().y0 for text in axes.texts)
-    assert np.diff(tops).min() >= 8
+@pytest.mark.parametrize("width", [svg.NARROW, svg.WIDE[1]])
+def test_names_of_lines_do_not_overlap_and_touch_their_lines(width: float) -> None:
+    heights = [1.0 + 1e-4 * k for k in range(6)]
+    lines = tuple(Line([0, 1], [1, y], name=f"line {k}") for k, y in enumerate(heights))
+    drawing = layout.draw(Panel(Axis(), Axis(), lines), width)
+    words = {s.text: s for s in drawing.shapes if isinstance(s, layout.Words)}
+    names = [words[f"line {k}"] for k in range(6)]
+    places = [word.y for word in names]
+    assert np.abs(np.diff(places)).min() >= layout.LINE_HEIGHT - 1e-9
+    assert places == sorted(places, reverse=True)
+    assert max(word.x + 7 * len(word.text) for word in names) <= width
+    # A thread goes from the end of each line to its name.
+    strokes = [s.points for s in drawing.shapes if isinstance(s, layout.Stroke)]
+    ends = [points[-1] for points in strokes if len(points) == 2]
+    for word in names:
+        thread = next(p for p in strokes if np.allclose(p[-1], [word.x - 2.0, word.y - 4.0]))
+        assert min(np.abs(thread[0] - end).max() for end in ends) <= 4.0
+
+
+def test_a_long_name_keeps_its_ends_within_the_picture() -> None:
+    line = Line([0, 1], [0, 1], name="the network of the second hospital, 8 bits")
+    drawing = layout.draw(Panel(Axis(), Axis(), (line,)), svg.NARROW)
+    (word,) = [s for s in drawing.shapes if isinstance(s, layout.Words) and s.bold]
+    assert word.text.startswith("the netw")
+    assert word.text.endswith("bits")
+    assert word.x + 8 * len(word.text) <= svg.NARROW
+
+
+@given(
+    st.lists(st.integers(0, 200), min_size=1, max_size=10),
+    st.integers(5, 20),
+)
+def test_places_spread_apart_keep_their_order_and_stay_inside(wanted: list[int], step: int):
+    found = layout.spread(wanted, step, 0.0, 200.0)
+    order = np.argsort(wanted, kind="stable")
+    assert np.diff(np.array(found)[order]).min(initial=step) >= step - 1e-6
+    assert max(found) <= 200.0 + 1e-6
+    if np.diff(np.array(wanted)[order]).min(initial=step) >= step:
+        assert found == pytest.approx(wanted)
+
+
+def test_axes_have_few_round_numbers() -> None:
+    assert scales.even_steps(0.0, 1.0, 5) == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert scales.decades(0.002, 0.3, 6) == [0.003, 0.01, 0.03, 0.1, 0.3]
+    assert [scales.written(v) for v in (0.03, 250.0, 12_000, 3e6, 1e-6, 2e-5, 0.0)] == [
+        "0.03", "250", "12k", "3M", "10⁻⁶", "2·10⁻⁵", "0",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("theme", [palette.LIGHT, palette.DARK], ids=["light", "dark"])
+def test_colours_of_text_are_legible_on_every_ground(theme: dict[str, str]) -> None:
+    grounds = (palette.GROUND, palette.WASH)
+    lines = (*palette.SERIES, *palette.RAMP)
+    for name in (*lines, palette.INK, palette.SOFT):
+        assert min(palette.contrast(theme[name], theme[ground]) for ground in grounds) >= 4.5, name
+    for ground in ("marked", "alarm"):
+        for name in (palette.INK, palette.BLUE):
+            assert palette.contrast(theme[name], theme[ground]) >= 4.5, (name, ground)
+    assert palette.contrast("#000000", "#ffffff") == pytest.approx(21.0)
 
 
 def test_numbers_as_people_read_them() -> None:

@@ -5,6 +5,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from pipeline.reports.figures.chart import Level, Panel
 from pipeline.reports.figures.width_plots import curve_figure
 from pipeline.reports.page import ReportInput, render_report
 from pipeline.results import summary
@@ -12,8 +13,12 @@ from pipeline.results.record import RESULTS_SCHEMA
 from tests.pipeline.synthetic import results_table
 
 
-def lines_of(axes: object) -> dict[str, np.ndarray]:
-    return {line.get_label(): np.asarray(line.get_ydata(), float) for line in axes.lines}  # type: ignore[attr-defined]
+def lines_of(panel: Panel) -> dict[str, np.ndarray]:
+    return {line.name: np.asarray(line.y, float) for line in panel.lines()}
+
+
+def levels_of(panel: Panel) -> dict[str, float]:
+    return {mark.name: mark.at for mark in panel.marks if isinstance(mark, Level)}
 
 
 def changed(table: pa.Table, **columns: object) -> pa.Table:
@@ -29,24 +34,24 @@ def test_a_line_is_the_best_network_of_at_most_each_width() -> None:
         table, upper_bound=lambda row: row["upper_bound"] * (9.0 if row["width"] == 32 else 1.0)
     )
     data = summary.searched(summary.frame(table))
-    axes = curve_figure(table).axes[0]
+    panel = curve_figure(table).panels[0]
     level = data["beta_fraction"].min()
     some = data[np.isclose(data["beta_fraction"], level)]
     best = some.groupby(["shard", "width"])["upper_bound"].min().unstack()
     lower = some.groupby("shard")["lower_bound"].max()
-    eight = (best[8] - lower).median()
-    wide = (np.minimum(best[8], best[128]) - lower).median()
-    curve = lines_of(axes)["refined"] - lower.median()
-    np.testing.assert_allclose(curve, [eight, eight, wide])
-    np.testing.assert_allclose(lines_of(axes)["proven bound of any width"], lower.median())
-    assert axes.get_title("left") == f"β / β max = {level:.3g}"
+    eight = (100 * (1 - lower / best[8])).median()
+    wide = (100 * (1 - lower / np.minimum(best[8], best[128]))).median()
+    np.testing.assert_allclose(lines_of(panel)["refined"], [eight, eight, wide])
+    assert panel.y.log
+    assert panel.y.label.startswith("above the bound of any width")
+    assert panel.title == f"β / β max = {level:.3g}"
 
 
 def test_krivine_is_drawn_where_it_is_alone() -> None:
     both = results_table(shards=2, betas=1, seeds=1, roundings=("krivine", "refined"))
-    assert set(lines_of(curve_figure(both).axes[0])) == {"refined", "proven bound of any width"}
+    assert set(lines_of(curve_figure(both).panels[0])) == {"refined"}
     alone = results_table(shards=2, betas=1, seeds=1, roundings=("krivine",))
-    assert "krivine" in lines_of(curve_figure(alone).axes[0])
+    assert set(lines_of(curve_figure(alone).panels[0])) == {"krivine"}
 
 
 def test_the_optimum_of_any_width_is_named_where_it_is_proven() -> None:
@@ -57,22 +62,26 @@ def test_the_optimum_of_any_width_is_named_where_it_is_proven() -> None:
 
     table = results_table(shards=2, betas=1, seeds=1)
     proven = changed(table, bounds=lambda row: bounds(row, 1e-9))
-    assert "proven optimum of any width" in lines_of(curve_figure(proven).axes[0])
+    panel = curve_figure(proven).panels[0]
+    assert panel.y.label.startswith("above the proven optimum of any width")
+    assert not levels_of(panel)
     # One shard that is not proven is enough for a bound.
     part = changed(table, bounds=lambda row: bounds(row, 0.01 * (row["shard"] == "fold-01")))
-    lines = lines_of(curve_figure(part).axes[0])
-    assert "proven optimum of any width" not in lines
-    assert np.all(lines["best network of any width"] > lines["proven bound of any width"])
+    panel = curve_figure(part).panels[0]
+    assert panel.y.label.startswith("above the bound of any width")
+    # Of two shards one is at its bound, the other 1 % above.
+    assert levels_of(panel) == {
+        "best network of any width": pytest.approx(50 * 0.01 / 1.01, rel=1e-3)
+    }
 
 
 def test_many_betas_and_kinds_share_the_panels() -> None:
-    shown = [axes for axes in curve_figure(results_table(seeds=1)).axes if axes.lines]
-    assert len(shown) == 6
+    assert len(curve_figure(results_table(seeds=1)).panels) == 6
     first = results_table(seeds=1, betas=3)
     second = changed(first, loss=lambda row: "absolute")
-    axes = curve_figure(pa.concat_tables([first, second])).axes
-    assert len([one for one in axes if one.lines]) == 6
-    assert {one.get_title("left").split("\n")[0] for one in axes} == {"absolute", "squared"}
+    panels = curve_figure(pa.concat_tables([first, second])).panels
+    assert len(panels) == 6
+    assert {one.title.split(",")[0] for one in panels} == {"absolute", "squared"}
 
 
 def test_the_narrowest_network_within_a_gap_holds_on_every_shard() -> None:
@@ -93,8 +102,7 @@ def test_the_narrowest_network_within_a_gap_holds_on_every_shard() -> None:
 
 def test_one_width_has_no_curve_and_no_table() -> None:
     table = results_table(seeds=1, betas=2, widths=(8,))
-    (text,) = curve_figure(table).axes[0].texts
-    assert "list several" in text.get_text()
+    assert "list several" in curve_figure(table).empty
     assert "How many neurons does a gap need?" not in render_report(ReportInput(table))
 
 

@@ -161,7 +161,7 @@ def test_bad_input_is_a_line(tmp_path: Path, changes: dict[str, Any], said: str)
 
 def test_the_page_and_the_tracked_run(whole: Path) -> None:
     page = (whole / "report.html").read_text()
-    assert page.count("<figure") == 1
+    assert page.count("<figure") == 2
     rows = rows_of(whole)
     solved = {row["shard"] for row in rows if row["optimal"]}
     assert f"<b>{len(solved)} of 2</b>" in page

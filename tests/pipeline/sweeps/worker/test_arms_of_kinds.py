@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from pipeline.configuration.kinds import KIND, Kind, kind_of
-from pipeline.reports.comparison.figures import NAMES, objective_figure, width_figure
+from pipeline.reports.comparison.arms import NAMES
+from pipeline.reports.comparison.figures import objective_figure, width_figure
 from pipeline.reports.comparison.page import write_comparison
 from pipeline.reports.comparison.sets import make_sets, read_sets, summarize
 from pipeline.reports.figures import plots
@@ -116,23 +117,21 @@ def test_the_page_has_a_row_for_each_kind_and_arm(run: RunFolder, tmp_path: Path
     page = write_comparison([run.location], tmp_path / "page.html").read_text()
     assert "1 sweep, 8 training problems, 60 quantized networks" in page
     assert ">problem</button>" in page
-    assert page.count('<td class="text">two</td>') == 2
+    # A sweep of two kinds is two sets.
+    sets = page.split('id="sets"')[1]
+    assert sets.count('<th scope="row" data-sort="two"') == 2
     for words in ("squared, bilinear, binary", "hinge, bilinear, binary"):
-        assert f'<td class="text">{words}</td>' in page
+        assert f">{words}</td>" in sets
 
 
 def test_figures_name_arms_that_were_run_and_whole_widths(run: RunFolder) -> None:
     sets = read_sets(run.location)
     names = ["ours", *(NAMES[arm] for arm in ("random_signs", "annealing"))]
-    first = objective_figure(sets).axes[0]
-    assert [label.get_text() for label in first.get_yticklabels()] == names
+    assert list(objective_figure(sets).panels[0].rows) == names
     width = width_figure(sets)
     assert width is not None
-    (legend,) = width.legends
-    shown = {text.get_text() for text in legend.get_texts()}
-    assert shown == {NAMES["refined"], *names[1:]}
-    labels = plots.rounding_figure(read_results(run)).axes[0].get_yticklabels()
-    assert {label.get_text() for label in labels} == {
+    assert {mark.name for mark in width.key} == {NAMES["refined"], *names[1:]}
+    assert set(plots.rounding_figure(read_results(run)).panels[0].rows) == {
         f"{loss}, refined, {width}" for loss in ("hinge", "squared") for width in (2, 4, 8)
     }
 
