@@ -143,6 +143,7 @@ ROBUSTNESS = {
     "RobustnessConfig.block": "rows of one unit of work",
     "NetworkConfig.name": "what it is called in tables",
     "NetworkConfig.source": "its .npz, an ONNX model, or the folder of a training sweep",
+    "NetworkConfig.each": "of a folder: every setting's network, to choose a robust one",
     "RowsConfig.source": "the file of the raw rows",
     "RowsConfig.target": "the column of the answers; null: as the network names it",
     "RowsConfig.limit": "the first so many rows; null: all",
