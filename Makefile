@@ -39,7 +39,8 @@ test-all: $(READY)
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks --large
 
-# Our networks beside the baselines, on the paper's sets: somewhat more than an hour of one core.
+# Our networks beside the baselines, on the paper's sets, then accuracy against bytes and latency: some
+# hours of one core.
 COMPARED := planted wdbc wdbc-bits ionosphere ionosphere-bits pima pima-bits pima-relu german-credit german-credit-bits digits-3 digits-3-relu digits digits-relu planted-time wdbc-time ionosphere-time pima-time german-credit-time digits-3-time
 compare: $(READY)
 	$(BIN)/python -m tests.benchmarks.comparison_data out/comparison/data
@@ -47,6 +48,8 @@ compare: $(READY)
 	    $(BIN)/qnn sweep infra/sweeps/comparison/$$name.yaml --out out/comparison/$$name || exit 1; \
 	done
 	$(BIN)/qnn compare $(COMPARED:%=out/comparison/%) --out out/comparison/comparison.html
+	$(BIN)/python -m tests.benchmarks.nested out/comparison/accuracy
+	$(BIN)/python -m tests.benchmarks.latency
 
 audit: $(READY)
 	$(BIN)/python infra/audit.py

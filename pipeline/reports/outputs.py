@@ -19,7 +19,11 @@ def outputs_table(parts: Sequence[NetworkRow], names: Sequence[Any]) -> dict[str
     """
     labels = dict(enumerate(redact(str(name)) for name in names))
     kind = kind_of_outputs(parts)
-    fit = "training accuracy, class or not" if kind == "class" else "training RMSE, its own units"
+    fit = (
+        "training accuracy, class or not"
+        if kind == "class"
+        else "training RMSE, in units of the target"
+    )
     columns: list[Column[NetworkRow]] = [
         words(kind, lambda one: labels.get(one.identity.output or 0, "") or None, wrap=True),
         Column("lower bound", lambda one: one.bounds.lower_bound, formatted(".6g")),

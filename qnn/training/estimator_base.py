@@ -123,6 +123,8 @@ class QuantizedEstimator(BaseEstimator):
             "time_limit": self.time_limit,
             "tol": self.tol,
             "second_layer": self._grid(self._fixed),
+            # What the choice was measured with; the other takes many times as long.
+            "rounding": "refined" if self._fixed.chooses else "graduated",
         }
         described: dict[str, Any] = {
             "beta": 1.0 if self.beta is None else self.beta,

@@ -10,6 +10,7 @@ from qnn.networks.quantized import QuantizedNetwork
 from qnn.networks.second_layers import check_second_layer
 from qnn.numerics.arguments import check_limits, generator_of
 from qnn.numerics.gaps import relative_gap
+from qnn.registry import Registry
 from qnn.training.certification import raise_bound
 from qnn.training.problems.levels import check_level, facts_of
 from qnn.training.problems.problem import Problem
@@ -18,8 +19,11 @@ from qnn.training.relaxation.result import Relaxation
 from qnn.training.relaxation.solver import Callback
 from qnn.training.rounding.graduated import narrow
 from qnn.training.rounding.methods import check_rounding
-from qnn.training.rounding.refined import column_generation, to_network, widest
+from qnn.training.rounding.refined import column_generation, reduce, to_network, widest
 from qnn.training.rounding.sampling import sampler_of
+
+#: How an optimum over all widths becomes a network of one.
+ROUNDINGS = Registry("rounding", {"graduated": narrow, "refined": reduce})
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +55,7 @@ def train(
     callback: Callback | None = None,
     second_layer: str | int = "float",
     sample_weight: np.ndarray | None = None,
+    rounding: str = "graduated",
 ) -> Trained:
     """Train a quantized network: relaxation, rounding, column generation, certificate.
 
@@ -65,7 +70,8 @@ def train(
     a `Progress` after each bound that "tightened" or "exact" find. second_layer: "float"; "common",
     one scalar, a neuron standing several times where it weighs more; or 2 to 8, the bits of a grid
     for alpha. sample_weight: (n,), what each row counts for in the loss, in place of the problem's
-    own; bounds and certificate are those of the weighted problem.
+    own; bounds and certificate are those of the weighted problem. rounding: how a network is
+    brought to `width`, "graduated" or, many times faster and a little higher, "refined".
     Raises InputError, before any computing, for what cannot be trained or certified.
     """
     began = time.monotonic()
@@ -73,6 +79,7 @@ def train(
     problem = problem if sample_weight is None else problem.with_weights(sample_weight)
     check_limits(tol, time_limit)
     check_rounding(problem, 1 if width is None else width, "refined")
+    bring = ROUNDINGS.find(rounding)
     check_second_layer(second_layer)
     check_level(certify, facts_of(problem))
     deadline = None if time_limit is None else began + time_limit
@@ -92,7 +99,7 @@ def train(
     else:
         incumbent = widest(relaxation, width, rng, deadline)
     if width is not None:
-        incumbent = narrow(incumbent, width, rng, sampler_of(relaxation), deadline)
+        incumbent = bring(incumbent, width, rng, sampler_of(relaxation), deadline)
     network = to_network(incumbent, second_layer, width)
     objective = problem.objective(network)
     statistics["relaxation_seconds"] = relaxed - began

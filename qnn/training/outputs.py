@@ -56,6 +56,7 @@ def train_outputs(
     callback: Callback | None = None,
     second_layer: str | int = "float",
     sample_weight: np.ndarray | None = None,
+    rounding: str = "graduated",
 ) -> TrainedOutputs:
     """Train every output and join them: one network, one certificate an output, bounds summed.
 
@@ -79,7 +80,9 @@ def train_outputs(
         if time_limit is not None:
             left = began + time_limit - time.monotonic()
             share = (max(left, LEAST) if index else time_limit) / (count - index)
-        trained = train(scalar, rng, width, certify, share, tol, callback, second_layer)
+        trained = train(
+            scalar, rng, width, certify, share, tol, callback, second_layer, rounding=rounding
+        )
         outputs.append(replace(trained, certificate=trained.certificate.stating(output=index)))
     network = stack([trained.network for trained in outputs])
     objective = problem.objective(network)

@@ -71,6 +71,12 @@ def load(name: str) -> Part:
 
 def auto(train: Part, test: Part, seed: int, budget: int) -> Result:
     """Our network with its bound: chosen, relaxed, rounded."""
+    network, preprocessing, told = auto_network(train, seed)
+    return _judged(network, preprocessing, test) | told
+
+
+def auto_network(train: Part, seed: int) -> tuple[QuantizedNetwork, Preprocessing, Result]:
+    """The network, what encodes its rows, and its setting, gap and seconds."""
     began = time.process_time()
     table, target = train
     classes, wanted = list(np.unique(target)), Wanted()
@@ -87,13 +93,13 @@ def auto(train: Part, test: Part, seed: int, budget: int) -> Result:
         networks.append(network)
         lower, upper = lower + relaxation.lower_bound, upper + problem.objective(network)
     network = networks[0] if len(networks) == 1 else stack(networks)
-    return {
-        **_judged(network, preprocessing, test),
+    told = {
         "setting": f"{kind}, {choice.fraction:g}, {choice.width}",
         "gap": (upper - lower) / upper,
         "choosing": chosen,
         "seconds": time.process_time() - began,
     }
+    return network, preprocessing, told
 
 
 def default_before(train: Part, test: Part, seed: int, budget: int) -> Result:

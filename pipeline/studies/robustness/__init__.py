@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pipeline.results.verification import Check
 
 __all__ = [
-    "STUDY", "RobustnessStudy", "blocks", "checks", "config", "page", "plan", "rows", "summary",
-    "tracked",
+    "STUDY", "RobustnessStudy", "asked", "blocks", "checks", "config", "page", "plan", "rows",
+    "subjects", "summary", "tracked",
 ]  # fmt: skip
 
 

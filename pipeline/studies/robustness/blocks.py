@@ -18,6 +18,7 @@ from pipeline.results.folder import CERTIFICATES, NETWORKS, RunFolder
 from pipeline.results.ledger import write_results
 from pipeline.studies.robustness.asked import Asked, Asker
 from pipeline.studies.robustness.rows import ROWS, RobustRow
+from pipeline.studies.robustness.subjects import Setting
 from pipeline.sweeps.worker.rows import package_versions
 from qnn.errors import InputError, QnnError
 from qnn.robustness import Limits, Robustness
@@ -47,6 +48,7 @@ class Block:
     labels: tuple[str, ...]
     labelled: bool
     size: int
+    setting: Setting | None = None
     needs: tuple[Unit, ...] = ()
 
     @cached_property
@@ -111,11 +113,13 @@ class Block:
         versions, asked = package_versions(), self.asked
         limits = None if asked.limits is None else json.dumps(asked.limits)
         flips = json.dumps(asked.flips) if asked.flips else None
+        setting = {} if self.setting is None else self.setting.columns
         return [
             RobustRow(
                 f"{self.id}-{self.first + k}", self.id, self.shard, self.network, asked.norm,
                 self.radius or 0.0, asked.unit, self.effort, limits, self.first + k, label,
                 self.labelled, versions=versions, flips=flips, largest=self.radius is None,
+                **setting,
             )
             for k, label in enumerate(self.labels)
         ]  # fmt: skip

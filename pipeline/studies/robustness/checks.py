@@ -25,7 +25,7 @@ from qnn.errors import CertificateError
 from qnn.robustness.threat import Rows, Threat, within
 
 Row = dict[str, Any]
-UNCHECKED = "labels, ranges, times, nodes and the margins of attacks not checked"
+UNCHECKED = "labels, settings, ranges, times, nodes and the margins of attacks not checked"
 NOT_CHECKED = ("labels", "ranges", "times", "nodes", "margins of attacks", "versions")
 
 

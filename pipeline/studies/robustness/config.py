@@ -22,11 +22,13 @@ Radii = Annotated[
 class NetworkConfig(Section):
     """A network's npz file, an ONNX model, or the folder of a training sweep.
 
-    Of a folder: of its last refit the network with the lowest training objective.
+    Of a folder: of its last refit the network with the lowest training objective; with `each` of
+    its first shard one for every kind of problem, β and width.
     """
 
     name: Name
     source: Annotated[str, Field(min_length=1)]
+    each: bool = False
 
 
 class RowsConfig(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,15 @@ from pipeline.reports.frame import drawn
 from pipeline.reports.study_pages import write_study_report
 from pipeline.results.folder import RunFolder
 from pipeline.studies.robustness.rows import ROWS
-from pipeline.studies.robustness.summary import Group, Reach, finished, groups, reaches
+from pipeline.studies.robustness.summary import (
+    Choosable,
+    Group,
+    Reach,
+    choosables,
+    finished,
+    groups,
+    reaches,
+)
 
 WORDS = (
     "Full lines: provably correct whatever happens within the radius. Dashed: correct against our "
@@ -121,6 +130,7 @@ def _told(results: pa.Table) -> dict[str, Any]:
         "facts": _facts(found),
         "figures": [drawn("curves", title, curves_figure(found, far), WORDS)],
         "groups": table_of(_COLUMNS, found),
+        "settings": _settings_table(choosables(done)),
         "reaches": table_of(_REACH_COLUMNS, far) if far else None,
     }
 
@@ -135,3 +145,29 @@ def _facts(found: Sequence[Group]) -> list[tuple[str, str]]:
          f"decided: proven, or a witness; {undecided:,} open"),
         (f"{1e3 * seconds / count:.3g} ms" if count else "–", "of one core a row, proof included"),
     ]  # fmt: skip
+
+
+def _settings_table(found: Sequence[Choosable]) -> dict[str, Any] | None:
+    """β, width and alphabet against what is proven at each radius; None without a sweep's."""
+    if not found:
+        return None
+    columns: list[Column[Choosable]] = [
+        words("setting and norm", lambda one: f"{one.network}, {one.norm}", wrap=True),
+        Column("correct", lambda one: one.correct, formatted(".1%")),
+    ]
+    for radius in dict.fromkeys(radius for one in found for radius in one.proven):
+        share = partial(_proven_at, radius)
+        columns.append(Column(f"proven at {radius:g}", share, formatted(".1%")))
+    if any(one.certified is not None for one in found):
+        columns.append(Column("half proven to", lambda one: one.certified, formatted(".4g")))
+    columns += [
+        Column("β", lambda one: one.beta, formatted(".4g")),
+        Column("of β max", lambda one: one.beta_fraction, formatted(".3g")),
+        Column("width", lambda one: one.width, formatted("d")),
+        words("alphabet", lambda one: one.alphabet),
+    ]
+    return table_of(columns, found)
+
+
+def _proven_at(radius: float, one: Choosable) -> float | None:
+    return one.proven.get(radius)

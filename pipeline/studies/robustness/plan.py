@@ -6,16 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import product
-from pathlib import Path
 
-from pipeline.datasets.examples import Examples, Network, answers, load_network, read_examples
+from pipeline.datasets.examples import Examples, Network, answers, read_examples
 from pipeline.plans.description import axis, description
-from pipeline.plans.study import FINAL_SHARD, NothingFollows
-from pipeline.results.folder import RunFolder
-from pipeline.results.ledger import read_results
+from pipeline.plans.study import NothingFollows
 from pipeline.studies.robustness.asked import Asked, Asker
 from pipeline.studies.robustness.blocks import Block, Subject
-from pipeline.studies.robustness.config import NetworkConfig, RobustnessConfig
+from pipeline.studies.robustness.config import RobustnessConfig
+from pipeline.studies.robustness.subjects import Setting, networks_of
 from qnn.errors import InputError
 from qnn.networks.layered import LayeredNetwork
 from qnn.robustness import Limits
@@ -52,29 +50,23 @@ def prepare(config: RobustnessConfig) -> RobustnessPlan:
     data: dict[str, Subject] = {}
     blocks: list[Block] = []
     for one in config.networks:
-        network = _network(one)
-        examples = read_examples(config.data.source, network, config.data.target)
-        asked = asked_of(config, config.norms[0])
-        Asker(network, examples, asked, config.effort, Limits(nodes=0))
-        data[one.name] = (network.to_bytes(), examples)
-        blocks += _blocks(config, one.name, network, examples)
+        for name, network, setting in networks_of(one):
+            if name in data:
+                raise InputError(f"networks: two are called {name!r}")
+            examples = read_examples(config.data.source, network, config.data.target)
+            asked = asked_of(config, config.norms[0])
+            Asker(network, examples, asked, config.effort, Limits(nodes=0))
+            data[name] = (network.to_bytes(), examples)
+            blocks += _blocks(config, name, network, examples, setting)
     return RobustnessPlan(config, tuple(blocks), data)
 
 
-def _network(one: NetworkConfig) -> Network:
-    if not Path(one.source).is_dir():
-        return load_network(one.source)
-    rows = read_results(RunFolder.open(one.source)).to_pylist()
-    refits = [row for row in rows if row["shard"] == FINAL_SHARD and row["network"] is not None]
-    refits = [row for row in refits if row["upper_bound"] is not None]
-    if not refits:
-        raise InputError(f"{one.source}: has no refitted network; give a network's file")
-    best = min(refits, key=lambda row: (row["upper_bound"], row["trial"]))
-    return load_network(Path(one.source) / best["network"])
-
-
 def _blocks(
-    config: RobustnessConfig, name: str, network: Network, examples: Examples
+    config: RobustnessConfig,
+    name: str,
+    network: Network,
+    examples: Examples,
+    setting: Setting | None,
 ) -> Iterator[Block]:
     labels = examples.labels
     shown = list(map(str, answers(network, examples.rows) if labels is None else labels))
@@ -88,7 +80,7 @@ def _blocks(
         part = tuple(shown[first : min(first + config.block, count)])
         yield Block(
             name, digest, content, asked_of(config, norm), radius, config.effort, config.nodes,
-            first, part, labels is not None, size + network.d,
+            first, part, labels is not None, size + network.d, setting,
         )  # fmt: skip
 
 

@@ -18,7 +18,8 @@ class RobustRow:
     `shape`, where radii are by column or the largest is asked for: JSON, of each number the radius
     that `radius` is a factor of (unit "range": raw). `largest`: `radius` is the largest one proven,
     0 where none is; `attacked_radius` the smallest one with a witness, null where none was found.
-    `flips`: JSON, the categorical columns that may change.
+    `flips`: JSON, the categorical columns that may change. `beta` to `alphabet`: of a network that
+    is one of a sweep's settings, what it was trained with.
     """
 
     trial: str
@@ -53,7 +54,13 @@ class RobustRow:
     flips: str | None = None
     largest: bool | None = None
     attacked_radius: float | None = None
+    beta: float | None = None
+    beta_fraction: float | None = None
+    width: int | None = None
+    alphabet: str | None = None
 
 
-LATER = ("shape", "flips", "largest", "attacked_radius")
+LATER = (
+    "shape", "flips", "largest", "attacked_radius", "beta", "beta_fraction", "width", "alphabet",
+)  # fmt: skip
 ROWS = RowSchema.of(RobustRow, LATER, timings=("seconds", "cpu_seconds"))

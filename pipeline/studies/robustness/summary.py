@@ -112,3 +112,43 @@ def reaches(rows: Iterable[Row]) -> list[Reach]:
         attacked = sorted(math.inf if end is None else end for end in ends)
         found.append(Reach(network, norm, unit, tuple(certified), tuple(attacked)))
     return found
+
+
+@dataclass(frozen=True)
+class Choosable:
+    """A setting of a sweep beside what its network proves.
+
+    proven: by radius, of 1; certified: the largest radius that half of the rows reach, None where
+    it was not asked for.
+    """
+
+    network: str
+    norm: str
+    beta: float
+    beta_fraction: float | None
+    width: int
+    alphabet: str
+    correct: float
+    proven: dict[float, float]
+    certified: float | None
+
+
+def choosables(rows: list[Row]) -> list[Choosable]:
+    """Every setting and norm, the most robust first: by the largest radius, then smaller ones."""
+    settings = {row["network"]: row for row in rows if row["width"] is not None}
+    far = {(one.network, one.norm): one.medians[0] for one in reaches(rows)}
+    found: dict[tuple[str, str], list[Group]] = {}
+    for group in groups(rows):
+        if group.network in settings:
+            found.setdefault((group.network, group.norm), []).append(group)
+    listed = []
+    for (network, norm), some in found.items():
+        own = settings[network]
+        listed.append(
+            Choosable(
+                network, norm, own["beta"], own["beta_fraction"], own["width"], own["alphabet"],
+                some[0].shares["correct"], {one.radius: one.shares["proven"] for one in some},
+                far.get((network, norm)),
+            )
+        )  # fmt: skip
+    return sorted(listed, key=lambda one: (one.norm, [-p for p in reversed(one.proven.values())]))

@@ -11,7 +11,15 @@ from pipeline.results.folder import RunFolder
 from pipeline.studies.robustness.config import RobustnessConfig
 from pipeline.studies.robustness.page import curves_figure
 from pipeline.studies.robustness.rows import ROWS
-from pipeline.studies.robustness.summary import Group, Reach, finished, groups, reaches
+from pipeline.studies.robustness.summary import (
+    Group,
+    Reach,
+    Row,
+    choosables,
+    finished,
+    groups,
+    reaches,
+)
 from pipeline.tracking.study_run import PlainRun, Told
 
 
@@ -31,7 +39,7 @@ class RobustnessTracker(PlainRun):
             "rows_done": float(len(rows)),
             "rows_failed": float(results.num_rows - len(rows)),
         }
-        figures = metrics(found) | reach_metrics(far) | counts
+        figures = metrics(found) | reach_metrics(far) | choice_metrics(rows) | counts
         return Told(figures, {"curves": curves_figure(found, far)})
 
 
@@ -54,4 +62,14 @@ def reach_metrics(found: Iterable[Reach]) -> dict[str, float]:
         figures[f"{place}/certified_radius"] = proven
         if math.isfinite(attacked):
             figures[f"{place}/attacked_radius"] = attacked
+    return figures
+
+
+def choice_metrics(rows: list[Row]) -> dict[str, float]:
+    """Of a sweep's settings: the most that any proves at each radius."""
+    figures: dict[str, float] = {}
+    for one in choosables(rows):
+        for radius, share in one.proven.items():
+            name = f"best_setting/{one.norm}/{radius:g}/proven"
+            figures[name] = max(share, figures.get(name, 0.0))
     return figures

@@ -5,7 +5,8 @@ steps that are correctly rounded and monotone (subtract, divide, clip, compare),
 column's lowest and highest number bound those of all between, without any allowance; a table of
 normal scores is monotone piece by piece, and the ends of all its pieces are looked at. Of a ball
 ("l2") the image is contained in an ellipsoid: clipping brings no two numbers further apart, and the
-roundings of the preprocessing widen the axes.
+roundings of the preprocessing widen the axes; under quantiles and thermometers the box around the
+ball is taken.
 
 A numeric column under "thermometer" becomes bits, +1 up to some level and -1 above: a *chain*.
 """
@@ -102,8 +103,9 @@ def _read(question: Question, preprocessing: str, d: int) -> Region:
     missing = bool(np.isnan(question.numbers).any()) or None in question.categories
     if missing and not layout.imputes:
         raise CertificateError("the row has missing values, which the network refuses")
-    if question.norm == "l2":
+    if question.norm == "l2" and layout.scaling in ("standardize", "none"):
         return layout.ellipsoid(question, d)
+    # Of a ball too: each number is within its radius, and a table of scores or bits bends the rest.
     return layout.box(question, low, high, d)
 
 
@@ -162,8 +164,6 @@ class _Layout:
 
     def ellipsoid(self, question: Question, d: int) -> Region:
         """The cells of ellipsoids, around the row as the preprocessing gives it."""
-        if self.scaling not in ("standardize", "none"):
-            raise CertificateError(f"a ball has no image under {self.scaling!r}: use the norm linf")
         centre = [self._numbers(v, 0) for v in self._filled(question.numbers, question.numbers)]
         rows = np.array([self._row(centre, cell) for cell in cells_of(question)])
         place = self._row([np.ones(1) for _ in centre], cells_of(question)[0], mark=True) == 1.0

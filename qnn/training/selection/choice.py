@@ -87,7 +87,7 @@ def choose(
     target : (n,) labels, or (n,) or (n, C) numbers where `classes` is None.
     classes : the labels, None for a regression.
     wanted : what is fixed and what is to be chosen.
-    seed : of folds, of the rows that choose where there are more than 3,000, and of the networks.
+    seed : of folds, of the rows that choose where there are more than 2,000, and of the networks.
     report : called before each cell.
 
     Raises

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 # Rows that choose, at most; five folds to FEW_ROWS rows, three beyond.
-MOST_ROWS = 3000
+MOST_ROWS = 2000
 FEW_ROWS = 1000
 FOLDS = {True: 5, False: 3}
 # Fewer rows than this, or than two of a class, make no folds.

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from qnn.errors import InputError
 from qnn.robustness import Limits, Prover, certify, largest_radius
+from qnn.robustness.threat import Rows, within
 from tests.qnn.robustness.cases import (
     KINDS,
     forms,
@@ -231,6 +232,35 @@ def test_monotone_in_the_radius_and_radii_meet():
         assert inner.lower_bound >= outer.lower_bound
 
 
+@pytest.mark.parametrize("scaling", ["quantile", "thermometer"])
+def test_a_ball_through_an_encoder_is_bounded_by_its_box(scaling):
+    """Below every sampled row of the ball, with witnesses in it, and not better than its box."""
+    rng = np.random.default_rng(10)
+    verdicts = set()
+    for index in range(12):
+        network, rows = prepared(rng, scaling)
+        row = row_of(rows, index)
+        radius = np.array([10.0, 4.0, 1.0]) * rng.choice([0.02, 0.2, 1.0])
+        found = certify(network, row, radius, "l2", search=Limits(nodes=200))
+        verdicts.add(found.verdict)
+        assert found.verify(network) == found.lower_bound <= found.upper_bound
+        question, read = found.certificate.question, Rows(network)
+        delta = rng.normal(size=(2000, 3))
+        delta /= np.linalg.norm(delta, axis=1, keepdims=True)
+        numbers = question.numbers + radius * delta * rng.random((2000, 1)) ** (1.0 / 3.0)
+        scores = read.scores(numbers, [question.categories] * 2000)[:, 0]
+        margins = scores if question.label else -scores
+        assert found.lower_bound <= margins.min() + 1e-12
+        if found.verdict == "vulnerable":
+            changed = np.array([found.witness[name] for name in read.names], dtype=float)
+            assert within(question, changed)
+        box = certify(network, row, radius, search=Limits(nodes=200))
+        # One region, so a ball is proven where its box is.
+        assert found.verdict == "robust" or box.verdict != "robust"
+    assert "robust" in verdicts
+    assert verdicts - {"robust"}
+
+
 def test_many_radii_of_balls_at_once_are_those_of_one():
     from qnn.certificates.robustness.networks import read_network
     from qnn.certificates.robustness.quadratic import margin_forms
@@ -258,7 +288,7 @@ def test_what_does_not_fit_is_refused_in_one_line():
         ({"radius": {"weight": 1.0}}, "no numeric column 'weight'"),
         ({"radius": [1.0, 2.0]}, "must be a number, 3 numbers"),
         ({"radius": 1.0, "norm": "l1"}, "norm must be one of"),
-        ({"radius": 1.0, "norm": "l2"}, "a ball has no image"),
+        ({"radius": 1.0, "norm": "l2", "limits": (0.0, 99.0)}, "go with the norm linf"),
         ({"radius": 1.0, "effort": "most"}, "effort must be one of"),
         ({"radius": 1.0, "label": "maybe"}, "none of the network's classes"),
         ({"radius": 1.0, "unit": "scale"}, "needs a network with standardized columns"),

@@ -128,3 +128,16 @@ def test_what_cannot_be_trained_is_refused(arguments, fields, message):
     with pytest.raises(InputError) as caught:
         train(make_problem(**fields), **arguments)
     assert str(caught.value) == message
+
+
+def test_the_refined_rounding_is_no_worse_than_the_zero_network_and_an_unknown_one_is_refused():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 5))
+    problem = Problem(X, np.sign(X[:, 0] * X[:, 1] + X[:, 2]), beta=0.3)
+    quick = train(problem, width=3, rounding="refined")
+    full = train(problem, width=3)
+    assert quick.network.neurons <= 3
+    assert full.lower_bound == quick.lower_bound <= full.objective <= quick.objective * (1 + 1e-9)
+    assert quick.objective < problem.loss.value(np.zeros(40), problem.y)
+    with pytest.raises(InputError, match="rounding 'krivine' is not known: choose one of gradu"):
+        train(problem, width=3, rounding="krivine")

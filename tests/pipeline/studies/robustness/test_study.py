@@ -15,7 +15,8 @@ from pipeline.configuration.reading import load_config
 from pipeline.plans.studies import get_study, study_at
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
-from pipeline.studies.robustness.summary import finished, groups
+from pipeline.studies.robustness.summary import choosables, finished, groups
+from pipeline.studies.robustness.tracked import choice_metrics
 from pipeline.sweeps.driver import run_sweep
 from pipeline.tracking.store import open_store
 from qnn.errors import InputError
@@ -167,9 +168,47 @@ def test_the_best_refit_of_a_sweep_is_taken(tmp_path: Path) -> None:
     assert network.read_bytes() == (tmp_path / "trained" / best["network"]).read_bytes()
 
 
+def test_every_setting_of_a_sweep_in_one_table(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    run_sweep(config, str(tmp_path / "trained"), INLINE)
+    trained = read_results(RunFolder.open(tmp_path / "trained")).to_pylist()
+    first = [row for row in trained if row["shard"] != "all"]
+    first = [row for row in first if row["shard"] == min(one["shard"] for one in first)]
+    file = CASE.file(
+        tmp_path, networks=[{"name": "small", "source": "trained", "each": True}],
+        data={"source": config.data.source, "target": config.data.target, "limit": 8},
+        radii=[0.0, 0.02], largest=True,
+    )  # fmt: skip
+    assert run(file, tmp_path / "out").exit_code == 0
+    rows = read_results(RunFolder.open(tmp_path / "out"), get_study("robustness").rows).to_pylist()
+    assert len(rows) == 4 * 3 * 8
+    for row in rows:
+        same = [one for one in first if (one["beta"], one["width"]) == (row["beta"], row["width"])]
+        best = min(same, key=lambda one: (one["upper_bound"], one["trial"]))
+        assert (row["beta_fraction"], row["alphabet"]) == (best["beta_fraction"], best["alphabet"])
+        own = (tmp_path / "out" / row["network_file"]).read_bytes()
+        assert own == (tmp_path / "trained" / best["network"]).read_bytes()
+    listed = choosables(finished(pa.Table.from_pylist(rows)))
+    assert {(one.beta_fraction, one.width) for one in listed} == {
+        (beta, width) for beta in (0.3, 0.05) for width in (4, 8)
+    }
+    shares = [one.proven[0.02] for one in listed]
+    assert shares == sorted(shares, reverse=True)
+    for one in listed:
+        own = [row for row in rows if row["network"] == one.network and not row["largest"]]
+        some = [row["verdict"] == "robust" for row in own if row["radius"] == 0.02]
+        assert one.proven[0.02] == np.mean(some)
+        assert one.certified is not None
+    best = choice_metrics(rows)
+    assert best["best_setting/linf/0.02/proven"] == shares[0]
+    assert "Which setting is robust" in (tmp_path / "out" / "report.html").read_text()
+    assert [check.text for check in checks(tmp_path / "out").values() if not check.ok] == []
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"networks": [{"name": "own", "source": "own.npz", "each": True}]}, "a sweep's folder"),
         ({"radii": []}, "radii: must not be empty"),
         ({"radii": [-1.0]}, "radii[0]: must be at least 0"),
         ({"norms": ["l1"]}, "norms[0]: must be"),
