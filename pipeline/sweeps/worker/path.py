@@ -20,9 +20,9 @@ from pipeline.plans.units import PathSpec
 from pipeline.results.folder import CERTIFICATES, RunFolder, StoreError, data_file
 from pipeline.results.ledger import write_results
 from pipeline.results.matrices import data_table
-from pipeline.results.record import Axes, BoundPoint, Bounds, Cost, NetworkRow
+from pipeline.results.record import LEARNED, Axes, BoundPoint, Bounds, Cost, NetworkRow
 from pipeline.sweeps.worker.arms import arm_row, run_arm
-from pipeline.sweeps.worker.pruning import LEARNED, Pruning
+from pipeline.sweeps.worker.pruning import Pruning
 from pipeline.sweeps.worker.rows import failure, keep_network, row_of, trial_rng
 from pipeline.sweeps.worker.standing import standing_certificate
 from pipeline.sweeps.worker.steps import ProblemDone
