@@ -92,7 +92,7 @@ def sweep(
         # Workers of a Ray started here see it too.
         os.environ["QNN_LOG"] = log_format
     if dry_run:
-        print(_plan_text(config, overrides or []))
+        print(_plan_text(config, overrides or [], out))
         return
     from pipeline.commands.sweep import sweep_command
 
@@ -220,10 +220,12 @@ def compare(
     print(write_comparison(folders, out, figure))
 
 
-def _plan_text(path: Path, overrides: list[str]) -> str:
+def _plan_text(path: Path, overrides: list[str], out: str | None) -> str:
+    """The plan; with a folder also how much of it is there already."""
     from pipeline.configuration.paths import refuse_unknown_tracking
     from pipeline.configuration.reading import load_config
     from pipeline.plans.studies import study_of_file
+    from pipeline.results.folder import RunFolder
 
     study = study_of_file(path)
     lines = []
@@ -235,7 +237,14 @@ def _plan_text(path: Path, overrides: list[str]) -> str:
             overrides = [*with_defaults(path, overrides), "beta.fractions=[0.05]"]
     config = load_config(path, overrides, study.config)
     refuse_unknown_tracking(config.tracking.uri)
-    return "\n".join([*lines, study.prepare(config).describe()])
+    prepared = study.prepare(config)
+    lines.append(prepared.describe())
+    # What is chosen first is no plan yet that a folder could be compared with.
+    if out is not None and len(lines) == 1:
+        from pipeline.sweeps.resume import compared
+
+        lines.append(compared(RunFolder.open(out), study, config, prepared))
+    return "\n".join(lines)
 
 
 def main() -> None:

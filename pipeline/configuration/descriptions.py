@@ -39,6 +39,8 @@ TRAINING = {
     "SweepConfig.alphabet": "what first-layer weights may be; a number is that of bits",
     "SweepConfig.second_layer": "how the second layer is stored; a number is that of bits",
     "SweepConfig.relaxation": "how each SDP is solved",
+    "SweepConfig.bounds": "learned: bounds of a path's later β without an SDP, where they suffice",
+    "SweepConfig.prune_gap": "gap within which bounds: learned need no SDP; null: 0.05",
     "SweepConfig.certify": "the level of proof that is sought",
     "SweepConfig.certify_time_limit": "seconds that raising the bound of one SDP may take",
     "SweepConfig.tracking": "where MLflow keeps the run",
@@ -198,9 +200,28 @@ BELL = {
     "BehavioursConfig.seeds": "of the samples",
     "BehavioursConfig.points": 'of the grid of the set "plane", along each side',
 }
+# Of training's sections, those that this study has too.
+_SECTIONS = ("DataConfig", "PreprocessingConfig", "BetaConfig", "LogSpacing", "RelaxationConfig")
+DISTRIBUTED = {
+    **{f"DistributedConfig.{key}": words for key, words in _NAMED.items()},
+    **{key: words for key, words in TRAINING.items() if key.partition(".")[0] in _SECTIONS},
+    "DistributedConfig.kind": "names this study",
+    "DistributedConfig.data": "where the table is, and what its columns are",
+    "DistributedConfig.task": "what the target is: classes, or numbers",
+    "DistributedConfig.loss": "the training loss",
+    "DistributedConfig.preprocessing": "what is done to the features",
+    "DistributedConfig.beta": "the prices of a neuron, as fractions of beta_max or as values",
+    "DistributedConfig.relaxation": "how each SDP is solved",
+    "DistributedConfig.seed": "of the solver",
+    "DistributedConfig.distributed": "how the rows are spread",
+    "BlocksConfig.blocks": "blocks that the rows are cut into",
+    "BlocksConfig.actors": "Ray actors that share them; results do not depend on it",
+    "BlocksConfig.memory": "bytes of rows that an actor keeps instead of reading them again",
+    "BlocksConfig.restarts": "how often a lost actor is started again; -1: as often as it takes",
+}
 OF_STUDY = {
     "training": TRAINING, "robustness": ROBUSTNESS, "quantization": QUANTIZATION, "csp": CSP,
-    "bell": BELL,
+    "bell": BELL, "distributed": DISTRIBUTED,
 }  # fmt: skip
 
 

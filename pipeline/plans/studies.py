@@ -57,6 +57,8 @@ def study_of_folder(folder: RunFolder) -> Study[Any]:
 def study_at(location: str) -> Study[Any]:
     """The study of a run's folder, or of a file of one: its folder is two levels up."""
     if not location.endswith(".npz"):
+        if os.path.isfile(expanded(location)):
+            raise InputError(f"{location}: is a file; give a run's folder or an .npz file of one")
         return study_of_folder(RunFolder.open(location))
     full = location if "://" in location else os.path.abspath(location)
     parts = full.rsplit("/", 2)

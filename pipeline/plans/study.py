@@ -85,9 +85,10 @@ import pyarrow as pa
 
 from pipeline.configuration.section import Section
 from pipeline.configuration.settings import Resources, TrackingConfig
-from pipeline.results.folder import KEPT, RunFolder
+from pipeline.results.folder import KEPT, RESULTS, RunFolder
 from pipeline.results.schema import RowSchema
 from pipeline.results.selection import FINAL_SHARD
+from qnn.errors import InputError
 
 __all__ = [
     "FINAL_SHARD",
@@ -286,6 +287,7 @@ C = TypeVar("C", bound=Section)
 class Study(ABC, Generic[C]):
     """What a sweep's `kind:` names. Heavy imports belong inside the methods.
 
+    `extendable`: keys of the config whose lists may grow in a finished folder.
     `kept`: the folders in a run's that hold what a finished sweep leaves for good; its manifest has
     all files in them.
     """
@@ -294,6 +296,7 @@ class Study(ABC, Generic[C]):
     config: type[C]
     rows: RowSchema
     kept: ClassVar[tuple[str, ...]] = KEPT
+    extendable: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def prepare(self, config: C) -> Prepared:
@@ -302,6 +305,28 @@ class Study(ABC, Generic[C]):
     def told(self, results: pa.Table, config: C) -> pa.Table:
         """The results as report and tracking get them, with what only the config knows of them."""
         return results
+
+    def extended(self, prepared: Any, folder: RunFolder, complete: set[str]) -> Any:
+        """The sweep as prepared, with what units of an earlier, smaller plan have done left out.
+
+        `complete`: the ids of the folder's finished units. Raises `InputError` where the folder
+        has what the sweep does not ask for: results of other data, or of a larger plan.
+        """
+        known: set[str] = set().union(*(ids_of(unit) for unit in prepared.units))
+        for path in sorted(complete - known):
+            shards = folder.read_table(f"{RESULTS}/{path}.parquet")["shard"].unique().to_pylist()
+            if shards != [FINAL_SHARD]:
+                raise InputError(
+                    f"{folder.label}: has results of other data under the same config (path "
+                    f"{path}, shard {shards[0]}); give another --out"
+                )
+        return prepared
+
+    def done(self, prepared: Any, folder: RunFolder) -> tuple[int, int]:
+        """How many rows of the sweep a folder has, and how many it is to have."""
+        there = set(folder.files(RESULTS, ".parquet"))
+        units = [unit for unit in prepared.units if f"{RESULTS}/{unit.id}.parquet" in there]
+        return sum(one.networks for one in units), sum(one.networks for one in prepared.units)
 
     def cautions(self, results: pa.Table, choice: Any, champion: Any) -> list[str]:
         """Why what a sweep ends with must not be put to use; nothing where nothing is against it.

@@ -263,6 +263,8 @@ def _facts(data: pd.DataFrame, config: SweepConfig | None) -> list[dict[str, str
         facts.append(("test rows", held if config.test.fraction else "none"))
     facts.append(("loss, activation, weights", "; ".join(summary.kinds_in_words(data)) or "–"))
     facts.append(("solver", ", ".join(sorted(set(rows["solver"].dropna()))) or "–"))
+    if config is not None and config.bounds == "learned":
+        facts.append(("SDPs left out by learned bounds", summary.left_out(data)))
     return [{"name": name, "value": value} for name, value in facts]
 
 

@@ -56,6 +56,10 @@ class Identity:
         return data_file(self.dataset or "", self.shard or "")
 
 
+#: What `solver` says where a learned bound took the place of one.
+LEARNED = "learned"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Axes:
     """Where a network stands on the axes of a sweep; `solver` is the one that was used.

@@ -20,7 +20,7 @@ from pipeline.logs.log_lines import EVENTS
 from pipeline.plans.studies import study_of
 from pipeline.plans.study import FINAL_SHARD, Prepared, Step, StudyConfig, Unit, ids_of, needed_by
 from pipeline.reports.origin import add_session
-from pipeline.results.folder import RESULTS, RunFolder, StoreError
+from pipeline.results.folder import CONFIG_FILE, RESULTS, RunFolder, StoreError
 from pipeline.results.ledger import path_of, read_results, results_file, write_lost
 from pipeline.results.lock import FolderLock, acquire_lock
 from pipeline.results.verification.manifest import MANIFEST, Manifest
@@ -160,9 +160,12 @@ class _Driver:
         lock = acquire_lock(folder)
         try:
             with self._timed("folder"):
-                claim(folder, dump_config(self.config))
+                resolved = dump_config(self.config)
+                claim(folder, resolved, self.study.extendable)
                 complete = completed_paths(folder, self.options.retry_failed, self.study)
-                _refuse_foreign(folder, complete, prepared)
+                prepared = self.study.extended(prepared, folder, complete)
+                # Not before it is sure that all of the folder has a place in it.
+                folder.write(CONFIG_FILE, resolved.encode())
                 # Until the run is over again nobody is to miss what it has not done yet.
                 folder.remove(MANIFEST)
             tracking = None
@@ -336,18 +339,6 @@ def _tell(event: Event, shard: str) -> None:
         events.info(event.what, extra=fields)
     elif isinstance(event, UnitDone):
         events.info("path done", extra={**fields, "done": event.trials, "failed": event.failed})
-
-
-def _refuse_foreign(folder: RunFolder, complete: set[str], prepared: Prepared) -> None:
-    """Refuse results of other data or another version under the same config."""
-    foreign = sorted(complete.difference(*(ids_of(unit) for unit in prepared.units)))
-    for path in foreign:
-        shards = folder.read_table(results_file(path))["shard"].unique().to_pylist()
-        if shards != [FINAL_SHARD]:
-            raise InputError(
-                f"{folder.label}: has results of other data under the same config (path {path}, "
-                f"shard {shards[0]}); give another --out"
-            )
 
 
 def _drop_stale_refits(folder: RunFolder, refit: Unit | None) -> None:

@@ -1,7 +1,7 @@
 """Opening a run's folder for a sweep: is it this sweep's folder, and what in it is finished?"""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -28,17 +28,24 @@ FREE_KEYS = ("data.source",)
 READERS = 8
 
 
-def claim(folder: RunFolder, resolved: str) -> None:
+def claim(folder: RunFolder, resolved: str, extendable: Sequence[str] = ()) -> None:
     """Write the resolved config, or check that the folder was made by the same one.
 
     `resolved` is YAML. Raises `InputError`, naming the first key that differs, where the folder
     belongs to another config; differences in how the sweep is run or tracked are taken over.
+    `extendable`: keys whose lists may have grown; where one differs nothing is written yet.
     """
+    found = _differences(folder, resolved, extendable)
+    if found is None or (found and not any(_first(key) in extendable for key in found)):
+        folder.write(CONFIG_FILE, resolved.encode())
+
+
+def _differences(folder: RunFolder, resolved: str, extendable: Sequence[str]) -> list[str] | None:
+    """The keys that differ and may; None where there is no config. Raises as `claim`."""
     try:
         content = folder.read(CONFIG_FILE)
     except FileNotFoundError:
-        folder.write(CONFIG_FILE, resolved.encode())
-        return
+        return None
     try:
         before = dict(flatten(yaml.safe_load(_with_defaults(content, folder))))
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
@@ -47,16 +54,39 @@ def claim(folder: RunFolder, resolved: str) -> None:
             "restore it or give another --out"
         ) from error
     now = dict(flatten(yaml.safe_load(resolved)))
-    for key in [*now, *(key for key in before if key not in now)]:
-        free = key in FREE_KEYS or key.split(".")[0] in FREE_SECTIONS
-        if not free and before.get(key) != now.get(key):
+    keys = [*now, *(key for key in before if key not in now)]
+    differing = [key for key in keys if before.get(key) != now.get(key)]
+    for key in differing:
+        if key not in FREE_KEYS and _first(key) not in (*FREE_SECTIONS, *extendable):
             raise InputError(
                 f"{folder.label}: holds a sweep with another config: {key} is "
-                f"{_show(before, key)} there and {_show(now, key)} here; "
-                "give another --out or restore the config"
+                f"{_show(before, key)} there and {_show(now, key)} here; {_advice(extendable)}"
             )
-    if before != now:
-        folder.write(CONFIG_FILE, resolved.encode())
+    return differing
+
+
+def compared(folder: RunFolder, study: Study[Any], config: Any, prepared: Any) -> str:
+    """What a folder has of a sweep, in a line for the plan; nothing is changed there.
+
+    Raises `InputError` where it belongs to another sweep.
+    """
+    grown = _differences(folder, dump_config(config), study.extendable)
+    head = f"  {'folder':<13}{folder.label}: "
+    if grown is None:
+        return f"{head}new"
+    there, wanted = study.done(prepared, folder)
+    longer = [key for key in grown if _first(key) in study.extendable]
+    extends = f"; extends {', '.join(longer)}" if longer else ""
+    return f"{head}{there} of {wanted} are done, {wanted - there} are new{extends}"
+
+
+def _first(key: str) -> str:
+    return key.split(".")[0]
+
+
+def _advice(extendable: Sequence[str]) -> str:
+    advice = "give another --out or restore the config"
+    return f"{advice} (what can be extended: {', '.join(extendable)})" if extendable else advice
 
 
 def _with_defaults(content: bytes, folder: RunFolder) -> str:

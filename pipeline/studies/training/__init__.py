@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.configuration.settings import SweepConfig
 from pipeline.plans.study import Study
@@ -26,6 +28,7 @@ class Training(Study[SweepConfig]):
     name = "training"
     config = SweepConfig
     rows = RESULTS_ROWS
+    extendable = ("seeds", "widths", "beta", "rounding")
 
     def prepare(self, config: SweepConfig) -> Prepared:
         """Read the table and plan paths and joins."""
@@ -38,6 +41,22 @@ class Training(Study[SweepConfig]):
         from pipeline.results.summary import written_as
 
         return written_as(results, config.beta.form, config.metric)
+
+    def extended(self, prepared: Any, folder: RunFolder, complete: set[str]) -> Any:
+        """With what an earlier plan has finished left out."""
+        from pipeline.studies.training.extension import extended
+
+        units = extended(prepared.config, prepared.plan.units, folder, complete)
+        return prepared if units is None else replace(prepared, own_units=units)
+
+    def done(self, prepared: Any, folder: RunFolder) -> tuple[int, int]:
+        """Networks, whichever path they are in."""
+        from pipeline.results.ledger import read_results
+        from pipeline.studies.training.extension import done_and_wanted
+
+        results = read_results(folder, self.rows)
+        ok = results.filter(pc.equal(results["status"], "ok"))
+        return done_and_wanted(prepared.plan.units, set(ok["trial"].to_pylist()))
 
     def cautions(self, results: pa.Table, choice: Any, champion: Any) -> list[str]:
         """A network that says the same of every row, and parts that lack a class."""

@@ -21,17 +21,23 @@ from qnn.features.preprocessing import FeatureLayout
 
 @dataclass(frozen=True)
 class Prepared:
-    """A sweep's data and plan: what is known before anything is computed or written."""
+    """A sweep's data and plan: what is known before anything is computed or written.
+
+    `own_units`: those of a sweep that extends an earlier one, None for the plan's.
+    """
 
     config: SweepConfig
     table: Table
     split: Split
     layout: FeatureLayout
     plan: Plan
+    own_units: tuple[Unit, ...] | None = None
 
     @cached_property
     def units(self) -> tuple[Unit, ...]:
         """The joins, or the paths of single outputs."""
+        if self.own_units is not None:
+            return self.own_units
         return tuple(unit_of(spec) for spec in self.plan.units)
 
     @property

@@ -20,10 +20,11 @@ from pipeline.plans.units import PathSpec
 from pipeline.results.folder import CERTIFICATES, RunFolder, StoreError, data_file
 from pipeline.results.ledger import write_results
 from pipeline.results.matrices import data_table
-from pipeline.results.record import Axes, BoundPoint, Bounds, Cost, NetworkRow
+from pipeline.results.record import LEARNED, Axes, BoundPoint, Bounds, Cost, NetworkRow
 from pipeline.sweeps.worker.arms import arm_row, run_arm
-from pipeline.sweeps.worker.pruning import LEARNED, Pruning
+from pipeline.sweeps.worker.pruning import Pruning
 from pipeline.sweeps.worker.rows import failure, keep_network, row_of, trial_rng
+from pipeline.sweeps.worker.standing import standing_certificate
 from pipeline.sweeps.worker.steps import ProblemDone
 from qnn.numerics.archive import pack_arrays
 from qnn.training.certification import raise_bound
@@ -157,7 +158,7 @@ class _Path:
             axes=replace(self.row.axes, solver=LEARNED),
             cost=Cost(relaxation_seconds=time.perf_counter() - start),
         )
-        self._write(certificate, beta, None)
+        self._write(certificate, problem, beta, None)
         return True
 
     def _relax(self, problem: Problem, start: float) -> Relaxation:
@@ -206,14 +207,26 @@ class _Path:
                 for point in raised.history
             )
             self._note(cost=replace(self.row.cost, certify_seconds=time.perf_counter() - start))
-        self._write(certificate, beta, history)
+        self._write(certificate, relaxation.problem, beta, history)
         return wide
 
     def _write(
-        self, certificate: Certificate, beta: Beta, history: tuple[BoundPoint, ...] | None
+        self,
+        certificate: Certificate,
+        problem: Problem,
+        beta: Beta,
+        history: tuple[BoundPoint, ...] | None,
     ) -> None:
         spec = self.spec
         file = f"{CERTIFICATES}/{spec.problem_id(beta)}.npz"
+        place = data_file(spec.dataset, spec.shard)
+        certificate = certificate.stating(data=place, output=spec.output)
+        standing = standing_certificate(self.folder, file, certificate, problem)
+        if standing is not None:
+            # Rows of an earlier plan speak of it; how ours closed in is not how it did.
+            certificate, history = standing, None
+        else:
+            self.folder.write(file, pack_arrays(certificate.arrays()))
         proven = replace(
             self.row.bounds,
             certificate=file,
@@ -222,9 +235,6 @@ class _Path:
             bounds=history,
         )
         self._note(bounds=proven)
-        place = data_file(spec.dataset, spec.shard)
-        certificate = certificate.stating(data=place, output=spec.output)
-        self.folder.write(file, pack_arrays(certificate.arrays()))
 
     def _trial(
         self,

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from qnn.certificates.record import Certificate
     from qnn.training.relaxation.learned import Bounds
 
-#: What a row says its solver was, where there was none.
-LEARNED = "learned"
-
 
 class Pruning:
     """The bounds of a path, and the last network of each of its trials.

@@ -3,15 +3,19 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from pipeline.configuration.reading import parse_config
 from pipeline.plans.plan import plan_of
+from pipeline.results.folder import RunFolder
+from pipeline.results.ledger import read_results
+from pipeline.results.record import LEARNED
 from pipeline.results.selection import FINAL_SHARD
+from pipeline.results.summary import left_out
 from pipeline.results.verification import verify_paths
 from pipeline.sweeps.driver import SweepOptions, run_sweep
-from pipeline.sweeps.worker.pruning import LEARNED
 from qnn.errors import InputError
 from qnn.numerics.gaps import relative_gap
 from tests.pipeline.small import config_text, rows_of, small_config
@@ -68,6 +72,28 @@ def test_everything_verifies_from_the_files(home: Path, rows: pd.DataFrame) -> N
     checks = list(verify_paths([str(home / "learned")]))
     assert len(checks) >= len(rows)
     assert [check for check in checks if not check.ok] == []
+
+
+def test_the_report_says_what_that_saved(home: Path, rows: pd.DataFrame) -> None:
+    count = int((rows["solver"] == LEARNED).sum())
+    page = (home / "learned" / "report.html").read_text(encoding="utf-8")
+    # The refit of the best setting is solved, and counted too.
+    words = f"{count} of {len(rows) + 1}: "
+    assert "SDPs left out by learned bounds" in page
+    assert words in page
+    results = read_results(RunFolder.open(str(home / "learned"))).to_pandas()
+    slow = results["solver"] == LEARNED
+    results["relaxation_seconds"] = np.where(slow, 3.0, 0.5)
+    results["seconds"] = 0.5
+    assert (
+        left_out(results) == f"{words}cost {2.5 * count:.1f} s more than it saved, at 1000 ms "
+        "for a solved one"
+    )
+    results["relaxation_seconds"] = np.where(slow, 0.0, 2.0)
+    assert (
+        left_out(results) == f"{words}saved about {2.0 * count:.1f} s, at 2500 ms for a solved one"
+    )
+    assert left_out(results[~slow]) == f"0 of {len(rows) + 1 - count}"
 
 
 def test_a_run_that_was_cut_gives_the_same_rows(home: Path, rows: pd.DataFrame) -> None:
