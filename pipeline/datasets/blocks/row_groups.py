@@ -7,6 +7,7 @@ read does not depend on how the rows lie in files and row groups.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ T = TypeVar("T")
 
 #: rows of a piece that is yielded
 CHUNK = 16_384
+# What pyarrow 25's messages of a page that does not decode have in common.
+DECODING = re.compile(
+    "corrupt|deseriali[sz]e|decompress|inflate|codec|unexpected end of|encoding", re.I
+)
 #: seconds between tries while a store does not answer: two minutes in all
 WAITS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
@@ -102,6 +107,8 @@ def patiently(work: Callable[[], T], what: str) -> T:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, PermissionError) as error:
             raise InputError(f"data.source: {what} cannot be read: {_said(error)}") from None
         except (OSError, pa.ArrowException) as error:
+            if _damaged(error):
+                raise InputError(f"data.source: {what} cannot be read: {_said(error)}") from None
             if wait is None:
                 raise InputError(
                     f"data.source: {what} cannot be read, after {len(WAITS)} tries: {_said(error)}"
@@ -109,6 +116,11 @@ def patiently(work: Callable[[], T], what: str) -> T:
             log.warning("%s: %s; once more in %g s", what, _said(error), wait)
         time.sleep(wait)
     raise AssertionError
+
+
+def _damaged(error: Exception) -> bool:
+    """Whether what was read does not decode: pyarrow says so by the class of a store's faults."""
+    return DECODING.search(str(error)) is not None
 
 
 class RowReader:

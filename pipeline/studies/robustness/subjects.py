@@ -13,6 +13,7 @@ from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
 from pipeline.studies.robustness.config import NetworkConfig
 from qnn.errors import InputError
+from qnn.training.arms import ALL as BASELINES
 
 Row = dict[str, Any]
 _KINDS = ("loss", "activation", "alphabet")
@@ -41,7 +42,7 @@ def networks_of(one: NetworkConfig) -> Iterator[tuple[str, Network, Setting | No
         yield one.name, load_network(one.source), None
         return
     found = read_results(RunFolder.open(one.source)).to_pylist()
-    rows = [row for row in found if row["network"] is not None and row["upper_bound"] is not None]
+    rows = [row for row in found if _whole(row)]
     if not one.each:
         refits = [row for row in rows if row["shard"] == FINAL_SHARD]
         if not refits:
@@ -68,6 +69,12 @@ def _each(one: NetworkConfig, rows: list[Row]) -> Iterator[tuple[str, Network, S
         setting = Setting(best["beta"], best["beta_fraction"], best["width"], best["alphabet"])
         network = load_network(Path(one.source) / best["network"])
         yield " ".join([one.name, *parts]), network, setting
+
+
+def _whole(row: Row) -> bool:
+    """Whether a row has a network of ours: no arm's, and not that of one output of several."""
+    known = row["network"] is not None and row["upper_bound"] is not None
+    return known and row["output"] is None and row["rounding"] not in BASELINES
 
 
 def _best(rows: list[Row]) -> Row:

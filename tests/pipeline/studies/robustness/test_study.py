@@ -15,12 +15,15 @@ from pipeline.configuration.reading import load_config
 from pipeline.plans.studies import get_study, study_at
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
+from pipeline.studies.robustness.config import NetworkConfig
+from pipeline.studies.robustness.subjects import networks_of
 from pipeline.studies.robustness.summary import choosables, finished, groups
 from pipeline.studies.robustness.tracked import choice_metrics
 from pipeline.sweeps.driver import run_sweep
 from pipeline.tracking.store import open_store
 from qnn.errors import InputError
 from qnn.robustness import Prover
+from tests.pipeline.classes import classes_config
 from tests.pipeline.small import small_config
 from tests.pipeline.studies.cases import CASES, INLINE, N, checks, copied, rows_of, run
 from tests.pipeline.tracked import artifacts_of, runs_of
@@ -166,6 +169,21 @@ def test_the_best_refit_of_a_sweep_is_taken(tmp_path: Path) -> None:
     assert run(file, tmp_path / "out").exit_code == 0
     (network,) = (tmp_path / "out" / "networks").iterdir()
     assert network.read_bytes() == (tmp_path / "trained" / best["network"]).read_bytes()
+
+
+def test_of_several_outputs_and_beside_arms_our_whole_networks_are_taken(tmp_path: Path) -> None:
+    config = classes_config(tmp_path, baselines=["annealing"], baseline_seconds=0.01)
+    run_sweep(config, str(tmp_path / "trained"), INLINE)
+    trained = read_results(RunFolder.open(tmp_path / "trained")).to_pylist()
+    ours = [row for row in trained if row["rounding"] == "refined" and row["output"] is None]
+    assert len(ours) < len([row for row in trained if row["network"] is not None])
+    for each, count in ((False, 1), (True, 4)):
+        one = NetworkConfig(name="n", source=str(tmp_path / "trained"), each=each)
+        found = [network.to_bytes() for _, network, _ in networks_of(one)]
+        known = [row for row in ours if (row["shard"] == "all") != each]
+        files = [(tmp_path / "trained" / row["network"]).read_bytes() for row in known]
+        assert len(found) == count
+        assert all(content in files for content in found)
 
 
 def test_every_setting_of_a_sweep_in_one_table(tmp_path: Path) -> None:
