@@ -42,7 +42,8 @@ TRAINING = {
     "SweepConfig.bounds": "learned: bounds of a path's later β without an SDP, where they suffice",
     "SweepConfig.prune_gap": "gap within which bounds: learned need no SDP; null: 0.05",
     "SweepConfig.certify": "the level of proof that is sought",
-    "SweepConfig.certify_time_limit": "seconds that raising the bound of one SDP may take",
+    "SweepConfig.certify_time_limit": "seconds that raising the bound of one SDP may take "
+    "(null: 600 for exact proofs beyond 34 columns, else no limit)",
     "SweepConfig.tracking": "where MLflow keeps the run",
     "SweepConfig.resources": "what a task may use",
     "SweepConfig.retrain": "what `qnn retrain` trains on, and its gates",
