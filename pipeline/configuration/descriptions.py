@@ -172,9 +172,11 @@ QUANTIZATION = {
 CSP = {
     **{f"CspConfig.{key}": words for key, words in _NAMED.items()},
     "CspConfig.kind": "names this study",
-    "CspConfig.instances": "names as g05_60.0, or files in rudy's format or of WCSP",
+    "CspConfig.instances": "names as g05_60.0, or files in rudy's format or of WCSP; relative: "
+    "beside this file, else in the current folder",
     "CspConfig.planted": "unique games with a hidden assignment",
-    "CspConfig.rounds": "of conditioning",
+    "CspConfig.rounds": "of conditioning; may be empty where exact is true",
+    "CspConfig.exact": "also prove the maximum of each instance by the tree",
     "CspConfig.rules": "which variable is conditioned on",
     "CspConfig.seeds": "of the solver",
     "CspConfig.cuts": "which inequalities are added",
