@@ -246,8 +246,12 @@ def make_path(
 
 
 def _certify_words(path: PathSpec) -> str:
-    limit = path.certify_time_limit
-    return path.certify + ("" if limit is None else f", within {_duration(limit)} for each SDP")
+    limit = path.certify_limit
+    if limit is None:
+        return path.certify
+    words = f"{path.certify}, within {_duration(limit)} for each SDP"
+    given = path.certify_time_limit is not None
+    return words if given else f"{words} (default; certify_time_limit changes it)"
 
 
 def _pruning_words(path: PathSpec) -> Iterator[tuple[str, str]]:

@@ -28,6 +28,7 @@ from pipeline.plans.estimates import (
 from pipeline.results.record import Axes
 from qnn.networks.alphabets import get_alphabet
 from qnn.training.arms import CEILINGS, REFERENCES
+from qnn.training.problems.levels import default_limit
 
 ID_LENGTH = 16
 
@@ -210,11 +211,16 @@ class PathSpec:
         width = sum(self.widths) / len(self.widths)
         ours = len(self.betas) * self.relaxed.seconds
         ours += estimate_rounding(self.n, self.d, self.own_networks, width)
-        ours += len(self.betas) * estimate_raising(
-            self.n, self.d, self.certify, self.certify_time_limit
-        )
+        ours += len(self.betas) * estimate_raising(self.n, self.d, self.certify, self.certify_limit)
         arms = self._all_arm_trials()
         return ours + sum(trial.baseline_seconds or ours / self.own_networks for trial in arms)
+
+    @property
+    def certify_limit(self) -> float | None:
+        """Seconds that raising the bound of one SDP may take; a default is in no id."""
+        if self.certify_time_limit is not None:
+            return self.certify_time_limit
+        return default_limit(self.certify, self.relaxed.size)
 
     @property
     def estimated_bytes(self) -> float:

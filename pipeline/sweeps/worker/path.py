@@ -197,7 +197,7 @@ class _Path:
         spec, start = self.spec, time.perf_counter()
         certificate, wide, history = relaxation.certificate, None, None
         if spec.certify != "relaxation":
-            limit = spec.certify_time_limit
+            limit = spec.certify_limit
             deadline = None if limit is None else time.monotonic() + limit
             rng = trial_rng(spec.problem_id(beta))
             raised = raise_bound(relaxation, spec.certify, rng, deadline, scanner=self.scanner)
