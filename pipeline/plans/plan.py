@@ -9,6 +9,7 @@ from typing import Any
 
 from pipeline.configuration.kinds import Kind, arms_of
 from pipeline.configuration.settings import SweepConfig
+from pipeline.datasets.recognized import refuse_giants
 from pipeline.datasets.shards import (
     Shard,
     Split,
@@ -150,6 +151,7 @@ def make_plan(config: SweepConfig, table: Table, split: Split, layout: FeatureLa
 
     Raises InputError as `make_unit`.
     """
+    refuse_giants(config, table.columns, split.development_rows)
     units = [
         make_unit(config, table, split, layout, shard, kind)
         for shard, kind in product(split.shards, config.kinds)
@@ -160,7 +162,7 @@ def make_plan(config: SweepConfig, table: Table, split: Split, layout: FeatureLa
         rows=table.n,
         test_rows=len(split.test_rows),
         paths=tuple(path for unit in units for path in unit.paths),
-        warnings=(*layout.warnings, *lacking_classes(table, split)),
+        warnings=(*table.notes, *layout.warnings, *lacking_classes(table, split)),
         joins=tuple(unit for unit in units if isinstance(unit, JoinSpec)),
     )
 

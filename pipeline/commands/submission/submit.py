@@ -28,6 +28,7 @@ from pipeline.commands.submission.shipping import (
     find_local_data,
     stage,
 )
+from pipeline.configuration.paths import URI_VARIABLE, refuse_half_uri
 from pipeline.configuration.reading import SweepConfig
 from pipeline.logs.redact import HIDDEN, is_secret_name, redact
 from pipeline.studies.training.automatic import Keys, refuse_lists, stand_in, text_without
@@ -126,6 +127,7 @@ def submit(
     """
     config, unsettled = stand_in(path, overrides)
     refuse_lists(config, unsettled, path.name)
+    _refuse_half_uris(config)
     data = find_local_data(config)
     trials = _check(config) if data is not None else None
     trials = None if unsettled else trials
@@ -159,6 +161,18 @@ def submit(
                 raise
             return Submitted(job, _text(jobs.info(job).status), False)
     return Submitted(job, "PENDING", True)
+
+
+def _refuse_half_uris(config: SweepConfig) -> None:
+    """What would be a folder of the node that the job runs on, or nothing at all."""
+    refuse_half_uri(config.data.source, "data.source")
+    key = "tracking.uri" if config.tracking.uri else URI_VARIABLE
+    given = config.tracking.uri or os.environ.get(URI_VARIABLE)
+    if not given:
+        return
+    refuse_half_uri(given, key)
+    if not ("://" in given or given.startswith(("databricks", "/"))):
+        raise InputError(f"{key}: {given} is no URI (http://…, sqlite:///…) and no absolute path")
 
 
 def entrypoint(out: str, package: bool) -> str:

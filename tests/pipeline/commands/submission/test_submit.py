@@ -117,6 +117,27 @@ def test_a_sweep_without_beta_is_sent_open_and_chosen_by_the_job(tmp_path: Path)
     assert send(file, Cluster([Details(sent.job, "RUNNING")])).job == sent.job
 
 
+@pytest.mark.parametrize(
+    ("setting", "variable", "message"),
+    [
+        ("data.source=s3:bucket/x.csv", "", r"data\.source: s3:bucket/x\.csv: write s3://"),
+        ("data.source=store:9000/x.csv", "", r"data\.source: .*need a scheme in front"),
+        ("tracking.uri=head:5000", "", r"tracking\.uri: head:5000: a host and a port need"),
+        ("tracking.uri=sqlite:mlflow.db", "", r"tracking\.uri: .*write sqlite://"),
+        ("tracking.uri=mlruns", "", r"tracking\.uri: mlruns is no URI"),
+        ("seeds=[0]", "head:5000", r"MLFLOW_TRACKING_URI: head:5000: a host and a port need"),
+    ],
+)
+def test_half_uris_are_refused_before_anything_is_sent(
+    config: Path, setting: str, variable: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", variable)
+    cluster = Cluster()
+    with pytest.raises(InputError, match=message):
+        submit(config, cast(Jobs, cluster), OUT, [setting], Submission())
+    assert not cluster.sent
+
+
 def test_lists_without_beta_are_refused_before_anything_is_sent(tmp_path: Path) -> None:
     cluster = Cluster()
     with pytest.raises(InputError, match=r"open\.yaml: beta: is required where several"):
