@@ -70,5 +70,4 @@ class Hearing:
         """Take away what dead workers left."""
         self.text = ""
         with suppress(StoreError, OSError):
-            if self.folder.files(UNDER_WAY):
-                self.folder.remove_folder(UNDER_WAY)
+            self.folder.remove_folder(UNDER_WAY)
