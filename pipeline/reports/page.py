@@ -199,8 +199,16 @@ def _tiles(metric: Metric, test: float | None, shown: Shown) -> list[dict[str, A
         {"value": percent(fit.gap),
          "words": ["certified gap: all that any network could still gain"]},
         {"value": byte_text(fit.bytes),
-         "words": [f"{fit.neurons} neurons: weights as bits, second layer as float64"]},
+         "words": [f"{fit.neurons} neurons: weights as bits, {_second_layer_words(shown.row)}"]},
     ]  # fmt: skip
+
+
+def _second_layer_words(row: NetworkRow) -> str:
+    """How the second layer is stored; rows of before there was a choice have float64."""
+    stored = row.axes.second_layer or "float"
+    if stored == "common":
+        return "second layer of one size"
+    return "second layer as float64" if stored == "float" else f"second layer of {stored} bits"
 
 
 def _of_test(metric: Metric, test: float | None, row: NetworkRow) -> list[str]:
