@@ -24,4 +24,5 @@ __all__ = [
     "verify_files",
     "verify_paths",
     "verify_run",
+    "weights",
 ]

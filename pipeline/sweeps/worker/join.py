@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from threadpoolctl import ThreadpoolController
 
+from pipeline.datasets.class_weights import row_weights
 from pipeline.datasets.shards import ShardData
 from pipeline.plans.units import JoinSpec
 from pipeline.results.folder import RESULTS, RunFolder, StoreError
@@ -87,7 +88,8 @@ def _joined(
         _refuse_failed(spec, parts)
         summed = replace(row, bounds=_bounds(parts), cost=_cost(parts))
         network = stack([_network(part, folder) for part in parts])
-        loss = spec.first.kind.get_loss()
+        weights = row_weights(spec.first.class_weight, data.y)
+        loss = spec.first.kind.get_loss().weighted(weights)
         beta = row.axes.beta
         assert beta is not None, "a part that is no failure has its beta"
         row = keep_joined(summed, network, beta, loss, data, folder)

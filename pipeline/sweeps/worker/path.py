@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from threadpoolctl import ThreadpoolController
 
 from pipeline.configuration.beta import Beta
+from pipeline.datasets.class_weights import row_weights
 from pipeline.datasets.shards import ShardData
 from pipeline.plans.units import PathSpec
 from pipeline.results.folder import CERTIFICATES, RunFolder, StoreError, data_file
@@ -185,7 +186,8 @@ class _Path:
         """
         spec, data = self.spec, self.data
         kind = spec.kind
-        loss, activation = kind.get_loss(), kind.get_activation()
+        loss = kind.get_loss().weighted(row_weights(spec.class_weight, data.targets))
+        activation = kind.get_activation()
         if data.Y is None:
             problem = Problem(data.X, data.y, 1.0, loss, activation, kind.alphabet)
             return problem, problem.beta_max
