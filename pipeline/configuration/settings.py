@@ -240,9 +240,10 @@ class SweepConfig(Section):
     """One sweep: shards × kinds of problem × β × seeds × widths × roundings on one table.
 
     Several of `loss`, `activation` or `alphabet` make a kind of problem of each with each.
-    `metric`: what the best setting is chosen by, on validation rows (None: accuracy, or RMSE);
+    `metric`: what the best setting is chosen by, on validation rows (None: accuracy, or RMSE).
     `class_weight`: what the rows of a class count for in the loss, by label (None: 1).
-    `certify_time_limit`: seconds that raising the bound of one SDP may take. `bounds`: "learned"
+    `certify_time_limit`: seconds that raising the bound of one SDP may take (None: 600 for exact
+    proofs beyond 34 columns, where they may not end, else no limit). `bounds`: "learned"
     asks for those of a whole path first, and leaves out the SDP of a β at which the networks of the
     β before are proven to be within `prune_gap` (null: 0.05) of the best there is.
     """

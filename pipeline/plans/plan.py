@@ -11,7 +11,6 @@ import numpy as np
 
 from pipeline.configuration.kinds import Kind, arms_of
 from pipeline.configuration.settings import SweepConfig
-from pipeline.datasets.class_weights import class_weights
 from pipeline.datasets.shards import (
     Shard,
     Split,
@@ -25,6 +24,7 @@ from pipeline.plans.description import description
 from pipeline.plans.units import JoinSpec, PathSpec, Spec, digest_of
 from qnn.errors import InputError
 from qnn.features import tables
+from qnn.features.class_weights import class_weights
 from qnn.features.preprocessing import FeatureLayout
 from qnn.training.arms import CEILINGS, QUANTIZED, REFERENCES
 from qnn.training.problems.levels import Facts, check_level
@@ -251,8 +251,12 @@ def make_path(
 
 
 def _certify_words(path: PathSpec) -> str:
-    limit = path.certify_time_limit
-    return path.certify + ("" if limit is None else f", within {_duration(limit)} for each SDP")
+    limit = path.certify_limit
+    if limit is None:
+        return path.certify
+    words = f"{path.certify}, within {_duration(limit)} for each SDP"
+    given = path.certify_time_limit is not None
+    return words if given else f"{words} (default; certify_time_limit changes it)"
 
 
 def _pruning_words(path: PathSpec) -> Iterator[tuple[str, str]]:

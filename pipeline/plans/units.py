@@ -18,7 +18,6 @@ from typing import Any, Literal, Self
 
 from pipeline.configuration.beta import Beta, column_of
 from pipeline.configuration.kinds import KIND, Kind
-from pipeline.datasets.class_weights import ClassWeights
 from pipeline.plans.estimates import (
     Relaxed,
     estimate_join_bytes,
@@ -27,8 +26,10 @@ from pipeline.plans.estimates import (
     estimate_rounding,
 )
 from pipeline.results.record import Axes
+from qnn.features.class_weights import ClassWeights
 from qnn.networks.alphabets import get_alphabet
 from qnn.training.arms import CEILINGS, REFERENCES
+from qnn.training.problems.levels import default_limit
 
 ID_LENGTH = 16
 
@@ -220,11 +221,16 @@ class PathSpec:
         width = sum(self.widths) / len(self.widths)
         ours = len(self.betas) * self.relaxed.seconds
         ours += estimate_rounding(self.n, self.d, self.own_networks, width)
-        ours += len(self.betas) * estimate_raising(
-            self.n, self.d, self.certify, self.certify_time_limit
-        )
+        ours += len(self.betas) * estimate_raising(self.n, self.d, self.certify, self.certify_limit)
         arms = self._all_arm_trials()
         return ours + sum(trial.baseline_seconds or ours / self.own_networks for trial in arms)
+
+    @property
+    def certify_limit(self) -> float | None:
+        """Seconds that raising the bound of one SDP may take; a default is in no id."""
+        if self.certify_time_limit is not None:
+            return self.certify_time_limit
+        return default_limit(self.certify, self.relaxed.size)
 
     @property
     def estimated_bytes(self) -> float:

@@ -10,6 +10,7 @@ from pipeline.results.objective import objective_and_loss
 from pipeline.results.record import NetworkRow
 from pipeline.results.verification.certificates import check_stated
 from pipeline.results.verification.evidence import Evidence
+from pipeline.results.verification.held_out import HeldOut
 from pipeline.results.verification.rows import Rows
 from pipeline.results.verification.statements import RELATIVE, check_fit, check_kind, same
 from pipeline.results.verification.verdict import Failure, Skipped
@@ -22,7 +23,7 @@ from qnn.numerics.gaps import relative_gap, sum_down
 Matrices = tuple[np.ndarray, np.ndarray]
 
 
-def check_network(evidence: Evidence, rows: Rows, file: str) -> str:
+def check_network(evidence: Evidence, rows: Rows, file: str, held_out: HeldOut) -> str:
     """Return the objective; raises where the network is not what its row says."""
     network = QuantizedNetwork.from_bytes(evidence.folder.read(file), file)
     row = rows.networks.get(file)
@@ -41,6 +42,7 @@ def check_network(evidence: Evidence, rows: Rows, file: str) -> str:
     objective = _check_figures(row, network, (X, y), certificates[0], bound)
     check_stated(evidence, row, certificates)
     check_fit(row, network, X, y)
+    held_out.check(row, network, X, y)
     _check_parts(rows, row)
     _check_made_for(row, network, certificates)
     if objective < bound * (1 - np.sign(bound) * RELATIVE):

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.configuration.settings import SweepConfig
-from pipeline.datasets.class_weights import class_weights, row_weights
 from pipeline.results.verification.evidence import Evidence
 from pipeline.results.verification.rows import Rows
 from pipeline.results.verification.verdict import Failure
 from qnn.certificates import Certificate
 from qnn.errors import InputError
+from qnn.features.class_weights import class_weights, row_weights
 from qnn.features.targets import Label
 from qnn.networks.quantized import QuantizedNetwork
 

@@ -15,7 +15,6 @@ from dataclasses import replace
 
 from threadpoolctl import ThreadpoolController
 
-from pipeline.datasets.class_weights import row_weights
 from pipeline.datasets.shards import ShardData
 from pipeline.plans.units import JoinSpec
 from pipeline.results.folder import RESULTS, RunFolder, StoreError
@@ -25,6 +24,7 @@ from pipeline.sweeps.worker.arms import run_reference, without_problem
 from pipeline.sweeps.worker.rows import failure, keep_joined, row_of
 from pipeline.sweeps.worker.steps import BetaJoined
 from qnn.errors import InputError
+from qnn.features.class_weights import row_weights
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.networks.stacks import stack
 from qnn.numerics.gaps import sum_down

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from threadpoolctl import ThreadpoolController
 
 from pipeline.configuration.beta import Beta
-from pipeline.datasets.class_weights import row_weights
 from pipeline.datasets.shards import ShardData
 from pipeline.plans.units import PathSpec
 from pipeline.results.folder import CERTIFICATES, RunFolder, StoreError, data_file
@@ -27,6 +26,7 @@ from pipeline.sweeps.worker.pruning import Pruning
 from pipeline.sweeps.worker.rows import failure, keep_network, row_of, trial_rng
 from pipeline.sweeps.worker.standing import standing_certificate
 from pipeline.sweeps.worker.steps import ProblemDone
+from qnn.features.class_weights import row_weights
 from qnn.numerics.archive import pack_arrays
 from qnn.training.certification import raise_bound
 from qnn.training.problems.problem import Problem
@@ -199,7 +199,7 @@ class _Path:
         spec, start = self.spec, time.perf_counter()
         certificate, wide, history = relaxation.certificate, None, None
         if spec.certify != "relaxation":
-            limit = spec.certify_time_limit
+            limit = spec.certify_limit
             deadline = None if limit is None else time.monotonic() + limit
             rng = trial_rng(spec.problem_id(beta))
             raised = raise_bound(relaxation, spec.certify, rng, deadline, scanner=self.scanner)

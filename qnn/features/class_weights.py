@@ -1,7 +1,7 @@
-"""Class weights: what the rows of each class count for in the loss, from the config's words.
+"""Class weights: what the rows of each class count for in the loss, from words or numbers.
 
-`balanced` is n / (classes · rows of the class), as scikit-learn has it, of the training rows of
-each shard; a mapping gives numbers by label, 1 where it names none.
+`balanced` is n / (classes · rows of the class), as scikit-learn has it, of the rows at hand; a
+mapping gives numbers by label, 1 for those that it does not name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ClassWeights = Literal["balanced"] | tuple[float, ...]
 def class_weights(
     asked: Literal["balanced"] | Mapping[str, float] | None, classes: Sequence[Label] | None
 ) -> ClassWeights | None:
-    """The config's words for the classes of a table; None where it asks for none.
+    """What is asked, for classes in their order; None where nothing is, or there are none.
 
     Raises InputError where the mapping names a label that there is not, or one of them twice.
     """

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_sample_weight
 
-from pipeline.datasets.class_weights import class_weights, row_weights
 from qnn.errors import InputError
+from qnn.features.class_weights import class_weights, row_weights
 
 
 def targets_of(codes: np.ndarray, count: int) -> np.ndarray:
