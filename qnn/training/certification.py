@@ -14,7 +14,7 @@ import numpy as np
 
 from qnn.certificates.record import Certificate
 from qnn.numerics.gaps import relative_gap
-from qnn.training.problems.levels import check_level, facts_of, refusal
+from qnn.training.problems.levels import SURE_COLUMNS, check_level, facts_of, refusal
 from qnn.training.relaxation.result import Relaxation
 from qnn.training.relaxation.solver import Callback, Progress
 from qnn.training.relaxation.tightening import tighten
@@ -25,9 +25,8 @@ from qnn.training.rounding.sampling import sampler_of
 if TYPE_CHECKING:
     from qnn.training.pricing.enumeration import Scanner
 
-# Beyond this many columns of the lift exact pricing may not end in time: it gets this part of it,
-# and where it leaves a gap, a tightened bound is tried in the rest.
-SURE_COLUMNS = 34
+# Beyond `SURE_COLUMNS` exact pricing gets this part of the time, and where it leaves a gap, a
+# tightened bound is tried in the rest.
 EXACT_SHARE = 0.6
 PROVEN = 1e-4
 

@@ -26,8 +26,8 @@ Array = np.ndarray
 Row = dict[str, Any]
 
 RELATIVE = 1e-6
-UNCHECKED = "figures on rows held out not checked: the rows are not in the folder"
-NOT_CHECKED = ("figures on rows held out", "times", "versions")
+UNCHECKED = "divergences and figures on rows held out not checked: the rows are not in the folder"
+NOT_CHECKED = ("divergences", "figures on rows held out", "times", "versions")
 
 
 def verify(location: str, data: str | None = None, fast: bool = False) -> Iterator[Check]:

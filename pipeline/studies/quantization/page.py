@@ -36,6 +36,7 @@ def _percent(name: str) -> Callable[[Row], float | None]:
 _POINTS: tuple[Column[Point], ...] = (
     words("network", lambda p: p.title, wrap=True),
     Column("divergence", lambda p: p.divergence, formatted(".3g")),
+    Column("on calibration", lambda p: p.calibration_divergence, formatted(".3g")),
     Column("agreement", lambda p: p.agreement, formatted(".2%")),
     Column("accuracy", lambda p: p.accuracy, formatted(".2%")),
     Column("bytes", lambda p: p.file_bytes, whole),

@@ -17,7 +17,7 @@ class LayerRow:
     same, absolute, summed over the layer's certificates. `bytes` of its codes, `file_bytes` of the
     network's file (`network`, with its digest). `divergence`, `agreement` (share of rows with the
     float network's class) and `accuracy` are of the rows held out; the latter two None where there
-    are no classes or no labels.
+    are no classes or no labels. `calibration_divergence` is of the rows that the calibration saw.
     """
 
     trial: str
@@ -45,6 +45,7 @@ class LayerRow:
     file_bytes: int | None = None
     float_bytes: int | None = None
     divergence: float | None = None
+    calibration_divergence: float | None = None
     agreement: float | None = None
     accuracy: float | None = None
     float_accuracy: float | None = None
@@ -60,4 +61,4 @@ class LayerRow:
     versions: str = "{}"
 
 
-ROWS = RowSchema.of(LayerRow)
+ROWS = RowSchema.of(LayerRow, later=("calibration_divergence",))

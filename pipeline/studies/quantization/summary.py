@@ -29,6 +29,7 @@ class Point:
     float_bytes: float
     mean_bits: float
     divergence: float
+    calibration_divergence: float | None
     agreement: float | None
     accuracy: float | None
     float_accuracy: float | None
@@ -82,8 +83,9 @@ def _point(model: str, method: str, budget: float, rows: list[Row]) -> Point:
         mean_bits=float(np.average([row["mean_bits"] for row in rows], weights=weights)),
         **{
             name: mean(name)
-            for name in ("file_bytes", "float_bytes", "divergence", "agreement", "accuracy",
-                         "float_accuracy", "bits_lagrangian_gap", "seconds")
+            for name in ("file_bytes", "float_bytes", "divergence", "calibration_divergence",
+                         "agreement", "accuracy", "float_accuracy", "bits_lagrangian_gap",
+                         "seconds")
         },
         **{
             name: sum(row[name] for row in rows)

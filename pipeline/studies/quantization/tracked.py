@@ -40,7 +40,8 @@ def metrics(found: Iterable[Point]) -> dict[str, float]:
     figures = {}
     for point in found:
         place = f"{point.model}/{point.method}/{point.budget:g}"
-        for name in ("file_bytes", "divergence", "agreement", "accuracy", "bits_lagrangian_gap"):
+        for name in ("file_bytes", "divergence", "calibration_divergence", "agreement", "accuracy",
+                     "bits_lagrangian_gap"):  # fmt: skip
             value = getattr(point, name)
             if value is not None:
                 figures[f"{place}/{name}"] = float(value)

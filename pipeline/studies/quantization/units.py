@@ -156,6 +156,7 @@ class Quantization:
             "bits_lagrangian_gap": made.allocation.lagrangian_gap,
             "network": name,
             "digest": hashlib.sha256(content).hexdigest(),
+            "calibration_divergence": made.divergence,
             **measured(made, data.rows[out], labels),
         }
         return [replace(row, **whole, **self._layer(row, made, folder)) for row in self._planned()]

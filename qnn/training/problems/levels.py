@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 MOST_ROWS = 8000
 # "exact" branches over signs: with more columns no useful bound comes in hours.
 MOST_COLUMNS = 128
+# Beyond this many columns of the lift exact pricing may not end in time.
+SURE_COLUMNS = 34
+# What proven optima beyond that took is less than half of it (docs/optima.md).
+LIMIT_SECONDS = 600.0
 
 
 class Facts(NamedTuple):
@@ -90,6 +94,11 @@ def check_level(level: str, facts: Facts) -> None:
     why = LEVELS.find(level).refusal(facts)
     if why is not None:
         raise InputError(f"certify '{level}' {why}")
+
+
+def default_limit(level: str, columns: int) -> float | None:
+    """Seconds for one SDP where none are given, from the lift's columns; None: until it ends."""
+    return LIMIT_SECONDS if level == "exact" and columns > SURE_COLUMNS else None
 
 
 def facts_of(problem: Problem) -> Facts:

@@ -17,6 +17,7 @@ from pipeline.results.ledger import read_results
 from pipeline.studies.quantization.summary import finished, points
 from pipeline.tracking.store import open_store
 from qnn.errors import InputError
+from qnn.quantization.tuning import divergence
 from tests.pipeline.studies.cases import CASES, checks, copied, rows_of, run
 from tests.pipeline.tracked import artifacts_of, runs_of
 from tests.qnn.quantization.networks import cnn, rows
@@ -46,6 +47,31 @@ def test_a_row_a_layer_and_a_network_that_runs(whole: Path) -> None:
     assert at["kbest", 4.0].divergence < at["kbest", 2.0].divergence
     assert at["kbest", 4.0].file_bytes > at["kbest", 2.0].file_bytes
     assert all(point.seeds == 1 for point in shown)
+
+
+def test_both_divergences_are_those_of_the_file_in_onnxruntime(whole: Path) -> None:
+    X = np.load(whole.parent / "rows.npy").astype(np.float32)
+    config = load_config(CASE.written(whole.parent), [], get_study("quantization").config)
+    units = {unit.id: unit for unit in get_study("quantization").prepare(config).units}
+    for row in rows_of(whole):
+        kept, out = units[row["path"]].split(len(X))
+        for rows_used, column in ((kept, "calibration_divergence"), (out, "divergence")):
+            found = [
+                onnxruntime.InferenceSession(str(file)).run(None, {"x": X[rows_used]})[0]
+                for file in (whole.parent / "net.onnx", whole / row["network"])
+            ]
+            # A tie between two codes may be rounded either way.
+            assert row[column] == pytest.approx(divergence(*found), rel=1e-2)
+    shown = points(finished(read_results(RunFolder.open(whole), get_study("quantization").rows)))
+    assert all(point.calibration_divergence is not None for point in shown)
+    assert "on calibration" in (whole / "report.html").read_text()
+
+
+def test_rows_of_a_folder_from_before_the_column_are_read(whole: Path) -> None:
+    table = read_results(RunFolder.open(whole), get_study("quantization").rows)
+    earlier = table.drop_columns(["calibration_divergence"])
+    again = get_study("quantization").rows.read(earlier)
+    assert {point.calibration_divergence for point in points(finished(again))} == {None}
 
 
 def test_labels_change_nothing_but_the_accuracy(whole: Path, tmp_path: Path) -> None:

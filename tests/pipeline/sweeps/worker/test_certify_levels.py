@@ -99,15 +99,19 @@ def test_no_time_leaves_the_relaxations_proof(tmp_path):
         assert np.isfinite(row["gap"])
 
 
-def test_what_a_level_cannot_take_is_refused_before_computing(tmp_path):
-    columns = 160
+def wide_file(home: Path, columns: int) -> str:
     rng = np.random.default_rng(0)
     names = [f"x{k}" for k in range(columns)]
     lines = [",".join([*names, "target"])]
     for row in rng.standard_normal((40, columns)):
         lines.append(",".join([*(f"{v:.3f}" for v in row), "ab"[int(row[0] > 0)]]))
-    (tmp_path / "wide.csv").write_text("\n".join(lines))
-    config = small_config(tmp_path, data={"source": str(tmp_path / "wide.csv")}, certify="exact")
+    (home / "wide.csv").write_text("\n".join(lines))
+    return str(home / "wide.csv")
+
+
+def test_what_a_level_cannot_take_is_refused_before_computing(tmp_path):
+    data = {"source": wide_file(tmp_path, 160)}
+    config = small_config(tmp_path, data=data, certify="exact")
     with pytest.raises(InputError) as error:
         prepare(config)
     assert str(error.value) == (
@@ -125,6 +129,34 @@ def test_the_plan_says_what_it_costs(tmp_path):
     assert "certify      relaxation" in plain.describe()
     assert exact.estimated_seconds > plain.estimated_seconds
     assert "certify_time_limit" in config_text(tmp_path, certify_time_limit=90.0)
+
+
+@pytest.mark.parametrize(
+    ("columns", "level", "seconds"),
+    [(33, "exact", None), (34, "exact", 600.0), (60, "exact", 600.0), (60, "tightened", None)],
+)
+def test_a_proof_that_may_not_end_has_a_limit_that_the_plan_states(
+    tmp_path, columns, level, seconds
+):
+    data = {"source": wide_file(tmp_path, columns)}
+    plan = prepare(small_config(tmp_path, data=data, certify=level)).plan
+    assert {path.certify_limit for path in plan.paths} == {seconds}
+    # Ids are those of a sweep that names none: folders of earlier versions go on.
+    assert {path.certify_time_limit for path in plan.paths} == {None}
+    said = "exact, within 10.0 min for each SDP (default; certify_time_limit changes it)"
+    assert (said in plan.describe()) == (seconds is not None)
+    # Not the centuries that an enumeration of 2^60 would take.
+    if seconds is not None:
+        assert plan.estimated_seconds <= 2 * seconds * plan.problems
+    own = prepare(small_config(tmp_path, data=data, certify=level, certify_time_limit=7)).plan
+    assert {path.certify_limit for path in own.paths} == {7.0}
+    assert "default;" not in own.describe()
+
+
+def test_the_default_limit_is_kept_while_proving(tmp_path, monkeypatch):
+    monkeypatch.setattr("qnn.training.problems.levels.LIMIT_SECONDS", 1e-9)
+    rows = sweep(tmp_path, data={"source": wide_file(tmp_path, 40)}, certify="exact")
+    assert {row["proof"] for row in rows} == {"relaxation"}
 
 
 POLYNOMIAL = {"polynomial": {"a": 0.0937, "b": 0.5, "c": 0.4688}}
