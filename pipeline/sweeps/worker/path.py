@@ -26,6 +26,7 @@ from pipeline.sweeps.worker.pruning import Pruning
 from pipeline.sweeps.worker.rows import failure, keep_network, row_of, trial_rng
 from pipeline.sweeps.worker.standing import standing_certificate
 from pipeline.sweeps.worker.steps import ProblemDone
+from qnn.features.class_weights import row_weights
 from qnn.numerics.archive import pack_arrays
 from qnn.training.certification import raise_bound
 from qnn.training.problems.problem import Problem
@@ -196,7 +197,8 @@ class _Path:
         """
         spec, data = self.spec, self.data
         kind = spec.kind
-        loss, activation = kind.get_loss(), kind.get_activation()
+        loss = kind.get_loss().weighted(row_weights(spec.class_weight, data.targets))
+        activation = kind.get_activation()
         if data.Y is None:
             problem = Problem(data.X, data.y, 1.0, loss, activation, kind.alphabet)
             return problem, problem.beta_max
