@@ -367,6 +367,13 @@ def _same_label(label: Label, given: Label) -> bool:
 
 
 def _groups(values: np.ndarray, name: str) -> np.ndarray:
+    """The values of the shards' column (n,): `data.missing` imputes features, not these."""
+    absent = np.flatnonzero([tables.is_missing(value) for value in values])
+    if len(absent):
+        raise InputError(
+            f"shards.column: '{name}' is missing in {tables.rows_text(absent)}; fill it, or choose "
+            "another column"
+        )
     tables.refuse_bad_values(values, name, "refuse")
     return tables.to_categories(values)
 

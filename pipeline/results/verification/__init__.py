@@ -26,4 +26,5 @@ __all__ = [
     "verify_files",
     "verify_paths",
     "verify_run",
+    "weights",
 ]
