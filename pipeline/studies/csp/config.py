@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline.configuration.section import Positive, Section, Seed
-from pipeline.configuration.settings import Distinct, Resources, TrackingConfig
+from pipeline.configuration.section import Distinct, Positive, Section, Seed
+from pipeline.configuration.settings import Resources, TrackingConfig
 
 Rule = Literal["auto", "corr", "corr_dual", "dual", "undecided", "random"]
 Cuts = Literal["auto", "none", "triangles", "odd"]
