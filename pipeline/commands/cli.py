@@ -10,7 +10,7 @@ import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -227,7 +227,6 @@ def _plan_text(path: Path, overrides: list[str], out: str | None) -> str:
     from pipeline.configuration.paths import refuse_unknown_tracking
     from pipeline.configuration.reading import load_config
     from pipeline.plans.studies import study_of_file
-    from pipeline.results.folder import RunFolder
 
     study = study_of_file(path)
     lines = []
@@ -248,10 +247,22 @@ def _plan_text(path: Path, overrides: list[str], out: str | None) -> str:
     lines.append(prepared.describe())
     # What is chosen first is no plan yet that a folder could be compared with.
     if out is not None and len(lines) == 1:
-        from pipeline.sweeps.resume import compared
-
-        lines.append(compared(RunFolder.open(out), study, config, prepared))
+        lines.append(_standing_text(out, study, config, prepared))
     return "\n".join(lines)
+
+
+def _standing_text(out: str, study: Any, config: Any, prepared: Any) -> str:
+    """How much of a plan a folder has; a store that does not answer ends no plan."""
+    from pipeline.logs.messages import one_line
+    from pipeline.results.folder import RunFolder
+    from pipeline.sweeps.resume import compared
+
+    try:
+        return compared(RunFolder.open(out), study, config, prepared)
+    except (InputError, OSError) as error:
+        if not isinstance(error, OSError) and not isinstance(error.__cause__, OSError):
+            raise
+        return f"  {'folder':<13}not looked at: {one_line(error)}"
 
 
 def main() -> None:

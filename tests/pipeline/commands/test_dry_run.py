@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.commands.cli import main
+from pipeline.results.folder import RunFolder, StoreError
 
 ROOT = Path(__file__).parents[3]
 WDBC = ROOT / "infra" / "sweeps" / "wdbc.yaml"
@@ -62,6 +63,19 @@ def test_overrides_reach_the_plan(
     sets = ["--set", "shards.count=5", "--set", "beta={values: [30]}", "--set", "seeds=[7]"]
     assert run(monkeypatch, "sweep", str(WDBC), "--dry-run", *sets) == 0
     assert "trials       30 networks from 5 SDPs, 5 paths" in capsys.readouterr().out
+
+
+def test_a_store_that_does_not_answer_ends_no_plan(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def away(folder: RunFolder, *_: object) -> None:
+        raise StoreError(f"{folder.label}: cannot be read (network connection)")
+
+    for name in ("read", "files", "exists"):
+        monkeypatch.setattr(RunFolder, name, away)
+    out = str(WDBC.parent)
+    assert run(monkeypatch, "sweep", str(WDBC), "--dry-run", "--out", out) == 0
+    assert f"folder       not looked at: {out}: cannot be read" in capsys.readouterr().out
 
 
 def test_dropped_columns_are_said(
