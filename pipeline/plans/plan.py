@@ -233,6 +233,7 @@ def make_path(
         baselines=arms_of(config.baselines, kind, config.kinds),
         baseline_seconds=_sorted(config.baseline_seconds),
         second_layer=str(config.second_layer),
+        orthogonality=config.orthogonalities,
         pruned_to=config.pruned_to,
     )
     if path.pruned_to is not None:

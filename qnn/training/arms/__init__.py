@@ -2,7 +2,7 @@
 
 `QUANTIZED` arms make a network with the problem's own weights: `arm(problem, width, seconds, rng)
 -> QuantizedNetwork`. `CEILINGS` have float weights: `arm(problem, seconds) -> FloatNetwork`.
-`REFERENCES` are scikit-learn's classifiers: `arm(X, labels, seed) -> a fitted estimator`. Every
+`REFERENCES` are float classifiers: `arm(X, labels, seed) -> a fitted estimator`. Every
 lower bound lies below the objective of every QUANTIZED arm, and says nothing about the others.
 """
 
@@ -38,17 +38,20 @@ def _products_of_bits(loss: Loss, activation: Activation, alphabet: Alphabet) ->
 class Arm:
     """An entry of the registry: what runs it, its family, and the kinds of problem that it takes.
 
-    ``takes(loss, activation, alphabet)``; `taken` says the same in words.
+    ``takes(loss, activation, alphabet)``; `taken` says the same in words. `orthogonal`: it takes an
+    `Orthogonality` as its ``setting``. `seeded`: a reference that every seed gives another model.
     """
 
     run: Callable[..., Any]
     family: Family
     takes: Callable[[Loss, Activation, Alphabet], bool] = _everything
     taken: str = "every kind"
+    orthogonal: bool = False
+    seeded: bool = False
 
 
-def _arm(name: str, family: Family, room: str = "", **taken: Any) -> tuple[str, Arm]:
-    return name, Arm(Later(f"{__name__}.{room}{name}:{name}"), family, **taken)
+def _arm(name: str, family: Family, room: str = "", **more: Any) -> tuple[str, Arm]:
+    return name, Arm(Later(f"{__name__}.{room}{name}:{name}"), family, **more)
 
 
 #: a new arm is a file with a function of its name, and one entry here
@@ -56,7 +59,7 @@ ARMS: Registry[str, Arm] = Registry(
     "baseline",
     dict(
         [
-            _arm("straight_through", "quantized"),
+            _arm("straight_through", "quantized", orthogonal=True),
             _arm("rounded_floats", "quantized"),
             _arm("random_signs", "quantized"),
             _arm(
@@ -74,6 +77,7 @@ ARMS: Registry[str, Arm] = Registry(
             _arm("logistic_regression", "reference", "references."),
             _arm("rbf_svm", "reference", "references."),
             _arm("gradient_boosting", "reference", "references."),
+            _arm("float_mlp", "reference", "references.", orthogonal=True, seeded=True),
         ]
     ),
 )

@@ -147,7 +147,7 @@ def test_ids_without_arms_are_what_they_were_and_the_time_is_part_of_an_arms(
     arms = [{path.trial_id(trial) for trial in path.arm_trials(here)} for path in (one, two)]
     assert not arms[0] & arms[1]
     assert plain.id != one.id
-    assert one.networks == len(list(one.trials())) == 16 + 2 * 4 * 4 + 2 + 3
+    assert one.networks == len(list(one.trials())) == 16 + 2 * 4 * 4 + 2 + 3 + 2
 
 
 def test_several_times_are_several_trials_of_each_quantized_arm(tmp_path: Path) -> None:
