@@ -23,7 +23,7 @@ from pipeline.plans.units import JoinSpec, PathSpec, Spec, digest_of
 from qnn.errors import InputError
 from qnn.features import tables
 from qnn.features.preprocessing import FeatureLayout
-from qnn.training.arms import CEILINGS, QUANTIZED, REFERENCES
+from qnn.training.arms import QUANTIZED, REFERENCES, WIDTHLESS
 from qnn.training.problems.levels import Facts, check_level
 from qnn.training.relaxation import learned
 
@@ -182,7 +182,7 @@ def make_unit(
     if not count:
         return path
     for arm in config.baselines:
-        if arm in CEILINGS:
+        if arm in WIDTHLESS:
             several = f"the target '{config.data.targets[0]}' has {count} classes"
             if table.targets is not None:
                 several = f"data.target lists {count} columns"

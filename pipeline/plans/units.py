@@ -34,7 +34,7 @@ from pipeline.plans.trials import (
 )
 from pipeline.results.record import Axes
 from qnn.networks.alphabets import get_alphabet
-from qnn.training.arms import CEILINGS, REFERENCES
+from qnn.training.arms import REFERENCES, WIDTHLESS
 from qnn.training.problems.levels import default_limit
 
 ID_LENGTH = 16
@@ -147,7 +147,7 @@ class PathSpec:
         if arm in REFERENCES:
             if self.is_first(here):
                 yield from reference_trials(here, arm, self.seeds, self.budgets[0])
-        elif arm in CEILINGS:
+        elif arm in WIDTHLESS:
             yield trial_of(here, arm, None, self.seeds[0], self.budgets[-1])
         else:
             for width, seed in product(self.widths, self.seeds):

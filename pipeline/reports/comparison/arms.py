@@ -24,6 +24,8 @@ NAMES = {
     "rbf_svm": "RBF-SVM",
     "gradient_boosting": "gradient boosting",
     "float_mlp": "float MLP",
+    "quantized_mlp": "float MLP, then quantized",
+    "quantized_spectrahedra": "float ceiling, then quantized",
 }
 
 

@@ -27,6 +27,8 @@ OTHER = {
     "gradient_boosting": "D",
     "spectrahedra": "v",
     "float_mlp": "*",
+    "quantized_mlp": "x",
+    "quantized_spectrahedra": "s",
 }
 # An arm this many times as far above the bound as ours, in the mean, is far off.
 FAR = 4.0

@@ -20,7 +20,7 @@ from pipeline.results.ledger import read_results
 from pipeline.results.record import ORTHOGONALITY
 from pipeline.results.selection import FINAL_SHARD
 from qnn.errors import InputError
-from qnn.training.arms import ALL, CEILINGS, QUANTIZED, REFERENCES
+from qnn.training.arms import AFTERWARDS, ALL, CEILINGS, QUANTIZED, REFERENCES
 
 # Our roundings, the best first: the first that a sweep has is compared with the arms.
 OWN = ("graduated", "refined", "krivine")
@@ -148,8 +148,9 @@ class ArmSummary:
 
     @property
     def kind(self) -> str:
-        """Whether it is "ours", "quantized", a "ceiling" or a "reference"."""
-        kinds = {"quantized": QUANTIZED, "ceiling": CEILINGS, "reference": REFERENCES}
+        """Whether it is "ours", "quantized", a "ceiling", "afterwards" or a "reference"."""
+        kinds = {"quantized": QUANTIZED, "ceiling": CEILINGS, "afterwards": AFTERWARDS,
+                 "reference": REFERENCES}  # fmt: skip
         return next((kind for kind, arms in kinds.items() if self.arm in arms), "ours")
 
 

@@ -22,7 +22,7 @@ from pipeline.results.record import Axes, NetworkRow, rows_of
 from pipeline.results.selection import FINAL_SHARD
 from pipeline.studies.training.units import unit_of
 from qnn.errors import InputError
-from qnn.training.arms import ARMS, CEILINGS, QUANTIZED
+from qnn.training.arms import ARMS, QUANTIZED, WIDTHLESS
 
 SEEDED = tuple(name for name, arm in ARMS.items() if arm.seeded)
 
@@ -146,7 +146,7 @@ def _missing(spec: Spec, done: set[str], complete: bool) -> list[Spec]:
     for betas, seeds, widths, roundings in _boxes(lacking, first):
         axes = {"betas": tuple(beta for beta in first.betas if beta.written in betas),
                 "seeds": seeds, "widths": widths, "roundings": roundings}  # fmt: skip
-        families = ((*QUANTIZED, *CEILINGS, *SEEDED), (*QUANTIZED, *CEILINGS),
+        families = ((*QUANTIZED, *WIDTHLESS, *SEEDED), (*QUANTIZED, *WIDTHLESS),
                     (*QUANTIZED, *SEEDED), QUANTIZED, ())  # fmt: skip
         arms = [tuple(arm for arm in first.baselines if arm in some) for some in families]
         choices = [_restricted(spec, axes, some) for some in arms]

@@ -24,7 +24,7 @@ from pipeline.results.record import (
 )
 from pipeline.results.schema import PROBLEM
 from pipeline.sweeps.worker.rows import failure, keep_network, measured, trial_rng
-from qnn.training.arms import CEILINGS, QUANTIZED, REFERENCES, get_arm
+from qnn.training.arms import QUANTIZED, REFERENCES, WIDTHLESS, get_arm
 from qnn.training.problems.problem import Problem
 
 log = logging.getLogger(__name__)
@@ -72,8 +72,8 @@ def run_arm(
             network = get_arm(arm)(problem, row.axes.width, seconds, rng, **_setting(row.axes))
             cost = replace(row.cost, rounding_seconds=time.perf_counter() - start)
             return keep_network(replace(row, cost=cost), network, problem, data, folder)
-        if arm in CEILINGS:
-            return _ceiling(row, problem, seconds, data)
+        if arm in WIDTHLESS:
+            return _widthless(row, problem, seconds, data)
         return _reference(row, data)
 
     return _filled(row, run)
@@ -117,12 +117,12 @@ def _ours(row: NetworkRow, ours: list[NetworkRow]) -> float:
     return max(same)
 
 
-def _ceiling(row: NetworkRow, problem: Problem, seconds: float, data: ShardData) -> NetworkRow:
+def _widthless(row: NetworkRow, problem: Problem, seconds: float, data: ShardData) -> NetworkRow:
     network = get_arm(row.axes.rounding)(problem, seconds)
     fit = Fit(
         upper_bound=network.objective,
         loss_value=network.loss_value,
-        neurons=len(network.signs),
+        neurons=network.neurons,
         bytes=network.size_in_bytes,
         status="ok",
     )

@@ -1,9 +1,10 @@
 """The arms that a user would try instead of the relaxation, one a file.
 
 `QUANTIZED` arms make a network with the problem's own weights: `arm(problem, width, seconds, rng)
--> QuantizedNetwork`. `CEILINGS` have float weights: `arm(problem, seconds) -> FloatNetwork`.
-`REFERENCES` are float classifiers: `arm(X, labels, seed) -> a fitted estimator`. Every
-lower bound lies below the objective of every QUANTIZED arm, and says nothing about the others.
+-> QuantizedNetwork`. `CEILINGS` have float weights: `arm(problem, seconds) -> FloatNetwork`;
+`AFTERWARDS` are such, quantized after training, without a claim about the objective. `REFERENCES`
+are classifiers without our problems: `arm(X, labels, seed) -> a fitted estimator`. Every lower
+bound lies below the objective of every QUANTIZED arm, and says nothing about the others.
 """
 
 from __future__ import annotations
@@ -17,9 +18,19 @@ from qnn.networks.activations import Activation
 from qnn.networks.alphabets import Alphabet
 from qnn.registry import Later, Registry
 
-__all__ = ["ALL", "ARMS", "CEILINGS", "QUANTIZED", "REFERENCES", "Arm", "get_arm"]
+__all__ = [
+    "AFTERWARDS",
+    "ALL",
+    "ARMS",
+    "CEILINGS",
+    "QUANTIZED",
+    "REFERENCES",
+    "WIDTHLESS",
+    "Arm",
+    "get_arm",
+]
 
-Family = Literal["quantized", "ceiling", "reference"]
+Family = Literal["quantized", "ceiling", "afterwards", "reference"]
 
 
 def _everything(loss: Loss, activation: Activation, alphabet: Alphabet) -> bool:
@@ -74,10 +85,17 @@ ARMS: Registry[str, Arm] = Registry(
                 takes=_bilinear_and_smooth,
                 taken="the bilinear activation and a smooth loss",
             ),
+            _arm(
+                "quantized_spectrahedra",
+                "afterwards",
+                takes=_bilinear_and_smooth,
+                taken="the bilinear activation and a smooth loss",
+            ),
             _arm("logistic_regression", "reference", "references."),
             _arm("rbf_svm", "reference", "references."),
             _arm("gradient_boosting", "reference", "references."),
             _arm("float_mlp", "reference", "references.", orthogonal=True, seeded=True),
+            _arm("quantized_mlp", "reference", "references.", seeded=True),
         ]
     ),
 )
@@ -88,7 +106,10 @@ def _family(family: Family) -> tuple[str, ...]:
 
 
 QUANTIZED, CEILINGS, REFERENCES = _family("quantized"), _family("ceiling"), _family("reference")
-ALL = (*QUANTIZED, *CEILINGS, *REFERENCES)
+AFTERWARDS = _family("afterwards")
+#: those that make one network of a problem, of the width that they choose
+WIDTHLESS = (*CEILINGS, *AFTERWARDS)
+ALL = (*QUANTIZED, *WIDTHLESS, *REFERENCES)
 
 
 def get_arm(name: str) -> Any:
