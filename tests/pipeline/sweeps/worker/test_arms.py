@@ -58,9 +58,7 @@ def test_every_arm_has_its_rows(run: tuple[Path, pa.Table]) -> None:
     trials = results["trial"].to_pylist()
     assert len(set(trials)) == len(trials)
     for row in rows_of(results, ALL):
-        # Twelve rows of the test say little of a float network in 3 bits from twenty-four.
-        after = row["rounding"] in (*AFTERWARDS, "quantized_mlp")
-        assert row["train_accuracy" if after else "test_accuracy"] > (0.6 if after else 0.4)
+        assert row["test_accuracy"] > 0.4
         assert row["bytes"] > 0
         assert row["shard"] != "all"
 
