@@ -137,9 +137,11 @@ def report(
     ],
 ) -> None:
     """Make report.html again from a run's files alone."""
+    from pipeline.commands.sweep import say_move
     from pipeline.plans.studies import study_of_folder
     from pipeline.results.folder import RunFolder
 
+    say_move(folder)
     run = RunFolder.open(folder)
     print(study_of_folder(run).write_report(run))
 
@@ -230,11 +232,16 @@ def _plan_text(path: Path, overrides: list[str], out: str | None) -> str:
     study = study_of_file(path)
     lines = []
     if study.name == "training":
-        from pipeline.studies.training.automatic import announce, is_automatic, with_defaults
+        from pipeline.studies.training.automatic import (
+            STAND_IN,
+            announce,
+            is_automatic,
+            with_defaults,
+        )
 
         if is_automatic(path, overrides):
             lines = [announce(path, overrides)]
-            overrides = [*with_defaults(path, overrides), "beta.fractions=[0.05]"]
+            overrides = [*with_defaults(path, overrides), STAND_IN]
     config = load_config(path, overrides, study.config)
     refuse_unknown_tracking(config.tracking.uri)
     prepared = study.prepare(config)

@@ -68,9 +68,10 @@ def submit(
     from pipeline.commands.submission.client import Jobs
     from pipeline.commands.submission.submit import Submission, prepare_out, read_requirements
     from pipeline.commands.submission.submit import submit as send
-    from pipeline.configuration.reading import load_config
+    from pipeline.studies.training.automatic import stand_in
 
-    location = prepare_out(out, load_config(config, overrides or []).name)
+    standing, unsettled = stand_in(config, overrides or [])
+    location = prepare_out(out, standing.name)
     options = Submission(
         package=not image_has_package,
         pip=() if pip is None else read_requirements(pip),
@@ -83,6 +84,8 @@ def submit(
     sent = send(config, jobs, location, overrides or [], options)
     if sent.started:
         print(f"{sent.job} submitted; results go to {location}")
+        if unsettled:
+            print("no beta is given: the job chooses encoder, loss, beta and width first")
     elif sent.status == "SUCCEEDED":
         print(f"{sent.job} has finished already; results are in {location} (--again runs it anew)")
     else:

@@ -10,11 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.configuration.paths import refuse_unknown_tracking
-from pipeline.configuration.reading import SweepConfig, load_config
+from pipeline.configuration.reading import SweepConfig
 from pipeline.logs.messages import one_line
 from pipeline.logs.redact import redact
 from pipeline.results.folder import RunFolder, StoreError
 from pipeline.retraining.decision import Decision, look, plural, settings_of, shortened
+from pipeline.studies.training.automatic import (
+    Keys,
+    announcement,
+    refuse_lists,
+    stand_in,
+)
 from pipeline.sweeps.cluster.session import ClusterError
 from qnn.errors import InputError
 
@@ -35,21 +41,22 @@ def retrain_command(
     0: promoted, or nothing new; 1: something failed, the next run tries again; 3: trained, and a
     gate refused the network.
     """
-    config = load_config(path, overrides)
+    config, unsettled = stand_in(path, overrides)
+    refuse_lists(config, unsettled, path.name)
     refuse_unknown_tracking(config.tracking.uri)
     location = f"out/{config.name}" if out is None else out
     try:
-        decision = look(config, RunFolder.open(location))
+        decision = look(config, RunFolder.open(location), unsettled)
         if decision.selection is None or dry_run:
-            print("\n".join(explain(config, decision)))
+            print("\n".join(explain(config, decision, unsettled)))
             return DONE
-        return _train(config, location, address, cpus)
+        return _train(config, location, address, cpus, unsettled)
     except (StoreError, ClusterError) as error:
         print(f"error: {redact(str(error))}", file=sys.stderr)
         return FAILED
 
 
-def explain(config: SweepConfig, decision: Decision) -> list[str]:
+def explain(config: SweepConfig, decision: Decision, unsettled: Keys = ()) -> list[str]:
     """The decision in lines: why, on what it would train, what would judge, and the plan."""
     lines = [f"retrain {config.name}: {decision.reason}"]
     if decision.selection is None or decision.run is None:
@@ -62,7 +69,10 @@ def explain(config: SweepConfig, decision: Decision) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="qnn-retrain-") as work:
         folder = RunFolder.open(work)
         write_window(config, window, folder)
-        plan = plan_of(run_config(config, folder)).describe()
+        resolved = run_config(config, folder)
+        plan = plan_of(resolved).describe()
+        if unsettled:
+            plan = f"{announcement(resolved, unsettled, config.name)}\n\n{plan}"
     rule = f"worse by more than {settings.tolerance:g} (significance {settings.significance:g})"
     budget = "" if settings.max_bytes is None else f", at most {settings.max_bytes:,} bytes"
     if (robust := settings.robustness) is not None:
@@ -81,7 +91,9 @@ def explain(config: SweepConfig, decision: Decision) -> list[str]:
     ]
 
 
-def _train(config: SweepConfig, location: str, address: str | None, cpus: int | None) -> int:
+def _train(
+    config: SweepConfig, location: str, address: str | None, cpus: int | None, unsettled: Keys
+) -> int:
     from rich.console import Console
 
     from pipeline.logs.console import set_up_logging
@@ -93,7 +105,7 @@ def _train(config: SweepConfig, location: str, address: str | None, cpus: int | 
     set_up_logging(errors)
     options = SweepOptions(address=address, cpus=cpus, retry_failed=True)
     try:
-        done: Retrained = retrain(config, location, options, errors)
+        done: Retrained = retrain(config, location, options, errors, unsettled)
     except SweepInterrupted as interrupt:
         return say_interrupted(interrupt, location)
     print(f"retrain {config.name}: {done.decision.reason}")

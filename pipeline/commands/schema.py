@@ -14,6 +14,7 @@ from pipeline.plans.studies import TRAINING, get_study, study_names
 from qnn.errors import InputError
 
 Tree = dict[str, Any]
+_WITH_BETA = ("name", "shards", "beta")
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _HEAD = """# All keys of a sweep's YAML file
 
@@ -22,7 +23,11 @@ prints. `qnn schema --out qnn.schema.json` writes the same as a JSON schema; an 
 YAML's language server takes it from a first line `# yaml-language-server: $schema=qnn.schema.json`.
 
 `--set key=value` replaces a value on the command line (`--set shards.count=10`). Keys without a
-default are required. Of a choice by `kind`, the keys of each are listed under its name.
+default are required. A training sweep without `beta` has encoder, loss, β and width
+[chosen](encoders.md#chosen-by-cross-validation), as far as it does not give them itself; it is
+named after its source where it has no name, and has 3 folds, one seed, `refined` rounding and a
+second layer of 8 bits unless it says otherwise. Of a choice by `kind`, the keys of each are listed
+under its name.
 """
 
 
@@ -79,6 +84,9 @@ def _described(study: str) -> Tree:
     tree: Tree = get_study(study).config.model_json_schema()
     if study == TRAINING:
         tree["properties"] = {"kind": {"const": TRAINING}, **tree["properties"]}
+        # Without β the rest is chosen or has a default; see `studies.training.automatic`.
+        tree["required"] = [key for key in tree["required"] if key not in _WITH_BETA]
+        tree["dependentRequired"] = {"beta": [key for key in _WITH_BETA if key != "beta"]}
     for record in (tree, *tree.get("$defs", {}).values()):
         for field, value in record.get("properties", {}).items():
             words = description(study, record["title"], field)
@@ -106,6 +114,10 @@ def _rows(record: Tree, known: Tree, prefix: str) -> Iterator[tuple[str, str, st
     for field, value in record["properties"].items():
         inner = list(_sections(value, known, f"{prefix}{field}"))
         default = "required" if field in required else _default(value.get("default"), bool(inner))
+        if field in record.get("dependentRequired", {}):
+            default = "chosen"
+        elif field in record.get("dependentRequired", {}).get("beta", ()):
+            default = "required with `beta`"
         meaning = value.get("description", "")
         yield f"`{prefix}{field}`", _takes(value, known), default, meaning
         for below, section in inner:

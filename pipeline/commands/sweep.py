@@ -1,5 +1,6 @@
 """What the commands that compute do: set up logging, run, print, return the exit code."""
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -8,16 +9,17 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.commands.terminal import print_outcome
-from pipeline.configuration.paths import refuse_unknown_tracking
+from pipeline.configuration.paths import expanded, refuse_unknown_tracking
 from pipeline.configuration.reading import load_config
 from pipeline.logs.console import set_up_logging
 from pipeline.logs.redact import redact
 from pipeline.plans.studies import TRAINING, study_at, study_of_file
-from pipeline.results.folder import StoreError
+from pipeline.results.folder import RunFolder, StoreError
 from pipeline.studies.training.automatic import chosen, is_automatic
 from pipeline.sweeps.cluster.session import ClusterError
 from pipeline.sweeps.driver import SweepOptions, run_sweep
 from pipeline.sweeps.interrupts import SweepInterrupted, say_interrupted
+from pipeline.tracking.moved import follow_move
 
 DONE, FAILED = 0, 1
 
@@ -55,9 +57,20 @@ def sweep_command(
     return outcome.exit_code
 
 
+def say_move(location: str) -> None:
+    """Mend what a folder's MLflow database says where the folder was moved, and say it."""
+    if location.endswith(".npz") or os.path.isfile(expanded(location)):
+        return
+    moved = follow_move(RunFolder.open(location))
+    if moved is not None:
+        print(f"note: {moved}", file=sys.stderr)
+
+
 def verify_command(paths: Sequence[str], data: str | None, fast: bool = False) -> int:
     """Print a line for each file and a summary; return the exit code. Raises `InputError`."""
     begin = time.monotonic()
+    for path in paths:
+        say_move(path)
     good = bad = skipped = 0
     checks = (check for path in paths for check in study_at(path).verify(path, data, fast))
     for check in checks:

@@ -24,6 +24,8 @@ TRAINING = {
     "SweepConfig.task": "what the target is: classes, or numbers",
     "SweepConfig.metric": "what chooses the best setting, by its mean on validation rows; null: "
     "accuracy for classes, rmse for numbers",
+    "SweepConfig.class_weight": "what the rows of each class count for in the loss: balanced, n / "
+    "(classes × rows of the class) of each training part, or numbers by label; null: 1",
     "SweepConfig.preprocessing": "what is done to the features; fitted on training rows alone",
     "SweepConfig.test": "the rows that never choose anything",
     "SweepConfig.shards": "how the other rows are dealt to training and validation",
@@ -179,9 +181,11 @@ QUANTIZATION = {
 CSP = {
     **{f"CspConfig.{key}": words for key, words in _NAMED.items()},
     "CspConfig.kind": "names this study",
-    "CspConfig.instances": "names as g05_60.0, or files in rudy's format or of WCSP",
+    "CspConfig.instances": "names as g05_60.0, or files in rudy's format or of WCSP; relative: "
+    "beside this file, else in the current folder",
     "CspConfig.planted": "unique games with a hidden assignment",
-    "CspConfig.rounds": "of conditioning",
+    "CspConfig.rounds": "of conditioning; may be empty where exact is true",
+    "CspConfig.exact": "also prove the maximum of each instance by the tree",
     "CspConfig.rules": "which variable is conditioned on",
     "CspConfig.seeds": "of the solver",
     "CspConfig.cuts": "which inequalities are added",

@@ -81,6 +81,7 @@ _BRANCHES: dict[tuple[str, ...], tuple[tuple[str, ...], ...]] = {
     ("alphabet",): (_ONE_OR_SEVERAL,),
     ("baseline_seconds",): (_ONE_OR_SEVERAL,),
     ("orthogonality",): (_ONE_OR_SEVERAL,),
+    ("class_weight",): (("of_all", "by_name"),),
     ("radii",): (("of_all", "by_name"),),
     ("limits",): (("of_all", "by_name"),),
     ("retrain", "robustness", "radius"): (("of_all", "by_name"),),
@@ -100,8 +101,8 @@ def load_config(
 ) -> Any:
     """Read a sweep's YAML file.
 
-    A local `source` that exists beside the file, or else under the current folder, becomes
-    absolute, so that the resolved config means the same wherever it is read.
+    A local `source`, or one of `instances`, that exists beside the file, or else under the current
+    folder, becomes absolute, so that the resolved config means the same wherever it is read.
 
     Args:
         path: the YAML file.
@@ -180,12 +181,14 @@ def _refuse_credentials(config: BaseModel, where: str) -> None:
 
 
 def _located(section: M, folders: Sequence[Path]) -> M:
-    """A section with every `source` in it found."""
+    """A section with every `source` in it found, and every file among `instances`."""
     changes: dict[str, Any] = {}
     for name in type(section).model_fields:
         value = getattr(section, name)
         if name == "source" and isinstance(value, str):
             changes[name] = _locate(expanded(value), folders)
+        elif name == "instances":
+            changes[name] = tuple(_locate(expanded(one), folders) for one in value)
         elif name == "uri" and isinstance(value, str):
             changes[name] = expanded(value)
         elif isinstance(value, BaseModel):

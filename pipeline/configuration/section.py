@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
+
+from qnn.numerics.weights import LEAST, MOST
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -30,14 +32,24 @@ Valid = Annotated[
     Annotated[Ends, Tag("of_all")] | Annotated[dict[Column, Ends], Tag("by_name")],
     Discriminator(how_told),
 ]
+Weight = Annotated[float, Field(ge=LEAST, le=MOST, allow_inf_nan=False)]
+ClassWeight = Annotated[
+    Annotated[Literal["balanced"], Tag("of_all")]
+    | Annotated[dict[Column, Weight], Field(min_length=1), Tag("by_name")],
+    Discriminator(how_told),
+]
 
 
-def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The values, if no two are equal."""
+def refuse_repeated(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values; an error of pydantic's where one occurs twice."""
     twice = sorted({repr(value) for value in values if values.count(value) > 1})
     if twice:
         raise PydanticCustomError("distinct", "{twice} occurs twice", {"twice": ", ".join(twice)})
     return values
+
+
+Distinct = AfterValidator(refuse_repeated)
+NonEmpty = Field(min_length=1)
 
 
 def one_or_several(value: Any) -> str:
@@ -53,10 +65,6 @@ def listed(value: Any) -> tuple[Any, ...]:
 def alone(values: tuple[Any, ...]) -> Any:
     """A list of one is that one: it means the same, so that ids are the same."""
     return values[0] if len(values) == 1 else values
-
-
-Distinct = AfterValidator(distinct)
-NonEmpty = Field(min_length=1)
 
 
 class Section(BaseModel):

@@ -10,13 +10,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    Discriminator,
-    Field,
-    Tag,
-    model_validator,
-)
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline.configuration.beta import Beta, BetaForm
@@ -31,6 +25,7 @@ from pipeline.configuration.kinds import (
 from pipeline.configuration.metric import METRICS, MetricName, metric_for
 from pipeline.configuration.retraining import RetrainConfig
 from pipeline.configuration.section import (
+    ClassWeight,
     Distinct,
     Fraction,
     NonEmpty,
@@ -38,9 +33,9 @@ from pipeline.configuration.section import (
     Section,
     Seed,
     alone,
-    distinct,
     listed,
     one_or_several,
+    refuse_repeated,
 )
 from pipeline.configuration.vocabularies import (
     Alphabet,
@@ -184,7 +179,7 @@ class BetaConfig(Section):
     def _one_of_two(self) -> BetaConfig:
         if (self.fractions is None) == (self.values is None):
             raise PydanticCustomError("one_of", "give either fractions or values, not both or none")
-        distinct(self._written)
+        refuse_repeated(self._written)
         return self
 
     @property
@@ -237,6 +232,7 @@ class SweepConfig(Section):
 
     Several of `loss`, `activation` or `alphabet` make a kind of problem of each with each.
     `metric`: what the best setting is chosen by, on validation rows (None: accuracy, or RMSE).
+    `class_weight`: what the rows of a class count for in the loss, by label (None: 1).
     `certify_time_limit`: seconds that raising the bound of one SDP may take (None: 600 for exact
     proofs beyond 34 columns, where they may not end, else no limit). `bounds`: "learned"
     asks for those of a whole path first, and leaves out the SDP of a β at which the networks of the
@@ -247,6 +243,7 @@ class SweepConfig(Section):
     data: DataConfig
     task: Task = "classification"
     metric: MetricName | None = None
+    class_weight: ClassWeight | None = None
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     test: HoldOut = HoldOut()
     shards: Shards
@@ -320,6 +317,8 @@ class SweepConfig(Section):
         data, group = self.data, self.group_column
         if self.task == "regression" and data.positive is not None:
             yield "data.positive names a class, but task is regression; remove it"
+        if self.task == "regression" and self.class_weight is not None:
+            yield "class_weight weighs classes, but task is regression; remove it"
         if len(data.targets) > 1 and self.task != "regression":
             yield (
                 f"data.target lists {len(data.targets)} columns, but task is {self.task}: name one "

@@ -7,6 +7,7 @@ __all__ = [
     "examples",
     "files",
     "problems",
+    "recognized",
     "shards",
     "sources",
     "spellings",

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.configuration.settings import ByColumn, KFold, Parts, SweepConfig, Task
-from pipeline.datasets.sources import Table, is_number
+from pipeline.datasets.sources import Table
+from pipeline.datasets.spellings import is_number
 from pipeline.datasets.splitting import deal, hold_out
 from qnn.errors import InputError
 from qnn.features import tables

@@ -22,18 +22,14 @@ from pipeline.configuration.settings import DataConfig, SweepConfig, Task
 from pipeline.datasets.csv_text import CsvFormat
 from pipeline.datasets.embedded import read_embedded
 from pipeline.datasets.files import read_source
-from pipeline.datasets.spellings import all_dates, looks_like_comma, plain_numbers
+from pipeline.datasets.recognized import is_index, left_out, notes_of
+from pipeline.datasets.spellings import all_dates, is_number, looks_like_comma, plain_numbers
 from qnn.errors import InputError
 from qnn.features import tables
 from qnn.features.targets import Label
 
 log = logging.getLogger(__name__)
 
-# What pandas, R and Arrow call a column of row numbers that was written along.
-_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__|\.\.\.1")
-_NUMBER = re.compile(
-    r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity|nan)", re.IGNORECASE | re.ASCII
-)
 # A text column is taken for a spoilt numeric one where more than this share of it are numbers.
 _MOSTLY = 0.5
 # Hashing and one-hot coding a column with so many categories is never what was meant.
@@ -62,6 +58,7 @@ class Table:
     sha256: str
     held_out: np.ndarray | None = None
     targets: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def outputs(self) -> tuple[Label, ...]:
@@ -113,7 +110,7 @@ def read_table(
         raise InputError(f"data.source: {source_name(data.source)} has no rows")
     if data.missing_target == "drop":
         raw = _without_missing(raw, data.targets)
-    features = _feature_names(data, raw, {*data.targets, group_column, test_column})
+    features, said = _feature_names(data, raw, {*data.targets, group_column, test_column})
     columns = {name: _feature(raw[name], name, data) for name in features}
     target, classes = _target([raw[name] for name in data.targets], data, task)
     targets = data.targets if target.ndim == 2 else None
@@ -124,7 +121,8 @@ def read_table(
         [*columns.items(), *_named(target, targets), ("groups", groups), ("held_out", marks)]
     )
     name = source_name(data.source)
-    return Table(name, columns, target, classes, groups, digest, held_out, targets)
+    notes = (*said, *notes_of(columns, raw))
+    return Table(name, columns, target, classes, groups, digest, held_out, targets, notes)
 
 
 def read_columns(data: DataConfig) -> dict[str, np.ndarray]:
@@ -165,31 +163,22 @@ def _without_missing(raw: dict[str, np.ndarray], targets: Sequence[str]) -> dict
     return {name: values[~absent] for name, values in raw.items()}
 
 
-def _is_index(name: str, values: np.ndarray) -> bool:
-    """Whether a column only counts the rows, under a name that pandas and others give it."""
-    if _INDEX.fullmatch(name) is None or len(values) < 2:
-        return False
-    texts = [str(value) for value in values if value is not None]
-    if len(texts) < len(values) or not all(map(is_number, texts)):
-        return False
-    steps = np.diff([float(text) for text in texts])
-    return bool((steps == 1.0).all())
-
-
 def _feature_names(
     data: DataConfig, raw: dict[str, np.ndarray], other: set[str | None]
-) -> list[str]:
-    left_out = {*other, *data.exclude}
+) -> tuple[list[str], list[str]]:
+    """The features, and what there is to say of columns that are none."""
+    away = {*other, *data.exclude}
     chosen = list(data.features or raw)
+    index: list[str] = []
     if data.features is None:
-        index = [name for name in raw if name not in left_out and _is_index(name, raw[name])]
+        index = [name for name in raw if name not in away and is_index(name, raw[name])]
         if index:
             log.warning("left out %s, which only counts the rows", ", ".join(map(repr, index)))
-        left_out |= set(index)
-    found = [name for name in chosen if name not in left_out]
+        away |= set(index)
+    found = [name for name in chosen if name not in away]
     if not found:
         raise InputError("data: no feature columns are left; check features and exclude")
-    return found
+    return found, left_out(index, raw, data.exclude)
 
 
 def to_numpy(column: Any, name: str) -> np.ndarray:
@@ -253,11 +242,6 @@ def _spelt_numbers(values: np.ndarray, name: str) -> bool:
             "data.categorical"
         )
     return count == len(present)
-
-
-def is_number(value: str) -> bool:
-    """Whether text spells a number ("nan" and "inf" do)."""
-    return _NUMBER.fullmatch(value.strip()) is not None
 
 
 def _is_text(value: Any) -> bool:
@@ -383,6 +367,13 @@ def _same_label(label: Label, given: Label) -> bool:
 
 
 def _groups(values: np.ndarray, name: str) -> np.ndarray:
+    """The values of the shards' column (n,): `data.missing` imputes features, not these."""
+    absent = np.flatnonzero([tables.is_missing(value) for value in values])
+    if len(absent):
+        raise InputError(
+            f"shards.column: '{name}' is missing in {tables.rows_text(absent)}; fill it, or choose "
+            "another column"
+        )
     tables.refuse_bad_values(values, name, "refuse")
     return tables.to_categories(values)
 

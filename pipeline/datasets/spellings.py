@@ -11,6 +11,9 @@ from qnn.errors import InputError
 from qnn.features.tables import brief
 
 _GROUP = "['’ \u00a0\u202f]"
+_NUMBER = re.compile(
+    r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity|nan)", re.IGNORECASE | re.ASCII
+)
 _COMMA = re.compile(rf"[+-]?(\d+|\d{{1,3}}((\.|{_GROUP})\d{{3}})+),\d+", re.ASCII)
 # As a number with grouped digits it would not read: the fraction has not three digits, or ….
 _SURELY_COMMA = re.compile(
@@ -83,6 +86,11 @@ def _respelt(values: np.ndarray, thousands: str | None, decimal: str) -> np.ndar
             text = text if thousands is None else text.replace(thousands, "")
             spelt[row] = text.replace(decimal, ".")
     return spelt
+
+
+def is_number(value: str) -> bool:
+    """Whether text spells a number ("nan" and "inf" do)."""
+    return _NUMBER.fullmatch(value.strip()) is not None
 
 
 def looks_like_comma(value: str) -> bool:

@@ -7,8 +7,11 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from pipeline.configuration.kinds import Kind, arms_of
 from pipeline.configuration.settings import SweepConfig
+from pipeline.datasets.recognized import refuse_giants
 from pipeline.datasets.shards import (
     Shard,
     Split,
@@ -22,6 +25,7 @@ from pipeline.plans.description import description
 from pipeline.plans.units import JoinSpec, PathSpec, Spec, digest_of
 from qnn.errors import InputError
 from qnn.features import tables
+from qnn.features.class_weights import class_weights
 from qnn.features.preprocessing import FeatureLayout
 from qnn.training.arms import QUANTIZED, REFERENCES, WIDTHLESS
 from qnn.training.problems.levels import Facts, check_level
@@ -133,9 +137,8 @@ class Plan:
     def _problem(self) -> str:
         if len(self.kinds) == 1:
             return self.paths[0].describe_problem()
-        layer = self.paths[0].second_layer
         words = f"{len(self.kinds)} kinds: each loss, activation and alphabet with each other"
-        return words if layer == "float" else f"{words}, second layer {layer}"
+        return words + self.paths[0].describe_shared()
 
 
 def plan_of(config: SweepConfig) -> Plan:
@@ -150,6 +153,7 @@ def make_plan(config: SweepConfig, table: Table, split: Split, layout: FeatureLa
 
     Raises InputError as `make_unit`.
     """
+    refuse_giants(config, table.columns, split.development_rows)
     units = [
         make_unit(config, table, split, layout, shard, kind)
         for shard, kind in product(split.shards, config.kinds)
@@ -160,7 +164,7 @@ def make_plan(config: SweepConfig, table: Table, split: Split, layout: FeatureLa
         rows=table.n,
         test_rows=len(split.test_rows),
         paths=tuple(path for unit in units for path in unit.paths),
-        warnings=(*layout.warnings, *lacking_classes(table, split)),
+        warnings=(*table.notes, *layout.warnings, *lacking_classes(table, split)),
         joins=tuple(unit for unit in units if isinstance(unit, JoinSpec)),
     )
 
@@ -209,7 +213,7 @@ def make_path(
     """The path of one shard and kind of problem, the shard of all rows ("all") included.
 
     Raises InputError where the problem is not one that the config's level of proof, or its solver,
-    can take.
+    can take, and where its loss or the table's classes do not fit the class weights.
     """
     n = len(shard.train_rows)
     check_level(config.certify, Facts(n, layout.d, *kind.parts))
@@ -235,7 +239,10 @@ def make_path(
         second_layer=str(config.second_layer),
         orthogonality=config.orthogonalities,
         pruned_to=config.pruned_to,
+        class_weight=class_weights(config.class_weight, table.classes),
     )
+    if path.class_weight is not None:
+        kind.get_loss().weighted(np.ones(n))  # Not every loss can be.
     if path.pruned_to is not None:
         unbounded = learned.refusal(path.relaxed, path.relaxed.size)
         if unbounded is not None:

@@ -77,7 +77,7 @@ Nothing else is touched: `kind: robustness` then plans, runs on Ray, resumes, ve
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -163,10 +163,12 @@ class Step:
 class Tools:
     """What the place of execution gives a unit.
 
-    `scanner`: who scans the sign vectors of exact proofs, None for threads.
+    `scanner`: who scans the sign vectors of exact proofs, None for threads. `say`: shows a line
+    while a step takes long, None where nobody looks.
     """
 
     scanner: Scanner | None = None
+    say: Callable[[str], None] | None = None
 
 
 class Unit(Protocol):

@@ -33,6 +33,7 @@ from pipeline.plans.trials import (
     trial_of,
 )
 from pipeline.results.record import Axes
+from qnn.features.class_weights import ClassWeights
 from qnn.networks.alphabets import get_alphabet
 from qnn.training.arms import REFERENCES, WIDTHLESS
 from qnn.training.problems.levels import default_limit
@@ -44,7 +45,7 @@ ID_LENGTH = 16
 # because two shards with equal rows must not share the files of a trial.
 _OF_PROBLEM = frozenset(
     {"shard", "content", "beta_kind", *KIND, "certify", "certify_time_limit", "solver", "tol"}
-    | {"time_limit", "output", "outputs", "pruned_to"}
+    | {"time_limit", "output", "outputs", "pruned_to", "class_weight"}
 )
 # What does not tell one path from another.
 _SAID_ONLY = frozenset({"dataset", "n", "d"})
@@ -60,6 +61,7 @@ _EARLIER: dict[str, Any] = {
     "outputs": 1,
     "pruned_to": None,
     "orthogonality": (),
+    "class_weight": None,
 }
 
 
@@ -72,6 +74,7 @@ class PathSpec:
     is the one of the target's `outputs` that the path fits: with several, there are as many paths
     for each shard. `pruned_to`: the gap that a learned bound may prove instead of an SDP, or None.
     `orthogonality`: what each arm that takes one is run with; empty: as it is.
+    `class_weight`: what the rows of each class count for in the loss, None for 1.
     """
 
     dataset: str
@@ -96,6 +99,7 @@ class PathSpec:
     outputs: int = 1
     pruned_to: float | None = None
     orthogonality: tuple[Written, ...] = ()
+    class_weight: ClassWeights | None = None
 
     @cached_property
     def id(self) -> str:
@@ -215,11 +219,17 @@ class PathSpec:
         return int(self.second_layer) if self.second_layer.isdecimal() else self.second_layer
 
     def describe_problem(self) -> str:
-        """Loss, activation, weights and second layer in words."""
-        words = self.kind.describe()
-        if self.second_layer == "float":
-            return words
-        return f"{words}, second layer {self.second_layer}"
+        """Loss, activation, weights, second layer and class weights in words."""
+        return self.kind.describe() + self.describe_shared()
+
+    def describe_shared(self) -> str:
+        """What all kinds of a sweep have alike, to be added to words: "" where nothing is said."""
+        words = "" if self.second_layer == "float" else f", second layer {self.second_layer}"
+        if self.class_weight is not None:
+            given = self.class_weight
+            told = [given] if isinstance(given, str) else [f"{one:g}" for one in given]
+            words += f", class weights {', '.join(told)}"
+        return words
 
     @property
     def estimated_seconds(self) -> float:

@@ -199,8 +199,16 @@ def _tiles(metric: Metric, test: float | None, shown: Shown) -> list[dict[str, A
         {"value": percent(fit.gap),
          "words": ["certified gap: all that any network could still gain"]},
         {"value": byte_text(fit.bytes),
-         "words": [f"{fit.neurons} neurons: weights as bits, second layer as float64"]},
+         "words": [f"{fit.neurons} neurons: weights as bits, {_second_layer_words(shown.row)}"]},
     ]  # fmt: skip
+
+
+def _second_layer_words(row: NetworkRow) -> str:
+    """How the second layer is stored; rows of before there was a choice have float64."""
+    stored = row.axes.second_layer or "float"
+    if stored == "common":
+        return "second layer of one size"
+    return "second layer as float64" if stored == "float" else f"second layer of {stored} bits"
 
 
 def _of_test(metric: Metric, test: float | None, row: NetworkRow) -> list[str]:
@@ -262,10 +270,18 @@ def _facts(data: pd.DataFrame, config: SweepConfig | None) -> list[dict[str, str
         held = f"{percent(config.test.fraction)} of the rows, never used to choose anything"
         facts.append(("test rows", held if config.test.fraction else "none"))
     facts.append(("loss, activation, weights", "; ".join(summary.kinds_in_words(data)) or "–"))
+    if config is not None and config.class_weight is not None:
+        facts.append(("class weights", _class_weights(config.class_weight)))
     facts.append(("solver", ", ".join(sorted(set(rows["solver"].dropna()))) or "–"))
     if config is not None and config.bounds == "learned":
         facts.append(("SDPs left out by learned bounds", summary.left_out(data)))
     return [{"name": name, "value": value} for name, value in facts]
+
+
+def _class_weights(asked: str | dict[str, float]) -> str:
+    if isinstance(asked, str):
+        return f"{asked}: each class has the same say in the loss"
+    return ", ".join(f"{label}: {weight:g}" for label, weight in asked.items())
 
 
 def _range(rows: pd.DataFrame, column: str) -> str:

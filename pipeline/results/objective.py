@@ -17,7 +17,7 @@ def objective_and_loss(
 ) -> tuple[float, float]:
     """Loss plus penalty, and the loss alone, summed over the outputs.
 
-    X (n, d); y (n,), or (n, C) for a network of C outputs.
+    X (n, d); y (n,), or (n, C) for a network of C outputs. Rows count as the loss's weights say.
     """
     activation = "bilinear" if network.polynomial is None else Polynomial(*network.polynomial)
     kind = Problem if y.ndim == 1 else VectorProblem
@@ -25,9 +25,14 @@ def objective_and_loss(
     return objective, objective - beta * X.shape[1] * float(np.abs(network.alpha).sum())
 
 
-def beta_max_of(kind: Kind, X: np.ndarray, y: np.ndarray) -> float:
-    """The beta from which on the best network, of all the outputs of y (n,) or (n, C), is zero."""
-    loss = get_loss(kind.loss, kind.loss_parameter)
+def beta_max_of(
+    kind: Kind, X: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None
+) -> float:
+    """The beta from which on the best network, of all the outputs of y (n,) or (n, C), is zero.
+
+    weights: (n,) what each row counts for in the loss; None: 1.
+    """
+    loss = get_loss(kind.loss, kind.loss_parameter).weighted(weights)
     activation = "bilinear" if kind.polynomial is None else Polynomial(*kind.polynomial)
     whole = Problem if y.ndim == 1 else VectorProblem
     return whole(X, y, 1.0, loss, activation, kind.alphabet).beta_max

@@ -12,6 +12,7 @@ from pipeline.results.folder import RunFolder, safe_name
 from pipeline.retraining.partitions import Partition, list_partitions
 from pipeline.retraining.state import State, read_state, settings_digest
 from pipeline.retraining.window import Selection, select
+from pipeline.studies.training.automatic import Keys
 from qnn.errors import InputError
 
 
@@ -47,8 +48,10 @@ class Decision:
         return f"nothing new {since}: {plural(count, 'partition')}{gone}"
 
 
-def look(config: SweepConfig, home: RunFolder) -> Decision:
+def look(config: SweepConfig, home: RunFolder, unsettled: Keys = ()) -> Decision:
     """Compare the data location with what the last finished run saw.
+
+    `unsettled`: keys that each run chooses on its own rows.
 
     Raises `InputError` or `StoreError` where the data or the state cannot be read, or where there
     are too few partitions for a window and a hold-out.
@@ -62,11 +65,11 @@ def look(config: SweepConfig, home: RunFolder) -> Decision:
     names = {one.name for one in partitions}
     now = {one.digest for one in partitions}
     gone = tuple(name for name in seen if name not in names and seen[name] not in now)
-    changed = state is not None and state.config != settings_digest(config)
+    changed = state is not None and state.config != settings_digest(config, unsettled)
     if state is not None and not new and not changed:
         return Decision(tuple(partitions), new, gone, changed, state, None, None)
     chosen = select([one.name for one in partitions], new, settings_of(config))
-    run = _run_name(config, partitions, chosen)
+    run = _run_name(settings_digest(config, unsettled), partitions, chosen)
     return Decision(tuple(partitions), new, gone, changed, state, chosen, run)
 
 
@@ -77,11 +80,11 @@ def settings_of(config: SweepConfig) -> RetrainConfig:
     return config.retrain or RetrainConfig()
 
 
-def _run_name(config: SweepConfig, partitions: list[Partition], chosen: Selection) -> str:
+def _run_name(settings: str, partitions: list[Partition], chosen: Selection) -> str:
     """The run's folder, by content: whatever is killed is found again by the next run."""
     digests = {one.name: one.digest for one in partitions}
     content = [
-        settings_digest(config),
+        settings,
         [[name, digests[name]] for name in chosen.training],
         [[name, digests[name]] for name in chosen.hold_out],
     ]

@@ -36,6 +36,7 @@ from pipeline.retraining.record import Verdict, log_verdict, write_verdict
 from pipeline.retraining.retention import prune
 from pipeline.retraining.state import ChampionFiles, State, settings_digest, write_state
 from pipeline.retraining.window import Selection, Window, build, run_config, write_window
+from pipeline.studies.training.automatic import Keys, settled
 from pipeline.studies.training.prepared import prepare
 from pipeline.sweeps.driver import SweepOptions, SweepOutcome, run_sweep
 from pipeline.sweeps.interrupts import Interrupts
@@ -60,9 +61,15 @@ class Retrained:
 
 
 def retrain(
-    config: SweepConfig, out: str, options: SweepOptions, console: Console | None = None
+    config: SweepConfig,
+    out: str,
+    options: SweepOptions,
+    console: Console | None = None,
+    unsettled: Keys = (),
 ) -> Retrained:
     """Train on what is new and promote what passes the gates, in the folder `out`.
+
+    `unsettled`: keys that are chosen by cross-validation on the rows that are trained on.
 
     Raises:
         InputError: the data, the config or the state are not usable, or another retraining runs.
@@ -75,10 +82,12 @@ def retrain(
     with Interrupts() as interrupts, Lease(home) as lease:
         try:
             home.clean()
-            decision = look(config, home)
+            decision = look(config, home, unsettled)
             if decision.selection is None or decision.run is None:
                 return Retrained(decision)
-            run = _Retraining(config, home, decision, decision.selection, decision.run, lease)
+            run = _Retraining(
+                config, home, decision, decision.selection, decision.run, lease, unsettled
+            )
             return run.go(options, console)
         except BaseException:
             interrupts.check()
@@ -96,18 +105,21 @@ class _Retraining:
         selection: Selection,
         run: str,
         lease: Lease,
+        unsettled: Keys,
     ) -> None:
         self.home, self.decision, self.run, self.lease = home, decision, run, lease
         self.selection = selection
         self.folder = RunFolder.open(beside(home.location, run))
         self.settings = settings_of(config)
         self.config, self.original = run_config(config, self.folder), config
+        self.unsettled = unsettled
 
     def go(self, options: SweepOptions, console: Console | None) -> Retrained:
         log.info("%s; run %s", self.decision.reason, self.run)
         window = build(self.original, self.selection, self.settings)
         self.folder.create()
         write_window(self.original, window, self.folder)
+        self.config = settled(self.config, self.unsettled, self.folder.location)
         start = partial(tracker.start, home=self.home, crown=False)
         outcome = run_sweep(self.config, self.folder.location, options, console, start)
         self.lease.check()
@@ -201,7 +213,7 @@ class _Retraining:
         before = None if self.decision.state is None else self.decision.state.champion
         files = ChampionFiles(run=self.run, network=str(row.fit.network), version=version)
         state = State(
-            config=settings_digest(self.original),
+            config=settings_digest(self.original, self.unsettled),
             partitions={one.name: one.digest for one in self.decision.partitions},
             run=self.run,
             verdict=verdict.word,

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipeline.configuration.reading import SweepConfig
 from pipeline.configuration.retraining import RetrainConfig
 from pipeline.results.folder import RunFolder
+from pipeline.studies.training.automatic import Keys
 from qnn.errors import InputError
 
 STATE_FILE = "retrain.json"
@@ -44,11 +45,13 @@ class State(BaseModel):
     champion: ChampionFiles | None = None
 
 
-def settings_digest(config: SweepConfig) -> str:
+def settings_digest(config: SweepConfig, unsettled: Keys = ()) -> str:
     """SHA-256 of all of the configuration that a result depends on, 16 digits."""
     content: dict[str, Any] = config.model_dump(mode="json", exclude=_FREE)
     retrain = config.retrain or RetrainConfig()
     content["retrain"] = retrain.model_dump(mode="json", exclude=_FREE_RETRAIN)
+    if unsettled:
+        content["chosen"] = [".".join(key) for key in unsettled]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

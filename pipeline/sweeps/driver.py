@@ -31,6 +31,7 @@ from pipeline.sweeps.events import Event, UnitDone, UnitLost
 from pipeline.sweeps.interrupts import Interrupts, SweepInterrupted
 from pipeline.sweeps.progress import Tally, reporter
 from pipeline.sweeps.resume import claim, completed_paths
+from pipeline.sweeps.under_way import Hearing
 from pipeline.sweeps.worker.batch import Work
 from qnn.errors import InputError
 
@@ -284,7 +285,9 @@ class _Driver:
         tally = Tally(max(known, todo), max(0, known - todo)) if len(units) > 1 else Tally(todo)
         by_id = {unit.id: unit for unit in units}
         refused = 0
+        hearing = Hearing(run.folder)
         with (
+            closing(hearing),
             closing(runner(units, run.work, self.tasks)) as events,
             reporter(tally, self.console) as bar,
         ):
@@ -294,12 +297,14 @@ class _Driver:
                 if event is not None:
                     tally.add(event)
                     _tell(event, by_id[event.path].shard)
+                tally.under_way = hearing.look()
                 bar.update()
                 if isinstance(event, UnitDone):
                     refused = 0
                 elif isinstance(event, UnitLost):
                     refused = refused + 1 if event.storage else 0
                     self._lose(event, by_id[event.path], run.folder, refused)
+            tally.under_way = ""
 
     def _lose(self, event: UnitLost, unit: Unit, folder: RunFolder, refused: int) -> None:
         """Say that a unit is lost, and leave failed rows where the folder can be written."""

@@ -5,6 +5,7 @@ import time
 from typing import Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -33,6 +34,7 @@ class Tally:
         self.lost_paths = 0
         self.best_gap: float | None = None
         self.error: str | None = None
+        self.under_way = ""
 
     def add(self, event: Event) -> None:
         """Count an event in."""
@@ -49,7 +51,7 @@ class Tally:
             self.error = event.error
 
     def text(self) -> str:
-        """`12 failed, best gap 1.53 %`."""
+        """`12 failed, best gap 1.53 %`, and what a unit under way says."""
         parts = []
         if self.failed:
             parts.append(f"{self.failed} failed")
@@ -57,6 +59,8 @@ class Tally:
             parts.append(f"{self.lost_paths} paths lost")
         if self.best_gap is not None:
             parts.append(f"best gap {100 * self.best_gap:.3g} %")
+        if self.under_way:
+            parts.append(self.under_way)
         return ", ".join(parts)
 
 
@@ -106,7 +110,9 @@ class BarReporter:
 
     def update(self) -> None:
         """Redraw."""
-        self.bar.update(self.task, completed=self.tally.done, text=self.tally.text())
+        # A shard may be named after anything, also what looks like markup.
+        text = escape(self.tally.text())
+        self.bar.update(self.task, completed=self.tally.done, text=text)
 
 
 class LineReporter:

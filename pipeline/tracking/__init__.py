@@ -4,6 +4,7 @@ __all__ = [
     "aliases",
     "loaded_model",
     "model",
+    "moved",
     "networks",
     "run",
     "store",

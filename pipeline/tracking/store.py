@@ -22,11 +22,10 @@ from pipeline.configuration.reading import SweepConfig
 from pipeline.logs.messages import one_line
 from pipeline.logs.redact import redact
 from pipeline.results.folder import RunFolder
+from pipeline.tracking.moved import DATABASE, TRACKING_FILE, follow_move
 from pipeline.tracking.run import TrackedRun
 from qnn.errors import InputError
 
-DATABASE = "mlflow.db"
-TRACKING_FILE = "tracking.json"
 SWEEP_TAG, TRIAL_TAG = "qnn.sweep", "qnn.trial"
 
 log = logging.getLogger(__name__)
@@ -107,6 +106,8 @@ def open_store(config: SweepConfig, folder: RunFolder) -> Store:
     embedded = not (config.tracking.uri or os.environ.get(URI_VARIABLE))
     if embedded:
         set_aside_damaged(folder)
+        if (moved := follow_move(folder)) is not None:
+            log.warning(moved)
     quiet()
     from mlflow import MlflowClient
     from mlflow.entities import LifecycleStage

@@ -1,3 +1,12 @@
 """From a table as people have it to the matrix that a solver sees, and back to a label."""
 
-__all__ = ["columns", "encoders", "preprocessing", "scalings", "statistics", "tables", "targets"]
+__all__ = [
+    "class_weights",
+    "columns",
+    "encoders",
+    "preprocessing",
+    "scalings",
+    "statistics",
+    "tables",
+    "targets",
+]

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pipeline
 import qnn
-from pipeline.configuration.reading import SweepConfig, dump_config
+from pipeline.configuration.reading import SweepConfig
+from pipeline.studies.training.automatic import Keys, text_without
 from qnn.errors import InputError
 
 CONFIG_NAME = "sweep.yaml"
@@ -55,7 +56,13 @@ def find_local_data(config: SweepConfig) -> LocalData | None:
     return LocalData(path, sum(file.stat().st_size for file in files), digest.hexdigest())
 
 
-def stage(folder: Path, config: SweepConfig, data: LocalData | None, package: bool) -> None:
+def stage(
+    folder: Path,
+    config: SweepConfig,
+    data: LocalData | None,
+    package: bool,
+    unsettled: Keys = (),
+) -> None:
     """Fill `folder` with what the job's working directory is to hold.
 
     Args:
@@ -63,6 +70,7 @@ def stage(folder: Path, config: SweepConfig, data: LocalData | None, package: bo
         config: the resolved sweep.
         data: local data to send along; the config sent then names the copy. None: nothing is sent.
         package: whether `qnn` and `pipeline` are sent, with the metadata that tells their version.
+        unsettled: keys that the job is to choose: they are left out.
 
     Raises:
         InputError: the data are too large to be sent.
@@ -83,7 +91,7 @@ def stage(folder: Path, config: SweepConfig, data: LocalData | None, package: bo
         source = f"{DATA_FOLDER}/{data.path.name}"
         moved = config.data.model_copy(update={"source": source})
         config = config.model_copy(update={"data": moved})
-    (folder / CONFIG_NAME).write_text(dump_config(config), encoding="utf-8")
+    (folder / CONFIG_NAME).write_text(text_without(config, unsettled), encoding="utf-8")
     if package:
         for module in (qnn, pipeline):
             root = Path(module.__path__[0])

@@ -28,8 +28,10 @@ from pipeline.commands.submission.shipping import (
     find_local_data,
     stage,
 )
-from pipeline.configuration.reading import SweepConfig, dump_config, load_config
+from pipeline.configuration.paths import URI_VARIABLE, refuse_half_uri
+from pipeline.configuration.reading import SweepConfig
 from pipeline.logs.redact import HIDDEN, is_secret_name, redact
+from pipeline.studies.training.automatic import Keys, refuse_lists, stand_in, text_without
 from qnn.errors import InputError
 
 ID_DIGITS = 12
@@ -88,11 +90,18 @@ def prepare_out(out: str | None, name: str) -> str:
     return out
 
 
-def submission_id(config: SweepConfig, out: str, data: LocalData | None) -> str:
-    """Return the id that follows from what the sweep is and where it goes."""
+def submission_id(
+    config: SweepConfig, out: str, data: LocalData | None, unsettled: Keys = ()
+) -> str:
+    """Return the id that follows from what the sweep is and where it goes.
+
+    `unsettled`: keys that the job itself is to choose.
+    """
     described = json.loads(json.dumps(config.model_dump(mode="json")))
     if data is not None:
         described["data"]["source"] = [data.path.name, data.digest]
+    if unsettled:
+        described["chosen"] = [".".join(key) for key in unsettled]
     text = json.dumps([described, out.rstrip("/")], sort_keys=True, separators=(",", ":"))
     return f"qnn-{config.name}-{hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]}"
 
@@ -112,12 +121,17 @@ def submit(
 ) -> Submitted:
     """Submit a sweep unless it runs or is done already.
 
+    What the config leaves out, where it has no β, is chosen by the job before it computes.
+
     Raises `InputError`: the config or local data are faulty, or the cluster refuses the job.
     """
-    config = load_config(path, overrides)
+    config, unsettled = stand_in(path, overrides)
+    refuse_lists(config, unsettled, path.name)
+    _refuse_half_uris(config)
     data = find_local_data(config)
     trials = _check(config) if data is not None else None
-    base = submission_id(config, out, data)
+    trials = None if unsettled else trials
+    base = submission_id(config, out, data, unsettled)
     number, found = latest_attempt(jobs.list(), base)
     if found is not None and (
         found.status in RUNNING or (found.status == SUCCEEDED and not options.again)
@@ -125,7 +139,8 @@ def submit(
         return Submitted(found.submission_id, _text(found.status), False)
     job = base if number == 0 else f"{base}.{number + 1}"
     with tempfile.TemporaryDirectory(prefix="qnn-submit-") as staging:
-        stage(Path(staging), config, None if options.shared_data else data, options.package)
+        sent = None if options.shared_data else data
+        stage(Path(staging), config, sent, options.package, unsettled)
         environment: dict[str, Any] = {
             "working_dir": staging,
             "env_vars": _variables(options.environment),
@@ -137,7 +152,7 @@ def submit(
                 entrypoint=entrypoint(out, options.package),
                 submission_id=job,
                 runtime_env=environment,
-                metadata=_metadata(config, out, trials),
+                metadata=_metadata(config, out, trials, unsettled),
                 entrypoint_num_cpus=options.driver_cpus or None,
             )
         except InputError as error:
@@ -146,6 +161,18 @@ def submit(
                 raise
             return Submitted(job, _text(jobs.info(job).status), False)
     return Submitted(job, "PENDING", True)
+
+
+def _refuse_half_uris(config: SweepConfig) -> None:
+    """What would be a folder of the node that the job runs on, or nothing at all."""
+    refuse_half_uri(config.data.source, "data.source")
+    key = "tracking.uri" if config.tracking.uri else URI_VARIABLE
+    given = config.tracking.uri or os.environ.get(URI_VARIABLE)
+    if not given:
+        return
+    refuse_half_uri(given, key)
+    if not ("://" in given or given.startswith(("databricks", "/"))):
+        raise InputError(f"{key}: {given} is no URI (http://…, sqlite:///…) and no absolute path")
 
 
 def entrypoint(out: str, package: bool) -> str:
@@ -201,8 +228,8 @@ def _variables(names: Sequence[str]) -> dict[str, str]:
     return variables
 
 
-def _metadata(config: SweepConfig, out: str, trials: int | None) -> dict[str, str]:
-    digest = hashlib.sha256(dump_config(config).encode()).hexdigest()
+def _metadata(config: SweepConfig, out: str, trials: int | None, unsettled: Keys) -> dict[str, str]:
+    digest = hashlib.sha256(text_without(config, unsettled).encode()).hexdigest()
     shown = {
         MARK: version(DISTRIBUTION),
         "sweep": config.name,

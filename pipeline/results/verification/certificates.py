@@ -14,6 +14,7 @@ from pipeline.results.verification.statements import (
     same,
 )
 from pipeline.results.verification.verdict import Failure, Skipped
+from pipeline.results.verification.weights import check_weights
 from qnn.certificates import Certificate, Proven
 from qnn.certificates.streaming import verify_stream
 from qnn.errors import NotProvenAgainError
@@ -24,6 +25,7 @@ def check_certificate(evidence: Evidence, rows: Rows, file: str) -> str:
     """Return what is proven; raises where it is not, or where a row says something else."""
     certificate = evidence.certificate(file)
     stated, bound = certificate.lower_bound, evidence.prove(file)
+    check_weights(evidence, rows, [certificate])
     for row in rows.certified.get(file, []):
         identity = row.identity
         check_stated(evidence, row, [certificate])
@@ -42,8 +44,9 @@ def check_stated(evidence: Evidence, row: NetworkRow, certificates: Sequence[Cer
     """What a row says of the problem and its bound, which its certificates prove."""
     for certificate in certificates:
         check_kind(row, certificate)
-    place = row.identity.data_file
-    check_problem(row, evidence.matrices(place)[0], evidence.beta_max(place, row.kind))
+    place, weights = row.identity.data_file, certificates[0].weights
+    counted = None if weights is None else weights.tobytes()
+    check_problem(row, evidence.matrices(place)[0], evidence.beta_max(place, row.kind, counted))
     check_proof(row, certificates)
     check_closing_in(row)
 

@@ -14,6 +14,8 @@ from pipeline.results.objective import beta_max_of
 from pipeline.results.verification.verdict import Failure
 from qnn.certificates import Certificate, verify
 from qnn.errors import NotProvenAgainError, QnnError
+from qnn.features.targets import Label
+from qnn.networks.quantized import QuantizedNetwork
 from qnn.numerics.archive import unpack_arrays
 
 # A maker of certificates states a little less than what is proven, never this much less.
@@ -34,6 +36,7 @@ class Evidence:
         # The networks of several outputs, and the rows of one matrix, ask for each again.
         self.prove = lru_cache(maxsize=None)(self._prove)
         self.beta_max = lru_cache(maxsize=None)(self._beta_max)
+        self.classes = lru_cache(maxsize=None)(self._classes)
 
     def _matrices(self, file: str) -> tuple[np.ndarray, np.ndarray]:
         if not file and self.data is None:
@@ -73,9 +76,21 @@ class Evidence:
             raise Failure(f"states the bound {stated:.10g}, but {bound:.10g} is proven")
         return bound
 
-    def _beta_max(self, file: str, kind: Kind) -> float | None:
-        """That of a data file, all its outputs together; None where it is skipped, as asked."""
-        return None if self.fast else beta_max_of(kind, *self.matrices(file))
+    def _beta_max(self, file: str, kind: Kind, weights: bytes | None) -> float | None:
+        """That of a data file, all its outputs together; None where it is skipped, as asked.
+
+        weights: those of the rows, as the bytes of float64 numbers.
+        """
+        if self.fast:
+            return None
+        counted = None if weights is None else np.frombuffer(weights)
+        return beta_max_of(kind, *self.matrices(file), counted)
+
+    def _classes(self, file: str) -> tuple[Label, ...] | None:
+        """The classes, in the order of its outputs, that a network's file names."""
+        network = QuantizedNetwork.from_bytes(self.folder.read(file), file)
+        preprocessing = network.preprocessing
+        return None if preprocessing is None else preprocessing.target.classes
 
     def read_all(self, files: Sequence[str]) -> list[Certificate]:
         """Certificates that a row names; `Failure` says which is missing."""

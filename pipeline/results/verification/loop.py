@@ -12,6 +12,7 @@ from pipeline.results.verification.certificates import (
     check_streamed,
 )
 from pipeline.results.verification.evidence import Evidence
+from pipeline.results.verification.held_out import MEASURED, HeldOut, Read
 from pipeline.results.verification.manifest import check_manifest
 from pipeline.results.verification.networks import check_network
 from pipeline.results.verification.rows import Rows
@@ -24,22 +25,23 @@ from qnn.numerics.archive import unpack_arrays
 
 
 def verify_paths(
-    paths: Sequence[str], data: str | None = None, fast: bool = False
+    paths: Sequence[str], data: str | None = None, fast: bool = False, read: Read | None = None
 ) -> Iterator[Check]:
     """Check run folders (paths or URIs) and single certificate or network files, in this order.
 
     `data` is the training matrix for single files that do not lie in a run's folder; `fast` skips
-    proofs by enumeration, and their verdicts say so. Raises `InputError` where a path does not
-    exist; everything else is a verdict.
+    proofs by enumeration, and their verdicts say so; `read` reads the source of a whole folder
+    again, for what was measured on rows held out, None where it is not to be looked at. Raises
+    `InputError` where a path does not exist; everything else is a verdict.
     """
     for path in paths:
         if path.endswith(".npz"):
             yield _single(path, data, fast)
         else:
-            yield from verify_run(path, fast)
+            yield from verify_run(path, fast, read)
 
 
-def verify_run(location: str, fast: bool = False) -> Iterator[Check]:
+def verify_run(location: str, fast: bool = False, read: Read | None = None) -> Iterator[Check]:
     """Check a run's folder: its manifest, its rows, all its certificates and networks."""
     folder = RunFolder.open(location)
     files = folder.files()
@@ -50,7 +52,8 @@ def verify_run(location: str, fast: bool = False) -> Iterator[Check]:
         )
     run = _Verification(folder, fast=fast)
     yield from run.rows.read(files)
-    yield from check_manifest(folder, NOT_CHECKED)
+    yield from check_manifest(folder, (MEASURED, *NOT_CHECKED) if read is None else NOT_CHECKED)
+    run.held_out = HeldOut(read, run.rows.config)
     checks = (
         (CERTIFICATES, run.rows.certified, run.check_certificate),
         (NETWORKS, run.rows.networks, run.check_network),
@@ -59,6 +62,8 @@ def verify_run(location: str, fast: bool = False) -> Iterator[Check]:
         there = {file for file in files if file.startswith(f"{kept}/") and file.endswith(".npz")}
         for file in sorted(there | set(named), key=run.rows.order):
             yield judge(file, check)
+    if read is not None:
+        yield run.held_out.verdict
 
 
 def verify_files(location: str, files: Sequence[str]) -> list[Check]:
@@ -73,6 +78,7 @@ class _Verification:
 
     def __init__(self, folder: RunFolder, data: str | None = None, fast: bool = False) -> None:
         self.rows, self.evidence = Rows(folder), Evidence(folder, data, fast)
+        self.held_out = HeldOut(None, None)
 
     def read_quietly(self) -> None:
         for _ in self.rows.read(self.evidence.folder.files(RESULTS)):
@@ -82,7 +88,7 @@ class _Verification:
         return check_certificate(self.evidence, self.rows, file)
 
     def check_network(self, file: str) -> str:
-        return check_network(self.evidence, self.rows, file)
+        return check_network(self.evidence, self.rows, file, self.held_out)
 
     def check_of(self, file: str) -> Callable[[str], str]:
         certificate = file.startswith(f"{CERTIFICATES}/")

@@ -21,6 +21,8 @@ from qnn.networks.quantized import QuantizedNetwork
 RELATIVE = 1e-9
 # A log loss is that of probabilities that an iteration fits.
 CALIBRATED = 1e-7
+# Decoding adds a target's offset, whose last digits are lost: a share of it.
+DECODED = 1e-12
 _RANGES = {
     "log_loss": (0.0, np.inf), "rmse": (0.0, np.inf), "mae": (0.0, np.inf), "r2": (-np.inf, 1.0)
 }  # fmt: skip
@@ -44,17 +46,13 @@ def check_metrics(row: NetworkRow, network: QuantizedNetwork, part: str, known: 
         raise Failure("has no preprocessing")
     target = network.preprocessing.target
     found = _measured_again(network, target, part, known)
-    size = 1.0
-    if target.classes is None:
-        # Decoded targets are those of the table up to rounding.
-        size = max(1.0, float(np.max(np.abs(known.target)))) if len(known.target) else 1.0
     told = row.columns
     # Files of earlier versions have no more than these.
     wanted = [f"{part}_{name}" for name in METRICS]
     if told[f"{part}_rows"] is not None:
         wanted = list(metrics_of(part))
     for column in wanted:
-        _same_metric(column, told[column], found.get(column), size)
+        _same_metric(column, told[column], found.get(column), target, known)
 
 
 def calibrated(network: QuantizedNetwork, X: np.ndarray, y: np.ndarray) -> Calibration | None:
@@ -84,20 +82,29 @@ def metrics_of(part: str) -> tuple[str, ...]:
     return (*(f"{part}_{name}" for name in METRICS), *young)
 
 
-def _same_metric(column: str, said: Any, found: Any, size: float) -> None:
+def _same_metric(column: str, said: Any, found: Any, coding: TargetCoding, known: Known) -> None:
     if isinstance(found, float) and isinstance(said, float):
-        allowed = RELATIVE * size
-        if "log_loss" in column:
-            # It rests on an iteration that ends a little elsewhere on another machine.
-            allowed = CALIBRATED * max(1.0, abs(found))
-        if column.endswith(("_low", "_high")):
-            # An end moves by more than its middle where that is close to 0 or 1.
-            allowed *= 1000.0
-        right = abs(said - found) <= allowed
+        right = abs(said - found) <= _allowed(column, abs(found), coding, known.target)
     else:
         right = said == (list(found) if isinstance(found, tuple) else found)
     if not right:
         raise Failure(f"its row says {column} {said!r}, its files say {found!r}")
+
+
+def _allowed(column: str, found: float, coding: TargetCoding, target: np.ndarray) -> float:
+    """How far a metric may be from the one that is found, by rounding alone."""
+    allowed = RELATIVE
+    if "log_loss" in column:
+        # It rests on an iteration that ends a little elsewhere on another machine.
+        allowed = CALIBRATED * max(1.0, found)
+    elif coding.classes is None:
+        scale = np.asarray(coding.scale)
+        offset = float(np.max(np.abs(target) / scale, initial=0.0))
+        # Errors of one target are in its units, those of several in their scales, R² in none.
+        own = target.ndim == 1 and "r2" not in column
+        allowed = (RELATIVE + DECODED * offset) * max(float(scale) if own else 1.0, found)
+    # An end moves by more than its middle where that is close to 0 or 1.
+    return 1000.0 * allowed if column.endswith(("_low", "_high")) else allowed
 
 
 def check_held_out(row: NetworkRow, task: str) -> None:

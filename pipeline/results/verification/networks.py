@@ -10,9 +10,11 @@ from pipeline.results.objective import objective_and_loss
 from pipeline.results.record import NetworkRow
 from pipeline.results.verification.certificates import check_stated
 from pipeline.results.verification.evidence import Evidence
+from pipeline.results.verification.held_out import HeldOut
 from pipeline.results.verification.rows import Rows
 from pipeline.results.verification.statements import RELATIVE, check_fit, check_kind, same
 from pipeline.results.verification.verdict import Failure, Skipped
+from pipeline.results.verification.weights import check_weights
 from qnn.certificates import Certificate
 from qnn.losses import get_loss
 from qnn.networks.quantized import QuantizedNetwork
@@ -21,7 +23,7 @@ from qnn.numerics.gaps import relative_gap, sum_down
 Matrices = tuple[np.ndarray, np.ndarray]
 
 
-def check_network(evidence: Evidence, rows: Rows, file: str) -> str:
+def check_network(evidence: Evidence, rows: Rows, file: str, held_out: HeldOut) -> str:
     """Return the objective; raises where the network is not what its row says."""
     network = QuantizedNetwork.from_bytes(evidence.folder.read(file), file)
     row = rows.networks.get(file)
@@ -35,9 +37,12 @@ def check_network(evidence: Evidence, rows: Rows, file: str) -> str:
     # What is said of the gap is proven here, whether or not the certificates are checked too.
     proven = evidence.prove_all(names)
     bound = sum_down([one.lower_bound for one in certificates])
+    whole = network if row.identity.output is None else None
+    check_weights(evidence, rows, certificates, whole)
     objective = _check_figures(row, network, (X, y), certificates[0], bound)
     check_stated(evidence, row, certificates)
     check_fit(row, network, X, y)
+    held_out.check(row, network, X, y)
     _check_parts(rows, row)
     _check_made_for(row, network, certificates)
     if objective < bound * (1 - np.sign(bound) * RELATIVE):
@@ -130,11 +135,12 @@ def _objective(
     beta: float,
     certificate: Certificate | None,
 ) -> tuple[float, float]:
-    """Loss plus penalty, and the loss; its parameter stands in the certificate of its problem."""
+    """Loss plus penalty, and the loss, whose parameter and weights its certificate states."""
     if network.alpha.shape[1:] != y.shape[1:]:
         raise Failure(f"it has {_outputs(network.alpha)}, its training matrix {_outputs(y, '')}")
     parameter = network.loss_parameter if certificate is None else certificate.loss_parameter
     loss = get_loss(network.loss or "squared", parameter)
+    loss = loss.weighted(None if certificate is None else certificate.weights)
     return objective_and_loss(network, X, y, beta, loss)
 
 

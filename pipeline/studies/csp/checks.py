@@ -73,6 +73,10 @@ def _check_row(folder: RunFolder, file: str, named: dict[str, Row]) -> str:
     payoffs = _payoffs(folder, str(row["problem"]))
     certificate = _certificate(folder, str(row["certificate"]))
     _compare(row, _stated(row, payoffs, certificate))
+    size = len(folder.read(str(row["certificate"])))
+    # Rows of earlier versions do not say it.
+    if row["bytes"] is not None and row["bytes"] != size:
+        raise ValueError(f"the row states {row['bytes']} bytes, the certificate has {size}")
     _check_theory(row, payoffs)
     _check_order(row)
     return f"value {row['value']:.12g} <= {row['upper_bound']:.12g}; {UNCHECKED}"
@@ -119,7 +123,7 @@ def _compare(row: Row, true: Row) -> None:
 def _check_theory(row: Row, payoffs: Payoffs) -> None:
     """Threshold rank and guarantee, from the constraint graph's spectrum."""
     eigenvalues = rounding.spectrum(payoffs)
-    loss = rounding.guaranteed_loss(eigenvalues, row["rounds"]) if payoffs.k == 2 else 1.0
+    loss = rounding.guaranteed_loss(eigenvalues, row["rounds"] or 0) if payoffs.k == 2 else 1.0
     if not abs(row["guarantee"] - loss) <= _CLOSE:
         raise ValueError(f"the row states guarantee {row['guarantee']}, the spectrum says {loss}")
     tau = 2.0 * loss**2

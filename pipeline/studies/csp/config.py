@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline.configuration.section import Positive, Section, Seed
-from pipeline.configuration.settings import Distinct, Resources, TrackingConfig
+from pipeline.configuration.section import Distinct, Positive, Section, Seed
+from pipeline.configuration.settings import Resources, TrackingConfig
 
 Rule = Literal["auto", "corr", "corr_dual", "dual", "undecided", "random"]
 Cuts = Literal["auto", "none", "triangles", "odd"]
@@ -27,7 +27,8 @@ class PlantedConfig(Section):
 class CspConfig(Section):
     """Instances × rounds × rules × seeds of the solver.
 
-    `instances`: names as g05_60.0, or files in rudy's format or of WCSP, from the current folder.
+    `instances`: names as g05_60.0, or files in rudy's format or of WCSP, beside the config or else
+    in the current folder. `exact`: also the tree that goes on until the maximum is proven.
     `time_limit`: seconds of a solve; with one, results depend on the machine.
     """
 
@@ -36,8 +37,9 @@ class CspConfig(Section):
     instances: Annotated[tuple[str, ...], Distinct] = ()
     planted: tuple[PlantedConfig, ...] = ()
     rounds: Annotated[
-        tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), Distinct
+        tuple[Annotated[int, Field(ge=0)], ...], Distinct
     ] = (0, 1, 2)  # fmt: skip
+    exact: bool = False
     rules: Annotated[tuple[Rule, ...], Field(min_length=1), Distinct] = ("auto",)
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1), Distinct] = (0,)
     cuts: Cuts = "auto"
@@ -49,7 +51,14 @@ class CspConfig(Section):
     def _any_instance(self) -> Self:
         if not self.instances and not self.planted:
             raise PydanticCustomError("some", "give instances, planted, or both")
+        if not self.rounds and not self.exact:
+            raise PydanticCustomError("some", "rounds must not be empty unless exact is true")
         return self
+
+    @property
+    def depths(self) -> tuple[int | None, ...]:
+        """The numbers of rounds; None for the exact tree."""
+        return (*self.rounds, None) if self.exact else self.rounds
 
     @property
     def experiment(self) -> str:

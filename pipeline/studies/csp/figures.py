@@ -20,18 +20,21 @@ LINES = (
     ("propagated", "by propagation", PURPLE, 1.2, "x"),
     ("upper_bound", "proven bound", BLUE, 1.8, "o"),
 )
+_NONE = "No rounds of conditioning are finished."
 _STROKES = ("", "dashed", "dotted", "dashdot")
 
 
 def rounds_figure(rows: Sequence[Row]) -> Chart:
-    """A panel an instance; a stroke a rule; of several seeds the mean."""
+    """A panel an instance; a stroke a rule; of several seeds the mean; what is exact, a line."""
+    everything, rows = rows, conditioned(rows)
     rules = sorted({row["rule"] for row in rows})
     if not rows:
-        return Chart(empty="Nothing is finished.")
+        return Chart(empty=_NONE)
     panels = []
     for name in sorted({row["shard"] for row in rows}):
         own = [row for row in rows if row["shard"] == name]
-        marks = [mark for k, rule in enumerate(rules) for mark in _lines(own, rule, _stroke(k))]
+        marks = _exact(own, [row for row in everything if row["shard"] == name])
+        marks += [mark for k, rule in enumerate(rules) for mark in _lines(own, rule, _stroke(k))]
         marks += _key(rules)
         panels.append(Panel(_rounds_axis(own), Axis("weight satisfied"), tuple(marks), name))
     return Chart(tuple(panels))
@@ -39,9 +42,10 @@ def rounds_figure(rows: Sequence[Row]) -> Chart:
 
 def gap_figure(rows: Sequence[Row]) -> Chart:
     """Bound less value, as a share of the bound, on a logarithm; a panel an instance."""
+    rows = conditioned(rows)
     rules = sorted({row["rule"] for row in rows})
     if not rows:
-        return Chart(empty="Nothing is finished.")
+        return Chart(empty=_NONE)
     panels = []
     for name in sorted({row["shard"] for row in rows}):
         own = [row for row in rows if row["shard"] == name]
@@ -54,6 +58,20 @@ def gap_figure(rows: Sequence[Row]) -> Chart:
         height = gap_axis(np.concatenate([line.y for line in lines]), "gap between bound and value")
         panels.append(Panel(_rounds_axis(own), height, tuple(lines), name))
     return Chart(tuple(panels))
+
+
+def conditioned(rows: Sequence[Row]) -> list[Row]:
+    """The rows of rounds of conditioning, without those of exact trees."""
+    return [row for row in rows if row["rounds"] is not None]
+
+
+def _exact(own: Sequence[Row], everything: Sequence[Row]) -> list[Mark]:
+    """The maximum that an exact tree has proven, across all rounds."""
+    proven = [row["value"] for row in everything if row["rounds"] is None and row["optimal"]]
+    at = sorted({float(row["rounds"]) for row in own})
+    if not proven:
+        return []
+    return [Line(at, [max(proven)] * len(at), SOFT, "maximum, proven", "dotted", keyed=True)]
 
 
 def _stroke(place: int) -> str:

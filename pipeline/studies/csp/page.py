@@ -12,6 +12,7 @@ from pipeline.reports.study_pages import write_study_report
 from pipeline.results.folder import RunFolder
 from pipeline.studies.csp.figures import gap_figure, rounds_figure
 from pipeline.studies.csp.rows import ROWS
+from pipeline.studies.csp.solves import depth
 
 Row = dict[str, Any]
 
@@ -31,7 +32,7 @@ def _column(title: str, name: str, how: str) -> Column[Row]:
 
 
 _COLUMNS: tuple[Column[Row], ...] = (
-    words("instance and rule", lambda r: f"{r['shard']}, {r['rule']}, {r['rounds']} rounds",
+    words("instance and rule", lambda r: f"{r['shard']}, {r['rule']}, {depth(r['rounds'])}",
           wrap=True),
     _column("bound", "upper_bound", ".8g"),
     _column("value", "value", ".8g"),
@@ -40,6 +41,7 @@ _COLUMNS: tuple[Column[Row], ...] = (
     _column("seed", "seed", "d"),
     _column("derandomized", "derandomized", ".6g"),
     _column("propagated", "propagated", ".6g"),
+    _column("nodes", "nodes", "d"),
     _column("leaves", "leaves", "d"),
     _column("cuts", "cuts", "d"),
     _column("threshold rank", "threshold_rank", "d"),
@@ -47,6 +49,7 @@ _COLUMNS: tuple[Column[Row], ...] = (
     _column("local corr.", "local_correlation", ".3g"),
     _column("global corr.", "global_correlation", ".3g"),
     _column("seconds", "seconds", ".1f"),
+    _column("bytes", "bytes", "d"),
     words("certificate", lambda row: "file", link=lambda row: row["certificate"]),
 )  # fmt: skip
 
@@ -54,7 +57,13 @@ _COLUMNS: tuple[Column[Row], ...] = (
 def finished(results: Any) -> list[Row]:
     """The rows that are no failures, by instance, rule, rounds and seed."""
     rows = [row for row in results.to_pylist() if row["status"] == "ok"]
-    return sorted(rows, key=lambda r: (r["shard"], r["rule"], r["rounds"], r["seed"]))
+    return sorted(rows, key=_place)
+
+
+def _place(row: Row) -> tuple[str, str, bool, int, int]:
+    """By instance, rule, rounds, the exact last, and seed."""
+    rounds = row["rounds"]
+    return row["shard"], row["rule"], rounds is None, rounds or 0, row["seed"]
 
 
 def write_report(folder: RunFolder) -> str:

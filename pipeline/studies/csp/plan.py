@@ -30,7 +30,7 @@ class CspPlan(NothingFollows):
         names = tuple(dict.fromkeys(unit.shard for unit in self.units))
         axes = [
             axis("instances", names),
-            axis("rounds", config.rounds),
+            axis("rounds", tuple("exact" if depth is None else depth for depth in config.depths)),
             axis("rules", config.rules),
             axis("seeds", config.seeds),
         ]
@@ -47,8 +47,8 @@ def prepare(config: CspConfig) -> CspPlan:
     for name, problem in _problems(config):
         content = problem.payoffs.digest()
         data[content] = problem
-        for rounds, rule, seed in product(config.rounds, config.rules, config.seeds):
-            if problem.k ** min(rounds, problem.n) > MOST_LEAVES:
+        for rounds, rule, seed in product(config.depths, config.rules, config.seeds):
+            if rounds is not None and problem.k ** min(rounds, problem.n) > MOST_LEAVES:
                 raise InputError(
                     f"rounds: {rounds} rounds of the {problem.k} values of {name} give more than "
                     f"{MOST_LEAVES} leaves"

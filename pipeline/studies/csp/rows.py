@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.results.schema import RowSchema
+from pipeline.results.schema import YOUNG, RowSchema, columns_serving, told
 
 
 @dataclass(frozen=True)
 class SolveRow:
-    """An instance bounded by so many rounds of conditioning.
+    """An instance bounded by so many rounds of conditioning; None: by the exact tree.
 
-    `upper_bound` is proven by `certificate` of the problem in `problem`, whose digest is
-    `content`; `value` is that of `assignment`. `seeds` are the variables conditioned on. The other
-    names are those of `qnn.moments.csp.Solution`.
+    `upper_bound` is proven by `certificate`, of so many `bytes`, of the problem in `problem`,
+    whose digest is `content`; `value` is that of `assignment`. `seeds` are the variables
+    conditioned on. The other names are those of `qnn.moments.csp.Solution`.
     """
 
     trial: str
@@ -23,7 +23,7 @@ class SolveRow:
     k: int
     pairs: int
     content: str
-    rounds: int
+    rounds: int | None
     rule: str
     cut_family: str
     seed: int
@@ -50,6 +50,7 @@ class SolveRow:
     error: str | None = None
     seconds: float = 0.0
     versions: str = "{}"
+    bytes: int | None = told(YOUNG)
 
 
-ROWS = RowSchema.of(SolveRow)
+ROWS = RowSchema.of(SolveRow, later=tuple(columns_serving(SolveRow, YOUNG)))

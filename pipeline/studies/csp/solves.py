@@ -1,4 +1,4 @@
-"""A study's units: an instance, bounded by so many rounds of a rule."""
+"""A study's units: an instance, bounded by so many rounds of a rule or by the exact tree."""
 
 from __future__ import annotations
 
@@ -18,18 +18,23 @@ from qnn.moments.csp import MaxCSP, Solution
 PROBLEMS = "problems"
 # Seconds of a leaf of 100 signs, which grow with their cube.
 _SECONDS = 0.5
+# Leaves of an exact tree, of which nobody knows the number before.
+_EXACT_LEAVES = 20
 
 
 @dataclass(frozen=True)
 class Solve:
-    """The instance `shard`, whose payoffs have the digest `content`, solved once."""
+    """The instance `shard`, whose payoffs have the digest `content`, solved once.
+
+    rounds: of conditioning; None: the tree goes on until the maximum is proven or time is over.
+    """
 
     shard: str
     content: str
     n: int
     k: int
     pairs: int
-    rounds: int
+    rounds: int | None
     rule: str
     cuts: str
     seed: int
@@ -46,7 +51,8 @@ class Solve:
     @property
     def estimated_seconds(self) -> float:
         """Rough time: of a leaf, times the tree's leaves."""
-        leaves = min(self.k ** min(self.rounds, self.n), 4096)
+        rounds = self.rounds
+        leaves = _EXACT_LEAVES if rounds is None else min(self.k ** min(rounds, self.n), 4096)
         total = 0.2 + leaves * _SECONDS * (self.n * (self.k - 1) / 100.0) ** 3
         return total if self.time_limit is None else min(total, self.time_limit)
 
@@ -57,19 +63,20 @@ class Solve:
 
     def titles(self, units: Sequence[Solve]) -> list[str]:
         """Instance, rounds, rule and seed."""
-        return [f"{u.shard}, {u.rounds} rounds, {u.rule}, seed {u.seed}" for u in units]
+        return [f"{u.shard}, {depth(u.rounds)}, {u.rule}, seed {u.seed}" for u in units]
 
     def run(
         self, data: Mapping[str, MaxCSP], folder: RunFolder, tools: Tools
     ) -> Iterator[Step]:  # fmt: skip
         """Solve, write the problem and the certificate, and commit."""
         problem = data[self.content]
-        solution = problem.solve(self.rounds, self.rule, self.time_limit, self.cuts, self.seed)
-        row = self._finished(solution)
+        solution = self._solved(problem)
+        certificate = solution.certificate.to_bytes()
+        row = self._finished(solution, len(certificate))
         assert row.problem is not None
         assert row.certificate is not None
         folder.write(row.problem, problem.payoffs.to_bytes())
-        folder.write(row.certificate, solution.certificate.to_bytes())
+        folder.write(row.certificate, certificate)
         yield Step(self.id, self.shard, 1, 0, row.gap, row.seconds, None)
         write_results(folder, self.id, [row], ROWS)
 
@@ -84,7 +91,12 @@ class Solve:
         """One failed row."""
         return [vars(replace(self.row(), status="failed", error=error))]
 
-    def _finished(self, solution: Solution) -> SolveRow:
+    def _solved(self, problem: MaxCSP) -> Solution:
+        if self.rounds is None:
+            return problem.prove(self.time_limit, self.rule, self.cuts, self.seed)
+        return problem.solve(self.rounds, self.rule, self.time_limit, self.cuts, self.seed)
+
+    def _finished(self, solution: Solution, size: int) -> SolveRow:
         s = solution
         return replace(
             self.row(),
@@ -107,7 +119,13 @@ class Solve:
             problem=f"{PROBLEMS}/{self.content}.npz",
             certificate=f"{CERTIFICATES}/{self.id}.npz",
             seconds=s.seconds,
+            bytes=size,
         )
+
+
+def depth(rounds: int | None) -> str:
+    """How a solve went about it, in words."""
+    return "exact" if rounds is None else f"{rounds} rounds"
 
 
 def relative_gap(bound: float, value: float) -> float:

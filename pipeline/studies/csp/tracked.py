@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from pipeline.results.folder import RunFolder
 from pipeline.studies.csp.config import CspConfig
-from pipeline.studies.csp.figures import rounds_figure
+from pipeline.studies.csp.figures import conditioned, rounds_figure
 from pipeline.studies.csp.page import Row, finished, solved
 from pipeline.studies.csp.rows import ROWS
 from pipeline.tracking.study_run import PlainRun, Told
@@ -28,10 +28,15 @@ class CspTracker(PlainRun):
 
 
 def metrics(rows: list[Row]) -> dict[str, float]:
-    """Counts, the largest gap, and of each number of rounds the mean gap."""
+    """Counts, the largest gap, and of each number of rounds the mean gap; the exact apart."""
     figures = {"solves_done": float(len(rows)), "instances_solved": float(solved(rows))}
     if rows:
         figures["worst_gap"] = max(row["gap"] for row in rows)
+    exact = [row for row in rows if row["rounds"] is None]
+    if exact:
+        figures["exact/mean_gap"] = sum(row["gap"] for row in exact) / len(exact)
+        figures["exact/nodes"] = float(sum(row["nodes"] for row in exact))
+    rows = conditioned(rows)
     for rounds in sorted({row["rounds"] for row in rows}):
         gaps = [row["gap"] for row in rows if row["rounds"] == rounds]
         figures[f"rounds_{rounds}/mean_gap"] = sum(gaps) / len(gaps)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.studies.training.prepared import Prepared
     from pipeline.tracking.tracker import SweepTracker
 
-__all__ = ["STUDY", "Training", "automatic", "prepared", "units"]
+__all__ = ["STUDY", "Training", "automatic", "prepared", "source", "units"]
 
 
 class Training(Study[SweepConfig]):
@@ -75,8 +75,9 @@ class Training(Study[SweepConfig]):
     def verify(self, location: str, data: str | None = None, fast: bool = False) -> Iterator[Check]:
         """Prove certificates and measure networks again."""
         from pipeline.results.verification import verify_paths
+        from pipeline.studies.training.source import RereadSource
 
-        yield from verify_paths([location], data, fast)
+        yield from verify_paths([location], data, fast, RereadSource)
 
     def write_report(self, folder: RunFolder, champion: str | None = None) -> str | None:
         """The page of the sweep."""

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.configuration.reading import load_config
+from pipeline.configuration.reading import dump_config, load_config, parse_config
 from pipeline.configuration.settings import SweepConfig
-from pipeline.configuration.yaml_text import parse_yaml
+from pipeline.configuration.yaml_text import dump_yaml, parse_yaml
 from pipeline.datasets.shards import make_split
 from pipeline.datasets.sources import load_table
 from pipeline.results.folder import CONFIG_FILE, RunFolder
@@ -38,6 +38,9 @@ CHOSEN = (
     ("beta", "fractions"),
     ("widths",),
 )
+Keys = tuple[tuple[str, ...], ...]
+# What the plan is made of, and a config is checked with, before there is a choice.
+STAND_IN = "beta.fractions=[0.05]"
 
 
 def is_automatic(path: Path, overrides: Sequence[str]) -> bool:
@@ -60,20 +63,65 @@ def with_defaults(path: Path, overrides: Sequence[str]) -> list[str]:
     return [*found, *overrides]
 
 
+def stand_in(path: Path, overrides: Sequence[str]) -> tuple[SweepConfig, Keys]:
+    """The config, and the keys in it that are to be chosen, with a value that stands for theirs.
+
+    Nothing is to be chosen where β is given. Raises InputError as `load_config` does.
+    """
+    if not is_automatic(path, overrides):
+        return load_config(path, overrides), ()
+    config = load_config(path, [*with_defaults(path, overrides), STAND_IN])
+    return config, tuple(key for key in CHOSEN if _absent(path, overrides, key))
+
+
+def refuse_lists(config: SweepConfig, unsettled: Keys, where: str) -> None:
+    """Raise InputError where β is to be chosen for several losses, widths and their like."""
+    several = len(config.kinds) > 1 or (("widths",) not in unsettled and len(config.widths) > 1)
+    if unsettled and several:
+        raise InputError(
+            f"{where}: beta: is required where several losses, activations, alphabets or "
+            "widths are listed"
+        )
+
+
+def text_without(config: SweepConfig, unsettled: Keys) -> str:
+    """The config as YAML that leaves the keys out, so that a sweep of it chooses them."""
+    tree = config.model_dump(mode="json")
+    for key in unsettled:
+        del _get(tree, key[:-1])[key[-1]]
+    if ("beta", "fractions") in unsettled:
+        del tree["beta"]
+    return dump_yaml(tree)
+
+
 def chosen(path: Path, overrides: Sequence[str], location: str | None) -> list[str]:
     """The overrides with what was chosen, now or for the folder at `location`.
 
     Raises InputError as `load_config` and the reading of the data do.
     """
-    plain = with_defaults(path, overrides)
-    config = load_config(path, [*plain, "beta.fractions=[0.05]"])
-    kept = _kept(f"out/{config.name}" if location is None else location)
+    config, unsettled = stand_in(path, overrides)
+    place = f"out/{config.name}" if location is None else location
+    return [*with_defaults(path, overrides), *_choices(config, unsettled, place, path.name)]
+
+
+def settled(config: SweepConfig, unsettled: Keys, location: str) -> SweepConfig:
+    """The config with a value for each key that was left out, as `chosen`."""
+    if not unsettled:
+        return config
+    found = _choices(config, unsettled, location, config.name)
+    return parse_config(dump_config(config), config.name, found)
+
+
+def _choices(config: SweepConfig, unsettled: Keys, location: str, where: str) -> list[str]:
+    """Settings for the keys, as overrides: those of the folder, else chosen from the data."""
+    kept = _kept(location)
     if kept is not None:
         log.info("encoder, loss, beta and width as chosen before: %s", ", ".join(kept))
-        return [*plain, *_missing(path, overrides, kept)]
+        return _only(kept, unsettled)
     from qnn.training.selection import choose
 
-    table, target, classes, wanted = _question(path, overrides, config)
+    refuse_lists(config, unsettled, where)
+    table, target, classes, wanted = _question(config, unsettled)
 
     def report(done: int, total: int, cell: str) -> None:
         log.info("choosing, %d of %d: %s", done + 1, total, cell)
@@ -88,15 +136,20 @@ def chosen(path: Path, overrides: Sequence[str], location: str | None) -> list[s
     }
     written = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
     log.info("chosen by cross-validation: %s", ", ".join(written))
-    return [*plain, *_missing(path, overrides, written)]
+    return _only(written, unsettled)
 
 
 def announce(path: Path, overrides: Sequence[str]) -> str:
     """What will be chosen and what that costs, a line for the plan."""
+    return announcement(*stand_in(path, overrides), path.name)
+
+
+def announcement(config: SweepConfig, unsettled: Keys, where: str) -> str:
+    """The same of a config that stands for the one to come."""
     from qnn.training.selection import estimate_seconds
 
-    config = load_config(path, [*with_defaults(path, overrides), "beta.fractions=[0.05]"])
-    table, target, classes, wanted = _question(path, overrides, config)
+    refuse_lists(config, unsettled, where)
+    table, target, classes, wanted = _question(config, unsettled)
     seconds = estimate_seconds(table, len(target), classes, wanted)
     return (
         "no beta is given: encoder, loss, beta and width will be chosen first, by "
@@ -105,14 +158,14 @@ def announce(path: Path, overrides: Sequence[str]) -> str:
     )
 
 
-def _question(path: Path, overrides: Sequence[str], config: SweepConfig) -> tuple[Any, ...]:
+def _question(config: SweepConfig, unsettled: Keys) -> tuple[Any, ...]:
     """Table, target and classes of the rows that choose, and what is fixed."""
     from qnn.networks.activations import Polynomial
     from qnn.training.selection import AUTO, Wanted
 
     table = load_table(config)
     rows = make_split(table, config).development_rows
-    given = {key for key in CHOSEN if not _absent(path, overrides, key)}
+    given = set(CHOSEN) - set(unsettled)
     kind = config.kinds[0]
     layout = {
         "categorical": [n for n, column in table.columns.items() if column.dtype == object],
@@ -121,12 +174,6 @@ def _question(path: Path, overrides: Sequence[str], config: SweepConfig) -> tupl
         "bias": config.preprocessing.bias,
         "clip": config.preprocessing.clip,
     }
-    several = len(config.kinds) > 1 or len(config.widths) > 1
-    if several and (("loss",) in given or ("widths",) in given):
-        raise InputError(
-            f"{path.name}: beta: is required where several losses, activations, alphabets or "
-            "widths are listed"
-        )
     parameters = config.preprocessing
     wanted = Wanted(
         scaling=parameters.scaling if CHOSEN[0] in given else AUTO,
@@ -151,13 +198,9 @@ def _kept(location: str) -> list[str] | None:
     return [f"{'.'.join(key)}={json.dumps(value)}" for key, value in values.items()]
 
 
-def _missing(path: Path, overrides: Sequence[str], written: Sequence[str]) -> list[str]:
-    """Of settings as they would be written those that were not given."""
-    return [
-        setting
-        for setting in written
-        if _absent(path, overrides, tuple(setting.partition("=")[0].split(".")))
-    ]
+def _only(written: Sequence[str], keys: Keys) -> list[str]:
+    """Of settings as they would be written those of the keys."""
+    return [one for one in written if tuple(one.partition("=")[0].split(".")) in keys]
 
 
 def _absent(path: Path, overrides: Sequence[str], key: tuple[str, ...]) -> bool:

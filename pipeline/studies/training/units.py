@@ -92,7 +92,7 @@ class PathUnit(_Planned[PathSpec]):
 
         spec, shard = self.spec, data.shard(self.spec.shard)
         matrices = shard.output(spec.output) if spec.outputs > 1 else shard
-        return path.run_path(spec, matrices, folder, tools.scanner)
+        return path.run_path(spec, matrices, folder, tools.scanner, tools.say)
 
 
 @dataclass(frozen=True)

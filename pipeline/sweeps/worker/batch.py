@@ -13,6 +13,7 @@ from pipeline.logs.messages import one_line
 from pipeline.plans.study import Tools, Unit
 from pipeline.results.folder import RunFolder, StoreError
 from pipeline.sweeps.events import Event, UnitDone, UnitLost
+from pipeline.sweeps.under_way import Saying
 from qnn.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,11 +44,11 @@ def run_batch(units: Iterable[Unit], work: Work, scanner: Scanner | None = None)
         log_json_to(sys.stderr)
     folder = RunFolder.open(work.folder)
     check_folder(folder, work.token)
-    tools = Tools(scanner)
     for unit in units:
         trials = failed = 0
+        saying = Saying(folder, unit.id)
         try:
-            for step in unit.run(work.data, folder, tools):
+            for step in unit.run(work.data, folder, Tools(scanner, saying)):
                 trials, failed = trials + step.trials, failed + step.failed
                 yield step
         except Exception as error:
@@ -55,6 +56,8 @@ def run_batch(units: Iterable[Unit], work: Work, scanner: Scanner | None = None)
             yield UnitLost(unit.id, one_line(error), isinstance(error, StoreError))
         else:
             yield UnitDone(unit.id, trials, failed)
+        finally:
+            saying.end()
 
 
 def check_folder(folder: RunFolder, token: str) -> None:

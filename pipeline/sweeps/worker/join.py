@@ -24,6 +24,7 @@ from pipeline.sweeps.worker.arms import run_reference, without_problem
 from pipeline.sweeps.worker.rows import failure, keep_joined, row_of
 from pipeline.sweeps.worker.steps import BetaJoined
 from qnn.errors import InputError
+from qnn.features.class_weights import row_weights
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.networks.stacks import stack
 from qnn.numerics.gaps import sum_down
@@ -87,7 +88,8 @@ def _joined(
         _refuse_failed(spec, parts)
         summed = replace(row, bounds=_bounds(parts), cost=_cost(parts))
         network = stack([_network(part, folder) for part in parts])
-        loss = spec.first.kind.get_loss()
+        weights = row_weights(spec.first.class_weight, data.y)
+        loss = spec.first.kind.get_loss().weighted(weights)
         beta = row.axes.beta
         assert beta is not None, "a part that is no failure has its beta"
         row = keep_joined(summed, network, beta, loss, data, folder)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +26,13 @@ from pipeline.sweeps.worker.pruning import Pruning
 from pipeline.sweeps.worker.rows import failure, keep_network, row_of, trial_rng
 from pipeline.sweeps.worker.standing import standing_certificate
 from pipeline.sweeps.worker.steps import ProblemDone
+from qnn.features.class_weights import row_weights
 from qnn.numerics.archive import pack_arrays
 from qnn.training.certification import raise_bound
 from qnn.training.problems.problem import Problem
 from qnn.training.problems.vector import VectorProblem
 from qnn.training.relaxation import Relaxation, solve
+from qnn.training.relaxation.solver import Progress
 from qnn.training.rounding import round_relaxation
 from qnn.training.rounding.candidate import Incumbent
 
@@ -44,7 +46,11 @@ log = logging.getLogger(__name__)
 
 
 def run_path(
-    spec: PathSpec, data: ShardData, folder: RunFolder, scanner: Scanner | None = None
+    spec: PathSpec,
+    data: ShardData,
+    folder: RunFolder,
+    scanner: Scanner | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Iterator[ProblemDone]:
     """Solve a path from its largest β to its smallest, round each, write everything.
 
@@ -52,14 +58,14 @@ def run_path(
     it alone makes the path count as done. A failing relaxation makes failed rows of all its
     trials, a failing rounding only of its own; the path goes on. Raises `StoreError` where the
     folder cannot be written: such a path is not done. scanner : who scans the sign vectors of exact
-    proofs, None for threads.
+    proofs, None for threads. say : shown the bounds as they close in.
     """
     # Looked up for each path (2 ms): libraries loaded since the last one count too.
     threads = ThreadpoolController()
     with threads.limit(limits=1):
         # The outputs of a shard share its file, and each writes the same.
         folder.write_table(data_file(spec.dataset, spec.shard), data_table(data.X, data.targets))
-    path = _Path(spec, data, folder, scanner)
+    path = _Path(spec, data, folder, scanner, say)
     for beta in spec.betas:
         # The limit is set for each β anew: between them the caller's own settings hold.
         with threads.limit(limits=1):
@@ -75,9 +81,15 @@ class _Path:
     """
 
     def __init__(
-        self, spec: PathSpec, data: ShardData, folder: RunFolder, scanner: Scanner | None
+        self,
+        spec: PathSpec,
+        data: ShardData,
+        folder: RunFolder,
+        scanner: Scanner | None,
+        say: Callable[[str], None] | None,
     ) -> None:
-        self.spec, self.data, self.folder, self.scanner = spec, data, folder, scanner
+        self.spec, self.data, self.folder = spec, data, folder
+        self.scanner, self.say = scanner, say
         self.rows: list[NetworkRow] = []
         self.problem: Problem | None = None
         self.previous: Relaxation | None = None
@@ -185,7 +197,8 @@ class _Path:
         """
         spec, data = self.spec, self.data
         kind = spec.kind
-        loss, activation = kind.get_loss(), kind.get_activation()
+        loss = kind.get_loss().weighted(row_weights(spec.class_weight, data.targets))
+        activation = kind.get_activation()
         if data.Y is None:
             problem = Problem(data.X, data.y, 1.0, loss, activation, kind.alphabet)
             return problem, problem.beta_max
@@ -200,7 +213,9 @@ class _Path:
             limit = spec.certify_limit
             deadline = None if limit is None else time.monotonic() + limit
             rng = trial_rng(spec.problem_id(beta))
-            raised = raise_bound(relaxation, spec.certify, rng, deadline, scanner=self.scanner)
+            raised = raise_bound(
+                relaxation, spec.certify, rng, deadline, self._closing_in, self.scanner
+            )
             certificate, wide = raised.certificate, raised.incumbent
             history = tuple(
                 BoundPoint(point.seconds, point.lower_bound, point.upper_bound)
@@ -209,6 +224,13 @@ class _Path:
             self._note(cost=replace(self.row.cost, certify_seconds=time.perf_counter() - start))
         self._write(certificate, relaxation.problem, beta, history)
         return wide
+
+    def _closing_in(self, progress: Progress) -> None:
+        if self.say is not None:
+            bounds = f"bound {progress.lower_bound:.6g} of {progress.upper_bound:.6g}"
+            where = f"{self.spec.shard}, β {self.row.axes.beta or 0.0:.4g}"
+            seconds = f"after {progress.seconds:.0f} s"
+            self.say(f"{where}: {bounds}, gap {100 * progress.gap:.3g} % {seconds}")
 
     def _write(
         self,

@@ -22,7 +22,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from qnn.certificates.csp.layout import FORMAT, CspProof
+from qnn.certificates.csp.layout import FORMATS, CspProof
 from qnn.certificates.csp.payoffs import Payoffs
 from qnn.certificates.slack import prove_semidefinite
 from qnn.errors import CertificateError
@@ -101,7 +101,7 @@ def check_payoffs(payoffs: Payoffs) -> None:
 
 def _check_record(certificate: CspProof, payoffs: Payoffs) -> None:
     c = certificate
-    if c.format != FORMAT:
+    if c.format not in FORMATS:
         raise CertificateError(f"unknown certificate format {c.format}")
     if (c.n, c.k) != (payoffs.n, payoffs.k):
         raise CertificateError(

@@ -8,7 +8,8 @@ import numpy as np
 
 Array = np.ndarray
 
-FORMAT = 1
+# 1: the file has every field; 2: whole numbers are packed (see `packing`).
+FORMATS = (1, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class CspProof:
     leaf_starts: Array
     leaf_cuts: Array
     multipliers: Array
-    format: int = FORMAT
+    format: int = 1
 
     @property
     def leaves(self) -> int:

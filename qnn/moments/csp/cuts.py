@@ -64,8 +64,8 @@ class CutPool:
         )
 
 
-def merged(vectors: Vectors, leaf: Leaf) -> tuple[Vectors, Array]:
-    """Cuts over x as cuts over a leaf's w, and the rows that still say something."""
+def merged(vectors: Vectors, leaf: Leaf, every: bool = False) -> tuple[Vectors, Array]:
+    """Cuts over x as cuts over a leaf's w, and the rows that still say something; or every one."""
     entries = np.empty(len(vectors.entries), dtype=np.int32)
     coefficients = np.empty(len(vectors.entries))
     starts = np.zeros(len(vectors) + 1, dtype=np.int64)
@@ -83,7 +83,7 @@ def merged(vectors: Vectors, leaf: Leaf) -> tuple[Vectors, Array]:
     )
     total = starts[-1]
     all_rows = Vectors(starts, entries[:total].copy(), coefficients[:total].copy())
-    rows = np.flatnonzero(kept)
+    rows = np.flatnonzero(kept | every)
     return all_rows.chosen(rows), rows
 
 

@@ -171,7 +171,7 @@ class MaxCSP:
             )
         search, over, started = self._search(cuts, seed, time_limit)
         root, seeds = condition(search, int(rounds), rule, over, watch)
-        return self._solution(search, root, int(rounds), rule, seeds, started)
+        return self._solution(search, root, int(rounds), rule, seeds, started, over)
 
     def prove(
         self,
@@ -186,7 +186,7 @@ class MaxCSP:
         check_rule(rule)
         search, over, started = self._search(cuts, seed, time_limit)
         root = prove(search, rule, over, most_nodes, watch)
-        return self._solution(search, root, 0, rule, [], started)
+        return self._solution(search, root, 0, rule, [], started, over)
 
     def _search(
         self, cuts: str, seed: int, time_limit: float | None
@@ -214,9 +214,10 @@ class MaxCSP:
         rule: str,
         seeds: list[int],
         started: float,
+        over: Callable[[], bool],
     ) -> Solution:
         rounded = _Rounded(self, search, root)
-        certificate = stated(certificate_of(search, root, math.inf), self.payoffs)
+        certificate = stated(certificate_of(search, root, math.inf, over), self.payoffs)
         value, bound = self.value(search.assignment), certificate.upper_bound
         eigenvalues = rounding.spectrum(self.payoffs)
         loss = rounding.guaranteed_loss(eigenvalues, rounds) if self.k == 2 else 1.0

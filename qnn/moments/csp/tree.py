@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from qnn.certificates.csp import CspCertificate, Payoffs
+from qnn.moments.csp.compact import compacted
 from qnn.moments.csp.cuts import CutPool
 from qnn.moments.csp.forms import SignForm, pair_payoffs, symmetric
 from qnn.moments.csp.leaves import Cutting, Node, bound_leaf
@@ -205,12 +207,16 @@ def step_of(payoffs: Payoffs) -> float:
     return 1.0
 
 
-def certificate_of(search: Search, root: Branch, upper_bound: float) -> CspCertificate:
-    """The record of a tree that states this bound."""
+def certificate_of(
+    search: Search, root: Branch, upper_bound: float, over: Callable[[], bool]
+) -> CspCertificate:
+    """The record of a tree that states this bound, its leaves compacted as far as time allows."""
     variables, nodes = _preorder(root)
-    used = np.unique(np.concatenate([node.sealed.cuts for node in nodes]).astype(np.int64))
+    limit = _limit(search, max(node.bound for node in nodes))
+    leaves = [compacted(search.form, search.pool, node, limit, over) for node in nodes]
+    used = np.unique(np.concatenate([leaf.cuts for leaf in leaves]).astype(np.int64))
     cuts = search.pool.vectors(used)
-    lengths = [len(node.sealed.cuts) for node in nodes]
+    lengths = [len(leaf.cuts) for leaf in leaves]
     return CspCertificate(
         n=search.payoffs.n,
         k=search.payoffs.k,
@@ -218,17 +224,29 @@ def certificate_of(search: Search, root: Branch, upper_bound: float) -> CspCerti
         upper_bound=upper_bound,
         free=search.free,
         tree=np.array(variables, dtype=np.int32),
-        diagonals=np.concatenate([node.sealed.diagonal for node in nodes]),
-        exclusions=np.concatenate([node.sealed.exclusions for node in nodes]),
+        diagonals=np.concatenate([leaf.diagonal for leaf in leaves]),
+        exclusions=np.concatenate([leaf.exclusions for leaf in leaves]),
         cut_starts=cuts.starts.astype(np.int32),
         cut_entries=cuts.entries.astype(np.int32),
         cut_coefficients=cuts.coefficients.astype(np.int8),
         leaf_starts=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32),
-        leaf_cuts=np.concatenate(
-            [np.searchsorted(used, node.sealed.cuts) for node in nodes]
-        ).astype(np.int32),
-        multipliers=np.concatenate([node.sealed.multipliers for node in nodes]),
+        leaf_cuts=np.concatenate([np.searchsorted(used, leaf.cuts) for leaf in leaves]).astype(
+            np.int32
+        ),
+        multipliers=np.concatenate([leaf.multipliers for leaf in leaves]),
+        format=2,
     )
+
+
+def _limit(search: Search, worst: float) -> float:
+    """The bound of the form that leaves may have without a change of what the tree proves."""
+    if worst <= search.target:
+        # The maximum is proven, as the search asks for it.
+        return max(worst, search.target - (0.0 if search.step else 1e-6 * abs(search.target)))
+    if search.step:
+        proven = math.floor(search.form.value_of(worst) / search.step) * search.step
+        return max(worst, search.form.bound_of(proven + search.step * (1.0 - 1e-3)))
+    return worst
 
 
 def leaves_of(root: Branch) -> list[Node]:

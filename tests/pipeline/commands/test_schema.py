@@ -29,6 +29,18 @@ def test_the_page_is_generated_from_the_configuration():
         assert f"`{key}" in page
 
 
+def test_beta_is_not_said_to_be_required_where_it_is_chosen():
+    short = {"data": {"source": "churn.csv", "target": "churned"}}
+    jsonschema.validate(short, schema_of("training"))
+    jsonschema.validate(short, schema_of())
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**short, "beta": {"fractions": [0.1]}}, schema_of())
+    training, rest = configuration_page().split("## Training", 1)[1].split("\n## ", 1)
+    assert "| `beta` | keys | chosen |" in training
+    # The study of distributed rows has no choice to make.
+    assert "| `beta` | keys | required |" in rest
+
+
 def records(study: str) -> dict[str, Any]:
     tree = get_study(study).config.model_json_schema()
     return {one["title"]: one for one in (tree, *tree.get("$defs", {}).values())

@@ -229,6 +229,8 @@ BAD = [
      "data.missing_target to drop to leave such rows out"),
     ("a,target\n1,0\n,1\nNA,1\n", {},
      "column 'a' has missing values in 2 rows (first: row 2); fill them, or set missing to impute"),
+    ("a,site,target\n1,x,0\n2,,1\n", {"group": "site", "missing": "impute"},
+     "shards.column: 'site' is missing in 1 row (first: row 2); fill it, or choose another column"),
     ("a,target\n1,0\ninf,1\n", {"missing": "impute"},
      "column 'a' has infinite values in 1 row (first: row 2); correct or remove them"),
     ("a,target\n1,0\n2,1\n?,1\n", {},

@@ -69,6 +69,18 @@ def test_the_headline_is_the_final_refit_with_the_lowest_objective() -> None:
     assert "qnn verify ." in text
 
 
+@pytest.mark.parametrize(
+    ("stored", "words"),
+    [("float", "as float64"), ("8", "of 8 bits"), ("common", "of one size"), (None, "as float64")],
+)
+def test_the_headline_says_how_the_second_layer_is_stored(stored: str | None, words: str) -> None:
+    table = results_table(seeds=1, betas=3)
+    place = table.schema.get_field_index("second_layer")
+    column = pa.array([stored] * table.num_rows, table.schema.field(place).type)
+    text = page(results=table.set_column(place, table.schema.field(place), column)).text
+    assert f"weights as bits, second layer {words}" in text
+
+
 def test_nothing_is_loaded_from_anywhere() -> None:
     outline = page()
     assert not outline.named("link")

@@ -54,6 +54,20 @@ def test_a_dry_run_explains_and_writes_nothing(data: Path) -> None:
     assert not home.exists()
 
 
+def test_a_dry_run_without_beta_says_what_is_chosen_and_what_that_costs(data: Path) -> None:
+    file = data.parent / "open.yaml"
+    file.write_text("data: {source: data, target: target, exclude: [y]}\n")
+    done = qnn("retrain", str(file), "--out", str(data.parent / "home"), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("retrain data: first run, on 2 partitions\n")
+    # Those that are trained on alone: the 40 of the hold-out choose nothing.
+    assert "will be chosen first, by cross-validation on 40 rows" in done.stdout
+    file.write_text(file.read_text() + "loss: [hinge, squared]\n")
+    done = qnn("retrain", str(file), "--out", str(data.parent / "home"), "--dry-run")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: open.yaml: beta: is required where several losses")
+
+
 def test_the_way_back_names_mlflow_where_the_environment_does_not(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

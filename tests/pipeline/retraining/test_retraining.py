@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.commands.retraining import rollback_command
 from pipeline.configuration.kinds import kind_of
+from pipeline.configuration.reading import parse_config
 from pipeline.reports.figures import plots
 from pipeline.results import lock
 from pipeline.results.folder import RunFolder, StoreError
@@ -19,6 +20,7 @@ from pipeline.retraining.gates import certificate_gate
 from pipeline.retraining.lease import LEASE_FILE
 from pipeline.retraining.run import Retrained, retrain
 from pipeline.retraining.state import read_state
+from pipeline.studies.training.automatic import settled, stand_in
 from pipeline.sweeps.driver import SweepOptions
 from pipeline.tracking.aliases import CHAMPION, JOURNAL, PREVIOUS, aliases
 from pipeline.tracking.store import Store, open_store, pointed_at
@@ -57,6 +59,29 @@ class Nights:
 @pytest.fixture
 def nights(tmp_path: Path) -> Nights:
     return Nights(tmp_path)
+
+
+def test_without_beta_each_run_chooses_on_its_own_rows(nights: Nights, tmp_path: Path) -> None:
+    arrive(nights.data, "day-1.parquet", seed=1)
+    arrive(nights.data, "day-2.parquet", seed=2)
+    file = tmp_path / "open.yaml"
+    file.write_text("data: {source: data, target: target, exclude: [y]}\ntracking: {top: 1}\n")
+    standing, unsettled = stand_in(file, ["name=arriving"])
+    first = retrain(standing, str(nights.home), INLINE, unsettled=unsettled)
+    assert first.verdict is not None
+    assert first.verdict.word == "promoted"
+    place = nights.home / str(first.decision.run) / "sweep.yaml"
+    said = parse_config(place.read_text(), "sweep.yaml")
+    assert len(said.beta.points) == len(said.widths) == 1
+    assert said.loss == "logistic"
+    # A run that goes on reads what it chose.
+    again = settled(said, unsettled, str(place.parent))
+    assert again == said
+    # No reason to train again is the value that stands for the choice; to give one is.
+    assert retrain(standing, str(nights.home), INLINE, unsettled=unsettled).sweep is None
+    home = RunFolder.open(nights.home)
+    assert look(standing, home, unsettled).selection is None
+    assert look(standing, home).config_changed
 
 
 def test_a_week(nights: Nights, caplog: pytest.LogCaptureFixture, capsys: Any) -> None:

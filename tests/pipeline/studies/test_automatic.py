@@ -46,6 +46,11 @@ def test_what_is_given_is_kept(yaml):
     assert config.name == "own"
 
 
+def test_one_loss_alone_is_no_list(yaml):
+    config = load_config(yaml, chosen(yaml, ["loss=hinge"], "nowhere"))
+    assert (config.loss, len(config.widths)) == ("hinge", 1)
+
+
 def test_a_sweep_with_a_beta_chooses_nothing(yaml):
     assert not is_automatic(yaml, ["beta.fractions=[0.1]"])
     yaml.write_text(yaml.read_text() + "beta: {fractions: [0.1]}\n")

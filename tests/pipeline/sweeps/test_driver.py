@@ -229,8 +229,8 @@ def test_the_commands_end_to_end(tmp_path):
     assert verified.returncode == 0
     networks = len(os.listdir(f"{out}/networks"))
     certificates = len(os.listdir(f"{out}/certificates"))
-    # The manifest is one more.
-    assert f"{networks + certificates + 1} files, all verified" in verified.stdout
+    # The manifest and sweep.yaml, which names the source, are two more.
+    assert f"{networks + certificates + 2} files, all verified" in verified.stdout
     network = RunFolder.open(out).files("networks")[0]
     Path(out, network).write_bytes(np.random.default_rng(0).bytes(1000))
     verified = qnn("verify", out, f"{out}/{network}")

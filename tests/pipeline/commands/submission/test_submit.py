@@ -19,6 +19,8 @@ from pipeline.commands.submission.submit import (
     submit,
 )
 from pipeline.configuration.reading import load_config, parse_config
+from pipeline.configuration.yaml_text import dump_yaml, parse_yaml
+from pipeline.studies.training.automatic import is_automatic
 from qnn.errors import InputError
 from tests.pipeline.small import config_text
 from tests.servers import serve
@@ -52,7 +54,8 @@ class Cluster:
             raise InputError(self.refusal)
         staged = Path(arguments["runtime_env"]["working_dir"])
         files = {str(file.relative_to(staged)) for file in staged.rglob("*") if file.is_file()}
-        self.sent.append({**arguments, "files": files})
+        text = parse_yaml((staged / "sweep.yaml").read_text(), "sweep.yaml")
+        self.sent.append({**arguments, "files": files, "text": text})
 
 
 @pytest.fixture
@@ -81,6 +84,65 @@ def test_the_id_follows_from_config_data_and_output(config: Path, tmp_path: Path
     with (elsewhere / "small.csv").open("a") as stream:
         stream.write("0,0,0,0,yes\n")
     assert identify(OUT, f"data.source={elsewhere / 'small.csv'}") != first
+
+
+def without_beta(tmp_path: Path) -> Path:
+    config_text(tmp_path)
+    file = tmp_path / "open.yaml"
+    file.write_text("data: {source: small.csv}\n")
+    return file
+
+
+def test_a_sweep_without_beta_is_sent_open_and_chosen_by_the_job(tmp_path: Path) -> None:
+    cluster, file = Cluster(), without_beta(tmp_path)
+    sent = send(file, cluster)
+    assert sent.started
+    text = cluster.sent[0]["text"]
+    for key in ("beta", "loss", "widths"):
+        assert key not in text
+    assert "scaling" not in text["preprocessing"]
+    assert (text["name"], text["shards"]["count"], text["seeds"]) == ("small", 3, [0])
+    # Nobody can know before how many networks that will be.
+    assert "trials" not in cluster.sent[0]["metadata"]
+    # The file that is sent is one whose choices are made where it runs, and given ones stay.
+    on_node = tmp_path / "on_node.yaml"
+    on_node.write_text(dump_yaml(text))
+    assert is_automatic(on_node, [])
+    given = submit(file, cast(Jobs, cluster), OUT, ["widths=[4]"], Submission())
+    assert cluster.sent[1]["text"]["widths"] == [4]
+    explicit = ["beta.fractions=[0.05]", "name=small", "seeds=[0]", "second_layer=8",
+                "shards={kind: kfold, count: 3}", "rounding=[refined]"]  # fmt: skip
+    told = submit(file, cast(Jobs, cluster), OUT, explicit, Submission())
+    assert len({sent.job, given.job, told.job}) == 3
+    assert send(file, Cluster([Details(sent.job, "RUNNING")])).job == sent.job
+
+
+@pytest.mark.parametrize(
+    ("setting", "variable", "message"),
+    [
+        ("data.source=s3:bucket/x.csv", "", r"data\.source: s3:bucket/x\.csv: write s3://"),
+        ("data.source=store:9000/x.csv", "", r"data\.source: .*need a scheme in front"),
+        ("tracking.uri=head:5000", "", r"tracking\.uri: head:5000: a host and a port need"),
+        ("tracking.uri=sqlite:mlflow.db", "", r"tracking\.uri: .*write sqlite://"),
+        ("tracking.uri=mlruns", "", r"tracking\.uri: mlruns is no URI"),
+        ("seeds=[0]", "head:5000", r"MLFLOW_TRACKING_URI: head:5000: a host and a port need"),
+    ],
+)
+def test_half_uris_are_refused_before_anything_is_sent(
+    config: Path, setting: str, variable: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", variable)
+    cluster = Cluster()
+    with pytest.raises(InputError, match=message):
+        submit(config, cast(Jobs, cluster), OUT, [setting], Submission())
+    assert not cluster.sent
+
+
+def test_lists_without_beta_are_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    cluster = Cluster()
+    with pytest.raises(InputError, match=r"open\.yaml: beta: is required where several"):
+        submit(without_beta(tmp_path), cast(Jobs, cluster), OUT, ["widths=[4, 8]"], Submission())
+    assert not cluster.sent
 
 
 def test_what_runs_or_succeeded_is_not_sent_again(config: Path) -> None:

@@ -9,8 +9,11 @@ import pytest
 
 from pipeline.configuration.reading import load_config
 from pipeline.plans.studies import get_study, study_at
+from pipeline.reports.figures.chart import Line
 from pipeline.results.folder import RunFolder
+from pipeline.results.ledger import read_results
 from pipeline.studies.csp.checks import verify
+from pipeline.studies.csp.figures import gap_figure, rounds_figure
 from pipeline.tracking.store import open_store
 from qnn.errors import InputError
 from qnn.moments.csp import planted_unique_games, rudy
@@ -133,9 +136,73 @@ def test_a_file_is_an_instance(tmp_path: Path) -> None:
         run(tmp_path / "csp.yaml", tmp_path / "out")
 
 
+def test_a_file_lies_beside_the_config_or_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder, weight in ((here, 1), (there, 2)):
+        folder.mkdir()
+        (folder / "both.txt").write_text(f"2 1\n1 2 {weight}\n")
+    (there / "one.txt").write_text("2 1\n1 2 3\n")
+    monkeypatch.chdir(there)
+    file = CASE.file(here, instances=["both.txt", "one.txt", "g05_20.3"])
+    config = load_config(file, [], get_study("csp").config)
+    assert config.instances == (str(here / "both.txt"), str(there / "one.txt"), "g05_20.3")
+
+
+def test_exact_units_prove_the_maximum(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"rounds": [], "rules": ["auto"], "exact": True, "cuts": "auto"}
+    file, out = CASE.file(tmp_path, **changes), tmp_path / "out"
+    assert run(file, out, track=True).exit_code == 0
+    rows = {row["shard"]: row for row in rows_of(out)}
+    problems = {"g05_20.3": rudy("g05_20.3"), GAME: planted_unique_games(12, 3, 5.0, 0.4, 2)[0]}
+    assert set(rows) == set(problems)
+    for name, row in rows.items():
+        solution = problems[name].prove()
+        assert (row["rounds"], row["optimal"], row["seeds"]) == (None, True, [])
+        assert row["value"] == solution.value
+        assert (row["nodes"], row["leaves"]) == (solution.nodes, solution.leaves)
+        assert row["bytes"] == (out / row["certificate"]).stat().st_size
+    assert all(check.ok and check.proven for check in checks(out).values())
+    # A rerun takes up what is there.
+    (out / "results" / f"{rows['g05_20.3']['path']}.parquet").unlink()
+    outcome = run(file, out)
+    assert (outcome.exit_code, outcome.reused_paths) == (0, 1)
+    assert {row["shard"]: row for row in rows_of(out)} == rows
+    page = (out / "report.html").read_text()
+    assert f"{GAME}, auto, exact" in page
+    name = f"results/{rows[GAME]['path']}.parquet"
+    table = RunFolder.open(out).read_table(name)
+    where = table.column_names.index("bytes")
+    changed = table.set_column(where, "bytes", pa.array([1], pa.int64()))
+    RunFolder.open(out).write_table(name, changed)
+    assert "bytes" in checks(out)[name].text
+
+
+def test_the_figure_has_the_proven_maximum_across_the_rounds(whole: Path) -> None:
+    rows = read_results(RunFolder.open(whole), get_study("csp").rows).to_pylist()
+    exact = {**rows[0], "rounds": None, "optimal": True, "value": 7.0}
+    (panel,) = (p for p in rounds_figure([*rows, exact]).panels if p.title == exact["shard"])
+    (line,) = (m for m in panel.marks if isinstance(m, Line) and m.name == "maximum, proven")
+    assert (list(line.x), list(line.y)) == ([0.0, 2.0], [7.0, 7.0])
+    assert rounds_figure([exact]).empty
+    assert gap_figure([exact]).empty
+
+
+def test_rows_without_bytes_are_read(whole: Path, tmp_path: Path) -> None:
+    out = copied(whole, tmp_path / "out")
+    folder = RunFolder.open(out)
+    for row in rows_of(out):
+        name = f"results/{row['path']}.parquet"
+        folder.write_table(name, folder.read_table(name).drop_columns(["bytes"]))
+    assert {row["bytes"] for row in rows_of(out)} == {None}
+    assert all(checks(out)[f"results/{row['path']}.parquet"].ok for row in rows_of(out))
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"exact": "perhaps"}, "exact: must be"),
         ({"instances": [], "planted": []}, "give instances, planted, or both"),
         ({"instances": ["nothing.txt"]}, "nothing.txt: no such file"),
         ({"instances": ["g05_20.3", "g05_20.3"]}, "occurs twice"),
@@ -143,7 +210,7 @@ def test_a_file_is_an_instance(tmp_path: Path) -> None:
         ({"planted": [{"n": 12, "k": 1, "degree": 5.0, "noise": 0.4}]}, "planted[0].k: must be"),
         ({"planted": [{"n": 10**9, "k": 3, "degree": 5.0, "noise": 0.4}]}, "too many"),
         ({"rounds": [-1]}, "rounds[0]: must be at least 0"),
-        ({"rounds": []}, "rounds: must not be empty"),
+        ({"rounds": []}, "rounds must not be empty unless exact is true"),
         ({"rounds": [13]}, "give more than 4096 leaves"),
         ({"rules": ["best"]}, "rules[0]: must be"),
         ({"cuts": "all"}, "cuts: must be"),

@@ -1,0 +1,102 @@
+"""What a table's columns look like beside numbers and categories: counters, ids, dates, giants."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.configuration.settings import SweepConfig
+from pipeline.datasets.spellings import all_dates, is_number
+from qnn.errors import InputError
+from qnn.features.statistics import mean_and_scale
+
+# What pandas, R and Arrow call a column of row numbers that was written along.
+_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__|\.\.\.1")
+_ADVICE = "; it is learnt from unless data.exclude lists it"
+_ID = re.compile(r"(.*[ _.-])?(?i:id|uuid|guid|key|nr)|[A-Za-z0-9]*[a-z](Id|ID)")
+
+
+def is_index(name: str, values: np.ndarray) -> bool:
+    """Whether a column only counts the rows, under a name that pandas and others give it."""
+    return _INDEX.fullmatch(name) is not None and _counts(values)
+
+
+def _counts(values: np.ndarray) -> bool:
+    """Whether each row's number is one more than that of the row before."""
+    if len(values) < 2:
+        return False
+    if values.dtype == object:
+        if not all(value is not None and is_number(str(value)) for value in values):
+            return False
+        values = np.array([float(value) for value in values])
+    return bool((np.diff(values) == 1.0).all())
+
+
+def notes_of(columns: dict[str, np.ndarray], raw: dict[str, np.ndarray]) -> tuple[str, ...]:
+    """A line for each feature that looks like an id or holds dates, and for columns left out.
+
+    `columns`: the features as they are learnt from; `raw`: as the source has them.
+    """
+    found = []
+    for name, column in columns.items():
+        if column.dtype == object and _are_dates(raw[name]):
+            found.append(f"column '{name}' holds dates, each taken for a category of its own")
+        elif _counts(column):
+            found.append(f"column '{name}' only counts the rows, as an id does{_ADVICE}")
+        elif _ID.fullmatch(name) and _distinct(column):
+            found.append(f"column '{name}' looks like an id: no two rows share one{_ADVICE}")
+    return tuple(found)
+
+
+def _are_dates(values: np.ndarray) -> bool:
+    return values.dtype == object and all_dates(values)
+
+
+def _distinct(values: np.ndarray) -> bool:
+    """Whether every row has its own text or whole number."""
+    if values.dtype != object and not (values == np.floor(values)).all():
+        return False
+    return len(values) > 1 and len(set(values.tolist())) == len(values)
+
+
+def left_out(index: Sequence[str], raw: dict[str, np.ndarray], exclude: Sequence[str]) -> list[str]:
+    """What is said of columns that are no features: those that count rows, and dates."""
+    said = [f"left out {', '.join(map(repr, index))}, which only counts the rows"] if index else []
+    dates = [name for name in exclude if _are_dates(raw[name])]
+    return said + [f"left out '{name}', which holds dates" for name in dates]
+
+
+def refuse_giants(config: SweepConfig, columns: dict[str, np.ndarray], rows: np.ndarray) -> None:
+    """Raise `InputError`, naming column and row, where squares of values overflow.
+
+    `rows`: those that are trained on. Encoders that look at ranks alone take any number.
+    """
+    if config.preprocessing.scaling not in ("standardize", "none"):
+        return
+    for name, column in columns.items():
+        if column.dtype == object:
+            continue
+        there = column[rows]
+        known = np.where(np.isnan(there), 0.0, there)
+        if _squares_overflow(known, config.preprocessing.scaling == "standardize"):
+            worst = int(np.argmax(np.abs(known)))
+            raise InputError(
+                f"column '{name}', row {int(rows[worst]) + 1}: {known[worst]:g} is too large, its "
+                "square overflows; correct or rescale it, set preprocessing.scaling to quantile or "
+                "thermometer, or list the column in data.exclude"
+            )
+
+
+def _squares_overflow(values: np.ndarray, standardized: bool) -> bool:
+    if not len(values) or np.abs(values).max() < 1e140:
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not standardized:
+            return not np.isfinite((values**2).sum())
+        try:
+            mean_and_scale(values[:, None])
+        except InputError:
+            return True
+    return False

@@ -1,0 +1,78 @@
+"""Class weights: what the rows of each class count for in the loss, from words or numbers.
+
+`balanced` is n / (classes · rows of the class), as scikit-learn has it, of the rows at hand; a
+mapping gives numbers by label, 1 for those that it does not name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+
+from qnn.errors import InputError
+from qnn.features import tables
+from qnn.features.targets import Label
+
+#: "balanced", or a number for each class, in the order of the table's classes
+ClassWeights = Literal["balanced"] | tuple[float, ...]
+
+
+def class_weights(
+    asked: Literal["balanced"] | Mapping[str, float] | None, classes: Sequence[Label] | None
+) -> ClassWeights | None:
+    """What is asked, for classes in their order; None where nothing is, or there are none.
+
+    Raises InputError where the mapping names a label that there is not, or one of them twice.
+    """
+    if asked is None or classes is None:
+        return None
+    if asked == "balanced":
+        return asked
+    found: dict[Label, float] = {}
+    for name, weight in asked.items():
+        label = _label(name, classes)
+        if label in found:
+            raise InputError(f"class_weight names the class {tables.brief(label)} twice")
+        found[label] = weight
+    return tuple(float(found.get(label, 1.0)) for label in classes)
+
+
+def row_weights(weights: ClassWeights | None, targets: np.ndarray) -> np.ndarray | None:
+    """What each training row counts for (n,), None where all count 1.
+
+    targets: ±1 (n,) of two classes, the second +1; (n, C) of C, column c +1 on class c. All outputs
+    have the same row weights.
+    """
+    if weights is None:
+        return None
+    several = targets.ndim == 2
+    codes = targets.argmax(axis=1) if several else (targets > 0.0).astype(np.int64)
+    count = targets.shape[1] if several else 2
+    if weights == "balanced":
+        rows = np.bincount(codes, minlength=count)
+        # A class that the rows lack has no row to count.
+        return np.asarray((len(codes) / (count * np.maximum(rows, 1)))[codes])
+    if len(weights) != count:
+        raise InputError(f"class_weight is of {len(weights)} classes, the targets of {count}")
+    return np.asarray(weights, dtype=np.float64)[codes]
+
+
+def _label(name: str, classes: Sequence[Label]) -> Label:
+    """The class that a key of the mapping means, in which numbers became text."""
+    for label in classes:
+        if name in (str(label), json.dumps(label)) or _equal_number(name, label):
+            return label
+    known = tables.shorten(list(map(tables.brief, classes)))
+    raise InputError(f"class_weight: {tables.brief(name)} is no label of the target ({known})")
+
+
+def _equal_number(name: str, label: Label) -> bool:
+    if isinstance(label, (bool, str)):
+        return False
+    try:
+        return float(name) == label
+    except ValueError:
+        return False

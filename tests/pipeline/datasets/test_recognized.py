@@ -1,0 +1,84 @@
+"""What the plan says of columns that are ids, dates or counters, and of values too large."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.configuration.reading import parse_config
+from pipeline.configuration.yaml_text import dump_yaml
+from pipeline.plans.plan import plan_of
+from qnn.errors import InputError
+
+
+def plan(tmp_path: Path, column: str, cells: list[Any], **changes: Any) -> str:
+    """The plan of a sweep of 40 rows with one more column."""
+    lines = [f"a,{column},target"]
+    lines += [f"{(7 * k) % 11},{cell},{'yn'[k % 3 == 0]}" for k, cell in enumerate(cells)]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    data = {"source": str(tmp_path / "t.csv"), **changes.pop("data", {})}
+    tree = {"name": "t", "data": data, "shards": {"kind": "kfold", "count": 2},
+            "beta": {"fractions": [0.1]}, "test": {"fraction": 0}, **changes}  # fmt: skip
+    return plan_of(parse_config(dump_yaml(tree), "t.yaml")).describe()
+
+
+ROWS = list(range(40))
+
+
+def test_a_counter_of_known_name_is_left_out_and_others_are_said(tmp_path: Path) -> None:
+    assert "left out 'Unnamed: 0', which only counts the rows" in plan(tmp_path, "Unnamed: 0", ROWS)
+    counting = plan(tmp_path, "patient", [1000 + k for k in ROWS])
+    assert "column 'patient' only counts the rows, as an id does; it is learnt from" in counting
+    assert "d = 3" in counting  # it, a, and the constant
+    away = plan(tmp_path, "patient", [1000 + k for k in ROWS], data={"exclude": ["patient"]})
+    assert "counts" not in away
+
+
+@pytest.mark.parametrize("name", ["id", "customer_id", "Customer ID", "userId", "UUID"])
+def test_an_id_is_told_by_name_and_values(tmp_path: Path, name: str) -> None:
+    said = f"column '{name}' looks like an id: no two rows share one"
+    assert said in plan(tmp_path, name, [(37 * k) % 101 for k in ROWS])
+    assert said in plan(tmp_path, name, [f"C-{(37 * k) % 101}" for k in ROWS])
+    # A number of the site, shared by rows, and a measure are none.
+    assert "note" not in plan(tmp_path, name, [k % 5 for k in ROWS])
+    assert "note" not in plan(tmp_path, name, [0.25 + (37 * k) % 101 for k in ROWS])
+
+
+@pytest.mark.parametrize("name", ["arid", "paid", "width", "period"])
+def test_words_that_end_alike_are_no_ids(tmp_path: Path, name: str) -> None:
+    assert "note" not in plan(tmp_path, name, [(37 * k) % 101 for k in ROWS])
+
+
+def test_dates_are_said(tmp_path: Path) -> None:
+    days = [f"2026-01-{1 + k % 9:02d}" for k in ROWS]
+    assert "left out 'day', which holds dates" in plan(
+        tmp_path, "day", days, data={"exclude": ["day"]}
+    )
+    taken = plan(tmp_path, "day", days, data={"categorical": ["day"]})
+    assert "column 'day' holds dates, each taken for a category of its own" in taken
+    with pytest.raises(InputError, match=r"column 'day' holds dates \(row 1 .*data\.exclude"):
+        plan(tmp_path, "day", days)
+
+
+@pytest.mark.parametrize("scaling", ["standardize", "none"])
+@pytest.mark.parametrize("value", ["1e300", "-1e300", "1e160"])
+def test_a_value_too_large_is_named_by_column_and_row(
+    tmp_path: Path, scaling: str, value: str
+) -> None:
+    cells: list[Any] = [k % 5 for k in ROWS]
+    cells[17] = value
+    with pytest.raises(InputError) as error:
+        plan(tmp_path, "b", cells, preprocessing={"scaling": scaling})
+    assert f"column 'b', row 18: {float(value):g} is too large" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_squares_well_or_is_ranked_is_taken(tmp_path: Path) -> None:
+    large: list[Any] = [k % 5 for k in ROWS]
+    large[17] = "1e150"
+    assert "trials" in plan(tmp_path, "b", large)
+    large[17] = "1e300"
+    for scaling in ("quantile", "thermometer"):
+        assert "trials" in plan(tmp_path, "b", large, preprocessing={"scaling": scaling})
+    # A large number that all rows share has no spread.
+    assert "trials" in plan(tmp_path, "b", ["1e300"] * 40, data={"constant_columns": "drop"})
