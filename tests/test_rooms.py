@@ -22,7 +22,8 @@ FLOORS = {
         ("features",),
         ("losses", "networks"),
         ("certificates", "semidefinite"),
-        ("training", "robustness", "moments", "quantization"),
+        ("quantization",),
+        ("training", "robustness", "moments"),
     ),
     "pipeline": (
         ("logs",),

@@ -35,6 +35,13 @@ TRAINING = {
     "SweepConfig.rounding": "how a network is made of the relaxation",
     "SweepConfig.baselines": "what one would try instead, run on the same problems",
     "SweepConfig.baseline_seconds": "seconds that a baseline is given; null: as long as ours took",
+    "SweepConfig.orthogonality": "how the weights of baselines that take it are kept near "
+    "orthonormal; several are compared; null: not at all",
+    "OrthogonalityConfig.kind": "soft: a penalty; sn: divided by the spectral norm; aon: Taylor's "
+    "expansion of the orthonormalization; bjorck: that applied several times",
+    "OrthogonalityConfig.order": "of the expansion, of aon and bjorck",
+    "OrthogonalityConfig.iterations": "of bjorck",
+    "OrthogonalityConfig.gain": "whether float_mlp learns a factor of each layer",
     "SweepConfig.loss": "the training loss; several are compared",
     "SweepConfig.loss_parameter": "the number that the loss takes, as Huber's delta",
     "SweepConfig.activation": "bilinear, or a polynomial; several are compared",

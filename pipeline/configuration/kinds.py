@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline.configuration.section import Section
+from pipeline.configuration.section import Distinct, NonEmpty, Section, alone, one_or_several
 from pipeline.configuration.vocabularies import ActivationName
 from qnn.losses import LOSSES, Loss, MarginLoss, get_loss
 from qnn.networks import activations
@@ -47,6 +47,36 @@ class PolynomialActivation(Section):
     def coefficients(self) -> tuple[float, float, float]:
         """(a, b, c)."""
         return self.polynomial.a, self.polynomial.b, self.polynomial.c
+
+
+class OrthogonalityConfig(Section):
+    """How an arm's weights are kept near orthonormal; see `qnn.training.arms.orthonormal`."""
+
+    kind: Literal["none", "soft", "sn", "aon", "bjorck"] = "none"
+    order: Annotated[int, Field(ge=1, le=64)] = 1
+    iterations: Annotated[int, Field(ge=1, le=64)] = 1
+    gain: bool = True
+
+    @property
+    def written(self) -> tuple[str, int, int, bool]:
+        """As ids and rows have it."""
+        return self.kind, self.order, self.iterations, self.gain
+
+
+Orthogonalities = Annotated[
+    Annotated[OrthogonalityConfig, Tag("one")]
+    | Annotated[
+        tuple[OrthogonalityConfig, ...], NonEmpty, Distinct, AfterValidator(alone), Tag("several")
+    ],
+    Discriminator(one_or_several),
+]
+
+
+def orthogonality_problems(baselines: Sequence[str]) -> Iterator[str]:
+    """A line where no arm takes an orthogonality."""
+    takers = [name for name, arm in ARMS.items() if arm.orthogonal]
+    if not set(takers) & set(baselines):
+        yield f"orthogonality belongs to baselines {' and '.join(takers)}: add one, or remove it"
 
 
 def _by_name(value: Any) -> str:

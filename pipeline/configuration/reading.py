@@ -80,6 +80,7 @@ _BRANCHES: dict[tuple[str, ...], tuple[tuple[str, ...], ...]] = {
     ("activation",): (_ONE_OR_SEVERAL, ("name", "coefficients")),
     ("alphabet",): (_ONE_OR_SEVERAL,),
     ("baseline_seconds",): (_ONE_OR_SEVERAL,),
+    ("orthogonality",): (_ONE_OR_SEVERAL,),
     ("class_weight",): (("of_all", "by_name"),),
     ("radii",): (("of_all", "by_name"),),
     ("limits",): (("of_all", "by_name"),),

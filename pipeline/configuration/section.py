@@ -52,6 +52,21 @@ Distinct = AfterValidator(refuse_repeated)
 NonEmpty = Field(min_length=1)
 
 
+def one_or_several(value: Any) -> str:
+    """Which branch of a union is meant: one value, or a list."""
+    return "several" if isinstance(value, (list, tuple)) else "one"
+
+
+def listed(value: Any) -> tuple[Any, ...]:
+    """One value, or several, as a tuple."""
+    return value if isinstance(value, tuple) else (value,)
+
+
+def alone(values: tuple[Any, ...]) -> Any:
+    """A list of one is that one: it means the same, so that ids are the same."""
+    return values[0] if len(values) == 1 else values
+
+
 class Section(BaseModel):
     """A part of the configuration: immutable, no unknown keys, no coercion."""
 

@@ -17,8 +17,10 @@ from pipeline.configuration.beta import Beta, BetaForm
 from pipeline.configuration.kinds import (
     Activation,
     Kind,
+    Orthogonalities,
     baseline_problems,
     network_problems,
+    orthogonality_problems,
 )
 from pipeline.configuration.metric import METRICS, MetricName, metric_for
 from pipeline.configuration.retraining import RetrainConfig
@@ -30,6 +32,9 @@ from pipeline.configuration.section import (
     Positive,
     Section,
     Seed,
+    alone,
+    listed,
+    one_or_several,
     refuse_repeated,
 )
 from pipeline.configuration.vocabularies import (
@@ -51,28 +56,14 @@ Task = Literal["classification", "regression"]
 Label = str | int | float | bool
 
 
-def _one_or_several(value: Any) -> str:
-    return "several" if isinstance(value, (list, tuple)) else "one"
-
-
-def _listed(value: Any) -> tuple[Any, ...]:
-    """One value, or several, as a tuple."""
-    return value if isinstance(value, tuple) else (value,)
-
-
-def _alone(values: tuple[Any, ...]) -> Any:
-    """A list of one is that one: it means the same, so that ids are the same."""
-    return values[0] if len(values) == 1 else values
-
-
 class DataConfig(Section):
     """Where the table is and what its columns are; several targets are those of a regression."""
 
     source: Annotated[str, Field(min_length=1)]
     target: Annotated[
         Annotated[str, Tag("one")]
-        | Annotated[tuple[str, ...], NonEmpty, Distinct, AfterValidator(_alone), Tag("several")],
-        Discriminator(_one_or_several),
+        | Annotated[tuple[str, ...], NonEmpty, Distinct, AfterValidator(alone), Tag("several")],
+        Discriminator(one_or_several),
     ] = "target"
     positive: Label | None = None
     features: Annotated[tuple[str, ...], NonEmpty, Distinct] | None = None
@@ -92,7 +83,7 @@ class DataConfig(Section):
     @property
     def targets(self) -> tuple[str, ...]:
         """The target columns, one or several."""
-        return _listed(self.target)
+        return listed(self.target)
 
 
 class PreprocessingConfig(Section):
@@ -265,29 +256,30 @@ class SweepConfig(Section):
         Annotated[
             Annotated[Positive, Tag("one")]
             | Annotated[tuple[Positive, ...], NonEmpty, Distinct, Tag("several")],
-            Discriminator(_one_or_several),
+            Discriminator(one_or_several),
         ]
         | None
     ) = None
+    orthogonality: Orthogonalities | None = None
     loss: Annotated[
         Annotated[Loss, Tag("one")]
-        | Annotated[tuple[Loss, ...], NonEmpty, Distinct, AfterValidator(_alone), Tag("several")],
-        Discriminator(_one_or_several),
+        | Annotated[tuple[Loss, ...], NonEmpty, Distinct, AfterValidator(alone), Tag("several")],
+        Discriminator(one_or_several),
     ] = "squared"
     loss_parameter: Positive | None = None
     activation: Annotated[
         Annotated[Activation, Tag("one")]
         | Annotated[
-            tuple[Activation, ...], NonEmpty, Distinct, AfterValidator(_alone), Tag("several")
+            tuple[Activation, ...], NonEmpty, Distinct, AfterValidator(alone), Tag("several")
         ],
-        Discriminator(_one_or_several),
+        Discriminator(one_or_several),
     ] = "bilinear"
     alphabet: Annotated[
         Annotated[Alphabet, Tag("one")]
         | Annotated[
-            tuple[Alphabet, ...], NonEmpty, Distinct, AfterValidator(_alone), Tag("several")
+            tuple[Alphabet, ...], NonEmpty, Distinct, AfterValidator(alone), Tag("several")
         ],
-        Discriminator(_one_or_several),
+        Discriminator(one_or_several),
     ] = "binary"
     second_layer: SecondLayer = "float"
     relaxation: RelaxationConfig = RelaxationConfig()
@@ -306,7 +298,7 @@ class SweepConfig(Section):
         return self
 
     def _problems(self) -> Iterator[str]:
-        losses = _listed(self.loss)
+        losses = listed(self.loss)
         if self.loss_parameter is not None and not any(map(takes_parameter, losses)):
             takers = " or ".join(filter(takes_parameter, LOSSES))
             yield (
@@ -319,6 +311,8 @@ class SweepConfig(Section):
         for kind in self.kinds:
             yield from network_problems(kind, self.task, self.rounding)
         yield from baseline_problems(self.baselines, self.kinds)
+        if self.orthogonality is not None:
+            yield from orthogonality_problems(self.baselines)
         yield from self._pruning_problems()
         data, group = self.data, self.group_column
         if self.task == "regression" and data.positive is not None:
@@ -359,6 +353,12 @@ class SweepConfig(Section):
             yield "bounds: learned leaves out work whose time baselines are given: remove them"
 
     @property
+    def orthogonalities(self) -> tuple[tuple[str, int, int, bool], ...]:
+        """What each arm that takes one is run with, sorted; none: as it is."""
+        given = () if self.orthogonality is None else listed(self.orthogonality)
+        return tuple(sorted(one.written for one in given))
+
+    @property
     def pruned_to(self) -> float | None:
         """The gap that learned bounds may prove instead of an SDP; None: each is solved."""
         if self.bounds == "solver":
@@ -368,7 +368,7 @@ class SweepConfig(Section):
     @property
     def kinds(self) -> tuple[Kind, ...]:
         """Every kind of problem: each loss with each activation and each alphabet."""
-        axes = product(_listed(self.loss), _listed(self.activation), _listed(self.alphabet))
+        axes = product(listed(self.loss), listed(self.activation), listed(self.alphabet))
         return tuple(
             Kind(
                 loss=loss,

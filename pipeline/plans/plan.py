@@ -27,7 +27,7 @@ from qnn.errors import InputError
 from qnn.features import tables
 from qnn.features.class_weights import class_weights
 from qnn.features.preprocessing import FeatureLayout
-from qnn.training.arms import CEILINGS, QUANTIZED, REFERENCES
+from qnn.training.arms import QUANTIZED, REFERENCES, WIDTHLESS
 from qnn.training.problems.levels import Facts, check_level
 from qnn.training.relaxation import learned
 
@@ -186,7 +186,7 @@ def make_unit(
     if not count:
         return path
     for arm in config.baselines:
-        if arm in CEILINGS:
+        if arm in WIDTHLESS:
             several = f"the target '{config.data.targets[0]}' has {count} classes"
             if table.targets is not None:
                 several = f"data.target lists {count} columns"
@@ -237,6 +237,7 @@ def make_path(
         baselines=arms_of(config.baselines, kind, config.kinds),
         baseline_seconds=_sorted(config.baseline_seconds),
         second_layer=str(config.second_layer),
+        orthogonality=config.orthogonalities,
         pruned_to=config.pruned_to,
         class_weight=class_weights(config.class_weight, table.classes),
     )

@@ -25,10 +25,17 @@ from pipeline.plans.estimates import (
     estimate_raising,
     estimate_rounding,
 )
+from pipeline.plans.trials import (
+    Written,
+    orthogonality_of,
+    reference_trials,
+    settings_of,
+    trial_of,
+)
 from pipeline.results.record import Axes
 from qnn.features.class_weights import ClassWeights
 from qnn.networks.alphabets import get_alphabet
-from qnn.training.arms import CEILINGS, REFERENCES
+from qnn.training.arms import REFERENCES, WIDTHLESS
 from qnn.training.problems.levels import default_limit
 
 ID_LENGTH = 16
@@ -53,6 +60,7 @@ _EARLIER: dict[str, Any] = {
     "output": 0,
     "outputs": 1,
     "pruned_to": None,
+    "orthogonality": (),
     "class_weight": None,
 }
 
@@ -65,6 +73,7 @@ class PathSpec:
     from large to small, all in one form. `n` and `d` are the size of the training matrix. `output`
     is the one of the target's `outputs` that the path fits: with several, there are as many paths
     for each shard. `pruned_to`: the gap that a learned bound may prove instead of an SDP, or None.
+    `orthogonality`: what each arm that takes one is run with; empty: as it is.
     `class_weight`: what the rows of each class count for in the loss, None for 1.
     """
 
@@ -89,6 +98,7 @@ class PathSpec:
     output: int = 0
     outputs: int = 1
     pruned_to: float | None = None
+    orthogonality: tuple[Written, ...] = ()
     class_weight: ClassWeights | None = None
 
     @cached_property
@@ -107,6 +117,7 @@ class PathSpec:
         if self.second_layer != "float" and trial.rounding not in self.baselines:
             own = [self.second_layer]
         stands = [self._written(trial), trial.seed, trial.width, trial.rounding]
+        own += orthogonality_of(trial)
         return digest_of(["trial", self._problem, *stands, *own])
 
     @property
@@ -132,20 +143,25 @@ class PathSpec:
     def arm_trials(self, here: Axes) -> Iterator[Axes]:
         """The trials of the arms at one β; those without a β of their own come with the first."""
         for arm in self.baselines:
-            if arm in REFERENCES:
-                if self.is_first(here):
-                    yield _reference(here, arm, self.seeds[0], self.budgets[0])
-            elif arm in CEILINGS:
-                yield _trial(here, arm, None, self.seeds[0], self.budgets[-1])
-            else:
-                for width, seed in product(self.widths, self.seeds):
-                    for seconds in self.budgets:
-                        yield _trial(here, arm, width, seed, seconds)
+            for setting in settings_of(arm, self.orthogonality):
+                for trial in self._trials_of(here, arm):
+                    yield replace(trial, **setting)
+
+    def _trials_of(self, here: Axes, arm: str) -> Iterator[Axes]:
+        if arm in REFERENCES:
+            if self.is_first(here):
+                yield from reference_trials(here, arm, self.seeds, self.budgets[0])
+        elif arm in WIDTHLESS:
+            yield trial_of(here, arm, None, self.seeds[0], self.budgets[-1])
+        else:
+            for width, seed in product(self.widths, self.seeds):
+                for seconds in self.budgets:
+                    yield trial_of(here, arm, width, seed, seconds)
 
     def own_trials(self, here: Axes) -> Iterator[Axes]:
         """The trials of our own networks at one β, where all of them stand."""
         for rounding, width, seed in product(self.roundings, self.widths, self.seeds):
-            yield _trial(here, rounding, width, seed)
+            yield trial_of(here, rounding, width, seed)
 
     def trials(self) -> Iterator[Axes]:
         """Every trial of the path: our networks and those of the arms."""
@@ -189,7 +205,7 @@ class PathSpec:
         """The path at a single β, width and rounding, without arms: what a final refit needs."""
         chosen = self.seeds if seeds is None else tuple(sorted(seeds))
         single = replace(self, betas=(beta,), widths=(width,), roundings=(rounding,), seeds=chosen)
-        return replace(single, baselines=(), baseline_seconds=None)
+        return replace(single, baselines=(), baseline_seconds=None, orthogonality=())
 
     def title(self, kind: str = "") -> str:
         """The path in a few words, for lists of tasks; `kind`: its kind's, where those differ."""
@@ -332,7 +348,9 @@ class JoinSpec:
         """Those of the references: they have no β of their own and come with the first."""
         if self.first.is_first(here):
             for arm in self.references:
-                yield _reference(here, arm, self.first.seeds[0])
+                for setting in settings_of(arm, self.first.orthogonality):
+                    for trial in reference_trials(here, arm, self.first.seeds):
+                        yield replace(trial, **setting)
 
     def trials(self) -> Iterator[Axes]:
         """Every trial of the join."""
@@ -343,7 +361,12 @@ class JoinSpec:
     @property
     def networks(self) -> int:
         """Number of trials."""
-        return self.first.networks + len(self.references)
+        return self.first.networks + self._reference_networks
+
+    @property
+    def _reference_networks(self) -> int:
+        here = self.first.axes(self.first.betas[0])
+        return sum(1 for _ in self.reference_trials(here))
 
     def narrowed(self, beta: Beta, width: int, rounding: str) -> Self:
         """As `PathSpec.narrowed`, of all its paths, without references."""
@@ -360,7 +383,7 @@ class JoinSpec:
         """Rough time of the join on one core, its paths not counted."""
         first, outputs = self.first, len(self.paths)
         width = outputs * sum(first.widths) / len(first.widths)
-        arms = len(self.references) * (first.budgets[-1] or 0.0)
+        arms = self._reference_networks * (first.budgets[-1] or 0.0)
         return arms + estimate_join_seconds(first.n, first.d, outputs, first.networks, width)
 
     @property
@@ -371,17 +394,6 @@ class JoinSpec:
 
 
 Spec = PathSpec | JoinSpec
-
-
-def _trial(
-    here: Axes, rounding: str, width: int | None, seed: int, seconds: float | None = None
-) -> Axes:
-    return replace(here, rounding=rounding, width=width, seed=seed, baseline_seconds=seconds)
-
-
-def _reference(here: Axes, arm: str, seed: int, seconds: float | None = None) -> Axes:
-    """A reference has no β of its own."""
-    return _trial(replace(here, beta=None, beta_fraction=None), arm, None, seed, seconds)
 
 
 def digest_of(content: Any, length: int = ID_LENGTH) -> str:

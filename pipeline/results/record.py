@@ -56,6 +56,10 @@ class Identity:
         return data_file(self.dataset or "", self.shard or "")
 
 
+#: The columns of an orthogonality: kind, order, iterations, gain.
+ORTHOGONALITY = (
+    "orthogonality", "orthogonality_order", "orthogonality_iterations", "orthogonality_gain",
+)  # fmt: skip
 #: What `solver` says where a learned bound took the place of one.
 LEARNED = "learned"
 
@@ -64,7 +68,8 @@ LEARNED = "learned"
 class Axes:
     """Where a network stands on the axes of a sweep; `solver` is the one that was used.
 
-    `baseline_seconds`: the wall time that an arm was given, None for ours.
+    `baseline_seconds`: the wall time that an arm was given, None for ours. The columns
+    `ORTHOGONALITY` are those of an arm that a sweep asks for such weights of.
     """
 
     rounding: str = told(PARAMETER, default="")
@@ -82,6 +87,10 @@ class Axes:
     second_layer: str | None = told(NETWORK, PARAMETER)
     certify: str | None = told(PROBLEM)
     baseline_seconds: float | None = told(YOUNG)
+    orthogonality: str | None = told(YOUNG)
+    orthogonality_order: int | None = told(YOUNG)
+    orthogonality_iterations: int | None = told(YOUNG)
+    orthogonality_gain: bool | None = told(YOUNG)
 
 
 @dataclass(frozen=True)

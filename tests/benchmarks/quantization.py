@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from qnn.certificates.layers import verify_layer
 from qnn.numerics.adam import Adam
-from qnn.quantization import quantize
+from qnn.quantization import Quantized, quantize
 from qnn.quantization.graph.execution import run
 from qnn.quantization.graph.reading import read_model
 from qnn.quantization.layers.adaquant import adaquant_best
@@ -34,21 +34,28 @@ from tests.benchmarks.measure import machine, recent_peak_bytes, restart_peak
 
 Array = np.ndarray
 FASHION = Path("/usr/share/datasets/fashion-mnist")
+SECTIONS = ("layers", "networks", "allocation", "proofs")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=FASHION)
     parser.add_argument("--rows", type=int, default=512)
+    parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS)
     arguments = parser.parse_args()
     print(machine(), "- one thread", flush=True)
     with threadpool_limits(1):
         X, y, Xt, yt = images(arguments.data)
         model = trained(X, y, (X.shape[1], 64, 32, 10))
         rows = X[np.random.default_rng(1).permutation(len(X))[: arguments.rows]]
-        layer_errors(model, rows)
-        networks(model, rows, Xt, yt)
-        proofs(model, rows)
+        if "layers" in arguments.sections:
+            layer_errors(model, rows)
+        if "networks" in arguments.sections:
+            networks(model, rows, Xt, yt)
+        if "allocation" in arguments.sections:
+            equal_bytes(model, rows, Xt, yt)
+        if "proofs" in arguments.sections:
+            proofs(model, rows)
 
 
 def images(folder: Path) -> tuple[Array, Array, Array, Array]:
@@ -173,6 +180,48 @@ def networks(model: onnx.ModelProto, rows: Array, X: Array, y: Array) -> None:
         content = by_onnxruntime(model, rows, bits)
         used = time.process_time() - started
         say(f"onnxruntime static, {bits} bits", content, used, recent_peak_bytes() - base)
+
+
+def equal_bytes(model: onnx.ModelProto, rows: Array, X: Array, y: Array) -> None:
+    """Bits by layer, then by neuron in a file of no more bytes; divergence on rows not seen."""
+    print("bits by layer and by neuron in files of equal bytes, K-best, bits 2, 4, 8")
+    reference = scores(model.SerializeToString(), X)
+    for budget in (2.5, 3.0, 4.0):
+        layer = _allocated(model, rows, budget, "layer")
+        neuron = _within(model, rows, budget, layer.bytes)
+        found = []
+        for name, made in (("layer", layer), ("neuron", neuron)):
+            z = scores(made.model.SerializeToString(), X)
+            found.append(divergence(reference, z))
+            print(
+                f"  {budget:g} bits by {name:6} {made.bytes:7,} bytes KL held out {found[-1]:.5f}, "
+                f"calibration {made.divergence:.5f}, {100 * np.mean(z.argmax(1) == y):.2f} %, "
+                f"allocation's gap {made.allocation.lagrangian_gap:.1e}",
+                flush=True,
+            )
+        fits = "" if neuron.bytes <= layer.bytes else ", and no budget gives as few bytes"
+        print(f"  {budget:g} bits: KL by neuron / by layer {found[1] / found[0]:.2f}{fits}")
+
+
+def _within(model: onnx.ModelProto, rows: Array, budget: float, most: int) -> Quantized:
+    """Bits by neuron at the largest budget found whose file has no more bytes than that.
+
+    Parts of a layer by their width are nodes of the file: less is left for codes.
+    """
+    weights = sum(layer.W.size for layer in read_model(model).layers)
+    best, above = _allocated(model, rows, 2.0, "neuron"), budget
+    for _ in range(4):
+        made = _allocated(model, rows, budget, "neuron")
+        if made.bytes > most:
+            above = budget
+        elif made.bytes >= best.bytes:
+            best = made
+        budget = min(max(budget + 8 * (most - made.bytes) / weights, 2.0), above - 0.01)
+    return best
+
+
+def _allocated(model: onnx.ModelProto, rows: Array, budget: float, group: str) -> Quantized:
+    return quantize(model, rows, budget, (2, 4, 8), certify="none", group=group)
 
 
 def scores(content: bytes, X: Array) -> Array:

@@ -23,6 +23,9 @@ NAMES = {
     "logistic_regression": "logistic regression",
     "rbf_svm": "RBF-SVM",
     "gradient_boosting": "gradient boosting",
+    "float_mlp": "float MLP",
+    "quantized_mlp": "float MLP, then quantized",
+    "quantized_spectrahedra": "float ceiling, then quantized",
 }
 
 
@@ -31,7 +34,7 @@ def arm_table(summaries: list[ArmSummary]) -> dict[str, Any]:
     several_sets = len({one.set for one in summaries}) > 1
     kinds = any(one.problem for one in summaries)
     columns: list[Column[ArmSummary]] = [
-        words("arm", lambda one: NAMES[one.arm], wrap=True),
+        words("arm", named, wrap=True),
         *([words("set", lambda one: one.set)] if several_sets else []),
         *([words("problem", lambda one: one.problem or None)] if kinds else []),
         *_test_columns(summaries),
@@ -45,6 +48,11 @@ def arm_table(summaries: list[ArmSummary]) -> dict[str, Any]:
         Column("seconds", lambda one: one.seconds, formatted(".2f")),
     ]
     return table_of(columns, summaries, lambda one: one.kind == "ours")
+
+
+def named(one: ArmSummary) -> str:
+    """The arm, with the orthogonality of its weights where it has one."""
+    return f"{NAMES[one.arm]}, {one.setting}" if one.setting else NAMES[one.arm]
 
 
 def _test_columns(summaries: list[ArmSummary]) -> Iterator[Column[ArmSummary]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from pipeline.reports.comparison.arms import NAMES
+from pipeline.reports.comparison.arms import NAMES, named
 from pipeline.reports.comparison.sets import OWN, ComparedSet, TimeCurve, summarize, time_curves
 from pipeline.reports.figures.chart import Axis, Chart, Dots, Level, Line, Mark, Note, Panel
 from pipeline.reports.figures.palette import AMBER, BLUE, GREEN, INK, PURPLE, RED
@@ -21,7 +21,15 @@ COLOURS = {
     "annealing": GREEN,
 }
 MARKERS = {"straight_through": "s", "rounded_floats": "^", "random_signs": "v", "annealing": "D"}
-OTHER = {"logistic_regression": "s", "rbf_svm": "^", "gradient_boosting": "D", "spectrahedra": "v"}
+OTHER = {
+    "logistic_regression": "s",
+    "rbf_svm": "^",
+    "gradient_boosting": "D",
+    "spectrahedra": "v",
+    "float_mlp": "*",
+    "quantized_mlp": "x",
+    "quantized_spectrahedra": "s",
+}
 # An arm this many times as far above the bound as ours, in the mean, is far off.
 FAR = 4.0
 OUT = ("random_signs",)
@@ -90,10 +98,10 @@ def _accuracy_panel(dataset: str, own: list[ComparedSet]) -> Panel:
             middle, half = 100 * one.accuracy, 100 * float(np.nan_to_num(one.deviation))
             marks.append(
                 Dots(
-                    [one.bytes], [middle], COLOURS.get(one.arm, INK), NAMES[one.arm],
+                    [one.bytes], [middle], COLOURS.get(one.arm, INK), named(one),
                     OTHER.get(one.arm, MARKERS.get(one.arm, "o")), 4.5,
                     hollow=hollow and one.arm in COLOURS, low=[middle - half],
-                    high=[middle + half], titles=(f"{compared.name}: {NAMES[one.arm]}",),
+                    high=[middle + half], titles=(f"{compared.name}: {named(one)}",),
                 )
             )  # fmt: skip
     return Panel(Axis("bytes", log=True), Axis("test accuracy", unit=" %"), tuple(marks), dataset)

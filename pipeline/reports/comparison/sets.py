@@ -8,7 +8,7 @@ chosen by its mean validation accuracy over the shards, then its mean test accur
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,10 @@ import pyarrow as pa
 from pipeline.configuration.kinds import Kind, differing_words, kind_of
 from pipeline.results.folder import CONFIG_FILE, RunFolder
 from pipeline.results.ledger import read_results
+from pipeline.results.record import ORTHOGONALITY
 from pipeline.results.selection import FINAL_SHARD
 from qnn.errors import InputError
-from qnn.training.arms import ALL, CEILINGS, QUANTIZED, REFERENCES
+from qnn.training.arms import AFTERWARDS, ALL, CEILINGS, QUANTIZED, REFERENCES
 
 # Our roundings, the best first: the first that a sweep has is compared with the arms.
 OWN = ("graduated", "refined", "krivine")
@@ -126,7 +127,7 @@ class ArmSummary:
     ours has the lower, the same, the higher objective; ratio: the geometric mean of the arm's
     objective over ours. seconds: mean wall time of a network, the relaxation included. accuracy,
     deviation, bytes: test accuracy (or RMSE) over the shards, at the β and width with the best
-    validation; `regression` says which.
+    validation; `regression` says which. setting: of an arm's weights kept near orthonormal.
     """
 
     set: str
@@ -143,11 +144,13 @@ class ArmSummary:
     bytes: float
     seconds: float
     regression: bool = False
+    setting: str = ""
 
     @property
     def kind(self) -> str:
-        """Whether it is "ours", "quantized", a "ceiling" or a "reference"."""
-        kinds = {"quantized": QUANTIZED, "ceiling": CEILINGS, "reference": REFERENCES}
+        """Whether it is "ours", "quantized", a "ceiling", "afterwards" or a "reference"."""
+        kinds = {"quantized": QUANTIZED, "ceiling": CEILINGS, "afterwards": AFTERWARDS,
+                 "reference": REFERENCES}  # fmt: skip
         return next((kind for kind, arms in kinds.items() if self.arm in arms), "ours")
 
 
@@ -157,7 +160,25 @@ def summarize(compared: ComparedSet) -> list[ArmSummary]:
     ours = compared.ours
     order = [*OWN, *ALL]
     present = [arm for arm in order if (rows["rounding"] == arm).any()]
-    return [_summary(compared, ours, rows[rows["rounding"] == arm], arm) for arm in present]
+    return [
+        replace(_summary(compared, ours, own, arm), setting=setting)
+        for arm in present
+        for setting, own in by_setting(rows[rows["rounding"] == arm])
+    ]
+
+
+def by_setting(arm: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """An arm's rows by the orthogonality of its weights, in words; "" where it was given none."""
+    if "orthogonality" not in arm or arm["orthogonality"].isna().all():
+        return [("", arm)]
+    return [(_words(*key), own) for key, own in arm.groupby(list(ORTHOGONALITY))]
+
+
+def _words(kind: str, order: float, iterations: float, gain: bool) -> str:
+    """What counts of it for its kind."""
+    parts = {"aon": f" order {order:g}", "bjorck": f" order {order:g}, {iterations:g} times"}
+    fixed = "" if gain or kind in ("none", "soft") else ", no gain"
+    return f"orthogonality {kind}{parts.get(kind, '')}{fixed}"
 
 
 def paired(ours: pd.DataFrame, arm: pd.DataFrame) -> pd.DataFrame:

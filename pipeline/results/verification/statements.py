@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.configuration.beta import column_of
 from pipeline.configuration.kinds import Kind
 from pipeline.configuration.settings import SweepConfig
-from pipeline.results.record import NetworkRow
+from pipeline.results.record import ORTHOGONALITY, NetworkRow
 from pipeline.results.verification.measured import (
     RELATIVE,
     Known,
@@ -25,6 +25,7 @@ from pipeline.results.verification.measured import (
 from pipeline.results.verification.verdict import Failure
 from qnn.certificates import Certificate
 from qnn.networks.quantized import QuantizedNetwork
+from qnn.training.arms import ARMS
 
 # beta_max is the value of an optimization, found to more digits than this.
 BETA_MAX = 1e-5
@@ -153,6 +154,12 @@ def check_plan(row: NetworkRow, config: SweepConfig) -> None:
         said = getattr(axes, column)
         if said not in known:
             raise Failure(f"trial {row.identity.trial}: sweep.yaml asks for no {column} {said!r}")
+    setting = tuple(getattr(axes, name) for name in ORTHOGONALITY)
+    takes = axes.rounding in ARMS and ARMS[axes.rounding].orthogonal
+    none: tuple[Any, ...] = (None,) * len(ORTHOGONALITY)
+    wanted = (config.orthogonalities if takes else ()) or (none,)
+    if setting not in wanted:
+        raise Failure(f"trial {row.identity.trial}: sweep.yaml asks for no such orthogonality")
 
 
 def _near(said: float, found: float, relative: float = RELATIVE) -> bool:

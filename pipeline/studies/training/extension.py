@@ -22,7 +22,9 @@ from pipeline.results.record import Axes, NetworkRow, rows_of
 from pipeline.results.selection import FINAL_SHARD
 from pipeline.studies.training.units import unit_of
 from qnn.errors import InputError
-from qnn.training.arms import CEILINGS, QUANTIZED
+from qnn.training.arms import ARMS, QUANTIZED, WIDTHLESS
+
+SEEDED = tuple(name for name, arm in ARMS.items() if arm.seeded)
 
 
 @dataclass(frozen=True)
@@ -144,8 +146,9 @@ def _missing(spec: Spec, done: set[str], complete: bool) -> list[Spec]:
     for betas, seeds, widths, roundings in _boxes(lacking, first):
         axes = {"betas": tuple(beta for beta in first.betas if beta.written in betas),
                 "seeds": seeds, "widths": widths, "roundings": roundings}  # fmt: skip
-        arms = [first.baselines, tuple(arm for arm in first.baselines if arm in QUANTIZED), ()]
-        arms[0] = tuple(arm for arm in arms[0] if arm in (*QUANTIZED, *CEILINGS))
+        families = ((*QUANTIZED, *WIDTHLESS, *SEEDED), (*QUANTIZED, *WIDTHLESS),
+                    (*QUANTIZED, *SEEDED), QUANTIZED, ())  # fmt: skip
+        arms = [tuple(arm for arm in first.baselines if arm in some) for some in families]
         choices = [_restricted(spec, axes, some) for some in arms]
         part = next(one for one in choices if set(one.trials()) <= lacking)
         lacking -= set(part.trials())

@@ -13,10 +13,18 @@ import numpy as np
 from pipeline.datasets.shards import ShardData
 from pipeline.plans.units import PathSpec
 from pipeline.results.folder import RunFolder, StoreError
-from pipeline.results.record import Bounds, Cost, Fit, NetworkRow, columns_for
+from pipeline.results.record import (
+    ORTHOGONALITY,
+    Axes,
+    Bounds,
+    Cost,
+    Fit,
+    NetworkRow,
+    columns_for,
+)
 from pipeline.results.schema import PROBLEM
 from pipeline.sweeps.worker.rows import failure, keep_network, measured, trial_rng
-from qnn.training.arms import CEILINGS, QUANTIZED, REFERENCES, get_arm
+from qnn.training.arms import QUANTIZED, REFERENCES, WIDTHLESS, get_arm
 from qnn.training.problems.problem import Problem
 
 log = logging.getLogger(__name__)
@@ -61,11 +69,11 @@ def run_arm(
         seconds = row.axes.baseline_seconds or _ours(row, ours)
         if arm in QUANTIZED:
             rng = trial_rng(row.identity.trial)
-            network = get_arm(arm)(problem, row.axes.width, seconds, rng)
+            network = get_arm(arm)(problem, row.axes.width, seconds, rng, **_setting(row.axes))
             cost = replace(row.cost, rounding_seconds=time.perf_counter() - start)
             return keep_network(replace(row, cost=cost), network, problem, data, folder)
-        if arm in CEILINGS:
-            return _ceiling(row, problem, seconds, data)
+        if arm in WIDTHLESS:
+            return _widthless(row, problem, seconds, data)
         return _reference(row, data)
 
     return _filled(row, run)
@@ -88,6 +96,16 @@ def _filled(row: NetworkRow, run: Callable[[], NetworkRow]) -> NetworkRow:
     return filled.with_seconds(time.perf_counter() - start)
 
 
+def _setting(axes: Axes) -> dict[str, Any]:
+    """The orthogonality of an arm that takes one; nothing where none was asked for."""
+    if axes.orthogonality is None:
+        return {}
+    from qnn.training.arms.orthonormal import Orthogonality
+
+    kind, order, iterations, gain = (getattr(axes, name) for name in ORTHOGONALITY)
+    return {"setting": Orthogonality(kind, order, iterations, gain=gain)}
+
+
 def _ours(row: NetworkRow, ours: list[NetworkRow]) -> float:
     """The wall time that our slowest network of this seed and width took, relaxation included."""
     axes = row.axes
@@ -99,12 +117,12 @@ def _ours(row: NetworkRow, ours: list[NetworkRow]) -> float:
     return max(same)
 
 
-def _ceiling(row: NetworkRow, problem: Problem, seconds: float, data: ShardData) -> NetworkRow:
+def _widthless(row: NetworkRow, problem: Problem, seconds: float, data: ShardData) -> NetworkRow:
     network = get_arm(row.axes.rounding)(problem, seconds)
     fit = Fit(
         upper_bound=network.objective,
         loss_value=network.loss_value,
-        neurons=len(network.signs),
+        neurons=network.neurons,
         bytes=network.size_in_bytes,
         status="ok",
     )
@@ -116,7 +134,7 @@ def _reference(row: NetworkRow, data: ShardData) -> NetworkRow:
 
     several = data.y.ndim == 2
     labels = np.argmax(data.y, axis=1) if several else np.asarray(data.y)
-    estimator = get_arm(row.axes.rounding)(data.X, labels, row.axes.seed)
+    estimator = get_arm(row.axes.rounding)(data.X, labels, row.axes.seed, **_setting(row.axes))
     classes = np.array(data.preprocessing.classes or (), dtype=object)
 
     def predict(X: np.ndarray) -> np.ndarray:

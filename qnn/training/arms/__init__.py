@@ -1,9 +1,10 @@
 """The arms that a user would try instead of the relaxation, one a file.
 
 `QUANTIZED` arms make a network with the problem's own weights: `arm(problem, width, seconds, rng)
--> QuantizedNetwork`. `CEILINGS` have float weights: `arm(problem, seconds) -> FloatNetwork`.
-`REFERENCES` are scikit-learn's classifiers: `arm(X, labels, seed) -> a fitted estimator`. Every
-lower bound lies below the objective of every QUANTIZED arm, and says nothing about the others.
+-> QuantizedNetwork`. `CEILINGS` have float weights: `arm(problem, seconds) -> FloatNetwork`;
+`AFTERWARDS` are such, quantized after training, without a claim about the objective. `REFERENCES`
+are classifiers without our problems: `arm(X, labels, seed) -> a fitted estimator`. Every lower
+bound lies below the objective of every QUANTIZED arm, and says nothing about the others.
 """
 
 from __future__ import annotations
@@ -17,9 +18,19 @@ from qnn.networks.activations import Activation
 from qnn.networks.alphabets import Alphabet
 from qnn.registry import Later, Registry
 
-__all__ = ["ALL", "ARMS", "CEILINGS", "QUANTIZED", "REFERENCES", "Arm", "get_arm"]
+__all__ = [
+    "AFTERWARDS",
+    "ALL",
+    "ARMS",
+    "CEILINGS",
+    "QUANTIZED",
+    "REFERENCES",
+    "WIDTHLESS",
+    "Arm",
+    "get_arm",
+]
 
-Family = Literal["quantized", "ceiling", "reference"]
+Family = Literal["quantized", "ceiling", "afterwards", "reference"]
 
 
 def _everything(loss: Loss, activation: Activation, alphabet: Alphabet) -> bool:
@@ -38,17 +49,20 @@ def _products_of_bits(loss: Loss, activation: Activation, alphabet: Alphabet) ->
 class Arm:
     """An entry of the registry: what runs it, its family, and the kinds of problem that it takes.
 
-    ``takes(loss, activation, alphabet)``; `taken` says the same in words.
+    ``takes(loss, activation, alphabet)``; `taken` says the same in words. `orthogonal`: it takes an
+    `Orthogonality` as its ``setting``. `seeded`: a reference that every seed gives another model.
     """
 
     run: Callable[..., Any]
     family: Family
     takes: Callable[[Loss, Activation, Alphabet], bool] = _everything
     taken: str = "every kind"
+    orthogonal: bool = False
+    seeded: bool = False
 
 
-def _arm(name: str, family: Family, room: str = "", **taken: Any) -> tuple[str, Arm]:
-    return name, Arm(Later(f"{__name__}.{room}{name}:{name}"), family, **taken)
+def _arm(name: str, family: Family, room: str = "", **more: Any) -> tuple[str, Arm]:
+    return name, Arm(Later(f"{__name__}.{room}{name}:{name}"), family, **more)
 
 
 #: a new arm is a file with a function of its name, and one entry here
@@ -56,7 +70,7 @@ ARMS: Registry[str, Arm] = Registry(
     "baseline",
     dict(
         [
-            _arm("straight_through", "quantized"),
+            _arm("straight_through", "quantized", orthogonal=True),
             _arm("rounded_floats", "quantized"),
             _arm("random_signs", "quantized"),
             _arm(
@@ -71,9 +85,17 @@ ARMS: Registry[str, Arm] = Registry(
                 takes=_bilinear_and_smooth,
                 taken="the bilinear activation and a smooth loss",
             ),
+            _arm(
+                "quantized_spectrahedra",
+                "afterwards",
+                takes=_bilinear_and_smooth,
+                taken="the bilinear activation and a smooth loss",
+            ),
             _arm("logistic_regression", "reference", "references."),
             _arm("rbf_svm", "reference", "references."),
             _arm("gradient_boosting", "reference", "references."),
+            _arm("float_mlp", "reference", "references.", orthogonal=True, seeded=True),
+            _arm("quantized_mlp", "reference", "references.", seeded=True),
         ]
     ),
 )
@@ -84,7 +106,10 @@ def _family(family: Family) -> tuple[str, ...]:
 
 
 QUANTIZED, CEILINGS, REFERENCES = _family("quantized"), _family("ceiling"), _family("reference")
-ALL = (*QUANTIZED, *CEILINGS, *REFERENCES)
+AFTERWARDS = _family("afterwards")
+#: those that make one network of a problem, of the width that they choose
+WIDTHLESS = (*CEILINGS, *AFTERWARDS)
+ALL = (*QUANTIZED, *WIDTHLESS, *REFERENCES)
 
 
 def get_arm(name: str) -> Any:

@@ -30,6 +30,8 @@ EXPLORE, SHORTEST, CHOSEN = 0.34, 0.1, 2
 LONGEST = 8000
 
 Forward = Callable[[Problem, Layer], Layer]
+#: the gradient of a penalty on latent weights (d, m)
+Pull = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,17 @@ SETTINGS = (
 
 
 def backpropagate(
-    problem: Problem, width: int, seconds: float, rng: np.random.Generator, forward: Forward
+    problem: Problem,
+    width: int,
+    seconds: float,
+    rng: np.random.Generator,
+    forward: Forward,
+    pull: Pull | None = None,
 ) -> QuantizedNetwork:
     """The best network of several runs in `seconds`; see the top of this file.
 
     `forward` maps latent weights to those that the loss is computed with; its own derivative is
-    taken as 1 (straight through).
+    taken as 1 (straight through). `pull` is added to the gradient by the latent weights.
     """
     began = time.monotonic()
     best = BestLayer(problem, began + seconds)
@@ -71,14 +78,14 @@ def backpropagate(
     found = []
     for index, setting in enumerate(SETTINGS[:count]):
         until = began + EXPLORE * seconds * (index + 1) / count
-        found.append((run(best, width, setting, forward, rng, until), index))
+        found.append((run(best, width, setting, forward, rng, until, pull), index))
     chosen = [SETTINGS[index] for _, index in sorted(found)[:CHOSEN]]
     turn = 0
     while not best.over:
         # The first two share what is left, later ones take what they leave.
         remaining = best.deadline - time.monotonic()
         until = best.deadline - (remaining / 2 if turn == 0 and len(chosen) > 1 else 0.0)
-        run(best, width, chosen[turn % len(chosen)], forward, rng, until)
+        run(best, width, chosen[turn % len(chosen)], forward, rng, until, pull)
         turn += 1
     return best.network()
 
@@ -90,6 +97,7 @@ def run(
     forward: Forward,
     rng: np.random.Generator,
     until: float,
+    pull: Pull | None = None,
 ) -> float:
     """One run from random weights until that moment; returns the best objective it has passed."""
     problem, n, d = best.problem, best.problem.n, best.problem.d
@@ -119,7 +127,10 @@ def run(
         slope = loss.gradient(H @ alpha, y) * (n / len(X))
         by_alpha = H.T @ slope + penalty * np.sign(alpha)
         by_U, by_V = gradients(problem, X, layer, np.outer(slope, alpha / d))
-        first.step([by_U] + ([] if by_V is None else [by_V]), factor)
+        slopes = [by_U] + ([] if by_V is None else [by_V])
+        if pull is not None:
+            slopes = [by + pull(own) for by, own in zip(slopes, weights, strict=True)]
+        first.step(slopes, factor)
         second.step([by_alpha], factor)
         for array in weights:
             np.clip(array, -1.0, 1.0, out=array)

@@ -166,9 +166,19 @@ def orthonormal_straight_through(
     """Straight-through backpropagation whose latent weights are mapped before they are rounded.
 
     Neurons are the rows of the map; the rows of h(U') are scaled to the largest latent weight. The
-    derivative of map and rounding together is taken as 1, so ``detach`` changes nothing here.
+    derivative of map and rounding together is taken as 1, so ``detach`` changes nothing here, and
+    the alphabet fixes the size, so neither does ``gain``. ``soft`` penalizes U' / sqrt(d) a row,
+    whose orthonormal rows have the length of sign vectors.
     """
     chosen = setting or Orthogonality("aon")
+    if chosen.kind == "soft":
+        scale = np.sqrt(problem.d)
+
+        def pull(latent: Array) -> Array:
+            found: Array = penalty_gradient(latent.T / scale, chosen.weight).T / scale
+            return problem.n * found
+
+        return backpropagate(problem, width, seconds, rng, to_alphabet, pull)
     states = (PowerSteps(), PowerSteps())
 
     def one(latent: Array, state: PowerSteps) -> Array:

@@ -213,6 +213,31 @@ def _one(
     limit: dict[str, Any],
 ) -> tuple[float, float, float]:
     """(test, train, product of singular values) at the rate that is best on validation rows."""
+    chosen = at_best_rate(X, y, sizes, setting, seed, limit)
+    net, kept = chosen.network, chosen.kept
+    return net.accuracy(Xt, yt), net.accuracy(X[kept], y[kept]), net.lipschitz
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """A trained network, and the numbers of the rows that it was trained on."""
+
+    network: Mlp
+    kept: Array
+
+
+def at_best_rate(
+    X: Array,
+    y: Array,
+    sizes: Sequence[int],
+    setting: Orthogonality,
+    seed: int,
+    limit: dict[str, Any],
+) -> Chosen:
+    """Train at each rate on four fifths of the rows; the one that is best on the others.
+
+    limit: `steps` or `seconds`, as `train_mlp` takes them.
+    """
     order = np.random.default_rng(seed).permutation(len(X))
     cut = max(1, int(_VALIDATION * len(X)))
     out, kept = order[:cut], order[cut:]
@@ -222,9 +247,8 @@ def _one(
         accuracy = net.accuracy(X[out], y[out])
         if accuracy > best[0]:
             best = (accuracy, net)
-    chosen = best[1]
-    assert chosen is not None
-    return chosen.accuracy(Xt, yt), chosen.accuracy(X[kept], y[kept]), chosen.lipschitz
+    assert best[1] is not None
+    return Chosen(best[1], kept)
 
 
 def _rows(found: list[tuple[str, str, str, Array]]) -> list[Row]:

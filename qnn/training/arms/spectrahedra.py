@@ -31,6 +31,11 @@ class FloatNetwork:
     loss_value: float
 
     @property
+    def neurons(self) -> int:
+        """Number of squares."""
+        return len(self.signs)
+
+    @property
     def size_in_bytes(self) -> int:
         """8 bytes a weight and a bit a sign."""
         return 8 * self.R.size + -(-len(self.signs) // 8)

@@ -1,3 +1,10 @@
-"""Unquantized models from scikit-learn, to see what accuracy the data allow."""
+"""Models without our problems, most from scikit-learn: what accuracy the data allow."""
 
-__all__ = ["cross_validation", "gradient_boosting", "logistic_regression", "rbf_svm"]
+__all__ = [
+    "cross_validation",
+    "float_mlp",
+    "gradient_boosting",
+    "logistic_regression",
+    "quantized_mlp",
+    "rbf_svm",
+]

@@ -12,7 +12,15 @@ from pipeline.results.summary import frame
 from pipeline.results.verification import verify_paths
 from pipeline.sweeps.driver import SweepOptions, prepare, run_sweep
 from qnn.errors import InputError
-from qnn.training.arms import ALL, ARMS, CEILINGS, QUANTIZED, REFERENCES
+from qnn.training.arms import (
+    AFTERWARDS,
+    ALL,
+    ARMS,
+    CEILINGS,
+    QUANTIZED,
+    REFERENCES,
+    WIDTHLESS,
+)
 from tests.pipeline.small import config_text, small_config
 
 CHANGES: dict[str, Any] = {
@@ -44,7 +52,7 @@ def test_every_arm_has_its_rows(run: tuple[Path, pa.Table]) -> None:
     _, results = run
     # Two folds of two β.
     assert len(rows_of(results, QUANTIZED)) == 2 * 2 * len(QUANTIZED)
-    assert len(rows_of(results, CEILINGS)) == 2 * 2
+    assert len(rows_of(results, CEILINGS)) == len(rows_of(results, AFTERWARDS)) == 2 * 2
     assert len(rows_of(results, REFERENCES)) == 2 * len(REFERENCES)
     assert set(results["status"].to_pylist()) == {"ok"}
     trials = results["trial"].to_pylist()
@@ -83,7 +91,7 @@ def test_lower_bounds_hold_below_all_quantized_arms(run: tuple[Path, pa.Table]) 
 
 def test_no_bound_is_claimed_where_none_holds(run: tuple[Path, pa.Table]) -> None:
     _, results = run
-    for row in rows_of(results, (*CEILINGS, *REFERENCES)):
+    for row in rows_of(results, (*WIDTHLESS, *REFERENCES)):
         for column in ("lower_bound", "gap", "certificate", "network", "width"):
             assert row[column] is None
     for row in rows_of(results, REFERENCES):
@@ -147,7 +155,7 @@ def test_ids_without_arms_are_what_they_were_and_the_time_is_part_of_an_arms(
     arms = [{path.trial_id(trial) for trial in path.arm_trials(here)} for path in (one, two)]
     assert not arms[0] & arms[1]
     assert plain.id != one.id
-    assert one.networks == len(list(one.trials())) == 16 + 2 * 4 * 4 + 2 + 3
+    assert one.networks == len(list(one.trials())) == 16 + 2 * 4 * 4 + 2 * 2 + 3 + 2 * 2
 
 
 def test_several_times_are_several_trials_of_each_quantized_arm(tmp_path: Path) -> None:

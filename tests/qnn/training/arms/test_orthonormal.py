@@ -1,5 +1,7 @@
 """Orthonormal weights: values against an SVD, gradients against finite differences."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,8 @@ from qnn.training.arms.orthonormal import (
     penalty_gradient,
 )
 from qnn.training.arms.orthonormal_study import holm, study, train_mlp
+from qnn.training.arms.references.float_mlp import float_mlp
+from qnn.training.arms.straight_through import straight_through
 from qnn.training.problems.problem import Problem
 
 MAPS = (
@@ -126,6 +130,57 @@ def test_the_arm_on_signs_gives_a_network() -> None:
     problem = Problem(X, X[:, 0] * X[:, 1], beta=0.5)
     network = orthonormal_straight_through(problem, 8, 0.3, rng)
     assert problem.objective(network) <= 0.5 * float((problem.y**2).sum()) + 1e-9
+
+
+def test_the_soft_penalty_on_latents_is_the_gradient_of_what_it_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pulls: list[Any] = []
+    monkeypatch.setattr(
+        "qnn.training.arms.orthonormal.backpropagate", lambda *given: pulls.append(given[-1])
+    )
+    rng = np.random.default_rng(8)
+    X = rng.standard_normal((20, 5))
+    problem = Problem(X, X[:, 0], beta=0.5)
+    straight_through(problem, 3, 0.1, rng, Orthogonality("soft", weight=0.7))
+    for width in (3, 9):
+        U, move = rng.uniform(-1, 1, (5, width)), rng.standard_normal((5, width))
+
+        def penalty(U: np.ndarray) -> float:
+            gram = U.T @ U / 5 if U.shape[1] <= 5 else U @ U.T / 5
+            return 20 * 0.7 * float(((gram - np.eye(len(gram))) ** 2).sum())
+
+        slope = (penalty(U + 1e-6 * move) - penalty(U - 1e-6 * move)) / 2e-6
+        assert float((pulls[0](U) * move).sum()) == pytest.approx(slope, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["none", "soft", "sn", "aon", "bjorck"])
+def test_the_arm_takes_every_kind(kind: str) -> None:
+    rng = np.random.default_rng(7)
+    X = rng.standard_normal((40, 6))
+    problem = Problem(X, X[:, 0] * X[:, 1], beta=0.5)
+    network = straight_through(problem, 8, 0.1, rng, Orthogonality(kind))
+    assert set(np.unique(network.U)) <= {-1, 1}
+    assert problem.objective(network) <= 0.5 * float((problem.y**2).sum()) + 1e-9
+
+
+def test_the_float_network_has_the_weights_that_were_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("qnn.training.arms.references.float_mlp.STEPS", 50)
+    rng = np.random.default_rng(9)
+    X = rng.standard_normal((120, 10))
+    labels = np.where(X[:, 0] + X[:, 1] ** 2 > 1, "b", "a")
+    spreads = {}
+    for kind in ("none", "bjorck"):
+        model = float_mlp(X, labels, 0, Orthogonality(kind, iterations=20))
+        values = np.linalg.svd(model.network.weights[1], compute_uv=False)
+        spreads[kind] = values.max() / values.min()
+        assert model.decision_function(X).shape == (120,)
+        right = np.where(model.decision_function(X) > 0, "b", "a")
+        assert (right == model.predict(X)).all()
+        assert model.size_in_bytes == 4 * (10 * 64 + 64 + 64 * 32 + 32 + 32 * 2 + 2)
+    assert spreads["bjorck"] < 1.01 < 2.0 < spreads["none"]
 
 
 @pytest.mark.parametrize(
