@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, time, timedelta
 from typing import Literal
 
 import numpy as np
 
+from qnn.errors import InputError
 from qnn.features import tables
 
 Missing = Literal["refuse", "impute"]
@@ -44,6 +46,8 @@ def describe(
 
     A column of few values gets fewer than `thresholds` bits: one less than its distinct values.
     """
+    if text:
+        _refuse_dates(raw, name)
     values = tables.to_categories(raw) if text else tables.to_numbers(raw, name)
     tables.refuse_bad_values(values, name, missing)
     if text:
@@ -52,3 +56,12 @@ def describe(
     distinct = len(np.unique(values[~np.isnan(values)]))
     levels = None if thresholds is None else max(1, min(thresholds, distinct - 1))
     return Column(name, levels=levels), distinct < 2
+
+
+def _refuse_dates(values: np.ndarray, name: str) -> None:
+    """Each would become a category of its own, and every later one an unseen category."""
+    if any(isinstance(value, (date, time, timedelta)) for value in values.tolist()):
+        raise InputError(
+            f"column '{name}' holds dates or times: make numbers of them (days since the first), "
+            "text if they are categories, or leave it out"
+        )

@@ -1,3 +1,4 @@
+import datetime
 import json
 from typing import Any
 
@@ -316,3 +317,17 @@ def test_json_gives_back_the_same_bits(
         scores = np.array([scores, scores[::-1]])
     assert again.decode(scores).tobytes() == prepared.decode(scores).tobytes()
     assert again.to_json() == prepared.to_json()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pd.to_datetime(["2025-01-01", None, "2025-01-03", "2025-01-04"]),
+        pd.to_timedelta([1, 2, 3, 4], unit="D"),
+        [datetime.date(2025, 1, day) for day in (1, 2, 3, 4)],
+    ],
+)
+def test_dates_are_no_categories(values: Any) -> None:
+    table = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "when": values})
+    with pytest.raises(InputError, match=r"column 'when' holds dates or times: make numbers"):
+        FeatureLayout.from_table(table, missing="impute")
