@@ -144,4 +144,4 @@ def test_what_an_arm_cannot_take_is_refused() -> None:
         get_arm("spectrahedra")(problem(loss="hinge"), 0.1)
     with pytest.raises(InputError, match=r"^baseline 'luck' is not known: choose one of straight_"):
         get_arm("luck")
-    assert len(set(ALL)) == len(ALL) == 8
+    assert len(set(ALL)) == len(ALL) == 11

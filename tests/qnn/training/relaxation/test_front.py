@@ -48,7 +48,7 @@ def test_too_large_is_refused_before_allocation(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(InputError) as caught:
         solve(problem, solver="cvxpy-scs")
     assert str(caught.value) == (
-        "solver 'cvxpy-scs' would need about 0.3 GiB for 300 rows and a 40 x 40 lift, but 0.0 GiB "
+        "solver 'cvxpy-scs' would need about 0.2 GiB for 300 rows and a 40 x 40 lift, but 0.0 GiB "
         "are free: choose another solver, fewer features or fewer rows"
     )
     # Nothing at all fits in a kilobyte, not even the low-rank solver, once small needs are asked.
