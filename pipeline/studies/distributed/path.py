@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -129,7 +129,7 @@ class BlocksPath:
         last: tuple[np.ndarray, np.ndarray] | None = None
         for index, point in enumerate(self.config.beta.points):
             done = state.finished(index)
-            if done is not None:
+            if done is not None and all(map(folder.exists, _files_of(done[0]))):
                 last = done[1:]
                 yield BlocksRow(**done[0])
                 continue
@@ -219,3 +219,8 @@ def reading_of(config: DistributedConfig, preprocessing: Preprocessing) -> Readi
     positive = str(config.data.positive) if one else None
     target = TargetReading(config.data.targets[0], preprocessing.target, positive)
     return Reading(preprocessing, target)
+
+
+def _files_of(row: Mapping[str, Any]) -> list[str]:
+    """The files of a finished β: one that was lost since is made again, with the same bits."""
+    return [row[name] for name in ("certificate", "network") if row[name]]

@@ -77,6 +77,15 @@ def _quantization_files(folder: Path) -> None:
     np.save(folder / "labels.npy", scores.argmax(axis=1))
 
 
+def _blocks_of_rows(folder: Path) -> None:
+    """Rows with a category, for five blocks."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 3))
+    value = X[:, 0] * X[:, 1] - X[:, 2] ** 2 + 0.3 * rng.normal(size=300) + 0.7
+    columns = {"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "d": rng.choice(list("xy"), 300)}
+    pq.write_table(pa.table({**columns, "target": value}), folder / "blocks.parquet")
+
+
 CASES = {
     "bell": Case(
         {
@@ -104,6 +113,19 @@ CASES = {
         },
         rows=8,
         without="name",
+    ),
+    "distributed": Case(
+        {
+            "kind": "distributed",
+            "name": "small",
+            "data": {"source": "blocks.parquet"},
+            "task": "regression",
+            "beta": {"fractions": [0.5, 0.2]},
+            "distributed": {"blocks": 5, "actors": 2},
+        },
+        rows=2,
+        without="beta",
+        write=_blocks_of_rows,
     ),
     "quantization": Case(
         {

@@ -86,12 +86,13 @@ def test_a_rerun_makes_what_is_missing_and_nothing_else(
     before = rows_of(out)
     paths = list(dict.fromkeys(row["path"] for row in before if row["shard"] != "all"))
     (out / "results" / f"{paths[0]}.parquet").unlink()
-    row = next(row for row in before if row["path"] == paths[1])
+    # Of another path where there are several; a distributed sweep is one.
+    row = next(row for row in before if row["path"] == paths[:2][-1])
     (out / next(file for file in study.files_of(row) if file.startswith("certificates/"))).unlink()
     outcome = run(finished(name).parent / f"{name}.yaml", out)
-    assert (outcome.exit_code, outcome.reused_paths) == (0, len(paths) - 2)
+    assert (outcome.exit_code, outcome.reused_paths) == (0, len(paths) - len(paths[:2]))
     assert rows_of(out) == before
-    assert all(check.ok for check in checks(out, fast=True).values())
+    assert [check.line for check in checks(out, fast=True).values() if not check.ok] == []
 
 
 @each
