@@ -29,6 +29,7 @@ cp -r "$PLACE/run" "$KEEP/second"
 """
 COMMAND = """
 import sys
+from pathlib import Path
 import pipeline.reports.page
 from pipeline.sweeps.cluster import session as cluster
 from pipeline.commands import sweep as commands
@@ -37,8 +38,8 @@ from pipeline.sweeps.driver import SweepOptions
 pipeline.reports.page.write_report = lambda folder, trial: None
 STUDY.start_tracking = None
 commands.SweepOptions = lambda **given: SweepOptions(inline=True)
-sys.exit(commands.sweep_command(sys.argv[1], sys.argv[2], [], address=None, cpus=None,
-                                max_failures=0, retry_failed=False))
+sys.exit(commands.sweep_command(Path(sys.argv[1]), sys.argv[2], [], address=None,
+                                cpus=None, max_failures=0, retry_failed=False))
 """
 
 # The kernel ends the process that writes past the limit, and what it has written stays.
