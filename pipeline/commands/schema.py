@@ -122,11 +122,11 @@ def _rows(record: Tree, known: Tree, prefix: str) -> Iterator[tuple[str, str, st
         yield f"`{prefix}{field}`", _takes(value, known), default, meaning
         for below, section in inner:
             tag = section["properties"].get("kind", {}).get("const")
-            for key, *rest in _rows(section, known, f"{below}."):
+            for row in _rows(section, known, f"{below}."):
                 if tag is None:
-                    yield (key, *rest)  # type: ignore[misc]
-                elif key != f"`{below}.kind`":
-                    yield (f"{key} ({tag})", *rest)  # type: ignore[misc]
+                    yield row
+                elif row[0] != f"`{below}.kind`":
+                    yield f"{row[0]} ({tag})", *row[1:]
 
 
 def _default(value: Any, sections: bool) -> str:

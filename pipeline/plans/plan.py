@@ -22,7 +22,8 @@ from pipeline.datasets.shards import (
 )
 from pipeline.datasets.sources import Table, load_table
 from pipeline.plans.description import description
-from pipeline.plans.units import JoinSpec, PathSpec, Spec, digest_of
+from pipeline.plans.ids import digest_of
+from pipeline.plans.units import JoinSpec, PathSpec, Spec
 from qnn.errors import InputError
 from qnn.features import tables
 from qnn.features.class_weights import class_weights

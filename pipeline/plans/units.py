@@ -8,8 +8,6 @@ which axes are written, on where the data lie, or on the machine.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -25,6 +23,7 @@ from pipeline.plans.estimates import (
     estimate_raising,
     estimate_rounding,
 )
+from pipeline.plans.ids import digest_of
 from pipeline.plans.trials import (
     Written,
     orthogonality_of,
@@ -37,9 +36,6 @@ from qnn.features.class_weights import ClassWeights
 from qnn.networks.alphabets import get_alphabet
 from qnn.training.arms import REFERENCES, WIDTHLESS
 from qnn.training.problems.levels import default_limit
-
-ID_LENGTH = 16
-
 
 # What tells one SDP from another: ids of problems and networks have it. The shard's name is in it
 # because two shards with equal rows must not share the files of a trial.
@@ -394,9 +390,3 @@ class JoinSpec:
 
 
 Spec = PathSpec | JoinSpec
-
-
-def digest_of(content: Any, length: int = ID_LENGTH) -> str:
-    """The first digits of the SHA-256 of plain values as JSON."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:length]

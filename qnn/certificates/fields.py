@@ -98,7 +98,8 @@ class FieldByField(Filed):
 
     def arrays(self) -> dict[str, Array]:
         """The kind, then the fields as plain arrays."""
-        names = (field.name for field in fields(self))  # type: ignore[arg-type]  # a dataclass is
+        # Each kind is a dataclass; this class alone is none, as it has no fields.
+        names = (field.name for field in fields(self))  # type: ignore[arg-type]
         return {"kind": np.asarray(self.kind)} | {
             name: np.asarray(getattr(self, name)) for name in names
         }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, time, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -56,6 +57,29 @@ def describe(
     distinct = len(np.unique(values[~np.isnan(values)]))
     levels = None if thresholds is None else max(1, min(thresholds, distinct - 1))
     return Column(name, levels=levels), distinct < 2
+
+
+def column_from_record(record: dict[str, Any]) -> Column:
+    """A column as JSON has it; raises KeyError, TypeError or ValueError where it is none."""
+    categories = record["categories"]
+    return Column(
+        str(record["name"]),
+        None if categories is None else tuple(map(str, categories)),
+        bool(record["dropped"]),
+        int(record["levels"]) if "levels" in record else None,
+    )
+
+
+def fill_from_record(
+    columns: Sequence[Column], record: Sequence[Any]
+) -> tuple[float | str | None, ...]:
+    """What stands for a missing value of each column, as JSON has it; raises as above."""
+    found: list[float | str | None] = []
+    for column, value in zip(columns, record, strict=True):
+        if column.categories is not None and value is not None and value not in column.categories:
+            raise ValueError(f"fill of '{column.name}' is no category of it")
+        found.append(float(value) if column.categories is None else value)
+    return tuple(found)
 
 
 def _refuse_dates(values: np.ndarray, name: str) -> None:

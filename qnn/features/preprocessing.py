@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -20,7 +20,7 @@ import numpy as np
 
 from qnn.errors import InputError
 from qnn.features import tables
-from qnn.features.columns import Column, Missing, describe
+from qnn.features.columns import Column, Missing, column_from_record, describe, fill_from_record
 from qnn.features.encoders import KINDS, Encoder, encoder_from_record, fit_encoder
 from qnn.features.scalings import SCALINGS
 from qnn.features.statistics import mean_and_scale, median, most_frequent
@@ -408,27 +408,17 @@ def _from_record(record: dict[str, Any]) -> Preprocessing:
     if record["format"] != (ENCODED if "encoder" in record else PLAIN):
         raise ValueError(f"format {record['format']!r}, this version reads {PLAIN} and {ENCODED}")
     described = dict(record["layout"])
-    columns = []
-    for column in described.pop("columns"):
-        categories = column["categories"]
-        columns.append(
-            Column(
-                str(column["name"]),
-                None if categories is None else tuple(map(str, categories)),
-                bool(column["dropped"]),
-                int(column["levels"]) if "levels" in column else None,
-            )
-        )
+    columns = tuple(map(column_from_record, described.pop("columns")))
     texts = {
         key: tuple(map(str, described[key]))
         for key in ("warnings", "missing_values")
         if key in described
     }
-    layout = FeatureLayout(tuple(columns), **{**described, **texts})
+    layout = FeatureLayout(columns, **{**described, **texts})
     _check_options(layout.missing, "drop", layout.scaling, layout.clip, layout.thresholds)
     coding = coding_from_record(record["target"])
     means, scales = (tuple(map(float, record[key])) for key in ("means", "scales"))
-    fill = tuple(_checked_fill(layout.kept, record["fill"]))
+    fill = fill_from_record(layout.kept, record["fill"])
     finite = np.isfinite([*means, *scales]).all() and min(scales, default=1.0) > 0
     if not finite or not len(means) == len(scales) == layout.d - layout.bias:
         raise ValueError("means and scales do not fit the layout")
@@ -437,13 +427,3 @@ def _from_record(record: dict[str, Any]) -> Preprocessing:
     if not isinstance(encoder, KINDS.get(layout.scaling, type(None))):
         raise ValueError(f"scaling {layout.scaling!r} does not fit the encoder")
     return Preprocessing(layout, fill, means, scales, coding, encoder)
-
-
-def _checked_fill(kept: Sequence[Column], fill: Sequence[Any]) -> Iterator[float | str | None]:
-    for column, value in zip(kept, fill, strict=True):
-        if column.categories is None:
-            yield float(value)
-        elif value is None or value in column.categories:
-            yield value
-        else:
-            raise ValueError(f"fill of '{column.name}' is no category of it")

@@ -233,7 +233,7 @@ def by_onnxruntime(model: onnx.ModelProto, rows: Array, bits: int) -> bytes:
     """onnxruntime's static quantization, QDQ, per channel, activations of 8 bits."""
     from onnxruntime import quantization
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+    class Reader(quantization.CalibrationDataReader):
         def __init__(self) -> None:
             self.rows = iter([{"x": rows}])
 

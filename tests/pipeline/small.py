@@ -22,6 +22,15 @@ SWEEP: dict[str, Any] = {
     "rounding": ["krivine", "refined"],
 }
 
+# Of that, two shards with one network each.
+TINY: dict[str, Any] = {
+    "shards": {"kind": "kfold", "count": 2},
+    "beta": {"fractions": [0.1]},
+    "seeds": [0],
+    "widths": [6],
+    "rounding": ["refined"],
+}
+
 
 def write_data(folder: Path, rows: int = 60, regression: bool = False) -> Path:
     rng = np.random.default_rng(3)
@@ -74,4 +83,4 @@ def files_of(location: Path) -> dict[str, bytes]:
     return {name: folder.read(name) for name in names if name.endswith((".npz", "/all.parquet"))}
 
 
-__all__ = ["config_text", "files_of", "long_sweep", "rows_of", "small_config", "write_data"]
+__all__ = ["TINY", "config_text", "files_of", "long_sweep", "rows_of", "small_config", "write_data"]

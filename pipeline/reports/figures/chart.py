@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,10 +19,12 @@ Numbers = Sequence[float] | np.ndarray
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis: `label`; `log`; `unit`, written after each number; `low` and `high`, None: as the
-    marks need. `values`: what stands on it, where these few are all there is. On a logarithmic axis
-    `floor` is where what is not positive is drawn, with a tick that says 0.
-    """  # noqa: D205
+    """An axis: `label`; `log`; `unit`, written after each number.
+
+    `low` and `high`, None: as the marks need. `values`: what stands on it, where these few are all
+    there is. On a logarithmic axis `floor` is where what is not positive is drawn, with a tick that
+    says 0.
+    """
 
     label: str = ""
     log: bool = False
@@ -67,6 +70,8 @@ class Dots:
     half width in pixels.
     """
 
+    keyed: ClassVar[bool] = True
+
     x: Numbers
     y: Numbers
     colour: str = BLUE
@@ -105,7 +110,9 @@ class Note:
 
 @dataclass(frozen=True)
 class Tiles:
-    """Rectangles of one colour: from x0 to x1, from y0 to y1."""
+    """Rectangles of one colour: from x0 to x1, from y0 to y1; `name` stands in the legend."""
+
+    keyed: ClassVar[bool] = True
 
     x0: Numbers
     x1: Numbers
@@ -155,7 +162,6 @@ class Chart:
         found: dict[str, Line | Dots | Tiles] = {}
         for panel in self.panels:
             for mark in panel.marks:
-                keyed = isinstance(mark, Dots | Tiles) or (isinstance(mark, Line) and mark.keyed)
-                if keyed and mark.name:  # type: ignore[union-attr]
-                    found.setdefault(mark.name, mark)  # type: ignore[union-attr,arg-type]
+                if isinstance(mark, Line | Dots | Tiles) and mark.keyed and mark.name:
+                    found.setdefault(mark.name, mark)
         return list(found.values())

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.plans.ids import digest_of
 from pipeline.plans.study import Step, Tools, Unit
-from pipeline.plans.units import digest_of
 from pipeline.results.folder import CERTIFICATES, RunFolder
 from pipeline.results.ledger import write_results
 from pipeline.studies.bell.behaviours import content_of, drawn, plane_grid

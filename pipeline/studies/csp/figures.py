@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,27 +28,21 @@ def rounds_figure(rows: Sequence[Row]) -> Chart:
     """A panel an instance; a stroke a rule; of several seeds the mean; what is exact, a line."""
     everything, rows = rows, conditioned(rows)
     rules = sorted({row["rule"] for row in rows})
-    if not rows:
-        return Chart(empty=_NONE)
     panels = []
-    for name in sorted({row["shard"] for row in rows}):
-        own = [row for row in rows if row["shard"] == name]
+    for name, own in _instances(rows):
         marks = _exact(own, [row for row in everything if row["shard"] == name])
         marks += [mark for k, rule in enumerate(rules) for mark in _lines(own, rule, _stroke(k))]
         marks += _key(rules)
         panels.append(Panel(_rounds_axis(own), Axis("weight satisfied"), tuple(marks), name))
-    return Chart(tuple(panels))
+    return Chart(tuple(panels), empty=_NONE if not panels else "")
 
 
 def gap_figure(rows: Sequence[Row]) -> Chart:
     """Bound less value, as a share of the bound, on a logarithm; a panel an instance."""
     rows = conditioned(rows)
     rules = sorted({row["rule"] for row in rows})
-    if not rows:
-        return Chart(empty=_NONE)
     panels = []
-    for name in sorted({row["shard"] for row in rows}):
-        own = [row for row in rows if row["shard"] == name]
+    for name, own in _instances(rows):
         lines = []
         for k, rule in enumerate(rules):
             at, gaps = _means([row for row in own if row["rule"] == rule], "gap")
@@ -57,7 +51,13 @@ def gap_figure(rows: Sequence[Row]) -> Chart:
             lines.append(Line(at, shown, colour, rule, _stroke(k), marker="o"))
         height = gap_axis(np.concatenate([line.y for line in lines]), "gap between bound and value")
         panels.append(Panel(_rounds_axis(own), height, tuple(lines), name))
-    return Chart(tuple(panels))
+    return Chart(tuple(panels), empty=_NONE if not panels else "")
+
+
+def _instances(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
+    """Each instance's name and its rows."""
+    for name in sorted({row["shard"] for row in rows}):
+        yield name, [row for row in rows if row["shard"] == name]
 
 
 def conditioned(rows: Sequence[Row]) -> list[Row]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from pipeline.plans.ids import digest_of
 from pipeline.plans.study import Step, Tools, Unit
-from pipeline.plans.units import digest_of
 from pipeline.results.folder import CERTIFICATES, RunFolder
 from pipeline.results.ledger import write_results
 from pipeline.studies.csp.rows import ROWS, SolveRow

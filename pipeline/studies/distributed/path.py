@@ -16,8 +16,8 @@ from pipeline.datasets.blocks.reader import BlockTable, Reading
 from pipeline.datasets.blocks.row_groups import RowGroups
 from pipeline.datasets.blocks.statistics import StatisticsPass, TargetReading, fit, merge_tables
 from pipeline.logs.messages import one_line
+from pipeline.plans.ids import digest_of
 from pipeline.plans.study import Step, Tools, Unit
-from pipeline.plans.units import digest_of
 from pipeline.results.folder import CERTIFICATES, NETWORKS, RunFolder
 from pipeline.results.ledger import write_results
 from pipeline.studies.distributed.config import DistributedConfig

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.plans.ids import digest_of
 from pipeline.plans.study import Step, Tools, Unit
-from pipeline.plans.units import digest_of
 from pipeline.results.folder import CERTIFICATES, NETWORKS, RunFolder
 from pipeline.results.ledger import write_results
 from pipeline.studies.quantization.rows import EVIDENCE_FOLDER, ROWS, LayerRow

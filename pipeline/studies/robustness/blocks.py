@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.datasets.examples import Examples, Network, network_of
+from pipeline.plans.ids import digest_of
 from pipeline.plans.study import Step, Tools, Unit
-from pipeline.plans.units import digest_of
 from pipeline.results.folder import CERTIFICATES, NETWORKS, RunFolder
 from pipeline.results.ledger import write_results
 from pipeline.studies.robustness.asked import Asked, Asker

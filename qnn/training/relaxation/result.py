@@ -15,8 +15,32 @@ Array = np.ndarray
 Outcome = Literal["solved", "time_limit", "iteration_limit", "stalled"]
 
 
+class Bounded:
+    """What has a value of the relaxation and a certificate: the two bounds and their gap."""
+
+    upper_bound: float
+    certificate: Certificate
+
+    @property
+    def lower_bound(self) -> float:
+        """The verified lower bound, of the relaxation and so of every network of any width."""
+        return self.certificate.lower_bound
+
+    @property
+    def gap(self) -> float:
+        """``(upper - lower) / |upper|``; 0 where both are 0."""
+        return relative_gap(self.upper_bound, self.lower_bound)
+
+
+def settled(outcome: Outcome, gap: float, tol: float) -> Outcome:
+    """How a solve ended, now that its verified gap is known: the gap alone says "solved"."""
+    if gap <= tol:
+        return "solved"
+    return "stalled" if outcome == "solved" else outcome
+
+
 @dataclass(frozen=True, eq=False)
-class Relaxation:
+class Relaxation(Bounded):
     """A feasible primal point of the relaxation, a verified dual bound, and how they were found.
 
     ``P``, ``N`` (D, D) are positive semidefinite with ``diag(P) + diag(N) = rho`` (pairs) or
@@ -41,16 +65,6 @@ class Relaxation:
     message: str
     statistics: dict[str, float] = field(default_factory=dict)
     trail: object = field(default=None, repr=False)
-
-    @property
-    def lower_bound(self) -> float:
-        """The verified lower bound, of the relaxation and so of every network."""
-        return self.certificate.lower_bound
-
-    @property
-    def gap(self) -> float:
-        """``(upper - lower) / |upper|``; 0 where both are 0."""
-        return relative_gap(self.upper_bound, self.lower_bound)
 
 
 def repair_primal(problem: Problem, P: Array, N: Array) -> tuple[Array, Array, tuple[float, ...]]:

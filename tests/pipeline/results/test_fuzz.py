@@ -17,18 +17,11 @@ from pipeline.results.verification.manifest import MANIFEST, Manifest
 from pipeline.sweeps.driver import SweepOptions, run_sweep
 from qnn.numerics.archive import pack_arrays
 from tests.pipeline.results.oracle import false_statements, members
-from tests.pipeline.small import small_config
+from tests.pipeline.small import TINY, small_config
 
 # Edits of the long loop, of each folder; 25,000 of each take hours: QNN_FUZZ_EDITS=25000.
 EDITS = int(os.environ.get("QNN_FUZZ_EDITS", "250"))
 
-SIZE: dict[str, Any] = {
-    "shards": {"kind": "kfold", "count": 2},
-    "beta": {"fractions": [0.1]},
-    "seeds": [0],
-    "widths": [6],
-    "rounding": ["refined"],
-}
 RELU = {"polynomial": {"a": 0.0937, "b": 0.5, "c": 0.4688}}
 FOLDERS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -52,7 +45,7 @@ def three_classes(home: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module", params=FOLDERS)
 def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp(request.param)
-    changes = {**SIZE, **FOLDERS[request.param]}
+    changes = {**TINY, **FOLDERS[request.param]}
     if request.param == "outputs":
         changes |= three_classes(home)
     with pytest.MonkeyPatch.context() as patch:

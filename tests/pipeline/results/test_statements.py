@@ -14,15 +14,7 @@ from pipeline.results.record import LATER_COLUMNS, RESULTS_SCHEMA
 from pipeline.results.verification import Check, verify_paths
 from pipeline.results.verification.manifest import MANIFEST, Manifest
 from pipeline.sweeps.driver import SweepOptions, run_sweep
-from tests.pipeline.small import small_config
-
-SIZE: dict[str, Any] = {
-    "shards": {"kind": "kfold", "count": 2},
-    "beta": {"fractions": [0.1]},
-    "seeds": [0],
-    "widths": [6],
-    "rounding": ["refined"],
-}
+from tests.pipeline.small import TINY, small_config
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +22,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("statements")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.reports.page.write_report", lambda folder, trial: None)
-        run_sweep(small_config(home, **SIZE), str(home / "run"), SweepOptions(inline=True))
+        run_sweep(small_config(home, **TINY), str(home / "run"), SweepOptions(inline=True))
     return home / "run"
 
 

@@ -26,7 +26,7 @@ from typing import Literal
 from pipeline.configuration.section import Section
 from pipeline.configuration.settings import Resources, TrackingConfig
 from pipeline.plans.study import NothingFollows, Step, Study, needed_by
-from pipeline.plans.units import digest_of
+from pipeline.plans.ids import digest_of
 from pipeline.results.ledger import read_results, write_results
 from pipeline.results.schema import RowSchema
 from pipeline.results.verification import Check

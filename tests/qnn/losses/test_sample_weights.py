@@ -145,7 +145,7 @@ def test_what_is_proven_of_a_weighted_loss_is_true(
     truth = true_dual(name, nu, y, w, delta)
     number = Decimal if isinstance(truth, Decimal) else Fraction
     below, lost = number(found), abs(truth) / 10**6 + number(1) / 10**100
-    assert truth - lost <= below <= truth  # type: ignore[operator]
+    assert truth - lost <= below <= truth
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from qnn.numerics.blocks import Blocks
 from qnn.numerics.gaps import relative_gap
 from qnn.training.relaxation.blocks.proving import DualFormula, Listed, prove
 from qnn.training.relaxation.blocks.result import BlocksRelaxation
+from qnn.training.relaxation.result import settled
 from qnn.training.relaxation.streaming.compression import Compression, compress
 from qnn.training.relaxation.streaming.small import SmallProblem, certify
 from qnn.training.relaxation.streaming.solve import LIMIT
@@ -99,10 +100,7 @@ def solve_compressed(
     certificate = certify(data, beta, small.dual, listed.roundings, proven)
     upper = losses[0] + small.budget * small.rho
     gap = relative_gap(upper, certificate.lower_bound)
-    if gap <= tol:
-        outcome = "solved"
-    elif outcome == "solved":
-        outcome = "stalled"
+    outcome = settled(outcome, gap, tol)
     message = f"compressed ADMM: {outcome.replace('_', ' ')} after {iterations} iterations"
     seconds = {
         "iterations": float(iterations),

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from qnn.certificates.record import Certificate
-from qnn.numerics.gaps import relative_gap
-from qnn.training.relaxation.result import Outcome
+from qnn.training.relaxation.result import Bounded, Outcome
 
 Array = np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
-class BlocksRelaxation:
+class BlocksRelaxation(Bounded):
     """A feasible point of the relaxation, and the certificate of its dual, over all blocks.
 
     ``P``, ``N`` (d, d) are positive semidefinite with ``diag(P) + diag(N) = rho``; ``upper_bound``
@@ -31,13 +30,3 @@ class BlocksRelaxation:
     message: str
     passes: int
     statistics: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def lower_bound(self) -> float:
-        """The verified lower bound on every network of any width."""
-        return self.certificate.lower_bound
-
-    @property
-    def gap(self) -> float:
-        """``(upper - lower) / |upper|``; 0 where both are 0."""
-        return relative_gap(self.upper_bound, self.lower_bound)

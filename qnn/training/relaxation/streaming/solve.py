@@ -15,7 +15,7 @@ from qnn.errors import InputError
 from qnn.numerics.arguments import check_limits
 from qnn.numerics.batches import Batches, row_blocks
 from qnn.numerics.gaps import relative_gap
-from qnn.training.relaxation.result import Outcome
+from qnn.training.relaxation.result import Bounded, Outcome, settled
 from qnn.training.relaxation.streaming.compression import Compression, compress
 from qnn.training.relaxation.streaming.small import SmallProblem, certify
 
@@ -25,7 +25,7 @@ LIMIT = 20_000
 
 
 @dataclass(frozen=True, eq=False)
-class StreamRelaxation:
+class StreamRelaxation(Bounded):
     """A solution of the relaxation over rows that were only streamed.
 
     ``P``, ``N`` (d, d) positive semidefinite with ``diag(P) + diag(N) = rho``; ``upper_bound`` is
@@ -43,16 +43,6 @@ class StreamRelaxation:
     message: str
     solver: str = "compressed"
     statistics: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def lower_bound(self) -> float:
-        """The verified lower bound on every network of any width."""
-        return self.certificate.lower_bound
-
-    @property
-    def gap(self) -> float:
-        """``(upper - lower) / |upper|``; 0 where both are 0."""
-        return relative_gap(self.upper_bound, self.lower_bound)
 
 
 def solve_stream(
@@ -93,10 +83,7 @@ def solve_stream(
     rho, P, N = small.rho, small.P, small.N
     upper = _loss(batches, P - N) + small.budget * rho
     gap = relative_gap(upper, certificate.lower_bound)
-    if gap <= tol:
-        outcome = "solved"
-    elif outcome == "solved":
-        outcome = "stalled"
+    outcome = settled(outcome, gap, tol)
     message = f"compressed ADMM: {outcome.replace('_', ' ')} after {iterations} iterations"
     statistics = {
         "iterations": float(iterations),

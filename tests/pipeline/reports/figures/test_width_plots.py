@@ -22,7 +22,7 @@ def levels_of(panel: Panel) -> dict[str, float]:
 
 
 def changed(table: pa.Table, **columns: object) -> pa.Table:
-    rows = [{**row, **{name: change(row) for name, change in columns.items()}}  # type: ignore[operator]
+    rows = [{**row, **{name: change(row) for name, change in columns.items()}}
             for row in table.to_pylist()]  # fmt: skip
     return pa.Table.from_pylist(rows, schema=RESULTS_SCHEMA)
 

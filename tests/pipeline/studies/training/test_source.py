@@ -16,16 +16,9 @@ from pipeline.results.verification.manifest import MANIFEST, Manifest
 from pipeline.sweeps.driver import SweepOptions, run_sweep
 from qnn.networks.quantized import QuantizedNetwork
 from tests.pipeline.classes import classes_config
-from tests.pipeline.small import small_config
+from tests.pipeline.small import TINY, small_config
 from tests.pipeline.targets import targets_config
 
-SIZE: dict[str, Any] = {
-    "shards": {"kind": "kfold", "count": 2},
-    "beta": {"fractions": [0.1]},
-    "seeds": [0],
-    "widths": [6],
-    "rounding": ["refined"],
-}
 RUNS = Path(__file__).parents[3] / "data" / "runs"
 
 
@@ -40,7 +33,7 @@ def made(home: Path, config: Any) -> Path:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("source")
-    made(place, small_config(place, **SIZE))
+    made(place, small_config(place, **TINY))
     return place
 
 
@@ -215,7 +208,7 @@ def test_without_a_readable_config_nothing_is_measured_again(run, content):
 
 def test_an_embedded_set_is_read_again(tmp_path):
     data = {"source": "sklearn:iris"}
-    run = made(tmp_path, small_config(tmp_path, data=data, **SIZE))
+    run = made(tmp_path, small_config(tmp_path, data=data, **TINY))
     bad, told = verified(run)
     assert bad == []
     # Three classes and a join in each of three shards.
@@ -225,9 +218,9 @@ def test_an_embedded_set_is_read_again(tmp_path):
 @pytest.mark.parametrize("kind", ["classes", "targets", "regression"])
 def test_outputs_and_quantities_are_measured_again(kind, tmp_path):
     if kind == "regression":
-        config = small_config(tmp_path, **SIZE, task="regression")
+        config = small_config(tmp_path, **TINY, task="regression")
     else:
-        config = (classes_config if kind == "classes" else targets_config)(tmp_path, **SIZE)
+        config = (classes_config if kind == "classes" else targets_config)(tmp_path, **TINY)
     folder = RunFolder.open(made(tmp_path, config))
     bad, told = verified(folder)
     assert bad == []

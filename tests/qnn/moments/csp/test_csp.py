@@ -38,12 +38,12 @@ def largest_value(problem: MaxCSP) -> float:
 
 def check(problem: MaxCSP, solution: object, truth: float) -> None:
     scale = 1e-9 * (1.0 + abs(truth))
-    assert solution.upper_bound >= truth - scale  # type: ignore[attr-defined]
-    assert solution.value <= truth + scale  # type: ignore[attr-defined]
-    assert problem.value(solution.assignment) == solution.value  # type: ignore[attr-defined]
-    certificate = solution.certificate  # type: ignore[attr-defined]
+    assert solution.upper_bound >= truth - scale
+    assert solution.value <= truth + scale
+    assert problem.value(solution.assignment) == solution.value
+    certificate = solution.certificate
     again = CspCertificate.from_bytes(certificate.to_bytes(), "memory")
-    assert verify_csp(again, problem.payoffs) <= solution.upper_bound  # type: ignore[attr-defined]
+    assert verify_csp(again, problem.payoffs) <= solution.upper_bound
 
 
 @pytest.mark.parametrize("kind", KINDS)
