@@ -82,20 +82,24 @@ def read_path(folder: RunFolder, file: str, schema: RowSchema = RESULTS_ROWS) ->
     return table
 
 
-def read_results(folder: RunFolder, schema: RowSchema = RESULTS_ROWS) -> pa.Table:
+def read_results(
+    folder: RunFolder, schema: RowSchema = RESULTS_ROWS, known: dict[str, pa.Table] | None = None
+) -> pa.Table:
     """Return all rows of a run, ordered by path and trial; `schema`: the columns of its study.
 
-    Files that cannot be trusted are left out, with a warning, and left alone: readers change
-    nothing.
+    `known`: files that were read before and are as they were; those read now are added. Files that
+    cannot be trusted are left out, with a warning, and left alone: readers change nothing.
     """
     files = folder.files(RESULTS, ".parquet")
     complete = {path_of(file) for file in files if not file.endswith(LOST_SUFFIX)}
-    tables = []
+    tables, known = [], {} if known is None else known
     for file in files:
         if file.endswith(LOST_SUFFIX) and path_of(file) in complete:
             continue
         try:
-            tables.append(read_path(folder, file, schema))
+            if file not in known:
+                known[file] = read_path(folder, file, schema)
+            tables.append(known[file])
         except FileNotFoundError:
             continue
         except ValueError as error:

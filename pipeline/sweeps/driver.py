@@ -199,14 +199,17 @@ class _Driver:
         with self._runner(pending) as runner:
             with self._timed("paths"):
                 self._run_all(runner, prepared.units, complete, run)
-            results = read_results(run.folder, self.study.rows)
+            read: dict[str, pa.Table] = {}
+            results = read_results(run.folder, self.study.rows, read)
             choice = prepared.choose(results)
             refit = None if choice is None else prepared.follow_up(choice)
             if refit is not None and not complete.issuperset(ids_of(refit)):
                 with self._timed("refit"):
                     self._run_all(runner, [refit], complete, run)
+                ids = ids_of(refit)
+                read = {file: rows for file, rows in read.items() if path_of(file) not in ids}
         _drop_stale_refits(run.folder, refit)
-        results = self.study.told(read_results(run.folder, self.study.rows), self.config)
+        results = self.study.told(read_results(run.folder, self.study.rows, read), self.config)
         champion = None if refit is None else prepared.champion(results, refit)
         trial = None if champion is None else str(champion.identity.trial)
         cautions = self.study.cautions(results, choice, champion)
@@ -352,7 +355,7 @@ def _drop_stale_refits(folder: RunFolder, refit: Unit | None) -> None:
     for file in folder.files(RESULTS, ".parquet"):
         if path_of(file) in keep:
             continue
-        table = folder.read_table(file)
+        table = folder.read_table(file, ["shard"])
         if table["shard"].unique().to_pylist() == [FINAL_SHARD]:
             log.info("%s: an earlier choice, removed", file)
             folder.remove(file)
