@@ -302,7 +302,7 @@ class _Path:
         errors = [row.fit.error for row in rows if not row.fit.ok]
         solved = known.bounds.relaxation_value is not None
         return ProblemDone(
-            path=spec.id,
+            unit=spec.id,
             shard=spec.shard,
             trials=len(rows),
             failed=len(errors),
