@@ -50,9 +50,9 @@ def write(path: Path, rows: int, d: int, classes: bool) -> None:
             writer.write_table(pa.table([pa.array(column) for column in [*X.T, y]], schema=schema))
 
 
-def write_images(path: Path, rows: int) -> int:
-    """Fashion-MNIST, class 6 against the rest; returns the number of columns."""
-    X, y = load(rows, 6, "unit")
+def write_images(path: Path, rows: int, label: int) -> int:
+    """Fashion-MNIST, a class against the rest; returns the number of columns."""
+    X, y = load(rows, label, "unit")
     columns = {f"x{j}": X[:, j] for j in range(X.shape[1])}
     pq.write_table(pa.table({**columns, "y": y}), path, row_group_size=2000)
     return X.shape[1]
@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--columns", type=int, default=30)
-    parser.add_argument("--images", action="store_true")
+    parser.add_argument("--images", type=int, nargs="+", help="classes, each against the rest")
     parser.add_argument("--loss", default="squared")
     parser.add_argument("--fraction", type=float, default=0.1)
     parser.add_argument("--tol", type=float, default=1e-2)
@@ -92,19 +92,24 @@ def main() -> None:
     print(machine(), flush=True)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         path = Path(folder) / "rows.parquet"
-        if arguments.images:
-            arguments.columns = write_images(path, arguments.rows)
-        else:
-            write(path, arguments.rows, arguments.columns, arguments.loss != "squared")
         if max(arguments.actors) > 0:
             stack.enter_context(ray_session(None, 2))
-        known: dict[str, float] = {}
-        for actors in arguments.actors:
-            known = measure(path, actors, arguments, known)
+        for label in arguments.images or [None]:
+            if label is None:
+                write(path, arguments.rows, arguments.columns, arguments.loss != "squared")
+            else:
+                arguments.columns = write_images(path, arguments.rows, label)
+            known: dict[str, float] = {}
+            for actors in arguments.actors:
+                known = measure(path, actors, arguments, known, label)
 
 
 def measure(
-    path: Path, actors: int, asked: argparse.Namespace, earlier: dict[str, float]
+    path: Path,
+    actors: int,
+    asked: argparse.Namespace,
+    earlier: dict[str, float],
+    label: int | None,
 ) -> dict[str, float]:
     """Solve with so many actors; print what it took."""
     groups = RowGroups.of(str(path))
@@ -122,6 +127,7 @@ def measure(
         solved, critical = processor(blocks, watch)
         wall = watch.read().wall
         who = f"{actors} actors" if actors else "this process"
+        who += "" if label is None else f", class {label}"
         print(
             f"n = {groups.rows}, d = {preprocessing.layout.d}, {asked.loss}, beta "
             f"{asked.fraction:g} of beta_max, {table.count} blocks, {who}: wall {wall:.1f} s; "
@@ -169,6 +175,7 @@ def measure(
         print(f"  verified again in {watch.read()}", flush=True)
     if asked.record is not None:
         key = f"{asked.loss} n={groups.rows} d={preprocessing.layout.d} actors={actors}"
+        key += "" if label is None else f" class={label}"
         held = json.loads(asked.record.read_text()) if asked.record.exists() else {}
         asked.record.write_text(json.dumps(held | {key: known}, indent=1, sort_keys=True) + "\n")
     return known
