@@ -28,6 +28,7 @@ from qnn.certificates.blockwise import verify_blocks
 from qnn.losses import get_loss
 from qnn.training.relaxation.blocks.compressed import Compressed
 from qnn.training.relaxation.blocks.solve import first_pass, solve_blocks
+from qnn.training.relaxation.streaming.moments import Fourth
 from qnn.training.rounding.over_blocks import round_blocks
 from tests.benchmarks.image_size import load
 from tests.benchmarks.measure import Stopwatch, gib, machine, peak_bytes
@@ -161,7 +162,7 @@ def measure(
             print(f"  {actors} against {earlier['actors']:g}: critical path {ratio:.2f} times")
             known |= {"speedup": ratio}
         if isinstance(first, Compressed):
-            known |= {"p": len(first.data.cross)}
+            known |= {"moments": len(Fourth(preprocessing.layout.d).sums)}
         if asked.network:
             watch = Stopwatch()
             rounded = round_blocks(blocks, relaxed, get_loss(asked.loss), first)
