@@ -21,7 +21,13 @@ import pyarrow.parquet as pq
 
 from pipeline.datasets.blocks.reader import BlockTable, Reading
 from pipeline.datasets.blocks.row_groups import RowGroups
-from pipeline.datasets.blocks.statistics import StatisticsPass, TargetReading, fit, merge_tables
+from pipeline.datasets.blocks.statistics import (
+    Asked,
+    StatisticsPass,
+    TargetReading,
+    fit,
+    merge_tables,
+)
 from pipeline.sweeps.cluster.block_actors import ActorBlocks, TableBlocks, actor_blocks
 from pipeline.sweeps.cluster.session import ray_session
 from qnn.certificates.blockwise import verify_blocks
@@ -34,6 +40,7 @@ from tests.benchmarks.image_size import load
 from tests.benchmarks.measure import Stopwatch, gib, machine, peak_bytes
 
 GROUP = 100_000
+UNSCALED = Asked(scaling="none")
 
 
 def write(path: Path, rows: int, d: int, classes: bool) -> None:
@@ -117,8 +124,8 @@ def measure(
     table = BlockTable.of(groups, groups.columns, asked.blocks)
     with holders(table, actors, asked.keep * 2**30) as blocks:
         watch = Stopwatch()
-        found = blocks.reduce(StatisticsPass("y", False), merge_tables)
-        preprocessing = fit(found, "y", None, "none", True, None)
+        found = blocks.reduce(StatisticsPass("y", False, UNSCALED), merge_tables)
+        preprocessing = fit(found, "y", None, UNSCALED)
         blocks.reading = Reading(preprocessing, TargetReading("y", preprocessing.target))
         statistics, _ = processor(blocks, watch)
         first = first_pass(blocks, asked.loss, asked.tol)

@@ -5,11 +5,11 @@ loss is ``1/2 z'Gz - c'z + 1/2 y'y`` for ``z = svec(Z)``, ``G = sum phi phi'`` a
 ``c = sum y phi``: p x p numbers whatever the number of rows.
 
 The Gram matrix is accumulated, not a QR factor: a small part of the operations, as its entries are
-few different moments (`qnn.training.relaxation.streaming.moments`). QR would keep digits that matter for z where the design is ill-conditioned, but
-here nothing rests on z: the bounds are computed again from the rows, in a second pass, and any z
-gives valid ones. The entries of G are exact to ``n u |phi_j| |phi_k|``, so their errors move the
-*optimal value* by some 1e-13 of ``y'y``: only gaps finer than that, relative to the loss left, need
-the QR factor.
+few different moments (`qnn.training.relaxation.streaming.moments`). QR would keep digits that
+matter for z where the design is ill-conditioned, but here nothing rests on z: the bounds are
+computed again from the rows, in a second pass, and any z gives valid ones. The entries of G are
+exact to ``n u |phi_j| |phi_k|``, so their errors move the *optimal value* by some 1e-13 of ``y'y``:
+only gaps finer than that, relative to the loss left, need the QR factor.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ class Fourth:
             gram[row] = sums[self._places(i, j, *upper)] * (weights[row] * weights)
         return gram
 
-    def _places(self, i: int, j: int, k: Array, l: Array) -> Array:  # noqa: E741
+    def _places(self, i: Any, j: Any, k: Array, l: Array) -> Array:  # noqa: E741
         """Where the moments of columns i <= j and k <= l stand in the sums."""
         a, e = np.minimum(i, k), np.maximum(j, l)
         inner = np.maximum(i, k), np.minimum(j, l)
