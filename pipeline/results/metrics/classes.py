@@ -25,6 +25,10 @@ from pipeline.results.metrics.intervals import (
 )
 from pipeline.results.metrics.probabilities import Calibration
 
+# Parts of [0, 1] in which the share of positive rows is held against the probability.
+BINS = 10
+# Digits of a probability that decide its part: an iteration fitted it, and 0.5 is on an edge.
+BINNED = 6
 # A probability of 0 for what is true would make the loss infinite.
 LEAST = 1e-15
 # Scores that agree to so many digits of the largest are equal: an order of summation is no rank.
@@ -51,7 +55,11 @@ def class_metrics(
     if scores is not None:
         found["roc_auc"] = _area(scores, codes, len(classes))
         if calibration is not None:
-            found["log_loss"] = _log_loss(calibration.probabilities(scores), codes)
+            probabilities = calibration.probabilities(scores)
+            found["log_loss"] = _log_loss(probabilities, codes)
+            found["brier"] = _brier(probabilities, codes)
+            if len(classes) == 2:
+                found["reliability"] = (reliability(probabilities[:, 1], codes == 1), None)
     return found
 
 
@@ -136,3 +144,23 @@ def _log_loss(probabilities: np.ndarray, codes: np.ndarray) -> Estimate:
     interval = mean_of_rows(losses)
     middle = float(np.mean(losses))
     return middle, None if interval is None else (max(0.0, interval[0]), interval[1])
+
+
+def _brier(probabilities: np.ndarray, codes: np.ndarray) -> Estimate:
+    """Mean of `(p − 1[class])²`: of two classes for the positive one, of more summed over all.
+
+    G. W. Brier, Monthly Weather Review 78 (1950).
+    """
+    apart = probabilities - np.eye(probabilities.shape[1])[codes]
+    squares = apart[:, 1] ** 2 if apart.shape[1] == 2 else np.sum(apart**2, axis=1)
+    interval, largest = mean_of_rows(squares), 1.0 if apart.shape[1] == 2 else 2.0
+    if interval is None:
+        return float(np.mean(squares)), None
+    return float(np.mean(squares)), (max(0.0, interval[0]), min(largest, interval[1]))
+
+
+def reliability(probability: np.ndarray, positive: np.ndarray) -> tuple[int, ...]:
+    """Rows, then positive rows, of each tenth of the probability; from probabilities (n,)."""
+    part = np.minimum((np.round(probability, BINNED) * BINS).astype(int), BINS - 1)
+    counts = (np.bincount(part[chosen], minlength=BINS) for chosen in (positive | True, positive))
+    return tuple(int(count) for pair in zip(*counts, strict=True) for count in pair)
