@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 
-from qnn.errors import InputError
+from qnn.errors import InputError, shown
 
 Array = np.ndarray
 
@@ -23,7 +23,9 @@ def held_out_folds(matrix: Array, y: Array, count: int) -> Array | None:
     class has different rows. Raises InputError for fewer than two.
     """
     if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 2:
-        raise InputError(f"calibration_folds must be a whole number of at least 2 (got {count!r})")
+        raise InputError(
+            f"calibration_folds must be a whole number of at least 2 (got {shown(count)})"
+        )
     _, kind = np.unique(matrix, axis=0, return_inverse=True)
     different = [np.unique(kind[y == label]) for label in np.unique(y)]
     most = min(int(count), *(len(kinds) for kinds in different))
@@ -65,7 +67,7 @@ def calibrated(scores: Array, y: Array, weights: Array | None, method: str) -> A
     probability estimates, 2002). Raises InputError for another one.
     """
     if method not in METHODS:
-        raise InputError(f"calibration must be {', '.join(METHODS)} or None (got {method!r})")
+        raise InputError(f"calibration must be {', '.join(METHODS)} or None (got {shown(method)})")
     rows = np.arange(len(y))
     found = CalibratedClassifierCV(_Scores(), method=method, cv=[(rows, rows)], ensemble=False)
     return found.fit(scores.reshape(len(scores), -1), y, sample_weight=weights)
