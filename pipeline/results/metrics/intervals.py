@@ -55,7 +55,10 @@ def mean_of_rows(values: np.ndarray) -> Interval | None:
     if count < 2:
         return None
     middle = float(np.mean(values))
-    half = float(stdtrit(count - 1, LEVEL)) * float(np.std(values, ddof=1)) / math.sqrt(count)
+    # A power of two changes no bit; the squares of large squared errors would overflow.
+    unit = 2.0**500 if np.max(np.abs(values)) > 1e150 else 1.0
+    spread = unit * float(np.std(values / unit, ddof=1))
+    half = float(stdtrit(count - 1, LEVEL)) * spread / math.sqrt(count)
     return middle - half, middle + half
 
 
