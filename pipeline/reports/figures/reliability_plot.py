@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from pipeline.reports.figures.chart import Axis, Chart, Dots, Line, Panel
+from pipeline.reports.figures.chart import Axis, Chart, Dots, Line, Mark, Panel
 from pipeline.reports.figures.palette import BLUE, INK
 from pipeline.results import summary
 from pipeline.results.metrics.intervals import wilson
@@ -45,7 +45,7 @@ def _panel(shown: summary.Shown, part: str) -> Panel | None:
         Line(edges[k : k + 2], [height] * 2, BLUE, width=3.0)
         for k, height in zip(used, share, strict=True)
     ]
-    marks = (
+    marks: tuple[Mark, ...] = (
         Line([0.0, 100.0], [0.0, 100.0], INK, dash="dashed"),
         *spans,
         Dots(middle, share, BLUE, titles=titles, low=low, high=high),
