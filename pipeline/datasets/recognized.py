@@ -89,6 +89,19 @@ def refuse_giants(config: SweepConfig, columns: dict[str, np.ndarray], rows: np.
             )
 
 
+def refuse_giant_target(values: np.ndarray, name: str) -> None:
+    """Raise `InputError`, naming column and row, where losses and metrics of a target overflow."""
+    with np.errstate(over="ignore"):
+        # Twice each: the deviation from a mean may be as large as that.
+        if np.isfinite(np.sum((2.0 * values) ** 2)):
+            return
+    worst = int(np.argmax(np.abs(values)))
+    raise InputError(
+        f"the target '{name}', row {worst + 1}: {values[worst]:g} is too large, its square "
+        "overflows; correct it, or give the target in another unit"
+    )
+
+
 def _squares_overflow(values: np.ndarray, standardized: bool) -> bool:
     if not len(values) or np.abs(values).max() < 1e140:
         return False

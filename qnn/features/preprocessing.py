@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from qnn.errors import InputError
+from qnn.errors import InputError, shown
 from qnn.features import tables
 from qnn.features.columns import Column, Missing, column_from_record, describe, fill_from_record
 from qnn.features.encoders import KINDS, Encoder, encoder_from_record, fit_encoder
@@ -397,11 +397,11 @@ def _check_options(
                 f"{name} must be one of {', '.join(known)} (got {tables.brief(value)})"
             )
     if clip is not None and not (np.isfinite(clip) and clip > 0):
-        raise InputError(f"clip must be a positive number (got {clip!r})")
+        raise InputError(f"clip must be a positive number (got {shown(clip)})")
     if clip is not None and SCALINGS[scaling].bits:
         raise InputError("clip means nothing to bits: leave it out, or choose another scaling")
     if not 1 <= thresholds <= 255:
-        raise InputError(f"thresholds must be from 1 to 255 (got {thresholds!r})")
+        raise InputError(f"thresholds must be from 1 to 255 (got {shown(thresholds)})")
 
 
 def _from_record(record: dict[str, Any]) -> Preprocessing:

@@ -10,12 +10,12 @@ import numpy as np
 from pipeline.configuration.metric import METRICS as CHOICES
 from pipeline.results.metrics import Scored, metrics
 from pipeline.results.metrics.classes import codes_of
-from pipeline.results.metrics.probabilities import Calibration
 from pipeline.results.record import METRICS, PARTS, NetworkRow, columns_for
 from pipeline.results.schema import YOUNG
 from pipeline.results.verification.verdict import Failure
 from qnn.features.targets import TargetCoding
 from qnn.networks.quantized import QuantizedNetwork
+from qnn.training.sigmoid import Sigmoids
 
 # Sums of n products in another order (other BLAS, other machine) differ by far less than this.
 RELATIVE = 1e-9
@@ -37,7 +37,7 @@ class Known:
 
     X: np.ndarray
     target: np.ndarray
-    calibration: Calibration | None = None
+    calibration: Sigmoids | None = None
 
 
 def check_metrics(row: NetworkRow, network: QuantizedNetwork, part: str, known: Known) -> None:
@@ -55,14 +55,14 @@ def check_metrics(row: NetworkRow, network: QuantizedNetwork, part: str, known: 
         _same_metric(column, told[column], found.get(column), target, known)
 
 
-def calibrated(network: QuantizedNetwork, X: np.ndarray, y: np.ndarray) -> Calibration | None:
+def calibrated(network: QuantizedNetwork, X: np.ndarray, y: np.ndarray) -> Sigmoids | None:
     """The calibration of a network on its training matrix; None for regression."""
     preprocessing = network.preprocessing
     coding = None if preprocessing is None else preprocessing.target
     if coding is None or coding.classes is None:
         return None
     codes = codes_of(coding.decode(y), coding.classes)
-    return Calibration.fit(network.decision_function(X), codes, len(coding.classes))
+    return Sigmoids.fit(network.decision_function(X), codes, len(coding.classes))
 
 
 def _measured_again(

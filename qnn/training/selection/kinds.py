@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from qnn.errors import InputError
+from qnn.errors import InputError, shown
 from qnn.features.preprocessing import FeatureLayout
 from qnn.features.scalings import SCALINGS
 from qnn.losses import get_loss
@@ -64,9 +64,11 @@ class Wanted:
     def __post_init__(self) -> None:
         fraction, width = self.beta_fraction, self.width
         if fraction != AUTO and not (_number(fraction) and 0.0 < float(fraction) <= 1.0):
-            raise InputError(f"beta_fraction must be above 0 and at most 1 (got {fraction!r})")
+            raise InputError(f"beta_fraction must be above 0 and at most 1 (got {shown(fraction)})")
         if width not in (None, AUTO) and not (_whole(width) and int(width) >= 1):
-            raise InputError(f"width must be a whole number of neurons, 1 or more (got {width!r})")
+            raise InputError(
+                f"width must be a whole number of neurons, 1 or more (got {shown(width)})"
+            )
 
     @property
     def chooses(self) -> bool:

@@ -12,9 +12,9 @@ from pipeline.results.measures import HeldOutMeasures, PartMeasures
 from pipeline.results.metrics import Scored, metrics
 from pipeline.results.metrics.classes import codes_of
 from pipeline.results.metrics.intervals import mean_of_independent, rank_share, wilson
-from pipeline.results.metrics.probabilities import Calibration
 from pipeline.results.record import RESULTS_SCHEMA
 from pipeline.results.schema import part_of
+from qnn.training.sigmoid import Sigmoids
 
 
 def labelled(
@@ -28,7 +28,7 @@ def labelled(
     scores = np.round(rng.standard_normal((rows, classes)) + 1.5 * np.eye(classes)[codes], 1)
     given = np.round(scores[:, 1] - scores[:, 0], 1) if classes == 2 else scores
     said = (given > 0).astype(int) if classes == 2 else scores.argmax(axis=1)
-    calibration = Calibration.fit(given, codes, classes)
+    calibration = Sigmoids.fit(given, codes, classes)
     labels = np.array(names, dtype=object)
     scored = Scored(names, given, calibration)
     return labels[codes], labels[said], scored, calibration.probabilities(given)
@@ -158,7 +158,7 @@ def test_probabilities_are_platts(classes: int) -> None:
                                     np.array([1e-300, 0, 1, 1e300, 2, 5])])  # fmt: skip
 def test_probabilities_of_constant_separated_and_extreme_scores_are_finite(scores) -> None:
     codes = np.array([0, 0, 0, 1, 1, 1])
-    found = Calibration.fit(scores, codes, 2).probabilities(scores)
+    found = Sigmoids.fit(scores, codes, 2).probabilities(scores)
     assert np.isfinite(found).all()
     assert (found >= 0.0).all()
 
