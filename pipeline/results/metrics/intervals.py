@@ -68,7 +68,9 @@ def mean_of_rows(values: np.ndarray) -> Interval | None:
     count = len(values)
     if count < 2:
         return None
-    middle, spread = float(values.mean()), float(values.std(ddof=1))
+    # A power of two changes no bit; the squares of large squared errors would overflow.
+    unit = 2.0**500 if np.abs(values).max() > 1e150 else 1.0
+    middle, spread = float(values.mean()), unit * float((values / unit).std(ddof=1))
     half = _student(count - 1) * spread / math.sqrt(count)
     return middle - half, middle + half
 

@@ -177,7 +177,9 @@ def check_value(certificate: LayerClaim, j: int, gram: Gram) -> None:
     attained = value_above(gram, float(certificate.scale[j]), q, certificate.target[j])
     value, bound = float(certificate.value[j]), float(certificate.bound[j])
     if not attained <= value:
-        raise CertificateError(f"neuron {j} states {value!r}, but its codes reach {attained!r}")
+        raise CertificateError(
+            f"neuron {j} states {value!r}, but its codes reach {float(attained)!r}"
+        )
     if bound > value:
         raise CertificateError(f"neuron {j} states a bound above its own value")
     if certificate.state[j] > 0 and bound < value * (1.0 - TOLERANCE):
