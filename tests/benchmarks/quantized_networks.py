@@ -77,7 +77,14 @@ def _split(parts: tuple[Array, ...], rows: int) -> tuple[Array, Array, Array]:
     return X[np.random.default_rng(1).permutation(len(X))[:rows]], Xt[:2000], yt[:2000]
 
 
-def compare(model: onnx.ModelProto, rows: Array, X: Array, y: Array | None, **options: Any) -> None:
+def compare(
+    model: onnx.ModelProto,
+    rows: Array,
+    X: Array,
+    y: Array | None,
+    methods: tuple[str, ...] = ("gptq", "adaquant", "kbest"),
+    **options: Any,
+) -> None:
     """W8A8 and W4A8 by our methods and by onnxruntime's static quantization."""
     reference = scores(model, X)
     _say("float", model, reference, reference, y, 0.0)
