@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.results.folder import RunFolder
-from pipeline.results.ledger import read_path
+from pipeline.results.ledger import read_unit
 from pipeline.results.verification import Check, verify_paths
 from pipeline.results.verification.manifest import check_manifest
 from pipeline.results.verification.of_studies import files_to_verify, judged
@@ -57,7 +57,7 @@ def verify(location: str, fast: bool = False) -> Iterator[Check]:
 
 
 def _check_block(folder: RunFolder, file: str, named: dict[str, Row], fast: bool) -> str:
-    (row,) = read_path(folder, file, ROWS).to_pylist()
+    (row,) = read_unit(folder, file, ROWS).to_pylist()
     if row["status"] != "ok":
         return f"failed: {row['error']}"
     if row["set"] == TRAINING:
