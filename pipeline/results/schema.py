@@ -95,6 +95,8 @@ class RowSchema:
 
     def read(self, table: pa.Table) -> pa.Table:
         """A table, of an earlier version too, as one of these columns; or `ValueError`."""
+        if table.schema.equals(self.columns):
+            return table
         for name in self.later:
             if name not in table.schema.names:
                 empty = pa.nulls(len(table), self.columns.field(name).type)

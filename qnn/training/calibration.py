@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 
-from qnn.errors import InputError
+from qnn.errors import InputError, shown
 from qnn.training.sigmoid import Sigmoids
 
 Array = np.ndarray
@@ -24,7 +24,9 @@ def held_out_folds(matrix: Array, y: Array, count: int) -> Array | None:
     class has different rows. Raises InputError for fewer than two.
     """
     if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 2:
-        raise InputError(f"calibration_folds must be a whole number of at least 2 (got {count!r})")
+        raise InputError(
+            f"calibration_folds must be a whole number of at least 2 (got {shown(count)})"
+        )
     _, kind = np.unique(matrix, axis=0, return_inverse=True)
     different = [np.unique(kind[y == label]) for label in np.unique(y)]
     most = min(int(count), *(len(kinds) for kinds in different))
@@ -86,7 +88,7 @@ def calibrated(scores: Array, y: Array, weights: Array | None, method: str) -> C
     probability estimates, 2002). Raises InputError for another one.
     """
     if method not in METHODS:
-        raise InputError(f"calibration must be {', '.join(METHODS)} or None (got {method!r})")
+        raise InputError(f"calibration must be {', '.join(METHODS)} or None (got {shown(method)})")
     if method == "sigmoid":
         return _ClassSigmoids(scores, y, weights)
     rows = np.arange(len(y))

@@ -108,7 +108,7 @@ class ReluLeaves:
         if kind == LINEAR:
             found = least_margin(hidden, bounds, node.box, w, constant)
             if not math.nextafter(found - margin * error, -math.inf) >= bound:
-                raise CertificateError(f"its linear bounds prove {found - error!r} only")
+                raise CertificateError(f"its linear bounds prove {float(found - error)!r} only")
             return
         system = substituted(hidden, bounds, node.box, w, constant, node.signs)
         count = sum(system.lengths)
