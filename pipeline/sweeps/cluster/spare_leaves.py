@@ -1,9 +1,9 @@
 """Leaves of an exact tree on spare cores of the cluster as well as on those of its task.
 
 As an enumeration's parts (`spare_cores.py`): the task hands leaves to others only where it sees
-idle CPUs, waits for one of them no longer than bounding it itself takes, and asks for no second try. So
-a helper that is lost, or that stands in the queue behind other work, costs no more than its leaf,
-tasks cannot wait for each other, and the result is that of one process.
+idle CPUs, waits for one of them about as long as bounding it itself takes, and asks for no second
+try. So a helper that is lost, or that stands in the queue behind other work, costs no more than its
+leaf, tasks cannot wait for each other, and the result is that of one process.
 """
 
 from __future__ import annotations
