@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.configuration.settings import SweepConfig
 from pipeline.datasets.spellings import all_dates, is_number
 from qnn.errors import InputError
+from qnn.features.scalings import SCALINGS
 from qnn.features.statistics import mean_and_scale
 
 # What pandas, R and Arrow call a column of row numbers that was written along.
@@ -73,14 +74,15 @@ def refuse_giants(config: SweepConfig, columns: dict[str, np.ndarray], rows: np.
 
     `rows`: those that are trained on. Encoders that look at ranks alone take any number.
     """
-    if config.preprocessing.scaling not in ("standardize", "none"):
+    scaling = SCALINGS[config.preprocessing.scaling]
+    if scaling.bits or config.preprocessing.scaling == "quantile":
         return
     for name, column in columns.items():
         if column.dtype == object:
             continue
         there = column[rows]
         known = np.where(np.isnan(there), 0.0, there)
-        if _squares_overflow(known, config.preprocessing.scaling == "standardize"):
+        if _squares_overflow(known, scaling.standardized):
             worst = int(np.argmax(np.abs(known)))
             raise InputError(
                 f"column '{name}', row {int(rows[worst]) + 1}: {known[worst]:g} is too large, its "

@@ -41,8 +41,8 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
     zero; `beta`, the number itself, instead; `width`, most neurons that an output uses (None: as
     many as the optimum does); `loss`, `loss_parameter`, `activation` and `alphabet` as
     `qnn.Problem` takes them, `second_layer` as `qnn.train` does (None: 8 bits where the encoding is
-    chosen, else "float"); `scaling` ("auto", "standardize",
-    "none", "quantile" or "thermometer"), `clip`, `thresholds`, `missing` ("refuse", or "impute" by
+    chosen, else "float"); `scaling` ("auto", "standardize", "weighted", "none", "quantile" or
+    "thermometer"), `clip`, `thresholds`, `missing` ("refuse", or "impute" by
     median and most frequent category) and `categorical` (names of columns, or positions; None: in a
     data frame those that hold text) as `FeatureLayout.from_table` takes them; `class_weight`, None,
     "balanced" (every class counts the same in sum) or weights by label, which multiply those of

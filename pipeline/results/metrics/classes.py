@@ -27,6 +27,10 @@ from pipeline.results.metrics.intervals import (
 )
 from qnn.training.sigmoid import Sigmoids
 
+# Parts of [0, 1] in which the share of positive rows is held against the probability.
+BINS = 10
+# Digits of a probability that decide its part: an iteration fitted it, and 0.5 is on an edge.
+BINNED = 6
 # A probability of 0 for what is true would make the loss infinite.
 LEAST = 1e-15
 # Scores that agree to so many digits of the largest are equal: an order of summation is no rank.
@@ -58,7 +62,7 @@ def class_metrics(
     if scores is not None:
         found["roc_auc"] = _area(scores, codes, size) if all(counts) else NONE
         if calibration is not None:
-            found["log_loss"] = _log_loss(calibration.of_classes(scores, codes))
+            found |= _of_probabilities(calibration, scores, codes, size)
     return found
 
 
@@ -135,3 +139,41 @@ def _log_loss(own: np.ndarray) -> Estimate:
     """From the probability of each row's own class."""
     losses = -np.log(np.clip(own, LEAST, 1.0))
     return float(losses.mean()), partial(mean_of_positive, losses)
+
+
+def _of_probabilities(
+    calibration: Sigmoids, scores: np.ndarray, codes: np.ndarray, size: int
+) -> dict[str, Any]:
+    """Log loss, Brier score and, of two classes, where the probabilities lie."""
+    if size > 2:
+        every = calibration.probabilities(scores)
+        squares = np.sum((every - np.eye(size)[codes]) ** 2, axis=1)
+        own = every[np.arange(len(codes)), codes]
+        return {"log_loss": _log_loss(own), "brier": _brier(squares, 2.0)}
+    own, positive = calibration.of_classes(scores, codes), codes == 1
+    counts = reliability(np.where(positive, own, 1.0 - own), positive)
+    return {
+        "log_loss": _log_loss(own),
+        "brier": _brier((1.0 - own) ** 2, 1.0),
+        "reliability": (counts, no_interval),
+    }
+
+
+def _brier(squares: np.ndarray, largest: float) -> Estimate:
+    """Mean of `(p − 1[class])²`: of two classes for the positive one, of more summed over all.
+
+    G. W. Brier, Monthly Weather Review 78 (1950).
+    """
+
+    def interval() -> Interval | None:
+        found = mean_of_positive(squares)
+        return None if found is None else (found[0], min(largest, found[1]))
+
+    return float(squares.mean()), interval
+
+
+def reliability(probability: np.ndarray, positive: np.ndarray) -> tuple[int, ...]:
+    """Rows, then positive rows, of each tenth of the probability; from probabilities (n,)."""
+    part = np.minimum((np.round(probability, BINNED) * BINS).astype(np.int64), BINS - 1)
+    counts = np.bincount(2 * part + positive, minlength=2 * BINS).reshape(BINS, 2).tolist()
+    return tuple(count for no, yes in counts for count in (no + yes, yes))

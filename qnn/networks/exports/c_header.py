@@ -15,6 +15,7 @@ import numpy as np
 from qnn.errors import InputError
 from qnn.features.encoders import QuantileToNormal, Thermometer
 from qnn.features.preprocessing import Preprocessing
+from qnn.features.scalings import SCALINGS
 from qnn.features.tables import MISSING_WORDS
 from qnn.networks.exports.planes import Planes, planes_of
 from qnn.networks.quantized import QuantizedNetwork
@@ -183,7 +184,7 @@ def _encoding(network: QuantizedNetwork, bits: bool) -> str:
                 _array("double", f"qnn_thresholds[{len(flat)}]", map(_number, flat)),
             ]
         )
-    scaled = layout.scaling in ("standardize", "quantile")
+    scaled = SCALINGS[layout.scaling].standardized
     means, scales = (preprocessing.means, preprocessing.scales) if scaled else ((), ())
     text = bias + _scaling(means, scales, layout.clip)
     if not isinstance(encoder, QuantileToNormal):

@@ -15,6 +15,8 @@ from qnn.losses import get_loss
 from qnn.networks.activations import Activation
 
 AUTO = "auto"
+#: Scalings that are tried where none is named.
+ENCODINGS = ("standardize", "weighted", "thermometer")
 #: Thresholds of a numeric column that are tried, where they leave no more features than `WIDEST`.
 THRESHOLDS = (3, 10)
 #: Beyond this many features an SDP takes minutes and a neuron more than 64 bytes.
@@ -111,7 +113,7 @@ class Wanted:
         return tuple(sorted(found.values(), key=lambda kind: (kind.thresholds, kind.scaling)))
 
     def _encodings(self, table: Any) -> list[tuple[str, int]]:
-        scalings = ("standardize", "thermometer") if self.scaling == AUTO else (self.scaling,)
+        scalings = ENCODINGS if self.scaling == AUTO else (self.scaling,)
         found = []
         for scaling in scalings:
             if scaling not in SCALINGS or not SCALINGS[scaling].bits:
