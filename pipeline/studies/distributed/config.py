@@ -7,9 +7,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from pipeline.configuration.beta import BetaConfig
 from pipeline.configuration.section import Section
 from pipeline.configuration.settings import (
-    BetaConfig,
     DataConfig,
     PreprocessingConfig,
     RelaxationConfig,
