@@ -1,0 +1,1 @@
+"""Large ReLU networks, layer by layer: no matrix is larger than the network's own weights."""
