@@ -110,7 +110,7 @@ class _Ascent:
         values += [k.product, k.above, k.positive, k.triangle]
         self.x = [value / unit for value, unit in zip(values, units, strict=True)]
         rng = np.random.default_rng(0)
-        self.V = rng.normal(size=(self.N + 1, min(_VECTORS, self.N + 1)))
+        self.V = rng.normal(size=(self.N + 1, min(_VECTORS, int(self.moves.sum()))))
         self.V *= self.moves[:, None]
         self.least = self.value = -np.inf
 
@@ -311,10 +311,12 @@ class _Ascent:
 def _lowest(operator: LinearOperator, V: Array, steps: int, tol: float) -> tuple[Array, Array]:
     """The lowest eigenvalues and vectors from the vectors V on; NaN where numbers fail."""
     try:
-        values, V = lobpcg(operator, V, largest=False, maxiter=steps, tol=tol)
+        values, found = lobpcg(operator, V, largest=False, maxiter=steps, tol=tol)
     except Exception:  # it raises no narrower one where its small eigenproblem fails
+        values, found = np.zeros(0), V
+    if found.shape != V.shape or values.shape != V.shape[1:]:
         return np.full(V.shape[1], np.nan), V
-    return values, V
+    return values, found
 
 
 def _scaled(M: Any, before: Array, own: Array) -> Any:
