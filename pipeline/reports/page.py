@@ -123,9 +123,11 @@ def _figures(content: ReportInput) -> list[dict[str, Any]]:
     found = []
     for kind in plots.FIGURES:
         draw = kind.draw
-        if draw is plots.size_figure:
-            draw = partial(plots.size_figure, champion=content.champion)
-        found.append(drawn(kind.name, kind.title, draw(content.results), kind.describe))
+        if draw in (plots.size_figure, plots.reliability_figure):
+            draw = partial(draw, champion=content.champion)
+        chart = draw(content.results)
+        if not (kind.optional and chart.empty):
+            found.append(drawn(kind.name, kind.title, chart, kind.describe))
     return found
 
 

@@ -44,10 +44,9 @@ def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
         *("relaxation_value", "loss_value", "seconds", "relaxation_seconds"),
         *(name for name in columns_for(METRIC) if name.partition("_")[0] in PARTS),
     ]  # fmt: skip
-    for column in numbers:
-        if column not in data:
-            data[column] = np.nan
-        data[column] = pd.to_numeric(data[column], errors="coerce").astype(float)
+    order = list(dict.fromkeys([*data.columns, *numbers]))
+    plain = data.reindex(columns=numbers).apply(pd.to_numeric, errors="coerce").astype(float)
+    data = pd.concat([data.drop(columns=numbers, errors="ignore"), plain], axis=1)[order]
     # Arms without a width make it a column of floats, and 8 neurons would read as 8.0.
     data["width"] = data["width"].astype(int)
     data["widest_objective"] = [_widest(bounds) for bounds in data["bounds"]]

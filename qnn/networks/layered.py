@@ -12,6 +12,7 @@ from scipy import sparse
 
 from qnn.errors import InputError
 from qnn.numerics.archive import pack_arrays, read_bytes, unpack_arrays, write_file
+from qnn.numerics.arrays import floats_of
 
 Array = np.ndarray
 FORMAT, SPARSE_FORMAT = 1, 2
@@ -75,7 +76,7 @@ class LayeredNetwork:
 
     def scores(self, X: Array) -> Array:
         """X (n, d) → (n, outputs). InputError for another shape and values that are not finite."""
-        X = np.asarray(X, dtype=np.float64)
+        X = floats_of(X, "X")
         if X.ndim != 2 or X.shape[1] != self.d:
             raise InputError(
                 f"network: X has shape {X.shape} but the network reads {self.d} columns"

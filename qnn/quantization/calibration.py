@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qnn.certificates.layers import LayerCertificate
+from qnn.certificates.layers.allocation import Parts
 from qnn.errors import InputError
 from qnn.quantization.allocation import Allocation, allocate
 from qnn.quantization.graph.execution import (
@@ -20,7 +21,7 @@ from qnn.quantization.graph.execution import (
     logits_of,
     run,
 )
-from qnn.quantization.graph.export import QuantizedLayer, export, stored_bits
+from qnn.quantization.graph.export import QuantizedLayer, export, mixing_bits, stored_bits
 from qnn.quantization.graph.operators import known
 from qnn.quantization.graph.reading import Graph, Layer, Node, read_model
 from qnn.quantization.layers.blocks import Block, Settings, layer_costs, quantize_block
@@ -145,23 +146,37 @@ class _Calibration:
         costs, sizes = [], []
         for k, layer in enumerate(self.graph.layers):
             self.progress(f"costs of {layer.name}", 0.03 + 0.07 * k / len(self.graph.layers))
-            weight = self.fisher.get(layer.name)
-            sensitivity = np.ones(len(layer.W)) if weight is None else weight.mean(axis=0)
-            with _named(layer.name):
-                blocks = self._blocks(layer, False)
-                errors = np.concatenate([layer_costs(b, options) for b in blocks])
-            costs.append(0.5 * sensitivity[:, None] * errors)
+            costs.append(self._costs(layer, options))
             sizes.append(np.outer(np.full(len(layer.W), layer.W.shape[1]), stored_bits(options)))
+        parts = None
         if self.options.group == "layer":
             costs = [c.sum(axis=0, keepdims=True) for c in costs]
             sizes = [s.sum(axis=0, keepdims=True) for s in sizes]
+        else:
+            kinds = np.unique(stored_bits(options), return_inverse=True)[1]
+            of = np.repeat(np.arange(len(costs)), [len(c) for c in costs])
+            parts = Parts(of, kinds, mixing_bits(self.graph))
         weights = sum(layer.W.size for layer in self.graph.layers)
         return allocate(
             np.concatenate(costs),
             np.concatenate(sizes).astype(np.float64),
             options,
             self.options.budget * weights,
+            parts,
         )
+
+    def _costs(self, layer: Layer, options: Array) -> Array:
+        """Half of Fisher's diagonal times the squared error (m, K), summed over an output's places.
+
+        Rows count as they do when the codes are found; errors at different places as independent.
+        """
+        weight = self.fisher.get(layer.name)
+        sensitivity = np.ones(len(layer.W)) if weight is None else weight.mean(axis=0)
+        with _named(layer.name):
+            blocks = self._blocks(layer, False)
+            errors = np.concatenate([layer_costs(block, options) for block in blocks])
+        places = layer_rows(layer, self.values[layer.source]).shape[1] / len(self.X)
+        return np.asarray(0.5 * places * sensitivity[:, None] * errors)
 
     def _widths(self, allocation: Allocation) -> dict[str, Array]:
         layers = self.graph.layers
@@ -181,7 +196,7 @@ class _Calibration:
             inputs = layer_rows(layer, values[layer.source + "^"])
         keep = self._kept(floats.shape[1])
         each = len(layer.W) // layer.groups
-        fisher = self._row_weights(layer) if quantized else None
+        fisher = self._row_weights(layer)
         blocks = []
         for g in range(layer.groups):
             own = slice(g * each, (g + 1) * each)

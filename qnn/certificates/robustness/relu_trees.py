@@ -175,7 +175,7 @@ class ReluLeaves:
 
 def _compare(found: float, error: float, bound: float) -> None:
     if not math.nextafter(found - error, -math.inf) >= bound:
-        raise CertificateError(f"its linear bounds prove {found - error!r} only")
+        raise CertificateError(f"its linear bounds prove {float(found - error)!r} only")
 
 
 def layered_inputs(region: Region, node: Node) -> layered.Inputs:

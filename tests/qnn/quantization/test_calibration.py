@@ -1,5 +1,6 @@
 """The whole: a float model and rows in, a model that onnxruntime runs, with its proofs, out."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 
 import qnn.quantization
 from qnn.certificates.layers import verify_layer, verify_layer_file
+from qnn.certificates.layers.allocation import Parts
 from qnn.errors import InputError
 from qnn.quantization import Quantized, quantize
+from qnn.quantization.allocation import allocate
 from qnn.quantization.graph.execution import run
 from qnn.quantization.graph.reading import read_model
 from qnn.quantization.tuning import divergence, match_statistics
@@ -119,6 +122,50 @@ def test_rows_of_mixed_bits_save_bytes() -> None:
     assert mixed.bytes < four.bytes
     assert len(set(mixed.allocation.bits)) > 1
     agrees(mixed, rows(300, (40,), 1))
+
+
+def test_bits_by_neuron_pay_for_their_parts_and_cost_no_more_than_by_layer() -> None:
+    sizes = (40, 64, 48, 6)
+    X = rows(200, (40,))
+    for budget in (2.3, 3.0, 5.0):
+        layer, neuron = (
+            quantize(mlp(sizes), X, budget, (2, 4, 8), certify="none", method="rtn", group=g)
+            for g in ("layer", "neuron")
+        )
+        assert neuron.allocation.value <= layer.allocation.value * (1.0 + 1e-6)
+        assert neuron.allocation.spent <= neuron.allocation.budget
+        # Bytes beyond the codes' are those that the program counted, but for some lengths.
+        weights = [
+            q.bits @ np.full(len(q.bits), q.codes.q.shape[1]) for q in neuron.quantized.values()
+        ]
+        codes = [
+            q.bits @ np.full(len(q.bits), q.codes.q.shape[1]) for q in layer.quantized.values()
+        ]
+        counted = (neuron.allocation.spent - sum(codes)) / 8
+        assert abs(neuron.bytes - layer.bytes - counted) < 40
+        assert sum(weights) <= neuron.allocation.spent
+        for made in (layer, neuron):
+            assert made.allocation.proven_gap < 1e-5
+            assert made.allocation.gap < 1e-5
+            made.allocation.verify()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_highs_finds_the_enumerated_optimum_with_parts(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cost = np.sort(rng.exponential(size=(6, 3)))[:, ::-1].copy()
+    size = np.outer(rng.integers(1, 9, 6), [2.0, 4.0, 8.0])
+    parts = Parts(np.array([0, 0, 0, 1, 1, 2]), np.arange(3), rng.integers(0, 9, (3, 2)) * 1.0)
+    budget = float(size[:, 0].sum() * 1.8)
+    found = allocate(cost, size, np.array([2, 4, 8]), budget, parts)
+    best = min(
+        cost[range(6), list(c)].sum()
+        for c in itertools.product(range(3), repeat=6)
+        if size[range(6), list(c)].sum() + parts.of(np.array(c)) <= budget
+    )
+    assert found.value == pytest.approx(best, rel=1e-6)
+    assert found.proven == pytest.approx(best, rel=1e-9)
+    assert found.spent <= budget
 
 
 def test_bias_tuning_never_moves_the_network_away() -> None:

@@ -183,7 +183,7 @@ class Stack:
         form = self.form(k)
         value = proven_value(form, k, self.d, margin)
         if not math.nextafter(value - margin * error, -math.inf) >= bound:
-            raise CertificateError(f"its multipliers prove {value - error!r} only")
+            raise CertificateError(f"its multipliers prove {float(value - error)!r} only")
         diagonal = form.diagonal + k.kappa
         diagonal[: self.d] += k.ball
         prove_semidefinite(diagonal, form.couplings, margin)

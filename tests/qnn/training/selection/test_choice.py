@@ -52,7 +52,11 @@ def test_a_table_of_mixed_columns_and_several_classes():
     table = {"a": X[:, 0], "b": X[:, 1], "c": np.where(X[:, 2] > 1.0, "yes", "no")}
     y = np.where(X[:, 2] > 3.0, "third", y)
     choice = choose(table, y, ["in", "out", "third"], Wanted(beta_fraction=0.02))
-    assert {cell.kind.scaling for cell in choice.cells} == {"standardize", "thermometer"}
+    assert {cell.kind.scaling for cell in choice.cells} == {
+        "standardize",
+        "weighted",
+        "thermometer",
+    }
     assert all(0.0 <= score <= 1.0 for cell in choice.cells for score in cell.scores)
 
 
@@ -90,7 +94,8 @@ def test_many_columns_get_fewer_thresholds():
     kinds = Wanted().kinds(rng.normal(size=(40, 60)), CLASSES)
     layouts = [Wanted().layout_of(kind, rng.normal(size=(40, 60))).d for kind in kinds]
     assert [str(kind) for kind in kinds] == [
-        "standardize, logistic", "thermometer 3, logistic", "thermometer 4, logistic"
+        "standardize, logistic", "thermometer 3, logistic", "weighted, logistic",
+        "thermometer 4, logistic",
     ]  # fmt: skip
     assert max(layouts) <= WIDEST
 
