@@ -148,6 +148,7 @@ ROBUSTNESS = {
     "RobustnessConfig.norms": "how a movement is measured",
     "RobustnessConfig.unit": "of the radius: raw, each column's scale, or its range in the file",
     "RobustnessConfig.effort": "the strongest proof that is tried",
+    "RobustnessConfig.solver": "of the dual of ReLU networks; auto: by the network's size",
     "RobustnessConfig.limits": "smallest and largest value of any column, or by column",
     "RobustnessConfig.nodes": "most nodes of a branch and bound",
     "RobustnessConfig.block": "rows of one unit of work",
