@@ -313,21 +313,26 @@ def _mean(results: list[Result], key: str) -> float:
     return float(np.mean([result[key] for result in results]))
 
 
-def row(name: str, found: dict[str, list[Result]]) -> str:
-    """A line of the table."""
-    best = max(PEERS, key=lambda arm: _mean(found[arm], "accuracy"))
+def _beside(found: dict[str, list[Result]], others: tuple[str, ...]) -> tuple[float, float]:
+    """Points of `auto` above the best of other arms, and the standard error over the folds."""
+    best = max(others, key=lambda arm: _mean(found[arm], "accuracy"))
     apart = [
         100.0 * (ours["accuracy"] - other["accuracy"])
         for ours, other in zip(found["auto"], found[best], strict=True)
     ]
-    error = float(np.std(apart, ddof=1) / np.sqrt(OUTER))
+    return float(np.mean(apart)), float(np.std(apart, ddof=1) / np.sqrt(OUTER))
+
+
+def row(name: str, found: dict[str, list[Result]]) -> str:
+    """A line of the table."""
     cells = [
         f"{100 * _mean(found[arm], 'accuracy'):.1f} ({_mean(found[arm], 'bytes'):.0f})"
         for arm in (*OURS, *PEERS)
     ]
-    cells.append(f"{np.mean(apart):+.1f} ± {error:.1f}")
+    cells.append("{:+.1f} ± {:.1f}".format(*_beside(found, PEERS)))
     cells.append(f"{100 * _mean(found['auto'], 'bytes') / _mean(found['RBF-SVM'], 'bytes'):.1f} %")
     cells += [f"{100 * _mean(found[arm], 'accuracy'):.1f}" for arm in EQUAL]
+    cells.append("{:+.1f} ± {:.1f}".format(*_beside(found, EQUAL)))
     cells.append(f"{100 * _mean(found['auto'], 'gap'):.1f} %")
     cells.append(f"{_mean(found['auto'], 'choosing'):.0f} of {_mean(found['auto'], 'seconds'):.0f}")
     return f"| {' | '.join([name, *cells])} |"
@@ -337,34 +342,35 @@ def page(found: dict[str, dict[str, list[Result]]]) -> str:
     """The table of all sets, with the sums that the targets are about."""
     titles = [
         "set", "auto", "default before", *PEERS, "points beside the best", "of the SVM's bytes",
-        *EQUAL, "gap", "seconds choosing",
+        *EQUAL, "points beside the best of equal bytes", "gap", "seconds choosing",
     ]  # fmt: skip
     lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
     lines += [row(name, arms) for name, arms in found.items()]
-    apart, ahead = [], 0
-    for arms in found.values():
-        mean = {arm: _mean(results, "accuracy") for arm, results in arms.items()}
-        apart.append(100.0 * (mean["auto"] - max(mean[arm] for arm in PEERS)))
-        ahead += mean["auto"] >= max(mean[arm] for arm in EQUAL)
+    apart = [_beside(arms, PEERS)[0] for arms in found.values()]
+    equal = [_beside(arms, EQUAL) for arms in found.values()]
     lines.append(
         f"\nMean distance to the best peer {np.mean(apart):+.2f} points, the worst "
-        f"{np.min(apart):+.1f}; at least as good as both peers of equal bytes on {ahead} of "
-        f"{len(apart)}."
+        f"{np.min(apart):+.1f}; at least as good as all peers of equal bytes on "
+        f"{sum(mean > -1e-9 for mean, _ in equal)} of {len(equal)}, below the best of them by more "
+        f"than a standard error on {sum(mean < -error for mean, error in equal)}."
     )
     return "\n".join(lines) + "\n"
 
 
 def figure(found: dict[str, dict[str, list[Result]]], target: Path) -> None:
-    """Accuracy beside the best peer's against bytes beside the SVM's: a dot a set and arm."""
+    """Accuracy beside the best peer's against bytes beside the SVM's: a dot a set and arm.
+
+    An arm that was not run on a set has none there.
+    """
     from matplotlib.figure import Figure
 
     canvas = Figure(figsize=(8, 4.5), layout="constrained")
     axes = canvas.add_subplot()
     shown = {"auto": "o", "default before": "x", "logistic regression": "^", "boosting": "s",
-             "boosting, equal bytes": "v"}  # fmt: skip
+             "boosting, equal bytes": "v", "straight-through, equal bytes": "+"}  # fmt: skip
     for arm, marker in shown.items():
         x, y = [], []
-        for arms in found.values():
+        for arms in (arms for arms in found.values() if arm in arms):
             best = max(_mean(arms[peer], "accuracy") for peer in PEERS)
             x.append(_mean(arms[arm], "bytes") / _mean(arms["RBF-SVM"], "bytes"))
             y.append(100.0 * (_mean(arms[arm], "accuracy") - best))
