@@ -65,7 +65,7 @@ An example, whole: certificates of robustness for the rows of a table, in chunks
             for row in range(self.first, self.last):
                 start = time.perf_counter()
                 rows.append(certified_row(self, data, row, folder))     # writes its certificate
-                yield Step(path=self.id, shard=self.shard, trials=1, failed=0, best_gap=None,
+                yield Step(unit=self.id, shard=self.shard, trials=1, failed=0, best_gap=None,
                            seconds=time.perf_counter() - start, error=None)
             write_results(folder, self.id, rows, STUDY.rows)    # last: this commits the unit
 
@@ -131,13 +131,13 @@ class StudyConfig(Protocol):
 class Step:
     """A step of a unit is finished: what the driver shows and logs while the unit goes on.
 
-    `path` is the unit's id, `shard` what it works on; `trials` rows are new, `failed` of them are
+    `unit` is the unit's id, `shard` what it works on; `trials` rows are new, `failed` of them are
     failures, the first of which says `error`. `best_gap`: the least gap of its rows, None where
     that says nothing. `what` heads the line of the log; `counted`: whether the rows count as trials
     done in metrics, which those that are made of other units' rows do not.
     """
 
-    path: str
+    unit: str
     shard: str
     trials: int
     failed: int

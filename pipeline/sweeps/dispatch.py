@@ -188,7 +188,7 @@ def _next_events(
         error = one_line(cause if isinstance(cause, Exception) else failure)
     else:
         if isinstance(event, UnitDone | UnitLost):
-            unfinished.pop(event.path, None)
+            unfinished.pop(event.unit, None)
         yield event
         return
     if len(unfinished) > 1:

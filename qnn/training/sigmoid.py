@@ -17,6 +17,8 @@ from scipy.special import expit
 Array = np.ndarray
 
 ITERATIONS, HALVINGS, RIDGE = 100, 40, 1e-12
+# A loss that is larger by no more than this, relative, is not seen to be so.
+NOISE = 1e-13
 # After so small a step of Newton's the next would be its square.
 STEP = 1e-8
 # Scores that differ by less, relative to the largest, are one, and so are those of such a size.
@@ -84,19 +86,22 @@ def _newton(
     units: Array, target: Array, weights: Array | None, offset: float
 ) -> tuple[float, float]:
     """Slope and offset of the least logistic loss of targets in [0, 1], from slope 0."""
+    counted = np.ones(len(units)) if weights is None else weights
+    # What the loss is linear in, and the sums of its derivatives, as products with fixed rows.
+    linear, rows = counted * target, np.array([units * units, units, np.ones(len(units))]) * counted
+    along, level = float(linear @ units), float(linear.sum())
 
-    def loss(value: Array) -> float:
-        terms = np.logaddexp(0.0, value) - target * value
-        return float(terms.sum() if weights is None else weights @ terms)
+    def loss(slope: float, offset: float, value: Array) -> float:
+        return float(counted @ np.logaddexp(0.0, value)) - slope * along - offset * level
 
     slope, value = 0.0, np.full(len(units), offset)
-    now = loss(value)
+    now = loss(slope, offset, value)
     for _ in range(ITERATIONS):
-        step, shift = _step(units, expit(value), target, weights)
+        step, shift = _step(rows, expit(value), target)
         for _ in range(HALVINGS):
             value = (slope - step) * units + (offset - shift)
-            new = loss(value)
-            if new <= now:
+            new = loss(slope - step, offset - shift, value)
+            if new <= now + NOISE * abs(now):
                 break
             step, shift = step / 2.0, shift / 2.0
         else:
@@ -107,18 +112,18 @@ def _newton(
     return slope, offset
 
 
-def _step(units: Array, share: Array, target: Array, weights: Array | None) -> tuple[float, float]:
-    """Newton's step of slope and offset: the 2×2 system, scaled and ridged, by Cramer's rule."""
-    residual, curvature = share - target, share * (1.0 - share)
-    if weights is not None:
-        residual, curvature = weights * residual, weights * curvature
-    weighted = curvature * units
-    level, mixed, most = float(curvature.sum()), float(weighted.sum()), float(weighted @ units)
-    scale = max(1.0, level + most)
-    level, mixed, most = level / scale + RIDGE, mixed / scale, most / scale + RIDGE
-    along, across = float(residual @ units) / scale, float(residual.sum()) / scale
-    determinant = most * level - mixed * mixed
+def _step(rows: Array, share: Array, target: Array) -> tuple[float, float]:
+    """Newton's step of slope and offset: the 2×2 system, ridged, by Cramer's rule.
+
+    rows: (3, n), the squares of the scores, the scores, and ones, each times the rows' weights.
+    """
+    most, mixed, least = (rows @ (share * (1.0 - share))).tolist()
+    along, level = (rows[1:] @ (share - target)).tolist()
+    scale = max(1.0, least + most)
+    most, mixed, least = most / scale + RIDGE, mixed / scale, least / scale + RIDGE
+    along, level = along / scale, level / scale
+    determinant = most * least - mixed * mixed
     return (
-        (level * along - mixed * across) / determinant,
-        (most * across - mixed * along) / determinant,
+        (least * along - mixed * level) / determinant,
+        (most * level - mixed * along) / determinant,
     )
