@@ -56,7 +56,7 @@ TRAINING = {
     "SweepConfig.tracking": "where MLflow keeps the run",
     "SweepConfig.resources": "what a task may use",
     "SweepConfig.retrain": "what `qnn retrain` trains on, and its gates",
-    "DataConfig.source": "CSV or Parquet file, folder of Parquet files, a URI (s3://…), or "
+    "DataConfig.source": "CSV or Parquet file, folder of either, a URI (s3://…), or "
     "sklearn:NAME; relative to this file; ~ and variables are put in",
     "DataConfig.target": "column to predict; several for a regression of several",
     "DataConfig.positive": "the class of two that is +1, of which precision, recall and F1 speak; "
@@ -148,6 +148,7 @@ ROBUSTNESS = {
     "RobustnessConfig.norms": "how a movement is measured",
     "RobustnessConfig.unit": "of the radius: raw, each column's scale, or its range in the file",
     "RobustnessConfig.effort": "the strongest proof that is tried",
+    "RobustnessConfig.solver": "of the dual of ReLU networks; auto: by the network's size",
     "RobustnessConfig.limits": "smallest and largest value of any column, or by column",
     "RobustnessConfig.nodes": "most nodes of a branch and bound",
     "RobustnessConfig.block": "rows of one unit of work",
