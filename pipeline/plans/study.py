@@ -108,6 +108,7 @@ if TYPE_CHECKING:
     from pipeline.results.verification import Check
 
     # The compiler, which it imports, takes a second: only exact proofs need it.
+    from qnn.moments.csp import Crew
     from qnn.training.pricing.enumeration import Scanner
 
 
@@ -164,11 +165,13 @@ class Tools:
     """What the place of execution gives a unit.
 
     `scanner`: who scans the sign vectors of exact proofs, None for threads. `say`: shows a line
-    while a step takes long, None where nobody looks.
+    while a step takes long, None where nobody looks. `crew`: who bounds leaves of a tree ahead,
+    None for nobody.
     """
 
     scanner: Scanner | None = None
     say: Callable[[str], None] | None = None
+    crew: Crew | None = None
 
 
 class Unit(Protocol):

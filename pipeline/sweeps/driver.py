@@ -267,7 +267,8 @@ class _Driver:
         self, runner: Runner, units: Sequence[Unit], complete: set[str], run: _Workplace
     ) -> None:
         """Run what is missing of what units need, then of the units themselves."""
-        first = [need for unit in units for need in needed_by(unit)]
+        # Several units may need the same one.
+        first = list({need.id: need for unit in units for need in needed_by(unit)}.values())
         pending = [unit for unit in first if unit.id not in complete]
         later = [unit for unit in units if unit.needs]
         missing = [unit for unit in later if not complete.issuperset(ids_of(unit))]

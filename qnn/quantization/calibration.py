@@ -19,6 +19,7 @@ from qnn.quantization.graph.execution import (
     activation_grid,
     layer_rows,
     logits_of,
+    quantized_input,
     run,
 )
 from qnn.quantization.graph.export import QuantizedLayer, export, mixing_bits, stored_bits
@@ -107,6 +108,7 @@ class _Calibration:
             options.seed,
         )
         self.weights: dict[str, Weights] = {}
+        self.passed: dict[str, Array] = {}
         self.made: dict[str, QuantizedLayer] = {}
         self.certificates: dict[str, LayerCertificate] = {}
         self.rows: dict[str, tuple[Array, Array | None]] = {}
@@ -120,6 +122,7 @@ class _Calibration:
         for k, layer in enumerate(self.graph.layers):
             self.progress(f"layer {layer.name}", 0.1 + 0.8 * k / count)
             self._quantize(layer, widths[layer.name])
+        self.passed = {}
         untuned = self._divergence()
         self.progress("tuning", 0.9)
         self._tune()
@@ -192,8 +195,9 @@ class _Calibration:
         floats = layer_rows(layer, self.values[layer.source])
         inputs = floats
         if quantized:
-            values = run(self.graph, self.X, self.weights, self.grids, until=layer.target)
-            inputs = layer_rows(layer, values[layer.source + "^"])
+            # Up to here every layer has its codes: the pass goes on from where it was.
+            run(self.graph, self.X, self.weights, self.grids, layer.source, self.passed)
+            inputs = layer_rows(layer, quantized_input(self.passed, layer.source, self.grids))
         keep = self._kept(floats.shape[1])
         each = len(layer.W) // layer.groups
         fisher = self._row_weights(layer)
@@ -329,8 +333,9 @@ def _rounded_bias(made: QuantizedLayer, grid: ActivationGrid) -> Array:
 
 def _notes(graph: Graph, fisher: dict[str, Array]) -> list[str]:
     notes = []
-    odd = sorted({s.op for s in graph.steps if isinstance(s, Node) and not known(s)})
-    left = [s.op for s in graph.steps if isinstance(s, Node) and s.op in ("Gemm", "MatMul", "Conv")]
+    nodes = [s for s in graph.steps if isinstance(s, Node) and s.outputs[0] not in graph.idle]
+    odd = sorted({s.op for s in nodes if not known(s)})
+    left = [s.op for s in nodes if s.op in ("Gemm", "MatMul", "Conv")]
     if odd:
         notes.append(f"passed through in float, without a derivative: {', '.join(odd)}")
     if left:

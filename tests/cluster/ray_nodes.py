@@ -50,7 +50,6 @@ class RayNodes:
             "RAY_AUTH_TOKEN_PATH": str(self.token_file),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_raylet_start_wait_time_s": "180",
-            "RAY_agent_register_timeout_ms": "180000",
         }
         self._sessions: list[subprocess.Popen[bytes]] = []
         self.head = self._start(

@@ -20,12 +20,10 @@ log = logging.getLogger(__name__)
 CONNECT_SECONDS = 10.0
 
 
-# Under load a node takes longer to start than Ray's own patience: a minute, and half a minute for
-# the agent's ports, after which the raylet ends itself.
+# Under load a node takes longer to start than Ray's own patience of a minute.
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_raylet_start_wait_time_s": "180",
-    "RAY_agent_register_timeout_ms": "180000",
     # While Ray starts, SIGTERM is its own to handle; it would wait a minute for idle workers.
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
 }

@@ -193,7 +193,8 @@ def _prove_optimal(certificate: LayerClaim, j: int, R: Array, order: Array, marg
     if STATES[certificate.state[j]] == "optimal":
         prove_over(R, w, certificate.cells(j), -half, half - 1, bound, most, margin)
     else:
-        prove_at(R, w, float(certificate.scale[j]), -half, half - 1, bound, most, margin)
+        rest = (certificate.square[j][order], certificate.linear[j][order])
+        prove_at(R, w, float(certificate.scale[j]), -half, half - 1, bound, most, margin, rest)
 
 
 def prove_bounded(

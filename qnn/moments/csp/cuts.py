@@ -37,10 +37,11 @@ class CutPool:
         found = np.empty(len(vectors), dtype=np.int64)
         for row in range(len(vectors)):
             own = slice(vectors.starts[row], vectors.starts[row + 1])
-            found[row] = self._number(entries[own], vectors.coefficients[own].astype(np.int8))
+            found[row] = self.number(entries[own], vectors.coefficients[own].astype(np.int8))
         return found
 
-    def _number(self, entries: Array, coefficients: Array) -> int:
+    def number(self, entries: Array, coefficients: Array) -> int:
+        """Of a cut over x, which joins where it is new."""
         order = np.argsort(entries, kind="stable")
         entries, coefficients = entries[order], coefficients[order]
         if coefficients[0] < 0:

@@ -13,9 +13,9 @@ import numpy as np
 from qnn.certificates.csp import CspCertificate, Payoffs, proven_upper_bound
 from qnn.errors import CertificateError, InputError, shown
 from qnn.moments import correlation_rounding as rounding
+from qnn.moments.csp.crew import Crew
 from qnn.moments.csp.forms import pair_payoffs
-from qnn.moments.csp.leaves import Cutting
-from qnn.moments.csp.moments import distributions, indicator_moments
+from qnn.moments.csp.leaves import Cutting, distributions, indicator_moments
 from qnn.moments.csp.rudy import parsed, rudy_edges
 from qnn.moments.csp.seeds import check_rule
 from qnn.moments.csp.tree import (
@@ -182,11 +182,23 @@ class MaxCSP:
         seed: int = 0,
         most_nodes: int | None = None,
         watch: Watch = unwatched,
+        crew: Crew | None = None,
     ) -> Solution:
-        """Split the worst leaf until the best assignment is proven to be one, or time ends."""
+        """Split the worst leaf until the best assignment is proven to be one, or time ends.
+
+        crew : who bounds leaves ahead, as `qnn.moments.csp.Processes(4)` does on four cores; the
+        result is the same, but for what a time limit cuts off.
+        """
         check_rule(rule)
         search, over, started = self._search(cuts, seed, time_limit)
-        root = prove(search, rule, over, most_nodes, watch)
+        if crew is not None:
+            search.crew = crew
+            crew.begin(search.form)
+        try:
+            root = prove(search, rule, over, most_nodes, watch)
+        finally:
+            if crew is not None:
+                crew.end()
         return self._solution(search, root, 0, rule, [], started, over)
 
     def _search(

@@ -28,8 +28,10 @@ from qnn.certificates.layers.allocation import (
     verify_choice,
 )
 from qnn.certificates.layers.gram import factor_below, gram_of, value_above
+from qnn.certificates.layers.search import prove_at
 from qnn.errors import CertificateError, InputError, NotProvenAgainError, QnnError
 from qnn.quantization.layers.certify import Effort, certify_layer
+from qnn.quantization.layers.diagonals import leading_diagonals
 from qnn.quantization.layers.grids import Codes, limits
 from qnn.quantization.layers.lattice import kbest
 from qnn.quantization.layers.objective import layer_objective
@@ -464,3 +466,75 @@ def test_odd_parts_and_numbers_prove_nothing() -> None:
                    {"budget": np.nan}, {"cost": np.full_like(cost, np.nan)}):  # fmt: skip
         with pytest.raises(CertificateError):
             table_bound(**{"cost": cost, "size": size, "budget": 40.0, "parts": parts, **change})
+
+
+def searchable(seed: int, d: int = 5, bits: int = 2) -> tuple[Array, Array, float, float]:
+    """R, w, a step, and the least ``|R (s q - w)|^2`` of all codes by enumeration."""
+    rng = np.random.default_rng(seed)
+    mixed = rng.standard_normal((3 * d, d)) @ rng.standard_normal((d, d))
+    R = np.linalg.cholesky(mixed.T @ mixed / d + 1e-3 * np.eye(d)).T
+    w, s = rng.standard_normal(d), float(rng.uniform(0.3, 1.5))
+    lo, hi = limits(bits)
+    Q = np.array(list(itertools.product(range(lo, hi + 1), repeat=d)), float)
+    return R, w, s, float((((s * Q - w) @ R.T) ** 2).sum(axis=1).min())
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+@pytest.mark.parametrize("seed", range(15))
+def test_a_search_with_diagonals_proves_the_optimum_and_no_more(seed: int, scale: float) -> None:
+    R, w, s, best = searchable(seed)
+    R, best = scale * R, scale**2 * best
+    lo, hi = limits(2)
+    whole = -s * s * leading_diagonals(R)
+    nothing = np.zeros(5)
+    plain = prove_at(R, w, s, lo, hi, best * (1.0 - 1e-6), 10**6, 2.0)
+    for rest in ((whole[0], whole[1]), (nothing, whole[1]), (whole[0], nothing), (0.3 * whole[0],
+                 nothing)):  # fmt: skip
+        nodes = prove_at(R, w, s, lo, hi, best * (1.0 - 1e-6), 10**6, 2.0, rest)
+        assert nodes <= plain
+        for factor in (1.0 + 1e-6, 1.5, 10.0):
+            with pytest.raises(CertificateError, match="not proven to cost"):
+                prove_at(R, w, s, lo, hi, best * factor, 10**6, 2.0, rest)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("value", [1.3, 10.0, 1e6, 1e300, -1.0, -1e300, np.nan, np.inf, -np.inf])
+def test_a_diagonal_that_is_not_below_is_refused(value: float) -> None:
+    R, w, s, best = searchable(3)
+    lo, hi = limits(2)
+    for row in range(2):
+        rest = -s * s * leading_diagonals(R)
+        rest[row] *= value
+        with pytest.raises(CertificateError):
+            prove_at(R, w, s, lo, hi, best * (1.0 - 1e-6), 10**6, 2.0, (rest[0], rest[1]))
+        rest = -s * s * leading_diagonals(R)
+        rest[row, 0] = -abs(value) * 1e3 * float((R.T @ R).max()) * s * s
+        with pytest.raises(CertificateError):
+            prove_at(R, w, s, lo, hi, best * 0.5, 10**6, 2.0, (rest[0], rest[1]))
+
+
+def test_a_better_neighbour_is_not_hidden_by_diagonals() -> None:
+    certificate, X, _ = certified("scale", 6)
+    assert certificate.square.any()
+    assert verify_layer(certificate, X).state == ["optimal_at_scale"] * 3
+    codes = certificate.codes.copy()
+    codes[0, 0] = codes[0, 0] + 1 if codes[0, 0] < 1 else codes[0, 0] - 1
+    H = gram_of(X, None, float(certificate.rho[0])).H
+    z = certificate.scale[0] * codes[0] - certificate.target[0]
+    value, bound = certificate.value.copy(), certificate.bound.copy()
+    value[0] = float(z @ H @ z) * (1.0 + 1e-9)
+    bound[0] = value[0] * (1.0 - 5e-6)
+    for factor in (0.0, 1.0, 2.0, 1e3):
+        false = replace(
+            certificate,
+            codes=codes,
+            value=value,
+            bound=bound,
+            square=factor * certificate.square,
+            linear=factor * certificate.linear,
+        )
+        with pytest.raises(CertificateError):
+            verify_layer(false, X)
+    # Without the diagonals the honest one is proven too, by more nodes.
+    plain = replace(certificate, square=0.0 * certificate.square, linear=0.0 * certificate.linear)
+    assert verify_layer(plain, X).state == ["optimal_at_scale"] * 3
