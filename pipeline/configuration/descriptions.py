@@ -56,7 +56,7 @@ TRAINING = {
     "SweepConfig.tracking": "where MLflow keeps the run",
     "SweepConfig.resources": "what a task may use",
     "SweepConfig.retrain": "what `qnn retrain` trains on, and its gates",
-    "DataConfig.source": "CSV or Parquet file, folder of Parquet files, a URI (s3://…), or "
+    "DataConfig.source": "CSV or Parquet file, folder of either, a URI (s3://…), or "
     "sklearn:NAME; relative to this file; ~ and variables are put in",
     "DataConfig.target": "column to predict; several for a regression of several",
     "DataConfig.positive": "the class of two that is +1, of which precision, recall and F1 speak; "
