@@ -56,7 +56,7 @@ TRAINING = {
     "SweepConfig.tracking": "where MLflow keeps the run",
     "SweepConfig.resources": "what a task may use",
     "SweepConfig.retrain": "what `qnn retrain` trains on, and its gates",
-    "DataConfig.source": "CSV or Parquet file, folder of Parquet files, a URI (s3://…), or "
+    "DataConfig.source": "CSV or Parquet file, folder of either, a URI (s3://…), or "
     "sklearn:NAME; relative to this file; ~ and variables are put in",
     "DataConfig.target": "column to predict; several for a regression of several",
     "DataConfig.positive": "the class of two that is +1, of which precision, recall and F1 speak; "
@@ -83,7 +83,7 @@ TRAINING = {
     "HoldOut.seed": "of the draw",
     "HoldOut.column": "rows of the test are those where this column is 1 or true",
     "KFold.kind": "every row is in one validation fold",
-    "KFold.count": "number of folds; classes are dealt evenly",
+    "KFold.count": "number of folds, stratified: each has its share of every class",
     "KFold.seed": "of the draw",
     "Parts.kind": "disjoint parts, each split into training and validation rows",
     "Parts.count": "number of parts",

@@ -100,6 +100,7 @@ def render_report(content: ReportInput) -> str:
         champion=None if champion is None else _headline(data, metric, champion),
         warnings=_warnings(content, data, metric, champion),
         measures=None if champion is None else tables.measures_table(champion, metric.task),
+        scaled=summary.has_several_targets(data),
         outputs=outputs_table(parts, content.outputs) if parts else None,
         outputs_kind=kind_of_outputs(parts),
         shards=sorted(set(data["shard"]) - {FINAL_SHARD}),

@@ -8,7 +8,7 @@ report and the tracking pages say the same thing. Choosing a network is not done
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -95,8 +95,18 @@ def searched(data: pd.DataFrame) -> pd.DataFrame:
 
 
 def metric_of(data: pd.DataFrame) -> Metric:
-    """The metric by which the sweep of a frame chooses."""
-    return METRICS[data["metric"].iloc[0] if len(data) else "accuracy"]
+    """The metric by which the sweep of a frame chooses; of several targets it says its unit."""
+    metric = METRICS[data["metric"].iloc[0] if len(data) else "accuracy"]
+    if metric.name in ("rmse", "mae") and has_several_targets(data):
+        return replace(metric, label=f"{metric.label} in each target's scale")
+    return metric
+
+
+def has_several_targets(data: pd.DataFrame) -> bool:
+    """Whether the networks of a frame predict several numbers at once."""
+    if not len(data) or METRICS[data["metric"].iloc[0]].task != "regression":
+        return False
+    return "certificates" in data and bool(data["certificates"].notna().any())
 
 
 def _likely_metric(data: pd.DataFrame) -> str:

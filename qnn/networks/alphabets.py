@@ -96,10 +96,10 @@ def get_alphabet(name: str | int | Alphabet) -> Alphabet:
     """'binary', 'ternary', or a number of bits from 1 to 7 (weights are stored in int8)."""
     if isinstance(name, Alphabet):
         return name
-    if name in (1, "1"):
-        return BINARY
-    # As it is written: int() reads other digits, leading zeros and fractions too.
+    # As it is written: int() reads other digits, leading zeros and fractions too, and True is 1.
     text = str(name)
+    if text == "1":
+        return BINARY
     known = ALPHABETS.get(int(text) if text in map(str, range(2, 8)) else text)
     if known is None:
         raise InputError(f"alphabet {name!r} is not known: choose binary, ternary or 1 to 7 bits")

@@ -333,8 +333,9 @@ def _rounded_bias(made: QuantizedLayer, grid: ActivationGrid) -> Array:
 
 def _notes(graph: Graph, fisher: dict[str, Array]) -> list[str]:
     notes = []
-    odd = sorted({s.op for s in graph.steps if isinstance(s, Node) and not known(s)})
-    left = [s.op for s in graph.steps if isinstance(s, Node) and s.op in ("Gemm", "MatMul", "Conv")]
+    nodes = [s for s in graph.steps if isinstance(s, Node) and s.outputs[0] not in graph.idle]
+    odd = sorted({s.op for s in nodes if not known(s)})
+    left = [s.op for s in nodes if s.op in ("Gemm", "MatMul", "Conv")]
     if odd:
         notes.append(f"passed through in float, without a derivative: {', '.join(odd)}")
     if left:

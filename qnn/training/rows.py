@@ -35,6 +35,11 @@ def numbers_of(estimator: BaseEstimator, y: Any) -> np.ndarray:
 
 
 def _plain_target(y: Any) -> Any:
+    if hasattr(y, "column_names"):
+        return np.column_stack([_plain_target(column) for column in y.columns])
+    if hasattr(y, "to_pylist"):
+        # pyarrow's: its own conversion refuses text, or copies.
+        return np.array(y.to_pylist())
     if np.ma.isMaskedArray(y):
         return plain_array(y, "y")
     return y.to_numpy() if hasattr(y, "to_numpy") else y

@@ -115,7 +115,8 @@ def run(
     for step in graph.steps:
         if until is not None and until in values:
             break
-        if (step.target if isinstance(step, Layer) else step.outputs[0]) in values:
+        target = step.target if isinstance(step, Layer) else step.outputs[0]
+        if target in values or target in graph.idle:
             continue
         if isinstance(step, Layer):
             x = quantized_input(values, step.source, grids)
@@ -185,10 +186,15 @@ def backward(
 
 
 def logits_of(graph: Graph) -> str:
-    """The tensor before a final Softmax, else the output."""
-    for step in graph.steps:
-        if isinstance(step, Node) and step.op == "Softmax" and step.outputs[0] == graph.output:
-            return step.inputs[0]
+    """The tensor before a final Softmax, which may be passed on as it is; else the output."""
+    name = graph.output
+    for step in reversed(graph.steps):
+        if isinstance(step, Node) and step.outputs[0] == name:
+            if step.op == "Softmax":
+                return step.inputs[0]
+            if step.op != "Identity":
+                break
+            name = step.inputs[0]
     return graph.output
 
 

@@ -17,6 +17,7 @@ from qnn.quantization import Quantized, quantize
 from qnn.quantization.allocation import allocate
 from qnn.quantization.graph.execution import run
 from qnn.quantization.graph.reading import read_model
+from qnn.quantization.runtime import check_in_runtime
 from qnn.quantization.tuning import divergence, match_statistics
 from tests.qnn.quantization.networks import Maker, cnn, mlp, rows
 
@@ -195,6 +196,36 @@ def test_the_quantized_network_keeps_its_names_and_unknown_nodes() -> None:
     assert any("passed through in float" in note and "Erf" in note for note in made.notes)
     assert any("no gradient reaches" in note for note in made.notes)
     assert [made.model.graph.input[0].name, made.model.graph.output[0].name] == ["x", "y"]
+
+
+def labelled(scores: int) -> onnx.ModelProto:
+    """As scikit-learn's networks are exported: labels first, then probabilities."""
+    make = Maker()
+    x = make.node("Relu", make.node("Gemm", "x", make.weights(6, 5), transB=1))
+    made = make.node("Softmax", make.node("Gemm", x, make.weights(3, 6), transB=1))
+    make.node("ArgMax", made, output="label", axis=1, keepdims=0)
+    make.node("Identity", made, output="y")
+    model = make.model((5,))
+    label = onnx.helper.make_tensor_value_info("label", onnx.TensorProto.INT64, ["n"])
+    model.graph.output.insert(0, label)
+    if not scores:
+        del model.graph.output[1]
+    return model
+
+
+def test_labels_beside_the_scores_are_kept_and_the_scores_calibrated() -> None:
+    X = rows(80, (5,))
+    made = quantize(labelled(1), X, 8.0, (8,), certify="none", beam=8)
+    assert made.graph is not None
+    assert made.graph.output == "y"
+    assert not made.notes
+    session = onnxruntime.InferenceSession(made.model.SerializeToString())
+    label, scores = session.run(["label", "y"], {"x": X})
+    assert (label == scores.argmax(axis=1)).all()
+    np.testing.assert_allclose(scores, made.simulate(X), atol=1e-4)
+    check_in_runtime(made, X)
+    with pytest.raises(InputError, match=r"none of the model's outputs \(label\) is a tensor of"):
+        quantize(labelled(0), X)
 
 
 def test_too_few_rows_for_a_layer_are_said() -> None:
