@@ -10,8 +10,8 @@ vectors' and the scaling's; of boosting 9 a split and 8 a leaf.
 
 Peers of equal bytes have as many as ours of that fold: boosting with trees of depth 1 or 2,
 logistic regression with its largest coefficients at 9 bytes each, and a network of ±1 weights of
-our form (float second layer refitted, then 8 bits each) by straight-through backpropagation on
-standardized columns, the better of two β on a held-out third.
+our form (float second layer refitted, then 8 bits each) by straight-through backpropagation, on
+standardized columns or three bits each, at one of two β: the best of four on a held-out third.
 
 Each set's folds are written to FOLDER as they end and read from there again; then the page's table
 and the figure are made: FOLDER/accuracy.md and FOLDER/accuracy.png.
@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -219,19 +220,21 @@ def small_logistic(train: Part, test: Part, seed: int, budget: int) -> Result:
 
 # β of its maximum that the straight-through peer chooses from, and the steps of each of its runs.
 STRAIGHT, STEPS = (0.02, 0.004), 600
+ENCODED = (Kind("standardize", 3, "logistic"), Kind("thermometer", 3, "logistic"))
 
 
 def straight_through(train: Part, test: Part, seed: int, budget: int) -> Result:
-    """A network of our form, standardized, as wide as `budget` allows, by straight-through Adam."""
-    kind = Kind("standardize", 3, "logistic")
+    """A network of our form, as wide as `budget` allows, by straight-through Adam."""
     order = np.random.default_rng(seed).permutation(len(train[1]))
     held, fit = (_rows(train, some) for some in np.split(order, [len(order) // 3]))
     known = set(fit[1]) == set(train[1])
-    scores = [
-        _straight(fit, held, kind, one, seed, budget)[0] if known else 0.0 for one in STRAIGHT
-    ]
-    share, size = _straight(train, test, kind, STRAIGHT[int(np.argmax(scores))], seed, budget)
-    return {"accuracy": share, "bytes": size}
+    settings = list(product(ENCODED, STRAIGHT))
+    scores = [_straight(fit, held, *one, seed, budget) if known else None for one in settings]
+    # One that does not fit into the budget at all is taken where none does.
+    ranks = [(False, 0.0) if one is None else (one[1] <= budget, one[0]) for one in scores]
+    chosen = settings[max(range(len(settings)), key=lambda k: ranks[k])]
+    share, size = _straight(train, test, *chosen, seed, budget)
+    return {"accuracy": share, "bytes": size, "setting": f"{chosen[0]}, {chosen[1]:g}"}
 
 
 def _rows(part: Part, rows: np.ndarray) -> Part:
@@ -310,21 +313,26 @@ def _mean(results: list[Result], key: str) -> float:
     return float(np.mean([result[key] for result in results]))
 
 
-def row(name: str, found: dict[str, list[Result]]) -> str:
-    """A line of the table."""
-    best = max(PEERS, key=lambda arm: _mean(found[arm], "accuracy"))
+def _beside(found: dict[str, list[Result]], others: tuple[str, ...]) -> tuple[float, float]:
+    """Points of `auto` above the best of other arms, and the standard error over the folds."""
+    best = max(others, key=lambda arm: _mean(found[arm], "accuracy"))
     apart = [
         100.0 * (ours["accuracy"] - other["accuracy"])
         for ours, other in zip(found["auto"], found[best], strict=True)
     ]
-    error = float(np.std(apart, ddof=1) / np.sqrt(OUTER))
+    return float(np.mean(apart)), float(np.std(apart, ddof=1) / np.sqrt(OUTER))
+
+
+def row(name: str, found: dict[str, list[Result]]) -> str:
+    """A line of the table."""
     cells = [
         f"{100 * _mean(found[arm], 'accuracy'):.1f} ({_mean(found[arm], 'bytes'):.0f})"
         for arm in (*OURS, *PEERS)
     ]
-    cells.append(f"{np.mean(apart):+.1f} ± {error:.1f}")
+    cells.append("{:+.1f} ± {:.1f}".format(*_beside(found, PEERS)))
     cells.append(f"{100 * _mean(found['auto'], 'bytes') / _mean(found['RBF-SVM'], 'bytes'):.1f} %")
     cells += [f"{100 * _mean(found[arm], 'accuracy'):.1f}" for arm in EQUAL]
+    cells.append("{:+.1f} ± {:.1f}".format(*_beside(found, EQUAL)))
     cells.append(f"{100 * _mean(found['auto'], 'gap'):.1f} %")
     cells.append(f"{_mean(found['auto'], 'choosing'):.0f} of {_mean(found['auto'], 'seconds'):.0f}")
     return f"| {' | '.join([name, *cells])} |"
@@ -334,34 +342,35 @@ def page(found: dict[str, dict[str, list[Result]]]) -> str:
     """The table of all sets, with the sums that the targets are about."""
     titles = [
         "set", "auto", "default before", *PEERS, "points beside the best", "of the SVM's bytes",
-        *EQUAL, "gap", "seconds choosing",
+        *EQUAL, "points beside the best of equal bytes", "gap", "seconds choosing",
     ]  # fmt: skip
     lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
     lines += [row(name, arms) for name, arms in found.items()]
-    apart, ahead = [], 0
-    for arms in found.values():
-        mean = {arm: _mean(results, "accuracy") for arm, results in arms.items()}
-        apart.append(100.0 * (mean["auto"] - max(mean[arm] for arm in PEERS)))
-        ahead += mean["auto"] >= max(mean[arm] for arm in EQUAL)
+    apart = [_beside(arms, PEERS)[0] for arms in found.values()]
+    equal = [_beside(arms, EQUAL) for arms in found.values()]
     lines.append(
         f"\nMean distance to the best peer {np.mean(apart):+.2f} points, the worst "
-        f"{np.min(apart):+.1f}; at least as good as both peers of equal bytes on {ahead} of "
-        f"{len(apart)}."
+        f"{np.min(apart):+.1f}; at least as good as all peers of equal bytes on "
+        f"{sum(mean > -1e-9 for mean, _ in equal)} of {len(equal)}, below the best of them by more "
+        f"than a standard error on {sum(mean < -error for mean, error in equal)}."
     )
     return "\n".join(lines) + "\n"
 
 
 def figure(found: dict[str, dict[str, list[Result]]], target: Path) -> None:
-    """Accuracy beside the best peer's against bytes beside the SVM's: a dot a set and arm."""
+    """Accuracy beside the best peer's against bytes beside the SVM's: a dot a set and arm.
+
+    An arm that was not run on a set has none there.
+    """
     from matplotlib.figure import Figure
 
     canvas = Figure(figsize=(8, 4.5), layout="constrained")
     axes = canvas.add_subplot()
     shown = {"auto": "o", "default before": "x", "logistic regression": "^", "boosting": "s",
-             "boosting, equal bytes": "v"}  # fmt: skip
+             "boosting, equal bytes": "v", "straight-through, equal bytes": "+"}  # fmt: skip
     for arm, marker in shown.items():
         x, y = [], []
-        for arms in found.values():
+        for arms in (arms for arms in found.values() if arm in arms):
             best = max(_mean(arms[peer], "accuracy") for peer in PEERS)
             x.append(_mean(arms[arm], "bytes") / _mean(arms["RBF-SVM"], "bytes"))
             y.append(100.0 * (_mean(arms[arm], "accuracy") - best))

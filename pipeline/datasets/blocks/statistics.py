@@ -225,10 +225,12 @@ def fit(
 ) -> Preprocessing:
     """The preprocessing that these columns and their target are given.
 
-    Two classes, or one (``positive``) against all others. InputError where that is not so, or where
-    nothing is left.
+    Two classes, or one (``positive``) against all others. InputError where that is not so, where
+    nothing is left, or where columns are to be weighted.
     """
     asked = asked or Asked()
+    if SCALINGS[asked.scaling].weighted:
+        raise InputError("blocks of rows have no correlations: columns cannot be weighted by them")
     features = [column for column in found.columns if column.name != target]
     bits = SCALINGS[asked.scaling].bits
     columns = tuple(_column(column, asked.thresholds if bits else None) for column in features)

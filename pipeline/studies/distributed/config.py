@@ -20,6 +20,7 @@ from pipeline.configuration.settings import (
 )
 from pipeline.configuration.vocabularies import Loss
 from pipeline.datasets.blocks.statistics import Asked
+from qnn.features.scalings import SCALINGS
 from qnn.losses import LOSSES, MarginLoss
 
 
@@ -61,6 +62,10 @@ class DistributedConfig(Section):
             raise PydanticCustomError("fits", "distributed sweeps refuse missing targets")
         if data.constant_columns != "drop":
             raise PydanticCustomError("fits", "distributed sweeps drop constant columns")
+        if SCALINGS[self.preprocessing.scaling].weighted:
+            raise PydanticCustomError(
+                "fits", "distributed sweeps weight no columns: use scaling: standardize"
+            )
         if self.task == "regression" and issubclass(LOSSES[self.loss], MarginLoss):
             raise PydanticCustomError("fits", "this loss takes two classes: set task or loss")
         return self

@@ -139,6 +139,11 @@ def test_quantiles_without_their_package_are_refused_before_anything_is_read(tmp
         study_of(made).prepare(made)
 
 
+def test_weighted_columns_are_refused(tmp_path):
+    with pytest.raises(InputError, match="distributed sweeps weight no columns"):
+        config(tmp_path, preprocessing="preprocessing: {scaling: weighted}")
+
+
 def kept(out: Path) -> dict[str, bytes]:
     return {
         str(file.relative_to(out)): file.read_bytes()
