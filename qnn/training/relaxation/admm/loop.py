@@ -174,7 +174,7 @@ def _within(wanted: float, present: float) -> float:
 
 
 def _space(state: Splitting) -> str:
-    n, order = state.scaled.n, len(state.ridge.matrix)
+    n, order = state.scaled.n, state.ridge.order
     if state.ridge.in_rows:
         return f"{n} x {n} kernel"
     return f"{n} rows compressed to {order} x {order}"
