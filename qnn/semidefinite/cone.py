@@ -7,13 +7,9 @@ from typing import Any
 import numpy as np
 from scipy.linalg import eigh, get_lapack_funcs
 
-from qnn.semidefinite.positive import positive_factor
+from qnn.semidefinite.positive import LARGE, positive_factor
 
 Array = np.ndarray
-
-#: from this order on LAPACK is the faster
-_LARGE = 250
-
 
 @cache
 def _eigensolver(dtype: str) -> Callable[..., Any]:
@@ -25,7 +21,7 @@ class Projection:
     """The projection of one block to the semidefinite cone, in one precision."""
 
     def __init__(self, size: int, dtype: str) -> None:
-        self._syevd, self._small = _eigensolver(dtype), size < _LARGE
+        self._syevd, self._small = _eigensolver(dtype), size < LARGE
 
     def __call__(self, Y: Array, out: Array) -> Array:
         """Write ``Y+`` (D, D) to out and return a factor F, ``Y+ = F F'``."""

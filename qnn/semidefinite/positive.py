@@ -1,4 +1,6 @@
-"""The eigenvectors of a symmetric matrix's positive eigenvalues, and no others, compiled.
+"""Eigenvectors of a symmetric matrix's positive eigenvalues and no others, or its least eigenvalue.
+
+Compiled, for orders below some two hundred.
 
 Householder's reflections to a tridiagonal T, bisection by Sturm counts for all positive eigenvalues
 at once, two or three Rayleigh quotient steps by twisted factorizations of ``T - lambda`` (I.
@@ -10,11 +12,14 @@ long where half of them or fewer are wanted; its partial solvers take longer tha
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg.lapack import dsyevd
 
 from qnn.numerics.compiled import compiled
 
 Array = np.ndarray
 
+#: from this order on LAPACK is the faster
+LARGE = 250
 #: sums may be reordered; infinities and what is no number stay as they are
 _SUMS = {"reassoc", "contract", "nsz"}
 _EXACT = {"contract", "nsz"}
@@ -34,6 +39,14 @@ def positive_factor(Y: Array) -> Array | None:
     passes = 2 if Y.dtype == np.float32 else 3
     found, factor = _positive_factor(np.ascontiguousarray(Y), passes)
     return factor.T if found else None
+
+
+def lowest_eigenvalue(S: Array) -> float:
+    """The least eigenvalue of S (D, D), symmetric, to rounding; NaN where S is no numbers."""
+    if len(S) < LARGE:
+        return float(_lowest(np.ascontiguousarray(S)))
+    values, _, info = dsyevd(S, compute_v=0, lower=1)
+    return float(values[0]) if info == 0 else np.nan
 
 
 @compiled(nogil=True, error_model="numpy", fastmath=_SUMS)
@@ -230,3 +243,31 @@ def _positive_factor(Y: Array, passes: int) -> tuple[bool, Array]:
     for j in range(r):
         factor[j] *= np.sqrt(max(values[j], 0.0) * top)
     return True, factor
+
+
+@compiled(nogil=True, error_model="numpy", fastmath=_EXACT)
+def _lowest(S: Array) -> float:
+    n = len(S)
+    rows = S.copy().ravel()
+    top = np.abs(rows).max()
+    if top == 0.0 or not np.isfinite(top):
+        return 0.0 * top
+    rows /= top
+    d, e, tau, w = np.empty(n), np.zeros(n), np.zeros(n), np.empty(n)
+    _tridiagonal(rows, n, d, e, tau, w)
+    low, high = np.inf, d.min()
+    for i in range(n):
+        low = min(low, d[i] - abs(e[i]) - (abs(e[i - 1]) if i else 0.0))
+    squares = np.maximum(e * e, 1e-300)
+    while True:
+        middle = 0.5 * (low + high)
+        if not low < middle < high or high - low < 1e-16:
+            return top * middle
+        q, below = d[0] - middle, False
+        for i in range(1, n):
+            below = below or q < 0.0
+            q = d[i] - middle - squares[i - 1] / q
+        if below or q < 0.0:
+            high = middle
+        else:
+            low = middle

@@ -7,7 +7,7 @@ import numpy as np
 from qnn.training.relaxation.admm.estimates import (
     dual_estimate,
     dual_value,
-    feasible_value,
+    factored_value,
     refine_diagonals,
 )
 from qnn.training.relaxation.admm.splitting import Splitting
@@ -55,7 +55,7 @@ class Search:
 
     def check(self, state: Splitting, iteration: int, residual: float) -> None:
         """Estimate both bounds at the current iterates, and choose when to do so again."""
-        upper, P, N, _ = feasible_value(self.scaled, *state.primal())
+        upper, P, N = factored_value(self.scaled, *state.factors())
         if upper < self.upper:
             self.upper, self.P, self.N = upper, P, N
         nu, M, diagonals = state.dual()

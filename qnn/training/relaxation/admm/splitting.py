@@ -218,10 +218,10 @@ class Splitting:
         matrices = self.sigma * (self._shadow.matrices.astype(np.float64) - self._state.matrices)
         return matrices[0], matrices[1]
 
-    def primal(self) -> tuple[Array, Array]:
-        """P and N from their factors, so that they are semidefinite in double precision."""
-        left, right = (factor.astype(np.float64) for factor in self._factors)
-        return left @ left.T, right @ right.T
+    def factors(self) -> tuple[Array, Array]:
+        """F and G (D, r), P = F F' and N = G G': semidefinite in double precision."""
+        left, right = self._factors
+        return left.astype(np.float64), right.astype(np.float64)
 
     def dual(self) -> tuple[Array, Array, tuple[Array, ...]]:
         """``(nu, M(nu), diagonals)``, near feasible, double precision."""
