@@ -23,6 +23,8 @@ LARGE = 250
 #: sums may be reordered; infinities and what is no number stay as they are
 _SUMS = {"reassoc", "contract", "nsz"}
 _EXACT = {"contract", "nsz"}
+#: Rayleigh quotient steps, by precision
+PASSES = {"float32": 2, "float64": 3}
 #: halvings of the interval before the Rayleigh quotients
 _HALVINGS = 18
 #: vectors of which less than this part of the square is left beside the others are no vectors
@@ -36,8 +38,7 @@ def positive_factor(Y: Array) -> Array | None:
     In Y's precision. None where that is not to be had so: eigenvalues too close to one another to
     be told apart, or numbers beyond single precision.
     """
-    passes = 2 if Y.dtype == np.float32 else 3
-    found, factor = _positive_factor(np.ascontiguousarray(Y), passes)
+    found, factor = factor_rows(np.ascontiguousarray(Y), PASSES[Y.dtype.name])
     return factor.T if found else None
 
 
@@ -212,8 +213,8 @@ def _reflect(rows: Array, tau: Array, F: Array, r: int, n: int) -> None:
 
 
 @compiled(nogil=True, error_model="numpy", fastmath=_EXACT)
-def _positive_factor(Y: Array, passes: int) -> tuple[bool, Array]:
-    """Whether it was found, and the factor's columns as rows, (r, D)."""
+def factor_rows(Y: Array, passes: int) -> tuple[bool, Array]:
+    """Whether `positive_factor` was found, and its columns as rows, (r, D); itself compiled."""
     n = len(Y)
     rows = Y.copy().ravel()
     top = np.abs(rows).max()
@@ -223,7 +224,7 @@ def _positive_factor(Y: Array, passes: int) -> tuple[bool, Array]:
     if not 1e-30 < top < 1e30:
         return False, nothing
     rows /= top
-    d, e, tau, w = np.empty(n, Y.dtype), np.zeros(n, Y.dtype), np.zeros(n, Y.dtype), np.empty_like(Y[0])
+    d, e, tau, w = np.zeros((4, n), Y.dtype)
     _tridiagonal(rows, n, d, e, tau, w)
     squares, norm = np.empty(n, np.float32), 0.0
     for i in range(n):

@@ -51,7 +51,7 @@ def feasible_value(
 
 
 def factored_value(scaled: ScaledProblem, left: Array, right: Array) -> tuple[float, Array, Array]:
-    """The same for ``P = L L'``, ``N = R R'`` from L, R (D, r), with less work: ``(value, P, N)``."""
+    """The same of ``P = L L'``, ``N = R R'`` by their factors, for less work: ``(value, P, N)``."""
     lift, rank = scaled.lift, left.shape[1]
     factor = np.hstack([left, right])
     diagonal = np.einsum("ij,ij->i", factor, factor)
