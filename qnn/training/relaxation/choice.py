@@ -151,7 +151,8 @@ def _zero_network(
     problem: Problem, tol: float, solver: str, callback: Callback | None
 ) -> Relaxation | None:
     """The zero network with its certificate, where beta is at least beta_max."""
-    if problem.beta < problem.beta_max_estimate or problem.beta < problem.beta_max:
+    known = "beta_max" in vars(problem)
+    if (not known and problem.beta < problem.beta_max_estimate) or problem.beta < problem.beta_max:
         return None
     best = BestPoints(problem, solver, None, callback)
     best.offer_dual(-problem.loss.gradient(np.zeros(problem.n), problem.y), None)
