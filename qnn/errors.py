@@ -26,3 +26,13 @@ class NotProvenAgainError(CertificateError):
 
 class NotACertificateError(InputError, CertificateError):
     """A file that is not a whole certificate: bad input, which proves nothing either."""
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: numbers of numpy as plain ones, arrays by their shape."""
+    shape = getattr(value, "shape", None)
+    if shape:
+        return f"an array of shape {shape}"
+    plain = value.item() if shape == () and hasattr(value, "item") else value
+    text = repr(plain)
+    return text if len(text) <= 60 else f"{text[:57]}..."

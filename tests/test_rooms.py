@@ -7,6 +7,7 @@ import ast
 import importlib
 import re
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -54,16 +55,23 @@ def arrows(root: Path) -> set[Arrow]:
     """Which module imports which."""
     known, found = modules(root), set()
     for name, path in known.items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            targets: list[str] = []
-            if isinstance(node, ast.Import):
-                targets = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                assert not node.level, f"{name}: a relative import"
-                inner = [f"{node.module}.{alias.name}" for alias in node.names]
-                targets = [one if one in known else str(node.module) for one in inner]
-            found |= {(name, target) for target in targets if target in known and target != name}
+        for whole, module in imports(path.read_text(encoding="utf-8")):
+            target = whole if whole in known else module
+            found |= {(name, target)} if target in known and target != name else set()
     return found
+
+
+@cache
+def imports(text: str) -> tuple[tuple[str, str], ...]:
+    """What a module's text imports: each name with its place, and the place."""
+    found: list[tuple[str, str]] = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{node.module}: a relative import"
+            found += [(f"{node.module}.{alias.name}", str(node.module)) for alias in node.names]
+    return tuple(found)
 
 
 def upward(root: Path) -> list[str]:
@@ -167,8 +175,8 @@ def test_the_readme_maps_every_room_and_counts_the_trusted_lines() -> None:
     stated = re.search(r"are the ([\d,]+) of `qnn/certificates/`, with the ([\d,]+) of", text)
     assert stated is not None
     inside, beneath = (int(number.replace(",", "")) for number in stated.groups())
-    known, seen = modules(ROOT), {"qnn.certificates"}
-    while new := {target for name, target in arrows(ROOT) if name in seen} - seen:
+    known, every, seen = modules(ROOT), arrows(ROOT), {"qnn.certificates"}
+    while new := {target for name, target in every if name in seen} - seen:
         seen |= new
     seen |= {name for name in known if name.startswith(("qnn.certificates.", "qnn.losses."))}
     lines = {name: len(known[name].read_text(encoding="utf-8").splitlines()) for name in seen}
@@ -178,7 +186,8 @@ def test_the_readme_maps_every_room_and_counts_the_trusted_lines() -> None:
 
 
 def test_every_room_says_what_it_is_for_and_lists_its_names() -> None:
-    for name, path in modules(ROOT).items():
+    known = modules(ROOT)
+    for name, path in known.items():
         if path.name == "__init__.py":
             tree = ast.parse(path.read_text(encoding="utf-8"))
             assert ast.get_docstring(tree), name
@@ -190,4 +199,4 @@ def test_every_room_says_what_it_is_for_and_lists_its_names() -> None:
             assert listed, name
             room = importlib.import_module(name)
             for one in listed[0]:
-                assert f"{name}.{one}" in modules(ROOT) or getattr(room, one) is not None
+                assert f"{name}.{one}" in known or getattr(room, one) is not None

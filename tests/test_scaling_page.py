@@ -18,11 +18,11 @@ def test_the_page_has_the_computed_table() -> None:
 def test_work_is_divided_and_sums_are_not() -> None:
     measured = {
         "rows": 1000, "columns": 10, "statistics": 1.0, "first": 2.0, "rest": 3.0, "passes": 1,
-        "rank": 0.0, "p": 55,
+        "rank": 0.0, "moments": 715,
     }  # fmt: skip
     seconds, volume, needed = costs(measured, 1000, 1)
     assert (seconds, needed) == (6.0, 0.0)
-    assert volume == 8 * (55 * 55 + 55 + 100 + 20)
+    assert volume == 8 * (715 + 200 + 20)
     half, same, link = costs(measured, 1000, 2)
     assert (half, same) == (3.0, volume)
     # 8 bits a byte, two actors, in a hundredth of three seconds.

@@ -17,6 +17,8 @@ from qnn.networks.activations import Activation, Bilinear, Polynomial
 from qnn.training.fit import train
 from qnn.training.pricing import exact
 from qnn.training.problems.problem import Problem
+from qnn.training.relaxation.choice import solve
+from qnn.training.relaxation.tightening import branch, tighten
 from tests.test_docs import blocks
 
 RELU = Polynomial(0.0937, 0.5, 0.4688)
@@ -31,10 +33,12 @@ class Case:
     alphabet: str | int = "binary"
     leaves: bool = False
     weighted: bool = False
+    agreements: bool = False
 
     @property
     def name(self) -> str:
         how = "leaves" if self.leaves else self.kind
+        how = "agreements" if self.agreements else how
         how = f"weighted-{how}" if self.weighted else how
         return f"{how}-{self.activation.name}-{self.loss}-{self.alphabet}"
 
@@ -46,6 +50,7 @@ CASES = [
     Case("relaxation", RELU, alphabet="ternary"),
     Case("relaxation", RELU, alphabet=2),
     Case("tightened", Bilinear()),
+    Case("tightened", Bilinear(), agreements=True),
     Case("tightened", RELU),
     Case("tightened", SQUARE, alphabet=2),
     Case("exact", Bilinear()),
@@ -83,12 +88,17 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
         "not true",
     ),
     "a negative multiplier": (
-        lambda c: {"multipliers": np.append(-c["multipliers"][:1], c["multipliers"][1:])},
+        lambda c: {
+            name: np.append(-c[name][:1], c[name][1:]) for name in c if name.endswith("multipliers")
+        },
         "not true",
     ),
-    "larger multipliers": (lambda c: {"multipliers": 1.1 * c["multipliers"]}, "semidefinite"),
+    "larger multipliers": (
+        lambda c: {name: 1.1 * c[name] for name in c if name.endswith("multipliers")},
+        "semidefinite",
+    ),
     "a leaf left out": (
-        lambda c: {"leaves": c["leaves"][1:], "leaf_diagonals": c["leaf_diagonals"][1:]},
+        lambda c: {"leaves": c["leaves"][1:]},
         "left out",
     ),
     "a leaf's number lowered": (
@@ -98,12 +108,12 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str]] = {
 }
 NEEDS = {
     "smaller weights": ("weights",),
-    "a smaller diagonal": ("diag", "diag_positive"),
+    "a smaller diagonal": ("diag", "diag_positive", "diagonals"),
     "an inequality that is not true": ("cuts",),
     "a negative multiplier": ("cuts",),
     "larger multipliers": ("cuts",),
     "a leaf left out": ("leaves",),
-    "a leaf's number lowered": ("leaves",),
+    "a leaf's number lowered": ("leaf_diagonals",),
 }
 
 
@@ -125,6 +135,11 @@ def certified(case: Case) -> tuple[Certificate, Problem]:
     weights = rng.uniform(0.3, 4.0, len(X)) if case.weighted else None
     largest = Problem(X, y, 1.0, loss, case.activation, case.alphabet, weights)
     problem = largest.with_beta(0.1 * largest.beta_max)
+    if case.agreements:
+        tightened = tighten(solve(problem, tol=1e-4))
+        assert tightened.state is not None
+        best = branch(tightened.state, tightened.certificate, np.inf, most_leaves=3)
+        return best.certificate, problem
     return train(problem, certify=case.kind).certificate, problem
 
 
@@ -152,7 +167,7 @@ def test_each_kind_is_proven_and_no_changed_one(
     certificate, problem = certified(case)
     assert certificate.kind == case.kind
     arrays, X, y = certificate.arrays(), problem.X, problem.y
-    assert ("leaves" in arrays) == case.leaves
+    assert ("leaves" in arrays) == (case.leaves or case.agreements)
     assert len(arrays.get("leaves", "ab")) > 1
     assert proven(file_of(arrays), X, y) == certificate.lower_bound > 0.0
     with pytest.raises(ValueError, match="the data differ"):

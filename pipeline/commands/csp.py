@@ -41,6 +41,10 @@ def csp(
         float | None, typer.Option(help="Seconds to search (default: no limit).")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same gives the same answer.")] = 0,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, max=256, help="Processes that share the tree; the result is the same."),
+    ] = 1,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder for proof.npz and problem.npz (default: none)."),
@@ -54,7 +58,7 @@ def csp(
     if out is not None:
         _check_folder(out)
     asked = read_problem(problem)
-    solution = solved(asked, rounds, rule, cuts, time_limit, seed, Console(stderr=True))
+    solution = solved(asked, rounds, rule, cuts, time_limit, seed, Console(stderr=True), workers)
     print(told(asked, solution))
     if out is not None:
         _write(asked, solution, out)
@@ -68,6 +72,7 @@ def solved(
     time_limit: float | None,
     seed: int,
     console: Console,
+    workers: int = 1,
 ) -> Solution:
     """Solve in so many rounds, or prove where they are None; what is known is on the console."""
     with console.status(f"{problem.n} variables of {problem.k} values") as status:
@@ -76,7 +81,10 @@ def solved(
             status.update(f"{nodes} nodes: value {value:.10g}, searching below {bound:.10g}")
 
         if rounds is None:
-            return problem.prove(time_limit, rule, cuts, seed, watch=watch)
+            from qnn.moments.csp import Processes
+
+            crew = Processes(workers) if workers > 1 else None
+            return problem.prove(time_limit, rule, cuts, seed, watch=watch, crew=crew)
         return problem.solve(rounds, rule, time_limit, cuts, seed, watch=watch)
 
 

@@ -153,6 +153,7 @@ def way_back(config: SweepConfig, location: str) -> str:
 def rollback_command(model: str, uri: str | None) -> int:
     """Move the alias back, say what moved; return the exit code. Raises `InputError`."""
     from pipeline.tracking.aliases import roll_back
+    from pipeline.tracking.moved import follow_move
     from pipeline.tracking.store import URI_VARIABLE, quiet
 
     given = uri or os.environ.get(URI_VARIABLE)
@@ -161,7 +162,9 @@ def rollback_command(model: str, uri: str | None) -> int:
             f"which MLflow? give --uri (a server's address, sqlite:///…/mlflow.db, or the folder "
             f"of `qnn retrain`) or set {URI_VARIABLE}"
         )
-    given = _database(given)
+    given, file = _database(given)
+    if file is not None and (moved := follow_move(RunFolder.open(file.parent))) is not None:
+        print(f"note: {redact(moved)}", file=sys.stderr)
     quiet()
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -177,11 +180,14 @@ def rollback_command(model: str, uri: str | None) -> int:
     return DONE
 
 
-def _database(given: str) -> str:
-    """A folder means the database in it; MLflow would make a database that is not there."""
+def _database(given: str) -> tuple[str, Path | None]:
+    """Its address, and its file where that is SQLite's; a folder means the database in it."""
+    from pipeline.tracking.moved import database_file, database_uri
+
     if "://" not in given:
-        given = f"sqlite:///{Path(given).absolute() / 'mlflow.db'}"
-    file = given.removeprefix("sqlite:///")
-    if given.startswith("sqlite:///") and not Path(file).is_file():
+        given = database_uri(Path(given).expanduser().absolute())
+    file = database_file(given)
+    # MLflow would make a database that is not there.
+    if file is not None and not file.is_file():
         raise InputError(f"{file}: no such MLflow database")
-    return given
+    return given, file

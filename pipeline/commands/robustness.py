@@ -81,6 +81,10 @@ def robustness(
     effort: Annotated[
         Literal["interval", "crown", "dual", "exact"], typer.Option(help="From cheap to dear.")
     ] = "exact",
+    solver: Annotated[
+        Literal["auto", "second_order", "first_order"],
+        typer.Option(help="Of the dual of ReLU networks."),
+    ] = "auto",
     unit: Annotated[
         Literal["raw", "scale", "range"],
         typer.Option(help="Of the radius: the column's, its deviation, its range in DATA."),
@@ -127,7 +131,8 @@ def robustness(
     loaded = load_network(network)
     examples = read_examples(data, loaded, target)
     start = time.process_time()
-    work = Work(loaded, examples, asked, effort, Limits(nodes=nodes, seconds=seconds), data)
+    search = Limits(nodes=nodes, seconds=seconds, solver=solver)
+    work = Work(loaded, examples, asked, effort, search, data)
     work.largest = largest
     rows = work.run(examples.n if limit is None else min(limit, examples.n), certificates)
     if out is not None:

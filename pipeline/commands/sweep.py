@@ -11,7 +11,7 @@ from rich.console import Console
 from pipeline.commands.terminal import print_outcome
 from pipeline.configuration.paths import expanded, refuse_unknown_tracking
 from pipeline.configuration.reading import load_config
-from pipeline.logs.console import set_up_logging
+from pipeline.logs.console import console_of_tables, set_up_logging
 from pipeline.logs.redact import redact
 from pipeline.plans.studies import TRAINING, study_at, study_of_file
 from pipeline.results.folder import RunFolder, StoreError
@@ -53,7 +53,7 @@ def sweep_command(
     except (StoreError, ClusterError) as error:
         print(f"error: {redact(str(error))}", file=sys.stderr)
         return FAILED
-    print_outcome(outcome, Console())
+    print_outcome(outcome, console_of_tables())
     return outcome.exit_code
 
 

@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from operator import attrgetter
+from typing import Annotated, Any, Literal
 
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    Tag,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, core_schema
+
+from pipeline.configuration.section import Fraction, NonEmpty, Positive, Section, refuse_repeated
 from qnn.errors import InputError
 
 BetaForm = Literal["fractions", "values"]
@@ -58,3 +70,95 @@ class Beta:
 def column_of(form: BetaForm) -> str:
     """The column of the results that has β as it was written."""
     return "beta_fraction" if form == "fractions" else "beta"
+
+
+class LogSpacing(Section):
+    """Points evenly spaced in the logarithm, from `start` to `stop`."""
+
+    start: Fraction
+    stop: Fraction
+    count: Annotated[int, Field(ge=2, le=1000)]
+
+    def points(self) -> tuple[Beta, ...]:
+        """The points to 6 digits, so that they are the same numbers on every machine."""
+        step = (self.stop / self.start) ** (1 / (self.count - 1))
+        inner = (float(f"{self.start * step**k:.6g}") for k in range(1, self.count - 1))
+        return tuple(Beta(one, "fractions") for one in (self.start, *inner, self.stop))
+
+
+@dataclass(frozen=True)
+class _ReadAs:
+    """Of a number in a config: it is read as a β of this form, and written as the number."""
+
+    form: BetaForm
+    number: Any
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(
+            lambda number: Beta(number, self.form),
+            handler.generate_schema(self.number),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                attrgetter("written"), return_schema=core_schema.float_schema()
+            ),
+        )
+
+
+def _refuse_repeated(points: tuple[Beta, ...]) -> tuple[Beta, ...]:
+    refuse_repeated(tuple(point.written for point in points))
+    return points
+
+
+_DistinctBetas = AfterValidator(_refuse_repeated)
+
+
+def _how_given(value: Any) -> str:
+    spaced = isinstance(value, (dict, LogSpacing))
+    return "spaced" if spaced else "listed"
+
+
+class BetaConfig(Section):
+    """β as fractions of each shard's beta_max, listed or log-spaced, or as plain values."""
+
+    fractions: (
+        Annotated[
+            Annotated[
+                tuple[Annotated[Beta, _ReadAs("fractions", Fraction)], ...],
+                NonEmpty,
+                _DistinctBetas,
+                Tag("listed"),
+            ]
+            | Annotated[LogSpacing, Tag("spaced")],
+            Discriminator(_how_given),
+        ]
+        | None
+    ) = None
+    values: (
+        Annotated[
+            tuple[Annotated[Beta, _ReadAs("values", Positive)], ...], NonEmpty, _DistinctBetas
+        ]
+        | None
+    ) = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> BetaConfig:
+        if (self.fractions is None) == (self.values is None):
+            raise PydanticCustomError("one_of", "give either fractions or values, not both or none")
+        _refuse_repeated(self._given)
+        return self
+
+    @property
+    def form(self) -> BetaForm:
+        """Which of the two was given."""
+        return "values" if self.values is not None else "fractions"
+
+    @property
+    def points(self) -> tuple[Beta, ...]:
+        """Every β, from large to small: the order of the path."""
+        return tuple(sorted(self._given, key=attrgetter("written"), reverse=True))
+
+    @property
+    def _given(self) -> tuple[Beta, ...]:
+        given = self.values or self.fractions or ()
+        return given.points() if isinstance(given, LogSpacing) else given

@@ -56,7 +56,7 @@ TRAINING = {
     "SweepConfig.tracking": "where MLflow keeps the run",
     "SweepConfig.resources": "what a task may use",
     "SweepConfig.retrain": "what `qnn retrain` trains on, and its gates",
-    "DataConfig.source": "CSV or Parquet file, folder of Parquet files, a URI (s3://…), or "
+    "DataConfig.source": "CSV or Parquet file, folder of either, a URI (s3://…), or "
     "sklearn:NAME; relative to this file; ~ and variables are put in",
     "DataConfig.target": "column to predict; several for a regression of several",
     "DataConfig.positive": "the class of two that is +1, of which precision, recall and F1 speak; "
@@ -148,6 +148,7 @@ ROBUSTNESS = {
     "RobustnessConfig.norms": "how a movement is measured",
     "RobustnessConfig.unit": "of the radius: raw, each column's scale, or its range in the file",
     "RobustnessConfig.effort": "the strongest proof that is tried",
+    "RobustnessConfig.solver": "of the dual of ReLU networks; auto: by the network's size",
     "RobustnessConfig.limits": "smallest and largest value of any column, or by column",
     "RobustnessConfig.nodes": "most nodes of a branch and bound",
     "RobustnessConfig.block": "rows of one unit of work",
@@ -203,6 +204,12 @@ BELL = {
     "BellConfig.scenarios": "settings and outcomes of the two parties, as 2222",
     "BellConfig.levels": "of the NPA hierarchy",
     "BellConfig.steps": "of the fast method, before the fallback",
+    "BellConfig.networks": "that foretell where the steps start, trained before all else",
+    "NetworksConfig.widths": "hidden layers of each architecture, as [[64, 64]]",
+    "NetworksConfig.training": "steps of training, each with every architecture",
+    "NetworksConfig.seeds": "of the trainings",
+    "NetworksConfig.shipped": "the package's own network too",
+    "NetworksConfig.cold": "the steps without a network too, to compare",
     "BellConfig.fallback": "who decides what the fast method does not",
     "BellConfig.block": "behaviours of one unit of work",
     "BellConfig.certificates": "proofs kept of each block",

@@ -146,7 +146,12 @@ class Kind:
 
     def resolved(self) -> Kind:
         """The kind with the parameter that its loss uses."""
-        return replace(self, loss_parameter=get_loss(self.loss, self.loss_parameter).parameter)
+        return _resolved(self)
+
+
+@cache
+def _resolved(kind: Kind) -> Kind:
+    return replace(kind, loss_parameter=kind.get_loss().parameter)
 
 
 def kind_of(row: Mapping[str, Any]) -> Kind:

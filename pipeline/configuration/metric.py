@@ -10,7 +10,7 @@ import numpy as np
 
 MetricName = Literal[
     "accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc", "log_loss",
-    "rmse", "mae", "r2",
+    "brier", "rmse", "mae", "r2",
 ]  # fmt: skip
 
 
@@ -66,6 +66,7 @@ METRICS = {
         Metric("f1", True, "F1", "classification"),
         Metric("roc_auc", True, "ROC AUC", "classification"),
         Metric("log_loss", False, "log loss", "classification"),
+        Metric("brier", False, "Brier score", "classification"),
         Metric("rmse", False, "RMSE", "regression"),
         Metric("mae", False, "MAE", "regression"),
         Metric("r2", True, "R²", "regression"),

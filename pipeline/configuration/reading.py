@@ -11,14 +11,13 @@ from typing import Any, TypeVar, Union, get_args, get_origin, overload
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from pipeline.configuration.beta import BetaConfig, LogSpacing
 from pipeline.configuration.flat import flatten
 from pipeline.configuration.paths import expanded
 from pipeline.configuration.settings import (
-    BetaConfig,
     ByColumn,
     DataConfig,
     KFold,
-    LogSpacing,
     Parts,
     PreprocessingConfig,
     SweepConfig,

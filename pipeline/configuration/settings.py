@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline.configuration.beta import Beta, BetaForm
+from pipeline.configuration.beta import BetaConfig
 from pipeline.configuration.kinds import (
     Activation,
     Kind,
@@ -27,7 +27,6 @@ from pipeline.configuration.retraining import RetrainConfig
 from pipeline.configuration.section import (
     ClassWeight,
     Distinct,
-    Fraction,
     NonEmpty,
     Positive,
     Section,
@@ -35,7 +34,6 @@ from pipeline.configuration.section import (
     alone,
     listed,
     one_or_several,
-    refuse_repeated,
 )
 from pipeline.configuration.vocabularies import (
     Alphabet,
@@ -141,61 +139,6 @@ class ByColumn(Section):
 
 
 Shards = Annotated[KFold | Parts | ByColumn, Field(discriminator="kind")]
-
-
-class LogSpacing(Section):
-    """Points evenly spaced in the logarithm, from `start` to `stop`."""
-
-    start: Fraction
-    stop: Fraction
-    count: Annotated[int, Field(ge=2, le=1000)]
-
-    def points(self) -> tuple[float, ...]:
-        """The points to 6 digits, so that they are the same numbers on every machine."""
-        step = (self.stop / self.start) ** (1 / (self.count - 1))
-        inner = (float(f"{self.start * step**k:.6g}") for k in range(1, self.count - 1))
-        return (self.start, *inner, self.stop)
-
-
-def _how_given(value: Any) -> str:
-    spaced = isinstance(value, (dict, LogSpacing))
-    return "spaced" if spaced else "listed"
-
-
-class BetaConfig(Section):
-    """β as fractions of each shard's beta_max, listed or log-spaced, or as plain values."""
-
-    fractions: (
-        Annotated[
-            Annotated[tuple[Fraction, ...], NonEmpty, Distinct, Tag("listed")]
-            | Annotated[LogSpacing, Tag("spaced")],
-            Discriminator(_how_given),
-        ]
-        | None
-    ) = None
-    values: Annotated[tuple[Positive, ...], NonEmpty, Distinct] | None = None
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> BetaConfig:
-        if (self.fractions is None) == (self.values is None):
-            raise PydanticCustomError("one_of", "give either fractions or values, not both or none")
-        refuse_repeated(self._written)
-        return self
-
-    @property
-    def form(self) -> BetaForm:
-        """Which of the two was given."""
-        return "values" if self.values is not None else "fractions"
-
-    @property
-    def points(self) -> tuple[Beta, ...]:
-        """Every β, from large to small: the order of the path."""
-        return tuple(Beta(one, self.form) for one in sorted(self._written, reverse=True))
-
-    @property
-    def _written(self) -> tuple[float, ...]:
-        given = self.values or self.fractions or ()
-        return given.points() if isinstance(given, LogSpacing) else given
 
 
 class RelaxationConfig(Section):

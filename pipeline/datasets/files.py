@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -31,7 +32,7 @@ PLAIN = CsvFormat()
 def read_source(
     source: str, missing_values: Sequence[str] = (), written: CsvFormat = PLAIN
 ) -> pa.Table:
-    """Read a CSV file, a Parquet file, or a folder of Parquet files.
+    """Read a CSV file, a Parquet file, or a folder of either; of both, its Parquet files.
 
     Args:
         source: local path (looked up under the current folder) or a `pyarrow.fs` URI.
@@ -53,7 +54,7 @@ def read_source(
             )
             raise InputError(f"data.source: no such file or folder: {shown}{beside}")
         if info.type == pa.fs.FileType.Directory:
-            return _read_folder(filesystem, path, shown)
+            return _read_folder(filesystem, path, shown, missing_values, written)
         if path.lower().endswith(CSV_SUFFIXES):
             return _read_csv(filesystem, path, missing_values, written)
         if path.lower().endswith(PARQUET_SUFFIXES):
@@ -108,20 +109,22 @@ def _read_parquet(filesystem: Any, path: str) -> pa.Table:
         return reader.read()
 
 
-def _read_folder(filesystem: Any, folder: str, shown: str) -> pa.Table:
+def _read_folder(
+    filesystem: Any, folder: str, shown: str, missing_values: Sequence[str], written: CsvFormat
+) -> pa.Table:
     found = filesystem.get_file_info(pa.fs.FileSelector(folder, recursive=True))
     inside = {info.path: _inside(info.path, folder) for info in found if info.is_file}
-    paths = sorted(
-        path
-        for path, steps in inside.items()
-        if path.lower().endswith(PARQUET_SUFFIXES)
-        and not any(step.startswith((".", "_")) for step in steps)
-    )
+    seen = sorted(p for p, steps in inside.items() if not any(s[0] in "._" for s in steps))
+    tables = [path for path in seen if path.lower().endswith(PARQUET_SUFFIXES)]
+    paths = tables or [path for path in seen if path.lower().endswith(CSV_SUFFIXES)]
     if not paths:
-        raise InputError(f"data.source: {shown} holds no Parquet files ({PARQUET_SUFFIXES[0]})")
+        raise InputError(f"data.source: {shown} holds no Parquet or CSV files (.parquet, .csv)")
     parts: list[Any] = []
     for path in paths:
-        part = _read_part(filesystem, path, _shorter(path, folder))
+        read = partial(_read_csv, missing_values=missing_values, written=written)
+        part = _read_part(
+            _read_parquet if tables else read, filesystem, path, _shorter(path, folder)
+        )
         # Hive's way of writing a column into folder names: site=a/part-0.parquet.
         for step in inside[path][:-1]:
             name, equals, value = step.partition("=")
@@ -133,9 +136,11 @@ def _read_folder(filesystem: Any, folder: str, shown: str) -> pa.Table:
     return pa.concat_tables(parts, promote_options="permissive")
 
 
-def _read_part(filesystem: Any, path: str, name: str) -> pa.Table:
+def _read_part(
+    read: Callable[[Any, str], pa.Table], filesystem: Any, path: str, name: str
+) -> pa.Table:
     try:
-        return _read_parquet(filesystem, path)
+        return read(filesystem, path)
     except (pa.ArrowException, OSError) as error:
         reason = redact(" ".join(str(error).split()))
         raise InputError(f"data.source: {name} cannot be read: {reason}") from None

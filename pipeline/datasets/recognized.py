@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.configuration.settings import SweepConfig
 from pipeline.datasets.spellings import all_dates, is_number
 from qnn.errors import InputError
+from qnn.features.scalings import SCALINGS
 from qnn.features.statistics import mean_and_scale
 
 # What pandas, R and Arrow call a column of row numbers that was written along.
@@ -73,20 +74,34 @@ def refuse_giants(config: SweepConfig, columns: dict[str, np.ndarray], rows: np.
 
     `rows`: those that are trained on. Encoders that look at ranks alone take any number.
     """
-    if config.preprocessing.scaling not in ("standardize", "none"):
+    scaling = SCALINGS[config.preprocessing.scaling]
+    if scaling.bits or config.preprocessing.scaling == "quantile":
         return
     for name, column in columns.items():
         if column.dtype == object:
             continue
         there = column[rows]
         known = np.where(np.isnan(there), 0.0, there)
-        if _squares_overflow(known, config.preprocessing.scaling == "standardize"):
+        if _squares_overflow(known, scaling.standardized):
             worst = int(np.argmax(np.abs(known)))
             raise InputError(
                 f"column '{name}', row {int(rows[worst]) + 1}: {known[worst]:g} is too large, its "
                 "square overflows; correct or rescale it, set preprocessing.scaling to quantile or "
                 "thermometer, or list the column in data.exclude"
             )
+
+
+def refuse_giant_target(values: np.ndarray, name: str) -> None:
+    """Raise `InputError`, naming column and row, where losses and metrics of a target overflow."""
+    with np.errstate(over="ignore"):
+        # Twice each: the deviation from a mean may be as large as that.
+        if np.isfinite(np.sum((2.0 * values) ** 2)):
+            return
+    worst = int(np.argmax(np.abs(values)))
+    raise InputError(
+        f"the target '{name}', row {worst + 1}: {values[worst]:g} is too large, its square "
+        "overflows; correct it, or give the target in another unit"
+    )
 
 
 def _squares_overflow(values: np.ndarray, standardized: bool) -> bool:

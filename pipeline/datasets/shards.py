@@ -194,7 +194,7 @@ def lacking_classes(table: Table, split: Split) -> Iterator[str]:
             yield f"no validation row of class {named} in {tables.shorten(bare)}"
 
 
-def rows_digest(*parts: np.ndarray) -> str:
+def row_numbers_digest(*parts: np.ndarray) -> str:
     """SHA-256 over lists of row numbers."""
     total = hashlib.sha256()
     for rows in parts:

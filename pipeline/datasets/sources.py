@@ -22,7 +22,7 @@ from pipeline.configuration.settings import DataConfig, SweepConfig, Task
 from pipeline.datasets.csv_text import CsvFormat
 from pipeline.datasets.embedded import read_embedded
 from pipeline.datasets.files import read_source
-from pipeline.datasets.recognized import is_index, left_out, notes_of
+from pipeline.datasets.recognized import is_index, left_out, notes_of, refuse_giant_target
 from pipeline.datasets.spellings import all_dates, is_number, looks_like_comma, plain_numbers
 from qnn.errors import InputError
 from qnn.features import tables
@@ -347,6 +347,7 @@ def _quantity(values: np.ndarray, name: str, otherwise: str) -> np.ndarray:
     """A regression target (n,) as float64."""
     numbers = _parse_numbers(values, name, otherwise)
     _refuse_missing_target(numbers, name)
+    refuse_giant_target(numbers, name)
     if numbers.min() == numbers.max():
         raise InputError(f"the target '{name}' is the same in all rows: nothing to learn")
     return numbers

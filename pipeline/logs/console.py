@@ -1,12 +1,22 @@
 """Where log lines of a command go."""
 
 import logging
+import os
 import sys
 
 from rich.console import Console
 from rich.logging import RichHandler
 
 from pipeline.logs.log_lines import EVENTS, TextFormatter, log_json_to, wants_json
+
+# Columns of a table that nobody sees on a screen: room for all its words.
+_WIDE = 400
+
+
+def console_of_tables() -> Console:
+    """Standard output; in a file or a pipe tables are as wide as they need, whatever reads them."""
+    console = Console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=_WIDE)
 
 
 def set_up_logging(console: Console) -> None:

@@ -18,7 +18,7 @@ from pipeline.datasets.shards import (
     lacking_classes,
     make_layout,
     make_split,
-    rows_digest,
+    row_numbers_digest,
 )
 from pipeline.datasets.sources import Table, load_table
 from pipeline.plans.description import description
@@ -218,7 +218,7 @@ def make_path(
     """
     n = len(shard.train_rows)
     check_level(config.certify, Facts(n, layout.d, *kind.parts))
-    rows = rows_digest(shard.train_rows, shard.validation_rows, split.test_rows)
+    rows = row_numbers_digest(shard.train_rows, shard.validation_rows, split.test_rows)
     path = PathSpec(
         dataset=table.name,
         shard=shard.name,

@@ -65,7 +65,7 @@ An example, whole: certificates of robustness for the rows of a table, in chunks
             for row in range(self.first, self.last):
                 start = time.perf_counter()
                 rows.append(certified_row(self, data, row, folder))     # writes its certificate
-                yield Step(path=self.id, shard=self.shard, trials=1, failed=0, best_gap=None,
+                yield Step(unit=self.id, shard=self.shard, trials=1, failed=0, best_gap=None,
                            seconds=time.perf_counter() - start, error=None)
             write_results(folder, self.id, rows, STUDY.rows)    # last: this commits the unit
 
@@ -108,6 +108,7 @@ if TYPE_CHECKING:
     from pipeline.results.verification import Check
 
     # The compiler, which it imports, takes a second: only exact proofs need it.
+    from qnn.moments.csp import Crew
     from qnn.training.pricing.enumeration import Scanner
 
 
@@ -131,13 +132,13 @@ class StudyConfig(Protocol):
 class Step:
     """A step of a unit is finished: what the driver shows and logs while the unit goes on.
 
-    `path` is the unit's id, `shard` what it works on; `trials` rows are new, `failed` of them are
+    `unit` is the unit's id, `shard` what it works on; `trials` rows are new, `failed` of them are
     failures, the first of which says `error`. `best_gap`: the least gap of its rows, None where
     that says nothing. `what` heads the line of the log; `counted`: whether the rows count as trials
     done in metrics, which those that are made of other units' rows do not.
     """
 
-    path: str
+    unit: str
     shard: str
     trials: int
     failed: int
@@ -164,11 +165,13 @@ class Tools:
     """What the place of execution gives a unit.
 
     `scanner`: who scans the sign vectors of exact proofs, None for threads. `say`: shows a line
-    while a step takes long, None where nobody looks.
+    while a step takes long, None where nobody looks. `crew`: who bounds leaves of a tree ahead,
+    None for nobody.
     """
 
     scanner: Scanner | None = None
     say: Callable[[str], None] | None = None
+    crew: Crew | None = None
 
 
 class Unit(Protocol):

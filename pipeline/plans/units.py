@@ -271,7 +271,7 @@ class PathSpec:
         for here in map(self.axes, self.betas):
             yield from self.arm_trials(here)
 
-    @property
+    @cached_property
     def _problem(self) -> dict[str, Any]:
         return {name: value for name, value in self._told.items() if name in _OF_PROBLEM}
 

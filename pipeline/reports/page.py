@@ -100,6 +100,7 @@ def render_report(content: ReportInput) -> str:
         champion=None if champion is None else _headline(data, metric, champion),
         warnings=_warnings(content, data, metric, champion),
         measures=None if champion is None else tables.measures_table(champion, metric.task),
+        scaled=summary.has_several_targets(data),
         outputs=outputs_table(parts, content.outputs) if parts else None,
         outputs_kind=kind_of_outputs(parts),
         shards=sorted(set(data["shard"]) - {FINAL_SHARD}),
@@ -123,9 +124,11 @@ def _figures(content: ReportInput) -> list[dict[str, Any]]:
     found = []
     for kind in plots.FIGURES:
         draw = kind.draw
-        if draw is plots.size_figure:
-            draw = partial(plots.size_figure, champion=content.champion)
-        found.append(drawn(kind.name, kind.title, draw(content.results), kind.describe))
+        if draw in (plots.size_figure, plots.reliability_figure):
+            draw = partial(draw, champion=content.champion)
+        chart = draw(content.results)
+        if not (kind.optional and chart.empty):
+            found.append(drawn(kind.name, kind.title, chart, kind.describe))
     return found
 
 

@@ -33,7 +33,8 @@ _CONDITIONS = {
     ),
     ("tightened", "bilinear"): (
         "Diag(a) − Σ τ cc′ − M(ν) ⪰ 0,   Diag(a) − Σ τ ee′ + M(ν) ⪰ 0,   Σ a − Σ τ ≤ β·d,   τ ≥ 0\n"
-        "with  M(ν) = Xᵀ diag(ν) X,  c = p + q,  e = p − q,  integers (p, q) with an odd sum"
+        "with  M(ν) = Xᵀ diag(ν) X,  c = p + q,  e = p − q,  integers (p, q) with an odd sum\n"
+        "(over leaves: with a and τ of each, without the rows of u = −v, or of u = v, that it says)"
     ),
     ("tightened", "polynomial"): (
         "Diag(a₊) − Σ τ₊ bb′ − M(ν) ⪰ 0,   Σ a₊ − Σ τ₊ ≤ β·d,   τ₊ ≥ 0\n"

@@ -13,6 +13,9 @@ from pipeline.results.record import NetworkRow, rows_of
 from pipeline.results.selection import FINAL_SHARD, Choice
 from qnn.training.arms import ALL as BASELINES
 
+# What is known of the rows that chose.
+LOOKED_AT = ("trial", "output", "shard", "rounding", "validation_confusion")
+
 
 def reasons_against(row: NetworkRow) -> list[str]:
     """What speaks against one network, in a few words each; of files of earlier versions nothing.
@@ -41,7 +44,7 @@ def reasons_against_choice(
     lacking = sorted(
         {
             row.identity.shard
-            for row in rows_of(results)
+            for row in rows_of(results.select(LOOKED_AT))
             if row.identity.output is None
             and row.identity.shard != FINAL_SHARD
             and row.axes.rounding not in BASELINES

@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -172,12 +172,13 @@ class RunFolder:
                 f"{self.label}/{relative}: cannot be read: {one_line(error)}"
             ) from error
 
-    def read_table(self, relative: str) -> pa.Table:
-        """Return a Parquet file. Raises `FileNotFoundError`, `StoreError`, or `ValueError`.
+    def read_table(self, relative: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return a Parquet file, or these columns of it.
 
-        `ValueError` says that the bytes are there but no sound Parquet file.
+        Raises `FileNotFoundError`, `StoreError`, or `ValueError`, which says that the bytes are
+        there but no sound Parquet file.
         """
-        return decode_table(self.read(relative), relative)
+        return decode_table(self.read(relative), relative, columns)
 
     def exists(self, relative: str) -> bool:
         """Whether there is such a file."""
@@ -288,16 +289,31 @@ def _temporary(path: str) -> bool:
     return name.startswith(".") and name.endswith(".tmp")
 
 
-def decode_table(content: bytes, name: str) -> pa.Table:
-    """Return the Parquet file in `content`; `ValueError` where it is none or was damaged.
+def decode_table(content: bytes, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return the Parquet file in `content`, or these columns; `ValueError` where it is not sound.
 
     No thread but this one touches it: one of Arrow's that lets go of Python's bytes while the
     interpreter ends aborts the process, whatever its exit code was to be.
     """
+    with _sound(name):
+        return _parquet(content).read(None if columns is None else list(columns), use_threads=False)
+
+
+def rows_in(content: bytes, name: str) -> int:
+    """Return the rows that a Parquet file's footer counts; `ValueError` where it has none."""
+    with _sound(name):
+        return int(_parquet(content).metadata.num_rows)
+
+
+def _parquet(content: bytes) -> pq.ParquetFile:
+    return pq.ParquetFile(
+        pa.BufferReader(content), page_checksum_verification=True, pre_buffer=False
+    )
+
+
+@contextmanager
+def _sound(name: str) -> Iterator[None]:
     try:
-        file = pq.ParquetFile(
-            pa.BufferReader(content), page_checksum_verification=True, pre_buffer=False
-        )
-        return file.read(use_threads=False)
+        yield
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{name}: not a sound Parquet file ({one_line(error)})") from error

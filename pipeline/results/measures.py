@@ -12,7 +12,8 @@ class PartMeasures:
     """Of one part's rows. All None in files of earlier versions, and where they do not apply.
 
     `majority_share`: of the most frequent class among the targets; `confusion`: counts, a true
-    class after the other, each with as many numbers as there are classes.
+    class after the other, each with as many numbers as there are classes;
+    `reliability`, of two classes: rows and positive rows of each tenth of the probability.
     """
 
     rows: int | None = told(YOUNG)
@@ -23,8 +24,10 @@ class PartMeasures:
     f1: float | None = told(METRIC, YOUNG)
     roc_auc: float | None = told(METRIC, YOUNG)
     log_loss: float | None = told(METRIC, YOUNG)
+    brier: float | None = told(METRIC, YOUNG)
     mae: float | None = told(METRIC, YOUNG)
     confusion: tuple[int, ...] | None = told(YOUNG)
+    reliability: tuple[int, ...] | None = told(YOUNG)
 
     @property
     def classes(self) -> int:
@@ -67,6 +70,8 @@ class HeldOutMeasures(PartMeasures):
     roc_auc_high: float | None = told(METRIC, YOUNG)
     log_loss_low: float | None = told(METRIC, YOUNG)
     log_loss_high: float | None = told(METRIC, YOUNG)
+    brier_low: float | None = told(METRIC, YOUNG)
+    brier_high: float | None = told(METRIC, YOUNG)
     rmse_low: float | None = told(METRIC, YOUNG)
     rmse_high: float | None = told(METRIC, YOUNG)
     mae_low: float | None = told(METRIC, YOUNG)

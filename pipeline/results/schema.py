@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
+from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -94,6 +95,8 @@ class RowSchema:
 
     def read(self, table: pa.Table) -> pa.Table:
         """A table, of an earlier version too, as one of these columns; or `ValueError`."""
+        if table.schema.equals(self.columns):
+            return table
         for name in self.later:
             if name not in table.schema.names:
                 empty = pa.nulls(len(table), self.columns.field(name).type)
@@ -128,19 +131,44 @@ def _type_of(kind: Any, name: str) -> pa.DataType:
     return _TYPES[kind]
 
 
-def columns_of(record: Any, prefix: str = "") -> dict[str, Any]:
+def columns_of(record: Any) -> dict[str, Any]:
     """A record as a plain mapping of columns: its fields, and those of records among them."""
-    found: dict[str, Any] = {}
-    for one in fields(record):
-        value = getattr(record, one.name)
-        if is_dataclass(value):
-            found |= columns_of(value, prefix + one.metadata.get(_PREFIX, ""))
-        elif isinstance(value, tuple):
-            made = [columns_of(part) if is_dataclass(part) else part for part in value]
-            found[prefix + one.name] = made
-        else:
-            found[prefix + one.name] = value
+    kind: Any = type(record)
+    names, read, lists = _reader(kind)
+    found = dict(zip(names, read(record), strict=True))
+    for name in lists:
+        if found[name] is not None:
+            found[name] = [columns_of(one) if is_dataclass(one) else one for one in found[name]]
     return found
+
+
+@cache
+def _reader(record: Any) -> tuple[list[str], Callable[[Any], tuple[Any, ...]], list[str]]:
+    """The columns of a kind of record, what reads them all, and those that hold several values."""
+    names, places, lists = _columns(record)
+    read = attrgetter(*places)
+    return names, read if len(places) > 1 else lambda one: (read(one),), lists
+
+
+def _columns(record: Any) -> tuple[list[str], list[str], list[str]]:
+    """As `_reader`, with the place of each column in the record."""
+    names: list[str] = []
+    places: list[str] = []
+    lists: list[str] = []
+    hints = get_type_hints(record)
+    for one in fields(record):
+        kind = hints[one.name]
+        if is_dataclass(kind):
+            prefix = one.metadata.get(_PREFIX, "")
+            own, inner, several = _columns(kind)
+            names += [prefix + name for name in own]
+            places += [f"{one.name}.{place}" for place in inner]
+            lists += [prefix + name for name in several]
+        else:
+            names.append(one.name)
+            places.append(one.name)
+            lists += [one.name] if get_origin(_present(kind)) is tuple else []
+    return names, places, lists
 
 
 def part_of(kind: type[R], columns: Mapping[str, Any], prefix: str = "") -> R:
@@ -149,32 +177,34 @@ def part_of(kind: type[R], columns: Mapping[str, Any], prefix: str = "") -> R:
     Columns that are not there are left to their defaults.
     """
     record: Any = kind
-    given = {}
-    plain, nested = _makers(record)
-    for name, wanted in plain.items():
-        if prefix + name in columns:
-            value = columns[prefix + name]
+    given: dict[str, Any] = {}
+    plain, nested = _makers(record, prefix)
+    for name, column, wanted in plain:
+        if column in columns:
+            value = columns[column]
             given[name] = value if value is None else wanted(value)
-    for name, (own, inner) in nested.items():
-        given[name] = part_of(inner, columns, prefix + own)
+    for name, own, inner in nested:
+        given[name] = part_of(inner, columns, own)
     return kind(**given)
 
 
+_Plain = list[tuple[str, str, Callable[[Any], Any]]]
+_Nested = list[tuple[str, str, type[Any]]]
+
+
 @cache
-def _makers(
-    record: Any,
-) -> tuple[dict[str, Callable[[Any], Any]], dict[str, tuple[str, type[Any]]]]:
-    """For each field of a record what makes a plain value one of its own; its records, prefixed."""
-    plain: dict[str, Callable[[Any], Any]] = {}
-    nested: dict[str, tuple[str, type[Any]]] = {}
+def _makers(record: Any, prefix: str) -> tuple[_Plain, _Nested]:
+    """Fields, each with its column and what makes a plain value its own; records, each prefixed."""
+    plain: _Plain = []
+    nested: _Nested = []
     hints = get_type_hints(record)
     for one in fields(record):
         kind = hints[one.name]
         if is_dataclass(kind):
             inner: Any = kind
-            nested[one.name] = (one.metadata.get(_PREFIX, ""), inner)
+            nested.append((one.name, prefix + one.metadata.get(_PREFIX, ""), inner))
         else:
-            plain[one.name] = _maker(kind)
+            plain.append((one.name, prefix + one.name, _maker(kind)))
     return plain, nested
 
 

@@ -8,7 +8,7 @@ report and the tracking pages say the same thing. Choosing a network is not done
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,10 +44,9 @@ def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
         *("relaxation_value", "loss_value", "seconds", "relaxation_seconds"),
         *(name for name in columns_for(METRIC) if name.partition("_")[0] in PARTS),
     ]  # fmt: skip
-    for column in numbers:
-        if column not in data:
-            data[column] = np.nan
-        data[column] = pd.to_numeric(data[column], errors="coerce").astype(float)
+    order = list(dict.fromkeys([*data.columns, *numbers]))
+    plain = data.reindex(columns=numbers).apply(pd.to_numeric, errors="coerce").astype(float)
+    data = pd.concat([data.drop(columns=numbers, errors="ignore"), plain], axis=1)[order]
     # Arms without a width make it a column of floats, and 8 neurons would read as 8.0.
     data["width"] = data["width"].astype(int)
     data["widest_objective"] = [_widest(bounds) for bounds in data["bounds"]]
@@ -96,8 +95,18 @@ def searched(data: pd.DataFrame) -> pd.DataFrame:
 
 
 def metric_of(data: pd.DataFrame) -> Metric:
-    """The metric by which the sweep of a frame chooses."""
-    return METRICS[data["metric"].iloc[0] if len(data) else "accuracy"]
+    """The metric by which the sweep of a frame chooses; of several targets it says its unit."""
+    metric = METRICS[data["metric"].iloc[0] if len(data) else "accuracy"]
+    if metric.name in ("rmse", "mae") and has_several_targets(data):
+        return replace(metric, label=f"{metric.label} in each target's scale")
+    return metric
+
+
+def has_several_targets(data: pd.DataFrame) -> bool:
+    """Whether the networks of a frame predict several numbers at once."""
+    if not len(data) or METRICS[data["metric"].iloc[0]].task != "regression":
+        return False
+    return "certificates" in data and bool(data["certificates"].notna().any())
 
 
 def _likely_metric(data: pd.DataFrame) -> str:

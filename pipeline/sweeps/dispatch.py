@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.logs.messages import one_line
 from pipeline.plans.study import Unit
 from pipeline.sweeps.cluster.spare_cores import scan_on_spare_cores
+from pipeline.sweeps.cluster.spare_leaves import SpareLeaves
 from pipeline.sweeps.events import Event, UnitDone, UnitLost
 from pipeline.sweeps.worker.batch import Work, run_batch
 
@@ -96,7 +97,7 @@ def run_on_ray(specs: Sequence[Unit], work: Work, options: TaskOptions) -> Event
                     memory=cluster.memory(batch),
                     max_retries=options.max_retries,
                     name=task_name(batch),
-                ).remote(batch, shared, scan_on_spare_cores)
+                ).remote(batch, shared, scan_on_spare_cores, SpareLeaves)
                 running[stream] = {spec.id: spec for spec in batch}
             if not running:
                 return
@@ -188,7 +189,7 @@ def _next_events(
         error = one_line(cause if isinstance(cause, Exception) else failure)
     else:
         if isinstance(event, UnitDone | UnitLost):
-            unfinished.pop(event.path, None)
+            unfinished.pop(event.unit, None)
         yield event
         return
     if len(unfinished) > 1:

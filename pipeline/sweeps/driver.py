@@ -21,7 +21,7 @@ from pipeline.plans.studies import study_of
 from pipeline.plans.study import FINAL_SHARD, Prepared, Step, StudyConfig, Unit, ids_of, needed_by
 from pipeline.reports.origin import add_session
 from pipeline.results.folder import CONFIG_FILE, RESULTS, RunFolder, StoreError
-from pipeline.results.ledger import path_of, read_results, results_file, write_lost
+from pipeline.results.ledger import read_results, results_file, unit_id_of, write_lost
 from pipeline.results.lock import FolderLock, acquire_lock
 from pipeline.results.verification.manifest import MANIFEST, Manifest
 from pipeline.sweeps.background import TrackerStart, TrackerStarting
@@ -30,7 +30,7 @@ from pipeline.sweeps.dispatch import Events, TaskOptions, run_inline
 from pipeline.sweeps.events import Event, UnitDone, UnitLost
 from pipeline.sweeps.interrupts import Interrupts, SweepInterrupted
 from pipeline.sweeps.progress import Tally, reporter
-from pipeline.sweeps.resume import claim, completed_paths
+from pipeline.sweeps.resume import claim, completed_units
 from pipeline.sweeps.under_way import Hearing
 from pipeline.sweeps.worker.batch import Work
 from qnn.errors import InputError
@@ -163,7 +163,7 @@ class _Driver:
             with self._timed("folder"):
                 resolved = dump_config(self.config)
                 claim(folder, resolved, self.study.extendable)
-                complete = completed_paths(folder, self.options.retry_failed, self.study)
+                complete = completed_units(folder, self.options.retry_failed, self.study)
                 prepared = self.study.extended(prepared, folder, complete)
                 # Not before it is sure that all of the folder has a place in it.
                 folder.write(CONFIG_FILE, resolved.encode())
@@ -199,14 +199,17 @@ class _Driver:
         with self._runner(pending) as runner:
             with self._timed("paths"):
                 self._run_all(runner, prepared.units, complete, run)
-            results = read_results(run.folder, self.study.rows)
+            read: dict[str, pa.Table] = {}
+            results = read_results(run.folder, self.study.rows, read)
             choice = prepared.choose(results)
             refit = None if choice is None else prepared.follow_up(choice)
             if refit is not None and not complete.issuperset(ids_of(refit)):
                 with self._timed("refit"):
                     self._run_all(runner, [refit], complete, run)
+                ids = ids_of(refit)
+                read = {file: rows for file, rows in read.items() if unit_id_of(file) not in ids}
         _drop_stale_refits(run.folder, refit)
-        results = self.study.told(read_results(run.folder, self.study.rows), self.config)
+        results = self.study.told(read_results(run.folder, self.study.rows, read), self.config)
         champion = None if refit is None else prepared.champion(results, refit)
         trial = None if champion is None else str(champion.identity.trial)
         cautions = self.study.cautions(results, choice, champion)
@@ -264,7 +267,8 @@ class _Driver:
         self, runner: Runner, units: Sequence[Unit], complete: set[str], run: _Workplace
     ) -> None:
         """Run what is missing of what units need, then of the units themselves."""
-        first = [need for unit in units for need in needed_by(unit)]
+        # Several units may need the same one.
+        first = list({need.id: need for unit in units for need in needed_by(unit)}.values())
         pending = [unit for unit in first if unit.id not in complete]
         later = [unit for unit in units if unit.needs]
         missing = [unit for unit in later if not complete.issuperset(ids_of(unit))]
@@ -296,29 +300,29 @@ class _Driver:
                 run.lock.renew()
                 if event is not None:
                     tally.add(event)
-                    _tell(event, by_id[event.path].shard)
+                    _tell(event, by_id[event.unit].shard)
                 tally.under_way = hearing.look()
                 bar.update()
                 if isinstance(event, UnitDone):
                     refused = 0
                 elif isinstance(event, UnitLost):
                     refused = refused + 1 if event.storage else 0
-                    self._lose(event, by_id[event.path], run.folder, refused)
+                    self._lose(event, by_id[event.unit], run.folder, refused)
             tally.under_way = ""
 
     def _lose(self, event: UnitLost, unit: Unit, folder: RunFolder, refused: int) -> None:
         """Say that a unit is lost, and leave failed rows where the folder can be written."""
         log.warning(
             "path %s (%s): %s",
-            event.path,
+            event.unit,
             unit.shard,
             event.error,
-            extra={"path": event.path, "shard": unit.shard},
+            extra={"path": event.unit, "shard": unit.shard},
         )
         if refused >= STORAGE_PATIENCE:
             raise StoreError(event.error)
         if not event.storage:
-            write_lost(folder, event.path, unit.lost_rows(event.error), self.study.rows)
+            write_lost(folder, event.unit, unit.lost_rows(event.error), self.study.rows)
 
     def _report(self, folder: RunFolder, trial: str | None) -> str | None:
         with self._timed("report"):
@@ -337,7 +341,7 @@ class _Driver:
 
 def _tell(event: Event, shard: str) -> None:
     """Log what happened, for logs that are read by programs."""
-    fields: dict[str, Any] = {"path": event.path, "shard": shard}
+    fields: dict[str, Any] = {"path": event.unit, "shard": shard}
     if isinstance(event, Step):
         known = {**event.told, "done": event.trials, "failed": event.failed}
         fields |= {**known, "gap": event.best_gap, "seconds": event.seconds}
@@ -350,9 +354,9 @@ def _drop_stale_refits(folder: RunFolder, refit: Unit | None) -> None:
     """Remove rows of refits that an earlier, incomplete run chose: one champion a sweep."""
     keep = set() if refit is None else ids_of(refit)
     for file in folder.files(RESULTS, ".parquet"):
-        if path_of(file) in keep:
+        if unit_id_of(file) in keep:
             continue
-        table = folder.read_table(file)
+        table = folder.read_table(file, ["shard"])
         if table["shard"].unique().to_pylist() == [FINAL_SHARD]:
             log.info("%s: an earlier choice, removed", file)
             folder.remove(file)

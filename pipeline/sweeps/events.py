@@ -11,7 +11,7 @@ from pipeline.plans.study import Step
 class UnitDone:
     """The results file of a unit is written: nothing of it will be done again."""
 
-    path: str
+    unit: str
     trials: int
     failed: int
 
@@ -20,7 +20,7 @@ class UnitDone:
 class UnitLost:
     """A unit got no results file; `storage` says that the run's folder was the reason."""
 
-    path: str
+    unit: str
     error: str
     storage: bool = False
 

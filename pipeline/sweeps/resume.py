@@ -14,7 +14,7 @@ from pipeline.logs.messages import one_line
 from pipeline.plans.studies import study_of_folder
 from pipeline.plans.study import Study
 from pipeline.results.folder import CONFIG_FILE, DATA, RESULTS, RunFolder, decode_table
-from pipeline.results.ledger import LOST_SUFFIX, clear_lost, path_of, read_path
+from pipeline.results.ledger import LOST_SUFFIX, clear_lost, read_unit, unit_id_of
 from pipeline.results.matrices import matrices
 from qnn.errors import InputError
 from qnn.numerics.archive import unpack_arrays
@@ -105,7 +105,7 @@ def _show(values: Mapping[str, Any], key: str) -> str:
     return text.removesuffix("\n").removesuffix("\n...").strip()
 
 
-def completed_paths(
+def completed_units(
     folder: RunFolder, retry_failed: bool = False, study: Study[Any] | None = None
 ) -> set[str]:
     """Return the ids of the units that are finished and whose files are all there and sound.
@@ -122,7 +122,7 @@ def completed_paths(
         if file.endswith(LOST_SUFFIX):
             continue
         try:
-            table = read_path(folder, file, study.rows)
+            table = read_unit(folder, file, study.rows)
         except FileNotFoundError:
             continue
         except ValueError as error:
@@ -130,9 +130,9 @@ def completed_paths(
             continue
         done = table.filter(pc.equal(table["status"], "ok"))
         if retry_failed and len(done) < len(table):
-            log.info("%s: has failed rows, computed again", path_of(file))
+            log.info("%s: has failed rows, computed again", unit_id_of(file))
             continue
-        needs[path_of(file)] = {name for row in done.to_pylist() for name in study.files_of(row)}
+        needs[unit_id_of(file)] = {name for row in done.to_pylist() for name in study.files_of(row)}
     bad = _unsound(folder, {file for files in needs.values() for file in files})
     complete = set()
     for path, files in needs.items():

@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 from pathlib import Path
-from urllib.parse import unquote, urlparse
+from urllib.parse import quote, unquote, urlparse
 
 from pipeline.logs.messages import one_line
 from pipeline.results.folder import RunFolder, StoreError
@@ -28,6 +28,24 @@ _ADDRESSES = (
 )
 _MODEL_FILE, _NOTE = "MLmodel", "mlflow.note.content"
 _PATIENCE = 10.0
+_SQLITE, _ESCAPED = "sqlite:///", "sqlite+pysqlite:///"
+
+
+def database_uri(folder: str | Path) -> str:
+    """The address of a folder's own database, as MLflow takes it.
+
+    SQLAlchemy ends a path at `?` and reads `%` and two digits as a character. So these are escaped,
+    and the driver is named: of an address without, MLflow makes the folder that its text spells.
+    """
+    escaped = str(folder).replace("%", quote("%")).replace("?", quote("?"))
+    return f"{_SQLITE if escaped == str(folder) else _ESCAPED}{escaped}/{DATABASE}"
+
+
+def database_file(uri: str) -> Path | None:
+    """The file of a SQLite address; None for others."""
+    if not uri.startswith((_SQLITE, _ESCAPED)):
+        return None
+    return Path(unquote(uri.partition(":///")[2].partition("?")[0]))
 
 
 def follow_move(folder: RunFolder) -> str | None:
@@ -138,6 +156,6 @@ def _change_record(folder: RunFolder) -> None:
         record = json.loads(folder.read(TRACKING_FILE))
     except (FileNotFoundError, ValueError):
         return
-    if isinstance(record, dict) and str(record.get("uri", "")).startswith("sqlite:///"):
-        record["uri"] = f"sqlite:///{folder.local_path}/{DATABASE}"
+    if isinstance(record, dict) and str(record.get("uri", "")).startswith((_SQLITE, _ESCAPED)):
+        record["uri"] = database_uri(str(folder.local_path))
         folder.write(TRACKING_FILE, json.dumps(record, indent=2).encode())

@@ -7,6 +7,7 @@ import importlib
 import json
 import logging
 import os
+import re
 import shlex
 import sqlite3
 import uuid
@@ -22,7 +23,7 @@ from pipeline.configuration.reading import SweepConfig
 from pipeline.logs.messages import one_line
 from pipeline.logs.redact import redact
 from pipeline.results.folder import RunFolder
-from pipeline.tracking.moved import DATABASE, TRACKING_FILE, follow_move
+from pipeline.tracking.moved import DATABASE, TRACKING_FILE, database_uri, follow_move
 from pipeline.tracking.run import TrackedRun
 from qnn.errors import InputError
 
@@ -63,6 +64,7 @@ _VIEW = {
         *(f"tags.`{name}`" for name in _TAGS),
     ],
 }
+_ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
 _CHATTER = ("alembic", "mlflow", "mlflow.store.db.utils", "mlflow.pyfunc")
 
 
@@ -97,7 +99,7 @@ def tracking_uri(config: SweepConfig, folder: RunFolder) -> str:
             f"{folder.label}: is not on this machine, so MLflow's database cannot lie in it; set "
             f"tracking.uri or {URI_VARIABLE}"
         )
-    return f"sqlite:///{folder.local_path}/{DATABASE}"
+    return database_uri(folder.local_path)
 
 
 def open_store(config: SweepConfig, folder: RunFolder) -> Store:
@@ -108,6 +110,12 @@ def open_store(config: SweepConfig, folder: RunFolder) -> Store:
         set_aside_damaged(folder)
         if (moved := follow_move(folder)) is not None:
             log.warning(moved)
+        if _ESCAPE.search(str(folder.local_path)):
+            log.warning(
+                "%s: MLflow reads %% and two digits in a folder's name as a character, so its "
+                "`load_model` will not find the models; rename the folder",
+                folder.label,
+            )
     quiet()
     from mlflow import MlflowClient
     from mlflow.entities import LifecycleStage

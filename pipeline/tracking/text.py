@@ -91,7 +91,7 @@ def sweep_metrics(
 
 def _headline(metric: summary.Metric) -> Iterator[str]:
     """What the chosen network is known by: the metric that chose it, and the task's usual ones."""
-    usual = ["accuracy", "balanced_accuracy", "majority_share", "roc_auc", "log_loss"]
+    usual = ["accuracy", "balanced_accuracy", "majority_share", "roc_auc", "log_loss", "brier"]
     if metric.task == "regression":
         usual = ["rmse", "mae", "r2"]
     yield metric.column("train")

@@ -16,7 +16,7 @@ import numpy as np
 from qnn.certificates.proofs.blocks import BlocksProof, loss_of
 from qnn.certificates.record import Certificate
 from qnn.certificates.slack import underflow_of, with_radius
-from qnn.errors import CertificateError, InputError
+from qnn.errors import CertificateError, InputError, shown
 from qnn.numerics.batches import Batches, row_blocks
 from qnn.numerics.blocks import Blocks
 
@@ -100,7 +100,8 @@ def verify_blocks(certificate: Certificate, blocks: Blocks) -> float:
     bound = proven_bound(certificate, blocks.reduce(ProofPass(certificate), combine))
     if not certificate.lower_bound <= bound:
         raise CertificateError(
-            f"it states the bound {certificate.lower_bound!r}, but only {bound!r} is proven"
+            f"it states the bound {shown(certificate.lower_bound)}, but only "
+            f"{shown(bound)} is proven"
         )
     return bound
 
@@ -125,8 +126,8 @@ def check_block(certificate: Certificate, found: BlockFacts) -> None:
         raise CertificateError(f"block {b} has other rows than the certificate's (SHA-256 differs)")
     if not proof.block_values[b] <= found.value:
         raise CertificateError(
-            f"block {b} states the value {float(proof.block_values[b])!r}, but only "
-            f"{found.value!r} is proven"
+            f"block {b} states the value {shown(proof.block_values[b])}, but only "
+            f"{shown(found.value)} is proven"
         )
 
 

@@ -27,8 +27,9 @@ import numpy as np
 from qnn.certificates.claim import Claim, bit_weights
 from qnn.certificates.record import Certificate
 from qnn.certificates.slack import underflow_of, with_radius
-from qnn.errors import CertificateError, InputError, NotProvenAgainError
+from qnn.errors import CertificateError, InputError, NotProvenAgainError, shown
 from qnn.losses import get_loss
+from qnn.numerics.arrays import floats_of
 
 Array = np.ndarray
 
@@ -55,9 +56,12 @@ def verify(certificate: Certificate, X: Array, y: Array, fast: bool = False) -> 
     Raises
     ------
     CertificateError : where anything is not proven.
+    InputError : for complex numbers, masked entries and text in X or y.
     NotProvenAgainError : a CertificateError too; see ``fast``.
     """
-    X, y = np.ascontiguousarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    X, y = floats_of(X, "X"), floats_of(y, "y")
+    if X.ndim != 2:
+        raise CertificateError(f"X must have rows and columns (got shape {X.shape})")
     _check_record(certificate, X, y)
     if data_digest(X, y, certificate.weights) != certificate.data_sha256:
         raise CertificateError("the data are not those of the certificate (SHA-256 differs)")
@@ -65,7 +69,8 @@ def verify(certificate: Certificate, X: Array, y: Array, fast: bool = False) -> 
     bound = dual_value(certificate, y, 1.0) if skipped else proven_bound(certificate, X, y)
     if not certificate.lower_bound <= bound:
         raise CertificateError(
-            f"it states the bound {certificate.lower_bound!r}, but only {bound!r} is proven"
+            f"it states the bound {shown(certificate.lower_bound)}, but only "
+            f"{shown(bound)} is proven"
         )
     if skipped:
         raise NotProvenAgainError(certificate.lower_bound)

@@ -15,7 +15,7 @@ import numpy as np
 from qnn.certificates.proofs.streamed import StreamedProof
 from qnn.certificates.record import Certificate
 from qnn.certificates.slack import underflow_of, with_radius
-from qnn.errors import CertificateError
+from qnn.errors import CertificateError, shown
 from qnn.numerics.batches import Batches, row_blocks
 from qnn.numerics.floating import TINY, UNIT
 
@@ -41,7 +41,8 @@ def verify_stream(certificate: Certificate, batches: Batches) -> float:
         raise CertificateError("the data are not those of the certificate (SHA-256 differs)")
     if not certificate.lower_bound <= bound:
         raise CertificateError(
-            f"it states the bound {certificate.lower_bound!r}, but only {bound!r} is proven"
+            f"it states the bound {shown(certificate.lower_bound)}, but only "
+            f"{shown(bound)} is proven"
         )
     return bound
 

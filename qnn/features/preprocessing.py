@@ -18,12 +18,18 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from qnn.errors import InputError
+from qnn.errors import InputError, shown
 from qnn.features import tables
 from qnn.features.columns import Column, Missing, column_from_record, describe, fill_from_record
 from qnn.features.encoders import KINDS, Encoder, encoder_from_record, fit_encoder
 from qnn.features.scalings import SCALINGS
-from qnn.features.statistics import mean_and_scale, median, most_frequent
+from qnn.features.statistics import (
+    TINIEST,
+    correlation_weights,
+    mean_and_scale,
+    median,
+    most_frequent,
+)
 from qnn.features.tables import Table
 from qnn.features.targets import Label, TargetCoding, coding_from_record, fit_regression, plain
 
@@ -42,10 +48,12 @@ class FeatureLayout:
     Features stand in the table's column order, each categorical column as one 0/1 feature per
     category (sorted), and last, where `bias` is set, the constant 1, which is neither scaled nor
     clipped. With `scaling="standardize"` every other feature gets mean 0 and variance 1 (ddof 0) on
-    the rows it is fitted on; `clip` then limits its absolute value. "quantile" does the same after
-    numeric columns went through their normal scores. "thermometer" makes every feature −1 or +1:
-    each numeric column becomes up to `thresholds` bits, cut at quantiles of the rows it is fitted
-    on, and a category's feature is +1 where it applies, so that the network counts in integers.
+    the rows it is fitted on; `clip` then limits its absolute value. "weighted" divides the scale by
+    the root of the feature's correlation with the target on those rows: what tells more counts
+    more. "quantile" standardizes after numeric columns went through their normal scores.
+    "thermometer" makes every feature −1 or +1: each numeric column becomes up to `thresholds` bits,
+    cut at quantiles of the rows it is fitted on, and a category's feature is +1 where it applies,
+    so that the network counts in integers.
 
     Text counts as missing where it is one of `MISSING_WORDS` of `qnn.features.tables`, or of
     `missing_values`, and no category of its column: in training and in all rows read later.
@@ -80,7 +88,7 @@ class FeatureLayout:
             missing: "refuse" missing values, or "impute" them (median, most frequent category).
             constant_columns: "drop" columns with one value (said in `warnings`), or "keep" them.
             bias: whether to append a constant column of ones.
-            scaling: "standardize", "none", "quantile" or "thermometer".
+            scaling: "standardize", "weighted", "none", "quantile" or "thermometer".
             clip: limit of the absolute value of a feature after scaling; None with "thermometer".
             thresholds: bits of a numeric column under "thermometer".
             missing_values: text that says "missing", here and in all rows that are read later.
@@ -200,6 +208,9 @@ class FeatureLayout:
         else:
             coding = TargetCoding(classes=tuple(plain(label) for label in classes))
             coding.encode(target)
+        if SCALINGS[self.scaling].weighted:
+            own = correlation_weights((features - means) / scales, coding.encode(target), weights)
+            scales = np.maximum(scales / own, TINIEST)
         numbers = tuple(means.tolist()), tuple(scales.tolist())
         return Preprocessing(self, fill, *numbers, coding, encoder)
 
@@ -311,20 +322,24 @@ class Preprocessing:
 
     @property
     def size_in_bytes(self) -> int:
-        """What a predictor must carry of this: 8 bytes a number, categories and labels as UTF-8.
-
-        Numbers: mean and scale of each feature that is standardized, thresholds or tables of an
-        encoder, the imputed values where missing values are imputed, the clip, offset and scale of
-        each regression target.
-        """
+        """What a predictor must carry of this: 8 bytes a number, categories and labels as UTF-8."""
         kept = self.layout.kept
         texts = [category for column in kept for category in column.categories or ()]
         texts += [str(label) for label in self.classes or ()]
+        return 8 * self.numbers + sum(len(text.encode()) for text in texts)
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers a predictor must carry.
+
+        Mean and scale of each feature that is standardized, thresholds or tables of an encoder, the
+        imputed values where missing values are imputed, the clip, offset and scale of each
+        regression target.
+        """
         numbers = 2 * len(self.means) if SCALINGS[self.layout.scaling].standardized else 0
         numbers += 0 if self.encoder is None else self.encoder.numbers
         numbers += len(self.fill) if self.layout.missing == "impute" else 0
-        numbers += (self.layout.clip is not None) + self.target.numbers
-        return 8 * numbers + sum(len(text.encode()) for text in texts)
+        return numbers + (self.layout.clip is not None) + self.target.numbers
 
     def transform(self, table: Table) -> np.ndarray:
         """The (n, d) float64 matrix of a table's rows, in C order.
@@ -397,11 +412,11 @@ def _check_options(
                 f"{name} must be one of {', '.join(known)} (got {tables.brief(value)})"
             )
     if clip is not None and not (np.isfinite(clip) and clip > 0):
-        raise InputError(f"clip must be a positive number (got {clip!r})")
+        raise InputError(f"clip must be a positive number (got {shown(clip)})")
     if clip is not None and SCALINGS[scaling].bits:
         raise InputError("clip means nothing to bits: leave it out, or choose another scaling")
     if not 1 <= thresholds <= 255:
-        raise InputError(f"thresholds must be from 1 to 255 (got {thresholds!r})")
+        raise InputError(f"thresholds must be from 1 to 255 (got {shown(thresholds)})")
 
 
 def _from_record(record: dict[str, Any]) -> Preprocessing:

@@ -11,11 +11,13 @@ from qnn.registry import Registry
 class Scaling:
     """An entry of the registry.
 
-    `standardized`: features get mean 0 and variance 1 on the rows they are fitted on; `bits`: every
-    feature is −1 or +1, so that limits of its size mean nothing.
+    `standardized`: features get mean 0 and variance 1 on the rows they are fitted on; `weighted`:
+    each is then multiplied by the root of its correlation with the target, which its scale holds;
+    `bits`: every feature is −1 or +1, so that limits of its size mean nothing.
     """
 
     standardized: bool = False
+    weighted: bool = False
     bits: bool = False
 
 
@@ -24,6 +26,7 @@ SCALINGS: Registry[str, Scaling] = Registry(
     {
         "standardize": Scaling(standardized=True),
         "none": Scaling(),
+        "weighted": Scaling(standardized=True, weighted=True),
         "quantile": Scaling(standardized=True),
         "thermometer": Scaling(bits=True),
     },

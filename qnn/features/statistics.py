@@ -8,6 +8,11 @@ import numpy as np
 
 from qnn.errors import InputError
 
+# A feature without correlation may still matter beside others: its weight is not 0.
+LEAST_CORRELATION = 0.02
+# The least positive float: a scale is never 0.
+TINIEST = float(np.nextafter(0.0, 1.0))
+
 
 def median(values: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Median of a numeric column without its NaN; 0 where nothing is present.
@@ -66,6 +71,31 @@ def mean_and_scale(
     if not (np.isfinite(means).all() and np.isfinite(scales).all()):
         raise InputError("values too large to standardize (squares overflow): rescale the data")
     return means, scales
+
+
+def correlation_weights(
+    features: np.ndarray, coded: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """A weight for each standardized feature: the root of its correlation with the target.
+
+    Of several outputs the largest correlation counts; less than `LEAST_CORRELATION` is taken for
+    that. The weights have mean square 1, so that features keep their size beside the constant.
+
+    Parameters
+    ----------
+    features : (n, d), of mean 0 and variance 1, or 0 in a constant column.
+    coded : (n,) or (n, C), targets as the solver sees them.
+    weights : (n,), how much each row counts; None: once.
+    """
+    largest = np.zeros(features.shape[1])
+    for column in coded.reshape(len(coded), -1).T:
+        apart = column - _mean(column, weights)
+        spread = float(np.sqrt(_mean(apart**2, weights)))
+        if spread > 0.0:
+            products = features * (apart / spread)[:, None]
+            largest = np.maximum(largest, np.abs(_mean(products, weights)))
+    roots = np.sqrt(np.clip(largest, LEAST_CORRELATION, 1.0))
+    return np.asarray(roots / np.sqrt(np.mean(roots**2)))
 
 
 def _mean(features: np.ndarray, weights: np.ndarray | None) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,12 @@ def column_names(table: Table) -> tuple[str, ...]:
 
 
 def is_named(table: Table) -> bool:
-    """Whether columns have names: a mapping, or a data frame or table of any library."""
+    """Whether columns have names: a mapping, or a data frame or table of any library.
+
+    Raises InputError for a frame whose rows are not computed yet.
+    """
+    if hasattr(type(table), "collect"):
+        raise InputError("a lazy frame has no rows yet: give what its collect() returns")
     return isinstance(table, Mapping) or hasattr(table, "columns")
 
 
@@ -103,7 +109,7 @@ def is_numeric(values: np.ndarray) -> bool:
     if values.dtype.kind in "fiub":
         return True
     return values.dtype.kind == "O" and all(
-        isinstance(value, (int, float, np.number, np.bool_)) or is_missing(value)
+        isinstance(value, (int, float, Decimal, np.number, np.bool_)) or is_missing(value)
         for value in values
     )
 

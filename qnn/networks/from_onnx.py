@@ -3,7 +3,8 @@
 A model is a chain of nodes from its one input to its one output. What is affine (Gemm, MatMul,
 Conv, BatchNormalization, AveragePool, GlobalAveragePool, Add, Sub, Mul and Div with constants,
 Flatten, Reshape, Identity, Dropout) is applied to the unit vectors, which gives its matrix; what is
-ReLU ends a layer. A last Softmax is left out: it changes no decision.
+ReLU ends a layer. Where a layer is wide, matrices are sparse (`sparse_steps`). A last Softmax is
+left out: it changes no decision.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qnn.errors import InputError
+from qnn.networks import sparse_steps
 from qnn.networks.layered import LayeredNetwork, joined
 from qnn.numerics.archive import read_bytes
 
@@ -22,8 +24,13 @@ if TYPE_CHECKING:
     import onnx
 
 Array = np.ndarray
-# A convolution's matrix of more entries than this is not made.
-MOST_ENTRIES = 2**28
+# Dense matrices of more entries than these are not made, the second of models with convolutions: a
+# model with a layer as wide as that is read by sparse ones.
+MOST_ENTRIES, MOST_OF_IMAGES = 2**28, 2**22
+
+
+class _WideError(Exception):
+    """A layer is too wide to be unrolled to a dense matrix."""
 
 
 def read_onnx(path: str | os.PathLike[str]) -> LayeredNetwork:
@@ -46,7 +53,10 @@ def read_onnx(path: str | os.PathLike[str]) -> LayeredNetwork:
         text = " ".join(str(error).split())[:120]
         raise InputError(f"{path}: not a valid ONNX model ({text})") from error
     try:
-        return _Chain(model).network()
+        try:
+            return _Chain(model).network()
+        except _WideError:
+            return _SparseChain(model).network()
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except (ValueError, IndexError, TypeError, KeyError) as error:
@@ -77,6 +87,8 @@ class _Chain:
             )
         self.name, self.shape = inputs[0].name, tuple(sizes[1:])
         self.output = graph.output[0].name
+        images = any(node.op_type == "Conv" for node in self.nodes)
+        self.most = MOST_OF_IMAGES if images else MOST_ENTRIES
 
     def network(self) -> LayeredNetwork:
         """The network that the nodes make."""
@@ -99,35 +111,51 @@ class _Chain:
         steps.append((W, b, False))
         return joined(steps)
 
-    def _nothing(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    def _nothing(self, shape: tuple[int, ...]) -> tuple[Any, Array]:
         width = math.prod(shape)
-        if width**2 > MOST_ENTRIES:
-            raise InputError(f"a layer of {width} entries is too large to be unrolled")
+        if width**2 > self.most:
+            raise _WideError
         return np.eye(width), np.zeros(width)
 
     def _applied(
-        self, node: onnx.NodeProto, W: Array, b: Array, shape: tuple[int, ...]
-    ) -> tuple[Array, Array, tuple[int, ...]]:
+        self, node: onnx.NodeProto, W: Any, b: Array, shape: tuple[int, ...]
+    ) -> tuple[Any, Array, tuple[int, ...]]:
         """W'x + b after a node that is affine, and the shape of what it gives."""
         rows = np.concatenate([W, b[None]]).reshape(len(W) + 1, *shape)
-        constants = [
-            None if name not in self.constants else self.constants[name].astype(np.float64)
-            for name in node.input
-        ]
-        apply = _OPERATIONS.get(node.op_type)
-        if apply is None:
-            known = ", ".join(sorted([*_OPERATIONS, "Relu"]))
-            raise InputError(f"node {node.op_type} is none of a ReLU network ({known})")
+        apply, constants = self._operation(node)
         # The last row carries the constants.
         affine = np.zeros(len(rows))
         affine[-1] = 1.0
         done = apply(rows, affine, constants, _attributes(node))
-        if done.size > MOST_ENTRIES:
-            raise InputError(
-                f"node {node.op_type} makes a matrix of {done.size} entries: too large"
-            )
+        if done.size > self.most:
+            raise _WideError
         flat = done.reshape(len(rows), -1)
         return flat[:-1], flat[-1], done.shape[1:]
+
+    def _operation(self, node: onnx.NodeProto) -> tuple[sparse_steps.Apply, Constants]:
+        """What a node does to rows, and its constants; InputError for one that is not affine."""
+        apply = _OPERATIONS.get(node.op_type)
+        if apply is None:
+            known = ", ".join(sorted([*_OPERATIONS, "Relu"]))
+            raise InputError(f"node {node.op_type} is none of a ReLU network ({known})")
+        return apply, [
+            None if name not in self.constants else self.constants[name].astype(np.float64)
+            for name in node.input
+        ]
+
+
+class _SparseChain(_Chain):
+    """The same with sparse matrices."""
+
+    def _nothing(self, shape: tuple[int, ...]) -> tuple[Any, Array]:
+        return sparse_steps.nothing(math.prod(shape))
+
+    def _applied(
+        self, node: onnx.NodeProto, W: Any, b: Array, shape: tuple[int, ...]
+    ) -> tuple[Any, Array, tuple[int, ...]]:
+        apply, constants = self._operation(node)
+        given = _attributes(node)
+        return sparse_steps.applied(node.op_type, apply, _patches, (W, b), shape, constants, given)
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
@@ -136,7 +164,7 @@ def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
     return {attribute.name: get_attribute_value(attribute) for attribute in node.attribute}
 
 
-Constants = list[Array | None]
+Constants = sparse_steps.Constants
 
 
 def _spread(affine: Array, values: Array, like: Array) -> Array:

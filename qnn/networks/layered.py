@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from qnn.errors import InputError
 from qnn.numerics.archive import pack_arrays, read_bytes, unpack_arrays, write_file
+from qnn.numerics.arrays import floats_of
 
 Array = np.ndarray
-FORMAT = 1
+FORMAT, SPARSE_FORMAT = 1, 2
+# A layer is stored sparse where it has at least so many entries and at most this part are not 0.
+_LARGE, _PART = 2**20, 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,42 +25,49 @@ class LayeredNetwork:
     """``x_i = max(0, W_i'x_{i-1} + b_i)``, without the maximum in the last layer.
 
     weights: W_i (inputs, outputs) float64; biases: b_i (outputs,). A convolution stands there as
-    its matrix. With one output the class is 1 where the score is positive and else 0; with several
-    the class of the largest, the first where several are equal.
+    its matrix, of many entries as a sparse array by columns (`scipy.sparse.csc_array`). With one
+    output the class is 1 where the score is positive and else 0; with several the class of the
+    largest, the first where several are equal.
 
     The arrays are copied and made read-only. Raises InputError for shapes that do not fit and
     values that are not finite.
     """
 
-    weights: tuple[Array, ...]
+    weights: tuple[Any, ...]
     biases: tuple[Array, ...]
 
     def __post_init__(self) -> None:
         if not self.weights or len(self.weights) != len(self.biases):
             raise InputError("network: it needs one bias for each weight matrix, and at least one")
-        for name in ("weights", "biases"):
-            object.__setattr__(self, name, tuple(map(_frozen, getattr(self, name))))
+        object.__setattr__(self, "weights", tuple(map(_frozen_weights, self.weights)))
+        object.__setattr__(self, "biases", tuple(map(_frozen, self.biases)))
         width = None
         for index, (W, b) in enumerate(zip(self.weights, self.biases, strict=True)):
-            fits = W.ndim == 2 and W.size and b.shape == W.shape[1:] and width in (None, len(W))
-            if not fits:
+            fits = W.ndim == 2 and 0 not in W.shape and b.shape == W.shape[1:]
+            if not fits or width not in (None, W.shape[0]):
                 raise InputError(
                     f"network: layer {index} has weights {W.shape} and bias {b.shape}, which do "
                     f"not fit each other or the {width} outputs of the layer before"
                 )
-            if not (np.isfinite(W).all() and np.isfinite(b).all()):
+            values = W.data if sparse.issparse(W) else W
+            if not (np.isfinite(values).all() and np.isfinite(b).all()):
                 raise InputError(f"network: layer {index} has values that are not finite")
             width = W.shape[1]
 
     @property
     def d(self) -> int:
         """Inputs."""
-        return len(self.weights[0])
+        return int(self.weights[0].shape[0])
 
     @property
     def outputs(self) -> int:
         """Scores."""
         return len(self.biases[-1])
+
+    @property
+    def sparse(self) -> bool:
+        """Whether a layer is a sparse array."""
+        return any(sparse.issparse(W) for W in self.weights)
 
     @property
     def hidden(self) -> int:
@@ -64,7 +76,7 @@ class LayeredNetwork:
 
     def scores(self, X: Array) -> Array:
         """X (n, d) → (n, outputs). InputError for another shape and values that are not finite."""
-        X = np.asarray(X, dtype=np.float64)
+        X = floats_of(X, "X")
         if X.ndim != 2 or X.shape[1] != self.d:
             raise InputError(
                 f"network: X has shape {X.shape} but the network reads {self.d} columns"
@@ -84,9 +96,17 @@ class LayeredNetwork:
 
     def to_bytes(self) -> bytes:
         """The network's npz file as bytes; equal networks give equal bytes."""
-        arrays = {"format": np.array(FORMAT, "<i8"), "layers": np.array(len(self.weights), "<i8")}
+        number = SPARSE_FORMAT if self.sparse else FORMAT
+        arrays = {"format": np.array(number, "<i8"), "layers": np.array(len(self.weights), "<i8")}
         for index, (W, b) in enumerate(zip(self.weights, self.biases, strict=True)):
-            arrays[f"W{index}"], arrays[f"b{index}"] = W.astype("<f8"), b.astype("<f8")
+            if sparse.issparse(W):
+                arrays[f"data{index}"] = W.data.astype("<f8")
+                arrays[f"indices{index}"] = W.indices.astype("<i4")
+                arrays[f"starts{index}"] = W.indptr.astype("<i8")
+                arrays[f"inputs{index}"] = np.array(W.shape[0], "<i8")
+            else:
+                arrays[f"W{index}"] = W.astype("<f8")
+            arrays[f"b{index}"] = b.astype("<f8")
         return pack_arrays(arrays)
 
     @classmethod
@@ -95,17 +115,22 @@ class LayeredNetwork:
         arrays = unpack_arrays(data, where, "network")
         count = arrays.get("layers", np.array(0.0))
         known = count.dtype.kind == "i" and count.shape == () and 0 < count < 1000
-        names = [f"{name}{index}" for index in range(int(count) if known else 0) for name in "Wb"]
-        if not known or set(arrays) != {"format", "layers", *names} or arrays["format"] != FORMAT:
-            raise InputError(f"{where}: not a file of a layered network of format {FORMAT}")
-        if any(arrays[name].dtype != np.float64 for name in names):
+        layers = range(int(count) if known else 0)
+        thin = [index for index in layers if f"W{index}" not in arrays]
+        names = [f"{name}{index}" for index in layers for name in _members(index in thin)]
+        number = SPARSE_FORMAT if thin else FORMAT
+        if not known or set(arrays) != {"format", "layers", *names} or arrays["format"] != number:
+            raise InputError(f"{where}: not a file of a layered network of format {number}")
+        floats = [name for name in names if name[:4] not in ("indi", "star", "inpu")]
+        if any(arrays[name].dtype != np.float64 for name in floats):
             raise InputError(f"{where}: weights and biases must be float64")
         try:
-            return cls(
-                tuple(arrays[name] for name in names[::2]),
-                tuple(arrays[name] for name in names[1::2]),
-            )
-        except InputError as error:
+            weights = [
+                _unpacked(arrays, index) if index in thin else arrays[f"W{index}"]
+                for index in layers
+            ]
+            return cls(tuple(weights), tuple(arrays[f"b{index}"] for index in layers))
+        except (ValueError, InputError) as error:
             raise InputError(f"{where}: {error}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -118,14 +143,14 @@ class LayeredNetwork:
         return cls.from_bytes(read_bytes(path, "network"), str(path))
 
 
-def joined(layers: Sequence[tuple[Array, Array, bool]]) -> LayeredNetwork:
+def joined(layers: Sequence[tuple[Any, Array, bool]]) -> LayeredNetwork:
     """The network of affine steps (W, b, whether a ReLU follows), those without one multiplied out.
 
     Raises InputError where a ReLU follows the last: the last layer of a network has none.
     """
-    weights: list[Array] = []
+    weights: list[Any] = []
     biases: list[Array] = []
-    open_step: tuple[Array, Array] | None = None
+    open_step: tuple[Any, Array] | None = None
     for W, b, relu in layers:
         if open_step is not None:
             W, b = open_step[0] @ W, open_step[1] @ W + b
@@ -136,8 +161,44 @@ def joined(layers: Sequence[tuple[Array, Array, bool]]) -> LayeredNetwork:
             open_step = None
     if open_step is None:
         width = weights[-1].shape[1] if weights else 1
-        open_step = (np.eye(width), np.zeros(width))
-    return LayeredNetwork((*weights, open_step[0]), (*biases, open_step[1]))
+        open_step = (sparse.eye_array(width, format="csc"), np.zeros(width))
+    return LayeredNetwork(tuple(map(_stored, [*weights, open_step[0]])), (*biases, open_step[1]))
+
+
+def _stored(W: Any) -> Any:
+    """Sparse only where that pays."""
+    if not sparse.issparse(W):
+        return W
+    entries = W.shape[0] * W.shape[1]
+    return W if entries >= _LARGE and W.nnz <= _PART * entries else W.toarray()
+
+
+def _members(thin: bool) -> tuple[str, ...]:
+    return ("data", "indices", "starts", "inputs", "b") if thin else ("W", "b")
+
+
+def _unpacked(arrays: dict[str, Array], index: int) -> Any:
+    data, indices, starts, inputs = (
+        arrays[f"{name}{index}"] for name in ("data", "indices", "starts", "inputs")
+    )
+    whole = all(array.dtype.kind == "i" for array in (indices, starts, inputs))
+    if not whole or inputs.shape != () or not 0 < inputs < 2**31:
+        raise InputError(f"layer {index} is no sparse matrix")
+    W = sparse.csc_array((data, indices, starts), shape=(int(inputs), len(starts) - 1))
+    W.check_format(full_check=True)
+    if not W.has_canonical_format:
+        raise InputError(f"layer {index} has inputs twice or out of order")
+    return W
+
+
+def _frozen_weights(W: Any) -> Any:
+    if not sparse.issparse(W):
+        return _frozen(W)
+    copy = sparse.csc_array(W, dtype=np.float64, copy=True)
+    copy.sum_duplicates()
+    for array in (copy.data, copy.indices, copy.indptr):
+        array.flags.writeable = False
+    return copy
 
 
 def _frozen(array: Array) -> Array:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qnn.errors import InputError
+from qnn.errors import InputError, shown
 from qnn.networks.activations import Activation, Bilinear, Polynomial
 from qnn.networks.alphabets import get_alphabet
 from qnn.networks.codec import pack_network, unpack_network
@@ -16,6 +16,7 @@ from qnn.networks.packing import packed_second_layer
 from qnn.networks.polarization import polarized
 from qnn.networks.second_layers import SECOND_LAYERS
 from qnn.numerics.archive import read_bytes, write_file
+from qnn.numerics.arrays import floats_of
 
 if TYPE_CHECKING:
     from qnn.features.preprocessing import Preprocessing
@@ -97,7 +98,7 @@ class QuantizedNetwork:
                 + _outputs(self.preprocessing.target.shape)
             )
         if self.beta is not None and not (math.isfinite(self.beta) and self.beta > 0):
-            raise InputError(f"network: beta must be a positive number, not {self.beta!r}")
+            raise InputError(f"network: beta must be a positive number, not {shown(self.beta)}")
 
     def _check_second_layer(self) -> None:
         written = tuple(map(str, SECOND_LAYERS))
@@ -182,7 +183,7 @@ class QuantizedNetwork:
         No preprocessing is applied here (`scores` does that). Raises InputError for another number
         of columns and for values that are not finite.
         """
-        X = np.asarray(X, dtype=np.float64)
+        X = floats_of(X, "X")
         if X.ndim != 2 or X.shape[1] != self.d:
             raise InputError(
                 f"network: X has shape {X.shape} but the network reads {self.d} columns; give rows "

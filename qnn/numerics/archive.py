@@ -15,6 +15,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,9 @@ _DAMAGE = (
 # The zip format (PKWARE APPNOTE 4.3): sizes of a local header, a directory entry and the end
 # record; where a local header has the lengths of its name and extra field; the flag of UTF-8 names.
 _HEADER, _ENTRY, _END, _LENGTHS, _UTF8 = 30, 46, 22, 26, 0x800
+# A date of 1 January 1980; a file that its owner reads and writes; more than the headers of a
+# member ever take here.
+_FIRST_DAY, _OWN_FILE, _LARGEST_HEADERS = 33, 0o600 << 16, 1000
 
 
 def pack_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -52,12 +56,51 @@ def pack_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
 
     Equal arrays give equal bytes: no time stamps, no compressor whose versions differ.
     """
+    members = {f"{name}.npy": _npy(np.asarray(array)) for name, array in arrays.items()}
+    if sum(map(len, members.values())) + _LARGEST_HEADERS * len(members) > zipfile.ZIP64_LIMIT:
+        return _zip(members)
+    return _small_zip(members)
+
+
+def _npy(array: np.ndarray) -> bytes:
+    if array.dtype.hasobject:
+        raise ValueError("arrays of objects are not stored")
+    fortran = array.flags.f_contiguous and not array.flags.c_contiguous
+    return _array_header(array.dtype, fortran, array.shape) + array.tobytes("F" if fortran else "C")
+
+
+@lru_cache(maxsize=1024)
+def _array_header(dtype: np.dtype, fortran: bool, shape: tuple[int, ...]) -> bytes:
+    header = io.BytesIO()
+    told = {"descr": npy.dtype_to_descr(dtype), "fortran_order": fortran, "shape": shape}
+    npy.write_array_header_1_0(header, told)
+    return header.getvalue()
+
+
+def _small_zip(members: Mapping[str, bytes]) -> bytes:
+    """What `_zip` gives for members that need no 64-bit sizes, in a fraction of its time."""
+    parts: list[bytes] = []
+    directory: list[bytes] = []
+    place = 0
+    for name, data in members.items():
+        encoded, flags = name.encode(), 0 if name.isascii() else _UTF8
+        # Version 2.0, stored, at the first date there is; no extra field and no comment.
+        sizes = (zlib.crc32(data), len(data), len(data), len(encoded))
+        said = (20, 0, flags, 0, 0, _FIRST_DAY, *sizes, 0)
+        parts += [struct.pack("<4s2B4H3L2H", b"PK\3\4", *said), encoded, data]
+        entry = struct.pack("<4s4B4H3L5H2L", b"PK\1\2", 20, 3, *said, 0, 0, 0, _OWN_FILE, place)
+        directory += [entry, encoded]
+        place += _HEADER + len(encoded) + len(data)
+    size, count = sum(map(len, directory)), len(members)
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, size, place, 0)
+    return b"".join([*parts, *directory, end])
+
+
+def _zip(members: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, array in arrays.items():
-            member = io.BytesIO()
-            npy.write_array(member, np.asarray(array), version=(1, 0), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
+        for name, data in members.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
     return buffer.getvalue()
 
 

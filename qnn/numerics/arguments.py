@@ -6,7 +6,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from qnn.errors import InputError
+from qnn.errors import InputError, shown
 
 # Seeds are below it, as in the config of a sweep: they fit the results' column of 64 bits.
 MOST_SEED = 2**63
@@ -26,16 +26,16 @@ def check_seed(name: str, seed: object, most: int, otherwise: str) -> None:
     if truth or not isinstance(seed, Integral) or not 0 <= int(seed) < most:
         raise InputError(
             f"{name} must be a whole number from 0 to 2**{most.bit_length() - 1} - 1, {otherwise} "
-            f"(got {seed!r})"
+            f"(got {shown(seed)})"
         )
 
 
 def check_limits(tol: object, time_limit: object = None, max_iterations: int | None = None) -> None:
     """Raise InputError for a tolerance, seconds or iterations that nothing can be done in."""
     if not _positive(tol):
-        raise InputError(f"tol must be positive (got {tol!r})")
+        raise InputError(f"tol must be positive (got {shown(tol)})")
     if time_limit is not None and not _positive(time_limit):
-        raise InputError(f"time_limit must be positive seconds (got {time_limit!r})")
+        raise InputError(f"time_limit must be positive seconds (got {shown(time_limit)})")
     if max_iterations is not None and max_iterations < 1:
         raise InputError(f"max_iterations must be at least 1 (got {max_iterations})")
 

@@ -36,8 +36,13 @@ def plain_array(values: Any, name: str) -> Array:
 
 def numbers_of(values: Any, name: str) -> Array:
     """A fresh float64 array, C order; InputError for what `plain_array` refuses, and for text."""
+    return np.array(floats_of(values, name), copy=True)
+
+
+def floats_of(values: Any, name: str) -> Array:
+    """`numbers_of` without a copy of what is such an array already."""
     array = plain_array(values, name)
     try:
-        return np.array(array, dtype=np.float64, order="C")
+        return np.asarray(array, dtype=np.float64, order="C")
     except (TypeError, ValueError) as error:
         raise InputError(f"{name} must be an array of numbers: {error}") from None

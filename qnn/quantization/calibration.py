@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qnn.certificates.layers import LayerCertificate
+from qnn.certificates.layers.allocation import Parts
 from qnn.errors import InputError
 from qnn.quantization.allocation import Allocation, allocate
 from qnn.quantization.graph.execution import (
@@ -18,9 +19,10 @@ from qnn.quantization.graph.execution import (
     activation_grid,
     layer_rows,
     logits_of,
+    quantized_input,
     run,
 )
-from qnn.quantization.graph.export import QuantizedLayer, export, stored_bits
+from qnn.quantization.graph.export import QuantizedLayer, export, mixing_bits, stored_bits
 from qnn.quantization.graph.operators import known
 from qnn.quantization.graph.reading import Graph, Layer, Node, read_model
 from qnn.quantization.layers.blocks import Block, Settings, layer_costs, quantize_block
@@ -106,6 +108,7 @@ class _Calibration:
             options.seed,
         )
         self.weights: dict[str, Weights] = {}
+        self.passed: dict[str, Array] = {}
         self.made: dict[str, QuantizedLayer] = {}
         self.certificates: dict[str, LayerCertificate] = {}
         self.rows: dict[str, tuple[Array, Array | None]] = {}
@@ -119,6 +122,7 @@ class _Calibration:
         for k, layer in enumerate(self.graph.layers):
             self.progress(f"layer {layer.name}", 0.1 + 0.8 * k / count)
             self._quantize(layer, widths[layer.name])
+        self.passed = {}
         untuned = self._divergence()
         self.progress("tuning", 0.9)
         self._tune()
@@ -145,23 +149,37 @@ class _Calibration:
         costs, sizes = [], []
         for k, layer in enumerate(self.graph.layers):
             self.progress(f"costs of {layer.name}", 0.03 + 0.07 * k / len(self.graph.layers))
-            weight = self.fisher.get(layer.name)
-            sensitivity = np.ones(len(layer.W)) if weight is None else weight.mean(axis=0)
-            with _named(layer.name):
-                blocks = self._blocks(layer, False)
-                errors = np.concatenate([layer_costs(b, options) for b in blocks])
-            costs.append(0.5 * sensitivity[:, None] * errors)
+            costs.append(self._costs(layer, options))
             sizes.append(np.outer(np.full(len(layer.W), layer.W.shape[1]), stored_bits(options)))
+        parts = None
         if self.options.group == "layer":
             costs = [c.sum(axis=0, keepdims=True) for c in costs]
             sizes = [s.sum(axis=0, keepdims=True) for s in sizes]
+        else:
+            kinds = np.unique(stored_bits(options), return_inverse=True)[1]
+            of = np.repeat(np.arange(len(costs)), [len(c) for c in costs])
+            parts = Parts(of, kinds, mixing_bits(self.graph))
         weights = sum(layer.W.size for layer in self.graph.layers)
         return allocate(
             np.concatenate(costs),
             np.concatenate(sizes).astype(np.float64),
             options,
             self.options.budget * weights,
+            parts,
         )
+
+    def _costs(self, layer: Layer, options: Array) -> Array:
+        """Half of Fisher's diagonal times the squared error (m, K), summed over an output's places.
+
+        Rows count as they do when the codes are found; errors at different places as independent.
+        """
+        weight = self.fisher.get(layer.name)
+        sensitivity = np.ones(len(layer.W)) if weight is None else weight.mean(axis=0)
+        with _named(layer.name):
+            blocks = self._blocks(layer, False)
+            errors = np.concatenate([layer_costs(block, options) for block in blocks])
+        places = layer_rows(layer, self.values[layer.source]).shape[1] / len(self.X)
+        return np.asarray(0.5 * places * sensitivity[:, None] * errors)
 
     def _widths(self, allocation: Allocation) -> dict[str, Array]:
         layers = self.graph.layers
@@ -177,11 +195,12 @@ class _Calibration:
         floats = layer_rows(layer, self.values[layer.source])
         inputs = floats
         if quantized:
-            values = run(self.graph, self.X, self.weights, self.grids, until=layer.target)
-            inputs = layer_rows(layer, values[layer.source + "^"])
+            # Up to here every layer has its codes: the pass goes on from where it was.
+            run(self.graph, self.X, self.weights, self.grids, layer.source, self.passed)
+            inputs = layer_rows(layer, quantized_input(self.passed, layer.source, self.grids))
         keep = self._kept(floats.shape[1])
         each = len(layer.W) // layer.groups
-        fisher = self._row_weights(layer) if quantized else None
+        fisher = self._row_weights(layer)
         blocks = []
         for g in range(layer.groups):
             own = slice(g * each, (g + 1) * each)
@@ -314,8 +333,9 @@ def _rounded_bias(made: QuantizedLayer, grid: ActivationGrid) -> Array:
 
 def _notes(graph: Graph, fisher: dict[str, Array]) -> list[str]:
     notes = []
-    odd = sorted({s.op for s in graph.steps if isinstance(s, Node) and not known(s)})
-    left = [s.op for s in graph.steps if isinstance(s, Node) and s.op in ("Gemm", "MatMul", "Conv")]
+    nodes = [s for s in graph.steps if isinstance(s, Node) and s.outputs[0] not in graph.idle]
+    odd = sorted({s.op for s in nodes if not known(s)})
+    left = [s.op for s in nodes if s.op in ("Gemm", "MatMul", "Conv")]
     if odd:
         notes.append(f"passed through in float, without a derivative: {', '.join(odd)}")
     if left:

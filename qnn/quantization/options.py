@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qnn.errors import InputError
+from qnn.errors import InputError, shown
+from qnn.numerics.arrays import plain_array
 from qnn.quantization.graph.export import stored_bits
 from qnn.quantization.graph.reading import Graph
 from qnn.quantization.layers.certify import LEVELS
@@ -51,7 +52,9 @@ def checked(options: Options) -> Options:
     for name, allowed in choices.items():
         if getattr(options, name) not in tuple(allowed):
             listed = ", ".join(str(a) for a in allowed)
-            raise InputError(f"{name} must be one of {listed} (got {getattr(options, name)!r})")
+            raise InputError(
+                f"{name} must be one of {listed} (got {shown(getattr(options, name))})"
+            )
     good = options.bits and all(
         isinstance(b, int | np.integer) and 2 <= b <= 8 for b in options.bits
     )
@@ -64,7 +67,7 @@ def checked(options: Options) -> Options:
     if options.damp != "auto" and not (
         isinstance(options.damp, int | float) and 0.0 <= options.damp < np.inf
     ):
-        raise InputError(f"damp must be 'auto' or a number from 0 (got {options.damp!r})")
+        raise InputError(f"damp must be 'auto' or a number from 0 (got {shown(options.damp)})")
     if not 0.0 < options.holdout < 1.0:
         raise InputError(f"holdout must be a share between 0 and 1 (got {options.holdout})")
     smallest = float(stored_bits(np.array(options.bits)).min())
@@ -78,10 +81,11 @@ def checked(options: Options) -> Options:
 
 def checked_rows(graph: Graph, rows: Array) -> Array:
     """Rows (n, ...) as 64-bit floats of 32-bit values; InputError where they do not fit."""
+    plain = plain_array(rows, "the calibration rows")
     try:
         # What is too large for 32 bits becomes infinity, which is refused below.
         with np.errstate(over="ignore"):
-            X = np.asarray(rows, dtype=np.float32).astype(np.float64)
+            X = np.asarray(plain, dtype=np.float32).astype(np.float64)
     except (TypeError, ValueError):
         raise InputError("the calibration rows must be numbers") from None
     wanted = graph.shape[1:]

@@ -117,8 +117,8 @@ def report_text(made: Quantized) -> str:
         *[_row(layer) for layer in made.layers],
         "error, bound: of the damped objective of the layer, relative to w'Hw",
         f"bits by {unit}: predicted {a.value:.4g}, HiGHS's bound {a.bound:.4g} "
-        f"(gap {a.gap:.1e}, {a.nodes} nodes), Lagrangian bound proven in rationals "
-        f"{a.lagrangian:.4g} (gap {a.lagrangian_gap:.1e})",
+        f"(gap {a.gap:.1e}, {a.nodes} nodes), bound proven without it {a.proven:.4g} "
+        f"(gap {a.proven_gap:.1e})",
         "divergence from the float network on the calibration rows: "
         f"{made.divergence_untuned:.4g}, "
         f"after tuning {made.divergence:.4g}",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from qnn.errors import InputError
+from qnn.errors import InputError, shown
 from qnn.networks.layered import LayeredNetwork
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.robustness.quadratic import QuadraticProver
@@ -50,7 +50,7 @@ class Prover:
     ) -> Robustness:
         """See `certify`."""
         if effort not in EFFORTS:
-            raise InputError(f"effort must be one of {', '.join(EFFORTS)} (got {effort!r})")
+            raise InputError(f"effort must be one of {', '.join(EFFORTS)} (got {shown(effort)})")
         threat = Threat(radius, norm, unit, limits, choices, swaps)
         question = self._own.rows.question(x, threat, self._label(x, label))
         return self._own.certify(question, effort, search or Limits())

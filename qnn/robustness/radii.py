@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from qnn.errors import InputError
+from qnn.errors import InputError, shown
 from qnn.robustness.result import Robustness
 
 # Beyond the first factor is called unbounded; after as many halvings there is no radius.
@@ -45,7 +45,7 @@ def bisected(
     taken for the end of a bisection, so that the certified one is found to ``tol``.
     """
     if not 0.0 < tol < 1.0:
-        raise InputError(f"tol must be between 0 and 1 (got {tol!r})")
+        raise InputError(f"tol must be between 0 and 1 (got {shown(tol)})")
     attack, attacked = _attacked(attack_at, 0.25 * tol)
     proof, certified, failed = None, 0.0, attacked
     factor = (1.0 - 0.5 * tol) * attacked if attack is not None else 1.0

@@ -1,4 +1,4 @@
-"""Robustness of ReLU networks: intervals, linear bounds, the semidefinite dual, then splits."""
+"""Robustness of ReLU networks: what `means` has of bounds, the dual's last, then splits."""
 
 from __future__ import annotations
 
@@ -7,23 +7,15 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from qnn.certificates.robustness.checker import specification
-from qnn.certificates.robustness.question import DUAL, LINEAR, Question
+from qnn.certificates.robustness.question import LINEAR, Question
 from qnn.certificates.robustness.record import RobustnessCertificate
-from qnn.certificates.robustness.regions import region_of
-from qnn.certificates.robustness.relu import (
-    Bounds,
-    EmptyBoxError,
-    Layer,
-    System,
-    interval_layer,
-    least_margin,
-    neuron_bounds,
-    substituted,
-)
+from qnn.certificates.robustness.regions import Region, region_of
+from qnn.certificates.robustness.relu import Bounds, EmptyBoxError
 from qnn.certificates.robustness.relu_trees import (
     Node,
     folded,
@@ -34,7 +26,7 @@ from qnn.certificates.robustness.relu_trees import (
 from qnn.errors import CertificateError, InputError
 from qnn.networks.layered import LayeredNetwork
 from qnn.robustness.attacks import Ball, descended
-from qnn.robustness.duals.interior_point import Solved, solve
+from qnn.robustness.means import Effort, means_of
 from qnn.robustness.result import Limits, Robustness, Worst, found, proven
 from qnn.robustness.threat import Rows, raw_point
 
@@ -70,7 +62,9 @@ class ReluProver:
 
     def __init__(self, network: LayeredNetwork) -> None:
         self.network, self.rows = network, Rows(network)
-        self.layers: list[Layer] = list(zip(network.weights, network.biases, strict=True))
+        self.layers: list[tuple[Any, Array]] = list(
+            zip(network.weights, network.biases, strict=True)
+        )
 
     def certify(self, question: Question, effort: str, limits: Limits) -> Robustness:
         """Both bounds of the question's worst margin, by the means of an effort."""
@@ -84,7 +78,7 @@ class ReluProver:
         region = region_of(question, "", self.network.d)
         C, offsets = specification(question, self.network.outputs == 1, self.network.outputs)
         worst = Worst(self.rows, question, C, offsets)
-        trial = Trial(self, question, region_box(region), worst, effort, limits)
+        trial = Trial(self, question, region, worst, effort, limits)
         points = trial.attack(C, offsets)
         trees = [
             trial.bounded(self.margin(row, float(offset)), point)
@@ -108,15 +102,16 @@ class Trial:
         self,
         prover: ReluProver,
         question: Question,
-        box: Bounds,
+        region: Region,
         worst: Worst,
         effort: str,
         limits: Limits,
     ) -> None:
-        self.prover, self.question, self.box, self.worst = prover, question, box, worst
-        self.effort, self.limits = effort, limits
-        self.hidden = prover.layers[:-1]
-        self.root = neuron_bounds(self.hidden, box)
+        self.prover, self.question, self.worst = prover, question, worst
+        self.box, self.effort, self.limits = region_box(region), effort, limits
+        self.means = means_of(prover.network, region, limits.solver)
+        self.top = root_node(prover.layers, self.box)
+        self.root = self.means.bounds(self.top)
         self.expired: Callable[[], bool] = limits.clock()
         self.nodes = 0
         # Above 0 by more than a proof gives up.
@@ -144,8 +139,8 @@ class Trial:
 
     def bounded(self, margin: Margin, point: Array) -> Leaf:
         """The tree of one margin, as far as the effort and the limits go."""
-        value = self._linear(self.root, self.box, margin)
-        top = Leaf(root_node(self.prover.layers, self.box), value)
+        top = self._leaf(self.top, self.root, margin)
+        value = top.value
         linear = self.effort in ("interval", "crown")
         if linear or value > self.target or self.over or self.expired():
             return top
@@ -155,59 +150,31 @@ class Trial:
             self._by_dual(top, margin, self.root)
         if self.effort == "exact":
             self._branch(top, margin, own)
+            _settled(top)
         return top
 
     def _own_upper(self, margin: Margin, point: Array) -> float:
         return float(self.prover.network.scores(point[None])[0] @ margin.row + margin.offset)
 
-    def _linear(self, bounds: list[Bounds], box: Bounds, margin: Margin) -> float:
-        if self.effort == "interval" and self.hidden:
-            low, high = box
-            for layer in self.hidden:
-                low, high = (np.maximum(end, 0.0) for end in interval_layer(layer, low, high))
-            last = margin.w[:, None], np.array([margin.constant])
-            return float(interval_layer(last, low, high)[0][0])
-        return least_margin(self.hidden, bounds, box, margin.w, margin.constant)
+    def _leaf(self, node: Node, bounds: list[Bounds], margin: Margin) -> Leaf:
+        claim = node, margin.w, margin.constant
+        linear = self.effort != "interval"
+        value = self.means.linear(bounds, *claim) if linear else self.means.intervals(*claim)
+        return Leaf(node, value, self.means.linear_kind)
 
     def _by_dual(self, leaf: Leaf, margin: Margin, bounds: list[Bounds]) -> None:
         """Bound a leaf by the semidefinite dual where that is better, and say what to split."""
-        system = substituted(
-            self.hidden, bounds, leaf.node.box, margin.w, margin.constant, leaf.node.signs
-        )
         gap = self.limits.gap
-        tol = 1e-4 if gap is None else min(1e-4, gap)
-        solved = solve(system, tol, self.target, expired=self.expired)
-        if solved.value > leaf.value:
-            leaf.value, leaf.kind, leaf.multipliers = solved.value, DUAL, solved.multipliers
-        leaf.wanted, leaf.cut = self._choice(leaf.node, bounds, system, solved)
-        moves = np.flatnonzero(leaf.node.box[0] < leaf.node.box[1])
-        point = 0.5 * (leaf.node.box[0] + leaf.node.box[1])
-        point[moves] += (system.r * solved.z)[: len(moves)]
-        start = np.clip(point, *leaf.node.box)[None]
+        effort = Effort(1e-4 if gap is None else min(1e-4, gap), self.target, self.expired)
+        done = self.means.dual(bounds, leaf.node, margin.w, margin.constant, effort)
+        if done.value > leaf.value:
+            leaf.value, leaf.kind = done.value, self.means.dual_kind
+            leaf.multipliers = done.multipliers
+        leaf.wanted = done.wanted
+        start = np.clip(done.point, *leaf.node.box)[None]
         ball = Ball(*self.box, self.question.norm)
         points, _ = descended(self.prover.network, ball, margin.row[None], start, 20)
         self._offer(points[0])
-
-    def _choice(
-        self, node: Node, bounds: list[Bounds], system: System, solved: Solved
-    ) -> tuple[int, float]:
-        """What to split: the neuron whose two answers the dual holds apart most; -1 for nothing."""
-        either = [np.flatnonzero((lo < 0.0) & (u > 0.0)) for lo, u in bounds]
-        inputs, h = len(node.box[0]), len(system.y0)
-        if not h:
-            return -1, 0.0
-        n = len(system.m)
-        x = system.m[n - h :] + system.r[n - h :] * solved.z[n - h :]
-        y = system.y0 + system.Y.T @ solved.z
-        apart = x - np.maximum(y, 0.0)
-        _, product, above, positive, _ = np.split(
-            solved.multipliers, np.cumsum(system.lengths)[:-1]
-        )
-        weight = np.abs(product) * (x + np.abs(y)) + above + positive
-        score = np.maximum(apart, 0.0) * (weight + 1e-12) + 1e-9 * weight
-        starts = np.cumsum([inputs, *(len(lo) for lo, _ in bounds[:-1])])
-        places = np.concatenate([at + k for at, k in zip(starts, either, strict=True)])
-        return int(places[int(np.argmax(score))]), 0.0
 
     def _branch(self, top: Leaf, margin: Margin, upper: float) -> None:
         """Split the worst leaf, again and again."""
@@ -225,28 +192,36 @@ class Trial:
                 part = self._child(node, margin)
                 leaf.parts.append(part)
                 heapq.heappush(heap, (part.value, next(count), part))
-            leaf.kind = leaf.wanted
 
     def _child(self, node: Node, margin: Margin) -> Leaf:
         self.nodes += 1
         try:
-            bounds = neuron_bounds(self.hidden, node.box, node.signs)
+            bounds = self.means.bounds(node)
         except EmptyBoxError:
-            return Leaf(node, np.inf)
-        leaf = Leaf(node, self._linear(bounds, node.box, margin))
+            return Leaf(node, np.inf, self.means.linear_kind)
+        leaf = self._leaf(node, bounds, margin)
         if not leaf.value > self.target:
             self._by_dual(leaf, margin, bounds)
         return leaf
 
 
+def _settled(top: Leaf) -> None:
+    """Take back the splits of a tree that have made its bound worse."""
+    for leaf in reversed(_preorder(top)):
+        below = min((part.value for part in leaf.parts), default=leaf.value)
+        if below < leaf.value:
+            leaf.parts = []
+        leaf.value = max(below, leaf.value)
+
+
 def _certificate(question: Question, trees: list[Leaf], method: str) -> RobustnessCertificate:
     nodes = [leaf for tree in trees for leaf in _preorder(tree)]
-    leaves = [leaf for leaf in nodes if leaf.kind < 0]
+    leaves = [leaf for leaf in nodes if not leaf.parts]
     return RobustnessCertificate(
         question=question,
         lower_bound=min(leaf.value for leaf in leaves),
-        splits=np.array([leaf.kind for leaf in nodes], dtype=np.int64),
-        cuts=np.array([leaf.cut for leaf in nodes]),
+        splits=np.array([leaf.wanted if leaf.parts else leaf.kind for leaf in nodes]),
+        cuts=np.array([leaf.cut if leaf.parts else 0.0 for leaf in nodes]),
         multipliers=np.concatenate([leaf.multipliers for leaf in leaves]),
         method=method,
     )

@@ -54,11 +54,14 @@ class Limits:
     """How hard to try: nodes of branch and bound for the row, seconds, and when to stop.
 
     gap: None stops at a verdict; a number goes on until both bounds are that close, relative.
+    solver: of a ReLU network's dual, "second_order", "first_order" (of any size, and of balls), or
+    "auto", by the network's size.
     """
 
     nodes: int = 20_000
     seconds: float | None = None
     gap: float | None = None
+    solver: str = "auto"
 
     def clock(self) -> Callable[[], bool]:
         """Says whether the time is over, from now on."""

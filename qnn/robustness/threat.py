@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from qnn.certificates.robustness.question import Question
-from qnn.errors import InputError
+from qnn.errors import InputError, shown
 from qnn.features.columns import Column
 from qnn.features.encoders import QuantileToNormal, Thermometer
 from qnn.features.preprocessing import Preprocessing
 from qnn.features.targets import plain
 from qnn.networks.layered import LayeredNetwork
 from qnn.networks.quantized import QuantizedNetwork
+from qnn.numerics.arrays import floats_of
 from qnn.numerics.floating import UNIT
 
 Array = np.ndarray
@@ -67,7 +68,7 @@ class Rows:
     def question(self, x: Any, threat: Threat, label: Any) -> Question:
         """The question of one row; InputError, one line, for what does not fit the network."""
         if threat.norm not in NORMS:
-            raise InputError(f"norm must be one of {', '.join(NORMS)} (got {threat.norm!r})")
+            raise InputError(f"norm must be one of {', '.join(NORMS)} (got {shown(threat.norm)})")
         numbers, categories = self._read(x)
         lowest, highest = self._limits(threat.limits)
         radii = np.where(np.isnan(numbers), 0.0, self._radii(threat))
@@ -123,7 +124,7 @@ class Rows:
 
     def _read(self, x: Any) -> tuple[Array, tuple[str | None, ...]]:
         if self.preprocessing is None:
-            numbers = np.asarray(x, dtype=np.float64).reshape(-1)
+            numbers = floats_of(x, "x").reshape(-1)
             if numbers.shape != (self.network.d,) or not np.isfinite(numbers).all():
                 raise InputError(
                     f"x must be {self.network.d} finite numbers, as the network reads them"
@@ -149,7 +150,7 @@ class Rows:
         if threat.unit == "raw":
             return radii
         if threat.unit != "scale":
-            raise InputError(f"unit must be one of {', '.join(UNITS)} (got {threat.unit!r})")
+            raise InputError(f"unit must be one of {', '.join(UNITS)} (got {shown(threat.unit)})")
         if self.preprocessing is None or self.preprocessing.layout.scaling != "standardize":
             raise InputError(
                 "unit 'scale' needs a network with standardized columns: use raw units"
@@ -206,7 +207,7 @@ class Rows:
             allowed = known if wanted is True else tuple(map(str, wanted))
             foreign = [value for value in allowed if value not in known]
             if foreign:
-                raise InputError(f"column {column.name!r} has no category {foreign[0]!r}")
+                raise InputError(f"column {column.name!r} has no category {shown(foreign[0])}")
             found.append(tuple(allowed))
         if given:
             raise InputError(f"the network reads no categorical column {next(iter(given))!r}")
@@ -232,7 +233,7 @@ class Rows:
             assert coding.classes is not None
             chosen = plain(label)
             if chosen not in coding.classes:
-                raise InputError(f"label {label!r} is none of the network's classes")
+                raise InputError(f"label {shown(label)} is none of the network's classes")
             return coding.classes.index(chosen), none, 0
         return self._index(label), none, 0
 
@@ -243,7 +244,9 @@ class Rows:
             outputs = None if self.network.alpha.ndim == 1 else self.network.alpha.shape[1]
         if outputs is None:
             if label not in (-1, 1):
-                raise InputError(f"label must be -1 or +1, the sign of the score (got {label!r})")
+                raise InputError(
+                    f"label must be -1 or +1, the sign of the score (got {shown(label)})"
+                )
             return int(label > 0)
         index = _whole("label", label)
         if index >= max(outputs, 2):
@@ -258,7 +261,7 @@ def _stepped(value: float, towards: float) -> float:
 
 def _whole(what: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
-        raise InputError(f"{what} must be a whole number, 0 or more (got {value!r})")
+        raise InputError(f"{what} must be a whole number, 0 or more (got {shown(value)})")
     return int(value)
 
 

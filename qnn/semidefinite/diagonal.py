@@ -46,6 +46,24 @@ def optimal_diagonals(M: Array, count: int, tol: float = 1e-9) -> tuple[Array, .
     return (scale * a,)
 
 
+def dominating_diagonal(blocks: Blocks, a: Array, primal: Blocks, tol: float) -> Array:
+    """The diagonal of least sum with ``Diag(a) - B >= 0`` for all blocks B, near a given one.
+
+    blocks: (D, D) symmetric. a (D,): a guess, whose sum may be too small. primal: guesses of the
+    blocks' multipliers, of any size. The answer is feasible in floating arithmetic.
+    """
+    lowest = min(float(eigvalsh(S, check_finite=False)[0]) for S in _slacks(a, blocks))
+    scale = float(np.abs(a).mean()) or 1.0
+    raised = a - min(lowest, 0.0)
+    even, size = np.eye(len(a)) / len(blocks), float(sum(P.trace() for P in primal)) / len(a)
+    inside = (
+        tuple(0.9 * P / size + 0.1 * even for P in primal) if size > 0.0 else (even,) * len(blocks)
+    )
+    start = raised + 1e-3 * scale
+    found = _interior_point(blocks, start, _unit_diagonal(inside), tol)
+    return found if found.sum() < raised.sum() else raised
+
+
 def _mixing(M: Array, tol: float) -> tuple[Array, Array, Array, float]:
     """Alternate unit vectors ``u_i ~ (M V)_i``, ``v_i ~ (M U)_i``; a feasible a, and (P, N).
 

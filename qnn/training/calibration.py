@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 
-from qnn.errors import InputError
+from qnn.errors import InputError, shown
+from qnn.training.sigmoid import Sigmoids
 
 Array = np.ndarray
 
@@ -23,7 +24,9 @@ def held_out_folds(matrix: Array, y: Array, count: int) -> Array | None:
     class has different rows. Raises InputError for fewer than two.
     """
     if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 2:
-        raise InputError(f"calibration_folds must be a whole number of at least 2 (got {count!r})")
+        raise InputError(
+            f"calibration_folds must be a whole number of at least 2 (got {shown(count)})"
+        )
     _, kind = np.unique(matrix, axis=0, return_inverse=True)
     different = [np.unique(kind[y == label]) for label in np.unique(y)]
     most = min(int(count), *(len(kinds) for kinds in different))
@@ -56,8 +59,28 @@ class _Scores(ClassifierMixin, BaseEstimator):
         return np.asarray(self.classes_[largest])
 
 
-def calibrated(scores: Array, y: Array, weights: Array | None, method: str) -> Any:
-    """scikit-learn's calibrator of scores (n,) or (n, C) of rows that nothing was trained on.
+class Calibrator(Protocol):
+    """What makes probabilities of scores."""
+
+    def predict_proba(self, X: Array) -> Array:
+        """Probabilities (n, C) from scores (n, 1) of two classes, else (n, C)."""
+        ...
+
+
+class _ClassSigmoids:
+    """Platt's sigmoids, one a class."""
+
+    def __init__(self, scores: Array, y: Array, weights: Array | None) -> None:
+        classes, codes = np.unique(y, return_inverse=True)
+        self.sigmoids = Sigmoids.fit(scores, codes, len(classes), weights)
+
+    def predict_proba(self, X: Array) -> Array:
+        """Probabilities (n, C) from scores (n, 1) of two classes, else (n, C)."""
+        return self.sigmoids.probabilities(X[:, 0] if X.shape[1] == 1 else X)
+
+
+def calibrated(scores: Array, y: Array, weights: Array | None, method: str) -> Calibrator:
+    """What is fitted to scores (n,) or (n, C) of rows that nothing was trained on.
 
     method: "temperature" (C. Guo et al., On calibration of modern neural networks, 2017), "sigmoid"
     (J. Platt, Probabilistic outputs for support vector machines, 1999) or
@@ -65,7 +88,10 @@ def calibrated(scores: Array, y: Array, weights: Array | None, method: str) -> A
     probability estimates, 2002). Raises InputError for another one.
     """
     if method not in METHODS:
-        raise InputError(f"calibration must be {', '.join(METHODS)} or None (got {method!r})")
+        raise InputError(f"calibration must be {', '.join(METHODS)} or None (got {shown(method)})")
+    if method == "sigmoid":
+        return _ClassSigmoids(scores, y, weights)
     rows = np.arange(len(y))
     found = CalibratedClassifierCV(_Scores(), method=method, cv=[(rows, rows)], ensemble=False)
-    return found.fit(scores.reshape(len(scores), -1), y, sample_weight=weights)
+    fitted: Calibrator = found.fit(scores.reshape(len(scores), -1), y, sample_weight=weights)
+    return fitted

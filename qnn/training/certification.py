@@ -17,7 +17,7 @@ from qnn.numerics.gaps import relative_gap
 from qnn.training.problems.levels import SURE_COLUMNS, check_level, facts_of, refusal
 from qnn.training.relaxation.result import Relaxation
 from qnn.training.relaxation.solver import Callback, Progress
-from qnn.training.relaxation.tightening import tighten
+from qnn.training.relaxation.tightening import branch, tighten
 from qnn.training.rounding.candidate import Incumbent
 from qnn.training.rounding.refined import column_generation
 from qnn.training.rounding.sampling import sampler_of
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from qnn.training.pricing.enumeration import Scanner
 
 # Beyond `SURE_COLUMNS` exact pricing gets this part of the time, and where it leaves a gap, a
-# tightened bound is tried in the rest.
-EXACT_SHARE = 0.6
+# tightened bound is tried in the rest, and then leaves of it (bilinear activation).
+EXACT_SHARE = 0.3
 PROVEN = 1e-4
 
 
@@ -91,6 +91,17 @@ def raise_bound(
         )
         certificate = _better(certificate, tightened.certificate)
         statistics["inequalities"] = float(tightened.inequalities)
+        gap = relative_gap(wide.objective, certificate.lower_bound)
+        if level == "exact" and tightened.state is not None and gap > PROVEN:
+            branched = branch(
+                tightened.state,
+                certificate,
+                wide.objective,
+                deadline=deadline,
+                callback=history.callback,
+            )
+            certificate = branched.certificate
+            statistics["leaves"] = float(branched.leaves)
     return Certified(certificate, wide, tuple(history.entries), statistics)
 
 

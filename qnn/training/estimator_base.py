@@ -21,6 +21,7 @@ from qnn.features.preprocessing import THRESHOLDS, Preprocessing
 from qnn.losses import get_loss
 from qnn.networks.activations import Activation
 from qnn.numerics.arguments import check_limits, check_seed
+from qnn.numerics.arrays import plain_array
 from qnn.training.fit import Trained, train
 from qnn.training.outputs import TrainedOutputs, train_outputs
 from qnn.training.problems.problem import Problem
@@ -75,6 +76,8 @@ class QuantizedEstimator(BaseEstimator):
 
     def _read(self, X: Any, reset: bool) -> tables.Table:
         """X as a table: a data frame's own columns, or a checked 2-D array."""
+        if np.ma.isMaskedArray(X):
+            X = plain_array(X, "X")
         if tables.is_named(X) and not issparse(X):
             validate_data(self, X, skip_check_array=True, reset=reset)
             named = tables.column_names(X)

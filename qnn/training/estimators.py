@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.calibration import CalibratedClassifierCV
 from sklearn.utils import Tags
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
@@ -20,7 +19,7 @@ from qnn.features import tables
 from qnn.features.columns import Missing
 from qnn.networks.activations import Activation
 from qnn.networks.quantized import QuantizedNetwork
-from qnn.training.calibration import calibrated, held_out_folds
+from qnn.training.calibration import Calibrator, calibrated, held_out_folds
 from qnn.training.estimator_base import QuantizedEstimator
 from qnn.training.rows import labels_of, numbers_of, present, row_count, taken
 from qnn.training.selection.kinds import AUTO
@@ -42,8 +41,8 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
     zero; `beta`, the number itself, instead; `width`, most neurons that an output uses (None: as
     many as the optimum does); `loss`, `loss_parameter`, `activation` and `alphabet` as
     `qnn.Problem` takes them, `second_layer` as `qnn.train` does (None: 8 bits where the encoding is
-    chosen, else "float"); `scaling` ("auto", "standardize",
-    "none", "quantile" or "thermometer"), `clip`, `thresholds`, `missing` ("refuse", or "impute" by
+    chosen, else "float"); `scaling` ("auto", "standardize", "weighted", "none", "quantile" or
+    "thermometer"), `clip`, `thresholds`, `missing` ("refuse", or "impute" by
     median and most frequent category) and `categorical` (names of columns, or positions; None: in a
     data frame those that hold text) as `FeatureLayout.from_table` takes them; `class_weight`, None,
     "balanced" (every class counts the same in sum) or weights by label, which multiply those of
@@ -61,7 +60,7 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
 
     Probabilities: `fit` trains on the rows outside each of `calibration_folds` folds too (by class,
     equal rows in one fold), and the scores of the rows inside, which that network has not seen,
-    calibrate the scores of the network trained on all rows, by scikit-learn: "temperature", one
+    calibrate the scores of the network trained on all rows: "temperature", one
     factor, so that the most probable class is the one that `predict` says; "sigmoid", a logistic
     curve (Platt scaling), or "isotonic", a monotone step function, each class against the rest and
     then normalized, whose most probable class may be another. Where a class has no two different
@@ -155,7 +154,7 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
         counts = np.ones(len(y)) if weights is None else weights
         shares = np.array([counts[y == label].sum() for label in self.classes_])
         self.class_shares_ = shares / shares.sum()
-        self.calibrator_: CalibratedClassifierCV | None = None
+        self.calibrator_: Calibrator | None = None
         if self.calibration is None:
             return
         assert self.network_.preprocessing is not None, "fitted"

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_array, column_or_1d
 
 from qnn.errors import InputError
 from qnn.features import tables
+from qnn.numerics.arrays import plain_array
 
 
 def labels_of(estimator: BaseEstimator, y: Any) -> np.ndarray:
@@ -34,6 +35,13 @@ def numbers_of(estimator: BaseEstimator, y: Any) -> np.ndarray:
 
 
 def _plain_target(y: Any) -> Any:
+    if hasattr(y, "column_names"):
+        return np.column_stack([_plain_target(column) for column in y.columns])
+    if hasattr(y, "to_pylist"):
+        # pyarrow's: its own conversion refuses text, or copies.
+        return np.array(y.to_pylist())
+    if np.ma.isMaskedArray(y):
+        return plain_array(y, "y")
     return y.to_numpy() if hasattr(y, "to_numpy") else y
 
 

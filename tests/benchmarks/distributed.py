@@ -21,18 +21,26 @@ import pyarrow.parquet as pq
 
 from pipeline.datasets.blocks.reader import BlockTable, Reading
 from pipeline.datasets.blocks.row_groups import RowGroups
-from pipeline.datasets.blocks.statistics import StatisticsPass, TargetReading, fit, merge_tables
+from pipeline.datasets.blocks.statistics import (
+    Asked,
+    StatisticsPass,
+    TargetReading,
+    fit,
+    merge_tables,
+)
 from pipeline.sweeps.cluster.block_actors import ActorBlocks, TableBlocks, actor_blocks
 from pipeline.sweeps.cluster.session import ray_session
 from qnn.certificates.blockwise import verify_blocks
 from qnn.losses import get_loss
 from qnn.training.relaxation.blocks.compressed import Compressed
 from qnn.training.relaxation.blocks.solve import first_pass, solve_blocks
+from qnn.training.relaxation.streaming.moments import Fourth
 from qnn.training.rounding.over_blocks import round_blocks
 from tests.benchmarks.image_size import load
 from tests.benchmarks.measure import Stopwatch, gib, machine, peak_bytes
 
 GROUP = 100_000
+UNSCALED = Asked(scaling="none")
 
 
 def write(path: Path, rows: int, d: int, classes: bool) -> None:
@@ -50,9 +58,9 @@ def write(path: Path, rows: int, d: int, classes: bool) -> None:
             writer.write_table(pa.table([pa.array(column) for column in [*X.T, y]], schema=schema))
 
 
-def write_images(path: Path, rows: int) -> int:
-    """Fashion-MNIST, class 6 against the rest; returns the number of columns."""
-    X, y = load(rows, 6, "unit")
+def write_images(path: Path, rows: int, label: int) -> int:
+    """Fashion-MNIST, a class against the rest; returns the number of columns."""
+    X, y = load(rows, label, "unit")
     columns = {f"x{j}": X[:, j] for j in range(X.shape[1])}
     pq.write_table(pa.table({**columns, "y": y}), path, row_group_size=2000)
     return X.shape[1]
@@ -79,7 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--columns", type=int, default=30)
-    parser.add_argument("--images", action="store_true")
+    parser.add_argument("--images", type=int, nargs="+", help="classes, each against the rest")
     parser.add_argument("--loss", default="squared")
     parser.add_argument("--fraction", type=float, default=0.1)
     parser.add_argument("--tol", type=float, default=1e-2)
@@ -92,27 +100,32 @@ def main() -> None:
     print(machine(), flush=True)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         path = Path(folder) / "rows.parquet"
-        if arguments.images:
-            arguments.columns = write_images(path, arguments.rows)
-        else:
-            write(path, arguments.rows, arguments.columns, arguments.loss != "squared")
         if max(arguments.actors) > 0:
             stack.enter_context(ray_session(None, 2))
-        known: dict[str, float] = {}
-        for actors in arguments.actors:
-            known = measure(path, actors, arguments, known)
+        for label in arguments.images or [None]:
+            if label is None:
+                write(path, arguments.rows, arguments.columns, arguments.loss != "squared")
+            else:
+                arguments.columns = write_images(path, arguments.rows, label)
+            known: dict[str, float] = {}
+            for actors in arguments.actors:
+                known = measure(path, actors, arguments, known, label)
 
 
 def measure(
-    path: Path, actors: int, asked: argparse.Namespace, earlier: dict[str, float]
+    path: Path,
+    actors: int,
+    asked: argparse.Namespace,
+    earlier: dict[str, float],
+    label: int | None,
 ) -> dict[str, float]:
     """Solve with so many actors; print what it took."""
     groups = RowGroups.of(str(path))
     table = BlockTable.of(groups, groups.columns, asked.blocks)
     with holders(table, actors, asked.keep * 2**30) as blocks:
         watch = Stopwatch()
-        found = blocks.reduce(StatisticsPass("y", False), merge_tables)
-        preprocessing = fit(found, "y", None, "none", True, None)
+        found = blocks.reduce(StatisticsPass("y", False, UNSCALED), merge_tables)
+        preprocessing = fit(found, "y", None, UNSCALED)
         blocks.reading = Reading(preprocessing, TargetReading("y", preprocessing.target))
         statistics, _ = processor(blocks, watch)
         first = first_pass(blocks, asked.loss, asked.tol)
@@ -122,6 +135,7 @@ def measure(
         solved, critical = processor(blocks, watch)
         wall = watch.read().wall
         who = f"{actors} actors" if actors else "this process"
+        who += "" if label is None else f", class {label}"
         print(
             f"n = {groups.rows}, d = {preprocessing.layout.d}, {asked.loss}, beta "
             f"{asked.fraction:g} of beta_max, {table.count} blocks, {who}: wall {wall:.1f} s; "
@@ -155,7 +169,7 @@ def measure(
             print(f"  {actors} against {earlier['actors']:g}: critical path {ratio:.2f} times")
             known |= {"speedup": ratio}
         if isinstance(first, Compressed):
-            known |= {"p": len(first.data.cross)}
+            known |= {"moments": len(Fourth(preprocessing.layout.d).sums)}
         if asked.network:
             watch = Stopwatch()
             rounded = round_blocks(blocks, relaxed, get_loss(asked.loss), first)
@@ -169,6 +183,7 @@ def measure(
         print(f"  verified again in {watch.read()}", flush=True)
     if asked.record is not None:
         key = f"{asked.loss} n={groups.rows} d={preprocessing.layout.d} actors={actors}"
+        key += "" if label is None else f" class={label}"
         held = json.loads(asked.record.read_text()) if asked.record.exists() else {}
         asked.record.write_text(json.dumps(held | {key: known}, indent=1, sort_keys=True) + "\n")
     return known

@@ -3,10 +3,15 @@
 Three stratified outer folds, the same for all. Each arm sees a fold's training part alone and makes
 every choice of its own there: ours by `qnn.training.selection` (`auto`), as a classifier did before
 it (`default before`: standardized, squared loss, β at 0.05 of its maximum), logistic regression,
-the RBF-SVM and boosting by three inner folds. Bytes are packed weights and scalars against the
-pickled estimator. Peers of equal bytes have as many as ours of that fold: boosting with trees of
-depth 1 or 2 at 9 bytes a split and 8 a leaf, ℓ1-pruned logistic regression at 9 bytes a
-coefficient.
+the RBF-SVM and boosting by three inner folds. Bytes are all that predicts from raw numbers: of a
+network its packed weights and second layer, and 8 for each mean, scale and threshold; of logistic
+regression 8 a coefficient, into which the scaling is multiplied; of the SVM 8 a number, its support
+vectors' and the scaling's; of boosting 9 a split and 8 a leaf.
+
+Peers of equal bytes have as many as ours of that fold: boosting with trees of depth 1 or 2,
+logistic regression with its largest coefficients at 9 bytes each, and a network of ±1 weights of
+our form (float second layer refitted, then 8 bits each) by straight-through backpropagation, on
+standardized columns or three bits each, at one of two β: the best of four on a held-out third.
 
 Each set's folds are written to FOLDER as they end and read from there again; then the page's table
 and the figure are made: FOLDER/accuracy.md and FOLDER/accuracy.png.
@@ -16,6 +21,8 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +39,8 @@ from qnn.features.preprocessing import FeatureLayout, Preprocessing
 from qnn.losses import get_loss
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.networks.stacks import stack
-from qnn.training.arms.references.cross_validation import size_in_bytes
+from qnn.training.arms.base import BestLayer, to_alphabet
+from qnn.training.arms.descent import SETTINGS, run
 from qnn.training.problems.problem import Problem
 from qnn.training.relaxation import solve
 from qnn.training.rounding import round_relaxation
@@ -52,7 +60,7 @@ SETS = (
 )  # fmt: skip
 OUTER = 3
 PEERS = ("logistic regression", "RBF-SVM", "boosting")
-EQUAL = ("boosting, equal bytes", "logistic, equal bytes")
+EQUAL = ("boosting, equal bytes", "logistic, equal bytes", "straight-through, equal bytes")
 OURS = ("auto", "default before")
 
 Part = tuple[pd.DataFrame, np.ndarray]
@@ -115,9 +123,11 @@ def default_before(train: Part, test: Part, seed: int, budget: int) -> Result:
         fraction = min(1.0, problem.beta / problem.beta_max_estimate)
         networks = next(path(problem, (fraction,), 256, rng))
         scores.append(networks.scores(X)[:, 0])
-        size += networks.size_in_bytes
+        size += sum(one.W.shape[0] * -(-one.W.shape[1] * one.width // 8) + 8 * one.width
+                    for one in networks.outputs)  # fmt: skip
     found = scores[0] if len(scores) == 1 else np.stack(scores, axis=1)
-    return {"accuracy": _share(preprocessing.decode(found), test[1]), "bytes": size}
+    bytes_ = size + 8 * preprocessing.numbers
+    return {"accuracy": _share(preprocessing.decode(found), test[1]), "bytes": bytes_}
 
 
 def _problems(
@@ -135,7 +145,9 @@ def _problems(
 def _judged(network: QuantizedNetwork, preprocessing: Preprocessing, test: Part) -> Result:
     scores = network.decision_function(preprocessing.transform(test[0]))
     hits = _share(preprocessing.decode(scores), test[1])
-    return {"accuracy": hits, "bytes": network.size_in_bytes, "neurons": network.neurons}
+    whole = network.size_in_bytes + 8 * preprocessing.numbers
+    return {"accuracy": hits, "bytes": whole, "network": network.size_in_bytes,
+            "neurons": network.neurons}  # fmt: skip
 
 
 def _share(predicted: np.ndarray, target: np.ndarray) -> float:
@@ -156,9 +168,22 @@ def _searched(estimator: Any, grid: dict[str, list[Any]]) -> Callable[..., Resul
             for name, values in grid.items()
         }
         best = GridSearchCV(estimator, filled, cv=3).fit(X, train[1]).best_estimator_
-        return {"accuracy": _share(best.predict(T), test[1]), "bytes": size_in_bytes(best)}
+        return {"accuracy": _share(best.predict(T), test[1]), "bytes": bytes_of(best, X.shape[1])}
 
     return arm
+
+
+def bytes_of(estimator: Any, d: int) -> int:
+    """Of a peer on d standardized features, the constant included; see the top of this file."""
+    if isinstance(estimator, LogisticRegression):
+        return 8 * (estimator.coef_.size - estimator.coef_.shape[0] + estimator.intercept_.size)
+    if isinstance(estimator, SVC):
+        kept = estimator.support_vectors_
+        vectors = kept.size - len(kept)
+        return 8 * (vectors + estimator.dual_coef_.size + estimator.intercept_.size + 2 * (d - 1))
+    trees = [tree.nodes for stage in estimator._predictors for tree in stage]
+    leaves = sum(int(nodes["is_leaf"].sum()) for nodes in trees)
+    return 9 * (sum(map(len, trees)) - leaves) + 8 * leaves
 
 
 def small_boosting(train: Part, test: Part, seed: int, budget: int) -> Result:
@@ -193,6 +218,56 @@ def small_logistic(train: Part, test: Part, seed: int, budget: int) -> Result:
     return _better(candidates, X, T, train, test) | {"bytes": budget}
 
 
+# β of its maximum that the straight-through peer chooses from, and the steps of each of its runs.
+STRAIGHT, STEPS = (0.02, 0.004), 600
+ENCODED = (Kind("standardize", 3, "logistic"), Kind("thermometer", 3, "logistic"))
+
+
+def straight_through(train: Part, test: Part, seed: int, budget: int) -> Result:
+    """A network of our form, as wide as `budget` allows, by straight-through Adam."""
+    order = np.random.default_rng(seed).permutation(len(train[1]))
+    held, fit = (_rows(train, some) for some in np.split(order, [len(order) // 3]))
+    known = set(fit[1]) == set(train[1])
+    settings = list(product(ENCODED, STRAIGHT))
+    scores = [_straight(fit, held, *one, seed, budget) if known else None for one in settings]
+    # One that does not fit into the budget at all is taken where none does.
+    ranks = [(False, 0.0) if one is None else (one[1] <= budget, one[0]) for one in scores]
+    chosen = settings[max(range(len(settings)), key=lambda k: ranks[k])]
+    share, size = _straight(train, test, *chosen, seed, budget)
+    return {"accuracy": share, "bytes": size, "setting": f"{chosen[0]}, {chosen[1]:g}"}
+
+
+def _rows(part: Part, rows: np.ndarray) -> Part:
+    return part[0].iloc[rows], part[1][rows]
+
+
+def _straight(
+    train: Part, test: Part, kind: Kind, fraction: float, seed: int, budget: int
+) -> tuple[float, int]:
+    """Accuracy on the test part, and bytes."""
+    classes = list(np.unique(train[1]))
+    preprocessing = Wanted().layout_of(kind, train[0]).fit(train[0], train[1], classes)
+    problems = _problems(preprocessing, train, kind, fraction)
+    room = (budget - 8 * preprocessing.numbers) / len(problems) - 8
+    width = int(np.clip(room * 8 // (2 * problems[0].d + SECOND_LAYER), 1, 64))
+    networks = []
+    for number, problem in enumerate(problems):
+        best, rng = BestLayer(problem, np.inf), np.random.default_rng([seed, number])
+        run(best, width, SETTINGS[0], to_alphabet, rng, np.inf, steps=STEPS)
+        networks.append(_on_a_grid(best.network()))
+    network = networks[0] if len(networks) == 1 else stack(networks)
+    judged = _judged(network, preprocessing, test)
+    return judged["accuracy"], judged["bytes"]
+
+
+def _on_a_grid(network: QuantizedNetwork) -> QuantizedNetwork:
+    """The same with its second layer on `SECOND_LAYER` bits."""
+    largest = 2 ** (SECOND_LAYER - 1) - 1
+    scale = float(np.abs(network.alpha).max(initial=0.0)) / largest or 1.0
+    alpha = np.rint(network.alpha / scale) * scale
+    return replace(network, alpha=alpha, second_layer=str(SECOND_LAYER))
+
+
 def _better(candidates: list[Any], X: np.ndarray, T: np.ndarray, train: Part, test: Part) -> Result:
     scores = [cross_val_score(one, X, train[1], cv=3).mean() for one in candidates]
     best = candidates[int(np.argmax(scores))].fit(X, train[1])
@@ -212,6 +287,7 @@ ARMS: dict[str, Callable[[Part, Part, int, int], Result]] = {
     ),
     "boosting, equal bytes": small_boosting,
     "logistic, equal bytes": small_logistic,
+    "straight-through, equal bytes": straight_through,
 }
 
 
@@ -221,12 +297,12 @@ def measure(name: str, folder: Path) -> dict[str, list[Result]]:
     found: dict[str, list[Result]] = json.loads(kept.read_text()) if kept.exists() else {}
     table, target = load(name)
     folds = list(StratifiedKFold(OUTER, shuffle=True, random_state=0).split(table, target))
-    for arm, run in ARMS.items():
+    for arm, train_and_judge in ARMS.items():
         for number in range(len(found.get(arm, [])), OUTER):
             fit, test = folds[number]
             parts = ((table.iloc[rows], target[rows]) for rows in (fit, test))
             budget = int(found["auto"][number]["bytes"]) if arm in EQUAL else 0
-            result = run(*parts, number, budget)
+            result = train_and_judge(*parts, number, budget)
             found.setdefault(arm, []).append(result)
             kept.write_text(json.dumps(found))
             print(name, arm, number, result, file=sys.stderr, flush=True)
@@ -237,21 +313,26 @@ def _mean(results: list[Result], key: str) -> float:
     return float(np.mean([result[key] for result in results]))
 
 
-def row(name: str, found: dict[str, list[Result]]) -> str:
-    """A line of the table."""
-    best = max(PEERS, key=lambda arm: _mean(found[arm], "accuracy"))
+def _beside(found: dict[str, list[Result]], others: tuple[str, ...]) -> tuple[float, float]:
+    """Points of `auto` above the best of other arms, and the standard error over the folds."""
+    best = max(others, key=lambda arm: _mean(found[arm], "accuracy"))
     apart = [
         100.0 * (ours["accuracy"] - other["accuracy"])
         for ours, other in zip(found["auto"], found[best], strict=True)
     ]
-    error = float(np.std(apart, ddof=1) / np.sqrt(OUTER))
+    return float(np.mean(apart)), float(np.std(apart, ddof=1) / np.sqrt(OUTER))
+
+
+def row(name: str, found: dict[str, list[Result]]) -> str:
+    """A line of the table."""
     cells = [
         f"{100 * _mean(found[arm], 'accuracy'):.1f} ({_mean(found[arm], 'bytes'):.0f})"
         for arm in (*OURS, *PEERS)
     ]
-    cells.append(f"{np.mean(apart):+.1f} ± {error:.1f}")
+    cells.append("{:+.1f} ± {:.1f}".format(*_beside(found, PEERS)))
     cells.append(f"{100 * _mean(found['auto'], 'bytes') / _mean(found['RBF-SVM'], 'bytes'):.1f} %")
     cells += [f"{100 * _mean(found[arm], 'accuracy'):.1f}" for arm in EQUAL]
+    cells.append("{:+.1f} ± {:.1f}".format(*_beside(found, EQUAL)))
     cells.append(f"{100 * _mean(found['auto'], 'gap'):.1f} %")
     cells.append(f"{_mean(found['auto'], 'choosing'):.0f} of {_mean(found['auto'], 'seconds'):.0f}")
     return f"| {' | '.join([name, *cells])} |"
@@ -261,34 +342,35 @@ def page(found: dict[str, dict[str, list[Result]]]) -> str:
     """The table of all sets, with the sums that the targets are about."""
     titles = [
         "set", "auto", "default before", *PEERS, "points beside the best", "of the SVM's bytes",
-        *EQUAL, "gap", "seconds choosing",
+        *EQUAL, "points beside the best of equal bytes", "gap", "seconds choosing",
     ]  # fmt: skip
     lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
     lines += [row(name, arms) for name, arms in found.items()]
-    apart, ahead = [], 0
-    for arms in found.values():
-        mean = {arm: _mean(results, "accuracy") for arm, results in arms.items()}
-        apart.append(100.0 * (mean["auto"] - max(mean[arm] for arm in PEERS)))
-        ahead += mean["auto"] >= max(mean[arm] for arm in EQUAL)
+    apart = [_beside(arms, PEERS)[0] for arms in found.values()]
+    equal = [_beside(arms, EQUAL) for arms in found.values()]
     lines.append(
         f"\nMean distance to the best peer {np.mean(apart):+.2f} points, the worst "
-        f"{np.min(apart):+.1f}; at least as good as both peers of equal bytes on {ahead} of "
-        f"{len(apart)}."
+        f"{np.min(apart):+.1f}; at least as good as all peers of equal bytes on "
+        f"{sum(mean > -1e-9 for mean, _ in equal)} of {len(equal)}, below the best of them by more "
+        f"than a standard error on {sum(mean < -error for mean, error in equal)}."
     )
     return "\n".join(lines) + "\n"
 
 
 def figure(found: dict[str, dict[str, list[Result]]], target: Path) -> None:
-    """Accuracy beside the best peer's against bytes beside the SVM's: a dot a set and arm."""
+    """Accuracy beside the best peer's against bytes beside the SVM's: a dot a set and arm.
+
+    An arm that was not run on a set has none there.
+    """
     from matplotlib.figure import Figure
 
     canvas = Figure(figsize=(8, 4.5), layout="constrained")
     axes = canvas.add_subplot()
     shown = {"auto": "o", "default before": "x", "logistic regression": "^", "boosting": "s",
-             "boosting, equal bytes": "v"}  # fmt: skip
+             "boosting, equal bytes": "v", "straight-through, equal bytes": "+"}  # fmt: skip
     for arm, marker in shown.items():
         x, y = [], []
-        for arms in found.values():
+        for arms in (arms for arms in found.values() if arm in arms):
             best = max(_mean(arms[peer], "accuracy") for peer in PEERS)
             x.append(_mean(arms[arm], "bytes") / _mean(arms["RBF-SVM"], "bytes"))
             y.append(100.0 * (_mean(arms[arm], "accuracy") - best))

@@ -14,8 +14,8 @@ from threadpoolctl import threadpool_limits
 
 from qnn.training.arms.orthonormal import Orthogonality
 from qnn.training.arms.orthonormal_study import study
+from tests.benchmarks.fashion import FASHION, images
 from tests.benchmarks.measure import Stopwatch, machine
-from tests.benchmarks.quantization import FASHION, images
 
 KINDS = {
     "none": Orthogonality(),

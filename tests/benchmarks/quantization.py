@@ -7,21 +7,17 @@ scikit-learn's digits. One thread; seconds are of processor time.
 from __future__ import annotations
 
 import argparse
-import gzip
 import tempfile
 import time
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
 from threadpoolctl import threadpool_limits
 
 from qnn.certificates.layers import verify_layer
-from qnn.numerics.adam import Adam
 from qnn.quantization import Quantized, quantize
 from qnn.quantization.graph.execution import run
 from qnn.quantization.graph.reading import read_model
@@ -30,10 +26,10 @@ from qnn.quantization.layers.grids import errors
 from qnn.quantization.layers.methods import METHODS
 from qnn.quantization.layers.objective import layer_objective
 from qnn.quantization.tuning import divergence
+from tests.benchmarks.fashion import FASHION, images, trained
 from tests.benchmarks.measure import machine, recent_peak_bytes, restart_peak
 
 Array = np.ndarray
-FASHION = Path("/usr/share/datasets/fashion-mnist")
 SECTIONS = ("layers", "networks", "allocation", "proofs")
 
 
@@ -56,69 +52,6 @@ def main() -> None:
             equal_bytes(model, rows, Xt, yt)
         if "proofs" in arguments.sections:
             proofs(model, rows)
-
-
-def images(folder: Path) -> tuple[Array, Array, Array, Array]:
-    """Rows in [0, 1] and labels of training and test."""
-    if not folder.exists():
-        from sklearn.datasets import load_digits
-
-        X, y = load_digits(return_X_y=True)
-        X = (X / 16.0).astype(np.float32)
-        return X[:1400], y[:1400], X[1400:], y[1400:]
-    parts = []
-    for kind in ("train", "t10k"):
-        raw = gzip.decompress((folder / f"{kind}-images-idx3-ubyte.gz").read_bytes())
-        small = np.frombuffer(raw, np.uint8, offset=16).reshape(-1, 14, 2, 14, 2).mean((2, 4))
-        labels = gzip.decompress((folder / f"{kind}-labels-idx1-ubyte.gz").read_bytes())
-        parts += [
-            (small.reshape(len(small), -1) / 255.0).astype(np.float32),
-            np.frombuffer(labels, np.uint8, offset=8).astype(int),
-        ]
-    return parts[0], parts[1], parts[2], parts[3]
-
-
-def trained(X: Array, y: Array, sizes: tuple[int, ...], steps: int = 3000) -> onnx.ModelProto:
-    """A ReLU network trained by Adam, as ONNX."""
-    rng = np.random.default_rng(0)
-    W = [rng.normal(0, np.sqrt(2 / d), (m, d)).astype(np.float32) for d, m in pairwise(sizes)]
-    b = [np.zeros(m, np.float32) for m in sizes[1:]]
-    adam = Adam([*W, *b], 2e-3)
-    for step in range(steps):
-        rows = rng.integers(0, len(X), 128)
-        inputs = [X[rows]]
-        for k in range(len(W)):
-            z = inputs[-1] @ W[k].T + b[k]
-            inputs.append(np.maximum(z, 0.0) if k < len(W) - 1 else z)
-        p = np.exp(inputs[-1] - inputs[-1].max(axis=1, keepdims=True))
-        back = p / p.sum(axis=1, keepdims=True)
-        back[np.arange(128), y[rows]] -= 1.0
-        back /= 128.0
-        slopes: list[Any] = [None] * (2 * len(W))
-        for k in range(len(W) - 1, -1, -1):
-            slopes[k], slopes[len(W) + k] = back.T @ inputs[k], back.sum(axis=0)
-            back = (back @ W[k]) * (inputs[k] > 0.0)
-        adam.step(slopes, 1.0 - step / steps)
-    return as_onnx(W, b)
-
-
-def as_onnx(W: list[Array], b: list[Array]) -> onnx.ModelProto:
-    nodes, constants, x = [], [], "x"
-    for k, (weights, bias) in enumerate(zip(W, b, strict=True)):
-        constants.append(numpy_helper.from_array(weights, f"W{k}"))
-        constants.append(numpy_helper.from_array(bias, f"b{k}"))
-        last = k == len(W) - 1
-        target = "y" if last else f"a{k}"
-        nodes.append(
-            helper.make_node("Gemm", [x, f"W{k}", f"b{k}"], [target], f"dense{k}", transB=1)
-        )
-        if not last:
-            nodes.append(helper.make_node("Relu", [target], [f"h{k}"]))
-            x = f"h{k}"
-    ends = [("x", W[0].shape[1]), ("y", len(W[-1]))]
-    tensors = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", d]) for n, d in ends]
-    graph = helper.make_graph(nodes, "net", tensors[:1], tensors[1:], constants)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 
 
 def layer_errors(model: onnx.ModelProto, rows: Array) -> None:
@@ -196,7 +129,7 @@ def equal_bytes(model: onnx.ModelProto, rows: Array, X: Array, y: Array) -> None
             print(
                 f"  {budget:g} bits by {name:6} {made.bytes:7,} bytes KL held out {found[-1]:.5f}, "
                 f"calibration {made.divergence:.5f}, {100 * np.mean(z.argmax(1) == y):.2f} %, "
-                f"allocation's gap {made.allocation.lagrangian_gap:.1e}",
+                f"allocation's gap {made.allocation.proven_gap:.1e}",
                 flush=True,
             )
         fits = "" if neuron.bytes <= layer.bytes else ", and no budget gives as few bytes"

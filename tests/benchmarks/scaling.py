@@ -30,10 +30,10 @@ def costs(measured: dict[str, Any], n: int, cores: int) -> tuple[float, float, f
     d = measured["columns"]
     work = sum(measured[name] for name in ("statistics", "first", "rest"))
     seconds = work / measured["rows"] * n / cores
-    p = measured.get("p")
+    moments = measured.get("moments")
     # One compressed sum and the proof's d^2; or a broadcast and a gradient of d k each pass.
-    if p is not None:
-        volume = 8.0 * (p * p + p + d * d + 2 * d)
+    if moments is not None:
+        volume = 8.0 * (moments + 2 * d * d + 2 * d)
     else:
         volume = 8.0 * (measured["passes"] * 2 * d * measured["rank"] + d * d)
     needed = 8.0 * cores * volume / (SHARE * seconds) if cores > 1 else 0.0

@@ -1,3 +1,3 @@
 """Rows that stay where they are: Parquet row groups, read as blocks of a fixed number of rows."""
 
-__all__ = ["reader", "row_groups", "statistics"]
+__all__ = ["quantiles", "reader", "row_groups", "statistics"]

@@ -12,7 +12,7 @@ from pipeline.datasets.blocks.row_groups import Columns, RowGroups, RowReader
 from pipeline.datasets.blocks.statistics import TargetReading
 from qnn.errors import InputError
 from qnn.features.preprocessing import Preprocessing
-from qnn.numerics.batches import Batch, Batches
+from qnn.numerics.batches import ROWS, Batch, Batches
 from qnn.numerics.blocks import Combine, P, Span, Work, tree_sum
 
 
@@ -109,6 +109,8 @@ class BlockReader:
     def _batches(self, block: int, reading: Reading) -> Callable[[], Iterator[Batch]]:
         def read() -> Iterator[Batch]:
             for columns in self._raw(block):
-                yield reading(columns)
+                for start in range(0, len(next(iter(columns.values()))), ROWS):
+                    rows = slice(start, start + ROWS)
+                    yield reading({name: values[rows] for name, values in columns.items()})
 
         return read

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -170,12 +171,12 @@ class RowReader:
     def _group(self, file: GroupFile, group: int, count: int, skip: int) -> Iterator[Columns]:
         """One row group, from a row of it on; taken up again where a store failed in between."""
         what = f"row group {group} of {redact(file.path)}"
-        stream = _GroupStream(self._filesystem, file, group, self.names, skip)
-        while stream.position < count:
-            piece = patiently(stream.advance, what)
-            if piece is None:
-                raise InputError(f"data.source: {what} has {stream.position} rows, not {count}")
-            yield piece
+        with closing(_GroupStream(self._filesystem, file, group, self.names, skip)) as stream:
+            while stream.position < count:
+                piece = patiently(stream.advance, what)
+                if piece is None:
+                    raise InputError(f"data.source: {what} has {stream.position} rows, not {count}")
+                yield piece
 
 
 class _GroupStream:
@@ -186,7 +187,7 @@ class _GroupStream:
     ) -> None:
         self.filesystem, self.file, self.group = filesystem, file, group
         self.names, self.position = names, position
-        self._batches: Iterator[Columns] | None = None
+        self._batches: Generator[Columns, None, None] | None = None
 
     def advance(self) -> Columns | None:
         """The next piece; None after the last."""
@@ -200,7 +201,13 @@ class _GroupStream:
         self.position += 0 if piece is None else len(_first(piece))
         return piece
 
-    def _open(self) -> Iterator[Columns]:
+    def close(self) -> None:
+        """Let the file go at once; its iterator refers to this, and would wait for a collection."""
+        if self._batches is not None:
+            self._batches.close()
+        self._batches = None
+
+    def _open(self) -> Generator[Columns, None, None]:
         given, skip = dict(self.file.partitions), self.position
         wanted = [name for name in self.names if name not in given]
         stream = self.filesystem.open_input_file(self.file.path)

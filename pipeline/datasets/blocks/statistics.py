@@ -14,12 +14,23 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.datasets.blocks.quantiles import Spread
 from pipeline.datasets.blocks.row_groups import Columns
 from pipeline.datasets.sources import MAX_CATEGORIES
 from qnn.errors import InputError
 from qnn.features import tables
-from qnn.features.columns import Column
-from qnn.features.preprocessing import FeatureLayout, Preprocessing
+from qnn.features.columns import Column, Missing
+from qnn.features.encoders import (
+    KINDS,
+    Encoder,
+    QuantileToNormal,
+    Thermometer,
+    fit_table,
+    fit_thresholds,
+)
+from qnn.features.preprocessing import THRESHOLDS, FeatureLayout, Preprocessing
+from qnn.features.scalings import SCALINGS
+from qnn.features.statistics import mean_and_scale, median
 from qnn.features.targets import TargetCoding, plain
 
 _TOO_LARGE = "column '{}': values too large to standardize (squares overflow): rescale the data"
@@ -27,7 +38,10 @@ _TOO_LARGE = "column '{}': values too large to standardize (squares overflow): r
 
 @dataclass(frozen=True)
 class ColumnStatistics:
-    """Of one column: numbers (mean, sum of squared deviations, extremes) or categories' counts."""
+    """Of one column: numbers (mean, sum of squared deviations, extremes) or categories' counts.
+
+    ``count`` values are there, ``missing`` ones are not; ``spread`` where quantiles are asked for.
+    """
 
     name: str
     count: int
@@ -36,13 +50,15 @@ class ColumnStatistics:
     least: float = np.inf
     most: float = -np.inf
     categories: tuple[tuple[str, int], ...] | None = None
+    missing: int = 0
+    spread: Spread | None = None
 
     @property
     def constant(self) -> bool:
         """Whether it has one value only."""
         if self.categories is not None:
             return len(self.categories) < 2
-        return self.least == self.most
+        return self.least >= self.most
 
     @property
     def deviation(self) -> float:
@@ -52,15 +68,18 @@ class ColumnStatistics:
 
 def merged(left: ColumnStatistics, right: ColumnStatistics) -> ColumnStatistics:
     """Of the rows of both. InputError where a column is text in one block, numbers in another."""
-    count = left.count + right.count
+    count, missing = left.count + right.count, left.missing + right.missing
     if (left.categories is None) != (right.categories is None):
         raise InputError(f"column '{left.name}' is text in some files and numbers in others")
     if left.categories is not None and right.categories is not None:
         counts = Counter(dict(left.categories))
         counts.update(dict(right.categories))
-        return _categories(left.name, count, counts)
+        return _categories(left.name, count, counts, missing)
     delta = right.mean - left.mean
-    share = right.count / count
+    share = right.count / max(count, 1)
+    spread = None
+    if left.spread is not None and right.spread is not None:
+        spread = left.spread + right.spread
     return ColumnStatistics(
         left.name,
         count,
@@ -68,32 +87,76 @@ def merged(left: ColumnStatistics, right: ColumnStatistics) -> ColumnStatistics:
         left.squares + right.squares + delta * delta * left.count * share,
         min(left.least, right.least),
         max(left.most, right.most),
+        missing=missing,
+        spread=spread,
     )
 
 
-def _categories(name: str, count: int, counts: Counter[str]) -> ColumnStatistics:
+def _categories(name: str, count: int, counts: Counter[str], missing: int = 0) -> ColumnStatistics:
     if len(counts) > MAX_CATEGORIES:
         raise InputError(
             f"column '{name}' has more than {MAX_CATEGORIES} categories; list it in data.exclude"
         )
-    return ColumnStatistics(name, count, categories=tuple(sorted(counts.items())))
+    categories = tuple(sorted(counts.items()))
+    return ColumnStatistics(name, count, categories=categories, missing=missing)
 
 
-def describe(name: str, values: np.ndarray) -> ColumnStatistics:
-    """Of one piece; InputError for missing and infinite values."""
-    if values.dtype == object:
-        column = tables.to_categories(values)
-        tables.refuse_bad_values(column, name, "refuse")
-        return _categories(name, len(column), Counter(column.tolist()))
-    tables.refuse_bad_values(values, name, "refuse")
+@dataclass(frozen=True)
+class Asked:
+    """What the columns are read for: as the config's keys of these names."""
+
+    scaling: str = "standardize"
+    thresholds: int = THRESHOLDS
+    bias: bool = True
+    clip: float | None = None
+    missing: Missing = "refuse"
+    missing_values: tuple[str, ...] = ()
+    categorical: tuple[str, ...] | None = None
+
+    @property
+    def quantiles(self) -> str | None:
+        """What needs them; None where nothing does."""
+        if self.missing == "impute":
+            return "data.missing: impute"
+        if self.scaling in KINDS:
+            return f"preprocessing.scaling: {self.scaling}"
+        return None
+
+    def describe(self, name: str, values: np.ndarray) -> ColumnStatistics:
+        """Of a feature's piece; InputError for infinite values, and missing ones if refused."""
+        text = values.dtype == object
+        if self.categorical is not None:
+            text = name in self.categorical
+        if not text:
+            numbers = tables.to_numbers(values, name)
+            return describe(name, numbers, self.missing, self.quantiles is not None)
+        column = tables.to_categories(tables.without_words(values, self.missing_values))
+        tables.refuse_bad_values(column, name, self.missing)
+        present = [value for value in column if value is not None]
+        missing = len(column) - len(present)
+        return _categories(name, len(present), Counter(present), missing)
+
+
+def describe(
+    name: str, values: np.ndarray, missing: Missing = "refuse", quantiles: bool = False
+) -> ColumnStatistics:
+    """Of one piece of numbers (n,); InputError as above, or where squares overflow."""
+    tables.refuse_bad_values(values, name, missing)
+    present = values[~np.isnan(values)] if missing == "impute" else values
+    spread = Spread.of(present) if quantiles else None
+    absent = len(values) - len(present)
+    if not len(present):
+        return ColumnStatistics(name, 0, missing=absent, spread=spread)
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = float(values.mean())
-        mean += float((values - mean).mean())
-        squares = float(((values - mean) ** 2).sum())
+        mean = float(present.mean())
+        mean += float((present - mean).mean())
+        squares = float(((present - mean) ** 2).sum())
     if not np.isfinite(squares):
         raise InputError(_TOO_LARGE.format(name))
-    least, most = float(values.min()), float(values.max())
-    return ColumnStatistics(name, len(values), mean, squares, least, most)
+    least, most = float(present.min()), float(present.max())
+    return ColumnStatistics(
+        name, len(present), mean, squares, least, most, missing=absent, spread=spread
+    )
 
 
 @dataclass(frozen=True)
@@ -110,6 +173,7 @@ class StatisticsPass:
 
     target: str
     classification: bool
+    asked: Asked = Asked()
 
     def __call__(self, index: int, pieces: Any) -> TableStatistics:
         """Of one block; InputError names it."""
@@ -123,8 +187,19 @@ class StatisticsPass:
             labels, target = None, piece[self.target]
             if self.classification:
                 labels = frozenset(plain(label) for label in np.unique(_labels(target)))
-            names = [name for name in piece if not (self.classification and name == self.target)]
-            yield TableStatistics(tuple(describe(name, piece[name]) for name in names), labels)
+            columns = [
+                self.asked.describe(name, piece[name]) for name in piece if name != self.target
+            ]
+            if not self.classification:
+                columns.append(_quantity(self.target, target))
+            yield TableStatistics(tuple(columns), labels)
+
+
+def _quantity(name: str, values: np.ndarray) -> ColumnStatistics:
+    """Of a piece of a regression's target."""
+    if values.dtype == object:
+        raise InputError(f"the target '{name}' holds text: set task: classification")
+    return describe(name, values)
 
 
 def _labels(values: np.ndarray) -> np.ndarray:
@@ -146,67 +221,123 @@ def merge_tables(left: TableStatistics, right: TableStatistics) -> TableStatisti
 
 
 def fit(
-    found: TableStatistics,
-    target: str,
-    positive: Any,
-    scaling: str,
-    bias: bool,
-    clip: float | None,
+    found: TableStatistics, target: str, positive: Any, asked: Asked | None = None
 ) -> Preprocessing:
-    """The preprocessing that standardizes (or not) these columns and codes the target.
+    """The preprocessing that these columns and their target are given.
 
     Two classes, or one (``positive``) against all others. InputError where that is not so, where
-    nothing is left, or for a scaling that needs quantiles.
+    nothing is left, or where columns are to be weighted.
     """
-    if scaling not in ("standardize", "none"):
-        raise InputError(
-            f"preprocessing.scaling: {scaling} needs quantiles of all rows, which blocks do not "
-            "have: choose standardize or none"
-        )
+    asked = asked or Asked()
+    if SCALINGS[asked.scaling].weighted:
+        raise InputError("blocks of rows have no correlations: columns cannot be weighted by them")
     features = [column for column in found.columns if column.name != target]
-    columns = tuple(_column(column) for column in features)
+    bits = SCALINGS[asked.scaling].bits
+    columns = tuple(_column(column, asked.thresholds if bits else None) for column in features)
     if all(column.dropped for column in columns):
         raise InputError("all feature columns are constant: nothing to learn")
-    kept = [c for c, column in zip(features, columns, strict=True) if not column.dropped]
-    layout = FeatureLayout(columns, "refuse", bias, scaling, clip)
-    means, scales = _moments(kept) if scaling == "standardize" else _plain_moments(kept)
-    fill = tuple(c.mean if c.categories is None else c.categories[0][0] for c in kept)
-    coding = _coding(found, target, positive, scaling != "none")
-    return Preprocessing(layout, fill, means, scales, coding)
+    kept = [_filled(c) for c, column in zip(features, columns, strict=True) if not column.dropped]
+    layout = FeatureLayout(
+        columns, asked.missing, asked.bias, asked.scaling, asked.clip,
+        thresholds=asked.thresholds, missing_values=asked.missing_values,
+    )  # fmt: skip
+    encoder = _encoder(asked.scaling, layout.kept, kept)
+    moments = _moments(kept, encoder)
+    if not SCALINGS[asked.scaling].standardized:
+        width = layout.d - layout.bias
+        moments = (0.0,) * width, (1.0,) * width
+    coding = _coding(found, target, positive, asked.scaling != "none")
+    return Preprocessing(layout, tuple(c.fill for c in kept), *moments, coding, encoder)
 
 
-def _column(found: ColumnStatistics) -> Column:
-    names = None if found.categories is None else tuple(name for name, _ in found.categories)
-    return Column(found.name, names, dropped=found.constant)
+def _column(found: ColumnStatistics, thresholds: int | None) -> Column:
+    if found.categories is not None:
+        names = tuple(name for name, _ in found.categories)
+        return Column(found.name, names, dropped=found.constant)
+    levels = None
+    if thresholds is not None and found.spread is not None:
+        levels = int(max(1, min(thresholds, found.spread.distinct - 1)))
+    return Column(found.name, dropped=found.constant, levels=levels)
 
 
-def _moments(kept: Sequence[ColumnStatistics]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+@dataclass(frozen=True)
+class _Filled:
+    """A column with its missing values filled in: by the median, the most frequent category.
+
+    ``points``: values and how many rows each stands for, where there are quantiles.
+    """
+
+    fill: float | str
+    described: ColumnStatistics
+    points: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def _filled(found: ColumnStatistics) -> _Filled:
+    if found.categories is not None:
+        # Ties go to the first in sorted order, as everywhere.
+        fill = min(found.categories, key=lambda pair: (-pair[1], pair[0]))[0]
+        if not found.missing:
+            return _Filled(fill, found)
+        counts = Counter(dict(found.categories))
+        counts[fill] += found.missing
+        return _Filled(fill, _categories(found.name, found.count + found.missing, counts))
+    if found.spread is None:
+        return _Filled(found.mean, found)
+    values, weights = found.spread.points()
+    middle = median(values, weights)
+    if not found.missing:
+        return _Filled(middle, found, (values, weights))
+    absent = ColumnStatistics(found.name, found.missing, middle, 0.0, middle, middle)
+    points = np.append(values, middle), np.append(weights, float(found.missing))
+    return _Filled(middle, merged(found, absent), points)
+
+
+def _encoder(scaling: str, columns: Sequence[Column], kept: Sequence[_Filled]) -> Encoder | None:
+    """As `qnn.features.encoders.fit_encoder`, from points with weights of each column."""
+    if scaling not in KINDS:
+        return None
+    pairs = zip(columns, (one.points for one in kept), strict=True)
+    numeric = [(column.levels or 1, *points) for column, points in pairs if points is not None]
+    if scaling == "thermometer":
+        return Thermometer(
+            tuple(fit_thresholds(values, levels, weights) for levels, values, weights in numeric)
+        )
+    tables_of = [fit_table(values, weights) for _, values, weights in numeric]
+    knots, scores, slopes = (tuple(one[k] for one in tables_of) for k in range(3))
+    return QuantileToNormal(knots, scores, slopes)
+
+
+def _moments(
+    kept: Sequence[_Filled], encoder: Encoder | None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation of each feature: of a category's the share p and ``sqrt(p (1 - p))``."""
-    means, scales = [], []
-    for column in kept:
-        if column.categories is None:
-            means.append(column.mean)
-            scales.append(column.deviation or 1.0)
-            if not np.isfinite(scales[-1]):
-                raise InputError(_TOO_LARGE.format(column.name))
+    means: list[float] = []
+    scales: list[float] = []
+    numeric = 0
+    for one in kept:
+        column = one.described
+        if column.categories is not None:
+            for _, count in column.categories:
+                p = count / column.count
+                means.append(p)
+                scales.append(float(np.sqrt(p * (1.0 - p))))
             continue
-        for _, count in column.categories:
-            p = count / column.count
-            means.append(p)
-            scales.append(float(np.sqrt(p * (1.0 - p))))
+        mean, scale = column.mean, column.deviation or 1.0
+        if encoder is not None and one.points is not None:
+            values, weights = one.points
+            encoded = encoder.encode(numeric, values)[:, :1]
+            (mean,), (scale,) = (part.tolist() for part in mean_and_scale(encoded, weights))
+        numeric += 1
+        means.append(mean)
+        scales.append(scale)
+        if not np.isfinite(scale):
+            raise InputError(_TOO_LARGE.format(column.name))
     return tuple(means), tuple(scales)
-
-
-def _plain_moments(kept: Sequence[ColumnStatistics]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    width = sum(1 if c.categories is None else len(c.categories) for c in kept)
-    return (0.0,) * width, (1.0,) * width
 
 
 def _coding(found: TableStatistics, target: str, positive: Any, scaled: bool) -> TargetCoding:
     if found.labels is None:
         (column,) = (c for c in found.columns if c.name == target)
-        if column.categories is not None:
-            raise InputError(f"the target '{target}' holds text: set task: classification")
         if not scaled:
             return TargetCoding(None, 0.0, 1.0)
         return TargetCoding(None, column.mean, column.deviation or 1.0)

@@ -6,6 +6,7 @@ __all__ = [
     "palette",
     "picture",
     "plots",
+    "reliability_plot",
     "scales",
     "svg",
     "width_plots",

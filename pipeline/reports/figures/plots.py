@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pipeline.reports.figures.chart import Axis, Band, Chart, Dots, Level, Line, Mark, Note, Panel
 from pipeline.reports.figures.palette import AMBER, BLUE, INK, RED, SERIES, SOFT
+from pipeline.reports.figures.reliability_plot import reliability_figure
 from pipeline.reports.figures.width_plots import curve_figure, gap_axis, gap_figure
 from pipeline.results import summary
 from pipeline.results.summary import KRIVINE_CONSTANT, Metric
@@ -224,12 +225,16 @@ def _frontier(points: pd.DataFrame, metric: Metric, part: str) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class FigureKind:
-    """A figure with the words that go with it. `describe` is also its text for screen readers."""
+    """A figure with the words that go with it. `describe` is also its text for screen readers.
+
+    `optional`: it is left out where it is empty.
+    """
 
     name: str
     title: str
     describe: str
     draw: Callable[[pa.Table | pd.DataFrame], Chart]
+    optional: bool = False
 
 
 FIGURES: tuple[FigureKind, ...] = (
@@ -274,5 +279,14 @@ FIGURES: tuple[FigureKind, ...] = (
         "How far every network's objective is above the value of its relaxation, in percent of it. "
         "Points are networks, bars span the quartiles, strokes are medians.",
         rounding_figure,
+    ),
+    FigureKind(
+        "reliability",
+        "Are its probabilities right?",
+        "Of the chosen network: in each tenth of the probability that it gives the positive class, "
+        "the share of rows that are of it, with its 95 % interval. A line that meets the diagonal "
+        "is right. Probabilities are fitted to the training rows.",
+        reliability_figure,
+        optional=True,
     ),
 )

@@ -8,5 +8,4 @@ __all__ = [
     "intervals",
     "metrics",
     "numbers",
-    "probabilities",
 ]

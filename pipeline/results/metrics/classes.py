@@ -8,7 +8,8 @@ J = TP / (TP + FP + FN); balanced accuracy puts the classes' own together, which
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,16 +20,24 @@ from pipeline.results.metrics.intervals import (
     Interval,
     mean_of_dependent,
     mean_of_independent,
-    mean_of_rows,
+    mean_of_positive,
+    no_interval,
     rank_share,
     wilson,
 )
-from pipeline.results.metrics.probabilities import Calibration
+from qnn.training.sigmoid import Sigmoids
 
+# Parts of [0, 1] in which the share of positive rows is held against the probability.
+BINS = 10
+# Digits of a probability that decide its part: an iteration fitted it, and 0.5 is on an edge.
+BINNED = 6
 # A probability of 0 for what is true would make the loss infinite.
 LEAST = 1e-15
 # Scores that agree to so many digits of the largest are equal: an order of summation is no rank.
 DIGITS = 12
+# The interval of a share of which nothing is known.
+ALL = (0.0, 1.0)
+_Share = tuple[float, Callable[[], Interval]]
 
 
 def class_metrics(
@@ -36,22 +45,24 @@ def class_metrics(
     target: np.ndarray,
     classes: Sequence[Any],
     scores: np.ndarray | None,
-    calibration: Calibration | None,
+    calibration: Sigmoids | None,
 ) -> dict[str, Any]:
     """Each metric with its interval, of labels (n,), n > 0; `Scored` says what the others are."""
-    codes, table = codes_of(target, classes), confusion(predicted, target, classes)
-    hits, counts = np.diagonal(table), table.sum(axis=1)
+    size, rows = len(classes), len(target)
+    codes = codes_of(target, classes)
+    table = _counted(codes, codes_of(predicted, classes), size)
+    hits, counts = [row[code] for code, row in enumerate(table)], list(map(sum, table))
     found: dict[str, Any] = {
-        "accuracy": (float(np.mean(predicted == target)), wilson(int(hits.sum()), len(target))),
-        "majority_share": (float(counts.max() / len(target)), None),
+        "accuracy": (sum(hits) / rows, partial(wilson, sum(hits), rows)),
+        "majority_share": (max(counts) / rows, no_interval),
         "balanced_accuracy": _balanced(hits, counts),
-        **_by_class(table),
-        "confusion": (tuple(int(count) for count in table.ravel()), None),
+        **_by_class(table, counts),
+        "confusion": (tuple(count for row in table for count in row), no_interval),
     }
     if scores is not None:
-        found["roc_auc"] = _area(scores, codes, len(classes))
+        found["roc_auc"] = _area(scores, codes, size) if all(counts) else NONE
         if calibration is not None:
-            found["log_loss"] = _log_loss(calibration.probabilities(scores), codes)
+            found |= _of_probabilities(calibration, scores, codes, size)
     return found
 
 
@@ -61,78 +72,108 @@ def codes_of(labels: np.ndarray, classes: Sequence[Any]) -> np.ndarray:
     return np.array([place[label] for label in labels.tolist()], dtype=np.int64)
 
 
-def confusion(predicted: np.ndarray, target: np.ndarray, classes: Sequence[Any]) -> np.ndarray:
-    """Counts (C, C): a row a true class, a column a predicted one, in the order of `classes`."""
-    size = len(classes)
-    pairs = codes_of(target, classes) * size + codes_of(predicted, classes)
-    return np.bincount(pairs, minlength=size * size).reshape(size, size)
+def _counted(codes: np.ndarray, said: np.ndarray, size: int) -> list[list[int]]:
+    """Counts of rows: a list a true class, a number a predicted one."""
+    counts = np.bincount(codes * size + said, minlength=size * size)
+    table: list[list[int]] = counts.reshape(size, size).tolist()
+    return table
 
 
-def _balanced(hits: np.ndarray, counts: np.ndarray) -> Estimate:
+def _balanced(hits: Sequence[int], counts: Sequence[int]) -> Estimate:
     """The mean of the recalls of those classes that there are."""
-    known = [(int(hit), int(count)) for hit, count in zip(hits, counts, strict=True) if count]
+    known = [(hit, count) for hit, count in zip(hits, counts, strict=True) if count]
     shares = [hit / count for hit, count in known]
-    return math.fsum(shares) / len(shares), mean_of_independent(
+    return math.fsum(shares) / len(shares), lambda: mean_of_independent(
         shares, [wilson(hit, count) for hit, count in known]
     )
 
 
-def _by_class(table: np.ndarray) -> dict[str, Estimate]:
+def _by_class(table: Sequence[Sequence[int]], counts: Sequence[int]) -> dict[str, Estimate]:
     """Precision, recall and F1: of the positive class of two, else means over the classes."""
-    counts = table.sum(axis=1)
-    wanted = [1] if len(table) == 2 else np.flatnonzero(counts)
-    if not counts[wanted].all():
+    wanted = [1] if len(table) == 2 else [code for code, count in enumerate(counts) if count]
+    if not all(counts[code] for code in wanted):
         return {"precision": NONE, "recall": NONE, "f1": NONE}
-    found = [_of_one(table, int(code)) for code in wanted]
+    told = [sum(column) for column in zip(*table, strict=True)]
+    found = [_of_one(table[code][code], counts[code], told[code]) for code in wanted]
     return {name: _mean([one[name] for one in found]) for name in ("precision", "recall", "f1")}
 
 
-def _of_one(table: np.ndarray, code: int) -> dict[str, tuple[float, Interval]]:
-    """Of a class that has rows; the precision of one that is never predicted is 0, as is usual."""
-    hits, count, said = (
-        int(table[code, code]), int(table[code].sum()), int(table[:, code].sum())
-    )  # fmt: skip
-    either = count + said - hits
-    low, high = wilson(hits, either)
+def _of_one(hits: int, count: int, said: int) -> dict[str, _Share]:
+    """Of a class with `count` > 0 rows, told of `said`; of none, its precision is 0."""
     return {
-        "precision": (hits / said, wilson(hits, said)) if said else (0.0, (0.0, 1.0)),
-        "recall": (hits / count, wilson(hits, count)),
-        "f1": (2.0 * hits / (count + said), (2.0 * low / (1.0 + low), 2.0 * high / (1.0 + high))),
+        "precision": (hits / said, partial(wilson, hits, said)) if said else (0.0, lambda: ALL),
+        "recall": (hits / count, partial(wilson, hits, count)),
+        "f1": (2.0 * hits / (count + said), partial(_f1_interval, hits, count + said - hits)),
     }
 
 
-def _mean(found: Sequence[tuple[float, Interval]]) -> Estimate:
+def _f1_interval(hits: int, either: int) -> Interval:
+    low, high = wilson(hits, either)
+    return 2.0 * low / (1.0 + low), 2.0 * high / (1.0 + high)
+
+
+def _mean(found: Sequence[_Share]) -> Estimate:
     values, intervals = zip(*found, strict=True)
-    return math.fsum(values) / len(values), mean_of_dependent(intervals)
+    return math.fsum(values) / len(values), lambda: mean_of_dependent([one() for one in intervals])
 
 
 def _area(scores: np.ndarray, codes: np.ndarray, classes: int) -> Estimate:
-    """Area under the ROC curve; of more than two classes the mean of each against the rest.
-
-    None where a class has no row.
-    """
-    if len(np.unique(codes)) < classes:
-        return NONE
+    """Area under the ROC curve; of more than two classes the mean of each against the rest."""
     if scores.ndim == 1:
         return _area_of(scores, codes == 1)
     return _mean([_area_of(scores[:, code], codes == code) for code in range(classes)])
 
 
-def _area_of(scores: np.ndarray, positive: np.ndarray) -> tuple[float, Interval]:
-    """By the ranks of the positive rows; equal scores share theirs (Mann, Whitney)."""
+def _area_of(scores: np.ndarray, positive: np.ndarray) -> _Share:
+    """The share of pairs in which the positive row's score is larger; equal ones count half."""
     largest = float(np.abs(scores).max()) or 1.0
-    _, place, counts = np.unique(
-        np.round(scores / largest, DIGITS), return_inverse=True, return_counts=True
-    )
-    ranks = (np.cumsum(counts) - 0.5 * (counts - 1))[place]
-    more, fewer = int(np.sum(positive)), int(np.sum(~positive))
-    area = (float(ranks[positive].sum()) - 0.5 * more * (more + 1)) / (more * fewer)
-    return area, rank_share(area, more, fewer)
+    units = np.round(scores / largest, DIGITS)
+    others, own = np.sort(units[~positive]), units[positive]
+    below, upto = others.searchsorted(own), others.searchsorted(own, "right")
+    more, fewer = len(own), len(others)
+    area = 0.5 * float(below.sum() + upto.sum()) / (more * fewer)
+    return area, partial(rank_share, area, more, fewer)
 
 
-def _log_loss(probabilities: np.ndarray, codes: np.ndarray) -> Estimate:
-    own = probabilities[np.arange(len(codes)), codes]
+def _log_loss(own: np.ndarray) -> Estimate:
+    """From the probability of each row's own class."""
     losses = -np.log(np.clip(own, LEAST, 1.0))
-    interval = mean_of_rows(losses)
-    middle = float(np.mean(losses))
-    return middle, None if interval is None else (max(0.0, interval[0]), interval[1])
+    return float(losses.mean()), partial(mean_of_positive, losses)
+
+
+def _of_probabilities(
+    calibration: Sigmoids, scores: np.ndarray, codes: np.ndarray, size: int
+) -> dict[str, Any]:
+    """Log loss, Brier score and, of two classes, where the probabilities lie."""
+    if size > 2:
+        every = calibration.probabilities(scores)
+        squares = np.sum((every - np.eye(size)[codes]) ** 2, axis=1)
+        own = every[np.arange(len(codes)), codes]
+        return {"log_loss": _log_loss(own), "brier": _brier(squares, 2.0)}
+    own, positive = calibration.of_classes(scores, codes), codes == 1
+    counts = reliability(np.where(positive, own, 1.0 - own), positive)
+    return {
+        "log_loss": _log_loss(own),
+        "brier": _brier((1.0 - own) ** 2, 1.0),
+        "reliability": (counts, no_interval),
+    }
+
+
+def _brier(squares: np.ndarray, largest: float) -> Estimate:
+    """Mean of `(p − 1[class])²`: of two classes for the positive one, of more summed over all.
+
+    G. W. Brier, Monthly Weather Review 78 (1950).
+    """
+
+    def interval() -> Interval | None:
+        found = mean_of_positive(squares)
+        return None if found is None else (found[0], min(largest, found[1]))
+
+    return float(squares.mean()), interval
+
+
+def reliability(probability: np.ndarray, positive: np.ndarray) -> tuple[int, ...]:
+    """Rows, then positive rows, of each tenth of the probability; from probabilities (n,)."""
+    part = np.minimum((np.round(probability, BINNED) * BINS).astype(np.int64), BINS - 1)
+    counts = np.bincount(2 * part + positive, minlength=2 * BINS).reshape(BINS, 2).tolist()
+    return tuple(count for no, yes in counts for count in (no + yes, yes))

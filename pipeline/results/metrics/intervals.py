@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import stdtrit
 
 # Two-sided 95 % of the normal distribution.
 Z = 1.959963984540054
 LEVEL = 0.975
+# Newton's method ends after a step so small, or so many.
+CLOSE, ITERATIONS = 1e-14, 100
 
 Interval = tuple[float, float]
-# A value, and the interval where one is told.
-Estimate = tuple[float | None, Interval | None]
-NONE: Estimate = (None, None)
+# A value, and what finds its interval where one is told, if it has one.
+Estimate = tuple[float | None, Callable[[], Interval | None]]
+
+
+def no_interval() -> None:
+    """Of a value that is told without one."""
+
+
+NONE: Estimate = (None, no_interval)
 
 
 def wilson(hits: int, rows: int) -> Interval:
@@ -49,14 +57,28 @@ def mean_of_dependent(intervals: Sequence[Interval]) -> Interval:
     return math.fsum(lows) / len(lows), math.fsum(highs) / len(highs)
 
 
+@cache
+def _student(freedom: int) -> float:
+    """Student's quantile at `LEVEL`."""
+    return float(stdtrit(freedom, LEVEL))
+
+
 def mean_of_rows(values: np.ndarray) -> Interval | None:
     """Student's interval of a mean of values (n,), one a row; None for a single row."""
     count = len(values)
     if count < 2:
         return None
-    middle = float(np.mean(values))
-    half = float(stdtrit(count - 1, LEVEL)) * float(np.std(values, ddof=1)) / math.sqrt(count)
+    # A power of two changes no bit; the squares of large squared errors would overflow.
+    unit = 2.0**500 if np.abs(values).max() > 1e150 else 1.0
+    middle, spread = float(values.mean()), unit * float((values / unit).std(ddof=1))
+    half = _student(count - 1) * spread / math.sqrt(count)
     return middle - half, middle + half
+
+
+def mean_of_positive(values: np.ndarray) -> Interval | None:
+    """As `mean_of_rows`, of values that are never below 0."""
+    found = mean_of_rows(values)
+    return None if found is None else (max(0.0, found[0]), found[1])
 
 
 def rank_share(area: float, positive: int, negative: int) -> Interval:
@@ -65,20 +87,38 @@ def rank_share(area: float, positive: int, negative: int) -> Interval:
     The areas θ with `(θ − area)² ≤ z² V(θ)` (R. G. Newcombe, Statistics in Medicine 25 (2006);
     J. A. Hanley, B. J. McNeil, Radiology 143 (1982)); of a perfect one it is not empty.
     """
+    weight = Z * Z / (positive * negative)
 
-    def beyond(theta: float) -> float:
-        spread = theta * (1.0 - theta)
-        one, two = theta / (2.0 - theta), 2.0 * theta * theta / (1.0 + theta)
-        spread += (positive - 1) * (one - theta**2) + (negative - 1) * (two - theta**2)
-        return (theta - area) ** 2 - Z * Z * spread / (positive * negative)
+    def beyond(theta: float) -> tuple[float, float]:
+        """The left side less the right one, and its derivative."""
+        rest, one, two = 1.0 - theta, 1.0 / (2.0 - theta), 1.0 / (1.0 + theta)
+        share = 1.0 + (positive - 1) * rest * one + (negative - 1) * theta * two
+        slope = (negative - 1) * two * two - (positive - 1) * one * one
+        varied = weight * (theta * rest * slope + (rest - theta) * share)
+        return (theta - area) ** 2 - weight * theta * rest * share, 2.0 * (theta - area) - varied
 
     return _edge(beyond, area, 0.0), _edge(beyond, area, 1.0)
 
 
-def _edge(beyond: Callable[[float], float], within: float, end: float) -> float:
-    """Where an interval around `within` ends on the way to `end`: a root of `beyond`."""
-    if within == end or beyond(end) <= 0.0:
+def _edge(beyond: Callable[[float], tuple[float, float]], within: float, end: float) -> float:
+    """Where an interval around `within` ends on the way to `end`: a root of `beyond`.
+
+    By Newton's method, kept between points where it is not and where it is beyond.
+    """
+    if within == end:
         return end
     # At 0 and 1 themselves nothing varies, and `beyond` is 0; it is below 0 beside them.
-    start = within + 1e-12 * (end - within)
-    return float(brentq(beyond, start, end)) if beyond(start) < 0.0 else within
+    inner, outer = within + 1e-12 * (end - within), end
+    if beyond(inner)[0] >= 0.0:
+        return within
+    at = outer
+    for _ in range(ITERATIONS):
+        value, slope = beyond(at)
+        step = value / slope if slope else math.inf
+        if abs(step) <= CLOSE:
+            break
+        inner, outer = (at, outer) if value < 0.0 else (inner, at)
+        at -= step
+        if not min(inner, outer) < at < max(inner, outer):
+            at = 0.5 * (inner + outer)
+    return at

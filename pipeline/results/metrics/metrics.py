@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.results.metrics.classes import class_metrics
 from pipeline.results.metrics.numbers import number_metrics
-from pipeline.results.metrics.probabilities import Calibration
+from qnn.training.sigmoid import Sigmoids
 
 # The parts of which intervals are told: of rows that a network was fitted to they mean nothing.
 HELD_OUT = ("validation", "test")
@@ -27,7 +27,7 @@ class Scored:
 
     classes: Sequence[Any]
     scores: np.ndarray | None = None
-    calibration: Calibration | None = None
+    calibration: Sigmoids | None = None
 
 
 def metrics(
@@ -51,6 +51,7 @@ def metrics(
     columns: dict[str, Any] = {f"{part}_rows": len(target)}
     for name, (value, interval) in found.items():
         columns[f"{part}_{name}"] = value
-        if interval is not None and part in HELD_OUT:
-            columns[f"{part}_{name}_low"], columns[f"{part}_{name}_high"] = interval
+        ends = interval() if part in HELD_OUT else None
+        if ends is not None:
+            columns[f"{part}_{name}_low"], columns[f"{part}_{name}_high"] = ends
     return columns

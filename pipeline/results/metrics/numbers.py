@@ -6,10 +6,17 @@ ratio of means, by its linearization in the rows (W. G. Cochran, Sampling Techni
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
-from pipeline.results.metrics.intervals import NONE, Estimate, mean_of_rows
+from pipeline.results.metrics.intervals import (
+    NONE,
+    Estimate,
+    Interval,
+    mean_of_positive,
+    mean_of_rows,
+)
 
 
 def number_metrics(
@@ -25,16 +32,16 @@ def number_metrics(
     units = errors / scale if target.ndim == 2 else errors[:, None]
     return {
         "rmse": _root_mean_square(units),
-        "mae": _of_rows(np.mean(np.abs(units), axis=1)),
+        "mae": _mean_of(np.mean(np.abs(units), axis=1)),
         "r2": _shares(errors, target) if target.ndim == 2 else _shares(units, target[:, None]),
     }
 
 
 def _root_mean_square(errors: np.ndarray) -> Estimate:
-    squares = np.mean(errors**2, axis=1)
-    interval = mean_of_rows(squares)
-    if interval is not None:
-        interval = (math.sqrt(max(0.0, interval[0])), math.sqrt(interval[1]))
+    def interval() -> Interval | None:
+        found = mean_of_positive(np.mean(errors**2, axis=1))
+        return None if found is None else (math.sqrt(found[0]), math.sqrt(found[1]))
+
     if errors.shape[1] == 1:
         return math.sqrt(float(np.sum(errors**2)) / len(errors)), interval
     # The mean of the targets' own, as rows of earlier versions have it.
@@ -42,10 +49,8 @@ def _root_mean_square(errors: np.ndarray) -> Estimate:
     return math.sqrt(float(np.mean(np.array(own) ** 2))), interval
 
 
-def _of_rows(values: np.ndarray) -> Estimate:
-    interval = mean_of_rows(values)
-    clipped = None if interval is None else (max(0.0, interval[0]), interval[1])
-    return float(np.mean(values)), clipped
+def _mean_of(values: np.ndarray) -> Estimate:
+    return float(np.mean(values)), partial(mean_of_positive, values)
 
 
 def _shares(errors: np.ndarray, target: np.ndarray) -> Estimate:
@@ -56,9 +61,13 @@ def _shares(errors: np.ndarray, target: np.ndarray) -> Estimate:
     squares, spreads = errors**2, (target - np.mean(target, axis=0)) ** 2
     unexplained = squares.sum(axis=0) / spreads.sum(axis=0)
     value = math.fsum(1.0 - unexplained) / len(unexplained)
-    slopes = np.mean((squares - unexplained * spreads) / spreads.mean(axis=0), axis=1)
-    interval = mean_of_rows(slopes)
-    if interval is None:
-        return value, None
-    half = 0.5 * (interval[1] - interval[0])
-    return value, (value - half, min(1.0, value + half))
+
+    def interval() -> Interval | None:
+        slopes = np.mean((squares - unexplained * spreads) / spreads.mean(axis=0), axis=1)
+        found = mean_of_rows(slopes)
+        if found is None:
+            return None
+        half = 0.5 * (found[1] - found[0])
+        return value - half, min(1.0, value + half)
+
+    return value, interval

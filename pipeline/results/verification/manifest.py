@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from pipeline.logs.messages import one_line
-from pipeline.results.folder import CONFIG_FILE, KEPT, RESULTS, RunFolder
-from pipeline.results.ledger import LOST_SUFFIX, path_of
+from pipeline.results.folder import CONFIG_FILE, KEPT, RESULTS, RunFolder, rows_in
+from pipeline.results.ledger import LOST_SUFFIX, unit_id_of
 from pipeline.results.verification.verdict import Check
 
 MANIFEST = "manifest.json"
@@ -104,7 +104,7 @@ def _rows_of_units(folder: RunFolder) -> dict[str, int]:
     files = folder.files(RESULTS, ".parquet")
     for file in sorted(files, key=lambda name: not name.endswith(LOST_SUFFIX)):
         try:
-            found[path_of(file)] = folder.read_table(file).num_rows
+            found[unit_id_of(file)] = rows_in(folder.read(file), file)
         except (OSError, ValueError):
             continue  # Its digest tells; what is damaged has no rows.
     return found

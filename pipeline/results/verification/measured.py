@@ -10,21 +10,24 @@ import numpy as np
 from pipeline.configuration.metric import METRICS as CHOICES
 from pipeline.results.metrics import Scored, metrics
 from pipeline.results.metrics.classes import codes_of
-from pipeline.results.metrics.probabilities import Calibration
 from pipeline.results.record import METRICS, PARTS, NetworkRow, columns_for
 from pipeline.results.schema import YOUNG
 from pipeline.results.verification.verdict import Failure
 from qnn.features.targets import TargetCoding
 from qnn.networks.quantized import QuantizedNetwork
+from qnn.training.sigmoid import Sigmoids
 
 # Sums of n products in another order (other BLAS, other machine) differ by far less than this.
 RELATIVE = 1e-9
 # A log loss is that of probabilities that an iteration fits.
 CALIBRATED = 1e-7
+# Columns younger than the other metrics: a part may lack all of them.
+YOUNGEST = ("brier", "brier_low", "brier_high", "reliability")
 # Decoding adds a target's offset, whose last digits are lost: a share of it.
 DECODED = 1e-12
 _RANGES = {
-    "log_loss": (0.0, np.inf), "rmse": (0.0, np.inf), "mae": (0.0, np.inf), "r2": (-np.inf, 1.0)
+    "log_loss": (0.0, np.inf), "brier": (0.0, 2.0), "rmse": (0.0, np.inf), "mae": (0.0, np.inf),
+    "r2": (-np.inf, 1.0),
 }  # fmt: skip
 
 
@@ -37,7 +40,7 @@ class Known:
 
     X: np.ndarray
     target: np.ndarray
-    calibration: Calibration | None = None
+    calibration: Sigmoids | None = None
 
 
 def check_metrics(row: NetworkRow, network: QuantizedNetwork, part: str, known: Known) -> None:
@@ -50,19 +53,19 @@ def check_metrics(row: NetworkRow, network: QuantizedNetwork, part: str, known: 
     # Files of earlier versions have no more than these.
     wanted = [f"{part}_{name}" for name in METRICS]
     if told[f"{part}_rows"] is not None:
-        wanted = list(metrics_of(part))
+        wanted = [name for name in metrics_of(part) if name not in _unknown(told, part)]
     for column in wanted:
         _same_metric(column, told[column], found.get(column), target, known)
 
 
-def calibrated(network: QuantizedNetwork, X: np.ndarray, y: np.ndarray) -> Calibration | None:
+def calibrated(network: QuantizedNetwork, X: np.ndarray, y: np.ndarray) -> Sigmoids | None:
     """The calibration of a network on its training matrix; None for regression."""
     preprocessing = network.preprocessing
     coding = None if preprocessing is None else preprocessing.target
     if coding is None or coding.classes is None:
         return None
     codes = codes_of(coding.decode(y), coding.classes)
-    return Calibration.fit(network.decision_function(X), codes, len(coding.classes))
+    return Sigmoids.fit(network.decision_function(X), codes, len(coding.classes))
 
 
 def _measured_again(
@@ -82,6 +85,12 @@ def metrics_of(part: str) -> tuple[str, ...]:
     return (*(f"{part}_{name}" for name in METRICS), *young)
 
 
+def _unknown(told: dict[str, Any], part: str) -> tuple[str, ...]:
+    """Those of a part's youngest columns that a file of before them has none of."""
+    youngest = tuple(f"{part}_{name}" for name in YOUNGEST if f"{part}_{name}" in told)
+    return youngest if all(told[name] is None for name in youngest) else ()
+
+
 def _same_metric(column: str, said: Any, found: Any, coding: TargetCoding, known: Known) -> None:
     if isinstance(found, float) and isinstance(said, float):
         right = abs(said - found) <= _allowed(column, abs(found), coding, known.target)
@@ -94,7 +103,7 @@ def _same_metric(column: str, said: Any, found: Any, coding: TargetCoding, known
 def _allowed(column: str, found: float, coding: TargetCoding, target: np.ndarray) -> float:
     """How far a metric may be from the one that is found, by rounding alone."""
     allowed = RELATIVE
-    if "log_loss" in column:
+    if "log_loss" in column or "brier" in column:
         # It rests on an iteration that ends a little elsewhere on another machine.
         allowed = CALIBRATED * max(1.0, found)
     elif coding.classes is None:

@@ -9,7 +9,7 @@ from pipeline.configuration.reading import parse_config
 from pipeline.configuration.settings import SweepConfig
 from pipeline.logs.messages import one_line
 from pipeline.results.folder import CONFIG_FILE, RESULTS, RunFolder, decode_table
-from pipeline.results.ledger import LOST_SUFFIX, path_of
+from pipeline.results.ledger import LOST_SUFFIX, unit_id_of
 from pipeline.results.record import NetworkRow, as_results, rows_of
 from pipeline.results.verification.statements import check_plan
 from pipeline.results.verification.verdict import Check, Failure
@@ -45,7 +45,7 @@ class Rows:
 
     def _misplaced(self, file: str, row: NetworkRow) -> Iterator[str]:
         """A row lies in its path's file, and is one that the sweep asked for."""
-        if row.identity.path != path_of(file):
+        if row.identity.path != unit_id_of(file):
             yield f"trial {row.identity.trial} belongs to another path"
         if self.config is not None:
             try:

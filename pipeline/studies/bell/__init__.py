@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from pipeline.plans.study import Prepared, Study, Tracker
 from pipeline.results.folder import RunFolder
 from pipeline.studies.bell.config import BellConfig
-from pipeline.studies.bell.rows import LEFT, ROWS
+from pipeline.studies.bell.rows import LEFT, ROWS, TRAINING
 
 if TYPE_CHECKING:
     from pipeline.results.verification import Check
 
 __all__ = [
-    "STUDY", "BellStudy", "behaviours", "blocks", "checks", "config", "figures", "nearest", "page",
-    "plan", "rows", "summary", "tracked",
+    "STUDY", "BellStudy", "behaviours", "blocks", "checks", "config", "figures", "nearest",
+    "networks", "page", "plan", "rows", "summary", "tracked",
 ]  # fmt: skip
 
 
@@ -34,7 +34,9 @@ class BellStudy(Study[BellConfig]):
         return prepare(config)
 
     def files_of(self, row: Mapping[str, Any]) -> Iterator[str]:
-        """The verdicts' table and the certificates."""
+        """The verdicts' table and the certificates; or the network that was trained."""
+        if row["set"] == TRAINING and row["model_file"] is not None:
+            yield row["model_file"]
         if row["verdicts"] is not None:
             yield row["verdicts"]
         yield from row["certificates"] or ()

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from pipeline.plans.ids import digest_of
-from pipeline.plans.study import Step, Tools, Unit
+from pipeline.plans.study import Step, Tools
 from pipeline.results.folder import CERTIFICATES, RunFolder
 from pipeline.results.ledger import write_results
 from pipeline.studies.bell.behaviours import content_of, drawn, plane_grid
 from pipeline.studies.bell.nearest import nearest
+from pipeline.studies.bell.networks import Training, network_of
 from pipeline.studies.bell.rows import ROWS, VERDICTS_FOLDER, BlockRow, verdict_table
 from pipeline.sweeps.worker.rows import package_versions
 from qnn.certificates.moments import verify_moments
@@ -23,6 +24,7 @@ from qnn.errors import CertificateError
 from qnn.moments.bell import Decision, decide
 from qnn.moments.hierarchy import moment_matrix
 from qnn.moments.words import Scenario
+from qnn.semidefinite.predictors import Network
 
 Array = np.ndarray
 
@@ -36,6 +38,7 @@ class Block:
     """Behaviours `first` to `first + count` of a set, decided at one level with so many steps.
 
     `content`: the digest of what the set is made of where no seed says it; `points`: of the plane.
+    `network`: the one that foretells where the steps start, to be trained or "shipped".
     """
 
     scenario: str
@@ -49,16 +52,22 @@ class Block:
     certificates: int
     content: str | None = None
     points: int | None = None
-    needs: tuple[Unit, ...] = ()
+    network: Training | str | None = None
     networks: int = 1
 
     @cached_property
     def id(self) -> str:
         """From all that decides the rows."""
+        network = [] if self.network is None else [getattr(self.network, "id", self.network)]
         return digest_of(
             ["bell", self.scenario, self.level, self.set, self.seed, self.first, self.count,
-             self.steps, self.fallback, self.certificates, self.content, self.points]
+             self.steps, self.fallback, self.certificates, self.content, self.points, *network]
         )  # fmt: skip
+
+    @property
+    def needs(self) -> tuple[Training, ...]:
+        """The network's training, where it starts from one that is trained."""
+        return (self.network,) if isinstance(self.network, Training) else ()
 
     @property
     def shard(self) -> str:
@@ -77,7 +86,7 @@ class Block:
         """The interpreter, and the block's coordinates a few times."""
         return 350e6 + 8.0 * 6.0 * self.count * len(Scenario.parse(self.scenario).coordinates)
 
-    def titles(self, units: Sequence[Block]) -> list[str]:
+    def titles(self, units: Sequence[Any]) -> list[str]:
         """Shard, steps, seed and rows."""
         return [unit.title for unit in units]
 
@@ -85,7 +94,13 @@ class Block:
     def title(self) -> str:
         """The block in a few words."""
         seed = "" if self.seed is None else f" seed {self.seed},"
-        return f"{self.shard},{seed} {self.steps} steps, from {self.first}"
+        return f"{self.shard},{seed}{self._network} {self.steps} steps, from {self.first}"
+
+    @property
+    def _network(self) -> str:
+        if isinstance(self.network, Training):
+            return f" network {self.network.words}, seed {self.network.seed},"
+        return "" if self.network is None else f" network {self.network},"
 
     def behaviours(self, data: Array | None) -> Array:
         """(count, p); `data` are the file's, None without one."""
@@ -103,26 +118,35 @@ class Block:
         """Decide, write verdicts and certificates, and commit."""
         begin = time.perf_counter()
         b = self.behaviours(data)
+        network = network_of(vars(self.row()), folder)
         # What compiles does so before the clock runs.
-        self.decide(b[:1])
+        self.decide(b[:1], network)
         start = time.process_time()
-        decision = self.decide(b)
+        decision = self.decide(b, network)
         spent = time.process_time() - start
         row = self._finished(decision, folder, spent, time.perf_counter() - begin)
         error = None if not row.refused else f"{row.refused} verdicts not proven exactly"
         yield Step(self.id, self.shard, 1, 0, None, row.seconds, error)
         write_results(folder, self.id, [vars(row)], ROWS)
 
-    def decide(self, b: Array) -> Decision:
+    def decide(self, b: Array, network: Network | str | None = None) -> Decision:
         """Verdicts with the unit's settings."""
-        return decide(b, self.scenario, self.level, fallback=self.fallback, steps=self.steps)
+        return decide(
+            b, self.scenario, self.level, fallback=self.fallback, steps=self.steps, model=network
+        )
 
     def row(self) -> BlockRow:
         """A row of nothing but what the plan knows."""
-        return BlockRow(
+        known = BlockRow(
             self.id, self.id, self.shard, self.scenario, self.level, self.set, self.seed,
             self.steps, self.fallback, self.first, self.count, versions=package_versions(),
         )  # fmt: skip
+        if isinstance(self.network, Training):
+            trained = self.network
+            return replace(
+                known, model=trained.words, model_seed=trained.seed, model_file=trained.file
+            )
+        return replace(known, model=self.network)
 
     def lost_rows(self, error: str) -> list[dict[str, Any]]:
         """One failed row."""

@@ -10,16 +10,21 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.results.folder import RunFolder
-from pipeline.results.ledger import read_path
+from pipeline.results.ledger import read_unit
 from pipeline.results.verification import Check, verify_paths
 from pipeline.results.verification.manifest import check_manifest
 from pipeline.results.verification.of_studies import files_to_verify, judged
 from pipeline.studies.bell.behaviours import content_of, drawn
 from pipeline.studies.bell.blocks import FILE, PLANE, counts_of
-from pipeline.studies.bell.rows import LEFT, ROWS, behaviours_of
+from pipeline.studies.bell.networks import network_of
+from pipeline.studies.bell.rows import LEFT, ROWS, TRAINING, behaviours_of
 from qnn.certificates.moments import MomentCertificate, verify_moments
 from qnn.errors import CertificateError
 from qnn.moments.bell import Decision, decide
+from qnn.moments.bell.predictor import Predictor
+from qnn.moments.hierarchy import moment_matrix
+from qnn.moments.words import Scenario
+from qnn.semidefinite.predictors import Network
 
 Array = np.ndarray
 Row = dict[str, Any]
@@ -52,9 +57,11 @@ def verify(location: str, fast: bool = False) -> Iterator[Check]:
 
 
 def _check_block(folder: RunFolder, file: str, named: dict[str, Row], fast: bool) -> str:
-    (row,) = read_path(folder, file, ROWS).to_pylist()
+    (row,) = read_unit(folder, file, ROWS).to_pylist()
     if row["status"] != "ok":
         return f"failed: {row['error']}"
+    if row["set"] == TRAINING:
+        return _check_network(folder, row)
     named |= dict.fromkeys(row["certificates"] or (), row)
     table = folder.read_table(row["verdicts"])
     b = behaviours_of(table)
@@ -63,8 +70,23 @@ def _check_block(folder: RunFolder, file: str, named: dict[str, Row], fast: bool
     drawn_again = _check_drawn(row, b)
     if fast:
         return f"{len(b)} verdicts counted, not decided again"
-    anew = _check_verdicts(row, table, b, verdict)
+    anew = _check_verdicts(row, table, b, verdict, network_of(row, folder))
     return f"{len(b)} verdicts decided again{anew}; {drawn_again}; {UNCHECKED}"
+
+
+def _check_network(folder: RunFolder, row: Row) -> str:
+    """A trained network is one of its row's layers, for its scenario and level."""
+    network = network_of(row, folder)
+    if not isinstance(network, Network):
+        raise ValueError("a row of a training that names no network")
+    level = moment_matrix(Scenario.parse(row["scenario"]), row["level"])
+    Predictor(network, level, row["model_file"])
+    widths = "-".join(str(bias.size) for bias in network.biases[:-1])
+    if not str(row["model"]).startswith(f"{widths} after "):
+        raise ValueError(f"the row states {row['model']}, the network's layers are {widths}")
+    if row["count"] or row["certificates"] or row["verdicts"]:
+        raise ValueError("a row of a training that states verdicts")
+    return f"a network of hidden layers {widths}; not trained again, nothing rests on it"
 
 
 def _check_figures(row: Row, table: pa.Table, b: Array, verdict: Array) -> None:
@@ -105,9 +127,14 @@ def _check_drawn(row: Row, b: Array) -> str:
     return "drawn again"
 
 
-def _check_verdicts(row: Row, table: pa.Table, b: Array, verdict: Array) -> str:
+def _check_verdicts(
+    row: Row, table: pa.Table, b: Array, verdict: Array, network: Network | str | None
+) -> str:
     """Prove every stated verdict anew; bounds of gauges may differ, not contradict a proof."""
-    again = decide(b, row["scenario"], row["level"], fallback=row["fallback"], steps=row["steps"])
+    again = decide(
+        b, row["scenario"], row["level"],
+        fallback=row["fallback"], steps=row["steps"], model=network,
+    )  # fmt: skip
     wrong = np.flatnonzero((verdict != "inconclusive") & (verdict != again.verdict))
     if len(wrong):
         i = int(wrong[0])

@@ -14,6 +14,9 @@ Set = Literal["U", "N", "B", "plane"]
 Level = Literal["1", "1+AB", "2", "3"]
 AtLeastOne = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
+# The hidden layers of an architecture.
+Width = Annotated[int, Field(ge=1, le=4096)]
+Hidden = Annotated[tuple[Width, ...], Field(min_length=1, max_length=7)]
 
 
 class BehavioursConfig(Section):
@@ -35,8 +38,30 @@ class BehavioursConfig(Section):
         return self
 
 
+class NetworksConfig(Section):
+    """Networks that foretell where the steps start: architectures × training budgets × seeds.
+
+    `cold`: the steps without one too, to compare; `shipped`: the package's network too.
+    """
+
+    widths: tuple[Hidden, ...] = ()
+    training: Annotated[tuple[AtLeastOne, ...], Field(min_length=1)] = (12_000,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    shipped: bool = False
+    cold: bool = True
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.widths and not self.shipped:
+            raise PydanticCustomError("one_of", "give widths, as [[64, 64]], or shipped: true")
+        return self
+
+
 class BellConfig(Section):
-    """Scenarios × levels × sets × seeds × steps; `certificates` of each block are kept."""
+    """Scenarios × levels × sets × seeds × steps × networks; some certificates of a block are kept.
+
+    `certificates`: how many of each block.
+    """
 
     kind: Literal["bell"]
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
@@ -44,6 +69,7 @@ class BellConfig(Section):
     scenarios: Annotated[tuple[str, ...], Field(min_length=1)] = ("2222",)
     levels: Annotated[tuple[Level, ...], Field(min_length=1)] = ("1+AB",)
     steps: Annotated[tuple[AtLeastOne, ...], Field(min_length=1)] = (30,)
+    networks: NetworksConfig | None = None
     fallback: Literal["clarabel"] | None = "clarabel"
     block: Annotated[int, Field(ge=1, le=1_000_000)] = 5_000
     certificates: Annotated[int, Field(ge=0, le=10_000)] = 4

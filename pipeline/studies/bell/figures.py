@@ -38,25 +38,27 @@ class Plane:
 def planes(folder: RunFolder, rows: Sequence[Row]) -> list[Plane]:
     """The planes of a run's rows, those of fewer steps first within a level."""
 
-    def key(row: Row) -> tuple[str, int, int, int]:
-        return row["scenario"], LEVELS.index(row["level"]), row["steps"], row["first"]
+    def key(row: Row) -> tuple[str, int, str, int, int]:
+        place = LEVELS.index(row["level"])
+        return row["scenario"], place, row["model"] or "", row["steps"], row["first"]
 
-    parts: dict[tuple[str, int], list[tuple[Array, Array]]] = {}
+    parts: dict[tuple[str, str, int], list[tuple[Array, Array]]] = {}
     for row in sorted((row for row in rows if row["set"] == PLANE), key=key):
         table = folder.read_table(row["verdicts"])
         axes = np.stack(axes_of_plane(Scenario.parse(row["scenario"])))
         places = np.linalg.lstsq(axes.T, behaviours_of(table).T, rcond=None)[0].T
         level = f"{row['scenario']}, level {row['level']}"
         verdict = np.array(table["verdict"].to_pylist())
-        parts.setdefault((level, row["steps"]), []).append((places, verdict))
+        model = f", {row['model']}" if row["model"] else ""
+        parts.setdefault((level, model, row["steps"]), []).append((places, verdict))
     return [
         Plane(
             level,
-            f"{level}, {steps} steps",
+            f"{level}, {steps} steps{model}",
             np.concatenate([places for places, _ in some]),
             np.concatenate([verdict for _, verdict in some]),
         )
-        for (level, steps), some in parts.items()
+        for (level, model, steps), some in parts.items()
     ]
 
 
@@ -110,7 +112,7 @@ def cost_figure(found: Sequence[Group]) -> Chart:
             marks.append(Dots(x, y, colour, f"set {name}", marker, 4.5, 0.85, titles=titles))
         for group, at, share in zip(some, x, y, strict=True):
             if share > 50.0 * top:
-                words = f"{group.level}, {group.steps} steps"
+                words = f"{group.level}, {group.steps} steps{group.network}"
                 marks.append(Note(at, share, words, INK, lift=14.0))
     time = Axis("microseconds of processor time a behaviour, proof included", log=True)
     open_share = Axis("inconclusive", unit=" %", low=-3.0 * max(top, 0.01),

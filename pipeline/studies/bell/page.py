@@ -10,9 +10,10 @@ from pipeline.reports.cells import Column, formatted, table_of, words
 from pipeline.reports.frame import drawn
 from pipeline.reports.study_pages import write_study_report
 from pipeline.results.folder import RunFolder
+from pipeline.studies.bell import summary
 from pipeline.studies.bell.figures import cost_figure, plane_figure, planes
 from pipeline.studies.bell.rows import ROWS
-from pipeline.studies.bell.summary import Group, contradictions, finished, groups
+from pipeline.studies.bell.summary import Group, Row, contradictions, finished, groups, speedup
 
 PLANE_WORDS = (
     "Each point is a behaviour; blue ones are proven inside the level, amber ones outside, dark "
@@ -26,7 +27,7 @@ COST_WORDS = (
 )
 
 _COLUMNS: tuple[Column[Group], ...] = (
-    words("level and set", lambda g: f"{g.scenario} {g.level} {g.set}, {g.steps} steps", wrap=True),
+    words("level and set", lambda g: g.title, wrap=True),
     Column("decided", lambda g: g.decided_share, formatted(".3%")),
     Column("inconclusive", lambda g: g.inconclusive, formatted(",d")),
     Column("behaviours", lambda g: g.count, formatted(",d")),
@@ -38,6 +39,21 @@ _COLUMNS: tuple[Column[Group], ...] = (
     Column("proven exactly", lambda g: g.certified, formatted(",d")),
     Column("refused", lambda g: g.refused, formatted("d")),
 )
+
+
+_TRAINED: tuple[Column[Row], ...] = (
+    words("network", lambda r: f"{r['scenario']} {r['level']}, {r['model']}", wrap=True),
+    Column("seed", lambda r: r["model_seed"], formatted("d")),
+    Column("processor seconds", lambda r: r["cpu_seconds"], formatted(".1f")),
+    words("file", lambda r: r["model_file"]),
+)
+
+
+def _against_cold(found: list[Group]) -> tuple[Column[Group], ...]:
+    """A column of what a network saves, where there is one."""
+    if not any(group.model for group in found):
+        return ()
+    return (Column("times faster than without", lambda g: speedup(g, found), formatted(".2f")),)
 
 
 def write_report(folder: RunFolder) -> str:
@@ -54,7 +70,8 @@ def write_report(folder: RunFolder) -> str:
                 drawn("cost", "What is left open, and what deciding costs",
                       cost_figure(found), COST_WORDS),
             ],
-            "groups": table_of(_COLUMNS, found),
+            "groups": table_of((*_COLUMNS, *_against_cold(found)), found),
+            "trained": table_of(_TRAINED, summary.trained(results)),
         }  # fmt: skip
 
     return write_study_report(folder, ROWS, "bell_page.html", told)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 VERDICTS_FOLDER = "verdicts"
+# What stands for the set where a row tells of a network that was trained.
+TRAINING, SHIPPED = "training", "shipped"
 # What a finished run leaves for good.
 LEFT = (*KEPT, VERDICTS_FOLDER)
 
@@ -29,6 +31,10 @@ class BlockRow:
     `certified` verdicts, those nearest to the boundary, were proven again in rational arithmetic;
     `refused` of them failed. `content` is the digest of the behaviours' bytes. `cpu_seconds` is of
     deciding alone, `cpu_per_1000` behaviours.
+
+    `model`: the network that foretold where the steps start, in words, "shipped" for the package's,
+    None without one; `model_seed`: of its training; `model_file`: in the run's folder. The set
+    "training" is the row of such a network: it has no behaviours.
     """
 
     trial: str
@@ -60,9 +66,16 @@ class BlockRow:
     error: str | None = None
     seconds: float = 0.0
     versions: str = "{}"
+    model: str | None = None
+    model_seed: int | None = None
+    model_file: str | None = None
 
 
-ROWS = RowSchema.of(BlockRow, timings=("seconds", "cpu_seconds", "cpu_per_1000"))
+ROWS = RowSchema.of(
+    BlockRow,
+    later=("model", "model_seed", "model_file"),
+    timings=("seconds", "cpu_seconds", "cpu_per_1000"),
+)
 
 
 def verdict_table(decision: Decision, first: int) -> pa.Table:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.results.folder import RunFolder
+from pipeline.studies.bell.rows import TRAINING
 
 Array = np.ndarray
 Row = dict[str, Any]
@@ -21,11 +22,12 @@ LEVELS = ("1", "1+AB", "2", "3")
 
 @dataclass(frozen=True)
 class Group:
-    """The blocks of one scenario, level, set and number of steps, all seeds."""
+    """The blocks of one scenario, level, set, kind of network and number of steps, all seeds."""
 
     scenario: str
     level: str
     set: str
+    model: str | None
     steps: int
     count: int
     inside: int
@@ -49,27 +51,54 @@ class Group:
     @property
     def title(self) -> str:
         """Scenario, level, set, steps."""
-        return f"{self.scenario} {self.level} {self.set}, {self.steps} steps"
+        return f"{self.scenario} {self.level} {self.set}, {self.steps} steps{self.network}"
+
+    @property
+    def network(self) -> str:
+        """The network in words, after a comma; nothing without one."""
+        return "" if self.model is None else f", network {self.model}"
 
 
 def finished(results: pa.Table) -> list[Row]:
-    """The rows that are no failures."""
-    return [row for row in results.to_pylist() if row["status"] == "ok"]
+    """The rows of blocks that are no failures."""
+    rows = results.to_pylist()
+    return [row for row in rows if row["status"] == "ok" and row["set"] != TRAINING]
+
+
+def trained(results: pa.Table) -> list[Row]:
+    """The rows of networks that were trained, in the order of scenario, level, model and seed."""
+    rows = [row for row in results.to_pylist() if row["status"] == "ok" and row["set"] == TRAINING]
+    names = ("scenario", "level", "model", "model_seed")
+    return sorted(rows, key=lambda row: [row[name] for name in names])
+
+
+def speedup(group: Group, found: Iterable[Group]) -> float | None:
+    """How many times the processor time of the same steps without a network; None without both."""
+    if group.model is None:
+        return None
+    for other in found:
+        same = (other.scenario, other.level, other.set, other.steps, other.model)
+        if same == (group.scenario, group.level, group.set, group.steps, None):
+            return other.cpu_per_1000 / group.cpu_per_1000
+    return None
 
 
 def groups(rows: Iterable[Row]) -> list[Group]:
-    """The rows' groups, in the order of scenario, level, set and steps."""
+    """The rows' groups, in the order of scenario, level, set, network and steps."""
 
     def key(row: Row) -> tuple[Any, ...]:
-        return row["scenario"], LEVELS.index(row["level"]), row["set"], row["steps"]
+        place = LEVELS.index(row["level"])
+        return row["scenario"], place, row["set"], row["model"] or "", row["steps"]
 
     found = []
     sums = ("count", "inside", "outside", "inconclusive", "by_solver", "certified", "refused",
             "cpu_seconds")  # fmt: skip
-    for (scenario, place, name, steps), some in itertools.groupby(sorted(rows, key=key), key):
+    for (scenario, place, name, model, steps), some in itertools.groupby(
+        sorted(rows, key=key), key
+    ):
         members = list(some)
         total = {column: sum(row[column] for row in members) for column in sums}
-        found.append(Group(scenario, LEVELS[place], name, steps, **total))
+        found.append(Group(scenario, LEVELS[place], name, model or None, steps, **total))
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.results.folder import RunFolder
-from pipeline.results.ledger import read_path
+from pipeline.results.ledger import read_unit
 from pipeline.results.verification import Check, verify_paths
 from pipeline.results.verification.manifest import check_manifest
 from pipeline.results.verification.of_studies import files_to_verify, judged
@@ -63,7 +63,7 @@ def _problem_beside(location: str) -> str | None:
 
 
 def _check_row(folder: RunFolder, file: str, named: dict[str, Row]) -> str:
-    rows = read_path(folder, file, ROWS).to_pylist()
+    rows = read_unit(folder, file, ROWS).to_pylist()
     if len(rows) != 1:
         raise ValueError(f"it has {len(rows)} rows, not one")
     (row,) = rows

@@ -13,7 +13,7 @@ from pipeline.results.folder import CERTIFICATES, RunFolder
 from pipeline.results.ledger import write_results
 from pipeline.studies.csp.rows import ROWS, SolveRow
 from pipeline.sweeps.worker.rows import package_versions
-from qnn.moments.csp import MaxCSP, Solution
+from qnn.moments.csp import Crew, MaxCSP, Solution
 
 PROBLEMS = "problems"
 # Seconds of a leaf of 100 signs, which grow with their cube.
@@ -70,7 +70,7 @@ class Solve:
     ) -> Iterator[Step]:  # fmt: skip
         """Solve, write the problem and the certificate, and commit."""
         problem = data[self.content]
-        solution = self._solved(problem)
+        solution = self._solved(problem, tools.crew)
         certificate = solution.certificate.to_bytes()
         row = self._finished(solution, len(certificate))
         assert row.problem is not None
@@ -91,9 +91,9 @@ class Solve:
         """One failed row."""
         return [vars(replace(self.row(), status="failed", error=error))]
 
-    def _solved(self, problem: MaxCSP) -> Solution:
+    def _solved(self, problem: MaxCSP, crew: Crew | None) -> Solution:
         if self.rounds is None:
-            return problem.prove(self.time_limit, self.rule, self.cuts, self.seed)
+            return problem.prove(self.time_limit, self.rule, self.cuts, self.seed, crew=crew)
         return problem.solve(self.rounds, self.rule, self.time_limit, self.cuts, self.seed)
 
     def _finished(self, solution: Solution, size: int) -> SolveRow:

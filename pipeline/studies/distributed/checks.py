@@ -14,7 +14,7 @@ from pipeline.configuration.reading import parse_config
 from pipeline.datasets.blocks.reader import BlockReader, BlockTable, Reading
 from pipeline.datasets.blocks.row_groups import RowGroups
 from pipeline.results.folder import CONFIG_FILE, KEPT, RunFolder
-from pipeline.results.ledger import read_path
+from pipeline.results.ledger import read_unit
 from pipeline.results.verification import Check
 from pipeline.results.verification.manifest import check_manifest
 from pipeline.results.verification.of_studies import files_to_verify, judged
@@ -76,7 +76,7 @@ def verify(location: str, data: str | None = None, fast: bool = False) -> Iterat
     folder = RunFolder.open(location)
     config = _config(folder)
     files, _ = files_to_verify(folder)
-    rows = [row for file in files for row in read_path(folder, file, ROWS).to_pylist()]
+    rows = [row for file in files for row in read_unit(folder, file, ROWS).to_pylist()]
     if name is None:
         yield from check_manifest(folder, NOT_CHECKED, (*KEPT, FOLDER))
     else:

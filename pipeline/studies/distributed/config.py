@@ -7,9 +7,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from pipeline.configuration.beta import BetaConfig
 from pipeline.configuration.section import Section
 from pipeline.configuration.settings import (
-    BetaConfig,
     DataConfig,
     PreprocessingConfig,
     RelaxationConfig,
@@ -19,6 +19,8 @@ from pipeline.configuration.settings import (
     TrackingConfig,
 )
 from pipeline.configuration.vocabularies import Loss
+from pipeline.datasets.blocks.statistics import Asked
+from qnn.features.scalings import SCALINGS
 from qnn.losses import LOSSES, MarginLoss
 
 
@@ -53,20 +55,29 @@ class DistributedConfig(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        data, scaling = self.data, self.preprocessing.scaling
-        if scaling not in ("standardize", "none"):
-            raise PydanticCustomError(
-                "fits", "distributed sweeps have no quantiles: use scaling: standardize or none"
-            )
+        data = self.data
         if len(data.targets) > 1:
             raise PydanticCustomError("fits", "distributed sweeps have one target")
-        if data.missing != "refuse" or data.missing_target != "refuse":
-            raise PydanticCustomError("fits", "distributed sweeps refuse missing values")
+        if data.missing_target != "refuse":
+            raise PydanticCustomError("fits", "distributed sweeps refuse missing targets")
         if data.constant_columns != "drop":
             raise PydanticCustomError("fits", "distributed sweeps drop constant columns")
+        if SCALINGS[self.preprocessing.scaling].weighted:
+            raise PydanticCustomError(
+                "fits", "distributed sweeps weight no columns: use scaling: standardize"
+            )
         if self.task == "regression" and issubclass(LOSSES[self.loss], MarginLoss):
             raise PydanticCustomError("fits", "this loss takes two classes: set task or loss")
         return self
+
+    @property
+    def asked(self) -> Asked:
+        """What the columns are read for."""
+        data, scaled = self.data, self.preprocessing
+        return Asked(
+            scaled.scaling, scaled.thresholds, scaled.bias, scaled.clip, data.missing,
+            data.missing_values, data.categorical,
+        )  # fmt: skip
 
     @property
     def experiment(self) -> str:

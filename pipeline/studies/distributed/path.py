@@ -115,11 +115,9 @@ class BlocksPath:
         if preprocessing is None:
             target = self.config.data.targets[0]
             classes = self.config.task == "classification"
-            found = blocks.reduce(StatisticsPass(target, classes), merge_tables)
-            asked = self.config.preprocessing
-            preprocessing = fit(
-                found, target, self.config.data.positive, asked.scaling, asked.bias, asked.clip
-            )
+            asked = self.config.asked
+            found = blocks.reduce(StatisticsPass(target, classes, asked), merge_tables)
+            preprocessing = fit(found, target, self.config.data.positive, asked)
             state.keep_preprocessing(preprocessing)
         return reading_of(self.config, preprocessing)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.datasets.blocks.quantiles import require_sketches
 from pipeline.datasets.blocks.row_groups import RowGroups
 from pipeline.plans.description import axis, description
 from pipeline.plans.study import NothingFollows
@@ -37,6 +38,8 @@ class DistributedPlan(NothingFollows):
 
 def prepare(config: DistributedConfig) -> DistributedPlan:
     """Read the footers and choose the columns. InputError for what does not fit."""
+    if config.asked.quantiles is not None:
+        require_sketches(config.asked.quantiles)
     groups = RowGroups.of(config.data.source)
     data = config.data
     wanted = (*data.targets, *data.exclude, *(data.features or ()), *(data.categorical or ()))

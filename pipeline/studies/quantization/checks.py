@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.results.folder import RunFolder
-from pipeline.results.ledger import read_path
+from pipeline.results.ledger import read_unit
 from pipeline.results.verification import Check, verify_paths
 from pipeline.results.verification.manifest import check_manifest
 from pipeline.results.verification.of_studies import files_to_verify, judged
@@ -50,7 +50,7 @@ def verify(location: str, data: str | None = None, fast: bool = False) -> Iterat
 
 
 def _check_rows(folder: RunFolder, file: str, named: dict[str, str]) -> str:
-    rows = read_path(folder, file, ROWS).to_pylist()
+    rows = read_unit(folder, file, ROWS).to_pylist()
     if rows[0]["status"] != "ok":
         return f"failed: {rows[0]['error']}"
     for row in rows:

@@ -153,7 +153,7 @@ class Quantization:
             "file_bytes": len(content),
             "float_bytes": made.bytes_before,
             "bits_gap": made.allocation.gap,
-            "bits_lagrangian_gap": made.allocation.lagrangian_gap,
+            "bits_lagrangian_gap": made.allocation.proven_gap,
             "network": name,
             "digest": hashlib.sha256(content).hexdigest(),
             "calibration_divergence": made.divergence,

@@ -49,6 +49,7 @@ class Block:
     labelled: bool
     size: int
     setting: Setting | None = None
+    solver: str = "auto"
     needs: tuple[Unit, ...] = ()
 
     @cached_property
@@ -57,8 +58,10 @@ class Block:
         asked = self.asked
         own = [asked.norm, self.radius, asked.unit, self.effort, asked.limits, self.nodes]
         # What the first version did not have counts where it is used, so that its ids stay.
-        more = [asked.flips, dict(asked.radius) if isinstance(asked.radius, Mapping) else None]
+        by_name = dict(asked.radius) if isinstance(asked.radius, Mapping) else None
+        more: list[object] = [asked.flips, by_name]
         further = more if any(more) or self.radius is None else []
+        further = further if self.solver == "auto" else [*more, self.solver]
         return digest_of(
             ["robustness", self.network, self.digest, self.content, *own, self.first,
              self.networks, *further]
@@ -136,7 +139,7 @@ class _Work:
         self, block: Block, network: Network, examples: Examples, folder: RunFolder
     ) -> None:
         self.block, self.folder = block, folder
-        search = Limits(nodes=block.nodes)
+        search = Limits(nodes=block.nodes, solver=block.solver)
         self.asker = Asker(network, examples, block.asked, block.effort, search)
 
     def decided(self, row: RobustRow) -> RobustRow:

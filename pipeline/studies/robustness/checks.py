@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.datasets.examples import answers, classes_of, network_of
 from pipeline.results.folder import CERTIFICATES, NETWORKS, RunFolder
-from pipeline.results.ledger import read_path
+from pipeline.results.ledger import read_unit
 from pipeline.results.verification import Check, verify_paths
 from pipeline.results.verification.manifest import check_manifest
 from pipeline.results.verification.of_studies import files_to_verify, judged
@@ -66,7 +66,7 @@ class _Verification:
 
     def check_rows(self, file: str, named: dict[str, Row]) -> str:
         """Every row of a results file against its network: answers, witnesses, counts."""
-        rows = read_path(self.folder, file, ROWS).to_pylist()
+        rows = read_unit(self.folder, file, ROWS).to_pylist()
         done = [row for row in rows if row["status"] == "ok"]
         for row in done:
             if row["certificate"] is None or row["certificate"] in named:

@@ -57,6 +57,7 @@ class RobustnessConfig(Section):
     norms: Annotated[tuple[Norm, ...], Field(min_length=1)] = ("linf",)
     unit: Literal["raw", "scale", "range"] = "raw"
     effort: Literal["interval", "crown", "dual", "exact"] = "exact"
+    solver: Literal["auto", "second_order", "first_order"] = "auto"
     limits: Valid | None = None
     flip: tuple[Column, ...] = ()
     largest: bool = False

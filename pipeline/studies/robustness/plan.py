@@ -80,7 +80,7 @@ def _blocks(
         part = tuple(shown[first : min(first + config.block, count)])
         yield Block(
             name, digest, content, asked_of(config, norm), radius, config.effort, config.nodes,
-            first, part, labels is not None, size + network.d, setting,
+            first, part, labels is not None, size + network.d, setting, config.solver,
         )  # fmt: skip
 
 

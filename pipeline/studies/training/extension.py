@@ -17,7 +17,7 @@ from pipeline.configuration.settings import SweepConfig
 from pipeline.plans.study import Step, Tools, Unit, ids_of
 from pipeline.plans.units import JoinSpec, PathSpec, Spec
 from pipeline.results.folder import RunFolder
-from pipeline.results.ledger import read_path, results_file
+from pipeline.results.ledger import read_unit, results_file
 from pipeline.results.record import Axes, NetworkRow, rows_of
 from pipeline.results.selection import FINAL_SHARD
 from pipeline.studies.training.units import unit_of
@@ -84,7 +84,7 @@ def done_and_wanted(units: Sequence[Spec], trials: set[str]) -> tuple[int, int]:
 
 
 def _rows(folder: RunFolder, path: str) -> list[NetworkRow]:
-    return rows_of(read_path(folder, results_file(path)))
+    return rows_of(read_unit(folder, results_file(path)))
 
 
 def _specs(spec: Spec) -> Iterator[Spec]:

@@ -148,3 +148,9 @@ class _BlockActor:
         import resource
 
         return os.getpid(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def node(self) -> str:
+        """The id of the node that it is on."""
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())

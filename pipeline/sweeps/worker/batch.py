@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.logs.log_lines import log_json_to, wants_json
@@ -17,6 +17,7 @@ from pipeline.sweeps.under_way import Saying
 from qnn.errors import InputError
 
 if TYPE_CHECKING:
+    from qnn.moments.csp import Crew
     from qnn.training.pricing.enumeration import Scanner
 
 log = logging.getLogger(__name__)
@@ -35,11 +36,18 @@ class Work:
     token: str
 
 
-def run_batch(units: Iterable[Unit], work: Work, scanner: Scanner | None = None) -> Iterator[Event]:
+def run_batch(
+    units: Iterable[Unit],
+    work: Work,
+    scanner: Scanner | None = None,
+    crew: Callable[[], Crew] | None = None,
+) -> Iterator[Event]:
     """Run units one after the other; one that cannot be finished is lost, no other is.
 
-    scanner : who scans the sign vectors of exact proofs, None for threads.
+    scanner : who scans the sign vectors of exact proofs, None for threads. crew : makes who bounds
+    leaves of a tree ahead.
     """
+    tools = Tools(scanner, crew=None if crew is None else crew())
     if wants_json() and not logging.getLogger("pipeline").handlers:
         log_json_to(sys.stderr)
     folder = RunFolder.open(work.folder)
@@ -48,7 +56,7 @@ def run_batch(units: Iterable[Unit], work: Work, scanner: Scanner | None = None)
         trials = failed = 0
         saying = Saying(folder, unit.id)
         try:
-            for step in unit.run(work.data, folder, Tools(scanner, saying)):
+            for step in unit.run(work.data, folder, replace(tools, say=saying)):
                 trials, failed = trials + step.trials, failed + step.failed
                 yield step
         except Exception as error:

@@ -18,7 +18,7 @@ from threadpoolctl import ThreadpoolController
 from pipeline.datasets.shards import ShardData
 from pipeline.plans.units import JoinSpec
 from pipeline.results.folder import RESULTS, RunFolder, StoreError
-from pipeline.results.ledger import LOST_SUFFIX, read_path, results_file, write_results
+from pipeline.results.ledger import LOST_SUFFIX, read_unit, results_file, write_results
 from pipeline.results.record import Axes, Bounds, Cost, NetworkRow, rows_of
 from pipeline.sweeps.worker.arms import run_reference, without_problem
 from pipeline.sweeps.worker.rows import failure, keep_joined, row_of
@@ -59,7 +59,7 @@ def _rows_of_output(spec: JoinSpec, output: int, folder: RunFolder) -> dict[str,
     """The rows of one output by trial."""
     path = spec.paths[output].id
     try:
-        table = read_path(folder, results_file(path))
+        table = read_unit(folder, results_file(path))
     except FileNotFoundError:
         raise InputError(
             f"output {output} ({spec.labels[output]}) has no results: {_why(folder, path)}"
@@ -69,7 +69,7 @@ def _rows_of_output(spec: JoinSpec, output: int, folder: RunFolder) -> dict[str,
 
 def _why(folder: RunFolder, path: str) -> str:
     try:
-        return str(read_path(folder, f"{RESULTS}/{path}{LOST_SUFFIX}")["error"][0].as_py())
+        return str(read_unit(folder, f"{RESULTS}/{path}{LOST_SUFFIX}")["error"][0].as_py())
     except FileNotFoundError:
         return f"path {path} was not finished"
 
@@ -166,7 +166,7 @@ def _told(spec: JoinSpec, rows: list[NetworkRow], seconds: float) -> BetaJoined:
     gaps = [fit.gap for fit in ours if fit.ok and fit.gap is not None]
     errors = [row.fit.error for row in rows if not row.fit.ok]
     return BetaJoined(
-        path=spec.id,
+        unit=spec.id,
         shard=spec.shard,
         beta=rows[0].axes.beta,
         trials=len(rows),

@@ -269,8 +269,10 @@ class _Path:
         trial = row.identity.trial
         try:
             network = self._network(relaxation, wide, row)
-            cost = replace(row.cost, rounding_seconds=time.perf_counter() - start)
-            row = keep_network(replace(row, cost=cost), network, problem, self.data, self.folder)
+            seconds = time.perf_counter() - start
+            row = keep_network(row, network, problem, self.data, self.folder)
+            cost = replace(row.cost, rounding_seconds=seconds, seconds=time.perf_counter() - start)
+            return replace(row, cost=cost)
         except StoreError:
             raise
         except Exception as error:
@@ -300,7 +302,7 @@ class _Path:
         errors = [row.fit.error for row in rows if not row.fit.ok]
         solved = known.bounds.relaxation_value is not None
         return ProblemDone(
-            path=spec.id,
+            unit=spec.id,
             shard=spec.shard,
             trials=len(rows),
             failed=len(errors),

@@ -19,13 +19,13 @@ from pipeline.plans.units import Spec
 from pipeline.results.folder import NETWORKS, RunFolder
 from pipeline.results.metrics import Scored, metrics
 from pipeline.results.metrics.classes import codes_of
-from pipeline.results.metrics.probabilities import Calibration
 from pipeline.results.objective import objective_and_loss
 from pipeline.results.record import Axes, Fit, Identity, NetworkRow
 from qnn.losses import Loss
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.numerics.gaps import relative_gap
 from qnn.training.problems.problem import Problem
+from qnn.training.sigmoid import Sigmoids
 
 PACKAGES = ("qnn-sdp", "numpy", "scipy", "numba", "cvxpy")
 
@@ -144,15 +144,17 @@ def measured(
     `predict`: what gives labels, None where the scores do.
     """
     coding = data.preprocessing.target
+    scores = {part: decide(X) for part, X, target in data.parts() if len(target)}
     calibration = None
     if coding.classes is not None:
         codes = codes_of(data.train_target, coding.classes)
-        calibration = Calibration.fit(decide(data.X), codes, len(coding.classes))
+        calibration = Sigmoids.fit(scores["train"], codes, len(coding.classes))
     found: dict[str, Any] = {}
     for part, X, target in data.parts():
-        if len(target):
-            scores = decide(X)
-            predicted = coding.decode(scores) if predict is None else predict(X)
-            scored = None if coding.classes is None else Scored(coding.classes, scores, calibration)
+        if part in scores:
+            predicted = coding.decode(scores[part]) if predict is None else predict(X)
+            scored = None
+            if coding.classes is not None:
+                scored = Scored(coding.classes, scores[part], calibration)
             found |= metrics(part, predicted, target, scored, coding.scale)
     return found

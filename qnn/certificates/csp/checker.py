@@ -25,7 +25,7 @@ import numpy as np
 from qnn.certificates.csp.layout import FORMATS, CspProof
 from qnn.certificates.csp.payoffs import Payoffs
 from qnn.certificates.slack import prove_semidefinite
-from qnn.errors import CertificateError
+from qnn.errors import CertificateError, shown
 from qnn.numerics.floating import TINY, gamma
 
 Array = np.ndarray
@@ -45,7 +45,8 @@ def verify_csp(certificate: CspProof, payoffs: Payoffs) -> float:
     bound = proven_upper_bound(certificate, payoffs)
     if not certificate.upper_bound >= bound:
         raise CertificateError(
-            f"it states the bound {certificate.upper_bound!r}, but only {bound!r} is proven"
+            f"it states the bound {shown(certificate.upper_bound)}, but only "
+            f"{shown(bound)} is proven"
         )
     return bound
 

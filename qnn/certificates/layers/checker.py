@@ -177,7 +177,9 @@ def check_value(certificate: LayerClaim, j: int, gram: Gram) -> None:
     attained = value_above(gram, float(certificate.scale[j]), q, certificate.target[j])
     value, bound = float(certificate.value[j]), float(certificate.bound[j])
     if not attained <= value:
-        raise CertificateError(f"neuron {j} states {value!r}, but its codes reach {attained!r}")
+        raise CertificateError(
+            f"neuron {j} states {value!r}, but its codes reach {float(attained)!r}"
+        )
     if bound > value:
         raise CertificateError(f"neuron {j} states a bound above its own value")
     if certificate.state[j] > 0 and bound < value * (1.0 - TOLERANCE):
@@ -191,7 +193,8 @@ def _prove_optimal(certificate: LayerClaim, j: int, R: Array, order: Array, marg
     if STATES[certificate.state[j]] == "optimal":
         prove_over(R, w, certificate.cells(j), -half, half - 1, bound, most, margin)
     else:
-        prove_at(R, w, float(certificate.scale[j]), -half, half - 1, bound, most, margin)
+        rest = (certificate.square[j][order], certificate.linear[j][order])
+        prove_at(R, w, float(certificate.scale[j]), -half, half - 1, bound, most, margin, rest)
 
 
 def prove_bounded(

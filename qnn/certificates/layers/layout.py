@@ -31,9 +31,11 @@ class LayerClaim:
 
     target w (m, d); rho (m,); bits, scale s, value, bound (m,); codes q (m, d) int8; state (m,):
     the place in STATES. The proof: ``square``, ``linear`` (m, d): the parabolas of a bounded
-    neuron, zeros of others; ``order`` (1 or m, d): in which the search decides coordinates, the
-    last one first; ``edges``: one after the other the cells of steps of each optimal neuron, as
-    many as ``edge_counts`` (m,) says; ``nodes`` (m,): how long its search was.
+    neuron; of one that is optimal at its step minus two diagonals below s^2 H, in that order (the
+    second below a leading block), or zeros; zeros of others; ``order`` (1 or m, d): in which the
+    search decides coordinates, the last one first; ``edges``: one after the other the cells of
+    steps of each optimal neuron, as many as ``edge_counts`` (m,) says; ``nodes`` (m,): how long its
+    search was.
     """
 
     layer: str

@@ -10,6 +10,14 @@ computed part reaches ``(sqrt(value) + tau)^2``, but for the relative rounding o
 cell [first, last] of steps the part is a parabola in s: ``alpha s^2 - 2 beta s + delta`` with
 ``beta^2 <= alpha delta``; its rounding at a step up to last is at most
 ``gamma_{8d+80} (alpha last^2 + delta)``, which is added to what must be reached.
+
+At one step, what the first k coordinates must still cost is bounded too. Let U be R with rows
+scaled to a diagonal of 1, V its inverse as computed, and ``delta_l = z_l - v_l`` for decided
+coordinates of z = s q - w, where ``v_j = sum_l V_jl delta_l`` as computed. Then
+``R z = R_k (z - v) + r`` in the first k rows, where R_k is their square part and
+``|r| <= diag(R) (|U V - I| + gamma_{3d} |U| |V|) |delta|``: v is where they lie best, but for that.
+With ``R_k'R_k - Diag(D) >= 0``, proven once, they cost at least
+``(sqrt(sum_i D_i (z_i - v_i)^2) - |r|)^2``, whatever v is; codes lie no nearer than the nearest.
 """
 
 from __future__ import annotations
@@ -18,9 +26,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from qnn.certificates.slack import prove_semidefinite
 from qnn.errors import CertificateError
 from qnn.numerics.compiled import compiled
-from qnn.numerics.floating import gamma
+from qnn.numerics.floating import TINY, gamma
 
 Array = np.ndarray
 
@@ -29,16 +38,65 @@ _SMALL, _LARGE = 1e-50, 1e50
 
 
 def prove_at(
-    R: Array, w: Array, s: float, lo: int, hi: int, bound: float, most_nodes: int, margin: float
+    R: Array,
+    w: Array,
+    s: float,
+    lo: int,
+    hi: int,
+    bound: float,
+    most_nodes: int,
+    margin: float,
+    rest: tuple[Array, Array] | None = None,
 ) -> int:
-    """Prove ``f(s, q) >= bound`` for all codes; R and w in one order. Returns the nodes it took."""
+    """Prove ``f(s, q) >= bound`` for all codes; R and w in one order. Returns the nodes it took.
+
+    ``rest``: two rows (d,), each minus a diagonal below s^2 R'R, or below a leading block of it.
+    """
     if bound <= 0.0:
         return 0
     _check_ranges(R, w, np.array([s]), bound)
     reach = _reach(R, w, s, lo, hi, bound, margin)
-    found, nodes = _search_at(R, w, s, lo, hi, reach, most_nodes)
+    D, blocks = _diagonals(R, s, rest, margin)
+    V, loss, steepest = _inverted(R, reach, margin)
+    if not loss < _LARGE:
+        blocks[:] = 0
+    # The two errors are those of parts of one vector.
+    far = (reach**0.5 + loss) ** 2 * (1.0 + margin * gamma(4 * len(w) + 50))
+    found, nodes = _search_at(R, w, s, lo, hi, reach, most_nodes, V, D, blocks, far, steepest)
     _judge(int(found), int(nodes), most_nodes)
     return int(nodes)
+
+
+def _diagonals(
+    R: Array, s: float, rest: tuple[Array, Array] | None, margin: float
+) -> tuple[Array, Array]:
+    """Diagonals D (2, d) in the units of R'R, each proven below its leading block; their sizes."""
+    D, blocks = np.zeros((2, len(R))), np.zeros(2, np.int64)
+    for k, row in enumerate(rest or ()):
+        if not row.any():
+            continue
+        size = int(np.flatnonzero(row)[-1]) + 1
+        values = -row[:size] / (s * s)
+        if not (np.isfinite(values).all() and values.min() >= 0.0 and values.max() < _LARGE):
+            raise CertificateError("a diagonal of a search must be finite and of one sign")
+        part = R[:size, :size]
+        errors = gamma(2 * size + 20) * (np.abs(part).T @ np.abs(part).sum(axis=1)) + size * TINY
+        prove_semidefinite(-values, part.T @ part, margin * errors, margin)
+        D[k, :size], blocks[k] = values, size
+    return D, blocks
+
+
+def _inverted(R: Array, reach: float, margin: float) -> tuple[Array, float, float]:
+    """V (d, d); the bound of |r| while ``R_ll |delta_l|`` stays below a limit, and this limit."""
+    d = len(R)
+    diagonal = np.diag(R)
+    U = R / diagonal[:, None]
+    V = np.triu(np.linalg.solve(U, np.eye(d)), 1) + np.eye(d)
+    size = np.abs(U) @ np.abs(V)
+    error = np.abs(U @ V - np.eye(d)) + margin * gamma(8 * d + 40) * size
+    limit = 4.0 * reach**0.5
+    loss = 1.01 * float(np.linalg.norm(diagonal * (error @ (limit / diagonal))))
+    return np.ascontiguousarray(V), loss, limit
 
 
 def prove_over(
@@ -108,12 +166,26 @@ def _prove_beyond(R: Array, w: Array, g: Array, last: float, bound: float, margi
 
 @compiled()
 def _search_at(
-    R: Array, w: Array, s: float, lo: int, hi: int, reach: float, most_nodes: int
+    R: Array,
+    w: Array,
+    s: float,
+    lo: int,
+    hi: int,
+    reach: float,
+    most_nodes: int,
+    V: Array,
+    D: Array,
+    blocks: Array,
+    far: float,
+    steepest: float,
 ) -> tuple[bool, int]:
     d = len(w)
     z = np.zeros(d)
     part, base = np.zeros(d + 1), np.zeros(d)
     code, last = np.zeros(d, np.int64), np.zeros(d, np.int64)
+    # Row i: where the coordinates before i lie best; straight[i]: no delta from i on is too large.
+    v = np.zeros((d + 1, d))
+    straight = np.ones(d + 1, np.bool_)
     level, nodes = d - 1, 0
     fresh = True
     while level < d:
@@ -144,10 +216,32 @@ def _search_at(
             continue
         if level == 0:
             return True, nodes
+        if blocks.any():
+            delta = z[level] - v[level + 1, level]
+            straight[level] = straight[level + 1] and abs(delta) * R[level, level] <= steepest
+            for i in range(level):
+                v[level, i] = v[level + 1, i] + V[i, level] * delta
+            row = 1 if level <= blocks[1] else 0
+            if straight[level] and level <= blocks[row]:
+                more = _least(D[row], w, v[level], s, lo, hi, level)
+                if total + more >= far:
+                    continue
         part[level] = total
         level -= 1
         fresh = True
     return False, nodes
+
+
+@compiled()
+def _least(D: Array, w: Array, v: Array, s: float, lo: int, hi: int, count: int) -> float:
+    """At most ``sum_i D_i (s q_i - w_i - v_i)^2`` over all codes of the first coordinates."""
+    total = 0.0
+    for i in range(count):
+        target = w[i] + v[i]
+        near = s * min(max(np.rint(target / s), lo), hi)
+        slack = 1e-12 * (abs(near) + abs(w[i]) + abs(v[i]))
+        total += D[i] * max(abs(near - target) - slack, 0.0) ** 2
+    return total * (1.0 - 1e-11)
 
 
 @compiled()

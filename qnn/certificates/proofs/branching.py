@@ -90,7 +90,7 @@ class BranchingProof(Proof):
 
 def check_leaves(leaves: Array, diagonals: Array, d: int) -> None:
     """Raise CertificateError unless these are the leaves of a tree that covers all sign vectors."""
-    _check_cover(_well_formed(leaves, diagonals, d, 2 * d + 1), symmetric=True)
+    check_cover(_well_formed(leaves, diagonals, d, 2 * d + 1), symmetric=True)
 
 
 def check_form_leaves(leaves: Array, diagonals: Array, size: int, even: bool) -> None:
@@ -99,7 +99,7 @@ def check_form_leaves(leaves: Array, diagonals: Array, size: int, even: bool) ->
     if not leaves[:, -1].all():
         raise CertificateError("a leaf does not say whether it is one of M or of -M")
     for side in (1, -1):
-        _check_cover(leaves[leaves[:, -1] == side, :-1], symmetric=even)
+        check_cover(leaves[leaves[:, -1] == side, :-1], symmetric=even)
 
 
 def _well_formed(leaves: Array, diagonals: Array, width: int, entries: int) -> Array:
@@ -113,7 +113,7 @@ def _well_formed(leaves: Array, diagonals: Array, width: int, entries: int) -> A
     return leaves
 
 
-def _check_cover(leaves: Array, symmetric: bool) -> None:
+def check_cover(leaves: Array, symmetric: bool) -> None:
     """Raise unless every vector, or where ``symmetric`` it or its negative, fits a leaf."""
     common = np.all(leaves == leaves[:1], axis=0) & leaves.any(axis=0)
     # Where u and -u give the same, one entry may have the same sign in all leaves.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from qnn.errors import CertificateError, InputError
 from qnn.numerics.archive import unpack_arrays
@@ -34,15 +36,18 @@ class QuadraticNetwork:
 
 @dataclass(frozen=True)
 class ReluNetwork:
-    """Affine layers (W (inputs, outputs), b) with a ReLU between each and the next."""
+    """Affine layers (W (inputs, outputs), b) with a ReLU between each and the next.
 
-    layers: list[tuple[Array, Array]]
+    A W of few entries is a sparse array, by columns.
+    """
+
+    layers: list[tuple[Any, Array]]
     preprocessing: str = field(default="", init=False)
 
     @property
     def d(self) -> int:
         """Its inputs."""
-        return len(self.layers[0][0])
+        return int(self.layers[0][0].shape[0])
 
     @property
     def outputs(self) -> int:
@@ -65,18 +70,44 @@ def _relu(arrays: dict[str, Array]) -> ReluNetwork:
     count = int(layers_array) if known and layers_array < 1000 else 0
     layers, width = [], None
     for index in range(count):
-        W, b = (arrays.get(f"{name}{index}", np.zeros(0)) for name in "Wb")
-        if W.ndim != 2 or b.shape != W.shape[1:] or width not in (None, len(W)) or not W.size:
+        b = arrays.get(f"b{index}", np.zeros(0))
+        W = arrays.get(f"W{index}")
+        if W is None:
+            W = _sparse(arrays, index)
+        elif f"data{index}" in arrays:
+            raise CertificateError(f"layer {index} of the network is there twice")
+        fits = W.ndim == 2 and b.shape == W.shape[1:] and width in (None, W.shape[0])
+        if not fits or 0 in W.shape:
             raise CertificateError(f"layer {index} of the network does not fit the one before")
         if W.dtype != np.float64 or b.dtype != np.float64:
             raise CertificateError(f"layer {index} of the network is not float64")
-        if not (np.isfinite(W).all() and np.isfinite(b).all()):
+        values = W.data if sparse.issparse(W) else W
+        if not (np.isfinite(values).all() and np.isfinite(b).all()):
             raise CertificateError(f"layer {index} of the network is not finite")
         layers.append((W, b))
         width = W.shape[1]
     if not layers:
         raise CertificateError("the network has no layers")
     return ReluNetwork(layers)
+
+
+def _sparse(arrays: dict[str, Array], index: int) -> Any:
+    """A layer's weights by columns: each column's inputs in rising order, and their values."""
+    empty = np.zeros(0)
+    data, indices, starts, inputs = (
+        arrays.get(f"{name}{index}", empty) for name in ("data", "indices", "starts", "inputs")
+    )
+    shaped = data.ndim == indices.ndim == starts.ndim == 1 and inputs.shape == ()
+    typed = all(array.dtype.kind == "i" for array in (indices, starts, inputs))
+    if not shaped or not typed or len(starts) < 2 or len(data) != len(indices):
+        raise CertificateError(f"layer {index} of the network is missing or no sparse matrix")
+    columns = np.repeat(np.arange(len(starts) - 1), np.maximum(np.diff(starts), 0))
+    right = starts[0] == 0 and np.all(np.diff(starts) >= 0) and starts[-1] == len(data)
+    inside = right and np.all(indices >= 0) and np.all(indices < inputs)
+    rising = inside and np.all((np.diff(indices) > 0) | (np.diff(columns) > 0))
+    if not rising or not 0 < inputs < 2**31:
+        raise CertificateError(f"layer {index} of the network is no sparse matrix")
+    return sparse.csc_array((data, indices, starts), shape=(int(inputs), len(starts) - 1))
 
 
 def _quadratic(arrays: dict[str, Array]) -> QuadraticNetwork:

@@ -11,6 +11,8 @@ Array = np.ndarray
 
 # A leaf of a tree whose bound is proven by multipliers, and one whose linear bounds are enough.
 DUAL, LINEAR = -1, -2
+# The same layer by layer (see `structured`): for sparse layers, balls, and networks that are large.
+LAYERED_DUAL, LAYERED_LINEAR = -3, -4
 
 
 @dataclass(frozen=True, eq=False)

@@ -103,7 +103,7 @@ def _read(question: Question, preprocessing: str, d: int) -> Region:
     missing = bool(np.isnan(question.numbers).any()) or None in question.categories
     if missing and not layout.imputes:
         raise CertificateError("the row has missing values, which the network refuses")
-    if question.norm == "l2" and layout.scaling in ("standardize", "none"):
+    if question.norm == "l2" and layout.scaling in ("standardize", "weighted", "none"):
         return layout.ellipsoid(question, d)
     # Of a ball too: each number is within its radius, and a table of scores or bits bends the rest.
     return layout.box(question, low, high, d)

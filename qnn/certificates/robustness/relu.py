@@ -45,7 +45,7 @@ def linear_bound(
         (W, b), (lo, u) = layers[index], bounds[index]
         before = bounds[index - 1] if index else None
         reach = np.abs(box).max(axis=0) if before is None else np.maximum(before[1], 0.0)
-        upper, lower, lift = _relaxed(lo, u)
+        upper, lower, lift = relaxed(lo, u)
         positive, negative = np.maximum(A, 0.0), np.minimum(A, 0.0)
         lifted = positive.T @ lift
         slope = positive * upper[:, None] + negative * lower[:, None]
@@ -60,7 +60,7 @@ def linear_bound(
     return np.asarray(c + value + gamma(2 * len(low) + 20) * size + lost)
 
 
-def _relaxed(lo: Array, u: Array) -> tuple[Array, Array, Array]:
+def relaxed(lo: Array, u: Array) -> tuple[Array, Array, Array]:
     """Slopes of the bounds above and below each neuron, and what the upper one is at y = 0."""
     either = (lo < 0.0) & (u > 0.0)
     width = np.where(either, u - lo, 1.0)

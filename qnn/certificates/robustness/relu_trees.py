@@ -2,18 +2,22 @@
 
 A node splits an input at a number, or fixes the sign of a neuron's y: first ``y <= 0``, then
 ``y >= 0``. A leaf is proven by its linear bounds alone, by the multipliers of its Lagrangian, or
-because no input has its signs. An ellipsoid (l2) is bounded by the box around it.
+because no input has its signs. Proven layer by layer (`structured`), a leaf of an ellipsoid (l2)
+is that ellipsoid, else the box around it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from scipy import sparse
 
-from qnn.certificates.robustness.forms import prove_at_least
-from qnn.certificates.robustness.question import DUAL, LINEAR
+from qnn.certificates.robustness.forms import middle_and_radius, prove_at_least
+from qnn.certificates.robustness.question import DUAL, LAYERED_DUAL, LAYERED_LINEAR, LINEAR
 from qnn.certificates.robustness.regions import Region
 from qnn.certificates.robustness.relu import (
     Bounds,
@@ -24,6 +28,8 @@ from qnn.certificates.robustness.relu import (
     neuron_bounds,
     substituted,
 )
+from qnn.certificates.robustness.structured import bounds as layered
+from qnn.certificates.robustness.structured.form import Stack
 from qnn.errors import CertificateError
 from qnn.numerics.floating import TINY, UNIT, gamma
 
@@ -42,7 +48,7 @@ def folded(layers: list[Layer], row: Array, offset: float) -> tuple[Array, float
     """The margin as ``w'x + constant`` of the last hidden layer, and the errors of both."""
     W, b = layers[-1]
     share = gamma(2 * len(b) + 20)
-    size = np.abs(W) @ np.abs(row)
+    size = abs(W) @ np.abs(row)
     lost = len(b) * TINY * (1.0 + float(np.abs(row).max()))
     constant = float(b @ row) + offset
     size_of_constant = float(np.abs(b) @ np.abs(row)) + abs(offset)
@@ -63,14 +69,20 @@ class ReluLeaves:
     """Reads the trees of a certificate and proves their leaves, one margin after the other."""
 
     def __init__(
-        self, layers: list[Layer], region: Region, splits: Array, cuts: Array, multipliers: Array
+        self,
+        layers: list[tuple[Any, Array]],
+        region: Region,
+        splits: Array,
+        cuts: Array,
+        multipliers: Array,
     ) -> None:
         if splits.shape != cuts.shape:
             raise CertificateError("each split needs its cut")
-        self.layers, self.box = layers, region_box(region)
+        self.layers, self.region, self.box = layers, region, region_box(region)
+        self.sparse = any(sparse.issparse(W) for W, _ in layers)
         self.splits, self.cuts, self.multipliers = splits, cuts, multipliers
         self.node = self.number = 0
-        self._root: list[Bounds] | None = None
+        self._root: dict[bool, list[Bounds]] = {}
 
     def prove(self, row: Array, offset: float, bound: float, margin: float) -> None:
         """Read the next tree and prove that ``row'f(x) + offset`` is at least ``bound``."""
@@ -83,7 +95,9 @@ class ReluLeaves:
             self.node += 1
             if split >= 0:
                 pending.extend(reversed(split_node(node, split, cut)))
-            elif split in (DUAL, LINEAR):
+            elif split in (LAYERED_DUAL, LAYERED_LINEAR):
+                self._prove_layered(node, split, (row, offset, bound, margin))
+            elif split in (DUAL, LINEAR) and not self.sparse:
                 self._prove_leaf(node, split, (row, offset, bound, margin))
             else:
                 raise CertificateError("a leaf is of no known kind")
@@ -96,35 +110,82 @@ class ReluLeaves:
     def _prove_leaf(self, node: Node, kind: int, claim: tuple[Array, float, float, float]) -> None:
         row, offset, bound, margin = claim
         hidden = self.layers[:-1]
-        try:
-            bounds = self._bounds(node)
-        except EmptyBoxError:
-            if not any(sign.any() for sign in node.signs):
-                raise CertificateError("the bounds of the neurons contradict each other") from None
+        bounds = self._bounds(node, lambda: neuron_bounds(hidden, node.box, node.signs), False)
+        if bounds is None:
             return
-        w, constant, w_error, constant_error = folded(self.layers, row, offset)
-        last = np.maximum(bounds[-1][1], 0.0) if hidden else np.abs(self.box).max(axis=0)
-        error = (float(w_error @ last) + constant_error) * (1.0 + gamma(2 * len(last) + 10))
+        w, constant, error = self._folded(row, offset, bounds)
         if kind == LINEAR:
             found = least_margin(hidden, bounds, node.box, w, constant)
-            if not math.nextafter(found - margin * error, -math.inf) >= bound:
-                raise CertificateError(f"its linear bounds prove {found - error!r} only")
+            _compare(found, margin * error, bound)
             return
         system = substituted(hidden, bounds, node.box, w, constant, node.signs)
-        count = sum(system.lengths)
+        form, kappa = lagrangian(system, self._take(sum(system.lengths)))
+        prove_at_least(bound, form.widened(error), kappa, 0.0, margin)
+
+    def _prove_layered(
+        self, node: Node, kind: int, claim: tuple[Array, float, float, float]
+    ) -> None:
+        row, offset, bound, margin = claim
+        hidden = layered.sparse_layers(self.layers[:-1])
+        inputs = layered_inputs(self.region, node)
+        bounds = self._bounds(node, lambda: layered.neuron_bounds(hidden, inputs, node.signs), True)
+        if bounds is None:
+            return
+        w, constant, error = self._folded(row, offset, bounds)
+        if kind == LAYERED_LINEAR:
+            found = layered.least_margin(hidden, bounds, inputs, w, constant)
+            _compare(found, margin * error, bound)
+            return
+        stack = Stack(hidden, bounds, inputs, w, constant)
+        stack.prove_at_least(bound, self._take(stack.count), error, margin)
+
+    def _folded(
+        self, row: Array, offset: float, bounds: list[Bounds]
+    ) -> tuple[Array, float, float]:
+        """The margin on the last hidden layer, and what it is off in all."""
+        w, constant, w_error, constant_error = folded(self.layers, row, offset)
+        last = np.maximum(bounds[-1][1], 0.0) if bounds else np.abs(self.box).max(axis=0)
+        error = (float(w_error @ last) + constant_error) * (1.0 + gamma(2 * len(last) + 10))
+        return w, constant, error
+
+    def _take(self, count: int) -> Array:
         self.number += count
         if self.number > len(self.multipliers):
             raise CertificateError("multipliers are missing")
-        form, kappa = lagrangian(system, self.multipliers[self.number - count : self.number])
-        prove_at_least(bound, form.widened(error), kappa, 0.0, margin)
+        return self.multipliers[self.number - count : self.number]
 
-    def _bounds(self, node: Node) -> list[Bounds]:
-        """Of the root they are the same for all margins."""
-        if any(sign.any() for sign in node.signs) or node.box is not self.box:
-            return neuron_bounds(self.layers[:-1], node.box, node.signs)
-        if self._root is None:
-            self._root = neuron_bounds(self.layers[:-1], node.box)
-        return self._root
+    def _bounds(
+        self, node: Node, compute: Callable[[], list[Bounds]], layer_by_layer: bool
+    ) -> list[Bounds] | None:
+        """Of the root they are the same for all margins; None where no input has the signs."""
+        signed = any(sign.any() for sign in node.signs)
+        root = not signed and node.box is self.box
+        if root and layer_by_layer in self._root:
+            return self._root[layer_by_layer]
+        try:
+            bounds = compute()
+        except EmptyBoxError:
+            if not signed:
+                raise CertificateError("the bounds of the neurons contradict each other") from None
+            return None
+        if root:
+            self._root[layer_by_layer] = bounds
+        return bounds
+
+
+def _compare(found: float, error: float, bound: float) -> None:
+    if not math.nextafter(found - error, -math.inf) >= bound:
+        raise CertificateError(f"its linear bounds prove {float(found - error)!r} only")
+
+
+def layered_inputs(region: Region, node: Node) -> layered.Inputs:
+    """What a node's inputs are, layer by layer: its box, or the ellipsoid whole."""
+    if not region.axes.any():
+        return layered.Inputs(*middle_and_radius(*node.box), ball=False)
+    box = region_box(region)
+    if any(np.any(own != whole) for own, whole in zip(node.box, box, strict=True)):
+        raise CertificateError("the inputs of an ellipsoid are not split")
+    return layered.Inputs(region.low[0], region.axes, ball=True)
 
 
 def root_node(layers: list[Layer], box: Bounds) -> Node:

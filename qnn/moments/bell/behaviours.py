@@ -8,6 +8,7 @@ import numpy as np
 
 from qnn.errors import InputError
 from qnn.moments.words import Scenario
+from qnn.numerics.arrays import floats_of
 
 Array = np.ndarray
 
@@ -79,7 +80,7 @@ def of_table(weights: Array, scenario: str) -> tuple[float, Array]:
     """
     parsed = Scenario.parse(scenario)
     shape = parsed.inputs + parsed.outcomes
-    w = np.asarray(weights, dtype=np.float64)
+    w = floats_of(weights, "weights")
     if w.shape != shape or not np.isfinite(w).all():
         raise InputError(
             f"a functional of scenario {parsed.name} has finite weights of shape {shape} on "
@@ -109,10 +110,7 @@ def deterministic(scenario: str) -> Array:
 
 
 def _numbers(behaviours: Array) -> Array:
-    try:
-        values = np.ascontiguousarray(behaviours, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError("behaviours must be numbers, one behaviour a row") from None
+    values = np.atleast_1d(floats_of(behaviours, "behaviours"))
     _refuse(np.isfinite(values), "it has a number that is not finite")
     return values
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from qnn.certificates.moments.checker import Inequality, MomentCertificate, inequality
-from qnn.errors import CertificateError, InputError
+from qnn.errors import CertificateError, InputError, shown
 from qnn.moments.bell.behaviours import checked
 from qnn.moments.bell.cascade import STAGES, Cascade, Foretell, blocks
 from qnn.moments.bell.predictor import Predictor, shipped
@@ -120,9 +120,9 @@ def _check(fallback: str | None, steps: int, gap: float | None) -> None:
     if fallback not in FALLBACKS:
         raise InputError(f"fallback {fallback!r} is neither 'clarabel' nor None")
     if not (isinstance(steps, int | np.integer) and steps >= 1):
-        raise InputError(f"steps must be a whole number of at least 1 (got {steps!r})")
+        raise InputError(f"steps must be a whole number of at least 1 (got {shown(steps)})")
     if gap is not None and not 0.0 < gap < 1.0:
-        raise InputError(f"gap must be between 0 and 1 (got {gap!r})")
+        raise InputError(f"gap must be between 0 and 1 (got {shown(gap)})")
 
 
 def _foretelling(model: Model | None, level: MomentMatrix) -> Foretell | None:

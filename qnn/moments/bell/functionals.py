@@ -15,6 +15,7 @@ from qnn.moments.bell.behaviours import deterministic, of_table
 from qnn.moments.bell.solver import maximize
 from qnn.moments.hierarchy import MomentMatrix, moment_matrix
 from qnn.moments.words import Scenario
+from qnn.numerics.arrays import floats_of
 
 Array = np.ndarray
 
@@ -83,7 +84,7 @@ def maximum(coefficients: Array, scenario: str = "2222", level: str = "1+AB") ->
 
 
 def _functional(coefficients: Array, scenario: Scenario) -> tuple[float, Array]:
-    c = np.asarray(coefficients, dtype=np.float64)
+    c = floats_of(coefficients, "coefficients")
     if c.ndim != 1:
         return of_table(c, scenario.name)
     if c.shape != (len(scenario.coordinates),) or not np.isfinite(c).all():

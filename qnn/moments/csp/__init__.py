@@ -1,5 +1,6 @@
 """Constraint satisfaction over pairs: hierarchies by conditioning, exact trees, certificates."""
 
+from qnn.moments.csp.crew import Crew, Processes
 from qnn.moments.csp.files import read, read_rudy, read_wcsp
 from qnn.moments.csp.instances import (
     max_2_sat,
@@ -15,7 +16,9 @@ from qnn.moments.csp.seeds import RULES
 __all__ = [
     "CUTS",
     "RULES",
+    "Crew",
     "MaxCSP",
+    "Processes",
     "Solution",
     "max_2_sat",
     "max_cut",

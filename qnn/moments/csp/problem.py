@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from qnn.certificates.csp import CspCertificate, Payoffs, proven_upper_bound
-from qnn.errors import CertificateError, InputError
+from qnn.errors import CertificateError, InputError, shown
 from qnn.moments import correlation_rounding as rounding
+from qnn.moments.csp.crew import Crew
 from qnn.moments.csp.forms import pair_payoffs
-from qnn.moments.csp.leaves import Cutting
-from qnn.moments.csp.moments import distributions, indicator_moments
+from qnn.moments.csp.leaves import Cutting, distributions, indicator_moments
 from qnn.moments.csp.rudy import parsed, rudy_edges
 from qnn.moments.csp.seeds import check_rule
 from qnn.moments.csp.tree import (
@@ -29,6 +29,7 @@ from qnn.moments.csp.tree import (
     unwatched,
 )
 from qnn.numerics.arguments import check_limits, check_seed
+from qnn.numerics.arrays import floats_of
 from qnn.semidefinite.squares import Effort
 
 Array = np.ndarray
@@ -163,7 +164,7 @@ class MaxCSP:
         """
         check_rule(rule)
         if not isinstance(rounds, int | np.integer) or isinstance(rounds, bool) or rounds < 0:
-            raise InputError(f"rounds must be a whole number from 0 on (got {rounds!r})")
+            raise InputError(f"rounds must be a whole number from 0 on (got {shown(rounds)})")
         if self.k ** min(rounds, self.n) > MOST_LEAVES:
             raise InputError(
                 f"{rounds} rounds of {self.k} values give more than {MOST_LEAVES} leaves: take "
@@ -181,18 +182,30 @@ class MaxCSP:
         seed: int = 0,
         most_nodes: int | None = None,
         watch: Watch = unwatched,
+        crew: Crew | None = None,
     ) -> Solution:
-        """Split the worst leaf until the best assignment is proven to be one, or time ends."""
+        """Split the worst leaf until the best assignment is proven to be one, or time ends.
+
+        crew : who bounds leaves ahead, as `qnn.moments.csp.Processes(4)` does on four cores; the
+        result is the same, but for what a time limit cuts off.
+        """
         check_rule(rule)
         search, over, started = self._search(cuts, seed, time_limit)
-        root = prove(search, rule, over, most_nodes, watch)
+        if crew is not None:
+            search.crew = crew
+            crew.begin(search.form)
+        try:
+            root = prove(search, rule, over, most_nodes, watch)
+        finally:
+            if crew is not None:
+                crew.end()
         return self._solution(search, root, 0, rule, [], started, over)
 
     def _search(
         self, cuts: str, seed: int, time_limit: float | None
     ) -> tuple[Search, Callable[[], bool], float]:
         if cuts not in CUTS:
-            raise InputError(f"cuts must be one of {', '.join(CUTS)} (got {cuts!r})")
+            raise InputError(f"cuts must be one of {', '.join(CUTS)} (got {shown(cuts)})")
         check_limits(1.0, time_limit)
         check_seed("seed", seed, 2**63, "the same gives the same answer")
         started = time.monotonic()
@@ -300,7 +313,7 @@ def stated(certificate: CspCertificate, payoffs: Payoffs) -> CspCertificate:
 
 def max_cut(weights: Array, name: str = "max_cut") -> MaxCSP:
     """Max-Cut: (n, n) symmetric weights; the value is the weight of the edges that are cut."""
-    A = np.asarray(weights, dtype=np.float64)
+    A = floats_of(weights, "weights")
     if A.ndim != 2 or A.shape[0] != A.shape[1] or len(A) == 0:
         raise InputError(f"weights must be a square matrix (they are of shape {A.shape})")
     if not np.array_equal(A, A.T):
@@ -326,7 +339,7 @@ def rudy(name: str) -> MaxCSP:
 def _check_size(n: int, k: int) -> None:
     for what, number, least in (("n", n, 1), ("k", k, 2)):
         if not isinstance(number, int | np.integer) or number < least or isinstance(number, bool):
-            raise InputError(f"{what} must be a whole number from {least} on (got {number!r})")
+            raise InputError(f"{what} must be a whole number from {least} on (got {shown(number)})")
     if n * k > MOST_INDICATORS:
         raise InputError(
             f"{n} variables of {k} values are too many: n k may be {MOST_INDICATORS} at most"
@@ -349,7 +362,7 @@ def _constraint(row: Any, n: int, k: int, number: int) -> tuple[Array, Array]:
 
 def _payoffs(n: int, k: int, pairs: Array, tables: Array, unary: Array, constant: float) -> Payoffs:
     pairs = np.asarray(pairs).reshape(-1, 2)
-    tables, unary = np.asarray(tables, dtype=np.float64), np.asarray(unary, dtype=np.float64)
+    tables, unary = floats_of(tables, "tables"), floats_of(unary, "unary")
     if len(pairs) and (pairs.dtype.kind not in "iu" or pairs.min() < 0 or pairs.max() >= n):
         raise InputError(f"pairs must be two numbers from 0 to {n - 1} each")
     if np.any(pairs[:, 0] == pairs[:, 1]):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qnn.errors import InputError
+from qnn.errors import InputError, shown
 from qnn.moments.csp.leaves import Node
 
 Array = np.ndarray
@@ -25,7 +25,7 @@ _NONE = 1e-6
 def check_rule(rule: str) -> None:
     """Raise InputError for a rule that there is not."""
     if rule not in RULES:
-        raise InputError(f"rule must be one of {', '.join(RULES)} (got {rule!r})")
+        raise InputError(f"rule must be one of {', '.join(RULES)} (got {shown(rule)})")
 
 
 def choose_seeds(rule: str, node: Node, k: int, count: int, rng: np.random.Generator) -> list[int]:

@@ -11,11 +11,13 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from qnn.certificates.csp import CspCertificate, Payoffs
 from qnn.moments.csp.compact import compacted
+from qnn.moments.csp.crew import Crew, Job, key_of
 from qnn.moments.csp.cuts import CutPool
 from qnn.moments.csp.forms import SignForm, pair_payoffs, symmetric
 from qnn.moments.csp.leaves import Cutting, Node, bound_leaf
@@ -26,6 +28,8 @@ Array = np.ndarray
 
 # Told of nodes so far, the best value and the bound that is proven.
 Watch = Callable[[int, float, float], None]
+# Leaves that are looked at for children to bound ahead.
+MOST_AHEAD = 64
 # Random directions that a node's moments are rounded along.
 DIRECTIONS = 8
 
@@ -46,7 +50,8 @@ class Branch:
 class Search:
     """A tree under way: its leaves, the cuts they share, and the best assignment found.
 
-    step: assignments that differ in value do so by at least this (0: unknown).
+    step: assignments that differ in value do so by at least this (0: unknown). crew: who bounds
+    leaves ahead.
     """
 
     def __init__(self, payoffs: Payoffs, cutting: Cutting, seed: int = 0) -> None:
@@ -58,6 +63,7 @@ class Search:
         self.step = step_of(payoffs)
         self.free = self._heaviest() if symmetric(payoffs) else -1
         self.nodes = 0
+        self.crew: Crew | None = None
         self.value = -np.inf
         self.assignment = np.zeros(payoffs.n, dtype=np.int64)
         self._first_assignments()
@@ -93,9 +99,30 @@ class Search:
     def bounded(self, values: Array, parent: Node | None, over: Callable[[], bool]) -> Node:
         """Bound a leaf and round its moments."""
         self.nodes += 1
-        node = bound_leaf(self.form, values, self.pool, parent, self.target, self.cutting, over)
+        node = self._bounded_ahead(values, parent)
+        if node is None:
+            node = bound_leaf(self.form, values, self.pool, parent, self.target, self.cutting, over)
         self.round(node)
         return node
+
+    def _bounded_ahead(self, values: Array, parent: Node | None) -> Node | None:
+        if self.crew is None or parent is None:
+            return None
+        apart = self.crew.take(key_of(values, self.target))
+        return None if apart is None else apart.joined(parent, self.pool)
+
+    def look_ahead(self, parent: Node, variable: int, first: int = 0) -> bool:
+        """Have the children of a leaf bounded, from this one on; whether there is room for more."""
+        assert self.crew is not None
+        for values in children_of(parent, variable, self.payoffs.k)[first:]:
+            key = key_of(values, self.target)
+            if not self.crew.want(key, partial(self._job, values, parent)):
+                return False
+        return True
+
+    def _job(self, values: Array, parent: Node) -> Job:
+        cuts = self.pool.vectors(parent.sealed.cuts)
+        return Job(values, parent, cuts, self.target, self.cutting)
 
     def round(self, node: Node) -> None:
         """Offer assignments near a node's moments: along random directions, then improved."""
@@ -112,12 +139,17 @@ class Search:
         """Make a leaf a node with k leaves."""
         parent = branch.node
         assert parent is not None
-        for value in range(self.payoffs.k):
-            values = parent.values.copy()
-            values[variable] = value
+        for values in children_of(parent, variable, self.payoffs.k):
             branch.children.append(Branch(self.bounded(values, parent, over)))
         branch.variable, branch.node = variable, None
         return branch.children
+
+
+def children_of(parent: Node, variable: int, k: int) -> list[Array]:
+    """The values (n,) of the leaves that a split on a variable makes."""
+    found = np.repeat(parent.values[None], k, axis=0)
+    found[:, variable] = np.arange(k)
+    return list(found)
 
 
 def prove(
@@ -151,9 +183,27 @@ def prove(
         seeds = choose_seeds(rule, branch.node, search.payoffs.k, 1, search.rng)
         if not seeds:
             break
+        if search.crew is not None:
+            _look_ahead(search, rule, branch.node, seeds[0], heap)
         for child in search.split(branch, seeds[0], over):
             add(child)
     return root
+
+
+def _look_ahead(
+    search: Search, rule: str, node: Node, variable: int, heap: list[tuple[float, int, Branch]]
+) -> None:
+    """Have bounded what is split now, and what will be split next as far as that is known."""
+    # What is due at once is left to this process, which would wait else.
+    if not search.look_ahead(node, variable, first=1) or rule == "random":
+        return
+    for bound, _, branch in heapq.nsmallest(MOST_AHEAD, heap):
+        assert branch.node is not None
+        if -bound <= search.target:
+            return
+        seeds = choose_seeds(rule, branch.node, search.payoffs.k, 1, search.rng)
+        if seeds and not search.look_ahead(branch.node, seeds[0]):
+            return
 
 
 def condition(

@@ -15,6 +15,7 @@ import numpy as np
 from qnn.errors import InputError
 from qnn.features.encoders import QuantileToNormal, Thermometer
 from qnn.features.preprocessing import Preprocessing
+from qnn.features.scalings import SCALINGS
 from qnn.features.tables import MISSING_WORDS
 from qnn.networks.exports.planes import Planes, planes_of
 from qnn.networks.quantized import QuantizedNetwork
@@ -183,7 +184,7 @@ def _encoding(network: QuantizedNetwork, bits: bool) -> str:
                 _array("double", f"qnn_thresholds[{len(flat)}]", map(_number, flat)),
             ]
         )
-    scaled = layout.scaling in ("standardize", "quantile")
+    scaled = SCALINGS[layout.scaling].standardized
     means, scales = (preprocessing.means, preprocessing.scales) if scaled else ((), ())
     text = bias + _scaling(means, scales, layout.clip)
     if not isinstance(encoder, QuantileToNormal):
@@ -238,7 +239,7 @@ def _neurons(network: QuantizedNetwork, bits: bool, divisor: int) -> str:
     if network.alpha.ndim == 2:
         return _several(bits, hidden, output)
     added = f"        score += qnn_alpha[j] * ({output});"
-    common = network.alpha[0] if integer and network.neurons and network.scalars == 1 else None
+    common = _common_size(network.alpha) if integer else None
     inputs = "uint64_t x[QNN_WORDS]" if bits else "double x[QNN_FEATURES]"
     note = "/* The network's output for one row of values, see qnn_parse. */\n"
     total = "    double score = 0.0;"
@@ -248,12 +249,21 @@ def _neurons(network: QuantizedNetwork, bits: bool, divisor: int) -> str:
         total = "    int64_t total = 0;"
         added = "        total += qnn_alpha[j] < 0.0 ? -h : h;"
         over = f" / {_number(float(divisor**2))}" if divisor != 1 else ""
-        last = f"    return {_number(abs(float(common)))} * ((double)total{over});"
+        last = f"    return {_number(common)} * ((double)total{over});"
     return (
         f"{note}static inline double qnn_score(const double values[QNN_COLUMNS])\n{{\n"
         f"    {inputs};\n{total}\n    int j;\n\n    qnn_encode(values, x);\n"
         f"    for (j = 0; j < QNN_NEURONS; j++) {{\n{hidden}\n{added}\n    }}\n{last}\n}}\n"
     )
+
+
+def _common_size(alpha: np.ndarray) -> float | None:
+    """The one size of all entries of alpha (m,); None where there are several, or none.
+
+    A grid has one scalar, too, and several sizes all the same.
+    """
+    sizes = np.unique(np.abs(alpha))
+    return float(sizes[0]) if len(sizes) == 1 else None
 
 
 def _several(bits: bool, hidden: str, output: str) -> str:

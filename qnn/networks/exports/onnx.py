@@ -20,6 +20,7 @@ import numpy as np
 from qnn.errors import InputError
 from qnn.features.encoders import QuantileToNormal, Thermometer
 from qnn.features.preprocessing import Preprocessing
+from qnn.features.scalings import SCALINGS
 from qnn.networks.alphabets import get_alphabet
 from qnn.networks.quantized import QuantizedNetwork
 
@@ -154,7 +155,7 @@ def _features(graph: _Graph, preprocessing: Preprocessing) -> str:
             blocks.append(_one_hot(graph, column.categories, raw, layout.scaling))
             text += 1
     features = graph.node("Concat", *blocks, axis=1)
-    if layout.scaling in ("standardize", "quantile"):
+    if SCALINGS[layout.scaling].standardized:
         features = graph.node("Sub", features, graph.constant([preprocessing.means]))
         features = graph.node("Div", features, graph.constant([preprocessing.scales]))
     if layout.clip is not None:

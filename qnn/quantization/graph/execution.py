@@ -102,18 +102,24 @@ def run(
     weights: Mapping[str, Weights] | None = None,
     grids: Mapping[str, ActivationGrid] | None = None,
     until: str | None = None,
+    values: dict[str, Array] | None = None,
 ) -> dict[str, Array]:
     """All tensors of a pass over rows X, by name; up to the tensor `until` where that is given.
 
     weights: of layers by name, instead of their own; grids: of layers' input tensors by name.
-    A quantized input is kept under its name with "^" after it.
+    values: of an earlier pass that went less far, which goes on in place. A quantized input is kept
+    under its name with "^" after it.
     """
-    values: dict[str, Array] = {graph.input: np.asarray(X, dtype=np.float64)}
+    values = {} if values is None else values
+    values[graph.input] = np.asarray(X, dtype=np.float64)
     for step in graph.steps:
         if until is not None and until in values:
             break
+        target = step.target if isinstance(step, Layer) else step.outputs[0]
+        if target in values or target in graph.idle:
+            continue
         if isinstance(step, Layer):
-            x = _quantized(values, step.source, grids)
+            x = quantized_input(values, step.source, grids)
             pair = (weights or {}).get(step.name, (step.W, step.b))
             values[step.target] = layer_output(step, x, pair)
         else:
@@ -121,9 +127,10 @@ def run(
     return values
 
 
-def _quantized(
+def quantized_input(
     values: dict[str, Array], name: str, grids: Mapping[str, ActivationGrid] | None
 ) -> Array:
+    """The tensor at the codes of its grid, kept beside it; as it is where it has none."""
     if grids is None or name not in grids:
         return values[name]
     if name + "^" not in values:
@@ -179,10 +186,15 @@ def backward(
 
 
 def logits_of(graph: Graph) -> str:
-    """The tensor before a final Softmax, else the output."""
-    for step in graph.steps:
-        if isinstance(step, Node) and step.op == "Softmax" and step.outputs[0] == graph.output:
-            return step.inputs[0]
+    """The tensor before a final Softmax, which may be passed on as it is; else the output."""
+    name = graph.output
+    for step in reversed(graph.steps):
+        if isinstance(step, Node) and step.outputs[0] == name:
+            if step.op == "Softmax":
+                return step.inputs[0]
+            if step.op != "Identity":
+                break
+            name = step.inputs[0]
     return graph.output
 
 

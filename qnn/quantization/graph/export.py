@@ -83,6 +83,11 @@ class _Writer:
         self.done: dict[str, str] = {}
         # Names take a good part of a small file.
         self.short = {layer.name: f"_l{k}" for k, layer in enumerate(graph.layers)}
+        self.taken = {graph.input, graph.output, *graph.constants}
+        self.taken |= {
+            name for node in graph.model.graph.node for name in (*node.input, *node.output)
+        }
+        self.count = 0
         # How the channels of a tensor are ordered, where that is not its own order.
         self.orders: dict[str, Array] = {}
         self.opset = max(
@@ -95,18 +100,14 @@ class _Writer:
         q = self._columns(layer, made.codes.q)
         source = self._activation(layer.source)
         order, weights = self._weights(layer, made, q)
-        readers = self._readers(layer)
+        readers = _readers(self.graph, layer)
         if readers is None and (order != np.arange(len(order))).any():
-            index = self._constant(
-                f"{self.short[layer.name]}.rows", np.argsort(order).astype(np.int32)
-            )
-            weights = self._node(
-                "Gather", [weights, index], f"{self.short[layer.name]}.ordered", axis=0
-            )
+            index = self._constant(self._new(), np.argsort(order).astype(np.int32))
+            weights = self._node("Gather", [weights, index], self._new(), axis=0)
             order = np.arange(len(order))
         for reader in readers or ():
             self.orders[reader] = order
-        bias = self._constant(f"{self.short[layer.name]}.bias", made.bias[order].astype(np.float32))
+        bias = self._constant(self._new(), made.bias[order].astype(np.float32))
         self._product(layer, source, weights, bias)
 
     def _columns(self, layer: Layer, q: Array) -> Array:
@@ -117,39 +118,16 @@ class _Writer:
         each = q.shape[1] // len(order)
         return q.reshape(len(q), len(order), each)[:, order].reshape(q.shape)
 
-    def _readers(self, layer: Layer) -> list[str] | None:
-        """The layers that read this one's channels and can take another order; None: not all."""
-        found: list[str] = []
-        pending = [layer.target]
-        while pending:
-            name = pending.pop()
-            if name == self.graph.output:
-                return None
-            for step in self.graph.users(name):
-                if isinstance(step, Layer):
-                    if step.groups != 1 or (step.kind == "matmul" and layer.kind == "conv"):
-                        return None
-                    found.append(step.name)
-                elif _alike(step, layer):
-                    pending.append(step.outputs[0])
-                else:
-                    return None
-        return found
-
     def _activation(self, name: str) -> str:
         """The tensor, quantized and dequantized once for all that read it."""
         if name in self.done or name not in self.grids:
             return self.done.get(name, name)
         grid = self.grids[name]
         kind = {8: self.onnx.TensorProto.UINT8, 4: self.onnx.TensorProto.UINT4}[grid.bits]
-        short = f"_a{len(self.done)}"
-        step = self._constant(f"{short}.step", np.float32(grid.step))
-        zero = f"{short}.zero"
+        step, zero = self._constant(self._new(), np.float32(grid.step)), self._new()
         self.constants[zero] = self.onnx.helper.make_tensor(zero, kind, [], [grid.zero])
-        codes = self._node("QuantizeLinear", [name, step, zero], f"{short}.codes")
-        self.done[name] = self._node(
-            "DequantizeLinear", [codes, step, zero], f"{short}.dequantized"
-        )
+        codes = self._node("QuantizeLinear", [name, step, zero], self._new())
+        self.done[name] = self._node("DequantizeLinear", [codes, step, zero], self._new())
         return self.done[name]
 
     def _weights(self, layer: Layer, made: QuantizedLayer, q: Array) -> tuple[Array, str]:
@@ -168,25 +146,31 @@ class _Writer:
             )
             raw = packed_codes(q[rows], bits)
             self.constants[name] = self.onnx.helper.make_tensor(name, kind, shape, raw, raw=True)
-            steps = self._constant(f"{name}.s", made.codes.s[rows].astype(np.float32))
-            parts.append(self._node("DequantizeLinear", [name, steps], f"{name}.f", axis=0))
+            steps = self._constant(self._new(), made.codes.s[rows].astype(np.float32))
+            parts.append(self._node("DequantizeLinear", [name, steps], self._new(), axis=0))
         if len(parts) == 1:
             return order, parts[0]
-        return order, self._node("Concat", parts, f"{self.short[layer.name]}.weights", axis=0)
+        return order, self._node("Concat", parts, self._new(), axis=0)
 
     def _product(self, layer: Layer, source: str, weights: str, bias: str) -> None:
         if layer.kind == "gemm":
             self._node("Gemm", [source, weights, bias], layer.target, transB=1)
         elif layer.kind == "matmul":
-            turned = self._node(
-                "Transpose", [weights], f"{self.short[layer.name]}.turned", perm=[1, 0]
-            )
-            product = self._node("MatMul", [source, turned], f"{self.short[layer.name]}.product")
+            turned = self._node("Transpose", [weights], self._new(), perm=[1, 0])
+            product = self._node("MatMul", [source, turned], self._new())
             self._node("Add", [product, bias], layer.target)
         else:
             attributes = {key: list(value) for key, value in layer.attributes.items()}
             inputs = [source, weights, bias]
             self._node("Conv", inputs, layer.target, group=layer.groups, **attributes)
+
+    def _new(self) -> str:
+        """A short name that nothing has yet."""
+        while True:
+            name = f"_{np.base_repr(self.count, 36)}"
+            self.count += 1
+            if name not in self.taken:
+                return name
 
     def _node(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(self.onnx.helper.make_node(op, inputs, [output], **attributes))
@@ -222,6 +206,49 @@ class _Writer:
         )
         self.onnx.checker.check_model(model, full_check=True)
         return model
+
+
+def mixing_bits(graph: Graph) -> Array:
+    """By layer (L, 2) what rows of more than one type take in the file beside their codes, in bits.
+
+    First: of each part beyond the first, a node and two initializers; then of there being several:
+    a node that joins them, and one that restores their order where no layer after can take it.
+    """
+    helper = require_onnx().helper
+    step, code, name = "_00", "_l0.w2", "_00"
+    node = helper.make_node("DequantizeLinear", [code, step], [name], axis=0)
+    codes = helper.make_tensor(code, 3, [64, 64], bytes(4096), raw=True).ByteSize() - 4096
+    steps = helper.make_tensor(step, 1, [64], bytes(256), raw=True).ByteSize() - 256
+    # A tag and a length of each, and the name once more where the parts are joined.
+    part = node.ByteSize() + codes + steps + 8 + len(name) + 2
+    join = helper.make_node("Concat", [], [name], axis=0).ByteSize() + 2
+    gather = helper.make_node("Gather", [name, name], [name], axis=0).ByteSize() + 2
+    rows = []
+    for layer in graph.layers:
+        restored = _readers(graph, layer) is None
+        index = gather + steps + 3 + 4 * len(layer.W)
+        rows.append([8.0 * part, 8.0 * (join + restored * index)])
+    return np.array(rows)
+
+
+def _readers(graph: Graph, layer: Layer) -> list[str] | None:
+    """The layers that read this one's channels and can take another order; None: not all."""
+    found: list[str] = []
+    pending = [layer.target]
+    while pending:
+        name = pending.pop()
+        if name == graph.output:
+            return None
+        for step in graph.users(name):
+            if isinstance(step, Layer):
+                if step.groups != 1 or (step.kind == "matmul" and layer.kind == "conv"):
+                    return None
+                found.append(step.name)
+            elif _alike(step, layer):
+                pending.append(step.outputs[0])
+            else:
+                return None
+    return found
 
 
 def _alike(node: Node, layer: Layer) -> bool:

@@ -199,6 +199,25 @@ def _product_back(node: Node, inputs: tuple[Array, ...], y: Array, g: Array) -> 
     return [_summed(g * b, a.shape), _summed(g * a, b.shape)]
 
 
+def _quotient_back(node: Node, inputs: tuple[Array, ...], y: Array, g: Array) -> Gradients:
+    a, b = inputs
+    return [_summed(g / b, a.shape), _summed(-g * y / b, b.shape)]
+
+
+def _ramp(node: Node, x: Array) -> Array:
+    alpha, beta = node.attributes.get("alpha", 0.2), node.attributes.get("beta", 0.5)
+    return np.clip(alpha * x + beta, 0.0, 1.0)
+
+
+def _ramp_back(node: Node, inputs: tuple[Array, ...], y: Array, g: Array) -> Gradients:
+    return [g * node.attributes.get("alpha", 0.2) * ((y > 0.0) & (y < 1.0))]
+
+
+def _hard_swish_back(node: Node, inputs: tuple[Array, ...], y: Array, g: Array) -> Gradients:
+    x = inputs[0]
+    return [g * np.where(x >= 3.0, 1.0, np.where(x <= -3.0, 0.0, x / 3.0 + 0.5))]
+
+
 def _sigmoid(node: Node, x: Array) -> Array:
     return 0.5 * (1.0 + np.tanh(0.5 * x))
 
@@ -212,6 +231,9 @@ FORWARD: dict[str, Callable[..., Array]] = {
     "Add": _binary(np.add),
     "Sub": _binary(np.subtract),
     "Mul": _binary(np.multiply),
+    "Div": _binary(np.divide),
+    "HardSigmoid": _ramp,
+    "HardSwish": lambda node, x: x * np.clip(x / 6.0 + 0.5, 0.0, 1.0),
     "Softmax": lambda node, x: softmax(x, node.attributes.get("axis", -1)),
     "Identity": lambda node, x: x,
     "Dropout": lambda node, x, *rest: x,
@@ -234,6 +256,9 @@ BACKWARD: dict[str, Callable[..., Gradients]] = {
     "Add": _sums_back(1.0),
     "Sub": _sums_back(-1.0),
     "Mul": _product_back,
+    "Div": _quotient_back,
+    "HardSigmoid": _ramp_back,
+    "HardSwish": _hard_swish_back,
     "Softmax": _softmax_back,
     "Identity": lambda node, inputs, y, g: [g],
     "Dropout": lambda node, inputs, y, g: [g],

@@ -60,7 +60,8 @@ class Node:
 class Graph:
     """Layers and nodes in the order in which they run; names of the input and the output.
 
-    ``constants`` are the initializers and Constant nodes, by name.
+    ``constants`` are the initializers and Constant nodes, by name; ``idle`` the first outputs of
+    nodes that do not lead to the output, such as the labels beside scores: they are kept, not run.
     """
 
     input: str
@@ -69,6 +70,7 @@ class Graph:
     steps: list[Layer | Node]
     constants: dict[str, Array]
     model: onnx.ModelProto
+    idle: frozenset[str] = frozenset()
 
     @property
     def layers(self) -> list[Layer]:
@@ -114,17 +116,42 @@ def read_model(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Graph
             "the model's input is not of 32-bit floats: export it in float32 (scores in 64 bits "
             "cannot be quantized for onnxruntime)"
         )
-    steps = _steps(graph.node, constants, onnx)
+    output = _scores(graph, onnx)
+    idle = _idle(graph, output)
+    steps = _steps(graph.node, constants, onnx, idle)
     shape = tuple(
         dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
         for dim in inputs[0].type.tensor_type.shape.dim
     )
-    made = Graph(inputs[0].name, graph.output[0].name, shape, steps, constants, proto)
+    made = Graph(inputs[0].name, output, shape, steps, constants, proto, idle)
     _fold(made)
     if not made.layers:
         raise InputError("the model has no Gemm, MatMul or Conv with constant weights to quantize")
     _check_weights(made)
     return made
+
+
+def _scores(graph: Any, onnx: Any) -> str:
+    """The first output that is a tensor of 32-bit floats; InputError where there is none."""
+    for value in graph.output:
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT:
+            return str(value.name)
+    names = ", ".join(value.name for value in graph.output)
+    raise InputError(
+        f"none of the model's outputs ({names}) is a tensor of 32-bit floats: export its scores "
+        "(with skl2onnx: options={'zipmap': False})"
+    )
+
+
+def _idle(graph: Any, output: str) -> frozenset[str]:
+    """The first outputs of the nodes that the output does not depend on."""
+    needed, idle = {output}, set()
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+        else:
+            idle.add(str(node.output[0]))
+    return frozenset(idle)
 
 
 def _loaded(model: Any, onnx: Any) -> onnx.ModelProto:
@@ -159,7 +186,9 @@ def _converted(proto: onnx.ModelProto, onnx: Any) -> onnx.ModelProto:
         ) from None
 
 
-def _steps(nodes: Any, constants: dict[str, Array], onnx: Any) -> list[Layer | Node]:
+def _steps(
+    nodes: Any, constants: dict[str, Array], onnx: Any, idle: frozenset[str]
+) -> list[Layer | Node]:
     steps: list[Layer | Node] = []
     taken: set[str] = set()
     for index, proto in enumerate(nodes):
@@ -176,7 +205,8 @@ def _steps(nodes: Any, constants: dict[str, Array], onnx: Any) -> list[Layer | N
         # ONNX asks for no different names; layers are known by theirs here.
         name = f"{name}-{index}" if name in taken else name
         taken.add(name)
-        steps.append(_layer(node, name, constants) or node)
+        layer = None if proto.output[0] in idle else _layer(node, name, constants)
+        steps.append(layer or node)
     return steps
 
 

@@ -65,12 +65,14 @@ class QuantizedBlock:
 
 def layer_costs(block: Block, options: Array) -> Array:
     """Damped errors (m, K) of the neurons at each of K widths, by GPTQ and descent, on all rows."""
-    made = layer_objective(block.X, block.outputs, block.W, _COST_DAMP)
-    columns = []
-    for bits in options:
-        codes = descent(made.H, made.W, int(bits))
-        columns.append(errors(made.H, codes.weights - made.W))
-    return np.stack(columns, axis=1)
+    parts = []
+    for objective in _objectives(block, _COST_DAMP):
+        columns = []
+        for bits in options:
+            codes = descent(objective.H, objective.W, int(bits))
+            columns.append(errors(objective.H, codes.weights - objective.W))
+        parts.append(np.stack(columns, axis=1))
+    return np.concatenate(parts)
 
 
 def quantize_block(block: Block, bits: Array, settings: Settings) -> QuantizedBlock:

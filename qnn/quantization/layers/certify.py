@@ -17,6 +17,7 @@ from qnn.certificates.layers.layout import STATES
 from qnn.certificates.layers.search import prove_at, prove_over
 from qnn.errors import CertificateError
 from qnn.quantization.layers.bounds import diagonal_bound
+from qnn.quantization.layers.diagonals import leading_diagonals
 from qnn.quantization.layers.grids import Codes, limits
 from qnn.quantization.layers.lattice import vblast_order
 from qnn.quantization.layers.sphere import Searched, search_at, search_over_steps
@@ -116,11 +117,18 @@ class _Shared:
     order: Array
     R: Array
     diagonal: Array | None = None
+    leading: Array | None = None
 
     @classmethod
     def of(cls, gram: Gram, diagonal: Array | None) -> _Shared:
         order = vblast_order(gram.H)
         return cls(gram, order, factor_below(gram, order, _MARGIN), diagonal)
+
+    def diagonals(self) -> Array:
+        """Those below H in its order (2, d), made once."""
+        if self.leading is None:
+            self.leading = leading_diagonals(self.R)
+        return self.leading
 
 
 def _certify(shared: _Shared, w: Array, s: float, q: Array, bits: int, effort: Effort) -> _Neuron:
@@ -149,11 +157,15 @@ def _searched(
 ) -> _Neuron:
     """The optimum, if the search ends and its proof succeeds; else the better codes it came to."""
     order = shared.order
-    run = search_over_steps if joint else search_at
-    found = run(shared.R, w[order], start.s, start.q[order], bits, most_nodes)
+    at = (shared.R, w[order], start.s, start.q[order], bits, most_nodes)
+    found = search_over_steps(*at) if joint else search_at(*at, shared.diagonals())
     better = _adopted(shared, w, start, found)
     if not found.proven:
         return better
+    if not joint:
+        square, linear = np.zeros((2, len(w)))
+        square[order], linear[order] = -better.s * better.s * shared.diagonals()
+        better = replace(better, square=square, linear=linear)
     lo, hi = limits(bits)
     bound = max(better.value * (1.0 - _BELOW), 0.0)
     most = _NODES_FACTOR * found.nodes + _NODES_MORE
@@ -161,9 +173,10 @@ def _searched(
         if joint:
             nodes = prove_over(shared.R, w[order], found.edges, lo, hi, bound, most, _MARGIN)
         else:
-            nodes = prove_at(shared.R, w[order], better.s, lo, hi, bound, most, _MARGIN)
+            rest = (better.square[order], better.linear[order])
+            nodes = prove_at(shared.R, w[order], better.s, lo, hi, bound, most, _MARGIN, rest)
     except CertificateError:
-        return better
+        return replace(better, square=np.zeros(len(w)), linear=np.zeros(len(w)))
     state = STATES.index("optimal" if joint else "optimal_at_scale")
     return replace(better, bound=bound, state=state, edges=found.edges, nodes=nodes)
 

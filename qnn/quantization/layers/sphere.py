@@ -2,7 +2,8 @@
 
 In the triangular coordinates of ``H = R'R`` a beginning q_i..q_d costs at least
 ``P(s) = sum_{k>=i} (s a_k - g_k)^2``, ``a = R q``, ``g = R w``: its own part of f. At one step the
-codes of a coordinate are tried from its centre outwards (C. Schnorr, M. Euchner, 1994). Over all
+codes of a coordinate are tried from its centre outwards (C. Schnorr, M. Euchner, 1994), and a
+beginning also pays what its rest costs at least by a diagonal below H (`diagonals`). Over all
 steps P is a parabola in s: every beginning keeps the interval of steps at which it can still win,
 and its leaves take their best step in closed form. The steps are cut into cells, so that the
 interval is narrow from the start.
@@ -13,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from qnn.numerics.compiled import compiled
 from qnn.quantization.layers.grids import limits
@@ -38,21 +40,44 @@ class Searched:
     edges: Array
 
 
-def search_at(R: Array, w: Array, s: float, q: Array, bits: int, most_nodes: int) -> Searched:
-    """The nearest grid point at one step, from the codes q (d,) on; all in the order of R."""
+def search_at(
+    R: Array,
+    w: Array,
+    s: float,
+    q: Array,
+    bits: int,
+    most_nodes: int,
+    diagonals: Array | None = None,
+) -> Searched:
+    """The nearest grid point at one step, from the codes q (d,) on; all in the order of R.
+
+    ``diagonals`` (2, d) as of `leading_diagonals`: what is undecided costs at least by them.
+    """
     lo, hi = limits(bits)
     diagonal = np.diag(R)
     unit = R / diagonal[:, None]
+    inverse = solve_triangular(unit, np.eye(len(w)), unit_diagonal=True)
+    rest = np.zeros((2, len(w))) if diagonals is None else s * s * diagonals
+    block = int(np.count_nonzero(rest[1]))
     start = float(((R @ (s * q - w)) ** 2).sum())
     found, nodes, proven = _closest(
-        unit, (s * diagonal) ** 2, w / s, lo, hi, start * (1.0 - TOLERANCE), q, most_nodes
+        inverse,
+        (s * diagonal) ** 2,
+        w / s,
+        lo,
+        hi,
+        start * (1.0 - TOLERANCE),
+        q,
+        most_nodes,
+        rest,
+        block,
     )
     return Searched(s, found, int(nodes), bool(proven), np.zeros(0))
 
 
 @compiled()
 def _closest(
-    unit: Array,
+    inverse: Array,
     curvature: Array,
     c: Array,
     lo: int,
@@ -60,37 +85,33 @@ def _closest(
     best: float,
     start: Array,
     most_nodes: int,
+    rest: Array,
+    block: int,
 ) -> tuple[Array, int, bool]:
     d = len(c)
     answer = start.copy()
     q = np.zeros(d, np.int64)
     left, right = np.zeros(d, np.int64), np.zeros(d, np.int64)
     below = np.zeros(d + 1)
-    centre = np.zeros(d)
-    # sums[i, j] = sum over l >= j of unit[i, l] (c_l - q_l); stale[i]: the last l that changed.
-    sums = np.zeros((d, d + 1))
-    stale = np.full(d, d - 1)
+    # centre[i, j]: where coordinate j < i lies best, those from i on decided.
+    centre = np.zeros((d + 1, d))
+    centre[d] = c
     i, nodes, enter = d - 1, 0, True
     while i < d:
+        middle = centre[i + 1, i]
         if enter:
-            for j in range(stale[i], i, -1):
-                sums[i, j] = sums[i, j + 1] + unit[i, j] * (c[j] - q[j])
-            if i > 0:
-                stale[i - 1] = max(stale[i - 1], stale[i])
-            stale[i] = i + 1 if i + 1 < d else d - 1
-            centre[i] = c[i] + sums[i, i + 1]
-            middle = int(np.floor(min(max(centre[i], lo - 1.0), hi + 1.0)))
-            left[i], right[i] = min(middle, hi), max(middle + 1, lo)
+            floor = int(np.floor(min(max(middle, lo - 1.0), hi + 1.0)))
+            left[i], right[i] = min(floor, hi), max(floor + 1, lo)
             enter = False
         nodes += 1
         if nodes > most_nodes:
             return answer, nodes, False
-        go_left = left[i] >= lo and (right[i] > hi or centre[i] - left[i] <= right[i] - centre[i])
+        go_left = left[i] >= lo and (right[i] > hi or middle - left[i] <= right[i] - middle)
         if not go_left and right[i] > hi:
             i += 1
             continue
         k = left[i] if go_left else right[i]
-        cost = below[i + 1] + curvature[i] * (k - centre[i]) ** 2
+        cost = below[i + 1] + curvature[i] * (k - middle) ** 2
         if cost >= best:
             # All others of this coordinate cost more still.
             i += 1
@@ -105,8 +126,15 @@ def _closest(
             for j in range(d):
                 answer[j] = q[j]
             continue
+        row = 1 if i <= block else 0
+        more = 0.0
+        for j in range(i):
+            centre[i, j] = centre[i + 1, j] + inverse[j, i] * (k - middle)
+            near = min(max(np.rint(centre[i, j]), lo), hi)
+            more += rest[row, j] * (centre[i, j] - near) ** 2
+        if cost + more >= best:
+            continue
         below[i] = cost
-        stale[i - 1] = max(stale[i - 1], i)
         i -= 1
         enter = True
     return answer, nodes, True

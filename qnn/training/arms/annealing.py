@@ -40,16 +40,17 @@ def annealing(
     """The best network of `width` neurons found in `seconds` of wall time.
 
     A move flips one bit of one neuron and gives it its best α for the others as they are; it is
-    taken when it lowers the objective, or with probability `exp(−rise/T)`. Three runs, each cooled
-    geometrically; now and then the network is kept with its second layer refitted. Raises
-    InputError for losses other than the squared one, polynomial activations and other alphabets.
+    taken when it lowers the objective, or with probability `exp(−rise/temperature)`. Three runs,
+    each cooled geometrically; now and then the network is kept with its second layer refitted.
+    Raises InputError for losses other than the squared one, polynomial activations and other
+    alphabets.
     """
     check_annealing(problem)
     lift, y, _ = plain_rows(problem)
     X = np.ascontiguousarray(lift.features.T)
     # A first call compiles, or loads what was compiled: that is no part of the time.
     one = np.ones((1, len(X)))
-    anneal_bits(X, one.copy(), one.copy(), np.zeros(1), y.copy(), 1.0, 1.0, 0, rng)
+    anneal_rows(X, one.copy(), one.copy(), np.zeros(1), y.copy(), 1.0, 1.0, 0, rng)
     began = time.monotonic()
     best = BestLayer(problem, began + seconds)
     for run in range(RUNS):
@@ -63,8 +64,8 @@ def annealing(
         while (now := time.monotonic()) < last:
             part = min((now - first) / (last - first), 1.0)
             # At temperature 0 the first moves only measure how large a bad move is.
-            T = scale * START * (END / START) ** part
-            rise = anneal_bits(X, U, V, alpha, residual, problem.budget, T, MOVES, rng)
+            temperature = scale * START * (END / START) ** part
+            rise = anneal_rows(X, U, V, alpha, residual, problem.budget, temperature, MOVES, rng)
             if scale == 0.0:
                 scale = rise
             looks += 1
@@ -78,22 +79,22 @@ def annealing(
 
 
 @compiled()
-def anneal_bits(
+def anneal_rows(
     X: np.ndarray,
     U: np.ndarray,
     V: np.ndarray,
     alpha: np.ndarray,
     residual: np.ndarray,
     penalty: float,
-    T: float,
+    temperature: float,
     moves: int,
     rng: np.random.Generator,
 ) -> float:
     """`moves` proposals in place: a bit flips, its neuron's α becomes the best for the others.
 
     X (d, n), U and V (m, d) signs, alpha (m,), residual (n,) = y − f. A proposal is taken where it
-    lowers `½‖residual‖² + penalty Σ|α|`, or with probability `exp(−rise/T)`. Returns the mean rise
-    of the proposals that rise.
+    lowers `½‖residual‖² + penalty Σ|α|`, or with probability `exp(−rise/temperature)`. Returns
+    the mean rise of the proposals that rise.
     """
     d, n = X.shape
     m = len(alpha)
@@ -121,7 +122,7 @@ def anneal_bits(
         if rise > 0.0:
             total += rise
             count += 1
-        if rise <= 0.0 or (T > 0.0 and rng.random() < np.exp(-rise / T)):
+        if rise <= 0.0 or (temperature > 0.0 and rng.random() < np.exp(-rise / temperature)):
             for row in range(n):
                 old = A[k, row] * B[k, row]
                 if left:

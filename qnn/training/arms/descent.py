@@ -98,8 +98,12 @@ def run(
     rng: np.random.Generator,
     until: float,
     pull: Pull | None = None,
+    steps: int = LONGEST,
 ) -> float:
-    """One run from random weights until that moment; returns the best objective it has passed."""
+    """One run from random weights until that moment, of `steps` at most.
+
+    Returns the best objective it has passed.
+    """
     problem, n, d = best.problem, best.problem.n, best.problem.d
     began = time.monotonic()
     latent = random_layer(problem, width, rng)
@@ -108,15 +112,15 @@ def run(
     weights = [latent.U] + ([] if latent.V is None else [latent.V])
     first, second = Adam(weights, setting.rate), Adam([alpha], setting.alpha_rate)
     penalty = problem.beta if setting.penalized else 0.0
-    reached, steps = np.inf, 0
+    reached, made = np.inf, 0
     while True:
         now = time.monotonic()
-        part = max((now - began) / max(until - began, 1e-9), steps / LONGEST)
-        if steps % STEPS == 0 or part >= 1.0:
+        part = max((now - began) / max(until - began, 1e-9), made / steps)
+        if made % STEPS == 0 or part >= 1.0:
             reached = min(reached, best.offer(latent, alpha / d))
         if part >= 1.0:
             return reached
-        steps += 1
+        made += 1
         factor = FALL + (1 - FALL) * 0.5 * (1 + np.cos(np.pi * part))
         X, y, loss = problem.X, problem.y, problem.loss
         if setting.share < 1.0:

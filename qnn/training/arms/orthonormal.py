@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from qnn.errors import InputError
+from qnn.errors import InputError, shown
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.training.arms.base import Layer, to_alphabet
 from qnn.training.arms.descent import backpropagate
@@ -51,7 +51,9 @@ class Orthogonality:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise InputError(f"orthogonality must be one of {', '.join(KINDS)} (got {self.kind!r})")
+            raise InputError(
+                f"orthogonality must be one of {', '.join(KINDS)} (got {shown(self.kind)})"
+            )
         if self.order < 1 or self.iterations < 1:
             raise InputError("orthogonality: order and iterations must be at least 1")
         if not 0.0 <= self.weight < np.inf:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qnn.errors import InputError
+from qnn.errors import InputError, shown
 from qnn.losses import Loss, get_loss
 from qnn.networks.activations import Activation, get_activation
 from qnn.networks.alphabets import Alphabet, get_alphabet
@@ -234,7 +234,7 @@ def _positive(beta: float) -> float:
     try:
         value = float(beta)
     except (TypeError, ValueError):
-        raise InputError(f"beta must be a positive number (got {beta!r})") from None
+        raise InputError(f"beta must be a positive number (got {shown(beta)})") from None
     if not (np.isfinite(value) and value > 0):
         raise InputError(f"beta must be a positive number (got {beta})")
     return value

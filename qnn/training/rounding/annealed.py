@@ -53,13 +53,17 @@ def annealed(
         for batch in range(BATCHES):
             if deadline is not None and time.monotonic() > deadline:
                 return
-            T = scale * FIRST * (LAST / FIRST) ** (batch / BATCHES)
+            temperature = scale * FIRST * (LAST / FIRST) ** (batch / BATCHES)
             # Afresh each time: the sums that the moves update drift.
             left, right = (np.einsum("mj,ijp->mip", side, Q) for side in (V, U))
             H = np.einsum("mi,mip->mp", U, left)
             rest = y - alpha @ H
-            rise = move_bits(
-                *(Q, U, V, left, right, H, alpha, rest), problem.budget, T, MOVES // BATCHES, rng
+            rise = anneal_products(
+                *(Q, U, V, left, right, H, alpha, rest),
+                problem.budget,
+                temperature,
+                MOVES // BATCHES,
+                rng,
             )
             scale = scale or rise
         yield np.stack([U.T, V.T]), alpha
@@ -97,7 +101,7 @@ def exchange(
 
 
 @compiled(nogil=True, fastmath=True)
-def move_bits(
+def anneal_products(
     Q: np.ndarray,
     U: np.ndarray,
     V: np.ndarray,
@@ -107,7 +111,7 @@ def move_bits(
     alpha: np.ndarray,
     rest: np.ndarray,
     penalty: float,
-    T: float,
+    temperature: float,
     moves: int,
     rng: np.random.Generator,
 ) -> float:
@@ -115,7 +119,8 @@ def move_bits(
 
     U, V (m, d) signs; left (m, d, p) = Σ_j v_j Q_ij, right (m, d, p) = Σ_i u_i Q_ij, H (m, p) the
     neurons, alpha (m,), rest (p,) = y − Σ αH. A proposal is taken where it lowers `½‖rest‖² +
-    penalty Σ|α|`, or with probability `exp(−rise/T)`. Returns the mean rise of those that rise.
+    penalty Σ|α|`, or with probability `exp(−rise/temperature)`. Returns the mean rise of
+    those that rise.
     """
     m, d = U.shape
     p = len(rest)
@@ -139,7 +144,7 @@ def move_bits(
         if rise > 0.0:
             total += rise
             count += 1
-        if rise <= 0.0 or (T > 0.0 and rng.random() < np.exp(-rise / T)):
+        if rise <= 0.0 or (temperature > 0.0 and rng.random() < np.exp(-rise / temperature)):
             for c in range(p):
                 old = h[c]
                 h[c] += step * along[c]

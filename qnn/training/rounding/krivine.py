@@ -13,6 +13,7 @@ two d×d factors instead of one 2d×2d.
 
 import math
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from scipy.linalg import eigh
@@ -82,6 +83,19 @@ def square_root(matrix: np.ndarray) -> np.ndarray:
     return (vectors[:, kept] * np.sqrt(values[kept])) @ vectors[:, kept].T
 
 
+# A sweep rounds a relaxation many times: the sampler of each, for as long as it is held.
+_SAMPLERS: WeakKeyDictionary[Relaxation, KrivineSampler] = WeakKeyDictionary()
+
+
+def _sampler(relaxation: Relaxation) -> KrivineSampler:
+    found = _SAMPLERS.get(relaxation)
+    if found is None:
+        (rho,) = relaxation.rho
+        found = KrivineSampler.from_relaxation(relaxation.P, relaxation.N, rho)
+        _SAMPLERS[relaxation] = found
+    return found
+
+
 def krivine_network(
     relaxation: Relaxation,
     width: int,
@@ -99,8 +113,7 @@ def krivine_network(
     U = V = np.zeros((problem.d, 0), dtype=np.int8)
     alpha = np.zeros(0)
     if rho > 0.0:
-        sampler = KrivineSampler.from_relaxation(relaxation.P, relaxation.N, rho)
-        U, V = sampler.sample(width, rng)
+        U, V = _sampler(relaxation).sample(width, rng)
         alpha = np.full(width, krivine_alpha(rho, width))
     return QuantizedNetwork(
         U,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from qnn.errors import InputError
+from qnn.errors import InputError, shown
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.networks.second_layers import check_second_layer
 from qnn.training.problems.problem import Problem
@@ -42,7 +42,7 @@ def check_rounding(problem: Problem, width: int, method: str) -> None:
     """Raise InputError, before any computing, if `round_relaxation` cannot do this."""
     entry = METHODS.find(method)
     if isinstance(width, bool) or not isinstance(width, int | np.integer) or width < 1:
-        raise InputError(f"width must be a whole number of neurons, 1 or more (got {width!r})")
+        raise InputError(f"width must be a whole number of neurons, 1 or more (got {shown(width)})")
     if entry.refits:
         check_loss(problem.loss)
     if entry.activation not in (None, problem.activation.name):

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from qnn.errors import InputError
+from qnn.errors import InputError, shown
 from qnn.features.preprocessing import FeatureLayout
 from qnn.features.scalings import SCALINGS
 from qnn.losses import get_loss
 from qnn.networks.activations import Activation
 
 AUTO = "auto"
+#: Scalings that are tried where none is named.
+ENCODINGS = ("standardize", "weighted", "thermometer")
 #: Thresholds of a numeric column that are tried, where they leave no more features than `WIDEST`.
 THRESHOLDS = (3, 10)
 #: Beyond this many features an SDP takes minutes and a neuron more than 64 bytes.
@@ -64,9 +66,11 @@ class Wanted:
     def __post_init__(self) -> None:
         fraction, width = self.beta_fraction, self.width
         if fraction != AUTO and not (_number(fraction) and 0.0 < float(fraction) <= 1.0):
-            raise InputError(f"beta_fraction must be above 0 and at most 1 (got {fraction!r})")
+            raise InputError(f"beta_fraction must be above 0 and at most 1 (got {shown(fraction)})")
         if width not in (None, AUTO) and not (_whole(width) and int(width) >= 1):
-            raise InputError(f"width must be a whole number of neurons, 1 or more (got {width!r})")
+            raise InputError(
+                f"width must be a whole number of neurons, 1 or more (got {shown(width)})"
+            )
 
     @property
     def chooses(self) -> bool:
@@ -109,7 +113,7 @@ class Wanted:
         return tuple(sorted(found.values(), key=lambda kind: (kind.thresholds, kind.scaling)))
 
     def _encodings(self, table: Any) -> list[tuple[str, int]]:
-        scalings = ("standardize", "thermometer") if self.scaling == AUTO else (self.scaling,)
+        scalings = ENCODINGS if self.scaling == AUTO else (self.scaling,)
         found = []
         for scaling in scalings:
             if scaling not in SCALINGS or not SCALINGS[scaling].bits:

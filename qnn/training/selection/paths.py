@@ -15,6 +15,7 @@ from qnn.training.problems.problem import Problem
 from qnn.training.problems.vector import VectorProblem
 from qnn.training.rounding.candidate import Incumbent, build, empty, extended, narrowed
 from qnn.training.rounding.local_search import price
+from qnn.training.selection.kinds import SECOND_LAYER
 
 # Random starts of a pricing round, atoms that enter, violation at which no more are looked for,
 # rounds at most, and the relative gain below which a round counts as idle.
@@ -35,10 +36,10 @@ class Networks:
 
     @property
     def size_in_bytes(self) -> int:
-        """Packed weights and float scalars, as if no outputs shared a neuron."""
+        """Packed weights and `SECOND_LAYER` bits a neuron, as if no outputs shared one."""
         sizes = [one.W.shape[0] * one.W.shape[1] for one in self.outputs]
         pairs = zip(self.outputs, sizes, strict=True)
-        return sum(-(-one.width * bits // 8) + 8 * one.width for one, bits in pairs)
+        return sum(-(-one.width * (bits + SECOND_LAYER) // 8) + 8 for one, bits in pairs)
 
     def scores(self, X: np.ndarray) -> np.ndarray:
         """Outputs (k, C) on other rows X (k, d)."""

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from pipeline.commands.terminal import print_outcome
+from pipeline.logs.console import console_of_tables
 from pipeline.results.record import RESULTS_SCHEMA
 from pipeline.results.selection import choose
 from pipeline.results.summary import OURS, beside_ours, frame, settings
@@ -32,14 +33,18 @@ def with_arms(better: float) -> pa.Table:
     return pa.Table.from_pylist([*rows, *made, reference], schema=RESULTS_SCHEMA)
 
 
-def printed(results: pa.Table) -> str:
+def print_results(results: pa.Table, console: Console) -> None:
     made: dict[str, Any] = {
         "location": "run", "failed": 0, "reused_paths": 0, "report": None, "exit_code": 0,
         "tracking_command": None, "tracking_error": None, "champion": None,
     }  # fmt: skip
     choice = choose(results, "fractions", "classification")
-    console = Console(record=True, width=160)
     print_outcome(SweepOutcome(results=results, choice=choice, **made), console)
+
+
+def printed(results: pa.Table) -> str:
+    console = Console(record=True, width=160)
+    print_results(results, console)
     return console.export_text()
 
 
@@ -66,3 +71,19 @@ def test_arms_are_shown_beside_ours_also_where_they_are_better(better):
 def test_without_arms_there_is_no_table_of_them():
     assert not len(beside_ours(results_table(shards=2, betas=2)))
     assert "baselines" not in printed(results_table(shards=2, betas=2, refit=False))
+
+
+@pytest.mark.parametrize("columns", [None, "60"])
+def test_a_pipe_gets_whole_lines_and_a_screen_what_it_has(
+    columns: str | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    results = results_table(shards=2, betas=2, refit=False)
+    names = {shard: f"site={shard} of a long name that wraps" for shard in ("fold-00", "fold-01")}
+    rows = [{**row, "shard": names[row["shard"]]} for row in results.to_pylist()]
+    named = pa.Table.from_pylist(rows, schema=results.schema)
+    print_results(named, console_of_tables())
+    shown = capsys.readouterr().out
+    assert (any(name in shown for name in names.values())) == (columns is None)

@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.configuration.reading import parse_config
 from pipeline.configuration.yaml_text import dump_yaml
+from qnn import QuantizedClassifier
 from qnn.errors import InputError
 from qnn.features.scalings import SCALINGS
 from qnn.losses import LOSSES
@@ -30,6 +32,7 @@ RAW: dict[str, Any] = {
     "beta": {"fractions": [0.5]},
     "rounding": ["refined"],
 }
+TINY = (np.array([[0.0], [1.0], [2.0], [3.0]]), [0, 0, 1, 1])
 # A name in the config, as the path of its key and as a change of RAW.
 PLACES: list[tuple[str, Any, Any]] = [
     ("loss", list(LOSSES), lambda name: {"loss": name}),
@@ -168,3 +171,16 @@ def test_made_up_members_are_found_planned_and_said(tree: Path) -> None:
     assert "'graduated' or 'made-up' (got \"luck\")" in refused
     assert "'logistic', 'made_up', 'squared'" in refused
     assert heavy == "[]"
+
+
+def test_one_bit_is_binary_as_in_the_estimators() -> None:
+    config = parse_config(dump_yaml({**RAW, "alphabet": 1}), "t.yaml")
+    assert config == parse_config(dump_yaml({**RAW, "alphabet": "binary"}), "t.yaml")
+    assert QuantizedClassifier(alphabet=1).fit(*TINY).network_.alphabet == "binary"
+    for wrong in (True, 0, 8, 1.5, "1 bit"):
+        with pytest.raises(InputError, match="alphabet"):
+            parse_config(dump_yaml({**RAW, "alphabet": wrong}), "t.yaml")
+        with pytest.raises(InputError, match="alphabet"):
+            QuantizedClassifier(alphabet=wrong).fit(*TINY)
+    with pytest.raises(InputError, match="'binary' occurs twice"):
+        parse_config(dump_yaml({**RAW, "alphabet": [1, "binary"]}), "t.yaml")

@@ -1,13 +1,18 @@
 """What the plan says of columns that are ids, dates or counters, and of values too large."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from pipeline.configuration.reading import parse_config
+from pipeline.configuration.reading import SweepConfig, parse_config
 from pipeline.configuration.yaml_text import dump_yaml
 from pipeline.plans.plan import plan_of
+from pipeline.results.folder import RunFolder
+from pipeline.results.ledger import read_results
+from pipeline.sweeps.driver import SweepOptions, run_sweep
 from qnn.errors import InputError
 
 
@@ -20,6 +25,20 @@ def plan(tmp_path: Path, column: str, cells: list[Any], **changes: Any) -> str:
     tree = {"name": "t", "data": data, "shards": {"kind": "kfold", "count": 2},
             "beta": {"fractions": [0.1]}, "test": {"fraction": 0}, **changes}  # fmt: skip
     return plan_of(parse_config(dump_yaml(tree), "t.yaml")).describe()
+
+
+def quantities(tmp_path: Path, value: str, targets: Any, scaling: str) -> SweepConfig:
+    """A regression of 40 rows, the ninth with a target of that value; planned."""
+    lines = ["a,b,y,z"]
+    lines += [f"{(7 * k) % 11},{k % 3},{value if k == 8 else k % 5},{k % 4}" for k in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    tree = {"name": "t", "data": {"source": str(tmp_path / "t.csv"), "target": targets,
+            "features": ["a", "b"]}, "task": "regression", "shards": {"kind": "kfold", "count": 2},
+            "beta": {"fractions": [0.1]}, "test": {"fraction": 0.2}, "seeds": [0], "widths": [4],
+            "preprocessing": {"scaling": scaling}}  # fmt: skip
+    config = parse_config(dump_yaml(tree), "t.yaml")
+    plan_of(config)
+    return config
 
 
 ROWS = list(range(40))
@@ -71,6 +90,31 @@ def test_a_value_too_large_is_named_by_column_and_row(
         plan(tmp_path, "b", cells, preprocessing={"scaling": scaling})
     assert f"column 'b', row 18: {float(value):g} is too large" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", ["1e200", "-1e200", "1.7e308", "1e154"])
+@pytest.mark.parametrize("scaling", ["standardize", "none", "quantile"])
+@pytest.mark.parametrize("targets", ["y", ["y", "z"]])
+def test_a_target_too_large_is_named_by_column_and_row(
+    tmp_path: Path, scaling: str, value: str, targets: Any
+) -> None:
+    with pytest.raises(InputError) as error:
+        quantities(tmp_path, value, targets, scaling)
+    assert str(error.value).startswith(f"the target 'y', row 9: {float(value):g} is too large")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("scaling", ["standardize", "none", "quantile"])
+def test_a_large_target_is_learnt_and_measured_without_overflow(
+    tmp_path: Path, scaling: str
+) -> None:
+    config = quantities(tmp_path, "1e100", "y", scaling)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        outcome = run_sweep(config, str(tmp_path / "run"), SweepOptions(inline=True))
+    assert (outcome.exit_code, outcome.failed) == (0, 0)
+    rmse = read_results(RunFolder.open(tmp_path / "run"))["validation_rmse"].drop_null()
+    assert np.isfinite(rmse.to_numpy()).all()
 
 
 def test_what_squares_well_or_is_ranked_is_taken(tmp_path: Path) -> None:

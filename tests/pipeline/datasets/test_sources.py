@@ -111,6 +111,26 @@ def test_the_digest_does_not_know_times(tmp_path: Path) -> None:
     assert read(path).sha256 == before
 
 
+def test_a_folder_of_csv_files_is_one_table(tmp_path: Path) -> None:
+    folder = tmp_path / "all"
+    for site, text in (("a", "x;target\n1,5;yes\n2,5;no\n"), ("b", "target;x\nno;?\nyes;4\n")):
+        (folder / f"site={site}").mkdir(parents=True)
+        (folder / f"site={site}" / "part.csv").write_text(text)
+    (folder / "_notes.csv").write_text("not,a;table\n")
+    data = DataConfig(source=str(folder), decimal=",", missing_values=("?",), missing="impute")
+    table = read_table(data)
+    assert list(table.columns["x"][:2]) == [1.5, 2.5]
+    assert np.isnan(table.columns["x"][2])
+    assert list(table.columns["site"]) == ["a", "a", "b", "b"]
+    assert list(table.target) == ["yes", "no", "no", "yes"]
+    (folder / "site=b" / "part.csv").write_text("other\n1\n")
+    with pytest.raises(InputError, match=r"site=b/part\.csv and site=a/part\.csv have diff"):
+        read_table(data)
+    # Beside Parquet files, CSV files are notes.
+    pq.write_table(pa.table({"x": [1.0, 2.0], "target": ["u", "v"]}), folder / "part.parquet")
+    assert list(read_table(data).target) == ["u", "v"]
+
+
 def test_a_folder_is_read_in_the_order_of_its_paths(tmp_path: Path) -> None:
     def part(name: str, values: list[float]) -> None:
         path = tmp_path / name
@@ -270,7 +290,7 @@ def test_sources_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("no.csv", "data.source: no such file or folder: no.csv (looked beside the config and in "
          f"{tmp_path})"),
         (f"{tmp_path}/no.csv", f"data.source: no such file or folder: {tmp_path}/no.csv"),
-        ("empty", "data.source: empty holds no Parquet files (.parquet)"),
+        ("empty", "data.source: empty holds no Parquet or CSV files (.parquet, .csv)"),
         ("t.txt", "data.source: t.txt is neither a folder nor a file named *.csv, .csv.gz, "
          ".csv.bz2, .parquet, .pq"),
         ("sklearn:moons", "data.source: sklearn:moons is not known (known: breast_cancer, iris, "

@@ -17,7 +17,7 @@ from pipeline.results.folder import RunFolder, StoreError, data_file, safe_name
 from pipeline.results.ledger import clear_lost, read_results, write_lost, write_results
 from pipeline.results.matrices import data_table, matrices
 from pipeline.results.record import RESULTS_SCHEMA
-from pipeline.sweeps.resume import completed_paths
+from pipeline.sweeps.resume import completed_units
 from qnn.errors import InputError
 
 
@@ -170,7 +170,7 @@ def test_readers_leave_damaged_results_out_and_a_resume_quarantines_them(
     assert caplog.text.rstrip().endswith("; left out")
     assert file.read_bytes() == bytes(content)
     with caplog.at_level(logging.WARNING):
-        completed_paths(folder)
+        completed_units(folder)
     kept = f"quarantine/results/{'b' * 16}.parquet"
     assert f"kept as {kept}" in caplog.text
     assert folder.read(kept) == bytes(content)

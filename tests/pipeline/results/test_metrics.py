@@ -10,11 +10,11 @@ from sklearn import metrics as reference
 
 from pipeline.results.measures import HeldOutMeasures, PartMeasures
 from pipeline.results.metrics import Scored, metrics
-from pipeline.results.metrics.classes import codes_of
+from pipeline.results.metrics.classes import codes_of, reliability
 from pipeline.results.metrics.intervals import mean_of_independent, rank_share, wilson
-from pipeline.results.metrics.probabilities import Calibration
 from pipeline.results.record import RESULTS_SCHEMA
 from pipeline.results.schema import part_of
+from qnn.training.sigmoid import Sigmoids
 
 
 def labelled(
@@ -28,7 +28,7 @@ def labelled(
     scores = np.round(rng.standard_normal((rows, classes)) + 1.5 * np.eye(classes)[codes], 1)
     given = np.round(scores[:, 1] - scores[:, 0], 1) if classes == 2 else scores
     said = (given > 0).astype(int) if classes == 2 else scores.argmax(axis=1)
-    calibration = Calibration.fit(given, codes, classes)
+    calibration = Sigmoids.fit(given, codes, classes)
     labels = np.array(names, dtype=object)
     scored = Scored(names, given, calibration)
     return labels[codes], labels[said], scored, calibration.probabilities(given)
@@ -56,6 +56,7 @@ def test_class_metrics_are_those_of_scikit_learn(seed: int, classes: int) -> Non
         "f1": reference.f1_score(target, predicted, **average),
         "roc_auc": np.mean(areas),
         "log_loss": reference.log_loss(target, probabilities, labels=scored.classes),
+        "brier": _brier(probabilities, target, scored.classes),
         "majority_share": np.unique(target, return_counts=True)[1].max() / len(target),
         "rows": len(target),
     }
@@ -63,10 +64,35 @@ def test_class_metrics_are_those_of_scikit_learn(seed: int, classes: int) -> Non
         assert found[f"test_{name}"] == pytest.approx(value, abs=1e-12), name
     table = reference.confusion_matrix(target, predicted, labels=scored.classes)
     assert found["test_confusion"] == tuple(table.ravel())
-    for name in ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc"):
+    for name in ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc", "brier"):
         low, high = found[f"test_{name}_low"], found[f"test_{name}_high"]
         assert 0.0 <= low <= found[f"test_{name}"] <= high <= 1.0, name
         assert low < high, name
+
+
+def _brier(probabilities: np.ndarray, target: np.ndarray, classes: Any) -> float:
+    """By scikit-learn, class by class."""
+    each = [
+        reference.brier_score_loss(target == label, probabilities[:, k])
+        for k, label in enumerate(classes)
+    ]
+    return float(each[1] if len(each) == 2 else sum(each))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_reliability_counts_the_rows_of_each_tenth(seed: int) -> None:
+    target, predicted, scored, probabilities = labelled(seed, 2)
+    counts = np.reshape(metrics("test", predicted, target, scored)["test_reliability"], (10, 2))
+    positive = target == scored.classes[1]
+    edges = np.linspace(0.0, 1.0, 11)
+    rows = np.histogram(probabilities[:, 1], edges)[0]
+    assert counts[:, 0].tolist() == rows.tolist()
+    assert counts[:, 1].tolist() == np.histogram(probabilities[positive, 1], edges)[0].tolist()
+
+
+def test_reliability_has_ends_and_an_edge() -> None:
+    found = reliability(np.array([0.0, 0.5 - 1e-13, 0.5, 1.0]), np.array([False, True, True, True]))
+    assert np.reshape(found, (10, 2))[[0, 5, 9]].tolist() == [[1, 0], [2, 2], [1, 1]]
 
 
 @pytest.mark.parametrize("targets", [1, 3])
@@ -158,7 +184,7 @@ def test_probabilities_are_platts(classes: int) -> None:
                                     np.array([1e-300, 0, 1, 1e300, 2, 5])])  # fmt: skip
 def test_probabilities_of_constant_separated_and_extreme_scores_are_finite(scores) -> None:
     codes = np.array([0, 0, 0, 1, 1, 1])
-    found = Calibration.fit(scores, codes, 2).probabilities(scores)
+    found = Sigmoids.fit(scores, codes, 2).probabilities(scores)
     assert np.isfinite(found).all()
     assert (found >= 0.0).all()
 

@@ -10,7 +10,7 @@ from pipeline.configuration.reading import SweepConfig, dump_config, parse_confi
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import write_lost, write_results
 from pipeline.sweeps.driver import SweepOptions, SweepOutcome, run_sweep
-from pipeline.sweeps.resume import claim, completed_paths
+from pipeline.sweeps.resume import claim, completed_units
 from qnn.errors import InputError
 from tests.pipeline.small import rows_of, small_config
 
@@ -130,9 +130,9 @@ def test_paths_with_failed_rows_count_as_finished_unless_they_are_to_be_retried(
     folder = RunFolder.open(tmp_path / "run")
     write_results(folder, "a" * 16, [{"path": "a" * 16, "status": "failed", "error": "x"}])
     write_lost(folder, "b" * 16, [{"path": "b" * 16, "status": "failed", "error": "x"}])
-    assert completed_paths(folder) == {"a" * 16}
+    assert completed_units(folder) == {"a" * 16}
     assert folder.files("results") == [f"results/{'a' * 16}.parquet"]
-    assert completed_paths(folder, retry_failed=True) == set()
+    assert completed_units(folder, retry_failed=True) == set()
 
 
 def test_other_data_under_the_same_config_are_refused(swept, tmp_path):

@@ -296,6 +296,9 @@ def test_the_report_and_the_pages_name_the_targets(run):
     assert "Each target is a problem of its own" in page
     assert "3, one a target" in page
     assert "training RMSE, in units of the target" in page
+    # The whole's errors are in no target's units.
+    assert page.count("RMSE in each target&#39;s scale") > 3
+    assert "each divided by its target's" in page
     assert "a&lt;b</th>" in page
     assert "a<b" not in page.replace("a<br", "")
     shown = summary.champion_of(summary.frame(results))

@@ -9,16 +9,19 @@ from typing import Any
 import mlflow
 import pandas as pd
 import pytest
+import sqlalchemy
 from typer.testing import CliRunner
 
 from pipeline.commands.cli import app
+from pipeline.commands.retraining import rollback_command
 from pipeline.results import summary
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
 from pipeline.results.selection import choose
 from pipeline.tracking import tracker as tracking
-from pipeline.tracking.moved import follow_move
+from pipeline.tracking.moved import database_file, database_uri, follow_move
 from pipeline.tracking.store import open_store, pointed_at
+from qnn.errors import InputError
 from tests.pipeline.small import small_config
 from tests.pipeline.tracked import artifacts_of, new_folder, run_small, runs_of
 
@@ -34,7 +37,7 @@ ADDRESSES = (
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     """A tracked sweep in a folder whose name a URI has to escape."""
     root = tmp_path_factory.mktemp("made")
-    config, place = small_config(root, tracking={"top": 1}), root / "first run"
+    config, place = small_config(root, tracking={"top": 1}), root / "first run? 50%20 #1"
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         new_folder(place)
@@ -50,7 +53,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
 @pytest.fixture
 def place(made: tuple[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return Path(shutil.copytree(made[1], tmp_path / "second run"))
+    return Path(shutil.copytree(made[1], tmp_path / "second run?x=%#"))
 
 
 def addresses(place: Path) -> list[str]:
@@ -85,7 +88,7 @@ def test_a_copy_verifies_says_what_changed_and_has_its_model(
         (run,) = runs_of(store, "sweep")
         assert f"qnn verify {place}\n" in run.data.tags["mlflow.note.content"]
         assert "results/results.parquet" in artifacts_of(store, run.info.run_id)
-        assert store.command(run.info.run_id).endswith(f"'sqlite:///{place}/mlflow.db'")
+        assert store.command(run.info.run_id).endswith(f"'{database_uri(place)}'")
         with pointed_at(store):
             model = mlflow.pyfunc.load_model("models:/small@champion")
         rows = pd.read_csv(first.parent / "small.csv").drop(columns="target")
@@ -107,6 +110,28 @@ def test_the_copied_one_stays_as_it_is(made: tuple[Any, Path], place: Path) -> N
     # Seen through a link it is the same folder.
     (place.parent / "link").symlink_to(first)
     assert follow(place.parent / "link") is None
+
+
+@pytest.mark.parametrize("name", ["a", "a b", "a?b", "a%20b", "a%", "a#?b&c=%3F", "é:@"])
+def test_the_address_of_a_database_leads_to_it(name: str, tmp_path: Path) -> None:
+    uri = database_uri(tmp_path / name)
+    assert database_file(uri) == tmp_path / name / "mlflow.db"
+    # What opens it for MLflow.
+    assert sqlalchemy.make_url(uri).database == f"{tmp_path}/{name}/mlflow.db"
+    assert database_file("http://mlflow:5000") is None
+
+
+def test_a_rollback_finds_the_models_of_a_moved_folder(
+    made: tuple[Any, Path], place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(InputError, match="no earlier one to go back to"):
+        rollback_command("small", str(place))
+    said = capsys.readouterr().err
+    assert said.startswith(f"note: {place}: was moved or copied from {made[1]}; ")
+    assert all(one.startswith(f"{place.as_uri()}/mlartifacts") for one in addresses(place))
+    with pytest.raises(InputError, match="no earlier one to go back to"):
+        rollback_command("small", database_uri(place))
+    assert capsys.readouterr().err == ""
 
 
 def test_only_what_lies_in_the_old_place_is_changed(made: tuple[Any, Path], place: Path) -> None:

@@ -82,6 +82,18 @@ def test_where_runs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert tracking_uri(config, folder) == "http://from-config"
 
 
+def test_a_folder_whose_models_mlflow_cannot_load_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        open_store(small_config(tmp_path), new_folder(tmp_path / "100%?#"))
+        assert "rename the folder" not in caplog.text
+        open_store(small_config(tmp_path), new_folder(tmp_path / "a%20b"))
+    assert f"{tmp_path}/a%20b: MLflow reads % and two digits" in caplog.text
+    assert (tmp_path / "a%20b" / "mlflow.db").stat().st_size > 1000
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["100%?#", "a%20b", "small.csv"]
+
+
 def test_a_folder_elsewhere_needs_a_server(tmp_path: Path) -> None:
     elsewhere = RunFolder(
         pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem()),

@@ -21,10 +21,17 @@ from qnn.certificates.layers import (
     save_rows,
     verify_layer,
 )
-from qnn.certificates.layers.allocation import lagrangian_bound, verify_choice
+from qnn.certificates.layers.allocation import (
+    Parts,
+    lagrangian_bound,
+    table_bound,
+    verify_choice,
+)
 from qnn.certificates.layers.gram import factor_below, gram_of, value_above
+from qnn.certificates.layers.search import prove_at
 from qnn.errors import CertificateError, InputError, NotProvenAgainError, QnnError
 from qnn.quantization.layers.certify import Effort, certify_layer
+from qnn.quantization.layers.diagonals import leading_diagonals
 from qnn.quantization.layers.grids import Codes, limits
 from qnn.quantization.layers.lattice import kbest
 from qnn.quantization.layers.objective import layer_objective
@@ -356,7 +363,7 @@ def test_the_lagrangian_bound_is_below_every_choice_and_exact() -> None:
         min(feasible.values())
     )
     for broken in (
-        {"bound": bound + 1e-6},
+        {"bound": min(feasible.values()) + 1e-6},
         {"bound": np.nan},
         {"multiplier": -1.0},
         {"budget": 1.0},
@@ -375,3 +382,159 @@ def test_the_lagrangian_bound_is_below_every_choice_and_exact() -> None:
         }
         with pytest.raises(CertificateError):
             verify_choice(**{**arguments, **broken})
+
+
+def parted(seed: int, layers: int = 2) -> tuple[Array, Array, Parts, dict[tuple[int, ...], float]]:
+    """Costs and sizes of groups in layers, and every choice's whole size, parts counted."""
+    rng = np.random.default_rng(seed)
+    cost, size = rng.exponential(size=(5, 3)), rng.integers(1, 9, (5, 3)).astype(float)
+    layer = np.sort(np.concatenate([np.arange(layers), rng.integers(0, layers, 5 - layers)]))
+    kind = rng.permutation([0, 1, 1])
+    parts = Parts(layer, kind, rng.integers(0, 5, (layers, 2)).astype(float))
+    sizes = {}
+    for c in itertools.product(range(3), repeat=5):
+        total = size[range(5), list(c)].sum()
+        for k in range(layers):
+            used = {int(kind[c[g]]) for g in range(5) if layer[g] == k}
+            total += (len(used) - 1) * parts.more[k, 0] + (len(used) > 1) * parts.more[k, 1]
+        sizes[c] = float(total)
+    return cost, size, parts, sizes
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_table_gives_the_enumerated_optimum_with_parts(seed: int) -> None:
+    cost, size, parts, sizes = parted(seed, 1 + seed % 3)
+    budget = min(sizes.values()) + float(seed)
+    values = {c: cost[range(5), list(c)].sum() for c, s in sizes.items() if s <= budget}
+    best = min(values.values())
+    exactly = table_bound(cost, size, budget, parts)
+    assert exactly <= Fraction(best) * (1 + Fraction(1, 10**15))
+    found = float(exactly) * (1.0 - 1e-15)
+    assert found == pytest.approx(best, rel=1e-12)
+    for multiplier in (0.0, 0.05, 0.3):
+        assert float(lagrangian_bound(cost, size, budget, multiplier, parts)) <= best
+    choice = np.array(min(values, key=lambda c: values[c]))
+    assert parts.of(choice) + size[range(5), choice].sum() == sizes[tuple(choice.tolist())]
+    assert verify_choice(cost, size, budget, choice, 0.0, found, parts) == pytest.approx(best)
+    with pytest.raises(CertificateError, match="only"):
+        verify_choice(cost, size, budget, choice, 0.0, found + 1e-9, parts)
+    most = np.array(max(sizes, key=lambda c: sizes[c]))
+    with pytest.raises(CertificateError, match="exceeds"):
+        verify_choice(cost, size, sizes[tuple(most.tolist())] - 1.0, most, 0.0, 0.0, parts)
+
+
+@pytest.mark.parametrize("scale", [5e-324, 1e-300, 1e-5, 1e300])
+def test_the_table_never_claims_more_at_any_scale_or_rounding(
+    scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(6):
+        cost, size, parts, sizes = parted(seed)
+        cost = np.rint(8 * cost) * scale / 8 if scale < 1e-300 else cost * scale / 100
+        budget = min(sizes.values()) + 3.5
+        best = min(
+            sum(Fraction(float(cost[g, k])) for g, k in enumerate(c))
+            for c, s in sizes.items()
+            if s <= budget
+        )
+        exact = table_bound(cost, size, budget, parts)
+        assert exact <= best
+        # Fractional sizes, and sizes rounded down to a coarser unit, lie lower.
+        assert table_bound(cost, size + 0.25, budget + 1.25, parts) <= best
+        with monkeypatch.context() as patched:
+            patched.setattr("qnn.certificates.layers.allocation._WORK", 60)
+            assert table_bound(cost, size, budget, parts) <= exact
+
+
+def test_odd_parts_and_numbers_prove_nothing() -> None:
+    cost, size, parts, _ = parted(0)
+    for broken in (
+        replace(parts, layer=parts.layer[:-1]),
+        replace(parts, layer=parts.layer + 1),
+        replace(parts, layer=parts.layer.astype(float)),
+        replace(parts, kind=parts.kind[:-1]),
+        replace(parts, kind=parts.kind.astype(float)),
+        replace(parts, more=parts.more[:1]),
+        replace(parts, more=-1.0 - parts.more),
+        replace(parts, more=np.full_like(parts.more, np.nan)),
+        replace(parts, more=np.full_like(parts.more, 1e300)),
+        replace(parts, more=parts.more[:, :1]),
+    ):
+        for bound in (table_bound, lambda c, s, b, p: lagrangian_bound(c, s, b, 0.1, p)):
+            with pytest.raises(CertificateError):
+                bound(cost, size, 40.0, broken)
+    for change in ({"cost": -cost}, {"size": -size}, {"size": size * 1e300}, {"budget": 0.0},
+                   {"budget": np.nan}, {"cost": np.full_like(cost, np.nan)}):  # fmt: skip
+        with pytest.raises(CertificateError):
+            table_bound(**{"cost": cost, "size": size, "budget": 40.0, "parts": parts, **change})
+
+
+def searchable(seed: int, d: int = 5, bits: int = 2) -> tuple[Array, Array, float, float]:
+    """R, w, a step, and the least ``|R (s q - w)|^2`` of all codes by enumeration."""
+    rng = np.random.default_rng(seed)
+    mixed = rng.standard_normal((3 * d, d)) @ rng.standard_normal((d, d))
+    R = np.linalg.cholesky(mixed.T @ mixed / d + 1e-3 * np.eye(d)).T
+    w, s = rng.standard_normal(d), float(rng.uniform(0.3, 1.5))
+    lo, hi = limits(bits)
+    Q = np.array(list(itertools.product(range(lo, hi + 1), repeat=d)), float)
+    return R, w, s, float((((s * Q - w) @ R.T) ** 2).sum(axis=1).min())
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+@pytest.mark.parametrize("seed", range(15))
+def test_a_search_with_diagonals_proves_the_optimum_and_no_more(seed: int, scale: float) -> None:
+    R, w, s, best = searchable(seed)
+    R, best = scale * R, scale**2 * best
+    lo, hi = limits(2)
+    whole = -s * s * leading_diagonals(R)
+    nothing = np.zeros(5)
+    plain = prove_at(R, w, s, lo, hi, best * (1.0 - 1e-6), 10**6, 2.0)
+    for rest in ((whole[0], whole[1]), (nothing, whole[1]), (whole[0], nothing), (0.3 * whole[0],
+                 nothing)):  # fmt: skip
+        nodes = prove_at(R, w, s, lo, hi, best * (1.0 - 1e-6), 10**6, 2.0, rest)
+        assert nodes <= plain
+        for factor in (1.0 + 1e-6, 1.5, 10.0):
+            with pytest.raises(CertificateError, match="not proven to cost"):
+                prove_at(R, w, s, lo, hi, best * factor, 10**6, 2.0, rest)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("value", [1.3, 10.0, 1e6, 1e300, -1.0, -1e300, np.nan, np.inf, -np.inf])
+def test_a_diagonal_that_is_not_below_is_refused(value: float) -> None:
+    R, w, s, best = searchable(3)
+    lo, hi = limits(2)
+    for row in range(2):
+        rest = -s * s * leading_diagonals(R)
+        rest[row] *= value
+        with pytest.raises(CertificateError):
+            prove_at(R, w, s, lo, hi, best * (1.0 - 1e-6), 10**6, 2.0, (rest[0], rest[1]))
+        rest = -s * s * leading_diagonals(R)
+        rest[row, 0] = -abs(value) * 1e3 * float((R.T @ R).max()) * s * s
+        with pytest.raises(CertificateError):
+            prove_at(R, w, s, lo, hi, best * 0.5, 10**6, 2.0, (rest[0], rest[1]))
+
+
+def test_a_better_neighbour_is_not_hidden_by_diagonals() -> None:
+    certificate, X, _ = certified("scale", 6)
+    assert certificate.square.any()
+    assert verify_layer(certificate, X).state == ["optimal_at_scale"] * 3
+    codes = certificate.codes.copy()
+    codes[0, 0] = codes[0, 0] + 1 if codes[0, 0] < 1 else codes[0, 0] - 1
+    H = gram_of(X, None, float(certificate.rho[0])).H
+    z = certificate.scale[0] * codes[0] - certificate.target[0]
+    value, bound = certificate.value.copy(), certificate.bound.copy()
+    value[0] = float(z @ H @ z) * (1.0 + 1e-9)
+    bound[0] = value[0] * (1.0 - 5e-6)
+    for factor in (0.0, 1.0, 2.0, 1e3):
+        false = replace(
+            certificate,
+            codes=codes,
+            value=value,
+            bound=bound,
+            square=factor * certificate.square,
+            linear=factor * certificate.linear,
+        )
+        with pytest.raises(CertificateError):
+            verify_layer(false, X)
+    # Without the diagonals the honest one is proven too, by more nodes.
+    plain = replace(certificate, square=0.0 * certificate.square, linear=0.0 * certificate.linear)
+    assert verify_layer(plain, X).state == ["optimal_at_scale"] * 3

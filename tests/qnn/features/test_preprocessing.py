@@ -331,3 +331,54 @@ def test_dates_are_no_categories(values: Any) -> None:
     table = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "when": values})
     with pytest.raises(InputError, match=r"column 'when' holds dates or times: make numbers"):
         FeatureLayout.from_table(table, missing="impute")
+
+
+@pytest.mark.parametrize("classes", [("a", "b"), ("a", "b", "c"), None])
+@pytest.mark.parametrize("counted", [False, True])
+def test_weighted_features_are_standardized_ones_times_roots_of_correlations(
+    classes: tuple[str, ...] | None, counted: bool
+) -> None:
+    rng = np.random.default_rng(4)
+    X = rng.standard_normal((60, 5)) * [1.0, 1e3, 1e-3, 1.0, 1.0]
+    X[:, 4] = 2.0
+    code = np.digitize(X[:, 0] + 0.5 * rng.standard_normal(60), [-0.5, 0.5])
+    target = X[:, 0] + 0.2 * X[:, 3]
+    if classes is not None:
+        target = np.array(classes, dtype=object)[code % len(classes)]
+    weights = rng.integers(1, 4, 60).astype(float) if counted else None
+    options: dict[str, Any] = {"constant_columns": "keep"}
+    plain, weighted = (
+        FeatureLayout.from_table(X, scaling=scaling, **options).fit(
+            X, target, classes, None, weights
+        )
+        for scaling in ("standardize", "weighted")
+    )
+    Z, W = plain.transform(X), weighted.transform(X)
+    coded = plain.encode_target(target).reshape(60, -1)
+    rows = np.repeat(np.arange(60), 1 if weights is None else weights.astype(int))
+    each = np.corrcoef(Z[rows, :4].T, coded[rows].T)[:4, 4:]
+    roots = np.sqrt(np.maximum([*np.abs(each).max(axis=1), 0.0], 0.02))
+    expected = roots / np.sqrt(np.mean(roots**2))
+    np.testing.assert_allclose(W[:, :5], Z[:, :5] * expected, atol=1e-12)
+    np.testing.assert_array_equal(W[:, 5], 1.0)
+    assert weighted.means == plain.means
+    assert weighted.size_in_bytes == plain.size_in_bytes
+
+
+@pytest.mark.parametrize("scale", [5e-324, 1e-300, 1e140])
+def test_weights_of_extreme_columns_leave_finite_features(scale: float) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.integers(1, 9, (30, 3)) * np.array([scale, 1.0, 1.0])
+    labels = np.where(X[:, 1] > 4, "up", "down")
+    X[:, 2] = 7.0 * (X[:, 1] > 4)
+    fitted = FeatureLayout.from_table(X, scaling="weighted").fit(X, labels, ["down", "up"])
+    assert min(fitted.scales) > 0.0
+    assert np.isfinite(fitted.transform(X)).all()
+    assert Preprocessing.from_json(fitted.to_json()) == fitted
+
+
+def test_nothing_to_correlate_with_leaves_equal_weights() -> None:
+    X = np.arange(12.0).reshape(6, 2)
+    fitted = FeatureLayout.from_table(X, scaling="weighted").fit(X, np.ones(6))
+    plain = FeatureLayout.from_table(X).fit(X, np.ones(6))
+    np.testing.assert_allclose(fitted.scales, plain.scales)

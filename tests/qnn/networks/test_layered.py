@@ -4,9 +4,13 @@ import numpy as np
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from scipy import sparse
 
-from qnn.errors import InputError
-from qnn.networks import LayeredNetwork, read_onnx
+from qnn.certificates.robustness.networks import read_network
+from qnn.errors import CertificateError, InputError
+from qnn.networks import LayeredNetwork, from_onnx, read_onnx
+from qnn.networks import layered as layers_module
+from qnn.numerics.archive import pack_arrays, unpack_arrays
 from tests.qnn.robustness.cases import layered
 
 
@@ -119,7 +123,7 @@ def test_constants_may_be_nodes(tmp_path):
         ([("Relu", ["x"], "a"), ("MatMul", ["a", "a"], "y")], (3,), "no chain"),
         ([("MatMul", ["x", "W"], "y")], (5,), "shapes do not fit"),
         ([("Relu", ["x"], "y")], ("k",), "give all sizes but the first"),
-        ([("Relu", ["x"], "y")], (20000,), "too large to be unrolled"),
+        ([("Relu", ["x"], "y")], (2_000_000,), "too large to be unrolled"),
     ],
 )
 def test_what_is_no_relu_network_is_refused_in_one_line(nodes, shape, words, tmp_path):
@@ -167,3 +171,66 @@ def test_layers_that_do_not_fit_are_refused():
     for X in (np.zeros(2), np.zeros((1, 3)), np.full((1, 2), np.inf)):
         with pytest.raises(InputError, match="network: X has"):
             network.scores(X)
+
+
+def convolutional(rng):
+    """Nodes and constants of a model on images (2, 7, 6) with everything that has a matrix."""
+    constants = {
+        "K": floats(rng, 6, 2, 3, 3), "k": floats(rng, 6), "L": floats(rng, 4, 3, 3, 3),
+        "l": floats(rng, 4), "s": abs(floats(rng, 4)), "t": floats(rng, 4), "m": floats(rng, 4),
+        "v": abs(floats(rng, 4)) + 0.1, "A": floats(rng, 4, 5), "a": floats(rng, 5),
+        "c": floats(rng, 2, 1, 1),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Add", ["x", "c"], ["x0"]),
+        helper.make_node("Conv", ["x0", "K", "k"], ["y1"], pads=[1, 1, 1, 1], strides=[2, 1]),
+        helper.make_node("Relu", ["y1"], ["z1"]),
+        helper.make_node(
+            "AveragePool", ["z1"], ["p"], kernel_shape=[2, 2], strides=[1, 2], pads=[1, 0, 1, 1]
+        ),
+        helper.make_node("Conv", ["p", "L", "l"], ["y2"], group=2, auto_pad="SAME_UPPER"),
+        helper.make_node("BatchNormalization", ["y2", "s", "t", "m", "v"], ["y3"]),
+        helper.make_node("Relu", ["y3"], ["z2"]),
+        helper.make_node("GlobalAveragePool", ["z2"], ["g"]),
+        helper.make_node("Flatten", ["g"], ["f"]),
+        helper.make_node("Gemm", ["f", "A", "a"], ["y"]),
+    ]
+    return nodes, constants
+
+
+def test_wide_models_are_read_by_sparse_matrices_to_the_same_network(tmp_path, monkeypatch):
+    rng = np.random.default_rng(12)
+    path = model(*convolutional(rng), (2, 7, 6), tmp_path / "n.onnx")
+    dense = same(path, (2, 7, 6), rng)
+    monkeypatch.setattr(from_onnx, "MOST_OF_IMAGES", 10)
+    monkeypatch.setattr(layers_module, "_LARGE", 0)
+    thin = same(path, (2, 7, 6), rng)
+    assert thin.sparse
+    assert not dense.sparse
+    for W, V in zip(dense.weights, thin.weights, strict=True):
+        np.testing.assert_allclose(W, V.toarray() if sparse.issparse(V) else V, atol=1e-12)
+    again = LayeredNetwork.from_bytes(thin.to_bytes())
+    assert again.to_bytes() == thin.to_bytes()
+    X = rng.normal(size=(3, thin.d))
+    np.testing.assert_array_equal(again.scores(X), thin.scores(X))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("starts0", [0, 1]), ("starts0", [0, 3, 2, 4]), ("starts0", [1, 2, 3, 4]),
+        ("indices0", [0, 1, 9, 1]), ("indices0", [0, -1, 0, 1]), ("indices0", [1, 0, 0, 1]),
+        ("inputs0", 1), ("inputs0", 0), ("inputs0", 2**40), ("data0", [1.0, 2.0]),
+        ("data0", [1.0, np.nan, 1.0, 1.0]), ("W0", np.ones((2, 3))),
+    ],
+)  # fmt: skip
+def test_damaged_sparse_layers_are_refused_by_both_readers(name, value):
+    W = sparse.csc_array(([1.0, 2.0, 3.0, 4.0], [0, 1, 0, 1], [0, 2, 3, 4]), shape=(2, 3))
+    network = LayeredNetwork((W, np.ones((3, 2))), (np.ones(3), np.ones(2)))
+    arrays = unpack_arrays(network.to_bytes(), "n", "n")
+    kind = arrays[name].dtype if name in arrays else float
+    data = pack_arrays(arrays | {name: np.array(value, dtype=kind)})
+    with pytest.raises(InputError):
+        LayeredNetwork.from_bytes(data)
+    with pytest.raises(CertificateError):
+        read_network(data)

@@ -38,6 +38,38 @@ def test_arrays_come_back_and_numpy_reads_them():
             assert np.array_equal(plain[name], array)
 
 
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {},
+        {"one": np.float64(2.5)},
+        {"größe": np.array(["a", "β"]), "b": np.zeros((0, 2), np.int8), "c": np.array(True)},
+        {"f": np.asfortranarray(np.arange(6.0).reshape(2, 3)), "strided": np.arange(20.0)[::3],
+         "swapped": np.arange(3, dtype=">i4"), "turned": np.arange(24).reshape(2, 3, 4).T[:, ::2]},
+        {"record": np.array([(1, 2.0)], dtype=[("k", "i4"), ("x", "f8")])},
+        {f"x{k}": np.full(k, 1j) for k in range(300)},
+    ],
+)  # fmt: skip
+def test_the_bytes_are_those_of_the_library(arrays):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member(array))
+    assert pack_arrays(arrays) == stream.getvalue()
+
+
+def test_large_members_have_wide_sizes(monkeypatch):
+    monkeypatch.setattr("qnn.numerics.archive.zipfile.ZIP64_LIMIT", 2000)
+    arrays = {"x": np.arange(1000.0)}
+    with np.load(io.BytesIO(pack_arrays(arrays))) as plain:
+        assert np.array_equal(plain["x"], arrays["x"])
+
+
+def test_objects_are_not_stored():
+    with pytest.raises(ValueError, match="objects"):
+        pack_arrays({"x": np.array([None])})
+
+
 def test_a_header_that_promises_more_than_there_is_allocates_nothing():
     huge = member(np.zeros(3)).replace(b"(3,), }         ", b"(3000000000000,)}")
     assert b"3000000000000" in huge

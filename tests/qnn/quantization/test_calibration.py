@@ -1,5 +1,6 @@
 """The whole: a float model and rows in, a model that onnxruntime runs, with its proofs, out."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import pytest
 
 import qnn.quantization
 from qnn.certificates.layers import verify_layer, verify_layer_file
+from qnn.certificates.layers.allocation import Parts
 from qnn.errors import InputError
 from qnn.quantization import Quantized, quantize
+from qnn.quantization.allocation import allocate
 from qnn.quantization.graph.execution import run
 from qnn.quantization.graph.reading import read_model
+from qnn.quantization.runtime import check_in_runtime
 from qnn.quantization.tuning import divergence, match_statistics
 from tests.qnn.quantization.networks import Maker, cnn, mlp, rows
 
@@ -121,6 +125,50 @@ def test_rows_of_mixed_bits_save_bytes() -> None:
     agrees(mixed, rows(300, (40,), 1))
 
 
+def test_bits_by_neuron_pay_for_their_parts_and_cost_no_more_than_by_layer() -> None:
+    sizes = (40, 64, 48, 6)
+    X = rows(200, (40,))
+    for budget in (2.3, 3.0, 5.0):
+        layer, neuron = (
+            quantize(mlp(sizes), X, budget, (2, 4, 8), certify="none", method="rtn", group=g)
+            for g in ("layer", "neuron")
+        )
+        assert neuron.allocation.value <= layer.allocation.value * (1.0 + 1e-6)
+        assert neuron.allocation.spent <= neuron.allocation.budget
+        # Bytes beyond the codes' are those that the program counted, but for some lengths.
+        weights = [
+            q.bits @ np.full(len(q.bits), q.codes.q.shape[1]) for q in neuron.quantized.values()
+        ]
+        codes = [
+            q.bits @ np.full(len(q.bits), q.codes.q.shape[1]) for q in layer.quantized.values()
+        ]
+        counted = (neuron.allocation.spent - sum(codes)) / 8
+        assert abs(neuron.bytes - layer.bytes - counted) < 40
+        assert sum(weights) <= neuron.allocation.spent
+        for made in (layer, neuron):
+            assert made.allocation.proven_gap < 1e-5
+            assert made.allocation.gap < 1e-5
+            made.allocation.verify()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_highs_finds_the_enumerated_optimum_with_parts(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cost = np.sort(rng.exponential(size=(6, 3)))[:, ::-1].copy()
+    size = np.outer(rng.integers(1, 9, 6), [2.0, 4.0, 8.0])
+    parts = Parts(np.array([0, 0, 0, 1, 1, 2]), np.arange(3), rng.integers(0, 9, (3, 2)) * 1.0)
+    budget = float(size[:, 0].sum() * 1.8)
+    found = allocate(cost, size, np.array([2, 4, 8]), budget, parts)
+    best = min(
+        cost[range(6), list(c)].sum()
+        for c in itertools.product(range(3), repeat=6)
+        if size[range(6), list(c)].sum() + parts.of(np.array(c)) <= budget
+    )
+    assert found.value == pytest.approx(best, rel=1e-6)
+    assert found.proven == pytest.approx(best, rel=1e-9)
+    assert found.spent <= budget
+
+
 def test_bias_tuning_never_moves_the_network_away() -> None:
     made = quantize(mlp(), rows(150, (12,)), 2.0, (2,), certify="none", beam=8)
     assert made.divergence <= made.divergence_untuned * 1.01
@@ -148,6 +196,36 @@ def test_the_quantized_network_keeps_its_names_and_unknown_nodes() -> None:
     assert any("passed through in float" in note and "Erf" in note for note in made.notes)
     assert any("no gradient reaches" in note for note in made.notes)
     assert [made.model.graph.input[0].name, made.model.graph.output[0].name] == ["x", "y"]
+
+
+def labelled(scores: int) -> onnx.ModelProto:
+    """As scikit-learn's networks are exported: labels first, then probabilities."""
+    make = Maker()
+    x = make.node("Relu", make.node("Gemm", "x", make.weights(6, 5), transB=1))
+    made = make.node("Softmax", make.node("Gemm", x, make.weights(3, 6), transB=1))
+    make.node("ArgMax", made, output="label", axis=1, keepdims=0)
+    make.node("Identity", made, output="y")
+    model = make.model((5,))
+    label = onnx.helper.make_tensor_value_info("label", onnx.TensorProto.INT64, ["n"])
+    model.graph.output.insert(0, label)
+    if not scores:
+        del model.graph.output[1]
+    return model
+
+
+def test_labels_beside_the_scores_are_kept_and_the_scores_calibrated() -> None:
+    X = rows(80, (5,))
+    made = quantize(labelled(1), X, 8.0, (8,), certify="none", beam=8)
+    assert made.graph is not None
+    assert made.graph.output == "y"
+    assert not made.notes
+    session = onnxruntime.InferenceSession(made.model.SerializeToString())
+    label, scores = session.run(["label", "y"], {"x": X})
+    assert (label == scores.argmax(axis=1)).all()
+    np.testing.assert_allclose(scores, made.simulate(X), atol=1e-4)
+    check_in_runtime(made, X)
+    with pytest.raises(InputError, match=r"none of the model's outputs \(label\) is a tensor of"):
+        quantize(labelled(0), X)
 
 
 def test_too_few_rows_for_a_layer_are_said() -> None:

@@ -28,7 +28,9 @@ def by_runtime(model: onnx.ModelProto, X: np.ndarray) -> np.ndarray:
     return output
 
 
-@pytest.mark.parametrize(("make", "shape"), [(mlp, (12,)), (cnn, (2, 8, 8))])
+@pytest.mark.parametrize(
+    ("make", "shape"), [(mlp, (12,)), (cnn, (2, 8, 8)), (lambda: squeezed(), (2, 5, 5))]
+)
 def test_the_forward_pass_is_onnxruntime_s(make: object, shape: tuple[int, ...]) -> None:
     model = make()  # type: ignore[operator]
     X = rows(9, shape)
@@ -47,9 +49,10 @@ def test_batch_normalization_and_added_constants_are_folded() -> None:
     assert graph.layers[-1].target == "y"
 
 
-def test_gradients_are_finite_differences() -> None:
-    graph = read_model(cnn())
-    X = rows(2, (2, 8, 8), 3).astype(np.float64)
+@pytest.mark.parametrize("side", [8, 5])
+def test_gradients_are_finite_differences(side: int) -> None:
+    graph = read_model(cnn() if side == 8 else squeezed())
+    X = rows(2, (2, side, side), 3).astype(np.float64)
     rng = np.random.default_rng(0)
     values = run(graph, X)
     direction = rng.standard_normal(values[logits_of(graph)].shape)
@@ -65,6 +68,18 @@ def test_gradients_are_finite_differences() -> None:
                 moved = run(graph, X, {layer.name: (layer.W, b)})[graph.output]
                 ends.append(float((moved * direction).sum()))
             assert by_bias[j] == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-4, abs=1e-6)
+
+
+def squeezed() -> onnx.ModelProto:
+    """A convolution scaled by its own channels, as in MobileNetV3, and a quotient."""
+    make = Maker(4)
+    x = make.node("HardSwish", make.node("Conv", "x", make.weights(4, 2, 3, 3), pads=[1] * 4))
+    squeeze = make.node("Conv", make.node("GlobalAveragePool", x), make.weights(4, 4, 1, 1))
+    x = make.node("Mul", x, make.node("HardSigmoid", squeeze, alpha=0.25, beta=0.4))
+    below = make.node("Add", make.node("Sigmoid", x), make.constant(np.float32(0.5)))
+    x = make.node("Flatten", make.node("Div", x, below))
+    make.node("Gemm", x, make.weights(3, 4 * 5 * 5), transB=1, output="y")
+    return make.model((2, 5, 5))
 
 
 def test_an_unknown_operator_is_run_and_stops_gradients() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from qnn.errors import InputError
 from qnn.quantization.layers.adaquant import adaquant
 from qnn.quantization.layers.bounds import diagonal_bound
+from qnn.quantization.layers.diagonals import leading_diagonals
 from qnn.quantization.layers.grids import (
     Codes,
     errors,
@@ -56,7 +57,8 @@ def searched(run: object, H: Array, w: Array, codes: Codes, bits: int) -> tuple[
     order = vblast_order(H)
     R = factor_in_order(H, order)
     q = codes.q[0][order].astype(np.int64)
-    found = run(R, w[order], float(codes.s[0]), q, bits, 10**7)  # type: ignore[operator]
+    more = (leading_diagonals(R),) if run is search_at else ()
+    found = run(R, w[order], float(codes.s[0]), q, bits, 10**7, *more)  # type: ignore[operator]
     return float(((R @ (found.s * found.q - w[order])) ** 2).sum()), found.proven
 
 
@@ -72,6 +74,37 @@ def test_searches_find_the_enumerated_optimum(seed: int) -> None:
     value, proven = searched(search_over_steps, H, W[0], start, bits)
     assert proven
     assert value == pytest.approx(best_over_steps(H, W[0], Q), rel=2e-6)
+
+
+@pytest.mark.parametrize("d", [1, 2, 7, 30])
+def test_diagonals_lie_below_and_sum_to_the_relaxation_s_value(d: int) -> None:
+    H, _ = problem(d, 1, d)
+    R = factor_in_order(H, np.arange(d))
+    made = leading_diagonals(R)
+    block = int(np.count_nonzero(made[1]))
+    assert block == int(np.ceil(0.625 * d))
+    for D, size in ((made[0], d), (made[1], block)):
+        part = R[:size, :size].T @ R[:size, :size]
+        assert np.linalg.eigvalsh(part - np.diag(D[:size])).min() >= -1e-9 * part.max()
+        assert (D[:size] > 0.0).all()
+        if size in (2, 5, 7):
+            best = cvxpy.Variable(size, nonneg=True)
+            task = cvxpy.Problem(cvxpy.Maximize(cvxpy.sum(best)), [part - cvxpy.diag(best) >> 0])
+            assert D.sum() >= 0.98 * task.solve(solver="CLARABEL")
+
+
+def test_diagonals_save_most_nodes_of_a_search() -> None:
+    H, W = problem(26, 4, 2)
+    order = vblast_order(H)
+    R = factor_in_order(H, order)
+    codes = kbest(H, W, 2)
+    for j in range(4):
+        at = (R, W[j][order], float(codes.s[j]), codes.q[j][order].astype(np.int64), 2, 10**7)
+        plain, fast = search_at(*at), search_at(*at, leading_diagonals(R))
+        assert plain.proven
+        assert fast.proven
+        assert fast.nodes < plain.nodes
+        assert (fast.q == plain.q).all()
 
 
 def test_a_search_that_runs_out_of_nodes_says_so() -> None:

@@ -130,12 +130,12 @@ def test_signs_of_a_form_may_have_multipliers_below_zero():
     assert signed.kappa[0] < 0.0
 
 
-@pytest.mark.parametrize("scaling", ["standardize", "none", "quantile", "thermometer"])
+@pytest.mark.parametrize("scaling", ["standardize", "weighted", "none", "quantile", "thermometer"])
 @pytest.mark.parametrize("classes", [("no", "yes"), ("x", "y", "z")])
 @pytest.mark.parametrize("activation", ["bilinear", "polynomial"])
 def test_raw_rows_of_the_region_never_fall_below_the_bound(scaling, classes, activation):
     rng = np.random.default_rng(3)
-    clip = 1.5 if scaling in ("standardize", "quantile") else None
+    clip = 1.5 if scaling in ("standardize", "weighted", "quantile") else None
     network, rows = prepared(rng, scaling, classes, clip, activation)
     coded = {name: k for k, name in enumerate(classes)}
     for index in range(4):

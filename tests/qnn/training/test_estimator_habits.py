@@ -1,5 +1,7 @@
 """The estimators as people use them: data frames, weights, probabilities, ensembles."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -82,6 +84,44 @@ def test_frames_of_pandas_pyarrow_and_polars_are_one_table():
     assert list(model.predict(arrow)) == list(model.predict(Polars(arrow))) == said
     again = named(missing="impute", random_state=0).fit(arrow, y)
     assert again.network_.to_bytes() == model.network_.to_bytes()
+
+
+def test_targets_and_weights_of_pyarrow_are_taken():
+    table, y = frame()
+    model = named(random_state=0, calibration=None, missing="impute").fit(table, y)
+    again = named(random_state=0, calibration=None, missing="impute")
+    assert again.fit(table, pa.array(y)).network_.to_bytes() == model.network_.to_bytes()
+    numbers = {"u": table["size"].to_numpy(), "v": np.arange(60.0)}
+    of_numpy = QuantizedRegressor(random_state=0, scaling="standardize", missing="impute")
+    of_arrow = QuantizedRegressor(random_state=0, scaling="standardize", missing="impute")
+    of_numpy.fit(table, np.column_stack(list(numbers.values())), np.ones(60))
+    of_arrow.fit(table, pa.table(numbers), pa.array(np.ones(60)))
+    assert np.array_equal(of_arrow.predict(table), of_numpy.predict(table))
+
+
+def test_a_lazy_frame_is_asked_to_be_collected():
+    class Lazy:
+        columns = ("size",)
+
+        def collect(self) -> None:
+            raise AssertionError("computing is the caller's decision")
+
+    with pytest.raises(InputError, match=r"a lazy frame has no rows yet: .*collect\(\)"):
+        named().fit(Lazy(), ["a", "b"])
+
+
+def test_decimals_are_numbers():
+    table, y = frame()
+    exact = [Decimal(f"{value:.3f}") for value in table["size"]]
+    exact[5] = None
+    model = named(missing="impute", random_state=0).fit(pd.DataFrame({"size": exact}), y)
+    (column,) = model.network_.preprocessing.layout.columns
+    assert column.categories is None
+    plain = [None if value is None else float(value) for value in exact]
+    arrow = pa.table({"size": pa.array(exact, pa.decimal128(10, 3))})
+    said = list(model.network_.predict({"size": plain}))
+    for other in ({"size": exact}, arrow, Polars(arrow)):
+        assert list(model.network_.predict(other)) == said
 
 
 def test_categorical_columns_by_name_or_position_and_missing_values():

@@ -1,6 +1,7 @@
 """The squared loss over blocks: one pass to compress, shared by all betas; one a beta to certify.
 
-What comes together of a block are ``p^2 + p + 1`` numbers, p = d (d + 1) / 2, summed by the tree.
+What comes together of a block are its fourth moments, each once, and ``d^2 + 1`` numbers, summed by
+the tree.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from qnn.numerics.gaps import relative_gap
 from qnn.training.relaxation.blocks.proving import DualFormula, Listed, prove
 from qnn.training.relaxation.blocks.result import BlocksRelaxation
 from qnn.training.relaxation.result import settled
-from qnn.training.relaxation.streaming.compression import Compression, compress
+from qnn.training.relaxation.streaming.compression import Compression, compressed_from
+from qnn.training.relaxation.streaming.moments import Moments, moments_of
 from qnn.training.relaxation.streaming.small import SmallProblem, certify
 from qnn.training.relaxation.streaming.solve import LIMIT
 
@@ -45,31 +47,39 @@ class Compressed:
         return self.data.beta_max
 
 
+@dataclass(frozen=True, eq=False)
+class BlockMoments:
+    """The moments of some blocks, and which they are; their digest is of no use."""
+
+    data: Moments
+    blocks: tuple[BlockFacts, ...]
+
+
 @dataclass(frozen=True)
-class CompressPass:
-    """The work on a block: `compress`."""
+class MomentsPass:
+    """The work on a block: `moments_of`."""
 
-    def __call__(self, index: int, batches: Batches) -> Compressed:
+    def __call__(self, index: int, batches: Batches) -> BlockMoments:
         """Of one block."""
-        data = compress(batches)
+        data = moments_of(batches)
         digest = bytes.fromhex(data.data_sha256)
-        return Compressed(data, (BlockFacts(index, data.n, digest, 0.0),))
+        return BlockMoments(data, (BlockFacts(index, data.n, digest, 0.0),))
 
 
-def add_compressed(left: Compressed, right: Compressed) -> Compressed:
+def add_moments(left: BlockMoments, right: BlockMoments) -> BlockMoments:
     """The sums over two neighbours."""
-    a, b = left.data, right.data
-    if a.d != b.d:
+    if left.data.d != right.data.d:
         raise InputError(
-            f"block {right.blocks[0].index} has {b.d} columns, the ones before have {a.d}"
+            f"block {right.blocks[0].index} has {right.data.d} columns, the ones before have "
+            f"{left.data.d}"
         )
-    data = Compression(a.n + b.n, a.d, a.gram + b.gram, a.cross + b.cross, a.square + b.square, "")
-    return Compressed(data, left.blocks + right.blocks)
+    return BlockMoments(left.data + right.data, left.blocks + right.blocks)
 
 
 def compress_blocks(blocks: Blocks) -> Compressed:
-    """One pass over all blocks; raises InputError as `compress`."""
-    return blocks.reduce(CompressPass(), add_compressed)
+    """One pass over all blocks; raises InputError as `moments_of`."""
+    found = blocks.reduce(MomentsPass(), add_moments)
+    return Compressed(compressed_from(found.data), found.blocks)
 
 
 def solve_compressed(

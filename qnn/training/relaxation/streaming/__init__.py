@@ -1,3 +1,3 @@
 """The relaxation of a problem whose rows are read once, in blocks."""
 
-__all__ = ["compression", "small", "solve"]
+__all__ = ["compression", "moments", "small", "solve"]

@@ -4,29 +4,26 @@ With ``phi_i = svec(x_i x_i')`` (p = d (d + 1) / 2 entries, off-diagonal ones ti
 loss is ``1/2 z'Gz - c'z + 1/2 y'y`` for ``z = svec(Z)``, ``G = sum phi phi'`` and
 ``c = sum y phi``: p x p numbers whatever the number of rows.
 
-The Gram matrix is accumulated, not a QR factor: a quarter of the operations and all of them in one
-symmetric product. QR would keep digits that matter for z where the design is ill-conditioned, but
-here nothing rests on z: the bounds are computed again from the rows, in a second pass, and any z
-gives valid ones. The entries of G are exact to ``n u |phi_j| |phi_k|``, so their errors move the
-*optimal value* by some 1e-13 of ``y'y``: only gaps finer than that, relative to the loss left, need
-the QR factor.
+The Gram matrix is accumulated, not a QR factor: a small part of the operations, as its entries are
+few different moments (`qnn.training.relaxation.streaming.moments`). QR would keep digits that
+matter for z where the design is ill-conditioned, but here nothing rests on z: the bounds are
+computed again from the rows, in a second pass, and any z gives valid ones. The entries of G are
+exact to ``n u |phi_j| |phi_k|``, so their errors move the *optimal value* by some 1e-13 of ``y'y``:
+only gaps finer than that, relative to the loss left, need the QR factor.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from qnn.errors import InputError
-from qnn.numerics.batches import Batches, row_blocks
+from qnn.numerics.batches import Batches
 from qnn.semidefinite.diagonal import optimal_diagonals
+from qnn.training.relaxation.streaming.moments import Fourth, Moments, moments_of
 
 Array = np.ndarray
-
-_LARGEST_D = 120
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,40 +74,14 @@ def compress(batches: Batches) -> Compression:
     InputError : unreadable batches (see `qnn.numerics.batches`), or more columns than p x p numbers
         allow.
     """
-    gram, cross = np.empty((0, 0)), np.empty(0)
-    n, d, square, digest = 0, 0, 0.0, hashlib.sha256()
-    for X, y in row_blocks(batches):
-        if n == 0:
-            d = X.shape[1]
-            if d > _LARGEST_D:
-                raise InputError(
-                    f"{d} columns are too many to compress (at most {_LARGEST_D}): choose solve"
-                )
-            p = d * (d + 1) // 2
-            gram, cross = np.zeros((p, p)), np.zeros(p)
-        digest.update(np.column_stack([X, y]).astype("<f8").tobytes())
-        design = _design(X)
-        gram += design @ design.T
-        cross += design @ y
-        square += float(y @ y)
-        n += len(X)
-    if not (np.isfinite(gram).all() and np.isfinite(square)):
-        raise InputError("the fourth moments of X overflow: scale the columns first")
-    return Compression(n, d, gram, cross, square, digest.hexdigest())
+    return compressed_from(moments_of(batches))
 
 
-def _design(X: Array) -> Array:
-    """The lifted rows as columns, (p, m), in the order of ``svec``."""
-    m, d = X.shape
-    columns = np.ascontiguousarray(X.T)
-    design = np.empty((d * (d + 1) // 2, m))
-    start = 0
-    for j in range(d):
-        rows = design[start : start + d - j]
-        np.multiply(columns[j:], columns[j], out=rows)
-        rows[1:] *= np.sqrt(2.0)
-        start += d - j
-    return design
+def compressed_from(found: Moments) -> Compression:
+    """The compression of the rows that these moments are of."""
+    gram = Fourth(found.d).gram(found.fourth)
+    cross = svec(found.cross)
+    return Compression(found.n, found.d, gram, cross, found.square, found.data_sha256)
 
 
 def svec(Z: Array) -> Array:

@@ -12,6 +12,8 @@ Dual: `Diag(a) − K_V ∓ (M(ν) + K_Z) ⪰ 0`, `Σa + Σ r τ ≤ βd`, τ ≥
 in (ν, a, τ), so any point is repaired by raising a and scaling all.
 """
 
+from __future__ import annotations
+
 import time
 from dataclasses import dataclass
 from typing import Literal
@@ -47,13 +49,15 @@ class Tightened:
     """The best certificate found; how many inequalities it uses and how many rounds it took.
 
     `outcome`: "solved" (the bound rises no more, or reaches what was wanted), "time_limit" or
-    "iteration_limit".
+    "iteration_limit". state: of the bilinear activation, for leaves to go on from; None without a
+    round.
     """
 
     certificate: Certificate
     inequalities: int
     rounds: int
     outcome: Outcome
+    state: State | None = None
 
 
 def tighten(
@@ -94,13 +98,13 @@ class _Run(Method):
         self._upper = np.inf if objective is None else objective
         self._began = time.monotonic()
         self._best, self._used, self._idle = relaxation.certificate, 0, 0
-        self._state: _State | FormState | None = None
+        self._state: State | FormState | None = None
 
     def step(self, left: int) -> int:
         """One round."""
         if self._state is None:
             pairs = self._relaxation.problem.lift.pairs
-            self._state = _State(self._relaxation) if pairs else FormState(self._relaxation)
+            self._state = State(self._relaxation) if pairs else FormState(self._relaxation)
         self._state.exchange()
         self._state.run(STEPS)
         return 1
@@ -122,10 +126,11 @@ class _Run(Method):
 
     def result(self, outcome: Outcome, rounds: int) -> Tightened:
         """The best certificate so far."""
-        return Tightened(self._best, self._used, rounds, outcome)
+        state = self._state if isinstance(self._state, State) else None
+        return Tightened(self._best, self._used, rounds, outcome, state)
 
 
-class _State:
+class State:
     """The iterates of the ADMM, with the scaled duals W of P and N, and the multipliers τ."""
 
     def __init__(self, relaxation: Relaxation) -> None:

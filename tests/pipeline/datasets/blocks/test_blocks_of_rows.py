@@ -58,7 +58,7 @@ def fitted(source: str, count: int = 5) -> TableBlocks:
 
 def prepared(blocks: TableBlocks) -> TableBlocks:
     found = blocks.reduce(StatisticsPass("y", False), merge_tables)
-    preprocessing = fit(found, "y", None, "standardize", True, None)
+    preprocessing = fit(found, "y", None)
     blocks.reading = Reading(preprocessing, TargetReading("y", preprocessing.target))
     return blocks
 
@@ -116,10 +116,10 @@ def test_one_class_is_learned_against_all_others():
         "x": np.arange(N, dtype=float), "k": np.asarray(labels.to_pylist(), dtype=object),
     }]))  # fmt: skip
     with pytest.raises(InputError, match="3 classes: say in data"):
-        fit(found, "k", None, "standardize", True, None)
+        fit(found, "k", None)
     with pytest.raises(InputError, match="is no label"):
-        fit(found, "k", "d", "standardize", True, None)
-    coding = fit(found, "k", "b", "standardize", True, None).target
+        fit(found, "k", "d")
+    coding = fit(found, "k", "b").target
     y = TargetReading("k", coding, "b")(np.array(["a", "b", "c", "b"], dtype=object))
     np.testing.assert_array_equal(y, [-1.0, 1.0, -1.0, 1.0])
 

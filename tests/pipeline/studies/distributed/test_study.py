@@ -1,6 +1,7 @@
 """A distributed sweep in this process: plan, run, resume, verify; and what it refuses."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,49 @@ def test_classes(tmp_path, loss):
     assert np.mean(said == (np.asarray(TABLE["label"].to_pylist()) == "yes")) > 0.8
 
 
+def test_missing_values_and_bits_at_quantiles(tmp_path):
+    values = TABLE["x0"].to_numpy().copy()
+    values[::7] = np.nan
+    gaps = TABLE.set_column(0, "x0", pa.array(values, from_pandas=True))
+    pq.write_table(gaps, tmp_path / "gaps.parquet")
+    made = config(
+        tmp_path,
+        "gaps.parquet",
+        data="data: {source: gaps.parquet, target: y, exclude: [label], missing: impute}",
+        preprocessing="preprocessing: {scaling: thermometer, thresholds: 4}",
+        beta="beta: {fractions: [0.1]}",
+    )
+    (row,) = swept(made, tmp_path / "out").results.to_pylist()
+    assert row["status"] == "ok"
+    assert row["gap"] <= 0.3
+    assert all(check.ok for check in verify(str(tmp_path / "out")))
+    network = QuantizedNetwork.load(tmp_path / "out" / row["network"])
+    assert network.preprocessing is not None
+    assert network.preprocessing.layout.d == 4 * 4 + 2 + 1
+    features = {name: gaps[name].to_numpy() for name in gaps.column_names}
+    assert set(np.unique(network.preprocessing.transform(features))) == {-1.0, 1.0}
+    (tmp_path / "many").mkdir()
+    for k in range(30):
+        pq.write_table(gaps.slice(20 * k, 20), tmp_path / "many" / f"{k:02d}.parquet")
+    many = made.model_copy(
+        update={"data": made.data.model_copy(update={"source": str(tmp_path / "many")})}
+    )
+    swept(many, tmp_path / "other")
+    assert kept(tmp_path / "out") == kept(tmp_path / "other")
+
+
+def test_quantiles_without_their_package_are_refused_before_anything_is_read(tmp_path, monkeypatch):
+    made = config(tmp_path, preprocessing="preprocessing: {scaling: quantile}")
+    monkeypatch.setitem(sys.modules, "datasketches", None)
+    with pytest.raises(InputError, match=r"preprocessing.scaling: quantile needs .*qnn-sdp"):
+        study_of(made).prepare(made)
+
+
+def test_weighted_columns_are_refused(tmp_path):
+    with pytest.raises(InputError, match="distributed sweeps weight no columns"):
+        config(tmp_path, preprocessing="preprocessing: {scaling: weighted}")
+
+
 def kept(out: Path) -> dict[str, bytes]:
     return {
         str(file.relative_to(out)): file.read_bytes()
@@ -172,9 +216,11 @@ def test_what_is_changed_is_found(tmp_path, monkeypatch):
     [
         ({"distributed": "distributed: {blocks: 0}"}, "blocks"),
         ({"shards": "shards: {kind: kfold, count: 3}"}, "shards"),
-        ({"scaling": "preprocessing: {scaling: thermometer}"}, "no quantiles"),
         ({"task": "task: regression\nloss: hinge"}, "takes two classes"),
-        ({"data": "data: {source: rows.parquet, target: y, missing: impute}"}, "refuse missing"),
+        (
+            {"data": "data: {source: rows.parquet, target: y, missing_target: drop}"},
+            "refuse missing targets",
+        ),
     ],
 )
 def test_bad_configs_are_one_line(tmp_path, changes, message):

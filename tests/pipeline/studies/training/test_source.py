@@ -89,8 +89,8 @@ def test_an_untouched_run_is_measured_again_whole(run):
 
 @pytest.mark.parametrize(
     "column",
-    ["test_accuracy", "test_roc_auc", "test_log_loss", "test_rows", "validation_accuracy",
-     "test_accuracy_low"],
+    ["test_accuracy", "test_roc_auc", "test_log_loss", "test_brier", "test_rows",
+     "validation_accuracy", "test_accuracy_low"],
 )  # fmt: skip
 def test_an_edited_metric_is_refused_though_signed(run, column):
     def nudge(row: dict[str, Any]) -> None:
@@ -104,10 +104,28 @@ def test_an_edited_metric_is_refused_though_signed(run, column):
     assert told.endswith("2 networks")
 
 
-@pytest.mark.parametrize("column", ["test_accuracy", "validation_log_loss"])
+@pytest.mark.parametrize("column", ["test_accuracy", "validation_log_loss", "test_brier"])
 def test_a_metric_left_out_is_refused_though_signed(run, column):
     network = edit_row(run, lambda row: row.update({column: None}))
     assert [check.file for check in verified(run)[0]] == [network]
+
+
+def test_counts_of_probabilities_are_made_again(run):
+    def moved(row: dict[str, Any]) -> None:
+        counts = list(row["test_reliability"])
+        used = counts.index(max(counts))
+        row["test_reliability"] = [count - (k == used) for k, count in enumerate(counts)]
+
+    network = edit_row(run, moved)
+    (bad,) = verified(run)[0]
+    assert (bad.file, bad.text.split(" [")[0]) == (network, "its row says test_reliability")
+
+
+def test_rows_of_before_there_was_a_brier_score_are_right_without(run):
+    youngest = [f"{part}_{name}" for part in ("train", "validation", "test")
+                for name in ("brier", "brier_low", "brier_high", "reliability")]  # fmt: skip
+    edit_row(run, lambda row: row.update({key: None for key in youngest if key in row}))
+    assert verified(run)[0] == []
 
 
 def test_a_metric_of_rows_that_are_not_there_is_refused(run):

@@ -35,7 +35,7 @@ def write(folder: Path, rows: int) -> str:
 def solved(blocks: TableBlocks | ActorBlocks) -> list[bytes]:
     blocks.reading = None
     found = blocks.reduce(StatisticsPass("y", False), merge_tables)
-    preprocessing = fit(found, "y", None, "standardize", True, None)
+    preprocessing = fit(found, "y", None)
     blocks.reading = Reading(preprocessing, TargetReading("y", preprocessing.target))
     compressed = compress_blocks(blocks)
     relaxed = solve_blocks(blocks, 0.1 * compressed.beta_max, first=compressed)

@@ -22,7 +22,7 @@ from pipeline.results.ledger import read_results, results_file
 from pipeline.results.record import LATER_COLUMNS
 from pipeline.results.verification import verify_paths
 from pipeline.sweeps.driver import SweepOptions, prepare, run_sweep
-from pipeline.sweeps.resume import completed_paths
+from pipeline.sweeps.resume import completed_units
 from pipeline.sweeps.worker import join as joins
 from pipeline.sweeps.worker import path as tasks
 from pipeline.sweeps.worker.join import run_join
@@ -165,7 +165,7 @@ def test_a_driver_that_dies_between_goes_on_with_the_joins(run, tmp_path, monkey
             run_sweep(config, str(tmp_path / "run"), INLINE)
     folder = RunFolder.open(tmp_path / "run")
     plan = prepare(config).plan
-    assert completed_paths(folder) == {path.id for path in plan.paths}
+    assert completed_units(folder) == {path.id for path in plan.paths}
     solved = []
     good = tasks.run_path
 

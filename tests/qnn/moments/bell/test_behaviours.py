@@ -65,8 +65,8 @@ BAD = {
     "a table of another scenario": (np.full((1, 3, 3, 2, 2), 0.25), "a table has the shape"),
     "NaN": ([[0.0] * 8, [np.nan] * 8], "behaviour 1 .*not finite"),
     "infinity": ([[np.inf] * 8], "not finite"),
-    "text": ([["a"] * 8], "must be numbers"),
-    "ragged rows": ([[0.0], [0.0, 1.0]], "must be numbers"),
+    "text": ([["a"] * 8], "must be an array of numbers"),
+    "ragged rows": ([[0.0], [0.0, 1.0]], "must be an array of numbers"),
     "a table that signals": (signalling(), "behaviour 2 .*signals"),
     "a table whose sums are off": (unnormalized(), "behaviour 1 .*sum to 1"),
 }

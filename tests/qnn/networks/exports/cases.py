@@ -10,7 +10,7 @@ from qnn.networks.alphabets import get_alphabet
 from qnn.networks.quantized import QuantizedNetwork
 
 ROWS = 40
-SCALINGS = ("standardize", "none", "quantile", "thermometer")
+SCALINGS = ("standardize", "weighted", "none", "quantile", "thermometer")
 KINDS = tuple(product(("bilinear", "polynomial"), ("binary", "ternary", "3")))
 
 

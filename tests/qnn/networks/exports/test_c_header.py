@@ -115,6 +115,17 @@ def test_every_scaling_goes_with_every_second_layer(
     assert labels == net.predict(rows).tolist()
 
 
+@pytest.mark.parametrize("second_layer", ["3", "8"])
+def test_steps_of_a_grid_are_no_common_size(second_layer: str, tmp_path: Path) -> None:
+    """A grid has one scalar as a common size has, but neurons count for different steps of it."""
+    net = network("thermometer", alpha=0.25 * np.array([3.0, -1.0, 2.0]))
+    net = replace(net, second_layer=second_layer)
+    assert "int64_t total" not in to_c(net)
+    score, labels = outputs(build(net, tmp_path), to_csv(unseen()))
+    assert score.tobytes() == net.scores(unseen()).tobytes()
+    assert labels == net.predict(unseen()).tolist()
+
+
 @pytest.mark.parametrize("classes", [("a", "b"), ("a", "b", "c")])
 def test_a_score_of_exactly_zero_has_one_label(classes: tuple[str, ...], tmp_path: Path) -> None:
     net = network("standardize", classes=classes)

@@ -36,6 +36,16 @@ def test_svec_is_an_isometry():
     np.testing.assert_allclose(smat(svec(A), 5), A)
 
 
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 5, 8, 9, 13])
+def test_the_gram_matrix_is_that_of_the_lifted_rows(d):
+    X, y = np.random.default_rng(d).normal(size=(1500, d)), np.ones(1500)
+    lifted = np.array([svec(np.outer(x, x)) for x in X])
+    data = compress(cut(X, y, 7, 1200))
+    np.testing.assert_allclose(data.gram, lifted.T @ lifted, rtol=1e-11, atol=1e-10)
+    np.testing.assert_allclose(data.cross, lifted.sum(axis=0), rtol=1e-11, atol=1e-10)
+    np.testing.assert_array_equal(data.gram, data.gram.T)
+
+
 def test_the_compression_is_the_loss_whatever_the_cuts():
     X, y = rows(500, 6)
     problem = Problem(X, y, 1.0)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from qnn.networks.activations import Polynomial
 from qnn.training.problems.problem import Problem
 from qnn.training.rounding import annealed as annealing
-from qnn.training.rounding.annealed import annealed, can_anneal, compress, move_bits
+from qnn.training.rounding.annealed import anneal_products, annealed, can_anneal, compress
 from qnn.training.rounding.candidate import build
 
 
@@ -61,7 +61,7 @@ def test_moves_keep_their_sums_and_at_temperature_0_only_go_down(d, m, T, seed):
         return 0.5 * float(((given_problem.y - outputs) ** 2).sum()) + float(penalty)
 
     before = objective()
-    rise = move_bits(Q, U, V, left, right, H, alpha, rest, given_problem.budget, T, 200, rng)
+    rise = anneal_products(Q, U, V, left, right, H, alpha, rest, given_problem.budget, T, 200, rng)
     assert rise >= 0.0
     assert set(np.unique([U, V])) <= {-1.0, 1.0}
     assert left == pytest.approx(np.einsum("mj,ijp->mip", V, Q), abs=1e-9)

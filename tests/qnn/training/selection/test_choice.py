@@ -5,6 +5,7 @@ from qnn.errors import InputError
 from qnn.training.problems.problem import Problem
 from qnn.training.relaxation import solve
 from qnn.training.selection import Kind, Wanted, choose
+from qnn.training.selection.choice import SMALLER
 from qnn.training.selection.kinds import FRACTIONS, WIDEST
 from qnn.training.selection.paths import path
 
@@ -52,7 +53,11 @@ def test_a_table_of_mixed_columns_and_several_classes():
     table = {"a": X[:, 0], "b": X[:, 1], "c": np.where(X[:, 2] > 1.0, "yes", "no")}
     y = np.where(X[:, 2] > 3.0, "third", y)
     choice = choose(table, y, ["in", "out", "third"], Wanted(beta_fraction=0.02))
-    assert {cell.kind.scaling for cell in choice.cells} == {"standardize", "thermometer"}
+    assert {cell.kind.scaling for cell in choice.cells} == {
+        "standardize",
+        "weighted",
+        "thermometer",
+    }
     assert all(0.0 <= score <= 1.0 for cell in choice.cells for score in cell.scores)
 
 
@@ -76,6 +81,42 @@ def test_progress_is_told_before_each_cell():
     assert len(told) == len([cell for cell in choice.cells if cell.width == 4])
 
 
+def test_the_smallest_setting_that_is_hardly_worse_than_the_best_is_taken():
+    X, y = steps()
+    choice = choose(X, y, CLASSES, Wanted(beta_fraction=0.05))
+    best = max(choice.cells, key=lambda cell: cell.merit)
+    enough = [
+        cell for cell in choice.cells if cell.merit >= best.merit - SMALLER * best.error(len(y))
+    ]
+    (found,) = [
+        cell for cell in choice.cells
+        if (cell.kind, cell.fraction, cell.width) == (choice.kind, choice.fraction, choice.width)
+    ]  # fmt: skip
+    assert found in enough
+    assert found.size_in_bytes == min(cell.size_in_bytes for cell in enough)
+
+
+def test_a_cell_counts_the_numbers_of_its_encoding():
+    X, y = steps()
+    for scaling, numbers in (("weighted", 6), ("thermometer", 9)):
+        wanted = Wanted(scaling=scaling, thresholds=3, beta_fraction=0.1, width=1)
+        (cell,) = choose(X, y, CLASSES, wanted).cells
+        d = 4 if scaling == "weighted" else 10
+        assert cell.size_in_bytes == 8 * numbers + -(-(2 * d + 8) // 8) + 8
+
+
+def test_where_most_columns_tell_nothing_weighted_ones_are_better():
+    merits = {"standardize": 0.0, "weighted": 0.0}
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(80, 20))
+        y = np.where(X[:, 0] + 0.3 * rng.normal(size=80) > 0.0, "in", "out")
+        for scaling in merits:
+            choice = choose(X, y, CLASSES, Wanted(scaling=scaling, beta_fraction=0.1))
+            merits[scaling] += choice.cells[0].merit
+    assert merits["weighted"] > merits["standardize"] + 0.1
+
+
 @pytest.mark.parametrize("rows", [2, 5, 11])
 def test_few_rows_get_the_plain_setting(rows):
     X, y = steps()
@@ -90,7 +131,8 @@ def test_many_columns_get_fewer_thresholds():
     kinds = Wanted().kinds(rng.normal(size=(40, 60)), CLASSES)
     layouts = [Wanted().layout_of(kind, rng.normal(size=(40, 60))).d for kind in kinds]
     assert [str(kind) for kind in kinds] == [
-        "standardize, logistic", "thermometer 3, logistic", "thermometer 4, logistic"
+        "standardize, logistic", "thermometer 3, logistic", "weighted, logistic",
+        "thermometer 4, logistic",
     ]  # fmt: skip
     assert max(layouts) <= WIDEST
 

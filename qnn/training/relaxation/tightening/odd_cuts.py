@@ -1,0 +1,177 @@
+"""Odd sets as inequalities of one leaf: kept, weighed, and exchanged for those that are violated.
+
+The inequalities are those of `cuts.py` beside this file, on (V, Z) and ρ, here in compiled loops:
+a leaf takes thousands of steps. With `X = [V, Z; Z, V]`, whose diagonal is ρ, that of an odd
+vector b over (u; v) is `½ (bᵀXb − ρ) ≥ 0`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from qnn.semidefinite.odd_sets import grown, triangles
+from qnn.semidefinite.squares import Vectors
+from qnn.training.relaxation.tightening.cuts import (
+    ADDED,
+    LARGER_ADDED,
+    LARGER_FROM,
+    LARGER_VIOLATION,
+    LARGEST,
+    VIOLATION,
+)
+
+Array = np.ndarray
+
+# Steps of the power iteration for the size of the inequalities.
+_POWERS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class OddCuts:
+    """Vectors b (T, 2d) int8 of entries ±1 and 0, with multipliers tau (T,) ≥ 0."""
+
+    rows: Array
+    tau: Array
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        """The same, sparse."""
+        at, entries = np.nonzero(self.rows)
+        counts = np.bincount(at, minlength=len(self.rows))
+        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return Vectors(starts, entries.astype(np.int32), self.rows[at, entries].astype(float))
+
+    @cached_property
+    def constants(self) -> Array:
+        """What ρ is multiplied by, `(s − 1)/2` for s entries, (T,)."""
+        return (np.count_nonzero(self.rows, axis=1) - 1.0) / 2.0
+
+    def slacks(self, V: Array, Z: Array, rho: float) -> Array:
+        """(T,), not negative where the inequalities hold; diag(V) is ρ."""
+        return 0.5 * (self.vectors.squares(stacked(V, Z)) - rho)
+
+    def pairs(self, V: Array, Z: Array) -> Array:
+        """What of the slacks comes from pairs of entries, (T,)."""
+        X = stacked(V, Z)
+        np.fill_diagonal(X, 0.0)
+        return 0.5 * self.vectors.squares(X)
+
+    def adjoint(self, weights: Array) -> tuple[Array, Array]:
+        """The matrices (K_V, K_Z) with `⟨K_V, V⟩ + ⟨K_Z, Z⟩` the weighted sum of `pairs`."""
+        d = self.rows.shape[1] // 2
+        K = np.zeros((2 * d, 2 * d))
+        self.vectors.add_squares(0.5 * weights, K)
+        np.fill_diagonal(K, 0.0)
+        return K[:d, :d] + K[d:, d:], K[:d, d:] + K[d:, :d]
+
+    @cached_property
+    def square_norm(self) -> float:
+        """An estimate from above of the largest eigenvalue of `pairs` and its adjoint."""
+        if not len(self):
+            return 1.0
+        tau = np.random.default_rng(0).standard_normal(len(self))
+        size = 0.0
+        for _ in range(_POWERS):
+            tau = tau / np.linalg.norm(tau)
+            tau = self.pairs(*self.adjoint(tau))
+            size = float(np.linalg.norm(tau))
+        return 1.1 * size
+
+    def weighing(self, tau: Array) -> OddCuts:
+        """The same vectors with other multipliers; what is known of them stays known."""
+        other = replace(self, tau=tau)
+        for name in ("vectors", "constants", "square_norm"):
+            if name in self.__dict__:
+                other.__dict__[name] = self.__dict__[name]
+        return other
+
+    def exchanged(self, V: Array, Z: Array, rho: float, free: Array, threshold: float) -> OddCuts:
+        """Those with multipliers above a threshold, and the most violated others.
+
+        free (d,): where v is no copy of u, up to the sign.
+        """
+        kept = self.rows[self.tau > threshold]
+        fresh = violated(stacked(V, Z) / rho, kept, free)
+        tau = np.concatenate([self.tau[self.tau > threshold], np.zeros(len(fresh))])
+        return OddCuts(np.vstack([kept, fresh]), tau)
+
+
+def stacked(V: Array, Z: Array) -> Array:
+    """`[V, Z; Z, V]`."""
+    return np.block([[V, Z], [Z, V]])
+
+
+def violated(X: Array, known: Array, free: Array) -> Array:
+    """Violated odd vectors (T, 2d) that are not known: triangles, where they are few larger sets.
+
+    X (2d, 2d) with a diagonal of 1. known (K, 2d): larger sets are the triangles and these with two
+    more entries each. One of b and its exchange of u and v, one of ±b.
+    """
+    d = len(free)
+    entries = np.concatenate([np.arange(d), d + np.flatnonzero(free)])
+    E = np.ascontiguousarray(X[np.ix_(entries, entries)])
+    owners = np.arange(len(E), dtype=np.int64)
+    sets, signs, _ = triangles(E, owners, len(E), 2.0 * VIOLATION, ADDED)
+    found = _unknown(known, _canonical(_rows(entries[sets], signs, d)))
+    if len(found) >= LARGER_FROM:
+        return found
+    place = np.full(2 * d, -1)
+    place[entries] = np.arange(len(entries))
+    larger = _larger(E, owners, np.vstack([known, found]), place, entries)
+    return np.vstack([found, _unknown(known, _canonical(larger))])
+
+
+def _larger(E: Array, owners: Array, bases: Array, place: Array, entries: Array) -> Array:
+    """The most violated sets that have two entries more than a base."""
+    d = len(place) // 2
+    bases = bases[np.all((place >= 0) | (bases == 0), axis=1)]
+    sizes = np.count_nonzero(bases, axis=1)
+    parts, squares = [np.zeros((0, 2 * d), dtype=np.int8)], [np.zeros(0)]
+    for size in range(3, LARGEST, 2):
+        own = bases[sizes == size]
+        if not len(own):
+            continue
+        at = np.nonzero(own)[1].reshape(-1, size)
+        signs = np.take_along_axis(own, at, axis=1).astype(np.float64)
+        sets, signs, square = grown(E, owners, place[at].astype(np.int32), signs)
+        worse = square < 1.0 - 2.0 * LARGER_VIOLATION
+        parts.append(_rows(entries[sets[worse]], signs[worse], d))
+        squares.append(square[worse])
+    order = np.argsort(np.concatenate(squares), kind="stable")[:LARGER_ADDED]
+    return np.vstack(parts)[order]
+
+
+def _rows(sets: Array, signs: Array, d: int) -> Array:
+    rows = np.zeros((len(sets), 2 * d), dtype=np.int8)
+    rows[np.arange(len(sets))[:, None], sets] = signs
+    return rows
+
+
+def _canonical(rows: Array) -> Array:
+    """Of each row one of ±b and of the two orders of u and v: the last as bytes."""
+    d = rows.shape[1] // 2
+    swapped = np.hstack([rows[:, d:], rows[:, :d]])
+    best = rows
+    for other in (-rows, swapped, -swapped):
+        apart = best != other
+        first = apart.argmax(axis=1)[:, None]
+        larger = np.take_along_axis(other, first, 1) > np.take_along_axis(best, first, 1)
+        best = np.where(larger, other, best)
+    return np.ascontiguousarray(best)
+
+
+def _unknown(known: Array, rows: Array) -> Array:
+    """The rows that are not among the known, nor earlier among themselves."""
+    seen = set(map(bytes, known))
+    fresh = []
+    for at, row in enumerate(map(bytes, rows)):
+        if row not in seen:
+            seen.add(row)
+            fresh.append(at)
+    return rows[fresh]

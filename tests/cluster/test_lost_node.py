@@ -1,0 +1,67 @@
+"""A node that is killed at work, with an actor on it: the same bits."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.ray_nodes import RayNodes
+
+pytestmark = pytest.mark.slow
+SECONDS = 400
+
+
+def drive(address: str, folder: str) -> None:
+    """In a process of its own: solve over and over until actors have moved, and once more."""
+    from pipeline.datasets.blocks.reader import BlockTable
+    from pipeline.datasets.blocks.row_groups import RowGroups
+    from pipeline.sweeps.cluster.block_actors import TableBlocks, actor_blocks
+    from pipeline.sweeps.cluster.session import ray_session
+    from tests.pipeline.sweeps.cluster.test_block_actors import solved, write
+
+    groups = RowGroups.of(write(Path(folder), 20_000))
+    table = BlockTable.of(groups, groups.columns, 9)
+    alone = solved(TableBlocks(table))
+    with ray_session(address, None):
+        import ray
+
+        with actor_blocks(table, 2) as blocks:
+
+            def nodes() -> set[str]:
+                return {ray.get(actor.node.remote()) for actor in blocks.actors}
+
+            assert solved(blocks) == alone
+            begun = nodes()
+            print("on", len(begun), flush=True)
+            deadline = time.monotonic() + SECONDS
+            while nodes() == begun:
+                assert solved(blocks) == alone
+                assert time.monotonic() < deadline
+            assert solved(blocks) == alone
+            print("moved", len(nodes() - begun), len(nodes()), flush=True)
+
+
+def test_the_bits_are_the_same_after_a_killed_node(cluster: RayNodes, tmp_path: Path) -> None:
+    second = cluster.add()
+    deadline = time.monotonic() + SECONDS
+    while cluster.nodes() < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    call = "import sys; from tests.cluster.test_lost_node import drive; drive(*sys.argv[1:])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", call, cluster.address, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**cluster.environment, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "on 2\n"
+    # In the middle of some pass.
+    time.sleep(0.7)
+    cluster.kill(second)
+    rest, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0
+    # Ray says on the same stream that it lost a raylet.
+    assert rest.endswith("moved 0 1\n")

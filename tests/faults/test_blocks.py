@@ -1,0 +1,68 @@
+"""A distributed sweep on a disk that is really full: said in one line, and a rerun goes on."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.faults.test_storage import COMMAND, FULL_DISK
+
+pytestmark = pytest.mark.slow
+PROGRAM = COMMAND.replace("pipeline.studies.training", "pipeline.studies.distributed")
+
+
+def config(folder: Path) -> Path:
+    """Of so many columns that what all betas share does not fit where half a megabyte is left."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1500, 24))
+    columns = {**{f"x{j}": X[:, j] for j in range(24)}, "y": X[:, 0] * X[:, 1]}
+    pq.write_table(pa.table(columns), folder / "rows.parquet")
+    (folder / "sweep.yaml").write_text(
+        "{name: rows, data: {source: rows.parquet, target: y}, task: regression, "
+        "beta: {fractions: [0.5, 0.3]}, distributed: {blocks: 3}}"
+    )
+    return folder / "sweep.yaml"
+
+
+def kept(run: Path) -> dict[str, bytes]:
+    files = [file for file in run.rglob("*") if file.is_file()]
+    assert not [file for file in files if file.name.endswith(".tmp")]
+    made = ("certificates", "networks", "blocks")
+    return {
+        str(f.relative_to(run)): f.read_bytes() for f in files if f.parts[len(run.parts)] in made
+    }
+
+
+def test_a_full_disk_is_said_and_a_rerun_goes_on(tmp_path: Path) -> None:
+    for name in ("place", "keep"):
+        (tmp_path / name).mkdir()
+    made, keep = config(tmp_path), tmp_path / "keep"
+    alone = [sys.executable, "-c", PROGRAM, made, tmp_path / "undisturbed", "inline"]
+    subprocess.run(alone, check=True, timeout=240)
+    space = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "-r"]
+    names = {"PLACE": tmp_path / "place", "KEEP": keep, "CONFIG": made, "PYTHON": sys.executable}
+    subprocess.run(
+        [*space, "bash", "-c", FULL_DISK],
+        env={**os.environ, **{name: str(value) for name, value in names.items()}, "QNN": PROGRAM},
+        check=True,
+        timeout=300,
+    )
+    assert (keep / "first.code").read_text() == "1\n"
+    (said,) = [
+        line for line in (keep / "first.txt").read_text().splitlines() if "(all rows): " in line
+    ]
+    assert "No space left on device; what is finished is kept: make room and run the same" in said
+    first = kept(keep / "first")
+    assert any(name.endswith("preprocessing.json") for name in first)
+    assert not any(name.endswith("first.npz") for name in first)
+    assert (keep / "second.code").read_text() == "0\n"
+    second, whole = kept(keep / "second"), kept(tmp_path / "undisturbed")
+    assert {name: second[name] for name in first} == first
+    assert len(second) == len(whole) > len(first)
+    proofs = [name for name in whole if name.startswith(("certificates", "networks"))]
+    assert {name: second[name] for name in proofs} == {name: whole[name] for name in proofs}
