@@ -111,12 +111,12 @@ class Ridge:
             return np.asarray(K)
         K = lift.gram()
         if lift.free_diagonal:
-            return np.asarray(K, order="F")
+            return np.asarray(K.T, order="F")
         diagonals = lift_diagonals(lift)
         traces = diagonals.sum(axis=1)
         K -= diagonals @ diagonals.T
         K += np.outer(traces, traces) / lift.size
-        return np.asarray(K, order="F")
+        return np.asarray(K.T, order="F")
 
     def _gram(self) -> Array:
         """``Phi' Phi`` (p, p), without ever holding all of Phi."""
