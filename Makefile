@@ -23,10 +23,12 @@ $(READY): pyproject.toml constraints.txt infra/setup.sh
 sweep: $(READY)
 	$(BIN)/qnn sweep $(CONFIG) --out $(OUT)
 
-# The mathematics on all cores; the pipeline's tests one by one, as each starts Ray on all cores.
+# What starts no Ray, on all cores; the pipeline's tests one by one, as Ray takes all cores itself.
+WITHOUT_RAY := tests/qnn tests/test_docs.py tests/test_rooms.py
+
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow" -n auto tests/qnn
-	$(BIN)/python -m pytest -m "not slow" --ignore tests/qnn
+	$(BIN)/python -m pytest -m "not slow" -n auto $(WITHOUT_RAY)
+	$(BIN)/python -m pytest -m "not slow" $(WITHOUT_RAY:%=--ignore %)
 
 test-all: $(READY)
 	bash infra/browser.sh
@@ -34,7 +36,8 @@ test-all: $(READY)
 	bash infra/compiler.sh
 	bash infra/object_store.sh
 	bash infra/postgres.sh
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n auto tests/qnn
+	$(BIN)/python -m pytest -m slow --ignore tests/qnn
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks --large

@@ -83,7 +83,7 @@ TRAINING = {
     "HoldOut.seed": "of the draw",
     "HoldOut.column": "rows of the test are those where this column is 1 or true",
     "KFold.kind": "every row is in one validation fold",
-    "KFold.count": "number of folds; classes are dealt evenly",
+    "KFold.count": "number of folds, stratified: each has its share of every class",
     "KFold.seed": "of the draw",
     "Parts.kind": "disjoint parts, each split into training and validation rows",
     "Parts.count": "number of parts",

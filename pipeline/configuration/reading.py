@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, overload
@@ -222,10 +223,26 @@ def _override(raw: dict[str, Any], override: str) -> None:
 
 
 def _root_causes(error: ValidationError) -> list[ErrorDetails]:
-    """All errors but the "too short" of a list whose only elements were refused themselves."""
+    """All errors but those that another one brought about.
+
+    These are the "too short" of a list whose only elements were refused themselves, and the key
+    that is required because its name was mistyped.
+    """
     details = error.errors(include_url=False)
     parents = {detail["loc"][:-1] for detail in details}
-    return [one for one in details if one["type"] != "too_short" or one["loc"] not in parents]
+    strange = [detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
+    return [
+        one for one in details
+        if (one["type"] != "too_short" or one["loc"] not in parents)
+        and (one["type"] != "missing" or not any(_mistyped(one["loc"], key) for key in strange))
+    ]  # fmt: skip
+
+
+def _mistyped(wanted: tuple[int | str, ...], given: tuple[int | str, ...]) -> bool:
+    """Whether a key is most likely a slip in writing another one beside it."""
+    if wanted[:-1] != given[:-1]:
+        return False
+    return bool(get_close_matches(str(wanted[-1]), [str(given[-1])], cutoff=0.78))
 
 
 def _one_line(detail: ErrorDetails, model: type[BaseModel]) -> str:

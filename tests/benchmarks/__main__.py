@@ -39,6 +39,7 @@ LARGE = (
     "robustness",
     "csp",
     "quantization",
+    "quantized_networks",
     "orthonormal",
     "bell",
 )

@@ -26,7 +26,12 @@ from qnn.quantization.graph.execution import run
 from qnn.quantization.graph.reading import read_model
 from qnn.quantization.layers.adaquant import adaquant_best
 from qnn.quantization.layers.grids import errors
-from qnn.quantization.layers.lattice import kbest_at
+from qnn.quantization.layers.lattice import (
+    _kbest_one,
+    _one_round,
+    factor_in_order,
+    vblast_order,
+)
 from qnn.quantization.layers.methods import METHODS
 from qnn.quantization.layers.objective import layer_objective
 from qnn.quantization.tuning import divergence
@@ -37,6 +42,8 @@ from tests.benchmarks.residual import SIDE, Residual
 
 Array = np.ndarray
 SECTIONS = ("wide", "peers", "residual", "foreign")
+# Biases by distillation and a matrix H by neuron (Fisher) take minutes for a CNN.
+_CHEAP: dict[str, Any] = {"damp": 1e-2, "beam": 16, "weighting": "none", "tune": "statistics"}
 # Steps in blocks mean a matrix H by neuron: so many are compared.
 _NEURONS = 12
 _TEXTS = (
@@ -141,7 +148,7 @@ def residual(folder: Path, count: int, file: Path | None) -> None:
     else:
         model = onnx.load(file)
     rows, X, y = _split((X, y, Xt, yt), count)
-    compare(model, rows.reshape(shape), X.reshape(shape), y, ("gptq", "kbest"), damp=1e-2, beam=16)
+    compare(model, rows.reshape(shape), X.reshape(shape), y, ("gptq", "kbest"), **_CHEAP)
 
 
 def foreign() -> None:
@@ -154,7 +161,7 @@ def foreign() -> None:
     model = onnx.load(folder / "ch_ppocr_mobile_v2.0_cls_infer.onnx")
     print("PP-OCR's classifier of direction (35 batch normalizations, 53 convolutions)")
     X, y = lines_of_text(128)
-    compare(model, X[:32], X[32:], y[32:], ("gptq", "kbest"), damp=1e-2, beam=16)
+    compare(model, X[:32], X[32:], y[32:], ("gptq", "kbest"), **_CHEAP)
 
 
 def lines_of_text(count: int) -> tuple[Array, Array]:
@@ -246,9 +253,15 @@ def _kbest_at_steps(H: Array, W: Array, steps: Array) -> float:
     total = 0.0
     for w, s in zip(W, steps, strict=True):
         scaled = H * np.outer(s, s)
-        codes = kbest_at(scaled, (w / s)[None], np.ones(1), 4, 64).q.astype(float)
+        order = vblast_order(scaled)
+        R = factor_in_order(scaled, order)
+        diagonal = np.diag(R).copy()
         # The peer's codes go from -7 to 7.
-        total += float(errors(H, np.clip(codes, -7, 7) * s - w).sum())
+        q = np.empty(len(w), np.int8)
+        q[order] = _kbest_one(R / diagonal[:, None], diagonal**2, (w / s)[order], -7, 7, 64)
+        while _one_round(scaled, w / s, 1.0, q, -7, 7):
+            pass
+        total += float(errors(H, (q * s - w)[None])[0])
     return total
 
 

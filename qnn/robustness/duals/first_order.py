@@ -10,8 +10,9 @@ certification of verification-agnostic networks via memory-efficient semidefinit
 with D = I). The largest of these is looked for by Adam, with products of the layers alone. Three
 things make the steps count:
 
-- It begins at the multipliers of linear bounds (H. Zhang et al., CROWN, 2018), whose bound is the
-  first one; with d their sizes the matrix is the identity but for its first row.
+- It begins at the multipliers of linear bounds (H. Zhang et al., CROWN, 2018), with the best lines
+  that some gradient steps find, whose bound is the first one; with d their sizes the matrix is the
+  identity but for its first row.
 - Each multiplier is measured in what its neuron weighs in these linear bounds.
 - Not one eigenvector is followed but the lowest few, kept from step to step (A. Knyazev, SIAM J.
   Sci. Comput. 23, 2001) and weighted as the smoothed minimum of their eigenvalues and 0 is
@@ -40,7 +41,13 @@ Array = np.ndarray
 
 STEPS = 500
 _RATE, _VECTORS, _SMOOTHING, _SOLVES = 0.8, 6, 1e-2, 2
-_LOOK = 20
+# Every so many steps the eigenvectors are followed so far that the value can be believed.
+_LOOK, _FOLLOWED = 20, 40
+# The lines alone are chosen first, by so many steps.
+_LINE_STEPS, _LINE_RATE = 80, 0.1
+# Of how many undecided neurons on the steps are shorter, and how much so after a failure.
+# (a step that loses more than a part of kappa_0, of networks with many undecided neurons).
+_MANY, _SHORTER, _LONGER, _LARGE, _WORSE = 150.0, 0.2, 1.3, 1_000, 0.25
 # How far inside the cone P is moved in the end, in parts of D, tried in this order.
 _INSIDE = (1e-3, 1e-2, 1e-1, 1.0)
 # Who makes a certificate asks for more allowance than who checks it.
@@ -146,26 +153,85 @@ class _Ascent:
 
     def run(self, target: float, steps: int, expired: Callable[[], bool]) -> Ascended:
         """See `ascend`."""
-        best, proven, done = -np.inf, Ascended(np.zeros(0), -np.inf, np.zeros(self.N), 0), 0
+        best, proven, done = -np.inf, self._by_lines(target, expired), 0
+        if proven.value > target:
+            return proven
         kept = [x.copy() for x in self.x]
-        adam = Adam(self.x, _RATE)
+        either = float(sum(k.sum() for k in self.stack.either))
+        adam = Adam(self.x, _RATE * min(1.0, (_MANY / max(either, 1.0)) ** 1.5))
         for step in range(steps):
             if expired():
                 break
-            k = self._multipliers()
-            gradients = self._gradients(k, 40 if step == 0 else _SOLVES)
+            look = step % _LOOK == 0 or step == steps - 1
+            gradients = self._gradients(self._multipliers(), _FOLLOWED if look else _SOLVES)
             done = step + 1
-            if self.value > best:
-                best, kept = self.value, [x.copy() for x in self.x]
             if not np.isfinite(self.value):
                 break
-            if best > target and (step % _LOOK == 0 or step == steps - 1):
-                proven = self._finished(kept, done)
+            if look and self.value > best:
+                best, kept = self.value, [x.copy() for x in self.x]
+                adam.rate = min(_RATE, _LONGER * adam.rate)
+                proven = self._finished(kept, done) if best > target else proven
                 if proven.value > target:
                     return proven
+            elif look and either > _LARGE and best - self.value > _WORSE * float(self.D[0]):
+                adam = self._restart(kept, _SHORTER * adam.rate)
+                continue
             adam.step([-g for g in gradients], 0.5 * (1.0 + np.cos(np.pi * step / steps)) + 1e-3)
             self._project()
         return max(proven, self._finished(kept, done), key=lambda one: one.value)
+
+    def _by_lines(self, target: float, expired: Callable[[], bool]) -> Ascended:
+        """The best bound without products: of given lines kappa is |g|, and no matrix is needed.
+
+        The iterate is left at the best lines.
+        """
+        stack, lines = self.stack, self.x[4:]
+        best, kept, adam = -np.inf, [x.copy() for x in lines], Adam(lines, _LINE_RATE)
+        for step in range(_LINE_STEPS):
+            k = self._multipliers()
+            c, g = stack.linear(k)
+            most, z = float(np.abs(g).sum()), -np.sign(g)
+            if stack.inputs.ball:
+                length = float(np.linalg.norm(g[: self.d]))
+                most += length - float(np.abs(g[: self.d]).sum())
+                z[: self.d] = -g[: self.d] / max(length, 1e-290)
+            if c - most > best:
+                best, kept = c - most, [x.copy() for x in lines]
+            if best > target or expired() or not np.isfinite(most):
+                break
+            slopes = self._slopes(np.concatenate([[1.0], z])[:, None])[4:]
+            share = (self.N + 1.0) / self.total
+            steps = [-share * a * unit for a, unit in zip(slopes, self.units[4:], strict=True)]
+            adam.step(steps, 1.0 - step / _LINE_STEPS)
+            self._project()
+        for array, old in zip(lines, kept, strict=True):
+            array[:] = old
+        return self._of_lines()
+
+    def _of_lines(self) -> Ascended:
+        stack, k = self.stack, self._multipliers()
+        g = stack.linear(k)[1]
+        kappa, q, ball = np.abs(g), np.sign(g), 0.0
+        if stack.inputs.ball:
+            ball, kappa[: self.d] = float(np.linalg.norm(g[: self.d])), 0.0
+            q[: self.d] = g[: self.d] / max(ball, 1e-290)
+        k = replace(k, kappa=kappa, ball=ball, q=q)
+        self.x[1][:], self.x[2][:] = kappa / self.units[1], ball / self.units[2]
+        self.x[0][:] = (float(kappa.sum()) + ball) / self.units[0]
+        try:
+            value = proven_value(stack.form(k), k, self.d, _MARGIN)
+        except CertificateError:
+            value = -np.inf
+        sure = value if np.isfinite(value) else -np.inf
+        return Ascended(stack.write(k), sure, np.clip(-q, -1.0, 1.0), 0)
+
+    def _restart(self, kept: list[Array], rate: float) -> Adam:
+        """Back to the best multipliers, with shorter steps and eigenvectors of no memory."""
+        for array, old in zip(self.x, kept, strict=True):
+            array[:] = old
+        self.V = np.random.default_rng(len(kept)).normal(size=self.V.shape) * self.moves[:, None]
+        self._gradients(self._multipliers(), _FOLLOWED)
+        return Adam(self.x, rate)
 
     def _multipliers(self, x: list[Array] | None = None) -> Multipliers:
         values = [a * unit for a, unit in zip(self.x if x is None else x, self.units, strict=True)]

@@ -313,3 +313,21 @@ def test_a_margin_loss_is_no_loss_of_a_regression() -> None:
         "sweep.yaml: loss hinge takes two classes, but task is regression: use absolute, huber or "
         "squared"
     )
+
+
+def test_a_slip_in_a_required_key_is_one_complaint() -> None:
+    text = """
+name: t
+data: {source: t.csv}
+shards: {kind: kfold, cuont: 3}
+beta: {fractions: {start: 1, stop: 0.1, conut: 3}}
+"""
+    with pytest.raises(InputError) as error:
+        parse_config(text, "t.yaml")
+    assert str(error.value) == (
+        "t.yaml: shards.cuont: unknown key (known: kind, count, seed); "
+        "beta.fractions.conut: unknown key (known: start, stop, count)"
+    )
+    # Another key of another kind is no slip.
+    with pytest.raises(InputError, match=r"shards\.count: is required; shards\.column: unknown"):
+        parse_config(text.replace("cuont: 3", "column: site"), "t.yaml")
