@@ -1,3 +1,3 @@
 """Tools for semidefinite programs: the cone, its coordinates, diagonals that dominate."""
 
-__all__ = ["anderson", "cone", "coordinates", "diagonal"]
+__all__ = ["anderson", "cone", "coordinates", "descent", "diagonal", "positive"]

@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     arguments = parser.parse_args()
     with threadpool_limits(1):
-        tiny = dict(_problems(3, 10))["0.1"]
+        tiny = dict(_problems(8, 60))["0.1"]
         _trained(tiny)
         _paper(tiny, *_solved(tiny))
         for part in arguments.parts:

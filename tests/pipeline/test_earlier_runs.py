@@ -1,7 +1,8 @@
 """Folders and certificates made by the version before the rooms: they verify, resume and export.
 
 The same sweeps run again give the same ids, files and rows (`tests/data/ORIGIN.md` says how they
-were made); arms that stop by the clock are compared by their ids alone.
+were made), bounds within the gap that was asked for; arms that stop by the clock are compared by
+their ids alone.
 """
 
 import shutil
@@ -27,6 +28,10 @@ NAMES = ("classes", "exact", "kinds", "plain", "targets")
 # What depends on the machine or the clock.
 UNLIKE = ("seconds", "versions", "bounds", "host", "started")
 TIMED = ("straight_through",)
+# What a solve tells up to the gap that it was asked for, so that another order of its sums moves
+# it, and what follows the trace of its matrices in rows whose neurons have one common weight.
+SOLVED, GAP = ("lower_bound", "relaxation_value", "gap"), 1e-4
+WEIGHED, ONE_WEIGHT = ("upper_bound", "loss_value"), "krivine"
 
 
 def frame(location: Path) -> pd.DataFrame:
@@ -56,6 +61,15 @@ def test_an_earlier_folder_verifies(name: str) -> None:
     assert [check.line for check in checks if not (check.ok and check.proven)] == []
 
 
+def assert_alike(one: QuantizedNetwork, two: QuantizedNetwork, near: float) -> None:
+    """The same function; the order of its neurons, and which factor is u, are the search's."""
+    X = np.random.default_rng(0).standard_normal((40, one.d))
+    left, right = one.decision_function(X), two.decision_function(X)
+    np.testing.assert_allclose(left, right, atol=near * float(np.abs(left).max(initial=1.0)))
+    weights = [np.sort(np.abs(network.alpha), axis=None) for network in (one, two)]
+    np.testing.assert_allclose(*weights, rtol=10.0 * near, atol=1e-9)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_earlier_folder_is_finished(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -83,19 +97,22 @@ def test_the_same_sweep_gives_the_same_rows_and_files(
     joined = old["certificates"].notna() & old["certificate"].isna()
     assert (new["preprocessing_bytes"] >= old["preprocessing_bytes"])[joined].all()
     new.loc[joined, "preprocessing_bytes"] = old.loc[joined, "preprocessing_bytes"]
-    mine = ~old["rounding"].isin(TIMED)
+    mine, weighed = ~old["rounding"].isin(TIMED), old["rounding"] == ONE_WEIGHT
     for column in old:
         left, right = old.loc[mine, column], new.loc[mine, column]
         if pd.api.types.is_float_dtype(left):
-            np.testing.assert_allclose(left, right, rtol=1e-7, atol=1e-9, err_msg=column)
+            near = np.where(weighed[mine] & (column in WEIGHED) | (column in SOLVED), GAP, 1e-7)
+            missing = left.isna().to_numpy()
+            np.testing.assert_array_equal(missing, right.isna(), err_msg=column)
+            allowed = near * np.maximum(left.abs(), 1.0 if column == "gap" else 1e-2)
+            assert ((left - right).abs() <= allowed)[~missing].all(), column
         else:
             assert left.astype(str).tolist() == right.astype(str).tolist(), column
     for path in sorted((RUNS / name / "networks").glob("*.npz")):
         row = old[old["network"] == f"networks/{path.name}"].iloc[0]
         if row["rounding"] not in TIMED:
             one, two = QuantizedNetwork.load(path), QuantizedNetwork.load(again / row["network"])
-            np.testing.assert_array_equal(one.U, two.U)
-            np.testing.assert_allclose(one.alpha, two.alpha, rtol=1e-7, atol=1e-12)
+            assert_alike(one, two, GAP if row["rounding"] == ONE_WEIGHT else 1e-7)
     assert {path.name for path in (RUNS / name / "certificates").iterdir()} == {
         path.name for path in (again / "certificates").iterdir()
     }

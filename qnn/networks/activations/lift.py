@@ -109,5 +109,9 @@ class Lift:
         head, tail = self.features[:, :-1], self.features[:, -1]
         a, half_b = self.template[0, 0], self.template[0, -1]
         c = self.template[-1, -1]
-        inner, last = head @ head.T, np.outer(tail, tail)
-        return a**2 * inner**2 + 2.0 * half_b**2 * inner * last + c**2 * last**2
+        K = np.empty((len(head), len(head)), head.dtype)
+        for start in range(0, len(head), 256):
+            rows = slice(start, start + 256)
+            inner, last = head[rows] @ head.T, np.outer(tail[rows], tail)
+            K[rows] = a**2 * inner**2 + 2.0 * half_b**2 * inner * last + c**2 * last**2
+        return K

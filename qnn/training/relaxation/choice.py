@@ -60,12 +60,14 @@ def solve(
         return zero
     best: Relaxation | None = None
     if solver == "auto":
-        chosen = [*chosen, *_fallbacks(problem, tol)]
+        chosen = [*chosen, *last_resorts(problem, problem.n, problem.lift.size, tol)]
     cut: list[Solver] = []
     while chosen or cut:
         # What was cut goes on from the best point, where no fallback has got there either.
         last = not chosen
         candidate = chosen.pop(0) if chosen else cut.pop(0)
+        if best is not None and not _fits(candidate, problem.n, problem.lift.size):
+            continue
         spent = 0.0 if best is None else time.perf_counter() - started
         left = None if time_limit is None else time_limit - spent
         if left is not None and left <= 0.0:
@@ -136,12 +138,6 @@ def _choose(problem: Problem, name: str, tol: float) -> tuple[list[Solver], str]
     return fitting, f"solver {first.name} chosen: {reason}"
 
 
-def _fallbacks(problem: Problem, tol: float) -> list[Solver]:
-    """What goes on after the first solvers, where there is memory for it."""
-    n, size = problem.n, problem.lift.size
-    return [solver for solver in last_resorts(problem, n, size, tol) if _fits(solver, n, size)]
-
-
 def _fits(solver: Solver, n: int, size: int) -> bool:
     needed = solver.memory_estimate(n, size)
     return needed <= _ALWAYS_THERE or needed <= available_memory()
@@ -155,7 +151,8 @@ def _zero_network(
     problem: Problem, tol: float, solver: str, callback: Callback | None
 ) -> Relaxation | None:
     """The zero network with its certificate, where beta is at least beta_max."""
-    if problem.beta < problem.beta_max_estimate or problem.beta < problem.beta_max:
+    known = "beta_max" in vars(problem)
+    if (not known and problem.beta < problem.beta_max_estimate) or problem.beta < problem.beta_max:
         return None
     best = BestPoints(problem, solver, None, callback)
     best.offer_dual(-problem.loss.gradient(np.zeros(problem.n), problem.y), None)

@@ -42,14 +42,15 @@ def admm_work(n: int, size: int, tol: float) -> float:
 
 
 def admm_memory(n: int, size: int) -> float:
-    """The step's matrix and its factor, the rows, the iterates; rows' coordinates in blocks.
+    """The step's matrix, in whose memory its factor is, the rows, the iterates, rows in blocks.
 
-    Between what single precision takes, which coarse tolerances get by with, and double.
+    Between what single precision takes, which coarse
+    tolerances get by with, and double.
     """
     p = size * (size + 1) // 2
     in_rows = rows_pay(n, p, size)
-    order, blocks = (n, 0) if in_rows else (p, 256 * p)
-    return 8.0 * (2.4 * order**2 + 5.2 * n * size + 50.0 * size**2 + 9.0 * n + blocks)
+    matrices, blocks = (1.4 * n**2, 0) if in_rows else (1.2 * p**2, 256 * p)
+    return 8.0 * (matrices + 5.2 * n * size + 50.0 * size**2 + 9.0 * n + blocks)
 
 
 def low_rank_work(n: int, size: int, tol: float) -> float:

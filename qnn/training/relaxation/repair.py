@@ -13,6 +13,7 @@ from qnn.certificates.record import Certificate
 from qnn.errors import CertificateError
 from qnn.networks.activations.lift import Lift
 from qnn.semidefinite.diagonal import optimal_diagonals
+from qnn.semidefinite.positive import lowest_eigenvalue
 from qnn.training.problems.problem import Problem
 
 Array = np.ndarray
@@ -87,7 +88,7 @@ def _raise(M: Array, diagonals: tuple[Array, ...], lift: Lift) -> list[Array]:
     raised = []
     for index, a in enumerate(diagonals):
         signs = [sign for own, sign in lift.sides(range(len(diagonals))) if own == index]
-        lowest = min(_lowest(np.diag(a) - sign * M) for sign in signs)
+        lowest = min(lowest_eigenvalue(np.diag(a) - sign * M) for sign in signs)
         added = a - lowest
         # A diagonal of its own may be negative where M is; a common one dominates both signs.
         common = len(signs) > 1
@@ -110,10 +111,6 @@ def _multiply(signed: Array, a: Array, common: bool) -> Array:
     root = 1.0 / np.sqrt(positive)
     values = _eigenvalues(root[:, None] * signed * root[None, :])
     return positive * max(float(values[-1]), -float(values[0]) if common else 0.0, 1e-300)
-
-
-def _lowest(S: Array) -> float:
-    return float(_eigenvalues(S)[0])
 
 
 def _eigenvalues(S: Array) -> Array:

@@ -120,10 +120,12 @@ def choose(
         cells += own
         leaders += [] if leader is None else [leader]
     least = _hardly_worse(cells, rows)
+    best: list[Cell] = []
     for cell, fitted in leaders:
         if cell.merit >= least:
-            cells += [_narrowed(cell, fitted, width) for width in wanted.widths[1:]]
-    return _chosen(cells, rows)
+            best += [cell, *(_narrowed(cell, fitted, width) for width in wanted.widths[1:])]
+    known = set(map(id, cells))
+    return _chosen(best, [*cells, *(cell for cell in best if id(cell) not in known)], rows)
 
 
 def _hardly_worse(cells: list[Cell], rows: int) -> float:
@@ -132,10 +134,13 @@ def _hardly_worse(cells: list[Cell], rows: int) -> float:
     return best.merit - SMALLER * best.error(rows)
 
 
-def _chosen(cells: list[Cell], rows: int) -> Choice:
-    """The smallest cell that is hardly worse than the best; of equal ones the better."""
-    least = _hardly_worse(cells, rows)
-    enough = [cell for cell in cells if cell.merit >= least]
+def _chosen(candidates: list[Cell], cells: list[Cell], rows: int) -> Choice:
+    """The smallest candidate that is hardly worse than the best; of equal ones the better.
+
+    Candidates are each kind's best β and narrower networks there: a larger β saves few bytes.
+    """
+    least = _hardly_worse(candidates, rows)
+    enough = [cell for cell in candidates if cell.merit >= least]
     found = min(enough, key=lambda cell: (cell.size_in_bytes, -cell.merit))
     return Choice(found.kind, found.fraction, found.width, tuple(cells))
 

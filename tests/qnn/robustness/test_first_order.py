@@ -11,6 +11,7 @@ from qnn.certificates.robustness.regions import Region
 from qnn.errors import InputError
 from qnn.networks.layered import LayeredNetwork
 from qnn.robustness import Limits, Prover, certify, means
+from qnn.robustness.duals import first_order
 from tests.qnn.robustness.cases import layered, milp_margin
 
 FIRST = Limits(nodes=1, gap=1e-6, solver="first_order")
@@ -44,10 +45,13 @@ def test_no_bound_exceeds_the_mixed_integer_optimum(sizes):
 
 
 @pytest.mark.slow
-def test_two_thousand_networks_and_no_bound_exceeds_the_mixed_integer_optimum(monkeypatch):
-    monkeypatch.setattr(means, "STEPS", 5)
-    rng = np.random.default_rng(98)
-    for case in range(2000):
+@pytest.mark.parametrize("part", range(4))
+def test_two_thousand_networks_and_no_bound_exceeds_the_mixed_integer_optimum(part, monkeypatch):
+    monkeypatch.setattr(means, "STEPS", 2)
+    monkeypatch.setattr(first_order, "_LINE_STEPS", 4)
+    monkeypatch.setattr(first_order, "_INSIDE", (1e-3, 1e-1))
+    rng = np.random.default_rng(98 + part)
+    for case in range(500):
         sizes = [int(rng.integers(1, 5)), *rng.integers(1, 6, size=rng.integers(1, 4)), 2]
         network = layered(rng, [int(size) for size in sizes])
         network = thin(network) if case % 2 else network

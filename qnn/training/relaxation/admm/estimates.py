@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import lapack
 
 from qnn.networks.activations.lift import Lift
+from qnn.semidefinite.descent import descend
+from qnn.semidefinite.positive import lowest_eigenvalue
 from qnn.training.relaxation.scaling import ScaledProblem
 
 Array = np.ndarray
-
-_NEWTON_STEPS = 6
 
 
 def balance_diagonals(lift: Lift, P: Array, N: Array) -> tuple[Array, Array, tuple[float, ...]]:
@@ -47,14 +46,34 @@ def feasible_value(
 ) -> tuple[float, Array, Array, tuple[float, ...]]:
     """Repair positive semidefinite P, N and scale them well: ``(value, P, N, rho)``."""
     P, N, rho = balance_diagonals(scaled.lift, P, N)
-    predictions = scaled.lift.apply(P - N)
-    price = scaled.budget * sum(rho)
-    t = 1.0
+    value, t = _best_multiple(scaled, scaled.lift.apply(P - N), sum(rho))
+    return value, t * P, t * N, tuple(t * own for own in rho)
+
+
+def factored_value(scaled: ScaledProblem, left: Array, right: Array) -> tuple[float, Array, Array]:
+    """The same of ``P = L L'``, ``N = R R'`` by their factors, for less work: ``(value, P, N)``."""
+    lift, rank = scaled.lift, left.shape[1]
+    factor = np.hstack([left, right])
+    diagonal = np.einsum("ij,ij->i", factor, factor)
+    rho = float(diagonal.mean())
+    if lift.template is not None or not lift.pairs or not 2.0 * diagonal.min() > rho:
+        return feasible_value(scaled, left @ left.T, right @ right.T)[:3]
+    factor *= np.sqrt(rho / diagonal)[:, None]
+    hidden = lift.features @ factor
+    hidden *= hidden
+    predictions = hidden[:, :rank].sum(axis=1) - hidden[:, rank:].sum(axis=1)
+    value, t = _best_multiple(scaled, predictions, rho)
+    left, right = factor[:, :rank], factor[:, rank:]
+    return value, t * (left @ left.T), t * (right @ right.T)
+
+
+def _best_multiple(scaled: ScaledProblem, predictions: Array, rho: float) -> tuple[float, float]:
+    """The primal value of a feasible point's best multiple, and the multiple (squared loss)."""
+    price, t = scaled.budget * rho, 1.0
     if scaled.loss.quadratic:
         square = float(predictions @ predictions)
         t = max((float(predictions @ scaled.y) - price) / square, 0.0) if square > 0.0 else 0.0
-        P, N, rho = t * P, t * N, tuple(t * value for value in rho)
-    return scaled.loss.value(t * predictions, scaled.y) + t * price, P, N, rho
+    return scaled.loss.value(t * predictions, scaled.y) + t * price, t
 
 
 def dual_estimate(
@@ -77,73 +96,15 @@ def dual_value(scaled: ScaledProblem, nu: Array, diagonals: tuple[Array, ...]) -
 def refine_diagonals(
     scaled: ScaledProblem, M: Array, diagonals: tuple[Array, ...], shifted: tuple[Array, ...]
 ) -> tuple[Array, ...]:
-    """Spend less than the even shift from diagonals to shifted does, by a few Newton steps.
-
-    Log barrier for ``min sum(a)`` with ``Diag(a) - B >= 0``, at one parameter that leaves a tenth
-    of what the shift added; the Hessian is the sum of the entrywise squares of the inverses.
-    """
+    """Spend less than the even shift from diagonals to shifted does, by a few Newton steps."""
     sides = scaled.lift.groups(M, -M)
-    return tuple(_descend(own, a, b) for own, a, b in zip(sides, diagonals, shifted, strict=True))
-
-
-def _descend(blocks: tuple[Array, ...], a: Array, shifted: Array) -> Array:
-    size = len(a)
-    excess = float((shifted - a).sum())
-    if excess <= 0.0:
-        return shifted
-    mu = 0.1 * excess / (size * len(blocks))
-    best, least = shifted, float(shifted.sum())
-    a = shifted + 0.1 * excess / size
-    inverses = _inverses(blocks, a)
-    for _ in range(_NEWTON_STEPS):
-        if inverses is None:
-            break
-        gradient = np.full(size, 1.0 / mu)
-        hessian = np.zeros((size, size))
-        for W in inverses:
-            gradient -= W.diagonal()
-            hessian += W * W
-        _, step, info = lapack.dposv(hessian, -gradient, lower=1, overwrite_a=1)
-        decrement = np.sqrt(max(-float(gradient @ step), 0.0))
-        if info != 0 or decrement < 0.3:
-            break
-        length = min(1.0, 2.0 / (1.0 + decrement))
-        start, inverses = a, None
-        while inverses is None and length > 1e-9:
-            a = start + length * step
-            inverses = _inverses(blocks, a)
-            length *= 0.6
-        spent = float(a.sum())
-        if inverses is None or spent >= least:
-            break
-        progress = least - spent
-        best, least = a, spent
-        if progress < 0.02 * excess:
-            break
-    return best
-
-
-def _inverses(blocks: tuple[Array, ...], a: Array) -> list[Array] | None:
-    """``(Diag(a) - B)^-1`` of each block, or None where one is not positive definite."""
-    factors = []
-    for B in blocks:
-        S = -B
-        S.flat[:: len(a) + 1] += a
-        factor, info = lapack.dpotrf(S.T, lower=1, clean=1, overwrite_a=1)
-        if info != 0:
-            return None
-        factors.append(factor)
-    found = []
-    for factor in factors:
-        lower, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
-        W = lower + lower.T
-        W.flat[:: len(a) + 1] *= 0.5
-        found.append(W)
-    return found
+    return tuple(
+        descend(np.stack(own), a, b) for own, a, b in zip(sides, diagonals, shifted, strict=True)
+    )
 
 
 def _lowest(a: Array, B: Array) -> float:
     """The lowest eigenvalue of ``Diag(a) - B``."""
     S = -B
     S.flat[:: len(a) + 1] += a
-    return float(lapack.dsyevd(S.T, compute_v=0, overwrite_a=1)[0][0])
+    return lowest_eigenvalue(S)

@@ -83,7 +83,7 @@ class _Run(Method):
         first = (_first_check(trail),) if self.warm else ()
         self.search = Search(self.scaled, tol, *first)
         self._counted = -self.state.ridge.factorizations
-        self._finite, self._turned = True, 0
+        self._residual, self._turned = 0.0, 0
 
     @property
     def factorizations(self) -> int:
@@ -92,20 +92,21 @@ class _Run(Method):
 
     def step(self, left: int) -> int:
         """One."""
-        self._finite = _try_step(self.state)
+        self._residual = _try_step(self.state)
         return 1
 
     def check(self, iteration: int) -> Literal["solved", "stalled"] | None:
         """Look at the bounds where it is time; a proof where they are near enough."""
         search, best = self.search, self.best
-        if self._finite and iteration == search.next_check:
-            search.check(self.state, iteration)
+        finite = math.isfinite(self._residual)
+        if finite and search.due(iteration, self._residual):
+            search.check(self.state, iteration, self._residual)
             if search.gap <= 0.9 * self.tol:
                 search.offer(best, iteration)
                 if best.gap <= self.tol:
                     return "solved"
         patience = _SINGLE_PATIENCE if self.single else _PATIENCE
-        if self._finite and iteration - search.improved_at <= patience:
+        if finite and iteration - search.improved_at <= patience:
             return None
         if not self.single:
             return "stalled"
@@ -130,7 +131,7 @@ class _Run(Method):
     def offer_last(self, iteration: int, refine: bool) -> None:
         """Certify where the solve ended, with the best diagonal if the gap is still open."""
         search, best = self.search, self.best
-        search.check(self.state, iteration)
+        search.check(self.state, iteration, self._residual)
         search.offer(best, iteration)
         if refine and best.gap > self.tol:
             best.offer_dual(self.scaled.nu_unit * search.nu, None, iteration)
@@ -147,12 +148,12 @@ def _first_check(trail: Trail) -> int:
     return min(max(3, trail.iterations - 2), 8)
 
 
-def _try_step(state: Splitting) -> bool:
-    """A step; False where the precision was not enough for it."""
+def _try_step(state: Splitting) -> float:
+    """A step; its residual, not finite where the precision was not enough for it."""
     try:
-        return math.isfinite(state.step())
+        return math.sqrt(state.step())
     except np.linalg.LinAlgError:
-        return False
+        return math.inf
 
 
 def _adapt(state: Splitting, iteration: int, schedule: tuple[int, ...]) -> None:
@@ -173,7 +174,7 @@ def _within(wanted: float, present: float) -> float:
 
 
 def _space(state: Splitting) -> str:
-    n, order = state.scaled.n, len(state.ridge.matrix)
+    n, order = state.scaled.n, state.ridge.order
     if state.ridge.in_rows:
         return f"{n} x {n} kernel"
     return f"{n} rows compressed to {order} x {order}"

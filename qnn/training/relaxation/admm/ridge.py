@@ -17,6 +17,7 @@ import numpy as np
 from scipy.linalg import get_blas_funcs, get_lapack_funcs
 
 from qnn.networks.activations.lift import Lift
+from qnn.numerics.compiled import compiled
 from qnn.semidefinite.coordinates import smat, svec
 from qnn.training.relaxation.costs import rows_pay
 
@@ -35,21 +36,31 @@ class Ridge:
         self.lift, self.dtype = lift, dtype
         self.in_rows = rows_pay(len(lift.features), dimension(lift), lift.size)
         self._syrk, self._trsv, self._potrf = _kernels(dtype)
-        # Only the lower triangle, in Fortran order, is valid.
-        self.matrix = self._kernel() if self.in_rows else self._gram()
+        # In Fortran order: the factor below and on the diagonal, above it the matrix itself, so
+        # that there is memory for one of them alone.
+        self._matrix = self._kernel() if self.in_rows else self._gram()
+        self._diagonal = self._matrix.diagonal().copy()
+        self._fresh = True
         self.shift = np.nan
         self.factorizations = 0
-        self._factor = np.empty((0, 0))
         self._weighted = np.empty_like(lift.features)
+
+    @property
+    def order(self) -> int:
+        """Of the matrix that is factorized: n or p."""
+        return len(self._diagonal)
 
     def set_shift(self, shift: float) -> None:
         """Factorize for this s > 0; LinAlgError where the precision is not enough for it."""
         if shift == self.shift:
             return
-        shifted = self.matrix.copy(order="F")
-        shifted.flat[:: len(shifted) + 1] += shift
-        self._factor, info = self._potrf(shifted, lower=1, clean=0, overwrite_a=1)
+        # By rows of its transpose, which is the same memory in the other order.
+        _mirror(self._matrix.T, self._diagonal, self._fresh)
+        self._fresh = False
+        self._matrix.T.flat[:: self.order + 1] += self._diagonal.dtype.type(shift)
+        self._matrix, info = self._potrf(self._matrix, lower=1, clean=0, overwrite_a=1)
         if info != 0:
+            self.shift = np.nan
             raise np.linalg.LinAlgError("the kernel is not positive definite after its shift")
         self.shift = shift
         self.factorizations += 1
@@ -88,8 +99,8 @@ class Ridge:
 
     def _solve(self, b: Array) -> Array:
         # Two triangular solves: LAPACK's potrs is made for many right-hand sides and slower.
-        half = self._trsv(self._factor, b, lower=1, overwrite_x=1)
-        return np.asarray(self._trsv(self._factor, half, lower=1, trans=1, overwrite_x=1))
+        half = self._trsv(self._matrix, b, lower=1, overwrite_x=1)
+        return np.asarray(self._trsv(self._matrix, half, lower=1, trans=1, overwrite_x=1))
 
     def _kernel(self) -> Array:
         """K (n, n), of the rows with diagonals as that of Z."""
@@ -100,12 +111,12 @@ class Ridge:
             return np.asarray(K)
         K = lift.gram()
         if lift.free_diagonal:
-            return np.asarray(K, order="F")
+            return np.asarray(K.T, order="F")
         diagonals = lift_diagonals(lift)
         traces = diagonals.sum(axis=1)
         K -= diagonals @ diagonals.T
         K += np.outer(traces, traces) / lift.size
-        return np.asarray(K, order="F")
+        return np.asarray(K.T, order="F")
 
     def _gram(self) -> Array:
         """``Phi' Phi`` (p, p), without ever holding all of Phi."""
@@ -115,6 +126,25 @@ class Ridge:
             block = design(lift, slice(start, start + _BLOCK))
             gram = self._syrk(1.0, block.T, beta=1.0, c=gram, lower=1, overwrite_c=1)
         return gram
+
+
+@compiled(nogil=True)
+def _mirror(A: Array, diagonal: Array, keep: bool) -> None:
+    """Copy the upper triangle of A (m, m) to the lower one, to keep it there, or back from there.
+
+    In blocks, so that both lie in the cache.
+    """
+    order, block = len(A), 32
+    for top in range(0, order, block):
+        for left in range(top, order, block):
+            for i in range(top, min(top + block, order)):
+                for j in range(max(left, i + 1), min(left + block, order)):
+                    if keep:
+                        A[j, i] = A[i, j]
+                    else:
+                        A[i, j] = A[j, i]
+    for i in range(order):
+        A[i, i] = diagonal[i]
 
 
 @cache

@@ -7,7 +7,7 @@ import numpy as np
 from qnn.training.relaxation.admm.estimates import (
     dual_estimate,
     dual_value,
-    feasible_value,
+    factored_value,
     refine_diagonals,
 )
 from qnn.training.relaxation.admm.splitting import Splitting
@@ -16,8 +16,10 @@ from qnn.training.relaxation.scaling import ScaledProblem
 
 Array = np.ndarray
 
-#: the logarithm of the gap falls by about this in an iteration, before it is known
-_USUAL_RATE = 0.3
+#: iterations after which there is a look at the latest
+_LONGEST = 15
+#: the gap falls somewhat faster than the residual: their ratio as this power of the gap
+_FASTER = 0.25
 #: refined diagonals leave a tenth of the gap at best: not tried above this many tolerances
 _REFINABLE = 10.0
 
@@ -33,7 +35,7 @@ class Search:
         self.diagonals: tuple[Array, ...] = (np.zeros(scaled.size),)
         self.next_check = first
         self.improved_at, self._mark = 0, np.inf
-        self._last: tuple[int, float] | None = None
+        self._last, self._wanted = 0, 0.0
 
     @property
     def gap(self) -> float:
@@ -45,9 +47,15 @@ class Search:
             return np.inf
         return (self.upper - lower) / max(abs(self.upper), 1e-300)
 
-    def check(self, state: Splitting, iteration: int) -> None:
-        """Estimate both bounds at the current iterates, and choose the next iteration to do so."""
-        upper, P, N, _ = feasible_value(self.scaled, *state.primal())
+    def due(self, iteration: int, residual: float) -> bool:
+        """Whether it is time to look: the residual promises the wanted gap, or it has been long."""
+        if iteration < self.next_check:
+            return False
+        return residual <= self._wanted or iteration >= self._last + _LONGEST or not self._last
+
+    def check(self, state: Splitting, iteration: int, residual: float) -> None:
+        """Estimate both bounds at the current iterates, and choose when to do so again."""
+        upper, P, N = factored_value(self.scaled, *state.factors())
         if upper < self.upper:
             self.upper, self.P, self.N = upper, P, N
         nu, M, diagonals = state.dual()
@@ -62,18 +70,9 @@ class Search:
             self.lower, self.nu, self.diagonals = lower, nu, shifted
         if self.gap < 0.9 * self._mark:
             self._mark, self.improved_at = self.gap, iteration
-        self.next_check = iteration + self._wait(iteration, gap)
-        self._last = (iteration, gap)
-
-    def _wait(self, iteration: int, gap: float) -> int:
-        """A fraction of the iterations that are left at the rate seen since the last look."""
-        rate = _USUAL_RATE
-        if self._last is not None:
-            if not 0.0 < gap < self._last[1]:
-                return 3
-            rate = np.log(self._last[1] / gap) / (iteration - self._last[0])
-        left = np.log(max(gap / (0.8 * self.tol), 1.0)) / rate
-        return int(np.clip(0.8 * left, 2, min(15, 3 + iteration // 4)))
+        self.next_check, self._last = iteration + 2, iteration
+        part = min(0.9 * self.tol / gap, 1.0) if gap > 0.0 else 1.0
+        self._wanted = residual * part ** (1.0 - _FASTER)
 
     def restart(self, iteration: int) -> None:
         """Count patience anew, after a change of precision."""

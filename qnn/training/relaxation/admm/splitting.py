@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from qnn.semidefinite.anderson import Anderson
-from qnn.semidefinite.cone import Projection
+from qnn.semidefinite.cone import project_to_cone
+from qnn.semidefinite.positive import LARGE, PASSES
+from qnn.training.relaxation.admm.kernels import join, pack, project, reflect, unpack
 from qnn.training.relaxation.admm.ridge import Ridge
 from qnn.training.relaxation.scaling import ScaledProblem
 
@@ -17,18 +19,18 @@ _RELAX = 1.7
 class _Vector:
     """A state as one vector with views of its parts.
 
-    ``matrices`` (2, D, D) belongs to P and N, ``loss`` (n,) to the loss and is empty for squared
-    loss, and ``tracked``, the predictions of the difference of the matrices, is empty where the
-    linear step is p x p. Up to ``measured`` the entries determine the others.
+    ``P`` and ``N`` are the matrices' upper triangles by rows, ``loss`` (n,) belongs to the loss and
+    is empty for squared loss, and ``tracked``, the predictions of the difference of the matrices,
+    is empty where the linear step is p x p. Up to ``measured`` the entries determine the others.
     """
 
     def __init__(self, scaled: ScaledProblem, tracks: bool, dtype: str) -> None:
         D, n = scaled.size, scaled.n
-        self.squares = 2 * D * D
+        self.squares = D * (D + 1)
         self.measured = self.squares + (0 if scaled.loss.quadratic else n)
         self.all = np.zeros(self.measured + (n if tracks else 0), dtype)
-        self.matrices = self.all[: self.squares].reshape(2, D, D)
-        self.P, self.N = self.matrices
+        self.matrices = self.all[: self.squares]
+        self.P, self.N = self.matrices.reshape(2, self.squares // 2)
         self.loss = self.all[self.squares : self.measured]
         self.tracked = self.all[self.measured :]
 
@@ -54,38 +56,51 @@ class Splitting:
         self.y = scaled.y.astype(ridge.dtype)
         fixed = self.direct and not ridge.in_rows
         self._moment = ridge.moment(self.y) if fixed else None
-        self._Z, self._V = np.zeros((2, scaled.size, scaled.size), ridge.dtype)
-        self._V_diagonal = self._V.reshape(-1)[:: scaled.size + 1]
+        self._Z, self._base = np.zeros((2, scaled.size, scaled.size), ridge.dtype)
         self._signs = np.repeat(np.array([1.0, -1.0], ridge.dtype), scaled.size)
         self._residual = np.zeros(scaled.n, ridge.dtype)
         self._state, self._shadow, self._point = (
             _Vector(scaled, ridge.in_rows, ridge.dtype) for _ in range(3)
         )
         self._anderson = Anderson(len(self._state.all), self._state.measured, ridge.dtype)
-        self._project_P, self._project_N = (Projection(scaled.size, ridge.dtype) for _ in range(2))
-        self._factors = np.zeros((scaled.size, 0)), np.zeros((scaled.size, 0))
+        self._weights = self._anderson.weights = self._metric()
+        self._factors = np.zeros((0, scaled.size)), 0
         self._restart()
         self._cast_loss()
 
     @property
     def P(self) -> Array:
-        """The positive block, (D, D); changed in place by the next step."""
-        return self._shadow.P
+        """The positive block, (D, D)."""
+        return self._matrix(self._shadow.P)
 
     @property
     def N(self) -> Array:
-        """The negative block, (D, D); changed in place by the next step."""
-        return self._shadow.N
+        """The negative block, (D, D)."""
+        return self._matrix(self._shadow.N)
+
+    def _matrix(self, packed: Array) -> Array:
+        return np.asarray(unpack(packed, self.scaled.size))
+
+    def _metric(self) -> Array:
+        """What entries of a residual count: one off the diagonal stands for two."""
+        weights = np.ones(self._state.measured, self.ridge.dtype)
+        off = np.full((self.scaled.size,) * 2, np.sqrt(2.0), self.ridge.dtype)
+        np.fill_diagonal(off, 1.0)
+        for packed in weights[: self._state.squares].reshape(2, -1):
+            pack(off, packed)
+        return weights
 
     def set_state(
         self, P: Array, N: Array, slack_P: Array, slack_N: Array, nu: Array, predictions: Array
     ) -> None:
         """Start from a primal and a dual point."""
         state, s = self._state, self.sigma
-        state.P[:], state.N[:] = P - slack_P / s, N - slack_N / s
+        left, right = P - slack_P / s, N - slack_N / s
+        pack(left, state.P)
+        pack(right, state.N)
         if self.ridge.in_rows:
             lift = self.ridge.lift
-            state.tracked[:] = lift.apply(lift.settled(state.P - state.N))
+            state.tracked[:] = lift.apply(lift.settled(left - right))
         if not self.direct:
             state.loss[:] = predictions - nu / self.loss_sigma
         self._restart()
@@ -100,9 +115,8 @@ class Splitting:
     def step(self) -> float:
         """One iteration; returns the square of its residual, not finite where precision failed."""
         state, shadow, point = self._state, self._shadow, self._point
-        np.add(shadow.all, shadow.all, out=point.all)
-        point.all -= state.all
-        base = self.ridge.lift.settled(point.P - point.N)
+        reflect(state.all, shadow.all, point.all, self._base)
+        base = self.ridge.lift.settled(self._base)
         if self.direct:
             target = self.y
             self.ridge.set_shift(0.5 * self.sigma)
@@ -116,61 +130,55 @@ class Splitting:
             point.tracked[:] = fitted[: len(point.tracked)]
         else:
             Z = self.ridge.step_by_moment(self._moment, base)
-        V = np.add(point.P, point.N, out=self._V)
-        self._set_diagonals(Z, base)
-        np.add(V, Z, out=point.P)
-        np.subtract(V, Z, out=point.N)
-        point.matrices *= 0.5
+        price = self.scaled.budget / self.sigma
+        join(point.all, shadow.all, Z, base, price, self.ridge.lift.free_diagonal, _RELAX)
         self._Z = Z
-        point.all -= shadow.all
-        point.all *= _RELAX
         residual = self._anderson.advance(state.all, point.all)
         self._cast_shadow()
         return residual
 
-    def _set_diagonals(self, Z: Array, base: Array) -> None:
-        """The diagonal of V = P + N that is best for the budget's price; Z's if it is not free."""
-        diagonal = self._V_diagonal
-        D, price = len(diagonal), self.scaled.budget / self.sigma
-        if self.ridge.lift.free_diagonal:
-            diagonal[:] = max((float(diagonal.sum()) - 2.0 * price) / D, 0.0)
-            return
-        pull = 0.5 * (float(Z.trace()) - float(base.trace()))
-        rho_plus = (float(self._point.P.trace()) + pull - price) / D
-        rho_minus = (float(self._point.N.trace()) - pull - price) / D
-        diagonal[:] = rho_plus + rho_minus
-        Z.flat[:: D + 1] = rho_plus - rho_minus
-
     def _cast_shadow(self) -> None:
-        state, shadow = self._state, self._shadow
-        left = self._project_P(state.P, shadow.P)
-        right = self._project_N(state.N, shadow.N)
-        self._factors = left, right
+        state, shadow, size = self._state, self._shadow, self.scaled.size
+        found = False
+        if size < LARGE:
+            passes = PASSES[self.ridge.dtype]
+            found, factors, first = project(state.all, shadow.all, size, passes)
+        if not found:
+            pairs = ((state.P, shadow.P), (state.N, shadow.N))
+            left, right = (self._project_alone(*pair) for pair in pairs)
+            factors, first = np.concatenate((left, right), axis=1).T, left.shape[1]
+        self._factors = factors, first
         if self.ridge.in_rows:
-            shadow.tracked[:] = self._apply(left, right)
+            shadow.tracked[:] = self._apply(factors, first)
         self._cast_loss()
+
+    def _project_alone(self, packed: Array, out: Array) -> Array:
+        Y = self._matrix(packed)
+        projected = np.empty_like(Y)
+        factor = project_to_cone(Y, projected)
+        pack(projected, out)
+        return factor
 
     def _cast_loss(self) -> None:
         if not self.direct:
             loss = self._state.loss
             self._shadow.loss[:] = self.scaled.loss.prox(loss, self.y, 1.0 / self.loss_sigma)
 
-    def _apply(self, left: Array, right: Array) -> Array:
+    def _apply(self, factors: Array, first: int) -> Array:
         """The predictions of P - N, from factors where their ranks are small."""
-        lift, rank = self.ridge.lift, left.shape[1]
-        if lift.template is None and rank + right.shape[1] <= lift.size:
-            hidden = np.dot(lift.features, np.concatenate((left, right), axis=1))
+        lift = self.ridge.lift
+        if lift.template is None and len(factors) <= lift.size:
+            hidden = np.dot(lift.features, factors.T)
             np.multiply(hidden, hidden, out=hidden)
-            signs = self._signs[lift.size - rank : lift.size + right.shape[1]]
+            signs = self._signs[lift.size - first : lift.size + len(factors) - first]
             return np.asarray(np.dot(hidden, signs))
         return lift.apply(lift.settled(self.P - self.N))
 
     def _restart(self) -> None:
         """The map or the state has changed, and with it the metric of the residual."""
         if not self.direct:
-            weights = np.ones(self._state.measured, self.ridge.dtype)
-            weights[self._state.squares :] = np.sqrt(self.loss_sigma / self.sigma)
-            self._anderson.weights = weights
+            weight = np.sqrt(self.loss_sigma / self.sigma)
+            self._weights[self._state.squares :] = weight
         self._anderson.restart()
 
     def rescale(self, sigma: float, loss_sigma: float) -> None:
@@ -191,9 +199,9 @@ class Splitting:
         ``||slacks|| / ||(P, N)||`` for the cone and ``||nu|| / ||r||`` for the loss; not finite or
         zero where one of the points is zero.
         """
-        cone = self._shadow.all[: self._shadow.squares]
-        primal = float(np.linalg.norm(cone))
-        dual = self.sigma * float(np.linalg.norm(self._state.all[: len(cone)] - cone))
+        cone, weights = self._shadow.matrices, self._weights[: self._shadow.squares]
+        primal = float(np.linalg.norm(weights * cone))
+        dual = self.sigma * float(np.linalg.norm(weights * (self._state.matrices - cone)))
         natural = dual / primal if primal > 0.0 else np.inf
         if self.direct:
             return natural, self.loss_sigma
@@ -215,13 +223,16 @@ class Splitting:
 
     def slacks(self) -> tuple[Array, Array]:
         """The dual slacks, (D, D), double precision."""
-        matrices = self.sigma * (self._shadow.matrices.astype(np.float64) - self._state.matrices)
-        return matrices[0], matrices[1]
+        state, shadow = self._state, self._shadow
+        matrices = self.sigma * (shadow.matrices.astype(np.float64) - state.matrices)
+        left, right = matrices.reshape(2, -1)
+        return self._matrix(left), self._matrix(right)
 
-    def primal(self) -> tuple[Array, Array]:
-        """P and N from their factors, so that they are semidefinite in double precision."""
-        left, right = (factor.astype(np.float64) for factor in self._factors)
-        return left @ left.T, right @ right.T
+    def factors(self) -> tuple[Array, Array]:
+        """F and G (D, r), P = F F' and N = G G': semidefinite in double precision."""
+        factors, first = self._factors
+        double = factors.astype(np.float64)
+        return double[:first].T, double[first:].T
 
     def dual(self) -> tuple[Array, Array, tuple[Array, ...]]:
         """``(nu, M(nu), diagonals)``, near feasible, double precision."""

@@ -8,7 +8,7 @@ import pytest
 from qnn.losses import LOSSES
 from qnn.networks.activations.lift import Lift
 from qnn.semidefinite.anderson import Anderson
-from qnn.semidefinite.cone import Projection
+from qnn.semidefinite.cone import project_to_cone
 from qnn.semidefinite.coordinates import smat, svec
 from qnn.semidefinite.diagonal import optimal_diagonals
 from qnn.training.problems.problem import Problem
@@ -95,9 +95,9 @@ def test_projection_to_the_cone(dtype: str, size: int, positive: int) -> None:
     values = np.concatenate([rng.uniform(0.1, 2, positive), negative])
     Y = ((Q * values) @ Q.T).astype(dtype)
     wanted = (Q * np.maximum(values, 0.0)) @ Q.T
-    project, out = Projection(size, dtype), np.empty((size, size), dtype)
+    out = np.empty((size, size), dtype)
     for _ in range(2):
-        factor = project(Y, out)
+        factor = project_to_cone(Y, out)
         np.testing.assert_allclose(out, wanted, atol=1e-5 if dtype == "float32" else 1e-13)
         np.testing.assert_allclose(factor @ factor.T, wanted, atol=1e-5)
 

@@ -88,6 +88,7 @@ def test_the_smallest_setting_that_is_hardly_worse_than_the_best_is_taken():
     enough = [
         cell for cell in choice.cells if cell.merit >= best.merit - SMALLER * best.error(len(y))
     ]
+    assert {cell.fraction for cell in enough} == {0.05}
     (found,) = [
         cell for cell in choice.cells
         if (cell.kind, cell.fraction, cell.width) == (choice.kind, choice.fraction, choice.width)
