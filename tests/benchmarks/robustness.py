@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.optimize import linprog
@@ -43,8 +43,9 @@ BOUNDS = (
 
 @dataclass(frozen=True)
 class Budget:
-    """Images of a network at most, processor seconds of one image's search and of all of them."""
+    """First image, images at most, processor seconds of one image's search and of all of them."""
 
+    first: int
     images: int
     seconds: float
     budget: float
@@ -54,6 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mnist")
     parser.add_argument("--images", type=int, default=100, help="at most, of each network")
+    parser.add_argument("--first", type=int, default=0, help="the image to begin with")
     parser.add_argument("--seconds", type=float, default=20.0, help="for one image's search")
     parser.add_argument("--budget", type=float, default=300.0, help="seconds for one network")
     parser.add_argument("--networks", nargs="+", choices=[*ARCHITECTURES], default=[*ARCHITECTURES])
@@ -64,7 +66,7 @@ def main() -> None:
         if arguments.only != "relu":
             quantized()
         if arguments.only != "quantized":
-            limits = Budget(arguments.images, arguments.seconds, arguments.budget)
+            limits = Budget(*(getattr(arguments, one.name) for one in fields(Budget)))
             relu(arguments.mnist, arguments.networks, limits)
     print(f"peak {gib(peak_bytes())}; {machine()}")
 
@@ -120,12 +122,13 @@ def verified(network: LayeredNetwork, X: Array, y: Array, limits: Budget) -> Non
     """What each bound proves of the first images, as many as the budget lets begin."""
     prover, rows = Prover(network), []
     began = time.process_time()
-    for x, label in zip(X[: limits.images], y[: limits.images], strict=True):
+    chosen = range(limits.first, min(limits.first + limits.images, len(X)))
+    for index in chosen:
         if time.process_time() - began > limits.budget:
             break
-        rows.append(outcomes(prover, x, int(label), limits.seconds))
+        rows.append(outcomes(prover, X[index], int(y[index]), limits.seconds))
         told = ", ".join(f"{key} {value:.4g}" for key, value in rows[-1].items() if value)
-        print(f"image {len(rows) - 1}: {told}", flush=True)
+        print(f"image {index}: {told}", flush=True)
     count = len(rows)
     print(f"| of {count} images | share | s an image |")
     print("|---|---|---|")
