@@ -181,7 +181,10 @@ def test_features_become_bits_and_the_saved_network_reads_raw_rows(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"scaling": "bits"}, "scaling must be one of standardize, none, quantile, thermometer"),
+        (
+            {"scaling": "bits"},
+            "scaling must be one of standardize, none, weighted, quantile, thermometer",
+        ),
         ({"scaling": "thermometer", "clip": 3.0}, "clip means nothing to bits"),
         ({"scaling": "thermometer", "thresholds": 0}, "thresholds must be"),
     ],
@@ -201,6 +204,7 @@ def test_what_is_left_out_is_chosen_with_a_proof_for_what_was_chosen():
     choice = model.choice_
     assert {str(cell.kind).split()[0].strip(",") for cell in choice.cells} == {
         "standardize",
+        "weighted",
         "thermometer",
     }
     layout = model.network_.preprocessing.layout
