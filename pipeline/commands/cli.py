@@ -92,7 +92,7 @@ def sweep(
         # Workers of a Ray started here see it too.
         os.environ["QNN_LOG"] = log_format
     if dry_run:
-        print(_plan_text(config, overrides or [], out))
+        _print_plan(config, overrides or [], out)
         return
     from pipeline.commands.sweep import sweep_command
 
@@ -220,6 +220,18 @@ def compare(
     from pipeline.reports.comparison.page import write_comparison
 
     print(write_comparison(folders, out, figure))
+
+
+def _print_plan(path: Path, overrides: list[str], out: str | None) -> None:
+    """Print the plan, and what the data gave to say that is not in it."""
+    from pipeline.logs.console import held_back
+
+    with held_back() as held:
+        text = _plan_text(path, overrides, out)
+    for notice in held:
+        if notice not in text:
+            print(f"note: {notice}", file=sys.stderr)
+    print(text)
 
 
 def _plan_text(path: Path, overrides: list[str], out: str | None) -> str:

@@ -3,14 +3,36 @@
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.logging import RichHandler
 
-from pipeline.logs.log_lines import EVENTS, TextFormatter, log_json_to, wants_json
+from pipeline.logs.log_lines import DATA, EVENTS, Once, TextFormatter, log_json_to, wants_json
 
 # Columns of a table that nobody sees on a screen: room for all its words.
 _WIDE = 400
+
+
+@contextmanager
+def held_back() -> Iterator[list[str]]:
+    """A list of what is said of the data meanwhile, each once, instead of lines of a log."""
+    held: list[str] = []
+
+    class Holding(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            held.append(record.getMessage())
+
+    logger, handler = logging.getLogger(DATA), Holding(logging.WARNING)
+    handler.addFilter(Once())
+    before, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield held
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before
 
 
 def console_of_tables() -> Console:
@@ -24,7 +46,7 @@ def set_up_logging(console: Console) -> None:
     if wants_json():
         log_json_to(sys.stderr)
         return
-    logging.getLogger(EVENTS).setLevel(logging.WARNING)
+    logging.getLogger(EVENTS).setLevel(logging.ERROR)
     handler: logging.Handler
     if console.is_terminal:
         handler = RichHandler(console=console, show_path=False, show_level=False)
@@ -32,6 +54,7 @@ def set_up_logging(console: Console) -> None:
     else:
         handler = logging.StreamHandler()
         handler.setFormatter(TextFormatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    handler.addFilter(Once())
     package = logging.getLogger("pipeline")
     package.handlers = [handler]
     package.setLevel(logging.INFO)

@@ -16,6 +16,27 @@ FIELDS = ("sweep", "path", "shard", "trial", "beta", "done", "failed", "total", 
 # The logger of what happens path by path: silent unless logs are JSON.
 EVENTS = "pipeline.sweeps.events"
 
+# Who says what there is to say of the data: each time that they are read.
+DATA = "pipeline.datasets"
+
+
+class Once(logging.Filter):
+    """Lets what is said of the data through once: a command may read them several times.
+
+    Other lines may well say the same again, as a second attempt does.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is to be written."""
+        text = record.getMessage()
+        known = record.name.startswith(DATA) and text in self.said
+        self.said.add(text)
+        return not known
+
 
 class TextFormatter(logging.Formatter):
     """Lines of plain text, exceptions included, with the secrets taken out."""
@@ -54,6 +75,7 @@ def log_json_to(stream: TextIO) -> None:
     """Send this package's log lines to `stream` as JSON, progress by path included."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())
+    handler.addFilter(Once())
     package = logging.getLogger("pipeline")
     package.handlers = [handler]
     package.setLevel(logging.INFO)

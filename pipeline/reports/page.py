@@ -15,7 +15,7 @@ from pipeline.logs.redact import redact
 from pipeline.reports import tables
 from pipeline.reports.cells import href
 from pipeline.reports.comparison.arms import NAMES, arm_table, metric_text
-from pipeline.reports.comparison.sets import ArmSummary, make_sets, summarize
+from pipeline.reports.comparison.sets import ArmSummary, better_first, make_sets, summarize
 from pipeline.reports.figures import plots
 from pipeline.reports.frame import REPORT_FILE, drawn, render_page
 from pipeline.reports.origin import Origin, origin_of
@@ -144,20 +144,23 @@ def _arms(content: ReportInput) -> list[ArmSummary]:
 
 def _arms_words(arms: list[ArmSummary]) -> str:
     """Which arm is best on the test rows, ours or another."""
-    known = [one for one in arms if np.isfinite(one.accuracy)]
+    known = [one for one in arms if np.isfinite(one.test)]
     ours = [one for one in known if one.kind == "ours"]
     others = [one for one in known if one.kind != "ours"]
     if not ours or not others:
         return "No arm has a test metric to compare."
-    sign = -1.0 if ours[0].regression else 1.0
-    best, rival = (max(some, key=lambda one: sign * one.accuracy) for some in (ours, others))
-    write = metric_text(best.regression)
-    first, second = sorted((best, rival), key=lambda one: -sign * one.accuracy)
-    metric = "RMSE" if best.regression else "accuracy"
+    metric = ours[0].metric
+
+    def rank(one: ArmSummary) -> float:
+        return better_first(metric, one.test)
+
+    best, rival = (max(some, key=rank) for some in (ours, others))
+    first, second = sorted((best, rival), key=rank, reverse=True)
+    write = metric_text(metric)
     return (
-        f"Best on the test rows, in the mean over the shards: {NAMES[first.arm]}, {metric} "
-        f"{write(first.accuracy)} with {byte_text(first.bytes)}; then "
-        f"{NAMES[second.arm]}, {write(second.accuracy)} with {byte_text(second.bytes)}."
+        f"Best on the test rows, in the mean over the shards: {NAMES[first.arm]}, {metric.label} "
+        f"{write(first.test)} with {byte_text(first.bytes)}; then "
+        f"{NAMES[second.arm]}, {write(second.test)} with {byte_text(second.bytes)}."
     )
 
 

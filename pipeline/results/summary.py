@@ -102,6 +102,11 @@ def metric_of(data: pd.DataFrame) -> Metric:
     return metric
 
 
+def metric_said_by(results: pa.Table) -> Metric:
+    """The metric by which a sweep chooses, from all of its rows, those of the arms among them."""
+    return METRICS[_said(results, _METRIC) or _likely_metric(results.to_pandas())]
+
+
 def has_several_targets(data: pd.DataFrame) -> bool:
     """Whether the networks of a frame predict several numbers at once."""
     if not len(data) or METRICS[data["metric"].iloc[0]].task != "regression":
@@ -111,9 +116,11 @@ def has_several_targets(data: pd.DataFrame) -> bool:
 
 def _likely_metric(data: pd.DataFrame) -> str:
     """For results without their config: accuracy where any row has one, RMSE otherwise."""
-    columns = [f"{part}_accuracy" for part in PARTS]
-    known = data[columns].notna().any(axis=None) or not data["train_rmse"].notna().any()
-    return metric_for("classification" if known else "regression").name
+    accuracy, rmse = (
+        data[[f"{part}_{name}" for part in PARTS]].notna().any(axis=None)
+        for name in ("accuracy", "rmse")
+    )
+    return metric_for("regression" if rmse and not accuracy else "classification").name
 
 
 @dataclass(frozen=True)

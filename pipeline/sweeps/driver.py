@@ -214,7 +214,8 @@ class _Driver:
         trial = None if champion is None else str(champion.identity.trial)
         cautions = self.study.cautions(results, choice, champion)
         for caution in cautions:
-            log.warning("not promoted: %s", caution)
+            # People read it beside the table.
+            events.warning("not promoted: %s", caution)
         computed = len(pending) + (refit is not None and not complete.issuperset(ids_of(refit)))
         if computed:
             add_session(run.folder, started, time.monotonic() - begin, computed)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.configuration.metric import Metric
 from pipeline.reports.cells import Column, formatted, short, table_of, words
 from pipeline.reports.comparison.sets import ArmSummary
 from pipeline.results.summary import byte_text, percent
@@ -56,21 +57,22 @@ def named(one: ArmSummary) -> str:
 
 
 def _test_columns(summaries: list[ArmSummary]) -> Iterator[Column[ArmSummary]]:
-    """Accuracy, or RMSE, or both where sets of classes stand beside sets of numbers."""
-    for regression, metric in ((False, "accuracy"), (True, "RMSE")):
-        if any(one.regression == regression for one in summaries):
-            write = metric_text(regression)
-            for title, name in ((f"test {metric}", "accuracy"), ("± over shards", "deviation")):
-                yield Column(title, _where(regression, name), write)
+    """The metric that chose; each where sweeps that choose by several stand side by side."""
+    for metric in dict.fromkeys(one.metric for one in summaries):
+        write = metric_text(metric)
+        for title, name in ((f"test {metric.label}", "test"), ("± over shards", "deviation")):
+            yield Column(title, _where(metric, name), write)
 
 
-def _where(regression: bool, name: str) -> Callable[[ArmSummary], float | None]:
-    return lambda one: getattr(one, name) if one.regression == regression else None
+def _where(metric: Metric, name: str) -> Callable[[ArmSummary], float | None]:
+    return lambda one: getattr(one, name) if one.metric == metric else None
 
 
-def metric_text(regression: bool) -> Callable[[float], str]:
-    """How the test metric is written: a share in percent, an error as it is."""
-    return (lambda value: f"{value:.3f}") if regression else (lambda value: f"{100 * value:.1f} %")
+def metric_text(metric: Metric) -> Callable[[float], str]:
+    """How the test metric is written: a share in percent, another number as it is."""
+    return (
+        (lambda value: f"{100 * value:.1f} %") if metric.share else (lambda value: f"{value:.3f}")
+    )
 
 
 def _count(one: ArmSummary, value: int) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from pipeline.configuration.metric import Metric
 from pipeline.reports.comparison.arms import NAMES, named
 from pipeline.reports.comparison.sets import OWN, ComparedSet, TimeCurve, summarize, time_curves
 from pipeline.reports.figures.chart import Axis, Chart, Dots, Level, Line, Mark, Note, Panel
@@ -78,16 +79,23 @@ def _ratios(compared: ComparedSet, arm: str) -> np.ndarray:
     return (rows["upper_bound"] / rows["lower_bound"]).to_numpy()
 
 
-def accuracy_figure(sets: list[ComparedSet]) -> Chart:
-    """Test accuracy against size in bytes, a panel a data set, a marker an arm."""
-    with_classes = [one for one in sets if one.rows["test_accuracy"].notna().any()]
-    names = list(dict.fromkeys(one.dataset for one in with_classes))
-    return Chart(
-        tuple(_accuracy_panel(name, [s for s in sets if s.dataset == name]) for name in names)
+def size_figure(sets: list[ComparedSet]) -> Chart | None:
+    """The test metric against size in bytes, a panel a data set and metric, a marker an arm."""
+    measured = [one for one in sets if one.rows[one.metric.column("test")].notna().any()]
+    panels = dict.fromkeys((one.dataset, one.metric) for one in measured)
+    return (
+        Chart(
+            tuple(
+                _size_panel(*key, [one for one in measured if (one.dataset, one.metric) == key])
+                for key in panels
+            )
+        )
+        if panels
+        else None
     )
 
 
-def _accuracy_panel(dataset: str, own: list[ComparedSet]) -> Panel:
+def _size_panel(dataset: str, metric: Metric, own: list[ComparedSet]) -> Panel:
     marks: list[Mark] = []
     for compared in own:
         hollow = compared.scaling == "standardize"
@@ -95,7 +103,7 @@ def _accuracy_panel(dataset: str, own: list[ComparedSet]) -> Panel:
             others = set(OWN) - {compared.own}
             if one.arm in others or one.arm not in {*COLOURS, *OTHER}:
                 continue
-            middle, half = 100 * one.accuracy, 100 * float(np.nan_to_num(one.deviation))
+            middle, half = metric.shown(np.array([one.test, np.nan_to_num(one.deviation)]))
             marks.append(
                 Dots(
                     [one.bytes], [middle], COLOURS.get(one.arm, INK), named(one),
@@ -104,7 +112,12 @@ def _accuracy_panel(dataset: str, own: list[ComparedSet]) -> Panel:
                     high=[middle + half], titles=(f"{compared.name}: {named(one)}",),
                 )
             )  # fmt: skip
-    return Panel(Axis("bytes", log=True), Axis("test accuracy", unit=" %"), tuple(marks), dataset)
+    height = _test_axis(metric)
+    return Panel(Axis("bytes", log=True), height, tuple(marks), dataset)
+
+
+def _test_axis(metric: Metric) -> Axis:
+    return Axis(f"test {metric.label}", unit=metric.unit)
 
 
 def width_figure(sets: list[ComparedSet]) -> Chart | None:
@@ -140,15 +153,15 @@ def _width_panel(compared: ComparedSet, arms: list[str]) -> Panel:
 
 
 def time_figure(sets: list[ComparedSet]) -> Chart:
-    """Objective over the bound, and test accuracy beside it, against wall time; panels a set."""
+    """Objective over the bound, and the test metric beside it, against wall time; panels a set."""
     panels: list[Panel] = []
     for compared in sets:
-        curves = time_curves(compared)
+        curves, metric = time_curves(compared), compared.metric
         panels.append(_time_panel(compared, curves))
-        if np.isfinite(np.concatenate([curve.accuracy for curve in curves])).any():
-            lines = [_time_line(curve, 100 * curve.accuracy) for curve in curves]
-            height = Axis("test accuracy", unit=" %")
-            panels.append(Panel(_SECONDS, height, tuple(lines), f"{compared.title}: accuracy"))
+        if np.isfinite(np.concatenate([curve.test for curve in curves])).any():
+            lines = [_time_line(curve, metric.shown(curve.test)) for curve in curves]
+            title = f"{compared.title}: {metric.label}"
+            panels.append(Panel(_SECONDS, _test_axis(metric), tuple(lines), title))
     return Chart(tuple(panels))
 
 

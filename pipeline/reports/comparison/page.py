@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.configuration.metric import Metric
 from pipeline.reports.cells import Column, formatted, table_of, whole, words
 from pipeline.reports.comparison.arms import NAMES, arm_table, metric_text
 from pipeline.reports.comparison.figures import (
-    accuracy_figure,
     objective_figure,
+    size_figure,
     time_figure,
     width_figure,
 )
@@ -82,6 +83,7 @@ def _counts(
 ) -> dict[str, Any]:
     quantized = [one for one in summaries if one.kind == "quantized"]
     rows = [one.rows[one.rows["rounding"].isin([*OWN, *QUANTIZED])] for one in sets]
+    shares = [one for one in references if one.metric.share]
     return {
         "problems": sum(len(one[["shard", "beta"]].drop_duplicates()) for one in rows),
         "networks": sum(map(len, rows)),
@@ -89,7 +91,9 @@ def _counts(
         "better": sum(one.better for one in quantized),
         "equal": sum(one.equal for one in quantized),
         "worse": sum(one.worse for one in quantized),
-        "within": sum(one.points >= -1 for one in references) if references else None,
+        "within": sum(one.points >= -1 for one in shares) if shares else None,
+        "shares": len(shares),
+        "metrics": _labels(shares),
     }
 
 
@@ -123,20 +127,21 @@ def _figures(sets: list[ComparedSet], curves: list[ComparedSet]) -> list[dict[st
         ),
         (
             "time",
-            "Objective and accuracy against wall time",
+            f"Objective and {_labels(curves)} against wall time",
             "Each arm at several times, ours with each of its roundings (the relaxation included); "
             "one core. First: objective over the proven lower bound, random neurons and Krivine's "
-            "rounding alone beyond the edge; then: test accuracy.",
+            "rounding alone beyond the edge; then: the same networks on the test rows.",
             time_figure(curves) if curves else None,
         ),
+        (
+            "accuracy",
+            _capital(f"{_labels(sets)} against size"),
+            "On the test rows, mean and deviation over the shards' networks, against size in "
+            "bytes; hollow: standardized features, filled: thermometer bits; each kind of problem "
+            "has markers of its own.",
+            size_figure(sets),
+        ),
     ]
-    if any(one.rows["test_accuracy"].notna().any() for one in sets):
-        describe = (
-            "Test accuracy, mean and deviation over the shards' networks, against size in bytes; "
-            "hollow: standardized features, filled: thermometer bits; each kind of problem has "
-            "markers of its own."
-        )
-        figures.append(("accuracy", "Accuracy against size", describe, accuracy_figure(sets)))
     return [
         drawn(name, title, figure, describe)
         for name, title, describe, figure in figures
@@ -148,13 +153,13 @@ def _reference_table(references: list[AgainstReferences]) -> dict[str, Any]:
     def share(name: str) -> Callable[[AgainstReferences], float]:
         return lambda one: one.shares.get(name, np.nan)
 
-    how = metric_text(regression=False)
+    metrics = list(dict.fromkeys(one.metric for one in references))
     columns: list[Column[AgainstReferences]] = [
         words("data", lambda one: one.dataset, wrap=True),
         words("our sweep", lambda one: _named(one.ours), wrap=True),
-        Column("ours, test", lambda one: one.ours.accuracy, how),
+        *(_tested(f"ours, test {one.label}", one, lambda row: row.ours) for one in metrics),
         words("best reference", lambda one: NAMES[one.reference.arm]),
-        Column("its test", lambda one: one.reference.accuracy, how),
+        *(_tested(f"its test {one.label}", one, lambda row: row.reference) for one in metrics),
         Column("points", lambda one: one.points, formatted("+.1f")),
         Column("our bytes", lambda one: one.ours.bytes, byte_text),
         Column("of the SVM's", share("rbf_svm"), percent),
@@ -179,6 +184,24 @@ def _set_table(sets: list[ComparedSet]) -> dict[str, Any]:
         words("time of an arm", lambda one: _time(one.seconds)),
     ]
     return table_of(columns, sets)
+
+
+def _tested(
+    title: str, metric: Metric, arm: Callable[[AgainstReferences], ArmSummary]
+) -> Column[AgainstReferences]:
+    """The test metric of one of the two, of the sets that choose by it."""
+    return Column(
+        title, lambda row: arm(row).test if row.metric == metric else None, metric_text(metric)
+    )
+
+
+def _labels(some: Sequence[ComparedSet] | Sequence[AgainstReferences]) -> str:
+    """The metrics that chose, in words."""
+    return " or ".join(dict.fromkeys(one.metric.label for one in some))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _named(one: ArmSummary) -> str:

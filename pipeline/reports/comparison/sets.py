@@ -2,8 +2,9 @@
 
 Each kind of problem of a sweep is a set of its own: objectives of two kinds are no match. Two
 comparisons. *Objective*: on each training problem (shard, β) at each width and seed, ours and
-an arm had the same wall time; which objective is lower? *Accuracy*: every arm's β and width are
-chosen by its mean validation accuracy over the shards, then its mean test accuracy counts.
+an arm had the same wall time; which objective is lower? *Metric*: every arm's β and width are
+chosen by the sweep's metric, its mean on the validation rows of all shards; then the mean on the
+test rows counts.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.configuration.kinds import Kind, differing_words, kind_of
+from pipeline.configuration.metric import Metric
 from pipeline.results.folder import CONFIG_FILE, RunFolder
 from pipeline.results.ledger import read_results
 from pipeline.results.record import ORTHOGONALITY
 from pipeline.results.selection import FINAL_SHARD
+from pipeline.results.summary import metric_said_by, written_as
 from qnn.errors import InputError
 from qnn.training.arms import AFTERWARDS, ALL, CEILINGS, QUANTIZED, REFERENCES
 
@@ -34,9 +37,9 @@ class ComparedSet:
     """One kind of problem of a sweep: all its rows that finished, and how they were made.
 
     name: the sweep's. problem: what its kind differs in from the sweep's others, "" where it has
-    one. scaling: of the features. rows: of this kind; those of the references, which minimise none
-    of our problems, are in the first set of a sweep alone. seconds: what each arm had for a
-    network; None: as long as ours took; several: a run for each.
+    one. scaling: of the features. metric: by which the sweep chooses. rows: of this kind; those of
+    the references, which minimise none of our problems, are in the first set of a sweep alone.
+    seconds: what each arm had for a network; None: as long as ours took; several: a run for each.
     """
 
     name: str
@@ -44,6 +47,7 @@ class ComparedSet:
     scaling: str
     rows: pd.DataFrame
     kind: Kind
+    metric: Metric
     problem: str = ""
     seconds: float | tuple[float, ...] | None = None
 
@@ -78,6 +82,7 @@ def read_sets(location: str) -> list[ComparedSet]:
         )
     config = parse_config(folder.read(CONFIG_FILE).decode(), CONFIG_FILE)
     scaling, seconds = config.preprocessing.scaling, config.baseline_seconds
+    results = written_as(results, config.beta.form, config.metric)
     sets = make_sets(config.name, scaling, results, seconds)
     if not sets:
         raise InputError(f"{folder.label}: no network of ours is finished, so nothing to compare")
@@ -91,13 +96,12 @@ def make_sets(
     seconds: float | tuple[float, ...] | None = None,
 ) -> list[ComparedSet]:
     """A sweep from its results: a set for each kind of problem that has networks of ours."""
-    rows = results.to_pandas()
+    rows, metric = results.to_pandas(), metric_said_by(results)
     whole = rows["output"].isna()
     rows = rows[whole & (rows["status"] == "ok") & (rows["shard"] != FINAL_SHARD)]
     rows = rows.reset_index(drop=True)
     for column in ("beta", "beta_fraction", "width", "upper_bound", "lower_bound", "gap",
-                   "train_accuracy", "validation_accuracy", "test_accuracy",
-                   "validation_rmse", "test_rmse", "bytes",
+                   metric.column("validation"), metric.column("test"), "bytes",
                    "relaxation_seconds", "baseline_seconds"):  # fmt: skip
         rows[column] = pd.to_numeric(rows[column], errors="coerce").astype(float)
     of_row = pd.Series(
@@ -114,7 +118,7 @@ def make_sets(
         chosen = of_row == kind if sets else (of_row == kind) | of_row.isna()
         own = rows[chosen].reset_index(drop=True)
         dataset = str(own["dataset"].iloc[0])
-        sets.append(ComparedSet(name, dataset, scaling, own, kind, problem, seconds))
+        sets.append(ComparedSet(name, dataset, scaling, own, kind, metric, problem, seconds))
     return sets
 
 
@@ -125,9 +129,10 @@ class ArmSummary:
     problem: as of the set, "" for a reference. objective, gap: means over the training problems,
     NaN where the arm has none. better, equal, worse: of the problems, widths and seeds, on how many
     ours has the lower, the same, the higher objective; ratio: the geometric mean of the arm's
-    objective over ours. seconds: mean wall time of a network, the relaxation included. accuracy,
-    deviation, bytes: test accuracy (or RMSE) over the shards, at the β and width with the best
-    validation; `regression` says which. setting: of an arm's weights kept near orthonormal.
+    objective over ours. seconds: mean wall time of a network, the relaxation included. test,
+    deviation, bytes: `metric` on the test rows, its mean and deviation over the shards, at the β
+    and width that are best by it on the validation rows; NaN where there is none.
+    setting: of an arm's weights kept near orthonormal.
     """
 
     set: str
@@ -139,11 +144,11 @@ class ArmSummary:
     equal: int
     worse: int
     ratio: float
-    accuracy: float
+    test: float
     deviation: float
     bytes: float
     seconds: float
-    regression: bool = False
+    metric: Metric
     setting: str = ""
 
     @property
@@ -191,7 +196,7 @@ def _summary(compared: ComparedSet, ours: pd.DataFrame, arm: pd.DataFrame, name:
     rivals = (*QUANTIZED, *(rounding for rounding in OWN if rounding != compared.own))
     pairs = paired(ours, arm if name in rivals else arm[:0])
     ratio = (pairs["upper_bound_arm"] / pairs["upper_bound_ours"]).to_numpy()
-    accuracy, deviation, size = _chosen(arm)
+    test, deviation, size = _chosen(arm, compared.metric)
     return ArmSummary(
         set=compared.name,
         problem="" if name in REFERENCES else compared.problem,
@@ -202,11 +207,11 @@ def _summary(compared: ComparedSet, ours: pd.DataFrame, arm: pd.DataFrame, name:
         equal=int(np.sum(np.abs(ratio - 1) <= TIE)),
         worse=int(np.sum(ratio < 1 - TIE)),
         ratio=float(np.exp(np.mean(np.log(ratio)))) if len(ratio) else np.nan,
-        accuracy=accuracy,
+        test=test,
         deviation=deviation,
         bytes=size,
         seconds=_seconds(arm, name),
-        regression=not compared.rows["test_accuracy"].notna().any(),
+        metric=compared.metric,
     )
 
 
@@ -221,13 +226,13 @@ class TimeCurve:
     """What an arm reaches in more and more time, on one set; (k,) each, from little to much.
 
     seconds: mean wall time of a network, the relaxation included. ratio: geometric mean of its
-    objective over the proven bound. accuracy: mean test accuracy, NaN where there is none.
+    objective over the proven bound. test: mean of the set's metric, NaN where there is none.
     """
 
     arm: str
     seconds: np.ndarray
     ratio: np.ndarray
-    accuracy: np.ndarray
+    test: np.ndarray
 
 
 def time_curves(compared: ComparedSet) -> list[TimeCurve]:
@@ -236,27 +241,26 @@ def time_curves(compared: ComparedSet) -> list[TimeCurve]:
     rows = rows.assign(ratio=np.log(rows["upper_bound"] / rows["lower_bound"]))
     ours = rows[rows["rounding"].isin(OWN)]
     ours = ours.assign(seconds=ours["seconds"] + ours["relaxation_seconds"])
-    curves = [_time_curve("ours", [part for _, part in ours.groupby("rounding")])]
+    test = compared.metric.column("test")
+    curves = [_time_curve("ours", [part for _, part in ours.groupby("rounding")], test)]
     for arm in QUANTIZED:
         own = rows[rows["rounding"] == arm]
         if len(own):
-            curves.append(_time_curve(arm, [part for _, part in own.groupby("baseline_seconds")]))
+            parts = [part for _, part in own.groupby("baseline_seconds")]
+            curves.append(_time_curve(arm, parts, test))
     return curves
 
 
-def _time_curve(arm: str, parts: list[pd.DataFrame]) -> TimeCurve:
+def _time_curve(arm: str, parts: list[pd.DataFrame], test: str) -> TimeCurve:
     parts = sorted(parts, key=lambda part: float(part["seconds"].mean()))
-    means = [[float(part[c].mean()) for c in ("seconds", "ratio", "test_accuracy")]
-             for part in parts]  # fmt: skip
-    seconds, ratio, accuracy = np.array(means).T
-    return TimeCurve(arm, seconds, np.exp(ratio), accuracy)
+    means = [[float(part[c].mean()) for c in ("seconds", "ratio", test)] for part in parts]
+    seconds, ratio, measured = np.array(means).T
+    return TimeCurve(arm, seconds, np.exp(ratio), measured)
 
 
-def _chosen(arm: pd.DataFrame) -> tuple[float, float, float]:
+def _chosen(arm: pd.DataFrame, metric: Metric) -> tuple[float, float, float]:
     """Mean and deviation over shards of the test metric at the best setting, and mean bytes."""
-    accuracy = arm["test_accuracy"].notna().any()
-    test, validation = ("test_accuracy", "validation_accuracy") if accuracy else (
-        "test_rmse", "validation_rmse")  # fmt: skip
+    test, validation = metric.column("test"), metric.column("validation")
     if not arm[test].notna().any():
         return np.nan, np.nan, float(arm["bytes"].mean())
     # References have neither β nor width: one setting.
@@ -266,9 +270,9 @@ def _chosen(arm: pd.DataFrame) -> tuple[float, float, float]:
         index=arm.index,
     )  # fmt: skip
     means = arm.groupby(setting)[validation].mean()
-    best = means.idxmax() if accuracy else means.idxmin()
     if not means.notna().any():
         return np.nan, np.nan, float(arm["bytes"].mean())
+    best = means.idxmax() if metric.higher_is_better else means.idxmin()
     rows = arm[setting == best]
     by_shard = rows.groupby("shard")[test].mean()
     deviation = float(by_shard.std(ddof=1)) if len(by_shard) > 1 else np.nan
@@ -285,32 +289,47 @@ class AgainstReferences:
     shares: dict[str, float]
 
     @property
+    def metric(self) -> Metric:
+        """By which both were chosen and are compared."""
+        return self.ours.metric
+
+    @property
     def points(self) -> float:
-        """Percentage points that ours is above (or, negative, below) the best reference."""
-        return 100 * (self.ours.accuracy - self.reference.accuracy)
+        """Percentage points that ours is above (or, negative, below) the best reference.
+
+        NaN where the metric is no share.
+        """
+        return 100 * (self.ours.test - self.reference.test) if self.metric.share else np.nan
 
 
 def against_references(sets: list[ComparedSet]) -> list[AgainstReferences]:
     """For each data set with references: our summaries of all its sets, the best by validation.
 
-    The choice between sets of one data set (scalings, kinds) is by validation accuracy too.
+    The choice between sets of one data set (scalings, kinds) is by the metric's validation mean
+    too; sweeps of one data set that choose by several metrics are compared by each.
     """
     found = []
-    for dataset in dict.fromkeys(one.dataset for one in sets):
-        own = [one for one in sets if one.dataset == dataset]
+    for dataset, metric in dict.fromkeys((one.dataset, one.metric) for one in sets):
+        own = [one for one in sets if (one.dataset, one.metric) == (dataset, metric)]
         references = [s for one in own for s in summarize(one) if s.kind == "reference"]
         if not references:
             continue
         best = max(own, key=_validation)
+        rival = max(references, key=lambda one: better_first(one.metric, one.test))
         ours = next(summary for summary in summarize(best) if summary.arm == best.own)
         shares = {s.arm: ours.bytes / s.bytes for s in references}
-        found.append(
-            AgainstReferences(dataset, ours, max(references, key=lambda s: s.accuracy), shares)
-        )
+        found.append(AgainstReferences(dataset, ours, rival, shares))
     return found
 
 
+def better_first(metric: Metric, value: float) -> float:
+    """A value of a metric as one of which more is better; what there is not is the worst."""
+    signed = value if metric.higher_is_better else -value
+    return signed if np.isfinite(value) else -np.inf
+
+
 def _validation(compared: ComparedSet) -> float:
-    rows = compared.ours
-    means = rows.groupby([rows["beta_fraction"].round(10), "width"])["validation_accuracy"].mean()
-    return float(means.max())
+    rows, metric = compared.ours, compared.metric
+    level = [rows["beta_fraction"].round(10), "width"]
+    means = rows.groupby(level)[metric.column("validation")].mean()
+    return max((better_first(metric, value) for value in means), default=-np.inf)

@@ -7,7 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.reports.comparison.figures import objective_figure
+from pipeline.configuration.metric import METRICS
+from pipeline.configuration.reading import dump_config
+from pipeline.reports.comparison.figures import objective_figure, size_figure
 from pipeline.reports.comparison.page import render_comparison, write_comparison
 from pipeline.reports.comparison.sets import (
     ComparedSet,
@@ -18,7 +20,10 @@ from pipeline.reports.comparison.sets import (
     time_curves,
 )
 from pipeline.reports.figures.chart import Level, Note
+from pipeline.reports.page import ReportInput, render_report
+from pipeline.results.folder import CONFIG_FILE, RunFolder
 from pipeline.results.record import RESULTS_SCHEMA
+from pipeline.results.summary import written_as
 from pipeline.sweeps.driver import SweepOptions, run_sweep
 from qnn.errors import InputError
 from qnn.training.arms import QUANTIZED
@@ -105,7 +110,7 @@ def test_an_arm_with_several_times_is_a_curve_over_the_bound() -> None:
     assert ours.ratio.tolist() == pytest.approx([10 / 8, 9 / 8])
     assert annealing.seconds.tolist() == [1.0, 9.0]
     assert annealing.ratio.tolist() == pytest.approx([2.0, 1.0])
-    assert annealing.accuracy.tolist() == pytest.approx([0.7, 0.8])
+    assert annealing.test.tolist() == pytest.approx([0.7, 0.8])
     page = render_comparison([made, made_set("two", "standardize", table(ROWS))])
     assert "against wall time" in page
     assert "1, 9 s" in page
@@ -151,12 +156,93 @@ def test_the_best_of_our_roundings_is_compared() -> None:
 
 def test_accuracy_is_that_of_the_setting_chosen_by_validation() -> None:
     ours, _, svm = summarize(made_set("one", "standardize", table(ROWS)))
-    assert ours.accuracy == pytest.approx(0.85)
+    assert ours.test == pytest.approx(0.85)
     assert ours.bytes == 100
-    assert svm.accuracy == pytest.approx(0.86)
+    assert svm.test == pytest.approx(0.86)
     (against,) = against_references([made_set("one", "standardize", table(ROWS))])
     assert against.points == pytest.approx(-1.0)
     assert against.shares == {"rbf_svm": 0.02}
+
+
+def told(rows: list[dict[str, Any]], metric: str) -> pa.Table:
+    return written_as(table(rows), "fractions", metric)
+
+
+def by_width(arm: str, width: int, **values: float) -> dict[str, Any]:
+    """An arm's row at a width, each metric given as its validation and its test value."""
+    both = {f"{part}_{name}": v for name, v in values.items() for part in ("validation", "test")}
+    return row(arm, 10.0, width=width, bytes=width, certificate="proof.npz", **both)
+
+
+# The settings that are best by accuracy, by balanced accuracy and by log loss all differ.
+SEVERAL = [
+    by_width(arm, width, accuracy=accuracy, balanced_accuracy=balanced, log_loss=loss)
+    for arm in (OURS, "annealing", "rbf_svm")
+    for width, accuracy, balanced, loss in (
+        (2, 0.99, 0.5, 0.7), (4, 0.9, 0.8, 0.6), (8, 0.8, 0.7, 0.25)
+    )
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("metric", "size", "value", "text"),
+    [("accuracy", 2, 0.99, "99.0 %"), ("balanced_accuracy", 4, 0.8, "80.0 %"),
+     ("log_loss", 8, 0.25, "0.250")],
+)  # fmt: skip
+def test_arms_are_chosen_and_shown_by_the_metric_of_the_sweep(
+    metric: str, size: int, value: float, text: str
+) -> None:
+    made = made_set("one", "standardize", told(SEVERAL, metric))
+    for one in summarize(made):
+        assert (one.arm, one.bytes, one.test) == (one.arm, size, value)
+    label = METRICS[metric].label
+    (panel,) = size_figure([made]).panels
+    assert panel.y.label == f"test {label}"
+    assert all(mark.y == [100 * value if "%" in text else value] for mark in panel.marks)
+    page = render_comparison([made])
+    assert f">test {label}" in page
+    assert page.count(f">{text}</td>") == 5  # Three arms; ours and its best reference.
+    # The report's table of arms is the same.
+    report = render_report(ReportInput(told(SEVERAL, metric)))
+    assert report.split('id="arms"')[1].split("</section>")[0].count(f">{text}</td>") == 3
+    assert f"{label} {text} with {size} bytes" in report
+
+
+def test_references_are_compared_by_the_metric_of_the_sweep() -> None:
+    rival = by_width("gradient_boosting", 2, accuracy=0.999, balanced_accuracy=0.6, log_loss=0.1)
+    rows = [*SEVERAL, rival]
+    best = {"accuracy": "gradient_boosting", "balanced_accuracy": "rbf_svm"}
+    for metric, arm in best.items():
+        (against,) = against_references([made_set("one", "standardize", told(rows, metric))])
+        assert against.reference.arm == arm
+        assert np.isfinite(against.points)
+    (against,) = against_references([made_set("one", "standardize", told(rows, "log_loss"))])
+    assert (against.reference.arm, against.reference.test) == ("gradient_boosting", 0.1)
+    # A difference of log losses is no number of points.
+    assert np.isnan(against.points)
+    # Of two sweeps of one data set the one with the lower log loss on the validation rows.
+    worse = [{**one, "validation_log_loss": 0.9, "test_log_loss": 0.01} for one in SEVERAL]
+    sets = [
+        made_set(name, "standardize", told(some, "log_loss"))
+        for name, some in (("worse", worse), ("better", rows))
+    ]
+    (against,) = against_references(sets)
+    assert against.ours.set == "better"
+    # Sweeps that choose by several metrics are compared by each.
+    two = [made_set("one", "standardize", told(rows, metric)) for metric in best]
+    assert [one.metric.name for one in against_references(two)] == list(best)
+    assert ">its test balanced accuracy" in render_comparison(two)
+
+
+def test_the_command_reads_the_metric_of_the_config(tmp_path: Path) -> None:
+    config = small_config(tmp_path, metric="log_loss", baselines=["random_signs"])
+    folder = RunFolder.open(tmp_path / "out")
+    folder.create()
+    folder.write(CONFIG_FILE, dump_config(config).encode())
+    folder.write_table("results/one.parquet", table([{**r, "path": "one"} for r in SEVERAL]))
+    (made,) = read_sets(str(tmp_path / "out"))
+    assert made.metric.name == "log_loss"
+    assert {one.bytes for one in summarize(made)} == {8}
 
 
 def test_the_sweep_of_a_data_set_is_chosen_by_validation() -> None:
