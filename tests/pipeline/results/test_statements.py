@@ -151,8 +151,10 @@ def test_each_metric_of_the_training_rows_is_measured_again(run, column):
 
     def change(row: dict[str, Any]) -> None:
         value = row[column]
-        if column == "train_confusion":
-            row[column] = [value[1], value[0], *value[2:]]
+        if isinstance(value, list):
+            # Two counts that differ change places.
+            k = next(k for k, count in enumerate(value[1:]) if count != value[0]) + 1
+            row[column] = [value[k], *value[1:k], value[0], *value[k + 1 :]]
         else:
             row[column] = 1 if value is None else type(value)(value * 0.9 + 1)
 
