@@ -180,10 +180,10 @@ def test_ray_workers_write_what_one_process_writes(tmp_path, ray_cluster):
 def test_a_worker_that_dies_is_retried_and_loses_its_own_path_only(
     tmp_path, ray_cluster, monkeypatch, together
 ):
-    def dies(specs, work, scanner):
+    def dies(specs, work, *tools):
         if any(spec.shard == "fold-01" for spec in specs):
             os.kill(os.getpid(), signal.SIGKILL)
-        yield from batch.run_batch(specs, work, scanner)
+        yield from batch.run_batch(specs, work, *tools)
 
     monkeypatch.setattr(dispatch, "run_batch", dies)
     if together:

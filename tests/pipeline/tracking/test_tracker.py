@@ -133,6 +133,7 @@ def test_the_files_of_a_sweep(tracked: Tracked) -> None:
         *("report.html", "sweep.yaml", "results/results.parquet", "results/table.json"),
         *("figures/bounds.png", "figures/gap_and_width.png", "figures/metric_along_beta.png"),
         *("figures/metric_and_size.png", "figures/objective_and_width.png", "figures/rounding.png"),
+        "figures/reliability.png",
     }
     local = mlflow.artifacts.download_artifacts(
         run_id=run_id, artifact_path="results/table.json", tracking_uri=tracked.store.uri
