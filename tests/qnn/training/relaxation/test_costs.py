@@ -33,6 +33,8 @@ problem = problem.with_beta(0.05 * problem.beta_max)
 if not name.startswith("cvxpy"):
     tiny = qnn.Problem(X[:60, :6], y[:60], beta=1.0, loss=loss, activation=activation)
     SOLVERS[name].solve(tiny.with_beta(0.05 * tiny.beta_max), float(tol))
+    # What compiling took does not count as the peak so far.
+    open("/proc/self/clear_refs", "w").write("5")
 before = peak()
 SOLVERS[name].solve(problem, float(tol), time_limit=20.0)
 print(peak() - before, problem.lift.size)
@@ -55,10 +57,11 @@ print(peak() - before, problem.lift.size)
         ("admm", 20_000, 30, "hinge", False, 1e-6),
         ("low-rank", 2000, 150, "squared", False, 1e-4),
         ("low-rank", 300, 400, "squared", False, 1e-4),
+        ("low-rank", 600, 600, "squared", False, 1e-4),
         ("low-rank", 20_000, 100, "squared", False, 1e-4),
         ("low-rank", 10_000, 400, "squared", False, 1e-4),
         ("interior-point", 600, 60, "hinge", False, 1e-4),
-        ("interior-point", 300, 100, "squared", False, 1e-4),
+        ("interior-point", 900, 100, "squared", False, 1e-4),
         ("interior-point", 2000, 30, "squared", False, 1e-4),
         ("interior-point", 1000, 40, "squared", True, 1e-4),
         ("cvxpy-scs", 100, 10, "squared", False, 1e-4),
