@@ -3,7 +3,9 @@
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,22 +27,35 @@ def drive(address: str, folder: str) -> None:
     table = BlockTable.of(groups, groups.columns, 9)
     alone = solved(TableBlocks(table))
     with ray_session(address, None):
-        import ray
+        deadline = time.monotonic() + SECONDS
+        # Ray spreads actors over the nodes that it has seen so far.
+        while not moved(lambda: actor_blocks(table, 2), alone, deadline):
+            time.sleep(1.0)
 
-        with actor_blocks(table, 2) as blocks:
 
-            def nodes() -> set[str]:
-                return {ray.get(actor.node.remote()) for actor in blocks.actors}
+def moved(made: Callable[[], Any], alone: Any, deadline: float) -> bool:
+    """Solve until actors have moved, if they are on two nodes to begin with."""
+    import ray
 
+    from tests.pipeline.sweeps.cluster.test_block_actors import solved
+
+    with made() as blocks:
+
+        def nodes() -> set[str]:
+            return {ray.get(actor.node.remote()) for actor in blocks.actors}
+
+        assert time.monotonic() < deadline
+        begun = nodes()
+        if len(begun) < 2:
+            return False
+        assert solved(blocks) == alone
+        print("on", len(begun), flush=True)
+        while nodes() == begun:
             assert solved(blocks) == alone
-            begun = nodes()
-            print("on", len(begun), flush=True)
-            deadline = time.monotonic() + SECONDS
-            while nodes() == begun:
-                assert solved(blocks) == alone
-                assert time.monotonic() < deadline
-            assert solved(blocks) == alone
-            print("moved", len(nodes() - begun), len(nodes()), flush=True)
+            assert time.monotonic() < deadline
+        assert solved(blocks) == alone
+        print("moved", len(nodes() - begun), len(nodes()), flush=True)
+        return True
 
 
 def test_the_bits_are_the_same_after_a_killed_node(cluster: RayNodes, tmp_path: Path) -> None:
