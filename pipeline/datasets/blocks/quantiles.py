@@ -9,6 +9,7 @@ chosen here, ranks were off by at most 4e-4 on normal values.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -100,13 +101,11 @@ def _kept(values: Array, counts: Array, listed: bool) -> tuple[Array, Array, boo
 
 def require_sketches(why: str) -> None:
     """Raise InputError where the package for sketches is not installed."""
-    try:
-        import datasketches  # noqa: F401
-    except ImportError:
+    if find_spec("datasketches") is None:
         raise InputError(
             f"{why} needs quantiles over blocks, and these the package datasketches: "
             "pip install 'qnn-sdp[quantiles]'"
-        ) from None
+        )
 
 
 def _new() -> Any:

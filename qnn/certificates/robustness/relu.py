@@ -103,16 +103,22 @@ def neuron_bounds(
         below = -linear_bound(earlier, bounds, box, -W, -b)
         lo, u = interval_layer(layer, low, high)
         lo, u = np.maximum(lo, below), np.minimum(u, above)
-        if not (np.isfinite(lo).all() and np.isfinite(u).all()):
-            raise CertificateError("the bounds of the neurons overflow")
-        if signs is not None:
-            lo = np.where(signs[index] > 0, np.maximum(lo, 0.0), lo)
-            u = np.where(signs[index] < 0, np.minimum(u, 0.0), u)
-        if np.any(lo > u):
-            raise EmptyBoxError
+        lo, u = on_their_side(lo, u, None if signs is None else signs[index])
         bounds.append((lo, u))
         low, high = np.maximum(lo, 0.0), np.maximum(u, 0.0)
     return bounds
+
+
+def on_their_side(lo: Array, u: Array, signs: Array | None) -> Bounds:
+    """A layer's bounds, cut to the sides that splits have chosen; see `neuron_bounds`."""
+    if not (np.isfinite(lo).all() and np.isfinite(u).all()):
+        raise CertificateError("the bounds of the neurons overflow")
+    if signs is not None:
+        lo = np.where(signs > 0, np.maximum(lo, 0.0), lo)
+        u = np.where(signs < 0, np.minimum(u, 0.0), u)
+    if np.any(lo > u):
+        raise EmptyBoxError
+    return lo, u
 
 
 def least_margin(

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from qnn.certificates.robustness.relu import Bounds, EmptyBoxError, relaxed
-from qnn.errors import CertificateError
+from qnn.certificates.robustness.relu import Bounds, on_their_side, relaxed
 from qnn.numerics.floating import TINY, gamma
 
 Array = np.ndarray
@@ -121,13 +120,7 @@ def neuron_bounds(
             earlier = layers[:index], bounds, inputs
             u[rows] = np.minimum(u[rows], linear_bound(*earlier, M[rows], b[rows]))
             lo[rows] = np.maximum(lo[rows], -linear_bound(*earlier, -M[rows], -b[rows]))
-        if not (np.isfinite(lo).all() and np.isfinite(u).all()):
-            raise CertificateError("the bounds of the neurons overflow")
-        if signs is not None:
-            lo = np.where(signs[index] > 0, np.maximum(lo, 0.0), lo)
-            u = np.where(signs[index] < 0, np.minimum(u, 0.0), u)
-        if np.any(lo > u):
-            raise EmptyBoxError
+        lo, u = on_their_side(lo, u, None if signs is None else signs[index])
         bounds.append((lo, u))
         before = after((lo, u))
     return bounds

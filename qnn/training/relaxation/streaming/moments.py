@@ -123,10 +123,10 @@ class Fourth:
             gram[row] = sums[self._places(i, j, *upper)] * (weights[row] * weights)
         return gram
 
-    def _places(self, i: Any, j: Any, k: Array, l: Array) -> Array:  # noqa: E741
-        """Where the moments of columns i <= j and k <= l stand in the sums."""
-        a, e = np.minimum(i, k), np.maximum(j, l)
-        inner = np.maximum(i, k), np.minimum(j, l)
+    def _places(self, i: Any, j: Any, k: Array, m: Array) -> Array:
+        """Where the moments of columns i <= j and k <= m stand in the sums."""
+        a, e = np.minimum(i, k), np.maximum(j, m)
+        inner = np.maximum(i, k), np.minimum(j, m)
         b, c = np.minimum(*inner), np.maximum(*inner)
         group = b // _GROUP
         low = group * _GROUP
