@@ -30,6 +30,7 @@ _HALVINGS = 18
 #: vectors of which less than this part of the square is left beside the others are no vectors
 _OWN = 0.25
 _TINY = 1e-30
+_NOTHING = 1e-20
 
 
 def positive_factor(Y: Array) -> Array | None:
@@ -48,6 +49,15 @@ def lowest_eigenvalue(S: Array) -> float:
         return float(_lowest(np.ascontiguousarray(S)))
     values, _, info = dsyevd(S, compute_v=0, lower=1)
     return float(values[0]) if info == 0 else np.nan
+
+
+@compiled(nogil=True, error_model="numpy", fastmath=_SUMS)
+def _sum(values: Array) -> float:
+    """Of absolute values: no number where one of them is none."""
+    total = values.dtype.type(0)
+    for k in range(len(values)):
+        total += abs(values[k])
+    return total
 
 
 @compiled(nogil=True, error_model="numpy", fastmath=_SUMS)
@@ -167,7 +177,9 @@ def _twist(d: Array, e: Array, values: Array, vectors: Array, passes: int) -> No
             if turn == passes - 1:
                 scale = 1.0 / np.sqrt(square)
                 for i in range(n):
-                    vectors[i, j] *= scale
+                    entry = vectors[i, j] * scale
+                    # Far from the middle entries fall below what a processor handles at full speed.
+                    vectors[i, j] = entry if abs(entry) > _NOTHING else 0.0
 
 
 @compiled(nogil=True, error_model="numpy", fastmath=_SUMS)
@@ -217,14 +229,15 @@ def factor_rows(Y: Array, passes: int) -> tuple[bool, Array]:
     """Whether `positive_factor` was found, and its columns as rows, (r, D); itself compiled."""
     n = len(Y)
     rows = Y.copy().ravel()
-    top = np.abs(rows).max()
+    top = _sum(rows) / Y.dtype.type(n)
     nothing = np.empty((0, n), Y.dtype)
     if top == 0:
         return True, nothing
     if not 1e-30 < top < 1e30:
         return False, nothing
     rows /= top
-    d, e, tau, w = np.zeros((4, n), Y.dtype)
+    d, e = np.zeros(n, Y.dtype), np.zeros(n, Y.dtype)
+    tau, w = np.zeros(n, Y.dtype), np.zeros(n, Y.dtype)
     _tridiagonal(rows, n, d, e, tau, w)
     squares, norm = np.empty(n, np.float32), 0.0
     for i in range(n):

@@ -1,3 +1,3 @@
 """The relaxation by ADMM on the symmetric reduction."""
 
-__all__ = ["estimates", "kernels", "loop", "ridge", "search", "splitting", "starts"]
+__all__ = ["estimates", "faces", "kernels", "loop", "ridge", "search", "splitting", "starts"]

@@ -1,4 +1,8 @@
-"""The compiled parts of an iteration; a state's matrices are their upper triangles, row by row."""
+"""The compiled parts of an iteration; a state's matrices are their upper triangles, row by row.
+
+Their code is kept on disk by the date of this file, and `project` holds that of
+`qnn/semidefinite/positive.py`: where that changes, this file must get another date.
+"""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class _Run(Method):
         """Look at the bounds where it is time; a proof where they are near enough."""
         search, best = self.search, self.best
         finite = math.isfinite(self._residual)
-        if finite and search.due(iteration, self._residual):
+        if finite and search.due(self.state, iteration, self._residual):
             search.check(self.state, iteration, self._residual)
             if search.gap <= 0.9 * self.tol:
                 search.offer(best, iteration)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from qnn.training.relaxation.admm.estimates import (
@@ -10,24 +12,29 @@ from qnn.training.relaxation.admm.estimates import (
     factored_value,
     refine_diagonals,
 )
+from qnn.training.relaxation.admm.faces import onto_face
 from qnn.training.relaxation.admm.splitting import Splitting
 from qnn.training.relaxation.best_points import BestPoints
 from qnn.training.relaxation.scaling import ScaledProblem
 
 Array = np.ndarray
 
+#: the first look is where the residual over the state's size is this part of the gap's root
+_PROMISE = 0.25
 #: iterations after which there is a look at the latest
 _LONGEST = 15
 #: the gap falls somewhat faster than the residual: their ratio as this power of the gap
-_FASTER = 0.25
+_FASTER = 0.5
 #: refined diagonals leave a tenth of the gap at best: not tried above this many tolerances
 _REFINABLE = 10.0
+#: points moved to the face leave a fiftieth
+_MOVABLE = 100.0
 
 
 class Search:
     """The best pair of points by estimates, and when to look again."""
 
-    def __init__(self, scaled: ScaledProblem, tol: float, first: int = 11) -> None:
+    def __init__(self, scaled: ScaledProblem, tol: float, first: int = 5) -> None:
         self.scaled, self.tol = scaled, tol
         self.upper, self.lower = np.inf, -np.inf
         self.P = self.N = np.empty((0, 0))
@@ -47,32 +54,44 @@ class Search:
             return np.inf
         return (self.upper - lower) / max(abs(self.upper), 1e-300)
 
-    def due(self, iteration: int, residual: float) -> bool:
+    def due(self, state: Splitting, iteration: int, residual: float) -> bool:
         """Whether it is time to look: the residual promises the wanted gap, or it has been long."""
         if iteration < self.next_check:
             return False
-        return residual <= self._wanted or iteration >= self._last + _LONGEST or not self._last
+        wanted = self._wanted
+        if not self._last:
+            wanted = _PROMISE * math.sqrt(self.tol) * state.extent()
+        return residual <= wanted or iteration >= self._last + _LONGEST
 
     def check(self, state: Splitting, iteration: int, residual: float) -> None:
         """Estimate both bounds at the current iterates, and choose when to do so again."""
-        upper, P, N = factored_value(self.scaled, *state.factors())
+        factors = state.factors()
+        upper, P, N = factored_value(self.scaled, *factors)
         if upper < self.upper:
             self.upper, self.P, self.N = upper, P, N
         nu, M, diagonals = state.dual()
         lower, shifted = dual_estimate(self.scaled, nu, M, diagonals)
+        self._keep(lower, nu, shifted)
+        if 0.8 * self.tol < self._gap(lower) < _MOVABLE * self.tol:
+            moved = onto_face(self.scaled, state.ridge, factors, (nu, M, diagonals))
+            if moved is not None:
+                nu, M, diagonals = moved
+                lower, shifted = dual_estimate(self.scaled, nu, M, diagonals)
+                self._keep(lower, nu, shifted)
         if 0.8 * self.tol < self._gap(lower) < _REFINABLE * self.tol:
-            refined = refine_diagonals(self.scaled, M, diagonals, shifted)
-            better = dual_value(self.scaled, nu, refined)
-            if better > lower:
-                lower, shifted = better, refined
-        gap = self._gap(lower)
-        if lower > self.lower:
-            self.lower, self.nu, self.diagonals = lower, nu, shifted
+            shifted = refine_diagonals(self.scaled, M, diagonals, shifted)
+            self._keep(dual_value(self.scaled, nu, shifted), nu, shifted)
+        gap = self._gap(self.lower)
         if self.gap < 0.9 * self._mark:
             self._mark, self.improved_at = self.gap, iteration
         self.next_check, self._last = iteration + 2, iteration
         part = min(0.9 * self.tol / gap, 1.0) if gap > 0.0 else 1.0
         self._wanted = residual * part ** (1.0 - _FASTER)
+
+    def _keep(self, lower: float, nu: Array, diagonals: tuple[Array, ...]) -> None:
+        """The dual point with this bound, if it is the best."""
+        if lower > self.lower:
+            self.lower, self.nu, self.diagonals = lower, nu, diagonals
 
     def restart(self, iteration: int) -> None:
         """Count patience anew, after a change of precision."""

@@ -193,6 +193,11 @@ class Splitting:
         self.sigma, self.loss_sigma = sigma, loss_sigma
         self._restart()
 
+    def extent(self) -> float:
+        """The norm of the state's matrices."""
+        weights = self._weights[: self._state.squares]
+        return float(np.linalg.norm(weights * self._state.matrices))
+
     def natural_sigmas(self) -> tuple[float, float]:
         """The penalties that weigh primal and dual points alike.
 
