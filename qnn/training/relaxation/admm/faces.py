@@ -24,7 +24,7 @@ Dual = tuple[Array, Array, tuple[Array, ...]]
 #: relative to the equations' mean size: where they contradict each other, or hardly depend on nu
 _RIDGE = 1e-6
 #: equations beyond which they may be a quarter as many as the linear step's: for memory
-_MANY = 1000
+_MANY = 600
 _ROWS = 256
 
 
@@ -43,7 +43,7 @@ def onto_face(
     bases = [_basis(factor) for factor in factors]
     sizes = [U.shape[1] * (U.shape[1] + 1) // 2 for U in bases]
     mobility = _mobility(scaled, nu)
-    most = min(ridge.order // 2, max(_MANY, ridge.order // 4), np.count_nonzero(mobility))
+    most = min(max(_MANY, ridge.order // 4), np.count_nonzero(mobility))
     if not 0 < sum(sizes) <= most:
         return None
     sides = zip(lift.sides(diagonals), bases, strict=True)

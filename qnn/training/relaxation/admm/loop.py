@@ -65,7 +65,7 @@ def solve(
         "iterations": float(iterations),
         "factorizations": float(run.factorizations),
     }
-    return best.relaxation(outcome, message, statistics, run.onward(iterations))
+    return best.relaxation(outcome, message, statistics, run.onward())
 
 
 class _Run(Method):
@@ -80,8 +80,7 @@ class _Run(Method):
         dtype = "float32" if self.single else "float64"
         self.state = start(problem, self.scaled, trail, warm_start, dtype)
         self.warm = bool(trail.points)
-        first = (_first_check(trail),) if self.warm else ()
-        self.search = Search(self.scaled, tol, *first)
+        self.search = Search(self.scaled, tol, self.warm, trail.promise)
         self._counted = -self.state.ridge.factorizations
         self._residual, self._turned = 0.0, 0
 
@@ -136,16 +135,11 @@ class _Run(Method):
         if refine and best.gap > self.tol:
             best.offer_dual(self.scaled.nu_unit * search.nu, None, iteration)
 
-    def onward(self, iterations: int) -> Trail:
+    def onward(self) -> Trail:
         """What the next solve of a path starts from."""
         state = self.state
         points = (*self.trail.points[-1:], point_of(state))
-        return Trail(self.scaled, state.ridge, points, state, iterations)
-
-
-def _first_check(trail: Trail) -> int:
-    """A little before the last solve of the path ended."""
-    return min(max(3, trail.iterations - 2), 8)
+        return Trail(self.scaled, state.ridge, points, state, self.search.promise)
 
 
 def _try_step(state: Splitting) -> float:

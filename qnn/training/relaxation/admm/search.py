@@ -19,12 +19,12 @@ from qnn.training.relaxation.scaling import ScaledProblem
 
 Array = np.ndarray
 
-#: the first look is where the residual over the state's size is this part of the gap's root
-_PROMISE = 0.25
+#: the first iterations at which to look, after a cold start and along a path
+_COLD, _WARM = 5, 1
 #: iterations after which there is a look at the latest
 _LONGEST = 15
-#: the gap falls somewhat faster than the residual: their ratio as this power of the gap
-_FASTER = 0.5
+#: what the residual is of the state's size where the gap is g, over the root of g, before a look
+PROMISE = 0.25
 #: refined diagonals leave a tenth of the gap at best: not tried above this many tolerances
 _REFINABLE = 10.0
 #: points moved to the face leave a fiftieth
@@ -34,15 +34,17 @@ _MOVABLE = 100.0
 class Search:
     """The best pair of points by estimates, and when to look again."""
 
-    def __init__(self, scaled: ScaledProblem, tol: float, first: int = 5) -> None:
-        self.scaled, self.tol = scaled, tol
+    def __init__(
+        self, scaled: ScaledProblem, tol: float, warm: bool = False, promise: float = PROMISE
+    ) -> None:
+        self.scaled, self.tol, self.promise = scaled, tol, promise
         self.upper, self.lower = np.inf, -np.inf
         self.P = self.N = np.empty((0, 0))
         self.nu = np.zeros(scaled.n)
         self.diagonals: tuple[Array, ...] = (np.zeros(scaled.size),)
-        self.next_check = first
+        self.next_check = _WARM if warm else _COLD
         self.improved_at, self._mark = 0, np.inf
-        self._last, self._wanted = 0, 0.0
+        self._last = 0
 
     @property
     def gap(self) -> float:
@@ -58,9 +60,7 @@ class Search:
         """Whether it is time to look: the residual promises the wanted gap, or it has been long."""
         if iteration < self.next_check:
             return False
-        wanted = self._wanted
-        if not self._last:
-            wanted = _PROMISE * math.sqrt(self.tol) * state.extent()
+        wanted = self.promise * math.sqrt(0.9 * self.tol) * state.extent()
         return residual <= wanted or iteration >= self._last + _LONGEST
 
     def check(self, state: Splitting, iteration: int, residual: float) -> None:
@@ -81,12 +81,16 @@ class Search:
         if 0.8 * self.tol < self._gap(lower) < _REFINABLE * self.tol:
             shifted = refine_diagonals(self.scaled, M, diagonals, shifted)
             self._keep(dual_value(self.scaled, nu, shifted), nu, shifted)
-        gap = self._gap(self.lower)
         if self.gap < 0.9 * self._mark:
             self._mark, self.improved_at = self.gap, iteration
-        self.next_check, self._last = iteration + 2, iteration
-        part = min(0.9 * self.tol / gap, 1.0) if gap > 0.0 else 1.0
-        self._wanted = residual * part ** (1.0 - _FASTER)
+        self._learn(state, iteration, residual)
+
+    def _learn(self, state: Splitting, iteration: int, residual: float) -> None:
+        """How small the residual must be for the gap, which falls with its square."""
+        gap, extent = max(self.gap, 1e-2 * self.tol), state.extent()
+        if extent > 0.0 and math.isfinite(gap):
+            self.promise = residual / extent / math.sqrt(gap)
+        self.next_check, self._last = iteration + (1 if gap < 4.0 * self.tol else 2), iteration
 
     def _keep(self, lower: float, nu: Array, diagonals: tuple[Array, ...]) -> None:
         """The dual point with this bound, if it is the best."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from qnn.training.problems.problem import Problem
 from qnn.training.relaxation.admm.ridge import Ridge
+from qnn.training.relaxation.admm.search import PROMISE
 from qnn.training.relaxation.admm.splitting import Splitting
 from qnn.training.relaxation.result import Relaxation
 from qnn.training.relaxation.scaling import ScaledProblem, scale_problem
@@ -42,7 +43,7 @@ class Trail:
     ridge: Ridge | None = None
     points: tuple[Point, ...] = ()
     last: Splitting | None = None
-    iterations: int = 0
+    promise: float = PROMISE
 
     def __reduce__(self) -> tuple[type[Trail], tuple[()]]:
         return Trail, ()
