@@ -19,7 +19,13 @@ from qnn.training.relaxation.result import Relaxation
 from qnn.training.relaxation.solver import Callback
 from qnn.training.rounding.graduated import narrow
 from qnn.training.rounding.methods import check_rounding
-from qnn.training.rounding.refined import column_generation, reduce, to_network, widest
+from qnn.training.rounding.refined import (
+    ENOUGH,
+    column_generation,
+    reduce,
+    to_network,
+    widest,
+)
 from qnn.training.rounding.sampling import sampler_of
 
 #: How an optimum over all widths becomes a network of one.
@@ -95,7 +101,7 @@ def train(
         certificate, incumbent = certified.certificate, certified.incumbent
         statistics = {**certified.statistics, "objective_of_any_width": incumbent.objective}
     elif width is None:
-        incumbent, statistics = column_generation(relaxation, rng, deadline=deadline)
+        incumbent, statistics = column_generation(relaxation, rng, deadline=deadline, slow=ENOUGH)
     else:
         incumbent = widest(relaxation, width, rng, deadline)
     if width is not None:

@@ -7,10 +7,12 @@ was tried: three times the time for 0.3 % at best (digits, width 32), nothing at
 """
 
 import time
+from dataclasses import dataclass
 
 import numpy as np
 
 from qnn.networks.quantized import QuantizedNetwork
+from qnn.training.problems.problem import Problem
 from qnn.training.relaxation.result import Relaxation
 from qnn.training.rounding.candidate import Incumbent, build, empty, narrowed
 from qnn.training.rounding.grids import on_grid
@@ -38,8 +40,22 @@ FLIPS = 0.07
 # Rounds in a row without progress that end the column generation.
 IDLE_ROUNDS = 5
 # With more neurons than ROOM it also ends where so many rounds gain less than this, relative:
-# heavy-tailed columns leave a thousand atoms that violate by 1 % and gain next to nothing.
-SLOW_ROUNDS, SLOW = 10, 2e-5
+# heavy-tailed columns leave a thousand atoms that violate by 1 % and gain next to nothing. ENOUGH
+# is for networks whose bound is the relaxation's: they are a hundred times farther from that.
+SLOW_ROUNDS, SLOW, ENOUGH = 10, 2e-5, 2e-4
+# As long as they gain twice that, atoms are priced at a dual point that follows the master's: this
+# part of it is the one before (P. Wentges, Weighted Dantzig-Wolfe decomposition, Int. Trans. Oper.
+# Res. 1997).
+BEFORE = 0.6
+
+
+@dataclass(frozen=True, eq=False)
+class _Followed:
+    """A master problem with another dual point nu (n,), for the pricing."""
+
+    problem: Problem
+    W: np.ndarray
+    nu: np.ndarray
 
 
 def refined_network(
@@ -60,7 +76,9 @@ def widest(
 ) -> Incumbent:
     """About the optimum over networks of any width, to be reduced to `width` neurons."""
     room = max(ROOM, ROOM_FACTOR * width)
-    return column_generation(relaxation, rng, WIDE_TOLERANCE, room=room, deadline=deadline)[0]
+    return column_generation(
+        relaxation, rng, WIDE_TOLERANCE, room=room, deadline=deadline, slow=ENOUGH
+    )[0]
 
 
 def reduce(
@@ -81,14 +99,15 @@ def column_generation(
     room: int | None = None,
     max_rounds: int = 500,
     deadline: float | None = None,
+    slow: float = SLOW,
 ) -> tuple[Incumbent, dict[str, float]]:
     """As many neurons as the optimum uses: atoms are inserted until none is found that violates.
 
     Stops when the heuristic pricing finds no atom with `|hᵀν| > βd(1 + tol)`, also with eight
-    times the starts, when some rounds in a row lower nothing (of many neurons: little), after
-    `max_rounds`, or at `deadline` (`time.monotonic`). That it finds none does not prove that there
-    is none. `room` limits the neurons. Returns the network's parts and statistics: rounds and the
-    largest violation last seen.
+    times the starts, when some rounds in a row lower nothing (of many neurons: less than `slow`),
+    after `max_rounds`, or at `deadline` (`time.monotonic`). That it finds none does not prove that
+    there is none. `room` limits the neurons. Returns the network's parts and statistics: rounds
+    and the largest violation last seen.
     """
     sampler = sampler_of(relaxation)
     incumbent = empty(relaxation.problem)
@@ -98,9 +117,14 @@ def column_generation(
     master = master_of(incumbent)
     violation, rounds, idle, scarce = np.inf, 0, 0, False
     reached: list[float] = []
+    nu, following = master.nu, True
     while rounds < max_rounds and idle < IDLE_ROUNDS:
         rounds += 1
-        W, violations = price(master, rng, sampler, flips=FLIPS if scarce else 0.0)
+        following = following and not idle and not _slow(reached, 2.0 * slow)
+        ahead = following and master.width > ROOM
+        nu = BEFORE * nu + (1.0 - BEFORE) * master.nu if ahead else master.nu
+        point = _Followed(master.problem, master.W, nu)
+        W, violations = price(point, rng, sampler, flips=FLIPS if scarce else 0.0)
         scarce = master.width > COLUMNS > len(violations)
         if violations.max(initial=0.0) <= tol:
             flips = FLIPS if scarce else 0.0
@@ -117,17 +141,17 @@ def column_generation(
         master = longer if better else master
         idle = 0 if better else idle + 1
         reached.append(master.objective)
-        if master.width > ROOM and _slow(reached):
+        if master.width > ROOM and _slow(reached, slow):
             break
     return master.incumbent(), {"rounds": float(rounds), "violation": violation}
 
 
-def _slow(reached: list[float]) -> bool:
-    """Whether the last rounds gained nearly nothing, by the objectives after each."""
+def _slow(reached: list[float], share: float) -> bool:
+    """Whether the last rounds gained less than this share, by the objectives after each."""
     if len(reached) <= SLOW_ROUNDS:
         return False
     before = reached[-1 - SLOW_ROUNDS]
-    return before - reached[-1] < SLOW * before
+    return before - reached[-1] < share * before
 
 
 def to_network(

@@ -116,7 +116,16 @@ def test_slow_progress_ends_it_for_many_neurons(monkeypatch):
     relaxation = solve(spiky(n=300, beta=0.01))
     _, plain = refined.column_generation(relaxation, np.random.default_rng(0))
     monkeypatch.setattr(refined, "ROOM", 20)
-    monkeypatch.setattr(refined, "SLOW", 0.02)
-    _, slow = refined.column_generation(relaxation, np.random.default_rng(0))
+    _, slow = refined.column_generation(relaxation, np.random.default_rng(0), slow=0.02)
     assert slow["rounds"] < plain["rounds"]
     assert slow["violation"] > plain["violation"]
+
+
+def test_a_dual_point_that_follows_the_masters_ends_as_low(monkeypatch):
+    relaxation = solve(spiky(n=300, beta=0.01))
+    _, plain = refined.column_generation(relaxation, np.random.default_rng(0), 1e-2)
+    lowest = refined.column_generation(relaxation, np.random.default_rng(0), 1e-3)[0].objective
+    monkeypatch.setattr(refined, "ROOM", 20)
+    followed, statistics = refined.column_generation(relaxation, np.random.default_rng(0), 1e-2)
+    assert statistics["rounds"] != plain["rounds"]
+    assert lowest <= followed.objective <= 1.002 * lowest
