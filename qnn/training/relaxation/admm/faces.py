@@ -109,14 +109,14 @@ def _gram(lift: Lift, bases: list[Array], sizes: list[int], mobility: Array) -> 
             for side, part, sign in zip(sides, parts, (weight, -weight), strict=True):
                 add_products(side @ features, dtype.type(sign), rows[part])
         K = syrk(1.0, rows.T, beta=1.0, c=K, trans=1, lower=1, overwrite_c=1)
-    shifts = np.zeros((m, lift.size))
-    for U, part in zip(bases, parts, strict=True):
-        add_products(np.ascontiguousarray(U.T), 1.0, shifts[part])
-    shifts -= shifts.mean(axis=1, keepdims=True)
-    whole = K.astype(np.float64)
-    for own in (slice(m),) if lift.diagonals == 1 else parts:
-        whole[own, own] += shifts[own] @ shifts[own].T
-    return whole
+    for group in lift.groups(0, 1):
+        shifts = np.zeros((m, lift.size), dtype)
+        for side in group:
+            columns = np.ascontiguousarray(bases[side].T, dtype)
+            add_products(columns, dtype.type(1.0), shifts[parts[side]])
+        shifts -= shifts.mean(axis=1, keepdims=True)
+        K = syrk(1.0, shifts.T, beta=1.0, c=K, trans=1, lower=1, overwrite_c=1)
+    return np.asarray(K.astype(np.float64))
 
 
 def _squares(lift: Lift) -> list[tuple[float, Array]]:

@@ -25,10 +25,11 @@ _COLD, _WARM = 5, 1
 _LONGEST = 15
 #: what the residual is of the state's size where the gap is g, over the root of g, before a look
 PROMISE = 0.25
-#: refined diagonals leave a tenth of the gap at best: not tried above this many tolerances
-_REFINABLE = 10.0
-#: points moved to the face leave a fiftieth
-_MOVABLE = 100.0
+#: refined diagonals leave a tenth of the gap at best, of a moved point's a third: not tried above
+#: this many tolerances
+_REFINABLE, _REFINABLE_MOVED = 10.0, 3.0
+#: the promised gap from which points are moved, in tolerances
+_MOVABLE = 30.0
 
 
 class Search:
@@ -69,28 +70,39 @@ class Search:
         upper, P, N = factored_value(self.scaled, *factors)
         if upper < self.upper:
             self.upper, self.P, self.N = upper, P, N
-        nu, M, diagonals = state.dual()
-        lower, shifted = dual_estimate(self.scaled, nu, M, diagonals)
-        self._keep(lower, nu, shifted)
-        if 0.8 * self.tol < self._gap(lower) < _MOVABLE * self.tol:
-            moved = onto_face(self.scaled, state.ridge, factors, (nu, M, diagonals))
-            if moved is not None:
-                nu, M, diagonals = moved
-                lower, shifted = dual_estimate(self.scaled, nu, M, diagonals)
-                self._keep(lower, nu, shifted)
-        if 0.8 * self.tol < self._gap(lower) < _REFINABLE * self.tol:
-            shifted = refine_diagonals(self.scaled, M, diagonals, shifted)
-            self._keep(dual_value(self.scaled, nu, shifted), nu, shifted)
+        if self.gap > 0.9 * self.tol:  # the dual point kept may serve already
+            self._look_at_dual(state, factors, residual)
         if self.gap < 0.9 * self._mark:
             self._mark, self.improved_at = self.gap, iteration
         self._learn(state, iteration, residual)
+
+    def _look_at_dual(
+        self, state: Splitting, factors: tuple[Array, Array], residual: float
+    ) -> None:
+        """Of the dual point moved to the face; of itself where that is too far, or did not help."""
+        dual, reach = state.dual(), _REFINABLE
+        promised = self.promise**2 * self.tol * _MOVABLE
+        near = residual**2 <= promised * state.extent() ** 2
+        moved = onto_face(self.scaled, state.ridge, factors, dual) if near else None
+        lower, shifted = -np.inf, dual[2]
+        if moved is not None:
+            lower, shifted = dual_estimate(self.scaled, *moved)
+            self._keep(lower, moved[0], shifted)
+        if moved is not None and self._gap(lower) < _REFINABLE * self.tol:
+            dual, reach = moved, _REFINABLE_MOVED
+        else:
+            lower, shifted = dual_estimate(self.scaled, *dual)
+            self._keep(lower, dual[0], shifted)
+        if 0.8 * self.tol < self._gap(lower) < reach * self.tol:
+            shifted = refine_diagonals(self.scaled, *dual[1:], shifted)
+            self._keep(dual_value(self.scaled, dual[0], shifted), dual[0], shifted)
 
     def _learn(self, state: Splitting, iteration: int, residual: float) -> None:
         """How small the residual must be for the gap, which falls with its square."""
         gap, extent = max(self.gap, 1e-2 * self.tol), state.extent()
         if extent > 0.0 and math.isfinite(gap):
             self.promise = residual / extent / math.sqrt(gap)
-        self.next_check, self._last = iteration + (1 if gap < 4.0 * self.tol else 2), iteration
+        self.next_check, self._last = iteration + 2, iteration
 
     def _keep(self, lower: float, nu: Array, diagonals: tuple[Array, ...]) -> None:
         """The dual point with this bound, if it is the best."""
