@@ -31,7 +31,8 @@ TIMED = ("straight_through",)
 # What a solve tells up to the gap that it was asked for, so that another order of its sums moves
 # it, and what follows the trace of its matrices in rows whose neurons have one common weight.
 SOLVED, GAP = ("lower_bound", "relaxation_value", "gap"), 1e-4
-WEIGHED, ONE_WEIGHT = ("upper_bound", "loss_value"), "krivine"
+# The matrices themselves are only determined to the order of the gap's root, 1e-2.
+WEIGHED, ONE_WEIGHT, ROOT = ("upper_bound", "loss_value", "gap"), "krivine", 2e-3
 
 
 def frame(location: Path) -> pd.DataFrame:
@@ -101,7 +102,8 @@ def test_the_same_sweep_gives_the_same_rows_and_files(
     for column in old:
         left, right = old.loc[mine, column], new.loc[mine, column]
         if pd.api.types.is_float_dtype(left):
-            near = np.where(weighed[mine] & (column in WEIGHED) | (column in SOLVED), GAP, 1e-7)
+            near = np.where(weighed[mine] & (column in WEIGHED), ROOT, 1e-7)
+            near = np.maximum(near, GAP if column in SOLVED else 0.0)
             missing = left.isna().to_numpy()
             np.testing.assert_array_equal(missing, right.isna(), err_msg=column)
             allowed = near * np.maximum(left.abs(), 1.0 if column == "gap" else 1e-2)
@@ -112,7 +114,7 @@ def test_the_same_sweep_gives_the_same_rows_and_files(
         row = old[old["network"] == f"networks/{path.name}"].iloc[0]
         if row["rounding"] not in TIMED:
             one, two = QuantizedNetwork.load(path), QuantizedNetwork.load(again / row["network"])
-            assert_alike(one, two, GAP if row["rounding"] == ONE_WEIGHT else 1e-7)
+            assert_alike(one, two, ROOT if row["rounding"] == ONE_WEIGHT else 1e-7)
     assert {path.name for path in (RUNS / name / "certificates").iterdir()} == {
         path.name for path in (again / "certificates").iterdir()
     }
