@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -106,6 +107,15 @@ class ShardData:
         yield "train", self.X, self.train_target
         yield "validation", self.X_validation, self.validation_target
         yield "test", self.X_test, self.test_target
+
+    @cached_property
+    def known(self) -> dict[str, np.ndarray]:
+        """What metrics compare with, of each part: the numbers of the classes, or the targets."""
+        coding = self.preprocessing.target
+        targets = {part: target for part, _, target in self.parts()}
+        if coding.classes is None:
+            return targets
+        return {part: coding.codes(target) for part, target in targets.items()}
 
 
 def make_split(table: Table, config: SweepConfig) -> Split:

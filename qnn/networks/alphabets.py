@@ -96,6 +96,8 @@ def get_alphabet(name: str | int | Alphabet) -> Alphabet:
     """'binary', 'ternary', or a number of bits from 1 to 7 (weights are stored in int8)."""
     if isinstance(name, Alphabet):
         return name
+    if isinstance(name, str) and name in ALPHABETS:
+        return ALPHABETS[name]
     # As it is written: int() reads other digits, leading zeros and fractions too, and True is 1.
     text = str(name)
     if text == "1":

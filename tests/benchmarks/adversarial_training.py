@@ -32,6 +32,24 @@ def mnist(path: str) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     return (X[:4500], y[:4500]), (X[4500:], y[4500:])
 
 
+class Adam:
+    """Adam's steps (D. Kingma, J. Ba, 2015) of parameters, in place."""
+
+    def __init__(self, parameters: list[Array]) -> None:
+        self.parameters, self.steps = parameters, 0
+        self.moments = [(np.zeros_like(p), np.zeros_like(p)) for p in parameters]
+
+    def step(self, gradients: list[Array], rate: float) -> None:
+        """Downhill by one step."""
+        self.steps += 1
+        for p, (m, v), g in zip(self.parameters, self.moments, gradients, strict=True):
+            m *= 0.9
+            m += 0.1 * g
+            v *= 0.999
+            v += 0.001 * g * g
+            p -= rate * m / (1 - 0.9**self.steps) / (np.sqrt(v / (1 - 0.999**self.steps)) + 1e-8)
+
+
 def trained(
     X: Array, y: Array, sizes: list[int], epsilon: float, epochs: int, seed: int = 0
 ) -> LayeredNetwork:
@@ -39,23 +57,16 @@ def trained(
     rng = np.random.default_rng(seed)
     weights = [rng.normal(size=pair) * np.sqrt(2.0 / pair[0]) for pair in pairwise(sizes)]
     parameters = weights + [np.zeros(b) for b in sizes[1:]]
-    moments = [(np.zeros_like(p), np.zeros_like(p)) for p in parameters]
-    step, layers = 0, len(weights)
+    adam = Adam(parameters)
+    layers = len(weights)
     for epoch in range(epochs):
         reach = epsilon * min(1.0, (epoch + 1) / (0.5 * epochs))
         for rows in np.array_split(rng.permutation(len(X)), max(1, len(X) // 100)):
-            step += 1
             x, labels = X[rows], y[rows]
             if reach:
                 x = _attacked(parameters, layers, x, labels, reach, rng)
             gradients = _gradients(parameters, layers, x, labels)[0]
-            rate = 1e-3 * (0.1 if epoch > 0.8 * epochs else 1.0)
-            for p, (m, v), g in zip(parameters, moments, gradients, strict=True):
-                m *= 0.9
-                m += 0.1 * g
-                v *= 0.999
-                v += 0.001 * g * g
-                p -= rate * m / (1 - 0.9**step) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+            adam.step(gradients, 1e-3 * (0.1 if epoch > 0.8 * epochs else 1.0))
     return LayeredNetwork(tuple(parameters[:layers]), tuple(parameters[layers:]))
 
 
