@@ -128,6 +128,16 @@ def test_labels_that_differ_in_case_are_said(
     assert "'Yes' and 'yes ' differ only in case or blanks" in caplog.text
 
 
+def test_a_hive_columns_name_is_decoded(tmp_path: Path) -> None:
+    for site in ("a", "b"):
+        (tmp_path / f"Gr%C3%B6%C3%9Fe={site}").mkdir()
+        pq.write_table(
+            pa.table({"a": [1.0, 2.0], "target": [0, 1]}),
+            tmp_path / f"Gr%C3%B6%C3%9Fe={site}" / "0.parquet",
+        )
+    assert set(read_table(DataConfig(source=str(tmp_path))).columns) == {"a", "Größe"}
+
+
 def test_hive_folders_are_decoded(tmp_path: Path) -> None:
     for k, site in enumerate(["Gen%C3%A8ve%2F2", "a%3Db", "__HIVE_DEFAULT_PARTITION__"]):
         (tmp_path / f"site={site}").mkdir()
