@@ -96,7 +96,7 @@ def _adjoints(X: Array, nu: Array) -> tuple[Array, Array]:
         absolute = np.abs(block)
         sizes += (np.abs(weights) * absolute.sum(axis=1)) @ absolute
         top = max(top, float(absolute.max(initial=0.0)))
-    lost = np.array([underflow_of(n, top, float(weight)) for weight in np.abs(nu).sum(axis=1)])
+    lost = underflow_of(n, top, np.abs(nu).sum(axis=1))
     return M.reshape(count, d, d), radius_of(sizes, n, d) + d * lost[:, None]
 
 

@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from typing import TypeVar
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from qnn.errors import CertificateError
 from qnn.numerics.floating import TINY, UNIT, gamma
 
 Array = np.ndarray
+Value = TypeVar("Value", float, np.ndarray)
 
 
 def with_radius(
@@ -39,14 +41,14 @@ def radius_of(sizes: Array, n: int, size: int) -> Array:
     return gamma(2 * n + 2 * size + 20) * sizes
 
 
-def underflow_of(rows: int, top: float, weight: float, scale: float = 0.0) -> float:
+def underflow_of(rows: int, top: float, weight: Value, scale: float = 0.0) -> Value:
     """What an entry of M may lose in all by products that underflow.
 
     Each of them by at most the smallest normal number, whether small numbers are rounded or taken
     for 0: a feature, which then counts ``2 top |nu_i|`` times as much, ``nu_i`` times a feature,
     that times another, and the entry times the template. ``top``: the largest |feature|;
-    ``weight``: the sum of |nu|; ``scale``: the largest |coefficient|. Twice that, for the bounds'
-    own products.
+    ``weight``: the sum of |nu|, of each of several points where it is an array; ``scale``: the
+    largest |coefficient|. Twice that, for the bounds' own products.
     """
     each = rows * (1.0 + top + top * top) + 2.0 * weight * (1.0 + top)
     return 2.0 * TINY * (1.0 + each) * (1.0 + scale)

@@ -61,8 +61,9 @@ def follow(
     budget = budgets[0]
     V, W = np.empty((size, size)), np.empty((size, size))
     pairs = np.empty(4 * size * p)
-    # Rows of the Hessian's upper triangle, each with its two right sides.
-    K = np.empty((p + size) * (p + size + 2))
+    # Rows of the Hessian's upper triangle, each with its two right sides, of whole vectors.
+    width = (p + size + 5) // 4 * 4
+    K = np.zeros((p + size) * width)
     change = np.empty((2, p + size))
     for cell in range(len(budgets)):
         m *= budgets[cell] / budget
@@ -129,7 +130,7 @@ def _newton(
     if not (_invert(V) and _invert(W)):
         return False
     _fill(K, pairs, V, W, inverse, pull, barrier)
-    if not _solve(K, p + size, change):
+    if not _solve(K, p + size, len(K) // (p + size), change):
         return False
     rest, spread = budget, 0.0
     for i in range(size):
@@ -164,7 +165,7 @@ def _fill(
     """
     one, size, p = np.uintp(1), np.uintp(len(V)), np.uintp(len(pull))
     order = p + size
-    width, turn = order + np.uintp(2), size * p
+    width, turn = np.uintp(len(K)) // order, size * p
     _spread(V, pairs[: 2 * turn])
     _spread(W, pairs[2 * turn :])
     flat, r = inverse.ravel(), np.uintp(0)
@@ -271,50 +272,67 @@ def _invert(S: Array) -> bool:
 
 
 @compiled(error_model="numpy", fastmath=_SUMS)
-def _solve(K: Array, n: int, x: Array) -> bool:
+def _solve(K: Array, n: int, width: int, x: Array) -> bool:
     """Two solutions x (2, n) of a positive definite system in flat rows with its right sides.
 
-    Of the matrix the upper triangle is read; it becomes the factor. Four rows are taken off the
-    others at once, which LAPACK does not do faster below an order of some 200.
+    Of the matrix the upper triangle is read; it becomes the factor. Four rows are taken off two at
+    once, from the multiple of 4 below the diagonal on, so that loops are whole vectors; LAPACK is
+    no faster below an order of some 200.
     """
-    one, order = np.uintp(1), np.uintp(n)
-    width = order + np.uintp(2)
-    j = np.uintp(0)
-    while j < order:
-        block = min(np.uintp(4), order - j)
-        for row in range(j, j + block):
-            at = row * width
-            for above in range(j, row):
-                other = above * width
-                factor = K[other + row]
-                for q in range(row, width):
-                    K[at + q] -= factor * K[other + q]
+    one, four = np.uintp(1), np.uintp(4)
+    order, long = np.uintp(n), np.uintp(width)
+    for first in range(np.uintp(0), order, four):
+        last = min(first + four, order)
+        for row in range(first, last):
+            at = row * long
+            for q in range(first, row):
+                K[at + q] = 0.0
+            for above in range(first, row):
+                _subtract(K, at, above * long, K[above * long + row], first, long)
             if not K[at + row] > 0.0:
                 return False
             scale = 1.0 / np.sqrt(K[at + row])
-            for q in range(row, width):
+            for q in range(first, long):
                 K[at + q] *= scale
-        if block == np.uintp(4):
-            first = j * width
-            second = first + width
-            third = second + width
-            fourth = third + width
-            i = j + block
-            while i < order:
-                at = i * width
-                f, g, h, e = K[first + i], K[second + i], K[third + i], K[fourth + i]
-                for q in range(i, width):
-                    K[at + q] -= (
-                        f * K[first + q] + g * K[second + q] + h * K[third + q] + e * K[fourth + q]
-                    )
-                i += one
-        j += np.uintp(4)
+        if last == first + four:
+            for row in range(last, order - one, np.uintp(2)):
+                _subtract_four(K, row, first, long)
+            if (order - last) % np.uintp(2):
+                for above in range(first, last):
+                    at = (order - one) * long
+                    factor = K[above * long + order - one]
+                    _subtract(K, at, above * long, factor, order - one, long)
     for row in range(n - 1, -1, -1):
         i = np.uintp(row)
-        at = i * width
+        at = i * long
         left, right = K[at + order], K[at + order + one]
         for q in range(i + one, order):
             left -= K[at + q] * x[0, q]
             right -= K[at + q] * x[1, q]
         x[0, i], x[1, i] = left / K[at + i], right / K[at + i]
     return True
+
+
+@compiled(inline="always", error_model="numpy", fastmath=_SUMS)
+def _subtract(K: Array, at: int, other: int, factor: float, start: int, width: int) -> None:
+    """A multiple of the flat row at ``other`` is taken off the one at ``at``."""
+    for q in range(start, width):
+        K[at + q] -= factor * K[other + q]
+
+
+@compiled(inline="always", error_model="numpy", fastmath=_SUMS)
+def _subtract_four(K: Array, row: int, first: int, width: int) -> None:
+    """The multiples of four flat rows from ``first`` on are taken off ``row`` and the next."""
+    one = np.uintp(1)
+    at, second = row * width, (row + one) * width
+    p = first * width
+    q = p + width
+    r = q + width
+    s = r + width
+    a, b, c, d = K[p + row], K[q + row], K[r + row], K[s + row]
+    next_row = row + one
+    e, f, g, h = K[p + next_row], K[q + next_row], K[r + next_row], K[s + next_row]
+    for k in range(row & ~np.uintp(3), width):
+        t, u, v, w = K[p + k], K[q + k], K[r + k], K[s + k]
+        K[at + k] -= a * t + b * u + c * v + d * w
+        K[second + k] -= e * t + f * u + g * v + h * w
