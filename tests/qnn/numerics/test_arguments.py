@@ -50,7 +50,9 @@ def nothing_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", SEEDED)
 def test_a_seed_is_a_whole_number_of_63_bits(name: str, seed: Any) -> None:
     shown = seed.item() if isinstance(seed, np.generic) else seed
-    message = f"seed must be a whole number from 0 to 2**63 - 1, or a numpy Generator (got {shown!r})"
+    message = (
+        f"seed must be a whole number from 0 to 2**63 - 1, or a numpy Generator (got {shown!r})"
+    )
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         SEEDED[name](seed=seed)
 

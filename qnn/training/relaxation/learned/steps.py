@@ -124,19 +124,15 @@ def _newton(
 
     ``pull``: the gradient of the quadratic; V, W, pairs, K, ``change``: room to work in.
     """
-    p, size = len(m), len(a)
+    p = len(m)
     _slack(m, a, -1.0, V)
     _slack(m, a, 1.0, W)
     if not (_invert(V) and _invert(W)):
         return False
     _fill(K, pairs, V, W, inverse, pull, barrier)
-    if not _solve(K, p + size, len(K) // (p + size), change):
+    step = change[0]
+    if not _solve(K, p, budget - a.sum(), step, change[1]):
         return False
-    rest, spread = budget, 0.0
-    for i in range(size):
-        rest -= a[i] + change[0, p + i]
-        spread += change[1, p + i]
-    step = change[0] + (rest / spread) * change[1]
     length = 1.0
     for _ in range(60):
         tried, spent = m + length * step[:p], a + length * step[p:]
@@ -272,15 +268,18 @@ def _invert(S: Array) -> bool:
 
 
 @compiled(error_model="numpy", fastmath=_SUMS)
-def _solve(K: Array, n: int, width: int, x: Array) -> bool:
-    """Two solutions x (2, n) of a positive definite system in flat rows with its right sides.
+def _solve(K: Array, p: int, rest: float, x: Array, other: Array) -> bool:
+    """Solve a positive definite system for a mixture of two right sides, into x (n,).
 
-    Of the matrix the upper triangle is read; it becomes the factor. Four rows are taken off two at
-    once, from the multiple of 4 below the diagonal on, so that loops are whole vectors; LAPACK is
-    no faster below an order of some 200.
+    The second's share is such that the entries of x from p on add up to ``rest``; ``other`` (n,) is
+    room to work in. K has flat rows, both right sides behind each; of the matrix the upper triangle
+    is read, and becomes the factor. Four rows are taken off two at once, from the multiple of 4
+    below the diagonal on, so that loops are whole vectors; LAPACK is no faster below an order of
+    some 200.
     """
-    one, four = np.uintp(1), np.uintp(4)
-    order, long = np.uintp(n), np.uintp(width)
+    n = len(x)
+    one, four, order = np.uintp(1), np.uintp(4), np.uintp(n)
+    long = np.uintp(len(K)) // order
     for first in range(np.uintp(0), order, four):
         last = min(first + four, order)
         for row in range(first, last):
@@ -294,7 +293,7 @@ def _solve(K: Array, n: int, width: int, x: Array) -> bool:
             scale = 1.0 / np.sqrt(K[at + row])
             for q in range(first, long):
                 K[at + q] *= scale
-        if last == first + four:
+        if last < order:
             for row in range(last, order - one, np.uintp(2)):
                 _subtract_four(K, row, first, long)
             if (order - last) % np.uintp(2):
@@ -302,14 +301,28 @@ def _solve(K: Array, n: int, width: int, x: Array) -> bool:
                     at = (order - one) * long
                     factor = K[above * long + order - one]
                     _subtract(K, at, above * long, factor, order - one, long)
-    for row in range(n - 1, -1, -1):
+    # The last, those of a, for both right sides: they tell the share of the second.
+    spent, spread = 0.0, 0.0
+    for row in range(n - 1, p - 1, -1):
         i = np.uintp(row)
         at = i * long
         left, right = K[at + order], K[at + order + one]
         for q in range(i + one, order):
-            left -= K[at + q] * x[0, q]
-            right -= K[at + q] * x[1, q]
-        x[0, i], x[1, i] = left / K[at + i], right / K[at + i]
+            left -= K[at + q] * x[q]
+            right -= K[at + q] * other[q]
+        x[i], other[i] = left / K[at + i], right / K[at + i]
+        spent += x[i]
+        spread += other[i]
+    share = (rest - spent) / spread
+    for k in range(p, n):
+        x[k] += share * other[k]
+    for row in range(p - 1, -1, -1):
+        i = np.uintp(row)
+        at = i * long
+        left = K[at + order] + share * K[at + order + one]
+        for q in range(i + one, order):
+            left -= K[at + q] * x[q]
+        x[i] = left / K[at + i]
     return True
 
 
