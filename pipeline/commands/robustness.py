@@ -335,7 +335,9 @@ def _put(path: Path, content: bytes) -> None:
 
 def _write(rows: list[RobustRow], asked: dict[str, Any], digest: str, out: Path) -> None:
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from pipeline.results.folder import encode_table
+    from qnn.numerics.archive import write_file
 
     kinds = {"row": pa.int64(), "nodes": pa.int64(), "correct": pa.bool_()}
     names = ("radius", "proven", "attack", "seconds", "largest_proven", "largest_attacked")
@@ -346,11 +348,4 @@ def _write(rows: list[RobustRow], asked: dict[str, Any], digest: str, out: Path)
         metadata={"network_sha256": digest, "asked": json.dumps(asked)},
     )
     table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
-    temporary = out.with_name(f".{out.name}.tmp")
-    try:
-        pq.write_table(table, temporary, write_page_checksum=True)
-        temporary.replace(out)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_file(out, encode_table(table))
