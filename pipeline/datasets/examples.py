@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.configuration.settings import DataConfig
-from pipeline.datasets.sources import labels_of, read_columns
-from pipeline.datasets.spellings import plain_numbers
+from pipeline.datasets.sources import read_columns
+from pipeline.datasets.spellings import labels_of, plain_numbers
 from qnn.errors import InputError
 from qnn.features import tables
 from qnn.networks.from_onnx import read_onnx
