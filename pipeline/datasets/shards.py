@@ -165,6 +165,7 @@ def make_layout(table: Table, config: SweepConfig, split: Split) -> FeatureLayou
         clip=config.preprocessing.clip,
         thresholds=config.preprocessing.thresholds,
         missing_values=config.data.missing_values,
+        compact=config.preprocessing.compact,
     )
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from qnn.errors import InputError
 from qnn.features import tables
+from qnn.features.block_floating_point import Block, round_scaling, stored
 from qnn.features.columns import (
     Column,
     ConstantColumns,
@@ -29,7 +30,13 @@ from qnn.features.columns import (
     describe_table,
     fill_from_record,
 )
-from qnn.features.encoders import KINDS, Encoder, encoder_from_record, fit_encoder
+from qnn.features.encoders import (
+    KINDS,
+    Encoder,
+    Thermometer,
+    encoder_from_record,
+    fit_encoder,
+)
 from qnn.features.scalings import SCALINGS, check_scaling
 from qnn.features.statistics import TINIEST, correlation_weights, mean_and_scale, typical
 from qnn.features.tables import Table
@@ -57,6 +64,9 @@ class FeatureLayout:
 
     Text counts as missing where it is one of `MISSING_WORDS` of `qnn.features.tables`, or of
     `missing_values`, and no category of its column: in training and in all rows read later.
+
+    A `compact` layout's means, scales and thresholds are rounded as they are fitted, and take one
+    or two bytes each (`qnn.features.block_floating_point`).
     """
 
     columns: tuple[Column, ...]
@@ -67,6 +77,7 @@ class FeatureLayout:
     warnings: tuple[str, ...] = ()
     thresholds: int = THRESHOLDS
     missing_values: tuple[str, ...] = ()
+    compact: bool = False
 
     @staticmethod
     def from_table(
@@ -79,6 +90,7 @@ class FeatureLayout:
         clip: float | None = None,
         thresholds: int = THRESHOLDS,
         missing_values: Sequence[str] = (),
+        compact: bool = False,
     ) -> FeatureLayout:
         """Take the layout from a table with every row that may ever be trained on.
 
@@ -92,19 +104,22 @@ class FeatureLayout:
             clip: limit of the absolute value of a feature after scaling; None with "thermometer".
             thresholds: bits of a numeric column under "thermometer".
             missing_values: text that says "missing", here and in all rows that are read later.
+            compact: whether means, scales and thresholds are rounded to few bits; not with "none"
+                and "quantile".
 
         Raises:
             InputError: no rows, no columns left, duplicate or unknown names, text in a numeric
                 column, infinite values, missing values where they are refused, an unknown option.
         """
-        check_scaling(scaling, clip, thresholds)
+        check_scaling(scaling, clip, thresholds, compact)
         bits = thresholds if SCALINGS[scaling].bits else None
         columns, warnings = describe_table(
             table, categorical, missing, constant_columns, bits, missing_values
         )
         return FeatureLayout(
-            columns, missing, bias, scaling, clip, warnings, thresholds, tuple(missing_values)
-        )
+            columns, missing, bias, scaling, clip, warnings, thresholds, tuple(missing_values),
+            compact,
+        )  # fmt: skip
 
     @property
     def d(self) -> int:
@@ -134,6 +149,8 @@ class FeatureLayout:
         content = asdict(self)
         if not self.missing_values:
             del content["missing_values"]
+        if not self.compact:
+            del content["compact"]
         if not SCALINGS[self.scaling].bits:
             del content["thresholds"]
         for column in content["columns"]:
@@ -179,6 +196,9 @@ class FeatureLayout:
         if SCALINGS[self.scaling].weighted:
             own = correlation_weights((features - means) / scales, coding.encode(target), weights)
             scales = np.maximum(scales / own, TINIEST)
+        if self.compact and SCALINGS[self.scaling].standardized:
+            pairs = map(round_scaling, means.tolist(), scales.tolist())
+            means, scales = np.array(list(pairs)).reshape(-1, 2).T
         numbers = tuple(means.tolist()), tuple(scales.tolist())
         return Preprocessing(self, fill, *numbers, coding, encoder)
 
@@ -193,7 +213,7 @@ class FeatureLayout:
             for column, value in zip(self.kept, fill, strict=True)
             if isinstance(value, float)
         ]
-        return fit_encoder(self.scaling, numeric, weights)
+        return fit_encoder(self.scaling, numeric, weights, self.compact)
 
     @property
     def missing_words(self) -> tuple[str, ...]:
@@ -288,11 +308,26 @@ class Preprocessing:
 
     @property
     def size_in_bytes(self) -> int:
-        """What a predictor must carry of this: 8 bytes a number, categories and labels as UTF-8."""
+        """What a predictor must carry of this: its numbers, categories and labels as UTF-8."""
         kept = self.layout.kept
         texts = [category for column in kept for category in column.categories or ()]
         texts += [str(label) for label in self.classes or ()]
-        return 8 * self.numbers + sum(len(text.encode()) for text in texts)
+        return self.bytes_of_numbers + sum(len(text.encode()) for text in texts)
+
+    @property
+    def bytes_of_numbers(self) -> int:
+        """8 bytes a number; those of a compact layout's blocks as they are stored."""
+        if not self.layout.compact:
+            return 8 * self.numbers
+        inside = sum(len(block.numbers) for block in self.blocks)
+        return 8 * (self.numbers - inside) + sum(block.size_in_bytes for block in self.blocks)
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """Of a compact layout: a column's thresholds each, or a feature's mean and scale."""
+        if isinstance(self.encoder, Thermometer):
+            return tuple(map(stored, self.encoder.thresholds))
+        return tuple(map(stored, zip(self.means, self.scales, strict=True)))
 
     @property
     def numbers(self) -> int:
@@ -376,7 +411,7 @@ def _from_record(record: dict[str, Any]) -> Preprocessing:
     }
     layout = FeatureLayout(columns, **{**described, **texts})
     check_missing(layout.missing)
-    check_scaling(layout.scaling, layout.clip, layout.thresholds)
+    check_scaling(layout.scaling, layout.clip, layout.thresholds, layout.compact)
     coding = coding_from_record(record["target"])
     means, scales = (tuple(map(float, record[key])) for key in ("means", "scales"))
     fill = fill_from_record(layout.kept, record["fill"])
