@@ -137,7 +137,7 @@ class _Calibration:
             self.options,
             self._divergence(),
             untuned,
-            int(self.graph.model.ByteSize()),
+            self.graph.bytes,
             self.notes,
             self.graph,
             self.made,

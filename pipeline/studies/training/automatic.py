@@ -31,9 +31,11 @@ DEFAULTS = {
     "rounding": ["refined"],
     "second_layer": 8,
 }
+COMPACT = ("preprocessing", "compact")
 CHOSEN = (
     ("preprocessing", "scaling"),
     ("preprocessing", "thresholds"),
+    COMPACT,
     ("loss",),
     ("beta", "fractions"),
     ("widths",),
@@ -130,6 +132,7 @@ def _choices(config: SweepConfig, unsettled: Keys, location: str, where: str) ->
     settings = {
         "preprocessing.scaling": found.kind.scaling,
         "preprocessing.thresholds": found.kind.thresholds,
+        "preprocessing.compact": wanted.layout_of(found.kind, table).compact,
         "loss": found.kind.loss,
         "beta.fractions": [found.fraction],
         "widths": [found.width],
@@ -174,12 +177,14 @@ def _question(config: SweepConfig, unsettled: Keys) -> tuple[Any, ...]:
         "bias": config.preprocessing.bias,
         "clip": config.preprocessing.clip,
     }
+    if COMPACT in given:
+        layout["compact"] = config.preprocessing.compact
     parameters = config.preprocessing
     wanted = Wanted(
         scaling=parameters.scaling if CHOSEN[0] in given else AUTO,
         thresholds=parameters.thresholds if CHOSEN[1] in given else AUTO,
-        loss=kind.loss if CHOSEN[2] in given else AUTO,
-        width=config.widths[0] if CHOSEN[4] in given else AUTO,
+        loss=kind.loss if ("loss",) in given else AUTO,
+        width=config.widths[0] if ("widths",) in given else AUTO,
         loss_parameter=kind.loss_parameter,
         activation="bilinear" if kind.polynomial is None else Polynomial(*kind.polynomial),
         alphabet=kind.alphabet,
@@ -192,8 +197,10 @@ def _kept(location: str) -> list[str] | None:
     """What the folder's resolved config has of what is chosen; None where there is none."""
     try:
         tree = parse_yaml(RunFolder.open(location).read(CONFIG_FILE).decode(), CONFIG_FILE)
+        # Folders that were made before there was anything to round.
+        tree["preprocessing"].setdefault("compact", False)
         values = {key: _get(tree, key) for key in CHOSEN}
-    except (OSError, UnicodeDecodeError, InputError, KeyError, TypeError):
+    except (OSError, UnicodeDecodeError, InputError, KeyError, TypeError, AttributeError):
         return None
     return [f"{'.'.join(key)}={json.dumps(value)}" for key, value in values.items()]
 

@@ -169,8 +169,8 @@ class _Fitted:
 
     @property
     def size_in_bytes(self) -> int:
-        """What a predictor carries: the networks, and 8 bytes for each number of the encoding."""
-        return self.networks.size_in_bytes + 8 * self.preprocessing.numbers
+        """What a predictor carries: the networks, and the numbers of the encoding."""
+        return self.networks.size_in_bytes + self.preprocessing.bytes_of_numbers
 
     def narrowed(self, width: int) -> _Fitted:
         """The same with narrower networks."""

@@ -28,7 +28,7 @@ FRACTIONS = (0.2, 0.1, 0.05, 0.025, 0.012, 0.006, 0.003, 0.0015, 0.0007)
 #: Bits of the second layer: a float's 64 are most of what a neuron of few columns takes.
 SECOND_LAYER = 8
 #: Most neurons of an output.
-WIDTHS = (64, 32, 16, 8)
+WIDTHS = (64, 32, 16, 8, 4)
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,8 @@ class Wanted:
     def layout_of(self, kind: Kind, table: Any) -> FeatureLayout:
         """The layout that a kind has on a table."""
         options = {**dict(self.layout), "scaling": kind.scaling, "thresholds": kind.thresholds}
+        rounds = kind.scaling in SCALINGS and SCALINGS[kind.scaling].rounds
+        options["compact"] = rounds and options.get("compact", self.scaling == AUTO)
         if self.scaling == AUTO and SCALINGS[kind.scaling].bits:
             options.pop("clip", None)
         return FeatureLayout.from_table(table, **options)

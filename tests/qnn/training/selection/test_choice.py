@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -104,6 +106,20 @@ def test_a_cell_counts_the_numbers_of_its_encoding():
         (cell,) = choose(X, y, CLASSES, wanted).cells
         d = 4 if scaling == "weighted" else 10
         assert cell.size_in_bytes == 8 * numbers + -(-(2 * d + 8) // 8) + 8
+
+
+def test_chosen_encodings_are_rounded_and_given_ones_are_not():
+    X, y = steps()
+    for scaling in ("auto", "weighted"):
+        wanted = Wanted(scaling=scaling, beta_fraction=0.1, width=1)
+        cells = choose(X, y, CLASSES, wanted).cells
+        for cell in cells:
+            layout = wanted.layout_of(cell.kind, X)
+            assert layout.compact == (scaling == "auto")
+    wide = replace(wanted, layout=(("compact", True),))
+    (given,), (rounded,) = cells, choose(X, y, CLASSES, wide).cells
+    # Six means and scales in two bytes or one each, with a header of two a column.
+    assert rounded.size_in_bytes <= given.size_in_bytes - 6 * 8 + 3 * (2 + 4)
 
 
 def test_where_most_columns_tell_nothing_weighted_ones_are_better():
