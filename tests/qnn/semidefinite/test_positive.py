@@ -84,6 +84,23 @@ def test_the_least_eigenvalue(n: int) -> None:
     assert lowest_eigenvalue(np.diag(np.arange(1.0, n + 1.0))) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("kind", ["multiple", "clustered", "graded", "rank one", "diagonal"])
+def test_the_least_eigenvalue_where_steps_to_it_are_slow(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    for n in range(1, 25):
+        Q = np.linalg.qr(rng.normal(size=(n, n)))[0]
+        others = rng.uniform(-1.0, 1.0, n)
+        S = {
+            "multiple": Q * np.where(np.arange(n) <= n // 2, -1.0, others) @ Q.T,
+            "clustered": Q * (-1.0 + 1e-9 * others) @ Q.T,
+            "graded": Q * 10.0 ** (-10.0 + 10.0 * others) @ Q.T,
+            "rank one": np.outer(Q[0], Q[0]),
+            "diagonal": np.diag(others),
+        }[kind]
+        S = 0.5 * (S + S.T)
+        assert lowest_eigenvalue(S) == pytest.approx(np.linalg.eigvalsh(S)[0], abs=1e-14 * n)
+
+
 def test_the_least_eigenvalue_of_what_is_no_number() -> None:
     for bad in (np.nan, np.inf):
         S = np.eye(4)

@@ -82,6 +82,25 @@ def test_the_gap_has_a_panel_for_each_rounding() -> None:
     assert panels[0].y == panels[1].y
 
 
+def test_of_one_width_no_figure_is_drawn_against_it() -> None:
+    one = results_table(seeds=1, betas=3, widths=(8,))
+    assert plots.gap_figure(one).empty.startswith("The sweep has one width")
+    assert plots.gap_figure(CASES["usual"]).panels
+
+
+@pytest.mark.parametrize("accuracy", [0.2, 1.0])
+def test_the_chosen_networks_star_is_inside_its_panel(accuracy: float) -> None:
+    """Its own test accuracy may lie beyond all means, which the axis was made for."""
+    table = CASES["usual"].to_pandas()
+    refit = table["shard"] == "all"
+    changed = np.where(refit, accuracy, table["test_accuracy"])
+    results = pa.Table.from_pandas(table.assign(test_accuracy=changed), RESULTS_SCHEMA)
+    panel = plots.size_figure(results).panels[1]
+    (star,) = (mark for mark in panel.marks if getattr(mark, "name", "") == "the chosen network")
+    assert star.y == [100 * accuracy]
+    assert panel.y.low < 100 * accuracy < panel.y.high
+
+
 def test_a_gap_of_zero_stands_at_the_foot_of_its_axis() -> None:
     table = CASES["usual"]
     column = table.schema.get_field_index("gap")
