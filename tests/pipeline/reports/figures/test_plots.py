@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.reports.figures import layout, palette, picture, plots, scales, svg
-from pipeline.reports.figures.chart import Axis, Chart, Dots, Line, Panel
+from pipeline.reports.figures.chart import Axis, Chart, Dots, Level, Line, Panel
 from pipeline.results import summary
 from pipeline.results.record import RESULTS_SCHEMA
 from tests.pipeline.synthetic import results_table
@@ -131,6 +131,19 @@ def test_the_krivine_constant_is_marked_only_for_bilinear_networks() -> None:
     column = table.schema.get_field_index("activation")
     other = table.set_column(column, "activation", pa.array(["polynomial"] * table.num_rows))
     assert "K = 1.782" not in " ".join(texts(plots.rounding_figure(other)))
+
+
+@pytest.mark.parametrize("width", [svg.NARROW, svg.WIDE[1], svg.WIDE[2]])
+@pytest.mark.parametrize("at", [0.0, 0.3, 0.5, 0.7, 1.0])
+def test_the_name_of_an_upright_level_is_inside_the_picture(width: float, at: float) -> None:
+    name = "K = 1.782: the optimum lies left of this"
+    level = Level(at, name=name, upright=True)
+    panel = Panel(Axis(low=0.0, high=1.0), Axis(), (level, Line([0, 1], [0, 1])))
+    (word,) = (s for s in layout.draw(panel, width).shapes
+               if isinstance(s, layout.Words) and s.text == name)  # fmt: skip
+    assert word.anchor == "start"
+    assert word.x >= 0.0
+    assert word.x + layout.CHARACTER * len(name) <= width
 
 
 @pytest.mark.parametrize("width", [svg.NARROW, svg.WIDE[1]])
