@@ -47,7 +47,9 @@ def verify_command(network: Path, content: bytes, place: Path) -> str:
 def write_table(rows: list[Any], asked: dict[str, Any], digest: str, out: Path) -> None:
     """Rows, records of one class, as Parquet; the network's digest and the question as metadata."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from pipeline.results.folder import encode_table
+    from qnn.numerics.archive import write_file
 
     kinds = {"int": pa.int64(), "bool": pa.bool_(), "float": pa.float64()}
     types = {field.name: str(field.type).split(" | ")[0] for field in fields(rows[0])}
@@ -56,11 +58,4 @@ def write_table(rows: list[Any], asked: dict[str, Any], digest: str, out: Path) 
         metadata={"network_sha256": digest, "asked": json.dumps(asked)},
     )
     table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
-    temporary = out.with_name(f".{out.name}.tmp")
-    try:
-        pq.write_table(table, temporary, write_page_checksum=True)
-        temporary.replace(out)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_file(out, encode_table(table))
