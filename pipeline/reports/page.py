@@ -247,16 +247,8 @@ def _of_test(metric: Metric, test: float | None, row: NetworkRow) -> list[str]:
 
 
 def _setting_validation(data: pd.DataFrame, metric: Metric, shown: Shown) -> str:
-    axis, axes = summary.beta_axis(summary.searched(data)), shown.row.axes
-    level = axis.level(getattr(axes, axis.column))
-    means = summary.settings(data)
-    same = means[
-        (means["beta_level"] == level)
-        & (means["width"] == axes.width)
-        & (means["rounding"] == axes.rounding)
-        & (means["problem"] == shown.problem)
-    ]
-    return metric.text(float(same[metric.column("validation")].iloc[0])) if len(same) else ""
+    mean = summary.mean_of_setting(data, shown)
+    return "" if mean is None else metric.text(mean)
 
 
 def _failures(rows: pd.DataFrame) -> list[dict[str, Any]]:

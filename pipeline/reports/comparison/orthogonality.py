@@ -165,10 +165,11 @@ def _scale(one: PairedSetting) -> float:
 
 
 def _signed(value: float, scale: float) -> str:
-    return f"{scale * value:+.2f}" if np.isfinite(value) else "–"
+    # Adding 0 makes -0 a +0.
+    return f"{round(scale * value, 2) + 0.0:+.2f}" if np.isfinite(value) else "–"
 
 
 def _interval(test: PairedTest | None, scale: float) -> str | None:
     if test is None:
         return None
-    return f"{scale * test.difference:+.2f} ± {scale * test.half_width:.2f}"
+    return f"{_signed(test.difference, scale)} ± {scale * test.half_width:.2f}"
