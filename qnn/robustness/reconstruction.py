@@ -36,7 +36,7 @@ from qnn.numerics.arrays import floats_of
 from qnn.robustness.attacks import Ball, margin_gradients
 from qnn.robustness.duals.interior_point import Solved, solve
 from qnn.robustness.means import wanted_neuron
-from qnn.robustness.relu import Leaf, branch, preorder, settled, written
+from qnn.robustness.relu import Leaf, branch, preorder, settled, tree_arrays
 from qnn.robustness.result import MAKER_MARGIN, SLACKS, Limits, Verdict
 from qnn.robustness.threat import Rows, Threat, raw_point
 
@@ -288,7 +288,7 @@ class _Trial:
     def _proven(self, top: Leaf) -> ReconstructionCertificate:
         """The certificate with the least bound near the tree's that its checker proves."""
         question, worst = self.worst.question, self.worst
-        value, splits, cuts, multipliers = written(preorder(top))
+        value, splits, cuts, multipliers = tree_arrays(preorder(top))
         certificate = ReconstructionCertificate(
             question.network_sha256, question.numbers, question.radii, worst.target, -value,
             splits, cuts, multipliers, self.effort,

@@ -225,10 +225,10 @@ def settled(top: Leaf) -> None:
 
 def _certificate(question: Question, trees: list[Leaf], method: str) -> RobustnessCertificate:
     nodes = [leaf for tree in trees for leaf in preorder(tree)]
-    return RobustnessCertificate(question, *written(nodes), method=method)
+    return RobustnessCertificate(question, *tree_arrays(nodes), method=method)
 
 
-def written(nodes: list[Leaf]) -> tuple[float, Array, Array, Array]:
+def tree_arrays(nodes: list[Leaf]) -> tuple[float, Array, Array, Array]:
     """The least value of the leaves, and a certificate's splits, cuts and multipliers."""
     leaves = [leaf for leaf in nodes if not leaf.parts]
     return (

@@ -143,7 +143,7 @@ def _problems(
     """A problem for each output, all at the same β."""
     X, coded = preprocessing.transform(train[0]), preprocessing.encode_target(train[1])
     columns = coded.reshape(len(X), -1).T
-    first = Problem(X, columns[0], 1.0, get_loss(kind.loss))
+    first = Problem(X, columns[0], 1.0, get_loss(kind.loss), kind.activation)
     problems = [first, *(first.with_target(column) for column in columns[1:])]
     top = max(problem.beta_max for problem in problems)
     return [problem.with_beta(fraction * top) for problem in problems]

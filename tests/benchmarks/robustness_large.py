@@ -2,7 +2,7 @@
 
 Without a network: random convolutional networks of 10,000 to 100,000 activations, each in a process
 of its own: peak memory and processor seconds of bounds, some first-order steps and their proof.
-With an ONNX model of 784 inputs, or a network that is trained here against attacks (``--train``, of
+With a model of 784 inputs (ONNX, npz), or a network trained here against attacks (``--train``, of
 layers such as ``8@4x4s2p1``: 8 kernels of 4 by 4, stride 2, padding 1, or ``32``): of some MNIST
 digits (``--mnist``), or Fashion-MNIST's, the margin over the nearest class by linear bounds and by
 the dual, both proven, beside an attack's. One thread; what is printed is what was measured.
@@ -18,13 +18,15 @@ import numpy as np
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
+from pipeline.datasets.examples import load_network
 from qnn.certificates.robustness.forms import middle_and_radius
 from qnn.certificates.robustness.structured import bounds as layered
 from qnn.certificates.robustness.structured.form import Stack
-from qnn.networks import read_onnx, sparse_steps
+from qnn.networks import sparse_steps
 from qnn.networks.from_onnx import _patches
 from qnn.networks.layered import LayeredNetwork
 from qnn.robustness import Limits, Prover
+from qnn.robustness.attacks import Ball, descended
 from qnn.robustness.duals.first_order import ascend
 from tests.benchmarks.adversarial_training import Array, fashion, mnist
 from tests.benchmarks.convolutional_training import trained
@@ -40,6 +42,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--model")
     parser.add_argument("--train", nargs="*", metavar="LAYER", help=f"default: {' '.join(SMALL)}")
+    parser.add_argument("--keep", help="write the trained network there (npz), for --model")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--solver", choices=["auto", "first_order"], default="first_order")
     parser.add_argument("--mnist")
@@ -108,17 +111,27 @@ def of_images(arguments: argparse.Namespace) -> None:
     train, (X, y) = mnist(given) if given else (fashion("train", 6000), fashion("t10k", 500))
     watch = Stopwatch()
     if arguments.model:
-        network = read_onnx(arguments.model)
+        network = load_network(arguments.model)
+        assert isinstance(network, LayeredNetwork)
     else:
         layers = arguments.train or list(SMALL)
         network = trained(*train, layers, arguments.epsilon, arguments.epochs)
+        if arguments.keep:
+            network.save(arguments.keep)
     hits = network.predict(X) == y
     print(f"{network.hidden} activations, accuracy {hits.mean():.3f}, {watch.read()}", flush=True)
     if arguments.solver == "auto":
         by_every_means(network, X, y, arguments)
         return
-    for index in arguments.images:
+    found = [
         of_image(network, X[index], int(y[index]), arguments.epsilon, arguments.steps)
+        for index in arguments.images
+    ]
+    linear, dual, attack = (np.array(found) > 0.0).sum(axis=0)
+    print(
+        f"of {len(found)} images at {arguments.epsilon:g}: linear bounds prove {linear}, the dual "
+        f"{dual}, attacks leave {attack}"
+    )
 
 
 def by_every_means(
@@ -143,8 +156,10 @@ def by_every_means(
     print(f"peak {gib(peak_bytes())}")
 
 
-def of_image(network: LayeredNetwork, x: Array, label: int, epsilon: float, steps: int) -> None:
-    """Both bounds of the margin whose linear bound is least."""
+def of_image(
+    network: LayeredNetwork, x: Array, label: int, epsilon: float, steps: int
+) -> tuple[float, float, float]:
+    """Both bounds of the margin whose linear bound is least, and the least that an attack found."""
     watch = Stopwatch()
     box = np.maximum(x - epsilon, 0.0), np.minimum(x + epsilon, 1.0)
     inputs = layered.Inputs(*middle_and_radius(*box), ball=False)
@@ -160,11 +175,15 @@ def of_image(network: LayeredNetwork, x: Array, label: int, epsilon: float, step
     stack = Stack(hidden, bounds, inputs, W[:, label] - W[:, other], float(b[label] - b[other]))
     done = ascend(stack, steps=steps)
     stack.prove_at_least(done.value, done.multipliers)
+    solved = watch.read()
+    C = np.eye(network.outputs)[label] - np.eye(network.outputs)[others]
+    attack = float(descended(network, Ball(*box, "linf"), C, x[None], 30)[1].min())
     print(
         f"{label} against {other}: linear {least:.4f} ({first}), dual {done.value:.4f} proven, "
-        f"{done.steps} steps, {watch.read()}; peak {gib(peak_bytes())}",
+        f"{done.steps} steps, {solved}, attack {attack:.4f}; peak {gib(peak_bytes())}",
         flush=True,
     )
+    return least, done.value, attack
 
 
 def _both(

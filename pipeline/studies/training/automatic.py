@@ -21,6 +21,7 @@ from pipeline.datasets.shards import make_split
 from pipeline.datasets.sources import load_table
 from pipeline.results.folder import CONFIG_FILE, RunFolder
 from qnn.errors import InputError
+from qnn.networks.activations import Activation, get_activation
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ CHOSEN = (
     ("preprocessing", "thresholds"),
     COMPACT,
     ("loss",),
+    ("activation",),
     ("beta", "fractions"),
     ("widths",),
 )
@@ -134,12 +136,21 @@ def _choices(config: SweepConfig, unsettled: Keys, location: str, where: str) ->
         "preprocessing.thresholds": found.kind.thresholds,
         "preprocessing.compact": wanted.layout_of(found.kind, table).compact,
         "loss": found.kind.loss,
+        "activation": _written(found.kind.activation),
         "beta.fractions": [found.fraction],
         "widths": [found.width],
     }
     written = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
     log.info("chosen by cross-validation: %s", ", ".join(written))
     return _only(written, unsettled)
+
+
+def _written(activation: str | Activation) -> Any:
+    """An activation as a config has it."""
+    named = get_activation(activation)
+    if named.coefficients is None:
+        return named.name
+    return {"polynomial": dict(zip("abc", named.coefficients, strict=True))}
 
 
 def announce(path: Path, overrides: Sequence[str]) -> str:
@@ -163,7 +174,6 @@ def announcement(config: SweepConfig, unsettled: Keys, where: str) -> str:
 
 def _question(config: SweepConfig, unsettled: Keys) -> tuple[Any, ...]:
     """Table, target and classes of the rows that choose, and what is fixed."""
-    from qnn.networks.activations import Polynomial
     from qnn.training.selection import AUTO, Wanted
 
     table = load_table(config)
@@ -186,7 +196,7 @@ def _question(config: SweepConfig, unsettled: Keys) -> tuple[Any, ...]:
         loss=kind.loss if ("loss",) in given else AUTO,
         width=config.widths[0] if ("widths",) in given else AUTO,
         loss_parameter=kind.loss_parameter,
-        activation="bilinear" if kind.polynomial is None else Polynomial(*kind.polynomial),
+        activation=kind.get_activation() if ("activation",) in given else AUTO,
         alphabet=kind.alphabet,
         layout=tuple(layout.items()),
     )

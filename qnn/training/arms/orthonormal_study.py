@@ -89,7 +89,7 @@ def train_mlp(
     seconds: float | None = None,
 ) -> Mlp:
     """Train on rows X (n, sizes[0]) for that many steps, or seconds of processor time."""
-    run = _Run(X, labels, sizes, setting, rate, seed)
+    run = _Training(X, labels, sizes, setting, rate, seed)
     began, step, part = time.process_time(), 0, 0.0
     while part < 1.0:
         run.step(1.0 - part)
@@ -103,7 +103,7 @@ def train_mlp(
     return Mlp([w.copy() for w in weights], [b.copy() for b in run.biases], step)
 
 
-class _Run:
+class _Training:
     """Parameters under training."""
 
     def __init__(

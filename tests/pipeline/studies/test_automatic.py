@@ -66,6 +66,18 @@ def test_a_folder_from_before_there_was_rounding_is_gone_on_with(yaml, tmp_path)
     assert again == config
 
 
+def test_a_linear_network_is_written_as_its_polynomial(yaml):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(120, 4))
+    y = np.where(X @ [2.0, -2.0, 1.0, 1.0] + rng.normal(size=120) > 0.0, "in", "out")
+    rows = [f"{','.join(map(str, row))},{label}" for row, label in zip(X, y, strict=True)]
+    (yaml.parent / "two steps.csv").write_text("\n".join(["a,b,c,d,class", *rows]) + "\n")
+    config = load_config(yaml, chosen(yaml, ["widths=[4]"], "nowhere"))
+    assert config.kinds[0].polynomial == (0.0, 1.0, 0.0)
+    given = load_config(yaml, chosen(yaml, ["widths=[4]", "activation=bilinear"], "nowhere"))
+    assert given.kinds[0].polynomial is None
+
+
 def test_one_loss_alone_is_no_list(yaml):
     config = load_config(yaml, chosen(yaml, ["loss=hinge"], "nowhere"))
     assert (config.loss, len(config.widths)) == ("hinge", 1)

@@ -158,6 +158,21 @@ def test_the_registered_model_takes_frames_as_libraries_read_them(logged, missin
     assert logged[missing].predict(FRAMES[kind]()).tolist() == said
 
 
+GAPS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "nullable": lambda given: pd.DataFrame(given).convert_dtypes(dtype_backend="numpy_nullable"),
+    "arrow types": lambda given: pd.DataFrame(given).convert_dtypes(dtype_backend="pyarrow"),
+    "pyarrow": pa.table,
+    "polars": pl.DataFrame,
+}
+
+
+@pytest.mark.parametrize("kind", GAPS)
+def test_gaps_of_every_library_are_missing_values(logged, kind) -> None:
+    given = {name: [values[0], None, values[2]] for name, values in PLAIN.items()}
+    said = counted("impute").predict(given).tolist()
+    assert logged["impute"].predict(GAPS[kind](given)).tolist() == said
+
+
 @pytest.mark.parametrize("missing", ["refuse", "impute"])
 def test_the_file_is_predicted_from_whoever_reads_it(logged, missing, tmp_path) -> None:
     pd.DataFrame(PLAIN).to_csv(tmp_path / "rows.csv", index=False)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qnn.semidefinite.cone import project_to_cone
-from qnn.semidefinite.descent import descend
+from qnn.semidefinite.descent import lesser_diagonal
 from qnn.semidefinite.positive import LARGE, lowest_eigenvalue, positive_factor
 
 Array = np.ndarray
@@ -116,9 +116,9 @@ def test_a_descended_diagonal_dominates_and_spends_less(blocks: int) -> None:
         sides = np.stack([M, -M][:blocks])
         a = 0.1 * np.abs(M).sum(axis=1)
         shifted = a + max(0.0, -min(lowest_eigenvalue(np.diag(a) - B) for B in sides))
-        found = descend(sides, a, shifted)
+        found = lesser_diagonal(sides, a, shifted)
         assert found.sum() <= shifted.sum()
         assert n < 7 or found.sum() < shifted.sum()
         for B in sides:
             assert np.linalg.eigvalsh(np.diag(found) - B)[0] >= -1e-12 * np.abs(B).max()
-    np.testing.assert_array_equal(descend(sides, shifted, shifted), shifted)
+    np.testing.assert_array_equal(lesser_diagonal(sides, shifted, shifted), shifted)

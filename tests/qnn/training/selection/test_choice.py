@@ -8,7 +8,7 @@ from qnn.training.problems.problem import Problem
 from qnn.training.relaxation import solve
 from qnn.training.selection import Kind, Wanted, choose
 from qnn.training.selection.choice import SMALLER
-from qnn.training.selection.kinds import FRACTIONS, WIDEST
+from qnn.training.selection.kinds import FRACTIONS, LINEAR, WIDEST
 from qnn.training.selection.paths import path
 
 
@@ -30,6 +30,19 @@ def test_bits_are_chosen_where_only_thresholds_tell_the_classes_apart():
     best = max(choice.cells, key=lambda cell: cell.score)
     assert best.score > 0.85
     assert choice.fraction in FRACTIONS
+
+
+def test_a_linear_network_is_chosen_where_lines_are_enough():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, 6))
+    y = np.where(X @ [1.0, -1.0, 0.5, 0.0, 0.0, 0.0] + rng.normal(size=150) > 0.0, "in", "out")
+    choice = choose(X, y, CLASSES, Wanted())
+    assert choice.kind.activation == LINEAR
+    assert {cell.kind.activation for cell in choice.cells} == {"bilinear", LINEAR}
+    # What is named stays; with a scaling it is bilinear unless it is named.
+    for wanted in (Wanted(activation="bilinear", width=4), Wanted("weighted", width=4)):
+        assert wanted.activations == ("bilinear",)
+    assert Wanted("weighted", activation=LINEAR).activations == (LINEAR,)
 
 
 def test_the_same_seed_chooses_the_same_by_the_same_cells():
@@ -149,7 +162,9 @@ def test_many_columns_get_fewer_thresholds():
     layouts = [Wanted().layout_of(kind, rng.normal(size=(40, 60))).d for kind in kinds]
     assert [str(kind) for kind in kinds] == [
         "standardize, logistic", "thermometer 3, logistic", "weighted, logistic",
-        "thermometer 4, logistic",
+        "thermometer 4, logistic", "standardize, logistic, linear",
+        "thermometer 3, logistic, linear", "weighted, logistic, linear",
+        "thermometer 4, logistic, linear",
     ]  # fmt: skip
     assert max(layouts) <= WIDEST
 
