@@ -81,13 +81,14 @@ def test_the_example_of_the_bell_page_runs() -> None:
 
 
 def test_the_example_of_the_robustness_page_runs(tmp_path: Path) -> None:
-    (block,) = blocks("docs/robustness.md", "python")
+    block = "\n".join(blocks("docs/robustness.md", "python"))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", block], capture_output=True, text=True, cwd=tmp_path, env=environment
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("robust ")
+    assert "<= largest loss <=" in done.stdout
 
 
 def test_the_yaml_of_the_readme_is_a_sweep(tmp_path: Path) -> None:

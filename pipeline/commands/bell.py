@@ -46,9 +46,11 @@ def bell(
     """Decide which behaviours are inside a level of the NPA hierarchy, each verdict proven."""
     from rich.console import Console
 
+    from pipeline.results.folder import encode_table
     from pipeline.studies.bell.behaviours import read_behaviours
     from qnn.moments.hierarchy import moment_matrix
     from qnn.moments.words import Scenario
+    from qnn.numerics.archive import write_file
 
     if out is not None and not out.absolute().parent.is_dir():
         raise InputError(f"{out}: its folder does not exist")
@@ -60,7 +62,7 @@ def bell(
     table = decided(b, parsed.name, level, solver, steps, Console(stderr=True))
     seconds = time.perf_counter() - start
     if out is not None:
-        _write(table, out)
+        write_file(out, encode_table(table))
     _say(table, parsed.name, level, seconds)
     if out is not None:
         print(out)
@@ -121,19 +123,6 @@ def certify(
         verify_moments(certificate, b[i], exact=True)
         certificate.save(place / f"{row}.npz")
     return len(rows)
-
-
-def _write(table: pa.Table, out: Path) -> None:
-    import pyarrow.parquet as pq
-
-    temporary = out.with_name(f".{out.name}.tmp")
-    try:
-        pq.write_table(table, temporary, write_page_checksum=True)
-        temporary.replace(out)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _say(table: pa.Table, scenario: str, level: str, seconds: float) -> None:

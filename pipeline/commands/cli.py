@@ -194,15 +194,22 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="File to write (default: the network's name, here).")
     ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(help="One class or target of several (its number from 0 where unnamed)."),
+    ] = None,
 ) -> None:
     """Write a network as ONNX, as a C99 header with an example program, or as JSON."""
     from qnn.networks.exports import FORMATS, export_network
     from qnn.networks.quantized import QuantizedNetwork
+    from qnn.networks.stacks import single_output
 
     suffix = FORMATS[format][0] if format in FORMATS else ""
     target = out or Path(f"{network.stem}{suffix}")
-    for written in export_network(QuantizedNetwork.load(network), format, target):
-        print(written)
+    whole = QuantizedNetwork.load(network)
+    written = whole if output is None else single_output(whole, output)
+    for file in export_network(written, format, target):
+        print(file)
 
 
 @app.command()

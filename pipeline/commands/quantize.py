@@ -83,7 +83,7 @@ def quantize(
     graph = read_model(model)
     require_onnxruntime()
     rows = shaped_rows(read_rows(calibration), graph.shape)
-    made = _quantized(graph.model, rows, options, Console(stderr=True))
+    made = _quantized(model, rows, options, Console(stderr=True))
     off = check_in_runtime(made, rows)
     print(made.report())
     print(f"onnxruntime runs it; farthest from our arithmetic: {off:.1e} of the largest output")

@@ -79,6 +79,7 @@ TRAINING = {
     "PreprocessingConfig.thresholds": "bits a number, of scaling: thermometer",
     "PreprocessingConfig.clip": "largest size of a scaled number; null: any",
     "PreprocessingConfig.bias": "whether a constant column is added",
+    "PreprocessingConfig.compact": "whether means, scales, thresholds are rounded to few bits",
     "HoldOut.fraction": "share of the rows held out for the test, of each class alike",
     "HoldOut.seed": "of the draw",
     "HoldOut.column": "rows of the test are those where this column is 1 or true",

@@ -91,6 +91,17 @@ class PreprocessingConfig(Section):
     thresholds: Annotated[int, Field(ge=1, le=255)] = 3
     clip: Positive | None = None
     bias: bool = True
+    compact: bool = False
+
+    @model_validator(mode="after")
+    def _numbers_that_round(self) -> PreprocessingConfig:
+        if self.compact and not SCALINGS[self.scaling].rounds:
+            raise PydanticCustomError(
+                "fits",
+                "compact means nothing to this scaling; remove it, or choose standardize, "
+                "weighted or thermometer",
+            )
+        return self
 
     @model_validator(mode="after")
     def _no_clip_of_bits(self) -> PreprocessingConfig:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -14,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.configuration.settings import DataConfig
-from pipeline.datasets.sources import labels_of, read_columns
-from pipeline.datasets.spellings import plain_numbers
+from pipeline.datasets.sources import read_columns
+from pipeline.datasets.spellings import labels_of, plain_numbers
 from qnn.errors import InputError
 from qnn.features import tables
 from qnn.networks.from_onnx import read_onnx
@@ -132,9 +133,7 @@ def read_examples(source: str, network: Network, target: str | None = None) -> E
     Raises InputError: no such file or column, no rows, values or labels that the network does not
     have.
     """
-    if ":" not in source and not Path(source).exists():
-        raise InputError(f"{source}: no such file")
-    try:
+    with _from(source):
         raw = read_columns(DataConfig(source=source))
         named = TARGET if target is None else target
         if target is not None and target not in raw:
@@ -143,6 +142,26 @@ def read_examples(source: str, network: Network, target: str | None = None) -> E
         if not raw or not len(next(iter(raw.values()))):
             raise InputError("has no rows")
         return examples_of(raw, labels, network, named)
+
+
+def read_numbers(source: str, width: int, what: str) -> Examples:
+    """The rows of a file of ``width`` numeric columns, a matrix (n, width); ``what`` they are."""
+    with _from(source):
+        raw = read_columns(DataConfig(source=source))
+        if len(raw) != width:
+            raise InputError(f"has {len(raw)} columns, but the network has {width} {what}")
+        if not len(next(iter(raw.values()))):
+            raise InputError("has no rows")
+        return Examples(_matrix(raw, width), tuple(raw), None)
+
+
+@contextmanager
+def _from(source: str) -> Iterator[None]:
+    """Every InputError begins with where the rows come from."""
+    if ":" not in source and not Path(source).exists():
+        raise InputError(f"{source}: no such file")
+    try:
+        yield
     except InputError as error:
         text = str(error).removeprefix("data.source: ").removeprefix(f"{source} ")
         raise InputError(f"{source}: {text}") from None

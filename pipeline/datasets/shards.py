@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -107,6 +108,15 @@ class ShardData:
         yield "validation", self.X_validation, self.validation_target
         yield "test", self.X_test, self.test_target
 
+    @cached_property
+    def known(self) -> dict[str, np.ndarray]:
+        """What metrics compare with, of each part: the numbers of the classes, or the targets."""
+        coding = self.preprocessing.target
+        targets = {part: target for part, _, target in self.parts()}
+        if coding.classes is None:
+            return targets
+        return {part: coding.codes(target) for part, target in targets.items()}
+
 
 def make_split(table: Table, config: SweepConfig) -> Split:
     """Hold out the test rows and deal the others to shards, stratified by class.
@@ -155,6 +165,7 @@ def make_layout(table: Table, config: SweepConfig, split: Split) -> FeatureLayou
         clip=config.preprocessing.clip,
         thresholds=config.preprocessing.thresholds,
         missing_values=config.data.missing_values,
+        compact=config.preprocessing.compact,
     )
 
 

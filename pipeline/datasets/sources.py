@@ -23,7 +23,13 @@ from pipeline.datasets.csv_text import CsvFormat
 from pipeline.datasets.embedded import read_embedded
 from pipeline.datasets.files import read_source
 from pipeline.datasets.recognized import is_index, left_out, notes_of, refuse_giant_target
-from pipeline.datasets.spellings import all_dates, is_number, looks_like_comma, plain_numbers
+from pipeline.datasets.spellings import (
+    all_dates,
+    is_number,
+    labels_of,
+    looks_like_comma,
+    plain_numbers,
+)
 from qnn.errors import InputError
 from qnn.features import tables
 from qnn.features.targets import Label
@@ -351,16 +357,6 @@ def _quantity(values: np.ndarray, name: str, otherwise: str) -> np.ndarray:
     if numbers.min() == numbers.max():
         raise InputError(f"the target '{name}' is the same in all rows: nothing to learn")
     return numbers
-
-
-def labels_of(values: np.ndarray) -> list[Any]:
-    """Labels as int where all are whole numbers, else float where all are numbers, else text."""
-    if values.dtype == object:
-        if not all(is_number(value) for value in values):
-            return [str(value) for value in values]
-        values = np.array([float(value) for value in values])
-    whole = all(float(value).is_integer() for value in values)
-    return [int(value) if whole else float(value) for value in values]
 
 
 def _same_label(label: Label, given: Label) -> bool:

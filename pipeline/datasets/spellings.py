@@ -1,9 +1,10 @@
-"""Numbers and dates as people and offices spell them, column by column."""
+"""Numbers, dates and labels as people and offices spell them, column by column."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -102,3 +103,13 @@ def all_dates(values: np.ndarray) -> bool:
     """Whether every present value is a date or a time stamp, and there is one."""
     present = [value for value in values if value is not None]
     return bool(present) and all(_DATE.fullmatch(value.strip()) for value in present)
+
+
+def labels_of(values: np.ndarray) -> list[Any]:
+    """Labels as int where all are whole numbers, else float where all are numbers, else text."""
+    if values.dtype == object:
+        if not all(is_number(value) for value in values):
+            return [str(value) for value in values]
+        values = np.array([float(value) for value in values])
+    whole = all(float(value).is_integer() for value in values)
+    return [int(value) if whole else float(value) for value in values]

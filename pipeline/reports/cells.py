@@ -44,6 +44,11 @@ def words(title: str, value: Callable[[R], Any], **how: Any) -> Column[R]:
     return Column(title, value, text=True, **how)
 
 
+def by_name(title: str, name: str, how: str) -> Column[dict[str, Any]]:
+    """A column of what rows hold under a name, as numbers that `format` writes."""
+    return Column(title, lambda row: row[name], formatted(how))
+
+
 def formatted(how: str) -> Callable[[Any], str]:
     """How a number is written, as `format` takes it."""
     return lambda value: format(value, how)

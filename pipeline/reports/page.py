@@ -15,7 +15,18 @@ from pipeline.logs.redact import redact
 from pipeline.reports import tables
 from pipeline.reports.cells import href
 from pipeline.reports.comparison.arms import NAMES, arm_table, metric_text
-from pipeline.reports.comparison.sets import ArmSummary, better_first, make_sets, summarize
+from pipeline.reports.comparison.orthogonality import (
+    orthogonality_table,
+    orthogonality_words,
+    paired_settings,
+)
+from pipeline.reports.comparison.sets import (
+    ArmSummary,
+    ComparedSet,
+    better_first,
+    make_sets,
+    summarize,
+)
 from pipeline.reports.figures import plots
 from pipeline.reports.frame import REPORT_FILE, drawn, render_page
 from pipeline.reports.origin import Origin, origin_of
@@ -88,7 +99,8 @@ def render_report(content: ReportInput) -> str:
     metric = summary.metric_of(data)
     champion = summary.champion_of(data, content.champion)
     parts = [] if champion is None else parts_of(content.results, champion.row)
-    arms = _arms(content)
+    sets = _sets(content)
+    arms, settings = [one for some in sets for one in summarize(some)], paired_settings(sets)
     return render_page(
         "report_page.html",
         origin=content.origin,
@@ -106,6 +118,8 @@ def render_report(content: ReportInput) -> str:
         shards=sorted(set(data["shard"]) - {FINAL_SHARD}),
         arms=arm_table(arms) if arms else None,
         arms_words=_arms_words(arms),
+        orthogonality=orthogonality_table(settings),
+        orthogonality_words=orthogonality_words(settings),
         figures=_figures(content) if len(summary.finished(data)) else [],
         best=tables.best_table(data, metric, champion),
         problems=tables.problems_table(data, metric),
@@ -132,14 +146,14 @@ def _figures(content: ReportInput) -> list[dict[str, Any]]:
     return found
 
 
-def _arms(content: ReportInput) -> list[ArmSummary]:
+def _sets(content: ReportInput) -> list[ComparedSet]:
     """Ours and what the sweep ran beside; nothing where it ran nothing else."""
     ran = set(content.results["rounding"].to_pylist())
     if not ran & set(BASELINES):
         return []
     name = content.config.name if content.config else ""
     scaling = content.config.preprocessing.scaling if content.config else ""
-    return [one for some in make_sets(name, scaling, content.results) for one in summarize(some)]
+    return make_sets(name, scaling, content.results)
 
 
 def _arms_words(arms: list[ArmSummary]) -> str:
@@ -233,16 +247,8 @@ def _of_test(metric: Metric, test: float | None, row: NetworkRow) -> list[str]:
 
 
 def _setting_validation(data: pd.DataFrame, metric: Metric, shown: Shown) -> str:
-    axis, axes = summary.beta_axis(summary.searched(data)), shown.row.axes
-    level = axis.level(getattr(axes, axis.column))
-    means = summary.settings(data)
-    same = means[
-        (means["beta_level"] == level)
-        & (means["width"] == axes.width)
-        & (means["rounding"] == axes.rounding)
-        & (means["problem"] == shown.problem)
-    ]
-    return metric.text(float(same[metric.column("validation")].iloc[0])) if len(same) else ""
+    mean = summary.mean_of_setting(data, shown)
+    return "" if mean is None else metric.text(mean)
 
 
 def _failures(rows: pd.DataFrame) -> list[dict[str, Any]]:

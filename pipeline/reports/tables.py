@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -34,7 +35,8 @@ def best_table(data: pd.DataFrame, metric: Metric, champion: Shown | None) -> di
     """One network of each of the best settings, the champion's first."""
     rows: list[Row] = summary.best_networks(data, BEST_SHOWN).to_dict("records")
     if champion is not None and champion.row.identity.shard == FINAL_SHARD:
-        rows.insert(0, _cells(champion))
+        mean = summary.mean_of_setting(data, champion)
+        rows.insert(0, _cells(replace(champion, setting_validation=mean)))
     chosen = None if champion is None else champion.row.identity.trial
     axis = summary.beta_axis(summary.searched(data))
     level = {**dict(zip(SETTING, SETTING, strict=True)), "beta_level": axis.column}

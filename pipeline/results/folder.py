@@ -155,10 +155,8 @@ class RunFolder:
             log.debug("%s could not be removed", path)
 
     def write_table(self, relative: str, table: pa.Table) -> None:
-        """Write a Parquet file with a checksum in each page, so that flipped bytes are noticed."""
-        buffer = pa.BufferOutputStream()
-        pq.write_table(table, buffer, write_page_checksum=True)
-        self.write(relative, buffer.getvalue())
+        """Write a Parquet file, in which flipped bytes are noticed."""
+        self.write(relative, encode_table(table))
 
     def read(self, relative: str) -> bytes:
         """Return a file's bytes. Raises `FileNotFoundError` or `StoreError`."""
@@ -287,6 +285,13 @@ def _visible(path: str, suffix: str) -> bool:
 def _temporary(path: str) -> bool:
     name = path.rpartition("/")[2]
     return name.startswith(".") and name.endswith(".tmp")
+
+
+def encode_table(table: pa.Table) -> pa.Buffer:
+    """A Parquet file of a table, with a checksum in each page."""
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer, write_page_checksum=True)
+    return buffer.getvalue()
 
 
 def decode_table(content: bytes, name: str, columns: Sequence[str] | None = None) -> pa.Table:

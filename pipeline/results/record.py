@@ -200,14 +200,7 @@ class NetworkRow:
     @classmethod
     def exactly(cls, columns: Mapping[str, Any]) -> Self:
         """The row of a table: NaN is NaN. Columns beside the record's are left out."""
-        return cls(
-            part_of(Identity, columns),
-            part_of(Axes, columns),
-            part_of(Bounds, columns),
-            part_of(Fit, columns),
-            part_of(Cost, columns),
-            part_of(Measures, columns),
-        )
+        return part_of(cls, columns)
 
     def measured(self, columns: Mapping[str, Any]) -> Self:
         """The row with metrics, by column, and nothing else changed."""

@@ -329,6 +329,20 @@ def champion_of(data: pd.DataFrame, trial: str | None = None) -> Shown | None:
     return None if record is None else Shown.of(record)
 
 
+def mean_of_setting(data: pd.DataFrame, shown: Shown) -> float | None:
+    """The mean validation metric of a network's setting; None where it was not searched."""
+    axis, axes = beta_axis(searched(data)), shown.row.axes
+    level = axis.level(getattr(axes, axis.column))
+    means = settings(data)
+    same = means[
+        (means["beta_level"] == level)
+        & (means["width"] == axes.width)
+        & (means["rounding"] == axes.rounding)
+        & (means["problem"] == shown.problem)
+    ]
+    return float(same[metric_of(data).column("validation")].iloc[0]) if len(same) else None
+
+
 def best_shown(data: pd.DataFrame, count: int) -> list[Shown]:
     """The networks of `best_networks`, as pages show them."""
     records = best_networks(data, count).to_dict("records")

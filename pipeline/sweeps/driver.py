@@ -208,7 +208,7 @@ class _Driver:
                     self._run_all(runner, [refit], complete, run)
                 ids = ids_of(refit)
                 read = {file: rows for file, rows in read.items() if unit_id_of(file) not in ids}
-        _drop_stale_refits(run.folder, refit)
+        _drop_stale_refits(run.folder, refit, read)
         results = self.study.told(read_results(run.folder, self.study.rows, read), self.config)
         champion = None if refit is None else prepared.champion(results, refit)
         trial = None if champion is None else str(champion.identity.trial)
@@ -351,13 +351,16 @@ def _tell(event: Event, shard: str) -> None:
         events.info("path done", extra={**fields, "done": event.trials, "failed": event.failed})
 
 
-def _drop_stale_refits(folder: RunFolder, refit: Unit | None) -> None:
-    """Remove rows of refits that an earlier, incomplete run chose: one champion a sweep."""
+def _drop_stale_refits(folder: RunFolder, refit: Unit | None, read: dict[str, pa.Table]) -> None:
+    """Remove rows of refits that an earlier, incomplete run chose: one champion a sweep.
+
+    `read`: files whose rows are known.
+    """
     keep = set() if refit is None else ids_of(refit)
     for file in folder.files(RESULTS, ".parquet"):
         if unit_id_of(file) in keep:
             continue
-        table = folder.read_table(file, ["shard"])
+        table = read[file] if file in read else folder.read_table(file, ["shard"])
         if table["shard"].unique().to_pylist() == [FINAL_SHARD]:
             log.info("%s: an earlier choice, removed", file)
             folder.remove(file)

@@ -81,11 +81,42 @@ def reporter(tally: Tally, console: Console) -> Reporter:
     return BarReporter(tally, console) if bar else LineReporter(tally)
 
 
+class WindowTitle:
+    """How far it is, where a terminal's window or tab is named, for whoever looks at another one.
+
+    What stood there before is kept and put back by the terminal itself (xterm's control sequences
+    22 and 23; a terminal that does not know them passes over them).
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console, self.shown = console, ""
+        self.able = console.is_terminal and not (console.is_dumb_terminal or console.legacy_windows)
+
+    def show(self, title: str) -> None:
+        """Set the title; nothing is written where it stands already."""
+        if not self.able or title == self.shown:
+            return
+        if not self.shown:
+            self._write("\x1b[22;2t")
+        self.shown = title
+        self.console.set_window_title(title)
+
+    def put_back(self) -> None:
+        """The title from before the first `show`."""
+        if self.shown:
+            self._write("\x1b[23;2t")
+        self.shown = ""
+
+    def _write(self, sequence: str) -> None:
+        self.console.file.write(sequence)
+        self.console.file.flush()
+
+
 class BarReporter:
-    """A rich progress bar over trials."""
+    """A rich progress bar over trials, and how far it is in the window's title."""
 
     def __init__(self, tally: Tally, console: Console) -> None:
-        self.tally = tally
+        self.tally, self.title = tally, WindowTitle(console)
         self.bar = Progress(
             TextColumn("trials"),
             BarColumn(),
@@ -107,12 +138,15 @@ class BarReporter:
     def __exit__(self, *error: object) -> None:
         self.update()
         self.bar.stop()
+        self.title.put_back()
 
     def update(self) -> None:
         """Redraw."""
         # A shard may be named after anything, also what looks like markup.
         text = escape(self.tally.text())
         self.bar.update(self.task, completed=self.tally.done, text=text)
+        share = 100 * self.tally.done // max(self.tally.total, 1)
+        self.title.show(f"{share} % of {self.tally.total} trials")
 
 
 class LineReporter:

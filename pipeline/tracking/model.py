@@ -73,36 +73,38 @@ def _dtype(value: float | str | None) -> str:
     return "float64" if isinstance(value, float) else "object"
 
 
-def input_schema(network: QuantizedNetwork) -> Any:
-    """The raw columns as MLflow checks them: each of any type, as files and frames have them.
+def described_columns(network: QuantizedNetwork) -> list[dict[str, Any]]:
+    """The raw columns that the model reads, in order: name, what it holds, whether it is required.
 
-    A column of whole numbers is int64 in one library and double in another, and a nullable one or
-    a category something else again; what a column must hold is checked by the preprocessing, whose
-    messages name it. Where missing values are filled in, a column may be left out.
+    Where missing values are filled in, a column may be left out.
     """
-    from mlflow.types import ColSpec, Schema
-    from mlflow.types.schema import AnyType
-
     preprocessing = network.preprocessing
     assert preprocessing is not None, "its example row has been made"
     layout = preprocessing.layout
-    required = layout.missing != "impute"
-    return Schema([ColSpec(AnyType(), column.name, required) for column in layout.kept])
+    return [
+        {
+            "name": column.name,
+            "holds": "numbers" if column.categories is None else "categories",
+            "required": layout.missing != "impute",
+        }
+        for column in layout.kept
+    ]
 
 
-def log_network(network_file: Path, name: str, *, tags: dict[str, str], work: Path) -> str:
-    """Log the network as a pyfunc model of MLflow's active run; return the logged model's id.
+def packed(network_file: Path, work: Path) -> dict[str, Any]:
+    """What `mlflow.pyfunc.log_model` and `save_model` are to be given for the network.
 
-    `work` is an empty folder for the files on their way. Raises InputError for a file that is no
-    network with preprocessing.
+    The signature names no inputs: MLflow's check of them knows pandas alone, refuses CSV where a
+    column may hold any type, and prints the rows where a column is missing. Without, a frame of any
+    library arrives as it is, and the preprocessing checks it, in messages of one line. The columns
+    are in the model's metadata. `work`: an empty folder for the files on their way. Raises
+    InputError for a file that is no network with preprocessing.
     """
-    import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import DataType, ParamSchema, ParamSpec
 
     network = QuantizedNetwork.load(network_file)
     example = example_row(network)
-    inputs = input_schema(network)
     outputs = _output_schema(network.predict(example))
     params = ParamSchema(
         [
@@ -110,19 +112,28 @@ def log_network(network_file: Path, name: str, *, tags: dict[str, str], work: Pa
             ParamSpec("strict", DataType.boolean, False),
         ]
     )
-    logged: Any = mlflow.pyfunc.log_model(
-        name=name,
-        python_model=str(resources.files("pipeline.tracking").joinpath("loaded_model.py")),
-        artifacts={"network": str(network_file)},
-        code_paths=[str(copy_code(work))],
-        signature=ModelSignature(inputs=inputs, outputs=outputs, params=params),
-        input_example=example,
+    return {
+        "python_model": str(resources.files("pipeline.tracking").joinpath("loaded_model.py")),
+        "artifacts": {"network": str(network_file)},
+        "code_paths": [str(copy_code(work))],
+        "signature": ModelSignature(outputs=outputs, params=params),
+        "input_example": example,
+        "metadata": {"columns": described_columns(network)},
         # Named here because finding them out takes MLflow a process of its own.
-        pip_requirements=[
+        "pip_requirements": [
             f"{package}=={metadata.version(package)}" for package in ("mlflow", "numpy", "pandas")
         ],
-        tags=tags,
-    )
+    }
+
+
+def log_network(network_file: Path, name: str, *, tags: dict[str, str], work: Path) -> str:
+    """Log the network as a pyfunc model of MLflow's active run; return the logged model's id.
+
+    Raises InputError as `packed` does.
+    """
+    import mlflow
+
+    logged: Any = mlflow.pyfunc.log_model(name=name, tags=tags, **packed(network_file, work))
     return str(logged.model_id)
 
 

@@ -1,11 +1,11 @@
-"""One column of a table and the features that it becomes."""
+"""The columns of a table and the features that each becomes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, time, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from qnn.errors import InputError
 from qnn.features import tables
 
 Missing = Literal["refuse", "impute"]
+ConstantColumns = Literal["drop", "keep"]
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,79 @@ class Column:
             return tuple(f"{self.name}>=t{k}" for k in range(1, self.levels + 1))
         return (self.name,)
 
+    def codes(self, values: np.ndarray, fill: float | str | None) -> np.ndarray:
+        """The number of each value's category, int64 (n,); −1 for none of them.
 
-def describe(
+        `fill` stands for a missing one, None.
+        """
+        place: dict[Any, int] = {category: k for k, category in enumerate(self.categories or ())}
+        filled = (fill if value is None else value for value in values)
+        return np.fromiter((place.get(value, -1) for value in filled), np.int64, len(values))
+
+
+def describe_table(
+    table: tables.Table,
+    categorical: Sequence[str] | None,
+    missing: Missing,
+    constant_columns: ConstantColumns,
+    bits: int | None,
+    missing_values: Sequence[str],
+) -> tuple[tuple[Column, ...], tuple[str, ...]]:
+    """The columns of a table in its order, and what there is to say of constant ones.
+
+    `bits`: of a numeric column under thermometer coding, None for none; the others, and what is
+    refused, as for `FeatureLayout.from_table`.
+    """
+    check_missing(missing)
+    _check_one_of("constant_columns", constant_columns, get_args(ConstantColumns))
+    raw = _columns_of(table, categorical, missing_values)
+    columns, kept_constants = [], []
+    for name, given in raw.items():
+        text = not tables.is_numeric(given) if categorical is None else name in categorical
+        values = given if text else tables.without_words(given, tables.MISSING_WORDS)
+        column, constant = _describe(name, values, text, missing, bits)
+        drop = constant and (constant_columns == "drop" or column.categories == ())
+        columns.append(replace(column, dropped=drop))
+        kept_constants += [name] if constant and not drop else []
+    dropped = [column.name for column in columns if column.dropped]
+    if len(dropped) == len(columns):
+        raise InputError(
+            f"all feature columns are constant ({tables.shorten(dropped)}): nothing to learn"
+        )
+    said = {"dropped": dropped, "kept": kept_constants}
+    warnings = [f"{what} constant columns: {', '.join(one)}" for what, one in said.items() if one]
+    return tuple(columns), tuple(warnings)
+
+
+def _columns_of(
+    table: tables.Table, categorical: Sequence[str] | None, missing_values: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """The table's columns, without words that say "missing"; refused where there is nothing."""
+    names = tables.column_names(table)
+    unknown = [name for name in categorical or () if name not in names]
+    if unknown:
+        raise InputError(
+            f"categorical columns not in the data: {tables.shorten(unknown)} "
+            f"(columns: {tables.shorten(names)})"
+        )
+    found = tables.get_columns(table, names, names)
+    raw = {name: tables.without_words(found[name], missing_values) for name in names}
+    if not raw or not len(next(iter(raw.values()))):
+        raise InputError("the data have no rows" if raw else "the data have no feature columns")
+    return raw
+
+
+def check_missing(missing: str) -> None:
+    """Raise InputError for a treatment of missing values that there is not."""
+    _check_one_of("missing", missing, get_args(Missing))
+
+
+def _check_one_of(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise InputError(f"{name} must be one of {', '.join(known)} (got {tables.brief(value)})")
+
+
+def _describe(
     name: str, raw: np.ndarray, text: bool, missing: Missing, thresholds: int | None
 ) -> tuple[Column, bool]:
     """The column and whether it is constant, missing values aside.

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from qnn.errors import InputError
+from qnn.features.block_floating_point import round_thresholds
 from qnn.features.statistics import counted
 
 # Knots of a column's table of normal scores, at most.
@@ -25,8 +26,8 @@ KNOTS = 64
 class Thermometer:
     """Bits: feature k of a column is +1 where its value is at least `thresholds[column][k]`, or −1.
 
-    The thresholds are values that occur in the training rows, in ascending order. The comparison is
-    exact: a value equal to a threshold gives +1.
+    The thresholds are values that occur in the training rows, or near them where they were rounded,
+    in ascending order. The comparison is exact: a value equal to a threshold gives +1.
     """
 
     thresholds: tuple[tuple[float, ...], ...]
@@ -77,11 +78,12 @@ def fit_encoder(
     scaling: str,
     columns: Sequence[tuple[int | None, np.ndarray]],
     weights: np.ndarray | None = None,
+    compact: bool = False,
 ) -> Encoder | None:
     """The encoder of a scaling for numeric columns, each its levels and training values (n,).
 
-    weights: (n,), how often each row counts; None: once. The result is None for a scaling that has
-    no encoder. Raises InputError where there are no rows.
+    weights: (n,), how often each row counts; None: once. compact: thresholds in few bits. The
+    result is None for a scaling that has no encoder. Raises InputError where there are no rows.
     """
     if scaling not in KINDS:
         return None
@@ -89,7 +91,9 @@ def fit_encoder(
         raise InputError("no rows to fit the preprocessing on")
     if scaling == "thermometer":
         return Thermometer(
-            tuple(fit_thresholds(values, levels or 1, weights) for levels, values in columns)
+            tuple(
+                fit_thresholds(values, levels or 1, weights, compact) for levels, values in columns
+            )
         )
     fitted = [fit_table(values, weights) for _, values in columns]
     knots, scores, slopes = (tuple(one[k] for one in fitted) for k in range(3))
@@ -97,13 +101,13 @@ def fit_encoder(
 
 
 def fit_thresholds(
-    values: np.ndarray, count: int, weights: np.ndarray | None = None
+    values: np.ndarray, count: int, weights: np.ndarray | None = None, compact: bool = False
 ) -> tuple[float, ...]:
     """`count` thresholds that cut the values (n,) into parts as even as ties allow, ascending.
 
     Threshold k of `count` is the value with the share of smaller values nearest to `k/(count + 1)`,
     a different one each time and never the smallest. Where the values have too few to choose from,
-    the last is repeated.
+    the last is repeated. `compact` ones are near these and take few bits.
     """
     distinct, counts = counted(values, weights)
     upto = np.cumsum(counts)
@@ -116,7 +120,8 @@ def fit_thresholds(
         shares = np.abs(below[low:high] - (k + 1) / (count + 1))
         chosen.append(low + int(np.argmin(shares)))
     thresholds = [float(cuts[index]) for index in chosen] or [float(cuts[-1])]
-    return tuple(thresholds + thresholds[-1:] * (count - len(thresholds)))
+    found = tuple(thresholds + thresholds[-1:] * (count - len(thresholds)))
+    return round_thresholds(found, distinct, counts) if compact else found
 
 
 def fit_table(

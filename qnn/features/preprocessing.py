@@ -12,28 +12,35 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
-from qnn.errors import InputError, shown
+from qnn.errors import InputError
 from qnn.features import tables
-from qnn.features.columns import Column, Missing, column_from_record, describe, fill_from_record
-from qnn.features.encoders import KINDS, Encoder, encoder_from_record, fit_encoder
-from qnn.features.scalings import SCALINGS
-from qnn.features.statistics import (
-    TINIEST,
-    correlation_weights,
-    mean_and_scale,
-    median,
-    most_frequent,
+from qnn.features.block_floating_point import Block, round_scaling, stored
+from qnn.features.columns import (
+    Column,
+    ConstantColumns,
+    Missing,
+    check_missing,
+    column_from_record,
+    describe_table,
+    fill_from_record,
 )
+from qnn.features.encoders import (
+    KINDS,
+    Encoder,
+    Thermometer,
+    encoder_from_record,
+    fit_encoder,
+)
+from qnn.features.scalings import SCALINGS, check_scaling
+from qnn.features.statistics import TINIEST, correlation_weights, mean_and_scale, typical
 from qnn.features.tables import Table
 from qnn.features.targets import Label, TargetCoding, coding_from_record, fit_regression, plain
-
-ConstantColumns = Literal["drop", "keep"]
 
 # Records without an encoder are written in format 1, as they were before there were encoders.
 PLAIN, ENCODED = 1, 2
@@ -57,6 +64,9 @@ class FeatureLayout:
 
     Text counts as missing where it is one of `MISSING_WORDS` of `qnn.features.tables`, or of
     `missing_values`, and no category of its column: in training and in all rows read later.
+
+    A `compact` layout's means, scales and thresholds are rounded as they are fitted, and take one
+    or two bytes each (`qnn.features.block_floating_point`).
     """
 
     columns: tuple[Column, ...]
@@ -67,6 +77,7 @@ class FeatureLayout:
     warnings: tuple[str, ...] = ()
     thresholds: int = THRESHOLDS
     missing_values: tuple[str, ...] = ()
+    compact: bool = False
 
     @staticmethod
     def from_table(
@@ -79,6 +90,7 @@ class FeatureLayout:
         clip: float | None = None,
         thresholds: int = THRESHOLDS,
         missing_values: Sequence[str] = (),
+        compact: bool = False,
     ) -> FeatureLayout:
         """Take the layout from a table with every row that may ever be trained on.
 
@@ -92,45 +104,21 @@ class FeatureLayout:
             clip: limit of the absolute value of a feature after scaling; None with "thermometer".
             thresholds: bits of a numeric column under "thermometer".
             missing_values: text that says "missing", here and in all rows that are read later.
+            compact: whether means, scales and thresholds are rounded to few bits; not with "none"
+                and "quantile".
 
         Raises:
             InputError: no rows, no columns left, duplicate or unknown names, text in a numeric
                 column, infinite values, missing values where they are refused, an unknown option.
         """
-        _check_options(missing, constant_columns, scaling, clip, thresholds)
+        check_scaling(scaling, clip, thresholds, compact)
         bits = thresholds if SCALINGS[scaling].bits else None
-        names = tables.column_names(table)
-        unknown = [name for name in categorical or () if name not in names]
-        if unknown:
-            raise InputError(
-                f"categorical columns not in the data: {tables.shorten(unknown)} "
-                f"(columns: {tables.shorten(names)})"
-            )
-        found = tables.get_columns(table, names, names)
-        raw = {name: tables.without_words(found[name], missing_values) for name in names}
-        if not raw or not len(next(iter(raw.values()))):
-            raise InputError("the data have no rows" if raw else "the data have no feature columns")
-        columns, kept_constants = [], []
-        for name in names:
-            text = not tables.is_numeric(raw[name]) if categorical is None else name in categorical
-            values = raw[name] if text else tables.without_words(raw[name], tables.MISSING_WORDS)
-            column, constant = describe(name, values, text, missing, bits)
-            drop = constant and (constant_columns == "drop" or column.categories == ())
-            columns.append(replace(column, dropped=drop))
-            kept_constants += [name] if constant and not drop else []
-        dropped = [column.name for column in columns if column.dropped]
-        if len(dropped) == len(columns):
-            raise InputError(
-                f"all feature columns are constant ({tables.shorten(dropped)}): nothing to learn"
-            )
-        warnings = []
-        if dropped:
-            warnings.append(f"dropped constant columns: {', '.join(dropped)}")
-        if kept_constants:
-            warnings.append(f"kept constant columns: {', '.join(kept_constants)}")
+        columns, warnings = describe_table(
+            table, categorical, missing, constant_columns, bits, missing_values
+        )
         return FeatureLayout(
-            tuple(columns), missing, bias, scaling, clip, tuple(warnings), thresholds,
-            tuple(missing_values),
+            columns, missing, bias, scaling, clip, warnings, thresholds, tuple(missing_values),
+            compact,
         )  # fmt: skip
 
     @property
@@ -161,6 +149,8 @@ class FeatureLayout:
         content = asdict(self)
         if not self.missing_values:
             del content["missing_values"]
+        if not self.compact:
+            del content["compact"]
         if not SCALINGS[self.scaling].bits:
             del content["thresholds"]
         for column in content["columns"]:
@@ -192,12 +182,7 @@ class FeatureLayout:
                 finite; values so large that their variance overflows.
         """
         read = self.read(table)
-        fill = tuple(
-            most_frequent(read[column.name], weights)
-            if column.categories is not None
-            else median(read[column.name], weights)
-            for column in self.kept
-        )
+        fill = tuple(typical(read[column.name], weights) for column in self.kept)
         encoder = self._fit_encoder(read, fill, weights)
         features = self.expand(read, fill, encoder)
         means, scales = np.zeros(features.shape[1]), np.ones(features.shape[1])
@@ -211,6 +196,9 @@ class FeatureLayout:
         if SCALINGS[self.scaling].weighted:
             own = correlation_weights((features - means) / scales, coding.encode(target), weights)
             scales = np.maximum(scales / own, TINIEST)
+        if self.compact and SCALINGS[self.scaling].standardized:
+            pairs = map(round_scaling, means.tolist(), scales.tolist())
+            means, scales = np.array(list(pairs)).reshape(-1, 2).T
         numbers = tuple(means.tolist()), tuple(scales.tolist())
         return Preprocessing(self, fill, *numbers, coding, encoder)
 
@@ -225,7 +213,7 @@ class FeatureLayout:
             for column, value in zip(self.kept, fill, strict=True)
             if isinstance(value, float)
         ]
-        return fit_encoder(self.scaling, numeric, weights)
+        return fit_encoder(self.scaling, numeric, weights, self.compact)
 
     @property
     def missing_words(self) -> tuple[str, ...]:
@@ -285,9 +273,7 @@ class FeatureLayout:
                 numeric += 1
                 j += width
                 continue
-            position: dict[Any, int] = {category: k for k, category in enumerate(column.categories)}
-            filled = (value if entry is None else entry for entry in values)
-            codes = np.fromiter((position.get(entry, -1) for entry in filled), np.int64, n)
+            codes = column.codes(values, value)
             rows = np.flatnonzero(codes >= 0)
             features[rows, j + codes[rows]] = 1.0
             j += width
@@ -322,11 +308,26 @@ class Preprocessing:
 
     @property
     def size_in_bytes(self) -> int:
-        """What a predictor must carry of this: 8 bytes a number, categories and labels as UTF-8."""
+        """What a predictor must carry of this: its numbers, categories and labels as UTF-8."""
         kept = self.layout.kept
         texts = [category for column in kept for category in column.categories or ()]
         texts += [str(label) for label in self.classes or ()]
-        return 8 * self.numbers + sum(len(text.encode()) for text in texts)
+        return self.bytes_of_numbers + sum(len(text.encode()) for text in texts)
+
+    @property
+    def bytes_of_numbers(self) -> int:
+        """8 bytes a number; those of a compact layout's blocks as they are stored."""
+        if not self.layout.compact:
+            return 8 * self.numbers
+        inside = sum(len(block.numbers) for block in self.blocks)
+        return 8 * (self.numbers - inside) + sum(block.size_in_bytes for block in self.blocks)
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """Of a compact layout: a column's thresholds each, or a feature's mean and scale."""
+        if isinstance(self.encoder, Thermometer):
+            return tuple(map(stored, self.encoder.thresholds))
+        return tuple(map(stored, zip(self.means, self.scales, strict=True)))
 
     @property
     def numbers(self) -> int:
@@ -398,27 +399,6 @@ class Preprocessing:
             ) from error
 
 
-def _check_options(
-    missing: str, constant_columns: str, scaling: str, clip: float | None, thresholds: int
-) -> None:
-    options = (
-        ("missing", missing, get_args(Missing)),
-        ("constant_columns", constant_columns, get_args(ConstantColumns)),
-        ("scaling", scaling, tuple(SCALINGS)),
-    )
-    for name, value, known in options:
-        if value not in known:
-            raise InputError(
-                f"{name} must be one of {', '.join(known)} (got {tables.brief(value)})"
-            )
-    if clip is not None and not (np.isfinite(clip) and clip > 0):
-        raise InputError(f"clip must be a positive number (got {shown(clip)})")
-    if clip is not None and SCALINGS[scaling].bits:
-        raise InputError("clip means nothing to bits: leave it out, or choose another scaling")
-    if not 1 <= thresholds <= 255:
-        raise InputError(f"thresholds must be from 1 to 255 (got {shown(thresholds)})")
-
-
 def _from_record(record: dict[str, Any]) -> Preprocessing:
     if record["format"] != (ENCODED if "encoder" in record else PLAIN):
         raise ValueError(f"format {record['format']!r}, this version reads {PLAIN} and {ENCODED}")
@@ -430,7 +410,8 @@ def _from_record(record: dict[str, Any]) -> Preprocessing:
         if key in described
     }
     layout = FeatureLayout(columns, **{**described, **texts})
-    _check_options(layout.missing, "drop", layout.scaling, layout.clip, layout.thresholds)
+    check_missing(layout.missing)
+    check_scaling(layout.scaling, layout.clip, layout.thresholds, layout.compact)
     coding = coding_from_record(record["target"])
     means, scales = (tuple(map(float, record[key])) for key in ("means", "scales"))
     fill = fill_from_record(layout.kept, record["fill"])

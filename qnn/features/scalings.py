@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from qnn.errors import InputError, shown
+from qnn.features.tables import brief
 from qnn.registry import Registry
 
 
@@ -13,21 +16,41 @@ class Scaling:
 
     `standardized`: features get mean 0 and variance 1 on the rows they are fitted on; `weighted`:
     each is then multiplied by the root of its correlation with the target, which its scale holds;
-    `bits`: every feature is −1 or +1, so that limits of its size mean nothing.
+    `bits`: every feature is −1 or +1, so that limits of its size mean nothing; `rounds`: its
+    numbers can be fitted in few bits (`qnn.features.block_floating_point`).
     """
 
     standardized: bool = False
     weighted: bool = False
     bits: bool = False
+    rounds: bool = False
 
 
 SCALINGS: Registry[str, Scaling] = Registry(
     "scaling",
     {
-        "standardize": Scaling(standardized=True),
+        "standardize": Scaling(standardized=True, rounds=True),
         "none": Scaling(),
-        "weighted": Scaling(standardized=True, weighted=True),
+        "weighted": Scaling(standardized=True, weighted=True, rounds=True),
         "quantile": Scaling(standardized=True),
-        "thermometer": Scaling(bits=True),
+        "thermometer": Scaling(bits=True, rounds=True),
     },
 )
+
+
+def check_scaling(scaling: str, clip: float | None, thresholds: int, compact: bool = False) -> None:
+    """Raise InputError for a scaling that there is not, or what does not go with it."""
+    if scaling not in SCALINGS:
+        raise InputError(f"scaling must be one of {', '.join(SCALINGS)} (got {brief(scaling)})")
+    if clip is not None and not (math.isfinite(clip) and clip > 0):
+        raise InputError(f"clip must be a positive number (got {shown(clip)})")
+    if clip is not None and SCALINGS[scaling].bits:
+        raise InputError("clip means nothing to bits: leave it out, or choose another scaling")
+    if not 1 <= thresholds <= 255:
+        raise InputError(f"thresholds must be from 1 to 255 (got {shown(thresholds)})")
+    if not isinstance(compact, bool):
+        raise InputError(f"compact must be true or false (got {brief(compact)})")
+    if compact and not SCALINGS[scaling].rounds:
+        raise InputError(
+            f"compact means nothing to scaling {scaling!r}: leave it out, or choose another scaling"
+        )

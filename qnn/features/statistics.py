@@ -52,6 +52,11 @@ def most_frequent(values: np.ndarray, weights: np.ndarray | None = None) -> str 
     return min(counts, key=lambda value: (-counts[value], value)) if counts else None
 
 
+def typical(values: np.ndarray, weights: np.ndarray | None = None) -> float | str | None:
+    """What stands for a missing value: the most frequent category of objects, else the median."""
+    return (most_frequent if values.dtype == object else median)(values, weights)
+
+
 def mean_and_scale(
     features: np.ndarray, weights: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -80,29 +80,45 @@ class TargetCoding:
                 expected = f"(n, {self.shape[0]})" if self.shape else "(n,)"
                 raise InputError(f"the target has shape {values.shape} but must be {expected}")
             return (values - np.asarray(self.offset)) / np.asarray(self.scale)
-        place = {label: index for index, label in enumerate(self.classes)}
-        labels = [plain(label) for label in np.asarray(target)]
-        unknown = sorted({tables.brief(label) for label in labels if label not in place})
-        if unknown:
-            known = [tables.brief(label) for label in self.classes]
-            listed = " and ".join(known) if len(known) == 2 else tables.shorten(known)
-            raise InputError(f"unknown labels {tables.shorten(unknown)}; the classes are {listed}")
-        codes = np.array([place[label] for label in labels], dtype=np.int64)
+        codes = self.codes(target)
         if not self.shape:
             return np.where(codes == 1, 1.0, -1.0)
         return np.where(codes[:, None] == np.arange(len(self.classes)), 1.0, -1.0)
 
-    def decode(self, scores: np.ndarray) -> np.ndarray:
-        """Scores (n,) or (n, C) as labels (n,) or in units of the targets.
+    def codes(self, labels: Any) -> np.ndarray:
+        """The number of each label's class, int64 (n,).
+
+        Raises InputError for labels that are none of the classes.
+        """
+        classes = self.classes or ()
+        place = {label: index for index, label in enumerate(classes)}
+        given = np.asarray(labels).tolist()
+        found = [place.get(label, -1) for label in given]
+        if -1 in found:
+            unknown = {
+                tables.brief(label) for label, at in zip(given, found, strict=True) if at < 0
+            }
+            known = [tables.brief(label) for label in classes]
+            listed = " and ".join(known) if len(known) == 2 else tables.shorten(known)
+            raise InputError(
+                f"unknown labels {tables.shorten(sorted(unknown))}; the classes are {listed}"
+            )
+        return np.array(found, dtype=np.int64)
+
+    def chosen(self, scores: np.ndarray) -> np.ndarray:
+        """The number of the class that scores (n,) or (n, C) say, int64 (n,).
 
         Two classes: the second where the score is positive. More: the class of the largest score,
         the first of them where several are equal.
         """
+        return (scores > 0).astype(np.int64) if not self.shape else scores.argmax(axis=1)
+
+    def decode(self, scores: np.ndarray) -> np.ndarray:
+        """Scores (n,) or (n, C) as labels (n,), or in units of the targets."""
         scores = np.asarray(scores, dtype=np.float64)
         if self.classes is None:
             return np.asarray(self.offset) + np.asarray(self.scale) * scores
-        index = (scores > 0).astype(int) if not self.shape else scores.argmax(axis=1)
-        return np.array(self.classes)[index]
+        return np.array(self.classes)[self.chosen(scores)]
 
 
 def coding_from_record(record: dict[str, Any]) -> TargetCoding:

@@ -57,16 +57,23 @@ class Alphabet:
         )
         return np.rint(total).astype(np.int8)
 
-    def encode(self, levels: np.ndarray) -> np.ndarray:
-        """Bits, as float signs, that compose to these levels: the same ones for equal levels."""
+    def planes(self, levels: np.ndarray) -> np.ndarray:
+        """The bits that levels (d, m) are made of, bool (number of scales, d, m).
+
+        Equal levels have the same ones.
+        """
+        planes = np.empty((len(self.scales), *levels.shape), dtype=bool)
         rest = levels.astype(np.int64) + self.levels[-1]
-        blocks = []
         # From the largest step down: each takes what it can.
-        for step in reversed(self.steps):
-            taken = rest >= step
-            rest = rest - step * taken
-            blocks.append(np.where(taken, 1.0, -1.0))
-        return np.concatenate(blocks[::-1])
+        for plane, step in reversed(list(zip(planes, self.steps, strict=True))):
+            plane[...] = rest >= step
+            rest -= step * plane
+        return planes
+
+    def encode(self, levels: np.ndarray) -> np.ndarray:
+        """`planes` as float signs that compose to these levels, (d · number of scales, m)."""
+        d, m = levels.shape
+        return np.where(self.planes(levels), 1.0, -1.0).reshape(len(self.scales) * d, m)
 
 
 BINARY = Alphabet("binary", (-1, 1), 1, (1.0,), 1)
@@ -96,6 +103,8 @@ def get_alphabet(name: str | int | Alphabet) -> Alphabet:
     """'binary', 'ternary', or a number of bits from 1 to 7 (weights are stored in int8)."""
     if isinstance(name, Alphabet):
         return name
+    if isinstance(name, str) and name in ALPHABETS:
+        return ALPHABETS[name]
     # As it is written: int() reads other digits, leading zeros and fractions too, and True is 1.
     text = str(name)
     if text == "1":

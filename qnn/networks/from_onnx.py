@@ -137,7 +137,10 @@ class _Chain:
         apply = _OPERATIONS.get(node.op_type)
         if apply is None:
             known = ", ".join(sorted([*_OPERATIONS, "Relu"]))
-            raise InputError(f"node {node.op_type} is none of a ReLU network ({known})")
+            hint = ""
+            if node.op_type in ("Sigmoid", "Softmax", "LogSoftmax"):
+                hint = "; at the end it changes no class: export the scores that go into it"
+            raise InputError(f"node {node.op_type} is none of a ReLU network ({known}){hint}")
         return apply, [
             None if name not in self.constants else self.constants[name].astype(np.float64)
             for name in node.input

@@ -21,7 +21,7 @@ def packed_second_layer(alpha: np.ndarray, second_layer: str, folds: bool) -> tu
     count, outputs = int(used.sum()), int(used.any(axis=0).sum())
     map_bits = 0 if used.all() else used.size
     values = np.abs(matrix) if folds else matrix
-    if all(len(np.unique(column[own])) <= 1 for column, own in zip(values.T, used.T, strict=True)):
+    if all(_one_size(column[own]) for column, own in zip(values.T, used.T, strict=True)):
         signs = count - int(used.any(axis=1).sum()) if folds else 0
         return outputs, map_bits + signs
     if second_layer == "common":
@@ -31,3 +31,7 @@ def packed_second_layer(alpha: np.ndarray, second_layer: str, folds: bool) -> tu
         return (count, map_bits) if sparse < FLOAT_BITS * used.size else (used.size, 0)
     bits = int(second_layer)
     return outputs, min(map_bits + bits * count, bits * used.size)
+
+
+def _one_size(values: np.ndarray) -> bool:
+    return not len(values) or bool((values == values[0]).all())

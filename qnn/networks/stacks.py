@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from qnn.errors import InputError
+from qnn.features.tables import shorten
 from qnn.networks.alphabets import get_alphabet
 from qnn.networks.atoms import Atoms, atoms_of
 from qnn.networks.quantized import QuantizedNetwork
@@ -76,6 +77,28 @@ def unstack(network: QuantizedNetwork) -> tuple[QuantizedNetwork, ...]:
             )
         )
     return tuple(parts)
+
+
+def single_output(network: QuantizedNetwork, output: str) -> QuantizedNetwork:
+    """One of a network's several outputs as a network of its own, with its preprocessing.
+
+    output: its class or target, or its number from 0 where outputs have no names. It says in the
+    target's units what `network` does, or of a class True or False: whether its output is positive.
+
+    Raises InputError for a network of one output, and for an output that it does not have.
+    """
+    if network.alpha.ndim == 1:
+        raise InputError("the network has one output: there is none to choose")
+    coding = None if network.preprocessing is None else network.preprocessing.target
+    names = [str(name) for name in (() if coding is None else coding.outputs)]
+    names = names or [str(number) for number in range(network.alpha.shape[1])]
+    if output not in names:
+        raise InputError(f"the network has no output {output!r}: choose one of {shorten(names)}")
+    index = names.index(output)
+    alone = unstack(network)[index]
+    if network.preprocessing is None or coding is None:
+        return alone
+    return replace(alone, preprocessing=replace(network.preprocessing, target=coding.output(index)))
 
 
 def _check(networks: Sequence[QuantizedNetwork]) -> None:

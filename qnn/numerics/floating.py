@@ -35,3 +35,17 @@ def parabola_below(nu: Array, y: Array, margin: float, weight: Array | float = 1
     with then small enough for the allowance of a product.
     """
     return sum_below(np.concatenate([nu * y, -0.5 * nu * (nu / weight)]), nu, margin)
+
+
+def parabolas_below(nu: Array, y: Array, margin: float, weight: Array | float = 1.0) -> Array:
+    """Below ``nu'y - sum nu^2 / (2 weight)`` for each row of nu (K, n), (K,); y (n,).
+
+    Terms as in `parabola_below`, 2 n of them, but summed in floating arithmetic, in whatever order:
+    that rounds by ``gamma_2n`` of the sum of their absolute values, which itself is computed so.
+    It is infinite, or no number, where numbers overflow.
+    """
+    n = nu.shape[1]
+    products, squares = nu * y, 0.5 * nu * (nu / weight)
+    total = products.sum(axis=1) - squares.sum(axis=1)
+    size = np.abs(products).sum(axis=1) + squares.sum(axis=1)
+    return total - margin * (gamma(4 * n + 20) * size + 2 * n * TINY)

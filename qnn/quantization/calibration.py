@@ -25,7 +25,13 @@ from qnn.quantization.graph.execution import (
 from qnn.quantization.graph.export import QuantizedLayer, export, mixing_bits, stored_bits
 from qnn.quantization.graph.operators import known
 from qnn.quantization.graph.reading import Graph, Layer, Node, read_model
-from qnn.quantization.layers.blocks import Block, Settings, layer_costs, quantize_block
+from qnn.quantization.layers.blocks import (
+    Block,
+    QuantizedBlock,
+    Settings,
+    layer_costs,
+    quantize_block,
+)
 from qnn.quantization.layers.certify import Effort
 from qnn.quantization.layers.grids import Codes
 from qnn.quantization.options import Options, checked, checked_rows
@@ -118,10 +124,11 @@ class _Calibration:
         """Allocate, quantize in order, tune, export."""
         allocation = self._allocate()
         widths = self._widths(allocation)
-        count = len(self.graph.layers)
-        for k, layer in enumerate(self.graph.layers):
-            self.progress(f"layer {layer.name}", 0.1 + 0.8 * k / count)
-            self._quantize(layer, widths[layer.name])
+        sizes = [layer.W.size for layer in self.graph.layers]
+        # Large layers take longer.
+        begins = 0.1 + 0.8 * np.cumsum([0, *sizes]) / sum(sizes)
+        for layer, begin, end in zip(self.graph.layers, begins, begins[1:], strict=False):
+            self._quantize(layer, widths[layer.name], float(begin), float(end))
         self.passed = {}
         untuned = self._divergence()
         self.progress("tuning", 0.9)
@@ -137,7 +144,7 @@ class _Calibration:
             self.options,
             self._divergence(),
             untuned,
-            int(self.graph.model.ByteSize()),
+            self.graph.bytes,
             self.notes,
             self.graph,
             self.made,
@@ -228,13 +235,19 @@ class _Calibration:
         relative = weight / weight.mean(axis=0)
         return (relative + 0.1) / 1.1
 
-    def _quantize(self, layer: Layer, bits: Array) -> None:
+    def _quantize(self, layer: Layer, bits: Array, begin: float, end: float) -> None:
         each = len(layer.W) // layer.groups
-        parts = []
+        parts: list[QuantizedBlock] = []
+
+        def say(share: float) -> None:
+            done = (len(parts) + share) / layer.groups
+            self.progress(f"layer {layer.name}", begin + (end - begin) * done)
+
+        say(0.0)
         for g, block in enumerate(self._blocks(layer, True)):
             own = bits[g * each : (g + 1) * each]
             with _named(block.name):
-                part = quantize_block(block, own, self.settings)
+                part = quantize_block(block, own, self.settings, say)
             parts.append(part)
             if part.certificate is not None:
                 self.certificates[block.name] = part.certificate

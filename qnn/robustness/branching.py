@@ -18,7 +18,7 @@ from qnn.certificates.robustness.forms import Form
 from qnn.certificates.robustness.quadratic import Box, children
 from qnn.certificates.robustness.question import DUAL
 from qnn.certificates.robustness.regions import Region
-from qnn.robustness.descent import descend
+from qnn.robustness.descent import lowest_point
 from qnn.robustness.duals.box_dual import best_diagonal
 
 Array = np.ndarray
@@ -125,7 +125,7 @@ class Search:
         point = np.clip(0.5 * box[0] + 0.5 * box[1], *box)
         width = 0.5 * (box[1] - box[0])[form.free]
         point[form.free] = np.clip(point[form.free] + width * found.z, *(e[form.free] for e in box))
-        self.offer(*descend(self.form, *box, self.region.chains, point[None]))
+        self.offer(*lowest_point(self.form, *box, self.region.chains, point[None]))
         losses = np.full(len(point), -1.0)
         losses[form.free] = np.abs(found.kappa) * (1.0 - found.z**2) + 1e-12
         return Node(box, found.kappa, found.value, point, losses)

@@ -77,7 +77,7 @@ def _descend(
     return values
 
 
-def descend(
+def lowest_point(
     form: Form, low: Array, high: Array, chains: Array, starts: Array, sweeps: int = 100
 ) -> tuple[Array, float]:
     """The best point (n,) found from the starts (k, n), which lie in the box, and its value.

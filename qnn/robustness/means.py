@@ -124,11 +124,11 @@ class SecondOrder:
         moves = np.flatnonzero(node.box[0] < node.box[1])
         point = 0.5 * (node.box[0] + node.box[1])
         point[moves] += (system.r * solved.z)[: len(moves)]
-        wanted = _wanted(node, bounds, system, solved)
+        wanted = wanted_neuron(node, bounds, system, solved)
         return Found(solved.value, solved.multipliers, point, wanted)
 
 
-def _wanted(node: Node, bounds: list[Bounds], system: relu.System, solved: Solved) -> int:
+def wanted_neuron(node: Node, bounds: list[Bounds], system: relu.System, solved: Solved) -> int:
     """What to split: the neuron whose two answers the dual holds apart most; -1 for nothing."""
     either = [np.flatnonzero((lo < 0.0) & (u > 0.0)) for lo, u in bounds]
     inputs, h = len(node.box[0]), len(system.y0)

@@ -19,7 +19,7 @@ from qnn.errors import CertificateError, InputError
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.robustness.ball import least_on_ball
 from qnn.robustness.branching import Goal, Node, Search, preorder
-from qnn.robustness.descent import descend, random_starts
+from qnn.robustness.descent import lowest_point, random_starts
 from qnn.robustness.result import Limits, Robustness, Worst, found, proven
 from qnn.robustness.threat import Rows, raw_point
 
@@ -119,7 +119,7 @@ def _searches(case: Case, rows: Rows, verdict: bool) -> list[Search]:
     for search in searches:
         low, high = search.root.box
         starts = np.vstack([search.root.point[None], random_starts(low, high, _STARTS, rng)])
-        search.offer(*descend(search.form, low, high, region.chains, starts))
+        search.offer(*lowest_point(search.form, low, high, region.chains, starts))
         if verdict and search.upper < 0.0:
             _offer(case, rows, [search])
             if case.worst.breaks:

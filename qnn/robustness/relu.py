@@ -150,7 +150,7 @@ class Trial:
             self._by_dual(top, margin, self.root)
         if self.effort == "exact":
             self._branch(top, margin, own)
-            _settled(top)
+            settled(top)
         return top
 
     def _own_upper(self, margin: Margin, point: Array) -> float:
@@ -178,20 +178,14 @@ class Trial:
 
     def _branch(self, top: Leaf, margin: Margin, upper: float) -> None:
         """Split the worst leaf, again and again."""
-        count = itertools.count()
-        heap = [(top.value, next(count), top)]
-        while heap and self.nodes < self.limits.nodes and not self.expired() and not self.over:
-            value, _, leaf = heap[0]
-            gap = self.limits.gap
-            upper = min(upper, max(self.worst.margin, -np.inf))
-            done = value > self.target or (gap is not None and upper - value <= gap * abs(upper))
-            if done or leaf.wanted < 0:
-                return
-            heapq.heappop(heap)
-            for node in split_node(leaf.node, leaf.wanted, leaf.cut):
-                part = self._child(node, margin)
-                leaf.parts.append(part)
-                heapq.heappush(heap, (part.value, next(count), part))
+
+        def done(value: float) -> bool:
+            over = self.nodes >= self.limits.nodes or self.expired() or self.over
+            least, gap = min(upper, max(self.worst.margin, -np.inf)), self.limits.gap
+            close = gap is not None and least - value <= gap * abs(least)
+            return over or value > self.target or close
+
+        branch(top, lambda node: self._child(node, margin), done)
 
     def _child(self, node: Node, margin: Margin) -> Leaf:
         self.nodes += 1
@@ -205,9 +199,24 @@ class Trial:
         return leaf
 
 
-def _settled(top: Leaf) -> None:
+def branch(top: Leaf, child: Callable[[Node], Leaf], done: Callable[[float], bool]) -> None:
+    """Split the worst leaf, again and again, until its value is ``done`` or nothing splits it."""
+    count = itertools.count()
+    heap = [(top.value, next(count), top)]
+    while heap and not done(heap[0][0]):
+        _, _, leaf = heap[0]
+        if leaf.wanted < 0:
+            return
+        heapq.heappop(heap)
+        for node in split_node(leaf.node, leaf.wanted, leaf.cut):
+            part = child(node)
+            leaf.parts.append(part)
+            heapq.heappush(heap, (part.value, next(count), part))
+
+
+def settled(top: Leaf) -> None:
     """Take back the splits of a tree that have made its bound worse."""
-    for leaf in reversed(_preorder(top)):
+    for leaf in reversed(preorder(top)):
         below = min((part.value for part in leaf.parts), default=leaf.value)
         if below < leaf.value:
             leaf.parts = []
@@ -215,19 +224,23 @@ def _settled(top: Leaf) -> None:
 
 
 def _certificate(question: Question, trees: list[Leaf], method: str) -> RobustnessCertificate:
-    nodes = [leaf for tree in trees for leaf in _preorder(tree)]
+    nodes = [leaf for tree in trees for leaf in preorder(tree)]
+    return RobustnessCertificate(question, *tree_arrays(nodes), method=method)
+
+
+def tree_arrays(nodes: list[Leaf]) -> tuple[float, Array, Array, Array]:
+    """The least value of the leaves, and a certificate's splits, cuts and multipliers."""
     leaves = [leaf for leaf in nodes if not leaf.parts]
-    return RobustnessCertificate(
-        question=question,
-        lower_bound=min(leaf.value for leaf in leaves),
-        splits=np.array([leaf.wanted if leaf.parts else leaf.kind for leaf in nodes]),
-        cuts=np.array([leaf.cut if leaf.parts else 0.0 for leaf in nodes]),
-        multipliers=np.concatenate([leaf.multipliers for leaf in leaves]),
-        method=method,
+    return (
+        min(leaf.value for leaf in leaves),
+        np.array([leaf.wanted if leaf.parts else leaf.kind for leaf in nodes]),
+        np.array([leaf.cut if leaf.parts else 0.0 for leaf in nodes]),
+        np.concatenate([leaf.multipliers for leaf in leaves]),
     )
 
 
-def _preorder(top: Leaf) -> list[Leaf]:
+def preorder(top: Leaf) -> list[Leaf]:
+    """A tree's nodes, each before its parts."""
     listed, pending = [], [top]
     while pending:
         leaf = pending.pop()

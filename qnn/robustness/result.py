@@ -17,7 +17,7 @@ from qnn.robustness.threat import Rows
 Array = np.ndarray
 Verdict = Literal["robust", "vulnerable", "open"]
 # Parts of a form's size that a bound may give up for a proof, tried in this order.
-_SLACKS = (1e-13, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-6, 1e-4, 1e-2)
+SLACKS = (1e-13, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-6, 1e-4, 1e-2)
 # Of a network that is 0 all sizes are, and only what products may lose by underflow is allowed for.
 _TINY_SLACK = 1e-280
 # Who makes a certificate asks for more allowance than who checks it.
@@ -120,7 +120,7 @@ def proven(certificate: RobustnessCertificate, data: bytes, size: float) -> Robu
     where nothing is proven.
     """
     wanted = certificate.lower_bound
-    slacks = [part * (size + abs(wanted)) for part in _SLACKS]
+    slacks = [part * (size + abs(wanted)) for part in SLACKS]
     for slack in (*slacks, _TINY_SLACK):
         tried = replace(certificate, lower_bound=float(wanted - slack))
         try:

@@ -11,7 +11,7 @@ Array = np.ndarray
 _STEPS = 6
 
 
-def descend(blocks: Array, a: Array, shifted: Array) -> Array:
+def lesser_diagonal(blocks: Array, a: Array, shifted: Array) -> Array:
     """A diagonal (D,) that dominates the blocks (k, D, D) as ``shifted`` does, of a lesser sum.
 
     Log barrier for ``min sum(a)`` with ``Diag(a) - B >= 0``, at one parameter that leaves a tenth

@@ -46,7 +46,7 @@ def positive_factor(Y: Array) -> Array | None:
 def lowest_eigenvalue(S: Array) -> float:
     """The least eigenvalue of S (D, D), symmetric, to rounding; NaN where S is no numbers."""
     if len(S) < LARGE:
-        return float(_lowest(np.ascontiguousarray(S)))
+        return float(lowest(np.ascontiguousarray(S)))
     values, _, info = dsyevd(S, compute_v=0, lower=1)
     return float(values[0]) if info == 0 else np.nan
 
@@ -260,7 +260,8 @@ def factor_rows(Y: Array, passes: int) -> tuple[bool, Array]:
 
 
 @compiled(nogil=True, error_model="numpy", fastmath=_EXACT)
-def _lowest(S: Array) -> float:
+def lowest(S: Array) -> float:
+    """`lowest_eigenvalue` of C-ordered S, itself compiled."""
     n = len(S)
     rows = S.copy().ravel()
     top = np.abs(rows).max()
@@ -272,16 +273,42 @@ def _lowest(S: Array) -> float:
     low, high = np.inf, d.min()
     for i in range(n):
         low = min(low, d[i] - abs(e[i]) - (abs(e[i - 1]) if i else 0.0))
-    squares = np.maximum(e * e, 1e-300)
-    while True:
-        middle = 0.5 * (low + high)
-        if not low < middle < high or high - low < 1e-16:
-            return top * middle
-        q, below = d[0] - middle, False
+    return top * _least_root(d, np.maximum(e * e, 1e-300), low, high)
+
+
+@compiled(nogil=True, error_model="numpy", fastmath=_EXACT)
+def _least_root(d: Array, squares: Array, low: float, high: float) -> float:
+    """The least eigenvalue of T in [low, high], T's entries at most some one.
+
+    Laguerre's steps from below, which never pass a root but by rounding and converge cubically to a
+    single one (B. Parlett, Laguerre's method applied to the matrix eigenvalue problem, 1964); each
+    point above is an end of the bracket, and halving takes over where steps are slow.
+    """
+    n, point = len(d), low
+    for turn in range(200):
+        q, u, v = d[0] - point, 0.0, 0.0
+        above = not q > 0.0
+        u = -1.0 / q
+        first, second = -u, u * u
         for i in range(1, n):
-            below = below or q < 0.0
-            q = d[i] - middle - squares[i - 1] / q
-        if below or q < 0.0:
-            high = middle
+            t = squares[i - 1] / q
+            q = d[i] - point - t
+            above = above or not q > 0.0
+            v = t * (v - 2.0 * u * u) / q
+            u = (t * u - 1.0) / q
+            first -= u
+            second += u * u - v
+        if above:
+            high = point
         else:
-            low = middle
+            low = point
+        step = n / (first + np.sqrt(max((n - 1.0) * (n * second - first * first), 0.0)))
+        if not above and turn < 12 and step < high - low:
+            if step < 1e-16:
+                return low + step
+            point = low + step
+            continue
+        point = 0.5 * (low + high)
+        if not low < point < high or high - low < 1e-16:
+            return point
+    return low

@@ -45,7 +45,7 @@ class QuantizedEstimator(BaseEstimator):
         width: int | str | None = AUTO,
         loss: str | None = None,
         loss_parameter: float | None = None,
-        activation: str | Activation = "bilinear",
+        activation: str | Activation | None = None,
         alphabet: str | int = "binary",
         second_layer: str | int | None = None,
         scaling: str | None = None,
@@ -132,7 +132,7 @@ class QuantizedEstimator(BaseEstimator):
         described: dict[str, Any] = {
             "beta": 1.0 if self.beta is None else self.beta,
             "loss": get_loss(kind.loss, self.loss_parameter),
-            "activation": self.activation,
+            "activation": kind.activation,
             "alphabet": self.alphabet,
             "sample_weight": weights,
         }
@@ -181,7 +181,7 @@ class QuantizedEstimator(BaseEstimator):
             beta_fraction=given(self.beta_fraction, 0.05),
             width=None if self.width == AUTO and not chooses else self.width,
             loss_parameter=self.loss_parameter,
-            activation=self.activation,
+            activation=given(self.activation, "bilinear"),
             alphabet=self.alphabet,
             layout=(
                 ("categorical", self._categorical(table)),

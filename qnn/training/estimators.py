@@ -32,10 +32,11 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
     classes are coded −1 and +1, more than two one against the rest, with one output each that share
     their neurons. The objective is the loss plus the penalty `βd Σ|α|`, summed over the outputs.
 
-    Unless `scaling` or `beta` are given, what is left out of `thresholds`, `loss`, `beta_fraction`
-    and `width` is chosen with the encoding by cross-validation on the rows of `fit`
-    (`qnn.training.selection`), at the logistic loss; each can also be asked for as "auto". With a
-    scaling or a `beta` they are 3, "squared", 0.05 and None. Equal and weighted rows choose once.
+    Unless `scaling` or `beta` are given, what is left out of `thresholds`, `loss`, `activation`,
+    `beta_fraction` and `width` is chosen with the encoding by cross-validation on the rows of `fit`
+    (`qnn.training.selection`), at the logistic loss, and the encoding's numbers are rounded; each
+    can also be asked for as "auto". With a scaling or a `beta` they are 3, "squared", "bilinear",
+    0.05 and None. Equal and weighted rows choose once.
 
     Parameters: `beta_fraction` in (0, 1], β as a fraction of the β at which the network becomes
     zero; `beta`, the number itself, instead; `width`, most neurons that an output uses (None: as
@@ -89,7 +90,7 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
         width: int | str | None = AUTO,
         loss: str | None = None,
         loss_parameter: float | None = None,
-        activation: str | Activation = "bilinear",
+        activation: str | Activation | None = None,
         alphabet: str | int = "binary",
         second_layer: str | int | None = None,
         scaling: str | None = None,

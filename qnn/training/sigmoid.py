@@ -8,6 +8,7 @@ sum. Which rows it is fitted to, the caller says: only on others is a log loss a
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -74,11 +75,13 @@ def _sigmoid(scores: Array, positive: Array, weights: Array | None) -> tuple[flo
     if largest <= LEAST:
         return 0.0, offset
     units = scores / largest
-    middle, spread = float(units.mean()), float(units.std())
+    middle = float(np.add.reduce(units)) / len(units)
+    centred = units - middle
+    spread = math.sqrt(float(np.add.reduce(centred * centred)) / len(units))
     if spread <= CONSTANT:
         return 0.0, offset
     relative = None if weights is None else weights / float(weights.max())
-    slope, offset = _newton((units - middle) / spread, target, relative, offset)
+    slope, offset = _newton(centred / spread, target, relative, offset)
     return slope / spread / largest, offset - slope * middle / spread
 
 

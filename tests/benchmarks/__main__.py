@@ -37,6 +37,7 @@ LARGE = (
     "image_size",
     "sweeps",
     "robustness",
+    "reconstruction",
     "csp",
     "quantization",
     "quantized_networks",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -32,61 +34,105 @@ def mnist(path: str) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     return (X[:4500], y[:4500]), (X[4500:], y[4500:])
 
 
+class Adam:
+    """Adam's steps (D. Kingma, J. Ba, 2015) of parameters, in place."""
+
+    def __init__(self, parameters: list[Array]) -> None:
+        self.parameters, self.steps = parameters, 0
+        self.moments = [(np.zeros_like(p), np.zeros_like(p)) for p in parameters]
+
+    def step(self, gradients: list[Array], rate: float) -> None:
+        """Downhill by one step."""
+        self.steps += 1
+        for p, (m, v), g in zip(self.parameters, self.moments, gradients, strict=True):
+            m *= 0.9
+            m += 0.1 * g
+            v *= 0.999
+            v += 0.001 * g * g
+            p -= rate * m / (1 - 0.9**self.steps) / (np.sqrt(v / (1 - 0.999**self.steps)) + 1e-8)
+
+
+class Classifier(Protocol):
+    """What is trained: parameters that are changed in place, and gradients."""
+
+    @property
+    def parameters(self) -> list[Array]:
+        """Weights and biases."""
+
+    def gradients(self, x: Array, labels: Array) -> tuple[list[Array], Array]:
+        """Of the mean cross-entropy, in the parameters and in x."""
+
+
 def trained(
     X: Array, y: Array, sizes: list[int], epsilon: float, epochs: int, seed: int = 0
 ) -> LayeredNetwork:
-    """Adam on the cross-entropy of rows that a PGD attack has moved (not where epsilon is 0)."""
+    """A perceptron of these layers, see `train`."""
     rng = np.random.default_rng(seed)
     weights = [rng.normal(size=pair) * np.sqrt(2.0 / pair[0]) for pair in pairwise(sizes)]
-    parameters = weights + [np.zeros(b) for b in sizes[1:]]
-    moments = [(np.zeros_like(p), np.zeros_like(p)) for p in parameters]
-    step, layers = 0, len(weights)
+    model = Perceptron(weights, [np.zeros(b) for b in sizes[1:]])
+    train(model, X, y, epsilon, epochs, rng)
+    return LayeredNetwork(tuple(model.weights), tuple(model.biases))
+
+
+def train(
+    model: Classifier, X: Array, y: Array, epsilon: float, epochs: int, rng: np.random.Generator
+) -> None:
+    """Adam on the cross-entropy of rows that a PGD attack has moved (not where epsilon is 0)."""
+    adam = Adam(model.parameters)
     for epoch in range(epochs):
         reach = epsilon * min(1.0, (epoch + 1) / (0.5 * epochs))
         for rows in np.array_split(rng.permutation(len(X)), max(1, len(X) // 100)):
-            step += 1
             x, labels = X[rows], y[rows]
             if reach:
-                x = _attacked(parameters, layers, x, labels, reach, rng)
-            gradients = _gradients(parameters, layers, x, labels)[0]
+                x = _attacked(model, x, labels, reach, rng)
             rate = 1e-3 * (0.1 if epoch > 0.8 * epochs else 1.0)
-            for p, (m, v), g in zip(parameters, moments, gradients, strict=True):
-                m *= 0.9
-                m += 0.1 * g
-                v *= 0.999
-                v += 0.001 * g * g
-                p -= rate * m / (1 - 0.9**step) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
-    return LayeredNetwork(tuple(parameters[:layers]), tuple(parameters[layers:]))
+            adam.step(model.gradients(x, labels)[0], rate)
 
 
-def _gradients(
-    parameters: list[Array], layers: int, x: Array, labels: Array
-) -> tuple[list[Array], Array]:
-    """Of the mean cross-entropy, in the parameters and in x."""
-    inputs = [x]
-    for W, b in zip(parameters[: layers - 1], parameters[layers:-1], strict=True):
-        inputs.append(np.maximum(inputs[-1] @ W + b, 0.0))
-    scores = inputs[-1] @ parameters[layers - 1] + parameters[-1]
+@dataclass(frozen=True, eq=False)
+class Perceptron:
+    """Affine layers with a ReLU between each and the next."""
+
+    weights: list[Array]
+    biases: list[Array]
+
+    @property
+    def parameters(self) -> list[Array]:
+        """Weights, then biases."""
+        return [*self.weights, *self.biases]
+
+    def gradients(self, x: Array, labels: Array) -> tuple[list[Array], Array]:
+        """See `Classifier`."""
+        inputs = [x]
+        for W, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            inputs.append(np.maximum(inputs[-1] @ W + b, 0.0))
+        slope = score_slopes(inputs[-1] @ self.weights[-1] + self.biases[-1], labels)
+        layers = len(self.weights)
+        found: list[Array] = [np.zeros(0)] * (2 * layers)
+        for k in range(layers - 1, -1, -1):
+            found[k], found[layers + k] = inputs[k].T @ slope, slope.sum(axis=0)
+            slope = slope @ self.weights[k].T
+            if k:
+                slope = slope * (inputs[k] > 0.0)
+        return found, slope
+
+
+def score_slopes(scores: Array, labels: Array) -> Array:
+    """The gradient of the mean cross-entropy in the scores (n, classes)."""
     slope = np.exp(scores - scores.max(axis=1, keepdims=True))
     slope /= slope.sum(axis=1, keepdims=True)
-    slope[np.arange(len(x)), labels] -= 1.0
-    slope /= len(x)
-    found: list[Array] = [np.zeros(0)] * len(parameters)
-    for k in range(layers - 1, -1, -1):
-        found[k], found[layers + k] = inputs[k].T @ slope, slope.sum(axis=0)
-        slope = slope @ parameters[k].T
-        if k:
-            slope = slope * (inputs[k] > 0.0)
-    return found, slope
+    slope[np.arange(len(labels)), labels] -= 1.0
+    slope /= len(labels)
+    return slope
 
 
 def _attacked(
-    parameters: list[Array], layers: int, x: Array, labels: Array, reach: float,
-    rng: np.random.Generator, steps: int = 5,
+    model: Classifier, x: Array, labels: Array, reach: float, rng: np.random.Generator,
+    steps: int = 5,
 ) -> Array:  # fmt: skip
     low, high = np.maximum(x - reach, 0.0), np.minimum(x + reach, 1.0)
     moved = np.clip(x + reach * rng.uniform(-1, 1, x.shape), low, high)
     for _ in range(steps):
-        slope = _gradients(parameters, layers, moved, labels)[1]
+        slope = model.gradients(moved, labels)[1]
         moved = np.clip(moved + 0.5 * reach * np.sign(slope), low, high)
     return moved

@@ -1,20 +1,23 @@
-"""Accuracy against bytes: `python -m tests.benchmarks.nested FOLDER [SET…]`, nested.
+"""Accuracy against bytes: `python -m tests.benchmarks.nested [FOLDER [SET…]]`, nested.
 
 Three stratified outer folds, the same for all. Each arm sees a fold's training part alone and makes
 every choice of its own there: ours by `qnn.training.selection` (`auto`), as a classifier did before
 it (`default before`: standardized, squared loss, β at 0.05 of its maximum), logistic regression,
 the RBF-SVM and boosting by three inner folds. Bytes are all that predicts from raw numbers: of a
-network its packed weights and second layer, and 8 for each mean, scale and threshold; of logistic
-regression 8 a coefficient, into which the scaling is multiplied; of the SVM 8 a number, its support
-vectors' and the scaling's; of boosting 9 a split and 8 a leaf.
+network its packed weights and second layer, and its means, scales and thresholds as they are stored
+(rounded before it is trained); of logistic regression 8 a coefficient, into which the scaling is
+multiplied; of the SVM 8 a number, its support vectors' and the scaling's; of boosting 9 a split and
+8 a leaf: what scikit-learn keeps of them.
 
-Peers of equal bytes have as many as ours of that fold: boosting with trees of depth 1 or 2,
-logistic regression with its largest coefficients at 9 bytes each, and a network of ±1 weights of
-our form (float second layer refitted, then 8 bits each) by straight-through backpropagation, on
-standardized columns or three bits each, at one of two β: the best of four on a held-out third.
+Peers of equal bytes have as many as ours of that fold, with numbers of 2 bytes as ours have, though
+theirs are not rounded: boosting with trees of depth 1 or 2, logistic regression with its largest
+coefficients at 3 bytes each, and a network of ±1 weights of our form on our encodings (float second
+layer refitted, then 8 bits each) by straight-through backpropagation, on standardized columns or
+three bits each, at one of two β: the best of four on a held-out third.
 
-Each set's folds are written to FOLDER as they end and read from there again; then the page's table
-and the figure are made: FOLDER/accuracy.md and FOLDER/accuracy.png.
+Each fold is written to FOLDER (out/nested, where none is named) as it ends and read from there
+again; after each set the table and the figure of all so far are made: FOLDER/accuracy.md and
+FOLDER/accuracy.png.
 """
 
 import json
@@ -54,10 +57,14 @@ LOADERS = {
     "iris": load_iris,
     "wine": load_wine,
 }
+# The cheap ones first.
 SETS = (
     "iris", "wine", "votes", "recurrence", "wisconsin", "zoo", "wdbc", "ionosphere", "pima",
-    "glass", "german_credit", "vehicle", "vowel", "segment", "digits",
+    "glass", "vehicle", "german_credit", "vowel", "segment", "digits",
 )  # fmt: skip
+FOLDER = "out/nested"
+# Of a peer of equal bytes: a number, and the name of a column.
+NUMBER, NAME = 2, 1
 OUTER = 3
 PEERS = ("logistic regression", "RBF-SVM", "boosting")
 EQUAL = ("boosting, equal bytes", "logistic, equal bytes", "straight-through, equal bytes")
@@ -114,7 +121,7 @@ def default_before(train: Part, test: Part, seed: int, budget: int) -> Result:
     """The setting of the estimators before `auto`, by column generation without a bound."""
     table, target = train
     kind, classes = Kind("standardize", 3, "squared"), list(np.unique(target))
-    preprocessing = Wanted().layout_of(kind, table).fit(table, target, classes)
+    preprocessing = Wanted(scaling="standardize").layout_of(kind, table).fit(table, target, classes)
     problems = _problems(preprocessing, train, kind, 0.05)
     rng = np.random.default_rng(seed)
     scores, size = [], 0
@@ -126,7 +133,7 @@ def default_before(train: Part, test: Part, seed: int, budget: int) -> Result:
         size += sum(one.W.shape[0] * -(-one.W.shape[1] * one.width // 8) + 8 * one.width
                     for one in networks.outputs)  # fmt: skip
     found = scores[0] if len(scores) == 1 else np.stack(scores, axis=1)
-    bytes_ = size + 8 * preprocessing.numbers
+    bytes_ = size + preprocessing.bytes_of_numbers
     return {"accuracy": _share(preprocessing.decode(found), test[1]), "bytes": bytes_}
 
 
@@ -136,7 +143,7 @@ def _problems(
     """A problem for each output, all at the same β."""
     X, coded = preprocessing.transform(train[0]), preprocessing.encode_target(train[1])
     columns = coded.reshape(len(X), -1).T
-    first = Problem(X, columns[0], 1.0, get_loss(kind.loss))
+    first = Problem(X, columns[0], 1.0, get_loss(kind.loss), kind.activation)
     problems = [first, *(first.with_target(column) for column in columns[1:])]
     top = max(problem.beta_max for problem in problems)
     return [problem.with_beta(fraction * top) for problem in problems]
@@ -145,7 +152,7 @@ def _problems(
 def _judged(network: QuantizedNetwork, preprocessing: Preprocessing, test: Part) -> Result:
     scores = network.decision_function(preprocessing.transform(test[0]))
     hits = _share(preprocessing.decode(scores), test[1])
-    whole = network.size_in_bytes + 8 * preprocessing.numbers
+    whole = network.size_in_bytes + preprocessing.bytes_of_numbers
     return {"accuracy": hits, "bytes": whole, "network": network.size_in_bytes,
             "neurons": network.neurons}  # fmt: skip
 
@@ -193,8 +200,8 @@ def small_boosting(train: Part, test: Part, seed: int, budget: int) -> Result:
     outputs = 1 if outputs == 2 else outputs
     candidates = []
     for depth in (1, 2):
-        tree = 9 * (2**depth - 1) + 8 * 2**depth
-        count = max(1, (budget - 8 * outputs) // (tree * outputs))
+        tree = (NUMBER + NAME) * (2**depth - 1) + NUMBER * 2**depth
+        count = max(1, (budget - NUMBER * outputs) // (tree * outputs))
         candidates.append(
             GradientBoostingClassifier(
                 max_depth=depth, n_estimators=min(count, 150), learning_rate=0.3, random_state=seed
@@ -209,7 +216,7 @@ def small_logistic(train: Part, test: Part, seed: int, budget: int) -> Result:
     X, T = X[:, :-1], T[:, :-1]
     outputs = len(np.unique(train[1]))
     outputs = 1 if outputs == 2 else outputs
-    kept = max(1, (budget - 8 * outputs) // (9 * outputs))
+    kept = max(1, (budget - NUMBER * outputs) // ((NUMBER + NAME) * outputs))
     if kept < X.shape[1]:
         sparse = LogisticRegression(C=0.1, max_iter=500).fit(X, train[1])
         order = np.argsort(-np.abs(sparse.coef_).sum(axis=0))[:kept]
@@ -248,7 +255,7 @@ def _straight(
     classes = list(np.unique(train[1]))
     preprocessing = Wanted().layout_of(kind, train[0]).fit(train[0], train[1], classes)
     problems = _problems(preprocessing, train, kind, fraction)
-    room = (budget - 8 * preprocessing.numbers) / len(problems) - 8
+    room = (budget - preprocessing.bytes_of_numbers) / len(problems) - 8
     width = int(np.clip(room * 8 // (2 * problems[0].d + SECOND_LAYER), 1, 64))
     networks = []
     for number, problem in enumerate(problems):
@@ -388,14 +395,15 @@ def figure(found: dict[str, dict[str, list[Result]]], target: Path) -> None:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else FOLDER)
     folder.mkdir(parents=True, exist_ok=True)
-    with threadpool_limits(1):
-        found = {name: measure(name, folder) for name in sys.argv[2:] or SETS}
-    text = page(found)
-    (folder / "accuracy.md").write_text(text, encoding="utf-8")
-    figure(found, folder / "accuracy.png")
-    print(text)
+    found = {}
+    for name in sys.argv[2:] or SETS:
+        with threadpool_limits(1):
+            found[name] = measure(name, folder)
+        (folder / "accuracy.md").write_text(page(found), encoding="utf-8")
+        figure(found, folder / "accuracy.png")
+    print(page(found))
 
 
 if __name__ == "__main__":

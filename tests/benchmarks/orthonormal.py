@@ -34,7 +34,7 @@ KINDS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=FASHION)
-    parser.add_argument("--rows", type=int, nargs="+", default=[500, 5000])
+    parser.add_argument("--rows", type=int, nargs="*", default=[500, 5000])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--steps", type=int, default=1000)
     arguments = parser.parse_args()
@@ -49,11 +49,16 @@ def main() -> None:
     sets |= mnist()
     with threadpool_limits(1):
         rows = study(sets, KINDS, range(arguments.seeds), steps=arguments.steps)
-    print("set, kind, equal | test % (s.e.) | train - test | sigma product | - none | p, Holm's p")
+    print(
+        "set, kind, equal | test % (s.e.) | train - test | sigma product | "
+        "difference to none, 95 % | p, Holm's p"
+    )
     for r in rows:
         print(
             f"{r.data:10} {r.kind:12} {r.equal:8} {r.test:6.2f} ({r.standard_error:.2f}) "
-            f"{r.gap:6.2f} {r.lipschitz:9.1f} {r.difference:+6.2f} {r.p_value:.3f} {r.p_holm:.3f}"
+            f"{r.gap:6.2f} {r.lipschitz:9.1f} {r.difference:+6.2f} +-{r.half_width:.2f} "
+            f"{r.p_value:.3f} {r.p_holm:.3f}",
+            flush=True,
         )
     print(watch.read())
 

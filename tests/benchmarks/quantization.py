@@ -31,6 +31,7 @@ from tests.benchmarks.measure import machine, recent_peak_bytes, restart_peak
 
 Array = np.ndarray
 SECTIONS = ("layers", "networks", "allocation", "proofs")
+BUDGETS = (2.25, 2.5, 3.0, 3.5, 4.0)
 
 
 def main() -> None:
@@ -49,7 +50,7 @@ def main() -> None:
         if "networks" in arguments.sections:
             networks(model, rows, Xt, yt)
         if "allocation" in arguments.sections:
-            equal_bytes(model, rows, Xt, yt)
+            allocations(model, rows, Xt, yt)
         if "proofs" in arguments.sections:
             proofs(model, rows)
 
@@ -115,42 +116,48 @@ def networks(model: onnx.ModelProto, rows: Array, X: Array, y: Array) -> None:
         say(f"onnxruntime static, {bits} bits", content, used, recent_peak_bytes() - base)
 
 
-def equal_bytes(model: onnx.ModelProto, rows: Array, X: Array, y: Array) -> None:
-    """Bits by layer, then by neuron in a file of no more bytes; divergence on rows not seen."""
-    print("bits by layer and by neuron in files of equal bytes, K-best, bits 2, 4, 8")
+def allocations(model: onnx.ModelProto, rows: Array, X: Array, y: Array) -> None:
+    """Bits by layer; by neuron at the same budget, and in a file of no more bytes."""
+    print("bits by layer, by neuron at the same budget, in no more bytes; K-best, bits 2, 4, 8")
     reference = scores(model.SerializeToString(), X)
-    for budget in (2.5, 3.0, 4.0):
+    ratios: dict[str, list[float]] = {"neuron": [], "neuron, no more bytes": []}
+    for budget in BUDGETS:
         layer = _allocated(model, rows, budget, "layer")
-        neuron = _within(model, rows, budget, layer.bytes)
-        found = []
-        for name, made in (("layer", layer), ("neuron", neuron)):
-            z = scores(made.model.SerializeToString(), X)
-            found.append(divergence(reference, z))
+        made = {
+            "layer": layer,
+            "neuron": _allocated(model, rows, budget, "neuron"),
+            "neuron, no more bytes": _within(model, rows, layer),
+        }
+        found = {}
+        for name, one in made.items():
+            z = scores(one.model.SerializeToString(), X)
+            found[name] = divergence(reference, z)
             print(
-                f"  {budget:g} bits by {name:6} {made.bytes:7,} bytes KL held out {found[-1]:.5f}, "
-                f"calibration {made.divergence:.5f}, {100 * np.mean(z.argmax(1) == y):.2f} %, "
-                f"allocation's gap {made.allocation.proven_gap:.1e}",
+                f"  {budget:g} bits by {name:21} {one.bytes:7,} bytes, KL held out "
+                f"{found[name]:.5f} ({found[name] / found['layer']:.2f}), calibration "
+                f"{one.divergence:.5f}, predicted {one.allocation.value:.5f}, "
+                f"{100 * np.mean(z.argmax(1) == y):.2f} %, gap {one.allocation.proven_gap:.1e}",
                 flush=True,
             )
-        fits = "" if neuron.bytes <= layer.bytes else ", and no budget gives as few bytes"
-        print(f"  {budget:g} bits: KL by neuron / by layer {found[1] / found[0]:.2f}{fits}")
+        for name, own in ratios.items():
+            own.append(found[name] / found["layer"])
+    for name, own in ratios.items():
+        mean = np.exp(np.log(own).mean())
+        print(f"  KL by {name} / by layer: geometric mean over budgets {mean:.2f}", flush=True)
 
 
-def _within(model: onnx.ModelProto, rows: Array, budget: float, most: int) -> Quantized:
-    """Bits by neuron at the largest budget found whose file has no more bytes than that.
+def _within(model: onnx.ModelProto, rows: Array, layer: Quantized) -> Quantized:
+    """Bits by neuron at the largest budgets tried whose file has no more bytes than by layer.
 
-    Parts of a layer by their width are nodes of the file: less is left for codes.
+    The budget counts what mixing takes in the file, but for names and lengths: a few bytes.
     """
-    weights = sum(layer.W.size for layer in read_model(model).layers)
-    best, above = _allocated(model, rows, 2.0, "neuron"), budget
-    for _ in range(4):
+    weights = sum(one.W.size for one in read_model(model).layers)
+    budget = layer.allocation.spent / weights
+    made = _allocated(model, rows, budget, "neuron")
+    while made.bytes > layer.bytes and budget > 2.0:
+        budget = max(budget - 8 * (made.bytes - layer.bytes) / weights, 2.0)
         made = _allocated(model, rows, budget, "neuron")
-        if made.bytes > most:
-            above = budget
-        elif made.bytes >= best.bytes:
-            best = made
-        budget = min(max(budget + 8 * (most - made.bytes) / weights, 2.0), above - 0.01)
-    return best
+    return made
 
 
 def _allocated(model: onnx.ModelProto, rows: Array, budget: float, group: str) -> Quantized:

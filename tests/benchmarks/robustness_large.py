@@ -1,9 +1,11 @@
-"""Large ReLU networks: `python -m tests.benchmarks.robustness_large [--model M.onnx --mnist FILE]`.
+"""Large ReLU networks: `python -m tests.benchmarks.robustness_large [--model M.onnx | --train]`.
 
-Without a model: random convolutional networks of 10,000 to 100,000 activations, each in a process
+Without a network: random convolutional networks of 10,000 to 100,000 activations, each in a process
 of its own: peak memory and processor seconds of bounds, some first-order steps and their proof.
-With an ONNX model of 784 inputs: of some digits the margin over the nearest class by linear bounds
-and by the first-order dual, both proven. One thread; what is printed is what was measured.
+With a model of 784 inputs (ONNX, npz), or a network trained here against attacks (``--train``, of
+layers such as ``8@4x4s2p1``: 8 kernels of 4 by 4, stride 2, padding 1, or ``32``): of some MNIST
+digits (``--mnist``), or Fashion-MNIST's, the margin over the nearest class by linear bounds and by
+the dual, both proven, beside an attack's. One thread; what is printed is what was measured.
 """
 
 from __future__ import annotations
@@ -16,17 +18,22 @@ import numpy as np
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
+from pipeline.datasets.examples import load_network
 from qnn.certificates.robustness.forms import middle_and_radius
 from qnn.certificates.robustness.structured import bounds as layered
 from qnn.certificates.robustness.structured.form import Stack
-from qnn.networks import read_onnx, sparse_steps
+from qnn.networks import sparse_steps
 from qnn.networks.from_onnx import _patches
 from qnn.networks.layered import LayeredNetwork
+from qnn.robustness import Limits, Prover
+from qnn.robustness.attacks import Ball, descended
 from qnn.robustness.duals.first_order import ascend
-from tests.benchmarks.adversarial_training import Array, mnist
+from tests.benchmarks.adversarial_training import Array, fashion, mnist
+from tests.benchmarks.convolutional_training import trained
 from tests.benchmarks.measure import Stopwatch, gib, machine, peak_bytes
 
 CHANNELS, HEIGHT = 8, 16
+SMALL = ("8@4x4s2p1", "16@4x4s2p1", "32")
 
 
 def main() -> None:
@@ -34,20 +41,22 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 30_000, 100_000])
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--model")
+    parser.add_argument("--train", nargs="*", metavar="LAYER", help=f"default: {' '.join(SMALL)}")
+    parser.add_argument("--keep", help="write the trained network there (npz), for --model")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--solver", choices=["auto", "first_order"], default="first_order")
     parser.add_argument("--mnist")
     parser.add_argument("--images", type=int, nargs="+", default=[0])
     parser.add_argument("--epsilon", type=float, default=0.1)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of one image, with auto")
     parser.add_argument("--own", type=int, help="one size, in this process")
     arguments = parser.parse_args()
     with threadpool_limits(1):
         if arguments.own:
             of_size(arguments.own, arguments.steps)
-        elif arguments.model:
-            X, y = mnist(arguments.mnist)[1]
-            network = read_onnx(arguments.model)
-            print(f"{network.hidden} activations, accuracy {np.mean(network.predict(X) == y):.3f}")
-            for index in arguments.images:
-                of_image(network, X[index], int(y[index]), arguments.epsilon, arguments.steps)
+        elif arguments.model or arguments.train is not None:
+            print(machine())
+            of_images(arguments)
         else:
             print(machine())
             print("| activations | weights not 0 | linear bound | dual | proven | peak | s |")
@@ -96,8 +105,61 @@ def of_size(activations: int, steps: int) -> None:
     )
 
 
-def of_image(network: LayeredNetwork, x: Array, label: int, epsilon: float, steps: int) -> None:
-    """Both bounds of the margin whose linear bound is least."""
+def of_images(arguments: argparse.Namespace) -> None:
+    """Bounds and attacks of some test images, and how many each of them decides."""
+    given = arguments.mnist
+    train, (X, y) = mnist(given) if given else (fashion("train", 6000), fashion("t10k", 500))
+    watch = Stopwatch()
+    if arguments.model:
+        network = load_network(arguments.model)
+        assert isinstance(network, LayeredNetwork)
+    else:
+        layers = arguments.train or list(SMALL)
+        network = trained(*train, layers, arguments.epsilon, arguments.epochs)
+        if arguments.keep:
+            network.save(arguments.keep)
+    hits = network.predict(X) == y
+    print(f"{network.hidden} activations, accuracy {hits.mean():.3f}, {watch.read()}", flush=True)
+    if arguments.solver == "auto":
+        by_every_means(network, X, y, arguments)
+        return
+    found = [
+        of_image(network, X[index], int(y[index]), arguments.epsilon, arguments.steps)
+        for index in arguments.images
+    ]
+    linear, dual, attack = (np.array(found) > 0.0).sum(axis=0)
+    print(
+        f"of {len(found)} images at {arguments.epsilon:g}: linear bounds prove {linear}, the dual "
+        f"{dual}, attacks leave {attack}"
+    )
+
+
+def by_every_means(
+    network: LayeredNetwork, X: Array, y: Array, arguments: argparse.Namespace
+) -> None:
+    """What linear bounds, the dual and attacks say of the images' least margins; the counts."""
+    prover = Prover(network)
+    proven, unbroken = {"crown": 0, "dual": 0}, 0
+    for index in arguments.images:
+        told = []
+        for effort in proven:
+            found = prover.certify(
+                X[index], arguments.epsilon, label=int(y[index]), effort=effort,
+                limits=(0.0, 1.0), search=Limits(seconds=arguments.seconds),
+            )  # fmt: skip
+            proven[effort] += found.verdict == "robust"
+            told.append(f"{effort} {found.lower_bound:.4f} in {found.seconds:.1f} s")
+        unbroken += found.verdict != "vulnerable"
+        print(f"image {index}: {', '.join(told)}, attack {found.upper_bound:.4f}", flush=True)
+    correct = (network.predict(X) == y)[arguments.images].sum()
+    print(f"of {len(arguments.images)}: {correct} correct, {unbroken} not broken, {proven} proven")
+    print(f"peak {gib(peak_bytes())}")
+
+
+def of_image(
+    network: LayeredNetwork, x: Array, label: int, epsilon: float, steps: int
+) -> tuple[float, float, float]:
+    """Both bounds of the margin whose linear bound is least, and the least that an attack found."""
     watch = Stopwatch()
     box = np.maximum(x - epsilon, 0.0), np.minimum(x + epsilon, 1.0)
     inputs = layered.Inputs(*middle_and_radius(*box), ball=False)
@@ -113,11 +175,15 @@ def of_image(network: LayeredNetwork, x: Array, label: int, epsilon: float, step
     stack = Stack(hidden, bounds, inputs, W[:, label] - W[:, other], float(b[label] - b[other]))
     done = ascend(stack, steps=steps)
     stack.prove_at_least(done.value, done.multipliers)
+    solved = watch.read()
+    C = np.eye(network.outputs)[label] - np.eye(network.outputs)[others]
+    attack = float(descended(network, Ball(*box, "linf"), C, x[None], 30)[1].min())
     print(
         f"{label} against {other}: linear {least:.4f} ({first}), dual {done.value:.4f} proven, "
-        f"{done.steps} steps, {watch.read()}; peak {gib(peak_bytes())}",
+        f"{done.steps} steps, {solved}, attack {attack:.4f}; peak {gib(peak_bytes())}",
         flush=True,
     )
+    return least, done.value, attack
 
 
 def _both(

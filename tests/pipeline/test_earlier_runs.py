@@ -24,7 +24,7 @@ from qnn.networks.exports import FORMATS, export_network
 from qnn.networks.quantized import QuantizedNetwork
 
 RUNS = Path(__file__).parents[1] / "data" / "runs"
-NAMES = ("classes", "exact", "kinds", "plain", "targets")
+NAMES = ("branching", "classes", "exact", "kinds", "plain", "targets")
 # What depends on the machine or the clock.
 UNLIKE = ("seconds", "versions", "bounds", "host", "started")
 TIMED = ("straight_through",)

@@ -1,3 +1,3 @@
 """Ours beside other ways to train, over several runs."""
 
-__all__ = ["arms", "figures", "page", "sets"]
+__all__ = ["arms", "figures", "orthogonality", "page", "sets"]

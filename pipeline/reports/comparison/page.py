@@ -18,6 +18,11 @@ from pipeline.reports.comparison.figures import (
     time_figure,
     width_figure,
 )
+from pipeline.reports.comparison.orthogonality import (
+    orthogonality_table,
+    orthogonality_words,
+    paired_settings,
+)
 from pipeline.reports.comparison.sets import (
     OWN,
     AgainstReferences,
@@ -65,6 +70,7 @@ def render_comparison(sets: list[ComparedSet]) -> str:
     everything, sets = sets, _single_time(sets)
     summaries = [summary for one in sets for summary in summarize(one)]
     references = against_references(sets)
+    settings = paired_settings(sets)
     return render_page(
         "comparison_page.html",
         sets=_set_table(everything),
@@ -75,6 +81,8 @@ def render_comparison(sets: list[ComparedSet]) -> str:
         references=references,
         reference_table=_reference_table(references),
         arm_table=arm_table(summaries),
+        orthogonality=orthogonality_table(settings),
+        orthogonality_words=orthogonality_words(settings),
     )
 
 

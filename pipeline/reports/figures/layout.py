@@ -321,14 +321,24 @@ def _(mark: Level, frame: Frame) -> list[Shape]:
     if mark.upright:
         x = float(frame.x.place([mark.at])[0])
         line = np.array([[x, frame.top], [x, frame.bottom]])
-        room = frame.x.end - x > CHARACTER * len(mark.name) + 6.0
-        words = Words(x + (5.0 if room else -5.0), frame.top - 5.0, mark.name, mark.colour,
-                      "start" if room else "end", halo=True)  # fmt: skip
+        words = Words(_beside(x, frame, mark.name), frame.top - 5.0, mark.name, mark.colour,
+                      halo=True)  # fmt: skip
     else:
         y = float(frame.y.place([mark.at])[0])
         line = np.array([[frame.x.start, y], [frame.x.end, y]])
         words = Words(frame.x.end - 3.0, y - 5.0, mark.name, mark.colour, "end", halo=True)
     return [Stroke(line, mark.colour, 1.4, mark.dash), *([words] if mark.name else [])]
+
+
+def _beside(x: float, frame: Frame, name: str) -> float:
+    """Where a name begins that is to the right of x or, where there is no room, to its left.
+
+    Where neither side has room for it, it is as near to the right one as the picture lets it be.
+    """
+    long = CHARACTER * len(name)
+    if frame.x.end - x > long + 6.0:
+        return x + 5.0
+    return x - 5.0 - long if x > long + 6.0 else max(frame.width - long, 0.0)
 
 
 def _words(mark: Note, frame: Frame) -> list[Words]:

@@ -141,7 +141,8 @@ def size_figure(
         return Chart(empty="No network has a validation or test metric to draw.")
     row = summary.champion_row(data, champion) if chosen else None
     front = _frontier(points, metric, parts[0])
-    every = metric.shown(np.concatenate([points[metric.column(p)] for p in parts]))
+    starred = [] if row is None else [row[metric.column("test")]]
+    every = metric.shown(np.concatenate([*(points[metric.column(p)] for p in parts), starred]))
     size = Axis("bytes: packed bits and scalars", log=True)
     # Both panels have one scale, so that what validation promises is seen beside the test.
     height = metric_axis(metric, every)
@@ -264,6 +265,7 @@ FIGURES: tuple[FigureKind, ...] = (
         "How much width does a small gap need?",
         "Certified gap against the number of neurons asked for, one line for each β.",
         gap_figure,
+        optional=True,
     ),
     FigureKind(
         "objective_and_width",

@@ -16,6 +16,7 @@ MOST_CURVES = 6
 MOST_NAMES = 7
 # A network is the optimum of any width where it is proven to be so near to the bound.
 OPTIMAL = 1e-6
+_ONE_WIDTH = "The sweep has one width; list several under “widths” to see what each loses."
 
 
 def gap_axis(values: np.ndarray, label: str = "certified gap") -> Axis:
@@ -40,6 +41,8 @@ def gap_figure(results: pa.Table | pd.DataFrame) -> Chart:
     data = data[data["gap"].notna()]
     if not len(data):
         return Chart(empty="No network was finished: there are no gaps to draw.")
+    if data["width"].nunique() < 2:
+        return Chart(empty=_ONE_WIDTH)
     axis = summary.beta_axis(data)
     data = data.assign(level=axis.values(data), percent=100 * data["gap"])
     medians = data.groupby(["problem", "rounding", "level", "width"])["percent"].median()
@@ -93,7 +96,7 @@ def curve_figure(results: pa.Table | pd.DataFrame) -> Chart:
     """
     data = summary.searched(summary.frame(results))
     if data["width"].nunique() < 2:
-        return Chart(empty="One width: list several under `widths` to see what each loses.")
+        return Chart(empty=_ONE_WIDTH)
     axis = summary.beta_axis(data)
     data = data.assign(level=axis.values(data))
     roundings = sorted(data["rounding"].unique())

@@ -18,6 +18,7 @@ from pipeline.results.metrics.intervals import (
     NONE,
     Estimate,
     Interval,
+    mean,
     mean_of_dependent,
     mean_of_independent,
     mean_of_positive,
@@ -41,16 +42,18 @@ _Share = tuple[float, Callable[[], Interval]]
 
 
 def class_metrics(
-    predicted: np.ndarray,
-    target: np.ndarray,
-    classes: Sequence[Any],
+    said: np.ndarray,
+    codes: np.ndarray,
+    size: int,
     scores: np.ndarray | None,
     calibration: Sigmoids | None,
 ) -> dict[str, Any]:
-    """Each metric with its interval, of labels (n,), n > 0; `Scored` says what the others are."""
-    size, rows = len(classes), len(target)
-    codes = codes_of(target, classes)
-    table = _counted(codes, codes_of(predicted, classes), size)
+    """Each metric with its interval, of the numbers (n,), n > 0, of predicted and true classes.
+
+    `size`: how many classes there are; `Scored` says what the others are.
+    """
+    rows = len(codes)
+    table = _counted(codes, said, size)
     hits, counts = [row[code] for code, row in enumerate(table)], list(map(sum, table))
     found: dict[str, Any] = {
         "accuracy": (sum(hits) / rows, partial(wilson, sum(hits), rows)),
@@ -64,12 +67,6 @@ def class_metrics(
         if calibration is not None:
             found |= _of_probabilities(calibration, scores, codes, size)
     return found
-
-
-def codes_of(labels: np.ndarray, classes: Sequence[Any]) -> np.ndarray:
-    """The number of each label's class."""
-    place = {label: code for code, label in enumerate(classes)}
-    return np.array([place[label] for label in labels.tolist()], dtype=np.int64)
 
 
 def _counted(codes: np.ndarray, said: np.ndarray, size: int) -> list[list[int]]:
@@ -127,18 +124,18 @@ def _area(scores: np.ndarray, codes: np.ndarray, classes: int) -> Estimate:
 def _area_of(scores: np.ndarray, positive: np.ndarray) -> _Share:
     """The share of pairs in which the positive row's score is larger; equal ones count half."""
     largest = float(np.abs(scores).max()) or 1.0
-    units = np.round(scores / largest, DIGITS)
+    units = (scores / largest).round(DIGITS)
     others, own = np.sort(units[~positive]), units[positive]
     below, upto = others.searchsorted(own), others.searchsorted(own, "right")
     more, fewer = len(own), len(others)
-    area = 0.5 * float(below.sum() + upto.sum()) / (more * fewer)
+    area = 0.5 * float(np.add.reduce(below + upto)) / (more * fewer)
     return area, partial(rank_share, area, more, fewer)
 
 
 def _log_loss(own: np.ndarray) -> Estimate:
     """From the probability of each row's own class."""
-    losses = -np.log(np.clip(own, LEAST, 1.0))
-    return float(losses.mean()), partial(mean_of_positive, losses)
+    losses = -np.log(np.maximum(own, LEAST))
+    return mean(losses), partial(mean_of_positive, losses)
 
 
 def _of_probabilities(
@@ -169,11 +166,12 @@ def _brier(squares: np.ndarray, largest: float) -> Estimate:
         found = mean_of_positive(squares)
         return None if found is None else (found[0], min(largest, found[1]))
 
-    return float(squares.mean()), interval
+    return mean(squares), interval
 
 
 def reliability(probability: np.ndarray, positive: np.ndarray) -> tuple[int, ...]:
     """Rows, then positive rows, of each tenth of the probability; from probabilities (n,)."""
-    part = np.minimum((np.round(probability, BINNED) * BINS).astype(np.int64), BINS - 1)
-    counts = np.bincount(2 * part + positive, minlength=2 * BINS).reshape(BINS, 2).tolist()
-    return tuple(count for no, yes in counts for count in (no + yes, yes))
+    part = np.minimum((probability.round(BINNED) * BINS).astype(np.int64), BINS - 1)
+    counts = np.bincount(2 * part + positive, minlength=2 * BINS)
+    counts[::2] += counts[1::2]
+    return tuple(counts.tolist())

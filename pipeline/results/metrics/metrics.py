@@ -20,12 +20,12 @@ HELD_OUT = ("validation", "test")
 class Scored:
     """What a classifier says beside its labels.
 
-    `classes`: the labels, of two the second is the positive one; `scores` (n,) or (n, C), larger
-    where the second, or the c-th, is likelier; `calibration` makes probabilities of them. Both are
-    None where there are none.
+    `classes`: how many there are, of two the second is the positive one; `scores` (n,) or (n, C),
+    larger where the second, or the c-th, is likelier; `calibration` makes probabilities of them.
+    Both are None where there are none.
     """
 
-    classes: Sequence[Any]
+    classes: int
     scores: np.ndarray | None = None
     calibration: Sigmoids | None = None
 
@@ -39,8 +39,9 @@ def metrics(
 ) -> dict[str, Any]:
     """Metrics of predictions against targets, (n,) or (n, C) for C targets, by column.
 
-    `scored`: of a classifier, None for regression; `scale` (C,): the unit in which the errors of
-    several regression targets are counted. Nothing where there are no rows.
+    Of a classifier both are numbers of classes, and `scored` says more; None for regression.
+    `scale` (C,): the unit in which the errors of several regression targets are counted. Nothing
+    where there are no rows.
     """
     if len(target) == 0:
         return {}

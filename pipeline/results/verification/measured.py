@@ -9,7 +9,6 @@ import numpy as np
 
 from pipeline.configuration.metric import METRICS as CHOICES
 from pipeline.results.metrics import Scored, metrics
-from pipeline.results.metrics.classes import codes_of
 from pipeline.results.record import METRICS, PARTS, NetworkRow, columns_for
 from pipeline.results.schema import YOUNG
 from pipeline.results.verification.verdict import Failure
@@ -64,8 +63,7 @@ def calibrated(network: QuantizedNetwork, X: np.ndarray, y: np.ndarray) -> Sigmo
     coding = None if preprocessing is None else preprocessing.target
     if coding is None or coding.classes is None:
         return None
-    codes = codes_of(coding.decode(y), coding.classes)
-    return Sigmoids.fit(network.decision_function(X), codes, len(coding.classes))
+    return Sigmoids.fit(network.decision_function(X), coding.chosen(y), len(coding.classes))
 
 
 def _measured_again(
@@ -73,10 +71,10 @@ def _measured_again(
 ) -> dict[str, Any]:
     """The metrics of a part, by column."""
     scores = network.decision_function(known.X)
-    scored = None
-    if coding.classes is not None:
-        scored = Scored(coding.classes, scores, known.calibration)
-    return metrics(part, coding.decode(scores), known.target, scored, coding.scale)
+    if coding.classes is None:
+        return metrics(part, coding.decode(scores), known.target, scale=coding.scale)
+    scored = Scored(len(coding.classes), scores, known.calibration)
+    return metrics(part, coding.chosen(scores), coding.codes(known.target), scored)
 
 
 def metrics_of(part: str) -> tuple[str, ...]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 from pipeline.logs.messages import one_line
 from pipeline.logs.redact import redact
-from pipeline.results.folder import CERTIFICATES, RESULTS, RunFolder
+from pipeline.results.folder import CERTIFICATES, KEPT, RESULTS, RunFolder
 from pipeline.results.ledger import LOST_SUFFIX
+from pipeline.results.verification.manifest import check_manifest
 from pipeline.results.verification.verdict import Check
 from qnn.errors import InputError, NotProvenAgainError, QnnError
 
@@ -19,6 +22,30 @@ def files_to_verify(folder: RunFolder) -> tuple[Sequence[str], Sequence[str]]:
     if not results and not certificates:
         raise InputError(f"{redact(folder.label)}: no results or certificates in it")
     return results, certificates
+
+
+def judged_folder(
+    folder: RunFolder,
+    check_rows: Callable[[str, dict[str, Any]], str],
+    check_certificate: Callable[[str, dict[str, Any]], str],
+    not_checked: Sequence[str],
+    kept: Sequence[str] = KEPT,
+    proven: bool = True,
+) -> Iterator[Check]:
+    """A verdict on the manifest, each results file and each certificate, there or only named.
+
+    Both checks take a file and what rows say of certificates by their files, which `check_rows`
+    fills in; they return and raise as those of `judged`. `not_checked`, `kept`: as for the
+    manifest; `proven`: whether the rows are, where they pass. Raises InputError where there is
+    nothing to check.
+    """
+    results, certificates = files_to_verify(folder)
+    yield from check_manifest(folder, not_checked, kept)
+    named: dict[str, Any] = {}
+    for file in results:
+        yield judged(file, partial(check_rows, file, named), proven)
+    for file in sorted({*certificates, *named}):
+        yield judged(file, partial(check_certificate, file, named))
 
 
 def judged(file: str, check: Callable[[], str], proven: bool = True) -> Check:

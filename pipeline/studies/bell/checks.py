@@ -12,8 +12,7 @@ import pyarrow as pa
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_unit
 from pipeline.results.verification import Check, verify_paths
-from pipeline.results.verification.manifest import check_manifest
-from pipeline.results.verification.of_studies import files_to_verify, judged
+from pipeline.results.verification.of_studies import judged_folder
 from pipeline.studies.bell.behaviours import content_of, drawn
 from pipeline.studies.bell.blocks import FILE, PLANE, counts_of
 from pipeline.studies.bell.networks import network_of
@@ -47,16 +46,11 @@ def verify(location: str, fast: bool = False) -> Iterator[Check]:
         yield from verify_paths([location], None, fast)
         return
     folder = RunFolder.open(location)
-    results, certificates = files_to_verify(folder)
-    yield from check_manifest(folder, NOT_CHECKED, LEFT)
-    named: dict[str, Row] = {}
-    for file in results:
-        yield judged(file, partial(_check_block, folder, file, named, fast), not fast)
-    for file in sorted(set(certificates) | set(named)):
-        yield judged(file, partial(_check_certificate, folder, file, named))
+    blocks, certificates = partial(_check_block, folder, fast), partial(_check_certificate, folder)
+    yield from judged_folder(folder, blocks, certificates, NOT_CHECKED, LEFT, not fast)
 
 
-def _check_block(folder: RunFolder, file: str, named: dict[str, Row], fast: bool) -> str:
+def _check_block(folder: RunFolder, fast: bool, file: str, named: dict[str, Row]) -> str:
     (row,) = read_unit(folder, file, ROWS).to_pylist()
     if row["status"] != "ok":
         return f"failed: {row['error']}"

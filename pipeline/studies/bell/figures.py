@@ -13,7 +13,7 @@ from pipeline.results.folder import RunFolder
 from pipeline.studies.bell.behaviours import axes_of_plane
 from pipeline.studies.bell.blocks import PLANE
 from pipeline.studies.bell.rows import behaviours_of
-from pipeline.studies.bell.summary import LEVELS, Group, Row
+from pipeline.studies.bell.summary import LEVELS, Group, Row, left_open
 from qnn.moments.words import Scenario
 
 Array = np.ndarray
@@ -36,20 +36,23 @@ class Plane:
 
 
 def planes(folder: RunFolder, rows: Sequence[Row]) -> list[Plane]:
-    """The planes of a run's rows, those of fewer steps first within a level."""
+    """The planes of a run's rows, those of fewer steps first within a level.
+
+    Those without a network, and those of the one network of a level that leaves least open.
+    """
 
     def key(row: Row) -> tuple[str, int, str, int, int]:
         place = LEVELS.index(row["level"])
         return row["scenario"], place, row["model"] or "", row["steps"], row["first"]
 
     parts: dict[tuple[str, str, int], list[tuple[Array, Array]]] = {}
-    for row in sorted((row for row in rows if row["set"] == PLANE), key=key):
+    for row in sorted(shown_rows([row for row in rows if row["set"] == PLANE]), key=key):
         table = folder.read_table(row["verdicts"])
         axes = np.stack(axes_of_plane(Scenario.parse(row["scenario"])))
         places = np.linalg.lstsq(axes.T, behaviours_of(table).T, rcond=None)[0].T
         level = f"{row['scenario']}, level {row['level']}"
         verdict = np.array(table["verdict"].to_pylist())
-        model = f", {row['model']}" if row["model"] else ""
+        model = f", network {row['model']}" if row["model"] else ""
         parts.setdefault((level, model, row["steps"]), []).append((places, verdict))
     return [
         Plane(
@@ -59,6 +62,22 @@ def planes(folder: RunFolder, rows: Sequence[Row]) -> list[Plane]:
             np.concatenate([verdict for _, verdict in some]),
         )
         for (level, model, steps), some in parts.items()
+    ]
+
+
+def shown_rows(rows: list[Row]) -> list[Row]:
+    """Those without a network, and of each level those of the network that leaves least open."""
+    best: dict[tuple[str, str], tuple[str, int]] = {}
+    least: dict[tuple[str, str], int] = {}
+    for model, left in left_open(rows).items():
+        level = model[:2]
+        if model[2] is not None and left < least.get(level, left + 1):
+            least[level], best[level] = left, model[2:]
+    return [
+        row
+        for row in rows
+        if row["model"] is None
+        or (row["model"], row["model_seed"]) == best[row["scenario"], row["level"]]
     ]
 
 

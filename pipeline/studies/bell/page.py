@@ -19,7 +19,8 @@ PLANE_WORDS = (
     "Each point is a behaviour; blue ones are proven inside the level, amber ones outside, dark "
     "ones are undecided. The middle is noise; to the right the box of Popescu and Rohrlich, "
     "upwards the deterministic behaviour of nothing but ones. Empty: no distribution. What "
-    "lies on the boundary itself, as the edge at a deterministic behaviour does, stays undecided."
+    "lies on the boundary itself, as the edge at a deterministic behaviour does, stays undecided. "
+    "Of several networks the one is drawn that leaves least of a level's plane open."
 )
 COST_WORDS = (
     "A point a scenario, level, set and number of steps, all seeds together: further left is "
@@ -41,12 +42,21 @@ _COLUMNS: tuple[Column[Group], ...] = (
 )
 
 
+def _trained(left: dict[tuple[Any, ...], int]) -> tuple[Column[Row], ...]:
+    """A row a network; ``left``: how many verdicts it left open, at all steps and of all sets."""
+
+    def open_of(row: Row) -> int | None:
+        return left.get((row["scenario"], row["level"], row["model"], row["model_seed"]))
+
+    return (*_TRAINED, Column("left open", open_of, formatted(",d")), _FILE)
+
+
 _TRAINED: tuple[Column[Row], ...] = (
     words("network", lambda r: f"{r['scenario']} {r['level']}, {r['model']}", wrap=True),
     Column("seed", lambda r: r["model_seed"], formatted("d")),
     Column("processor seconds", lambda r: r["cpu_seconds"], formatted(".1f")),
-    words("file", lambda r: r["model_file"]),
 )
+_FILE: Column[Row] = words("file", lambda r: r["model_file"])
 
 
 def _against_cold(found: list[Group]) -> tuple[Column[Group], ...]:
@@ -71,7 +81,7 @@ def write_report(folder: RunFolder) -> str:
                       cost_figure(found), COST_WORDS),
             ],
             "groups": table_of((*_COLUMNS, *_against_cold(found)), found),
-            "trained": table_of(_TRAINED, summary.trained(results)),
+            "trained": table_of(_trained(summary.left_open(rows)), summary.trained(results)),
         }  # fmt: skip
 
     return write_study_report(folder, ROWS, "bell_page.html", told)

@@ -83,6 +83,15 @@ def speedup(group: Group, found: Iterable[Group]) -> float | None:
     return None
 
 
+def left_open(rows: Iterable[Row]) -> dict[tuple[Any, ...], int]:
+    """How many verdicts each network left open: by scenario, level, model and its seed."""
+    found: dict[tuple[Any, ...], int] = {}
+    for row in rows:
+        key = row["scenario"], row["level"], row["model"], row["model_seed"]
+        found[key] = found.get(key, 0) + row["inconclusive"]
+    return found
+
+
 def groups(rows: Iterable[Row]) -> list[Group]:
     """The rows' groups, in the order of scenario, level, set, network and steps."""
 

@@ -12,8 +12,7 @@ import numpy as np
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_unit
 from pipeline.results.verification import Check, verify_paths
-from pipeline.results.verification.manifest import check_manifest
-from pipeline.results.verification.of_studies import files_to_verify, judged
+from pipeline.results.verification.of_studies import judged_folder
 from pipeline.studies.csp.rows import ROWS
 from pipeline.studies.csp.solves import PROBLEMS, relative_gap
 from qnn.certificates.csp import CspCertificate, Payoffs, verify_csp
@@ -40,13 +39,8 @@ def verify(location: str, data: str | None = None, fast: bool = False) -> Iterat
         yield from verify_paths([location], data or _problem_beside(location), fast)
         return
     folder = RunFolder.open(location)
-    results, certificates = files_to_verify(folder)
-    yield from check_manifest(folder, NOT_CHECKED)
-    named: dict[str, Row] = {}
-    for file in results:
-        yield judged(file, partial(_check_row, folder, file, named))
-    for file in sorted(set(certificates) | set(named)):
-        yield judged(file, partial(_check_certificate, folder, file, named))
+    rows, certificates = partial(_check_row, folder), partial(_check_certificate, folder)
+    yield from judged_folder(folder, rows, certificates, NOT_CHECKED)
 
 
 def _problem_beside(location: str) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.reports.cells import Column, formatted, table_of, words
+from pipeline.reports.cells import Column, by_name, table_of, words
 from pipeline.reports.frame import drawn
 from pipeline.reports.study_pages import write_study_report
 from pipeline.results.folder import RunFolder
@@ -27,29 +27,25 @@ GAP_WORDS = (
 )
 
 
-def _column(title: str, name: str, how: str) -> Column[Row]:
-    return Column(title, lambda row: row[name], formatted(how))
-
-
 _COLUMNS: tuple[Column[Row], ...] = (
     words("instance and rule", lambda r: f"{r['shard']}, {r['rule']}, {depth(r['rounds'])}",
           wrap=True),
-    _column("bound", "upper_bound", ".8g"),
-    _column("value", "value", ".8g"),
-    _column("gap", "gap", ".3%"),
-    _column("rounds", "rounds", "d"),
-    _column("seed", "seed", "d"),
-    _column("derandomized", "derandomized", ".6g"),
-    _column("propagated", "propagated", ".6g"),
-    _column("nodes", "nodes", "d"),
-    _column("leaves", "leaves", "d"),
-    _column("cuts", "cuts", "d"),
-    _column("threshold rank", "threshold_rank", "d"),
-    _column("guarantee", "guarantee", ".3g"),
-    _column("local corr.", "local_correlation", ".3g"),
-    _column("global corr.", "global_correlation", ".3g"),
-    _column("seconds", "seconds", ".1f"),
-    _column("bytes", "bytes", "d"),
+    by_name("bound", "upper_bound", ".8g"),
+    by_name("value", "value", ".8g"),
+    by_name("gap", "gap", ".3%"),
+    by_name("rounds", "rounds", "d"),
+    by_name("seed", "seed", "d"),
+    by_name("derandomized", "derandomized", ".6g"),
+    by_name("propagated", "propagated", ".6g"),
+    by_name("nodes", "nodes", "d"),
+    by_name("leaves", "leaves", "d"),
+    by_name("cuts", "cuts", "d"),
+    by_name("threshold rank", "threshold_rank", "d"),
+    by_name("guarantee", "guarantee", ".3g"),
+    by_name("local corr.", "local_correlation", ".3g"),
+    by_name("global corr.", "global_correlation", ".3g"),
+    by_name("seconds", "seconds", ".1f"),
+    by_name("bytes", "bytes", "d"),
     words("certificate", lambda row: "file", link=lambda row: row["certificate"]),
 )  # fmt: skip
 

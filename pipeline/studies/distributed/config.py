@@ -66,6 +66,10 @@ class DistributedConfig(Section):
             raise PydanticCustomError(
                 "fits", "distributed sweeps weight no columns: use scaling: standardize"
             )
+        if self.preprocessing.compact:
+            raise PydanticCustomError(
+                "fits", "distributed sweeps round no means and thresholds: remove compact"
+            )
         if self.task == "regression" and issubclass(LOSSES[self.loss], MarginLoss):
             raise PydanticCustomError("fits", "this loss takes two classes: set task or loss")
         return self

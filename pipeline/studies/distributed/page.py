@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.reports.cells import Column, formatted, table_of
+from pipeline.reports.cells import by_name, table_of
 from pipeline.reports.figures.chart import Axis, Chart, Line, Panel
 from pipeline.reports.figures.palette import AMBER, BLUE, GREEN
 from pipeline.reports.figures.width_plots import gap_axis
@@ -67,12 +67,8 @@ def _shown(results: pa.Table) -> dict[str, Any]:
     return {
         "facts": _facts(rows),
         "figures": [drawn("path", "Objective and bounds", path_figure(rows), WORDS)],
-        "betas": table_of([_column(*one) for one in _COLUMNS], rows),
+        "betas": table_of([by_name(*one) for one in _COLUMNS], rows),
     }
-
-
-def _column(title: str, name: str, how: str) -> Column[Row]:
-    return Column(title, lambda row: row[name], formatted(how))
 
 
 def _facts(rows: list[Row]) -> list[tuple[str, str]]:

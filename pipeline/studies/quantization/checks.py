@@ -13,8 +13,7 @@ import numpy as np
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_unit
 from pipeline.results.verification import Check, verify_paths
-from pipeline.results.verification.manifest import check_manifest
-from pipeline.results.verification.of_studies import files_to_verify, judged
+from pipeline.results.verification.of_studies import judged_folder
 from pipeline.studies.quantization.rows import ROWS
 from pipeline.studies.quantization.units import STATES
 from qnn.certificates.layers import LayerCertificate
@@ -40,13 +39,8 @@ def verify(location: str, data: str | None = None, fast: bool = False) -> Iterat
         yield from verify_paths([location], data, fast)
         return
     folder = RunFolder.open(location)
-    results, certificates = files_to_verify(folder)
-    yield from check_manifest(folder, NOT_CHECKED)
-    named: dict[str, str] = {}
-    for file in results:
-        yield judged(file, partial(_check_rows, folder, file, named))
-    for file in sorted(set(certificates) | set(named)):
-        yield judged(file, partial(_check_certificate, folder, file, named, fast))
+    rows, certificates = partial(_check_rows, folder), partial(_check_certificate, folder, fast)
+    yield from judged_folder(folder, rows, certificates, NOT_CHECKED)
 
 
 def _check_rows(folder: RunFolder, file: str, named: dict[str, str]) -> str:
@@ -121,7 +115,7 @@ def _in_any_order(parts: list[tuple[int, Array]]) -> list[tuple[int, ...]]:
     return sorted((bits, *np.sort(neuron).tolist()) for bits, part in parts for neuron in part)
 
 
-def _check_certificate(folder: RunFolder, file: str, named: dict[str, str], fast: bool) -> str:
+def _check_certificate(folder: RunFolder, fast: bool, file: str, named: dict[str, str]) -> str:
     certificate = LayerCertificate.from_bytes(folder.read(file), file)
     if file not in named:
         raise ValueError("no row names it, so its rows are not known")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.reports.cells import Column, formatted, table_of, whole, words
+from pipeline.reports.cells import Column, by_name, formatted, table_of, whole, words
 from pipeline.reports.frame import drawn
 from pipeline.reports.study_pages import write_study_report
 from pipeline.results.folder import RunFolder
@@ -23,10 +23,6 @@ KEPT_WORDS = (
     "The same networks by their answers. Higher and further to the left is better; the dashed line "
     "is the float network."
 )
-
-
-def _layer(title: str, name: str, how: str) -> Column[Row]:
-    return Column(title, lambda row: row[name], formatted(how))
 
 
 def _percent(name: str) -> Callable[[Row], float | None]:
@@ -56,16 +52,16 @@ _LAYERS: tuple[Column[Row], ...] = (
           wrap=True),
     Column("error %", _percent("error_share"), formatted(".4f")),
     Column("bound %", _percent("bound_share"), formatted(".4f")),
-    _layer("inputs", "inputs", ",d"),
-    _layer("neurons", "neurons", ",d"),
-    _layer("optimal", "optimal", ",d"),
-    _layer("at step", "optimal_at_scale", ",d"),
-    _layer("bounded", "bounded", ",d"),
-    _layer("bits", "mean_bits", ".2f"),
-    _layer("bytes", "bytes", ",d"),
-    _layer("budget", "budget", "g"),
-    _layer("seed", "seed", "d"),
-    _layer("damp", "damp", ".0e"),
+    by_name("inputs", "inputs", ",d"),
+    by_name("neurons", "neurons", ",d"),
+    by_name("optimal", "optimal", ",d"),
+    by_name("at step", "optimal_at_scale", ",d"),
+    by_name("bounded", "bounded", ",d"),
+    by_name("bits", "mean_bits", ".2f"),
+    by_name("bytes", "bytes", ",d"),
+    by_name("budget", "budget", "g"),
+    by_name("seed", "seed", "d"),
+    by_name("damp", "damp", ".0e"),
     words("quantized network", lambda row: "file", link=lambda row: row["network"]),
 )  # fmt: skip
 

@@ -15,8 +15,7 @@ from pipeline.datasets.examples import answers, classes_of, network_of
 from pipeline.results.folder import CERTIFICATES, NETWORKS, RunFolder
 from pipeline.results.ledger import read_unit
 from pipeline.results.verification import Check, verify_paths
-from pipeline.results.verification.manifest import check_manifest
-from pipeline.results.verification.of_studies import files_to_verify, judged
+from pipeline.results.verification.of_studies import judged, judged_folder
 from pipeline.studies.robustness.asked import means, scaled
 from pipeline.studies.robustness.rows import ROWS
 from qnn.certificates.robustness import Question, RobustnessCertificate
@@ -36,13 +35,8 @@ def verify(location: str) -> Iterator[Check]:
         yield from _single(location, RunFolder.open(parts))
         return
     folder = RunFolder.open(location)
-    results, certificates = files_to_verify(folder)
-    yield from check_manifest(folder, NOT_CHECKED)
-    run, named = _Verification(folder), dict[str, Row]()
-    for file in results:
-        yield judged(file, partial(run.check_rows, file, named))
-    for file in sorted(set(certificates) | set(named)):
-        yield judged(file, partial(run.check_certificate, file, named.get(file)))
+    run = _Verification(folder)
+    yield from judged_folder(folder, run.check_rows, run.check_certificate, NOT_CHECKED)
 
 
 def _single(location: str, folder: RunFolder) -> Iterator[Check]:
@@ -52,7 +46,7 @@ def _single(location: str, folder: RunFolder) -> Iterator[Check]:
         return
     check = judged(
         f"{CERTIFICATES}/{name}",
-        partial(_Verification(folder).check_certificate, f"{CERTIFICATES}/{name}", None),
+        partial(_Verification(folder).check_certificate, f"{CERTIFICATES}/{name}", {}),
     )
     yield replace(check, file=location)
 
@@ -75,12 +69,13 @@ class _Verification:
             self._check_row(row)
         return f"{len(done)} rows asked again, {len(rows) - len(done)} failed; {UNCHECKED}"
 
-    def check_certificate(self, file: str, row: Row | None) -> str:
+    def check_certificate(self, file: str, named: dict[str, Row]) -> str:
         """Prove it with its network's file; where a row names it, it must be about that row."""
         content = self.folder.read(file)
         certificate = RobustnessCertificate.from_bytes(content, file)
         rows = self.rows(f"{NETWORKS}/{certificate.question.network_sha256[:24]}.npz")
         words = certificate.check(rows.data)
+        row = named.get(file)
         if row is None:
             return f"{words}; no row names it"
         asked = _question(self.rows(row["network_file"]), row)

@@ -21,6 +21,7 @@ from pipeline.datasets.shards import make_split
 from pipeline.datasets.sources import load_table
 from pipeline.results.folder import CONFIG_FILE, RunFolder
 from qnn.errors import InputError
+from qnn.networks.activations import Activation, get_activation
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +32,13 @@ DEFAULTS = {
     "rounding": ["refined"],
     "second_layer": 8,
 }
+COMPACT = ("preprocessing", "compact")
 CHOSEN = (
     ("preprocessing", "scaling"),
     ("preprocessing", "thresholds"),
+    COMPACT,
     ("loss",),
+    ("activation",),
     ("beta", "fractions"),
     ("widths",),
 )
@@ -130,13 +134,23 @@ def _choices(config: SweepConfig, unsettled: Keys, location: str, where: str) ->
     settings = {
         "preprocessing.scaling": found.kind.scaling,
         "preprocessing.thresholds": found.kind.thresholds,
+        "preprocessing.compact": wanted.layout_of(found.kind, table).compact,
         "loss": found.kind.loss,
+        "activation": _written(found.kind.activation),
         "beta.fractions": [found.fraction],
         "widths": [found.width],
     }
     written = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
     log.info("chosen by cross-validation: %s", ", ".join(written))
     return _only(written, unsettled)
+
+
+def _written(activation: str | Activation) -> Any:
+    """An activation as a config has it."""
+    named = get_activation(activation)
+    if named.coefficients is None:
+        return named.name
+    return {"polynomial": dict(zip("abc", named.coefficients, strict=True))}
 
 
 def announce(path: Path, overrides: Sequence[str]) -> str:
@@ -160,7 +174,6 @@ def announcement(config: SweepConfig, unsettled: Keys, where: str) -> str:
 
 def _question(config: SweepConfig, unsettled: Keys) -> tuple[Any, ...]:
     """Table, target and classes of the rows that choose, and what is fixed."""
-    from qnn.networks.activations import Polynomial
     from qnn.training.selection import AUTO, Wanted
 
     table = load_table(config)
@@ -174,14 +187,16 @@ def _question(config: SweepConfig, unsettled: Keys) -> tuple[Any, ...]:
         "bias": config.preprocessing.bias,
         "clip": config.preprocessing.clip,
     }
+    if COMPACT in given:
+        layout["compact"] = config.preprocessing.compact
     parameters = config.preprocessing
     wanted = Wanted(
         scaling=parameters.scaling if CHOSEN[0] in given else AUTO,
         thresholds=parameters.thresholds if CHOSEN[1] in given else AUTO,
-        loss=kind.loss if CHOSEN[2] in given else AUTO,
-        width=config.widths[0] if CHOSEN[4] in given else AUTO,
+        loss=kind.loss if ("loss",) in given else AUTO,
+        width=config.widths[0] if ("widths",) in given else AUTO,
         loss_parameter=kind.loss_parameter,
-        activation="bilinear" if kind.polynomial is None else Polynomial(*kind.polynomial),
+        activation=kind.get_activation() if ("activation",) in given else AUTO,
         alphabet=kind.alphabet,
         layout=tuple(layout.items()),
     )
@@ -192,8 +207,10 @@ def _kept(location: str) -> list[str] | None:
     """What the folder's resolved config has of what is chosen; None where there is none."""
     try:
         tree = parse_yaml(RunFolder.open(location).read(CONFIG_FILE).decode(), CONFIG_FILE)
+        # Folders that were made before there was anything to round.
+        tree["preprocessing"].setdefault("compact", False)
         values = {key: _get(tree, key) for key in CHOSEN}
-    except (OSError, UnicodeDecodeError, InputError, KeyError, TypeError):
+    except (OSError, UnicodeDecodeError, InputError, KeyError, TypeError, AttributeError):
         return None
     return [f"{'.'.join(key)}={json.dumps(value)}" for key, value in values.items()]
 

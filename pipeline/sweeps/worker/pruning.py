@@ -50,11 +50,9 @@ class Pruning:
             self._bounds = learn([problem], [betas])(problem, betas)
         cell = list(betas).index(problem.beta)
         worst = max(problem.objective(self.network(trial)) for trial in trials)
-        # A proof costs more than all bounds: none where floating arithmetic does not promise one.
-        if not relative_gap(worst, float(self._bounds.values[cell])) <= 1.01 * self.gap:
+        if not relative_gap(worst, float(self._bounds.lower_bounds[cell])) <= self.gap:
             return None
-        certificate = self._bounds.certificate(cell)
-        return certificate if relative_gap(worst, certificate.lower_bound) <= self.gap else None
+        return self._bounds.certificate(cell)
 
 
 def _place(trial: Axes) -> tuple[str, int | None, int | None]:

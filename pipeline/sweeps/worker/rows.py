@@ -18,7 +18,6 @@ from pipeline.logs.redact import redact
 from pipeline.plans.units import Spec
 from pipeline.results.folder import NETWORKS, RunFolder
 from pipeline.results.metrics import Scored, metrics
-from pipeline.results.metrics.classes import codes_of
 from pipeline.results.objective import objective_and_loss
 from pipeline.results.record import Axes, Fit, Identity, NetworkRow
 from qnn.losses import Loss
@@ -143,18 +142,18 @@ def measured(
 
     `predict`: what gives labels, None where the scores do.
     """
-    coding = data.preprocessing.target
-    scores = {part: decide(X) for part, X, target in data.parts() if len(target)}
-    calibration = None
-    if coding.classes is not None:
-        codes = codes_of(data.train_target, coding.classes)
-        calibration = Sigmoids.fit(scores["train"], codes, len(coding.classes))
+    coding, known = data.preprocessing.target, data.known
+    matrices = {part: X for part, X, target in data.parts() if len(target)}
+    scores = {part: decide(X) for part, X in matrices.items()}
     found: dict[str, Any] = {}
-    for part, X, target in data.parts():
-        if part in scores:
-            predicted = coding.decode(scores[part]) if predict is None else predict(X)
-            scored = None
-            if coding.classes is not None:
-                scored = Scored(coding.classes, scores[part], calibration)
-            found |= metrics(part, predicted, target, scored, coding.scale)
+    if coding.classes is None:
+        for part, X in matrices.items():
+            numbers = coding.decode(scores[part]) if predict is None else predict(X)
+            found |= metrics(part, numbers, known[part], scale=coding.scale)
+        return found
+    size = len(coding.classes)
+    calibration = Sigmoids.fit(scores["train"], known["train"], size)
+    for part, X in matrices.items():
+        said = coding.chosen(scores[part]) if predict is None else coding.codes(predict(X))
+        found |= metrics(part, said, known[part], Scored(size, scores[part], calibration))
     return found

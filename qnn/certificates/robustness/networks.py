@@ -54,6 +54,11 @@ class ReluNetwork:
         """Its scores."""
         return len(self.layers[-1][1])
 
+    @property
+    def sparse(self) -> bool:
+        """Whether a layer is a sparse array."""
+        return any(sparse.issparse(W) for W, _ in self.layers)
+
 
 def read_network(data: bytes) -> QuadraticNetwork | ReluNetwork:
     """A network from its file's bytes; CertificateError where they are not one."""

@@ -19,7 +19,7 @@ Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1):
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -137,7 +137,8 @@ class System:
 
     m, r (n,): an entry of x is ``m + r z``; the neurons are the last h. y0 (h,), Y (n, h): their
     y is ``y0 + Y'z``, off by at most error (h,). s0, S (n, q), s_error: ``s y`` of the q neurons
-    whose sign is chosen. margin: ``c + g'z`` off by at most margin_error.
+    whose sign is chosen. margin: ``c + g'z + z'Hz / 2`` off by at most margin_error; H (n, n) is
+    None where it is 0.
     """
 
     m: Array
@@ -151,6 +152,7 @@ class System:
     c: float
     g: Array
     margin_error: float
+    H: Array | None = None
 
     @property
     def lengths(self) -> tuple[int, int, int, int, int]:
@@ -168,6 +170,15 @@ def substituted(
     signs: list[Array] | None = None,
 ) -> System:
     """The network on a box with its decided neurons substituted; margin ``w'x + constant``."""
+    system, last = without_margin(layers, bounds, box, signs)
+    g, c, off = affine((w[:, None], np.array([constant])), *last)
+    return replace(system, c=float(c[0]), g=g[0], margin_error=float(off[0]))
+
+
+def without_margin(
+    layers: list[Layer], bounds: list[Bounds], box: Bounds, signs: list[Array] | None = None
+) -> tuple[System, tuple[Array, Array, Array]]:
+    """The system with the margin 0, and A, d, e of the last layer's ``x = A z + d`` (`affine`)."""
     either = [np.flatnonzero((lo < 0.0) & (u > 0.0)) for lo, u in bounds]
     ends = [(np.zeros(len(k)), u[k]) for (_, u), k in zip(bounds, either, strict=True)]
     m0, r0 = middle_and_radius(*box)
@@ -180,7 +191,7 @@ def substituted(
     rows: list[tuple[Array, Array, Array]] = []
     chosen: list[tuple[Array, Array, Array]] = []
     for index, (layer, (lo, u), k) in enumerate(zip(layers, bounds, either, strict=True)):
-        A, d, e = _affine(layer, A, d, e)
+        A, d, e = affine(layer, A, d, e)
         rows.append((d[k], A[k], e[k]))
         if signs is not None:
             q = np.flatnonzero(signs[index])
@@ -192,11 +203,10 @@ def substituted(
         A[k, j], d[k], e[k], at = r[j], m[j], 0.0, at + len(k)
     y0, Y, error = _joined(rows, n)
     s0, S, s_error = _joined(chosen, n)
-    g, c, off = _affine((w[:, None], np.array([constant])), A, d, e)
-    return System(m, r, y0, Y.T, error, s0, S.T, s_error, float(c[0]), g[0], float(off[0]))
+    return System(m, r, y0, Y.T, error, s0, S.T, s_error, 0.0, np.zeros(n), 0.0), (A, d, e)
 
 
-def _affine(layer: Layer, A: Array, d: Array, e: Array) -> tuple[Array, Array, Array]:
+def affine(layer: Layer, A: Array, d: Array, e: Array) -> tuple[Array, Array, Array]:
     """``W'x + b`` of ``x = A z + d``, off by at most e anywhere in ``|z| <= 1``."""
     W, b = layer
     reach = np.abs(A).sum(axis=1) + np.abs(d)
@@ -231,7 +241,7 @@ def lagrangian(system: System, multipliers: Array) -> tuple[BoxForm, Array]:
     c -= float(chosen @ system.s0)
     g = system.g - Y @ (product * m - above) - system.S @ chosen
     g[i] -= r * (product * (y0 - 2.0 * m) + above + positive)
-    H = np.zeros((n, n))
+    H = np.zeros((n, n)) if system.H is None else system.H.copy()
     coupling = Y * (product * r)
     H[:, i] -= coupling
     H[i, :] -= coupling.T
@@ -251,6 +261,7 @@ def _coefficient_errors(
     s = np.abs(system.s0) + np.abs(system.S).sum(axis=0)
     size = np.abs(product) @ (x * (y + 2.0 * x)) + above @ (x + y) + positive @ x + chosen @ s
     size += np.abs(system.g).sum() + abs(system.c)
+    size += 0.0 if system.H is None else 0.5 * np.abs(system.H).sum()
     off = (np.abs(product) * x + above) @ system.error + chosen @ system.s_error
     off = (off + system.margin_error) * (1.0 + gamma(4 * h + 20))
     n = len(system.m)

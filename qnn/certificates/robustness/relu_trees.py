@@ -86,6 +86,10 @@ class ReluLeaves:
 
     def prove(self, row: Array, offset: float, bound: float, margin: float) -> None:
         """Read the next tree and prove that ``row'f(x) + offset`` is at least ``bound``."""
+        self._covered(lambda node, kind: self._proven(node, kind, (row, offset, bound, margin)))
+
+    def _covered(self, prove: Callable[[Node, int], None]) -> None:
+        """Read the next tree and prove its leaves, each of which is told its kind."""
         pending = [root_node(self.layers, self.box)]
         while pending:
             node = pending.pop()
@@ -95,12 +99,16 @@ class ReluLeaves:
             self.node += 1
             if split >= 0:
                 pending.extend(reversed(split_node(node, split, cut)))
-            elif split in (LAYERED_DUAL, LAYERED_LINEAR):
-                self._prove_layered(node, split, (row, offset, bound, margin))
-            elif split in (DUAL, LINEAR) and not self.sparse:
-                self._prove_leaf(node, split, (row, offset, bound, margin))
             else:
-                raise CertificateError("a leaf is of no known kind")
+                prove(node, split)
+
+    def _proven(self, node: Node, kind: int, claim: tuple[Array, float, float, float]) -> None:
+        if kind in (LAYERED_DUAL, LAYERED_LINEAR):
+            self._prove_layered(node, kind, claim)
+        elif kind in (DUAL, LINEAR) and not self.sparse:
+            self._prove_leaf(node, kind, claim)
+        else:
+            raise CertificateError("a leaf is of no known kind")
 
     def finished(self) -> None:
         """Raise CertificateError unless everything was read."""

@@ -32,11 +32,10 @@ class Planes:
 
 
 def to_planes(weights: np.ndarray, alphabet: str) -> Planes:
-    """The planes of integer levels (d, m): the bits that the alphabet encodes them as."""
+    """The planes of integer levels (d, m): the bits that the alphabet makes them of."""
     known = get_alphabet(alphabet)
     scales, divisor = plane_scales(known)
-    bits = known.encode(weights).reshape(len(scales), *weights.shape) > 0.0
-    return Planes(bits[_order(known)], scales, divisor)
+    return Planes(known.planes(weights)[_order(known)], scales, divisor)
 
 
 def planes_of(network: QuantizedNetwork) -> dict[str, Planes]:

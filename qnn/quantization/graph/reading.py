@@ -62,6 +62,7 @@ class Graph:
 
     ``constants`` are the initializers and Constant nodes, by name; ``idle`` the first outputs of
     nodes that do not lead to the output, such as the labels beside scores: they are kept, not run.
+    ``bytes`` is the size of the model as it was given.
     """
 
     input: str
@@ -71,6 +72,7 @@ class Graph:
     constants: dict[str, Array]
     model: onnx.ModelProto
     idle: frozenset[str] = frozenset()
+    bytes: int = 0
 
     @property
     def layers(self) -> list[Layer]:
@@ -105,7 +107,8 @@ def read_model(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Graph
     input, weights that are not finite 32-bit floats, or a model without any layer to quantize.
     """
     onnx = require_onnx()
-    proto = _converted(_loaded(model, onnx), onnx)
+    given = _loaded(model, onnx)
+    proto = _converted(given, onnx)
     graph = proto.graph
     constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]
@@ -123,7 +126,7 @@ def read_model(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Graph
         dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
         for dim in inputs[0].type.tensor_type.shape.dim
     )
-    made = Graph(inputs[0].name, output, shape, steps, constants, proto, idle)
+    made = Graph(inputs[0].name, output, shape, steps, constants, proto, idle, given.ByteSize())
     _fold(made)
     if not made.layers:
         raise InputError("the model has no Gemm, MatMul or Conv with constant weights to quantize")
@@ -171,7 +174,12 @@ def _loaded(model: Any, onnx: Any) -> onnx.ModelProto:
 
 def _converted(proto: onnx.ModelProto, onnx: Any) -> onnx.ModelProto:
     versions = [o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")]
-    version = versions[0] if versions else 0
+    version, newest = versions[0] if versions else 0, onnx.defs.onnx_opset_version()
+    if version > newest:
+        raise InputError(
+            f"the model's opset {version} is not known to onnx {onnx.__version__}, which ends with "
+            f"{newest}: export it with opset {OPSET} or older, or install a newer onnx"
+        )
     if version >= OPSET:
         return proto
     try:

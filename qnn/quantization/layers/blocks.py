@@ -5,6 +5,7 @@ It is the unit of work that can be done by itself, somewhere else: rows in, code
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +19,8 @@ from qnn.quantization.layers.objective import Objective, choose_damp, layer_obje
 
 Array = np.ndarray
 
+# What finding codes takes of the time, about, where they are proven afterwards.
+_CODES_SHARE = 0.2
 # The damping where costs of bits are only estimated.
 _COST_DAMP = 1e-3
 
@@ -75,21 +78,39 @@ def layer_costs(block: Block, options: Array) -> Array:
     return np.concatenate(parts)
 
 
-def quantize_block(block: Block, bits: Array, settings: Settings) -> QuantizedBlock:
-    """Codes of bits (m,), biases and the certificate; InputError where H is singular."""
+def quantize_block(
+    block: Block,
+    bits: Array,
+    settings: Settings,
+    progress: Callable[[float], None] = lambda share: None,
+) -> QuantizedBlock:
+    """Codes of bits (m,), biases and the certificate; InputError where H is singular.
+
+    progress is told the share that is done, from 0 to 1.
+    """
     damp = _damp(block, bits, settings)
     objectives = _objectives(block, damp)
-    parts = [
-        codes_of(settings.method, o.H, o.W, b, settings.beam)
-        for o, b in zip(objectives, _split(bits, objectives), strict=True)
-    ]
+    proven = settings.effort.level != "none"
+    found = _CODES_SHARE if proven else 1.0
+    parts = []
+    for o, b in zip(objectives, _split(bits, objectives), strict=True):
+        parts.append(codes_of(settings.method, o.H, o.W, b, settings.beam))
+        progress(found * len(parts) / len(objectives))
     codes = Codes(np.concatenate([p.s for p in parts]), np.concatenate([p.q for p in parts]))
     targets = np.concatenate([o.W for o in objectives])
     rho = np.concatenate([np.full(len(o.W), o.rho) for o in objectives])
     certificate = None
-    if settings.effort.level != "none":
+    if proven:
         certificate, codes = certify_layer(
-            block.name, block.X, targets, rho, codes, bits, settings.effort, block.row_weights
+            block.name,
+            block.X,
+            targets,
+            rho,
+            codes,
+            bits,
+            settings.effort,
+            block.row_weights,
+            lambda share: progress(found + (1.0 - found) * share),
         )
     return _finished(block, objectives, codes, certificate, damp)
 

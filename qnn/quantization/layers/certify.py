@@ -6,6 +6,7 @@ another machine's rounding cannot refuse it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -70,11 +71,12 @@ def certify_layer(
     bits: Array,
     effort: Effort,
     row_weights: Array | None = None,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> tuple[LayerCertificate, Codes]:
     """The certificate of codes on rows X (n, d), and the codes, where the search found better ones.
 
     targets (m, d), rho (m,), bits (m,); row_weights (n, m) or None for equal ones. The steps must
-    be numbers of 32 bits, as the exported file has them.
+    be numbers of 32 bits, as the exported file has them. progress is told the share that is done.
     """
     X = np.ascontiguousarray(X, dtype=np.float64)
     neurons: list[_Neuron] = []
@@ -88,6 +90,7 @@ def certify_layer(
             orders.append(shared.order)
         start = (float(codes.s[j]), codes.q[j].astype(np.int64))
         neurons.append(_certify(shared, targets[j], *start, int(bits[j]), effort))
+        progress((j + 1) / len(targets))
     certificate = LayerCertificate(
         layer=name,
         data_sha256=rows_digest(X, row_weights),

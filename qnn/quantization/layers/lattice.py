@@ -21,6 +21,8 @@ Array = np.ndarray
 # Candidates around the centre where the grid has more codes than these.
 _NEAR = 5
 SCALES = np.geomspace(0.6, 1.8, 16)
+# Around the best of these, which lie 8 % apart.
+_FINER = np.linspace(0.94, 1.06, 8)
 _SMALL_BEAM, BEAM = 16, 128
 _ROUNDS = 20
 
@@ -79,7 +81,7 @@ def descent(H: Array, W: Array, bits: int) -> Codes:
 
 
 def kbest(H: Array, W: Array, bits: int, beam: int = BEAM) -> Codes:
-    """K-best sphere decoding over 16 steps, then with a wide beam at the best, and descent.
+    """K-best sphere decoding over 16 steps, 8 near the best, then a wide beam there, and descent.
 
     Never worse than round to nearest, GPTQ or descent, neuron by neuron: these are where it starts.
     """
@@ -88,13 +90,13 @@ def kbest(H: Array, W: Array, bits: int, beam: int = BEAM) -> Codes:
     order = vblast_order(H)
     R = factor_in_order(H, order)
     few = min(_SMALL_BEAM, beam)
-    for fraction in SCALES:
-        tried = _decoded(R, order, W, fraction * start.s, bits, few)
-        best = best.better(descended(H, W, tried, bits, 3), H, W)
-    for _ in range(2):
-        tried = _decoded(R, order, W, best.s, bits, beam)
-        best = best.better(descended(H, W, tried, bits), H, W)
-    return best
+    for fractions in (SCALES, _FINER):
+        centre = start.s if fractions is SCALES else best.s
+        for fraction in fractions:
+            tried = _decoded(R, order, W, fraction * centre, bits, few)
+            best = best.better(descended(H, W, tried, bits, 3), H, W)
+    tried = _decoded(R, order, W, best.s, bits, beam)
+    return best.better(descended(H, W, tried, bits), H, W)
 
 
 def kbest_at(H: Array, W: Array, s: Array, bits: int, beam: int = BEAM) -> Codes:

@@ -61,8 +61,12 @@ class Relaxation:
         n, h, q = len(system.m), len(system.y0), len(system.s0)
         self.n, self.h, self.q = n, h, q
         self.neurons = np.arange(n - h, n)
-        self.plain = np.arange(1, n - h + 1)
-        self.core = np.concatenate([[0], self.neurons + 1])
+        # In a quadratic objective inputs meet each other: then none of them is plain.
+        self.inputs = n - h if system.H is None else 0
+        self.plain = np.arange(1, self.inputs + 1)
+        self.core = np.concatenate([[0], np.arange(self.inputs, n) + 1])
+        # Where the neurons stand in the core.
+        self.at = self.neurons + 1 - self.inputs
         m, r = system.m[self.neurons], system.r[self.neurons]
         reach = np.abs(system.Y).sum(axis=0)
         self.range = m + r + np.abs(system.y0) + reach
@@ -78,6 +82,8 @@ class Relaxation:
         self.weights = np.concatenate(xi_weight), np.concatenate(eta_weight)
         self.c = np.concatenate([[0.5], np.zeros(h), np.ones(n), np.zeros(2 * h + q)])
         self.free = 1 + h
+        # What makes the objective convex when it is added to the multipliers of 1 - z^2 (n,).
+        self.concavity = np.zeros(n) if system.H is None else 0.5 * np.abs(system.H).sum(axis=1)
 
     def gram(self, S: Array) -> Array:
         """Of 1, z, x, y - x and s y, (1 + n + 2h + q) square, under a symmetric S."""
@@ -95,14 +101,15 @@ class Relaxation:
 
     def inner(self, K: Arrow) -> Array:
         """``A_k . K`` of all constraints; they have entries only where an arrow has."""
-        system, at, inputs = self.system, self.neurons, len(self.plain)
-        m, r, y0, Y = system.m[at], system.r[at], system.y0, system.Y
+        system, at, inputs = self.system, self.at, self.inputs
+        m, r, y0, Y = system.m[self.neurons], system.r[self.neurons], system.y0, system.Y
         head = np.concatenate([K.edge[:, 0], K.core[0, 1:]])
         own = K.core[1:, 1:].diagonal()
+        squares = own[at - 1]
         rows = K.edge.T @ Y[:inputs] + K.core[:, 1:] @ Y[inputs:]
-        X = m * K.core[0, 0] + r * K.core[0, 1:]
+        X = m * K.core[0, 0] + r * K.core[0, at]
         D = y0 * K.core[0, 0] + rows[0] - X
-        D_at = y0 * K.core[1:, 0] + rows[1:].diagonal() - m * K.core[1:, 0] - r * own
+        D_at = y0 * K.core[at, 0] + rows[at].diagonal() - m * K.core[at, 0] - r * squares
         S = system.s0 * K.core[0, 0] + head @ system.S
         products = [
             -0.5 * K.core[:1, 0], (m * D + r * D_at) / self.scale, -K.diagonal, -own, -D, X, S
@@ -118,6 +125,7 @@ class Relaxation:
     def Z(self, theta: Array, objective: float = 1.0) -> Arrow:
         """``objective M + sum theta_k A_k``."""
         system, at, n, h = self.system, self.neurons, self.n, self.h
+        inputs, inner = self.inputs, self.at - 1
         product = theta[1 : 1 + h] / self.scale
         kappa, above, positive, chosen = np.split(theta[1 + h :], np.cumsum([n, h, h]))
         m, r, y0, Y = system.m[at], system.r[at], system.y0, system.Y
@@ -128,19 +136,23 @@ class Relaxation:
         g = objective * system.g - Y @ (product * m - above) - system.S @ chosen
         g[at] -= r * (product * (y0 - 2.0 * m) + above + positive)
         coupling = -Y * (product * r)
-        inputs = n - h
-        core = np.empty((h + 1, h + 1))
-        core[0, 0], core[0, 1:] = corner, g[at]
-        core[1:, 0] = g[at]
-        core[1:, 1:] = coupling[at] + coupling[at].T
-        core[1:, 1:].flat[:: h + 1] += 2.0 * product * r * r + 2.0 * kappa[inputs:]
-        edge = np.column_stack([g[:inputs], coupling[:inputs]])
+        core = np.zeros((n - inputs + 1,) * 2)
+        core[0, 0], core[0, 1:], core[1:, 0] = corner, g[inputs:], g[inputs:]
+        block = core[1:, 1:]
+        block[:, inner] += coupling[inputs:]
+        block[inner] += coupling[inputs:].T
+        block[inner, inner] += 2.0 * product * r * r
+        block[np.diag_indices(n - inputs)] += 2.0 * kappa[inputs:]
+        if system.H is not None:
+            block += objective * system.H
+        edge = np.zeros((inputs, n - inputs + 1))
+        edge[:, 0], edge[:, self.at] = g[:inputs], coupling[:inputs]
         return Arrow(2.0 * kappa[:inputs], edge, core)
 
     def value(self, theta: Array, Z: Arrow) -> float:
         """The bound that theta gives with the best kappa_0; -inf where Z is not definite."""
         schur = Z.schur()
-        if self.h:
+        if len(schur) > 1:
             factor, info = dpotrf(schur[1:, 1:], lower=1)
             if info:
                 return -np.inf
@@ -210,7 +222,7 @@ class _State:
         self.mu = 10.0 * float(np.abs(relaxation.system.g).sum() / max(n, 1) + 1e-3)
         theta = np.empty(len(relaxation.c))
         theta[:free] = 0.0
-        theta[free : free + n] = self.mu
+        theta[free : free + n] = self.mu + relaxation.concavity
         small = self.mu / relaxation.range
         signs = np.abs(relaxation.system.s0) + np.abs(relaxation.system.S).sum(axis=0) + 1e-6
         theta[free + n :] = np.concatenate([small, small, self.mu / signs])
@@ -220,7 +232,7 @@ class _State:
             -2.0 * (relaxation.value(theta, Z) + relaxation.c[1:] @ theta[1:]) + 2.0 * self.mu
         )
         self.theta, self.Z = theta, relaxation.Z(theta)
-        inputs, t = len(relaxation.plain), len(relaxation.core)
+        inputs, t = relaxation.inputs, len(relaxation.core)
         self.X = Arrow(np.full(inputs, 0.5), np.zeros((inputs, t)), 0.5 * np.eye(t))
         self.s = self.mu / theta[free:]
         self.size = n + 1 + len(self.s)

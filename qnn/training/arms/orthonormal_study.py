@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy.stats import ttest_rel
+from scipy.stats import t as student
 
 from qnn.numerics.adam import Adam
 from qnn.training.arms.orthonormal import (
@@ -60,7 +60,10 @@ class Mlp:
 
 @dataclass(frozen=True)
 class Row:
-    """One kind on one set: means over seeds, in per cent, and the paired test against "none"."""
+    """One kind on one set: means over seeds, in per cent, and the paired test against "none".
+
+    half_width: of the 95 % interval of the difference to "none".
+    """
 
     data: str
     kind: str
@@ -70,6 +73,7 @@ class Row:
     gap: float
     lipschitz: float
     difference: float
+    half_width: float
     p_value: float
     p_holm: float
 
@@ -85,7 +89,7 @@ def train_mlp(
     seconds: float | None = None,
 ) -> Mlp:
     """Train on rows X (n, sizes[0]) for that many steps, or seconds of processor time."""
-    run = _Run(X, labels, sizes, setting, rate, seed)
+    run = _Training(X, labels, sizes, setting, rate, seed)
     began, step, part = time.process_time(), 0, 0.0
     while part < 1.0:
         run.step(1.0 - part)
@@ -99,7 +103,7 @@ def train_mlp(
     return Mlp([w.copy() for w in weights], [b.copy() for b in run.biases], step)
 
 
-class _Run:
+class _Training:
     """Parameters under training."""
 
     def __init__(
@@ -253,13 +257,9 @@ def at_best_rate(
 
 def _rows(found: list[tuple[str, str, str, Array]]) -> list[Row]:
     base = {(data, equal): a[:, 0] for data, name, equal, a in found if name == "none"}
-    tested = [
-        (i, _p_value(a[:, 0], base[data, equal]))
-        for i, (data, name, equal, a) in enumerate(found)
-        if name != "none"
-    ]
-    corrected = dict(zip([i for i, _ in tested], holm([p for _, p in tested]), strict=True))
-    raw = dict(tested)
+    tests = [paired_test(a[:, 0], base[data, equal]) for data, _, equal, a in found]
+    others = [i for i, (_, name, _, _) in enumerate(found) if name != "none"]
+    corrected = dict(zip(others, holm([tests[i].p_value for i in others]), strict=True))
     return [
         Row(
             data,
@@ -269,18 +269,33 @@ def _rows(found: list[tuple[str, str, str, Array]]) -> list[Row]:
             100.0 * float(a[:, 0].std(ddof=1) / np.sqrt(len(a))),
             100.0 * float((a[:, 1] - a[:, 0]).mean()),
             float(np.exp(np.log(a[:, 2]).mean())),
-            100.0 * float((a[:, 0] - base[data, equal]).mean()),
-            raw.get(i, 1.0),
+            100.0 * tests[i].difference,
+            100.0 * tests[i].half_width,
+            tests[i].p_value,
             corrected.get(i, 1.0),
         )
         for i, (data, name, equal, a) in enumerate(found)
     ]
 
 
-def _p_value(ours: Array, base: Array) -> float:
-    if (ours == base).all():
-        return 1.0
-    return float(ttest_rel(ours, base).pvalue)
+@dataclass(frozen=True)
+class PairedTest:
+    """The mean of paired differences, half of its 95 % interval, and Student's p of "no effect"."""
+
+    difference: float
+    half_width: float
+    p_value: float
+
+
+def paired_test(ours: Array, base: Array) -> PairedTest:
+    """The paired t-test of two rows of numbers (n,), n at least 2, two-sided."""
+    differences = np.asarray(ours, float) - np.asarray(base, float)
+    n, mean = len(differences), float(differences.mean())
+    error = float(differences.std(ddof=1)) / np.sqrt(n)
+    if error == 0.0:
+        return PairedTest(mean, 0.0, 1.0 if mean == 0.0 else 0.0)
+    half = float(student.ppf(0.975, n - 1)) * error
+    return PairedTest(mean, half, 2.0 * float(student.sf(abs(mean) / error, n - 1)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -116,7 +116,7 @@ def graduate(
             best = better(best, found)
     for schedule in SCHEDULES:
         W, alpha = start(problem, width, rng, best if schedule.near else None)
-        signs_reached = descend(problem, W, alpha, schedule, deadline)
+        signs_reached = graduated_signs(problem, W, alpha, schedule, deadline)
         if signs_reached is None:
             break
         found = build(problem, signs_reached, np.zeros(width))
@@ -138,7 +138,7 @@ def start(
     return W, alpha
 
 
-def descend(
+def graduated_signs(
     problem: Problem,
     W: np.ndarray,
     alpha: np.ndarray,

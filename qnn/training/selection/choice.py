@@ -16,8 +16,8 @@ from qnn.training.selection.folds import Folds, make_folds, take, too_few
 from qnn.training.selection.kinds import AUTO, Kind, Wanted
 from qnn.training.selection.paths import Networks, path
 
-# Cells in a row worse than the best of their kind by more than its standard error: the path ends.
-PAST = 2
+# Cells in a row worse than the best of their kind by so much of its standard error: the path ends.
+PAST, PAST_ERRORS = 2, 0.5
 # What a nat of validation loss counts beside accuracy, which alone is too coarse on few rows: in
 # nested cross-validation 97.5 % instead of 95.6 on breast cancer, 74.8 instead of 73.8 on glass.
 LOSS_WEIGHT = 0.4
@@ -169,8 +169,8 @@ class _Fitted:
 
     @property
     def size_in_bytes(self) -> int:
-        """What a predictor carries: the networks, and 8 bytes for each number of the encoding."""
-        return self.networks.size_in_bytes + 8 * self.preprocessing.numbers
+        """What a predictor carries: the networks, and the numbers of the encoding."""
+        return self.networks.size_in_bytes + self.preprocessing.bytes_of_numbers
 
     def narrowed(self, width: int) -> _Fitted:
         """The same with narrower networks."""
@@ -211,7 +211,7 @@ def _fits(
             coded,
             1.0,
             get_loss(kind.loss, wanted.loss_parameter),
-            wanted.activation,
+            kind.activation,
             wanted.alphabet,
         )
         rng = np.random.default_rng([seed, number])
@@ -238,7 +238,7 @@ def _narrowed(cell: Cell, fitted: list[_Fitted], width: int) -> Cell:
 
 
 def _past(cells: list[Cell], rows: int) -> bool:
-    """Whether a kind's last cells are past its best by more than the best's standard error."""
+    """Whether a kind's last cells are past its best."""
     best = max(cells, key=lambda cell: cell.merit)
-    least = best.score - best.error(rows)
-    return len(cells) > PAST and all(cell.score < least for cell in cells[-PAST:])
+    least = best.merit - PAST_ERRORS * best.error(rows)
+    return len(cells) > PAST and all(cell.merit < least for cell in cells[-PAST:])

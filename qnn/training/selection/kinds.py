@@ -12,7 +12,7 @@ from qnn.errors import InputError, shown
 from qnn.features.preprocessing import FeatureLayout
 from qnn.features.scalings import SCALINGS
 from qnn.losses import get_loss
-from qnn.networks.activations import Activation
+from qnn.networks.activations import Activation, Polynomial
 
 AUTO = "auto"
 #: Scalings that are tried where none is named.
@@ -25,10 +25,13 @@ WIDEST = 256
 #: zero network's loss ℓ(0) at beta_max, so that at a fraction φ *every* network, however wide, has
 #: an objective of φ ℓ(0) or more: cells above 0.2 under-fit by that bound and are never solved.
 FRACTIONS = (0.2, 0.1, 0.05, 0.025, 0.012, 0.006, 0.003, 0.0015, 0.0007)
+#: `σ(t) = t`: sums of ±1 directions. With it the network is linear in the features, on bits a sum
+#: of step functions of a column each, and a neuron has one weight vector instead of two.
+LINEAR = Polynomial(0.0, 1.0, 0.0)
 #: Bits of the second layer: a float's 64 are most of what a neuron of few columns takes.
 SECOND_LAYER = 8
 #: Most neurons of an output.
-WIDTHS = (64, 32, 16, 8)
+WIDTHS = (64, 32, 16, 8, 4)
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,12 @@ class Kind:
     scaling: str
     thresholds: int
     loss: str
+    activation: str | Activation = "bilinear"
 
     def __str__(self) -> str:
         bits = f" {self.thresholds}" if SCALINGS[self.scaling].bits else ""
-        return f"{self.scaling}{bits}, {self.loss}"
+        linear = ", linear" if self.activation == LINEAR else ""
+        return f"{self.scaling}{bits}, {self.loss}{linear}"
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,9 @@ class Wanted:
     """What the caller fixed; "auto" where it is to be chosen.
 
     `beta_fraction` a number in (0, 1], `width` a number or None (as many neurons as the optimum
-    has). The rest is not chosen: `activation`, `alphabet` and `loss_parameter` as `qnn.Problem`
-    takes them, `layout` what else `FeatureLayout.from_table` takes.
+    has). An `activation` that is not named is chosen with the scaling, else bilinear. The rest is
+    not chosen: `alphabet` and `loss_parameter` as `qnn.Problem` takes them, `layout` what else
+    `FeatureLayout.from_table` takes.
     """
 
     scaling: str = AUTO
@@ -59,7 +65,7 @@ class Wanted:
     beta_fraction: float | str = AUTO
     width: int | str | None = AUTO
     loss_parameter: float | None = None
-    activation: str | Activation = "bilinear"
+    activation: str | Activation = AUTO
     alphabet: str | int = "binary"
     layout: tuple[tuple[str, Any], ...] = ()
 
@@ -83,6 +89,13 @@ class Wanted:
         return FRACTIONS if self.beta_fraction == AUTO else (float(self.beta_fraction),)
 
     @property
+    def activations(self) -> tuple[str | Activation, ...]:
+        """The activations that are compared."""
+        if self.activation != AUTO:
+            return (self.activation,)
+        return ("bilinear", LINEAR) if self.scaling == AUTO else ("bilinear",)
+
+    @property
     def widths(self) -> tuple[int, ...]:
         """Most neurons of an output, wide to narrow."""
         if self.width == AUTO:
@@ -92,6 +105,8 @@ class Wanted:
     def layout_of(self, kind: Kind, table: Any) -> FeatureLayout:
         """The layout that a kind has on a table."""
         options = {**dict(self.layout), "scaling": kind.scaling, "thresholds": kind.thresholds}
+        rounds = kind.scaling in SCALINGS and SCALINGS[kind.scaling].rounds
+        options["compact"] = rounds and options.get("compact", self.scaling == AUTO)
         if self.scaling == AUTO and SCALINGS[kind.scaling].bits:
             options.pop("clip", None)
         return FeatureLayout.from_table(table, **options)
@@ -103,14 +118,18 @@ class Wanted:
             losses = ("logistic",) if classes is not None else ("squared",)
         for loss in losses:
             get_loss(loss, self.loss_parameter)
-        found: dict[tuple[str, int], Kind] = {}
+        encodings: dict[tuple[str, int], int] = {}
         for scaling, thresholds in self._encodings(table):
-            for loss in losses:
-                kind = Kind(scaling, thresholds, loss)
-                layout = self.layout_of(kind, table)
-                # Thresholds that no column has enough values for make the same features.
-                found.setdefault((f"{scaling} {loss}", layout.d), kind)
-        return tuple(sorted(found.values(), key=lambda kind: (kind.thresholds, kind.scaling)))
+            layout = self.layout_of(Kind(scaling, thresholds, losses[0]), table)
+            # Thresholds that no column has enough values for make the same features.
+            encodings.setdefault((scaling, layout.d), thresholds)
+        found = sorted((thresholds, scaling) for (scaling, _), thresholds in encodings.items())
+        return tuple(
+            Kind(scaling, thresholds, loss, activation)
+            for activation in self.activations
+            for thresholds, scaling in found
+            for loss in losses
+        )
 
     def _encodings(self, table: Any) -> list[tuple[str, int]]:
         scalings = ENCODINGS if self.scaling == AUTO else (self.scaling,)

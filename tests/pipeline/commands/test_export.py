@@ -28,12 +28,24 @@ def test_export_writes_beside_you_or_where_told(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "runs/other.json").read_text())["neurons"] == net.neurons
 
 
+def test_one_output_of_several_is_written_alone(tmp_path: Path) -> None:
+    network("none", classes=("a", "b,c", "d")).save(tmp_path / "best.npz")
+    done = export(tmp_path, "best.npz", "--format", "json", "--output", "b,c")
+    assert (done.returncode, done.stdout) == (0, "best.json\n"), done.stderr
+    told = json.loads((tmp_path / "best.json").read_text())
+    assert told["preprocessing"]["target"]["classes"] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("none.npz", "--format", "c"), "error: none.npz: "),
         (("best.npz", "--format", "tar"), "error: format 'tar' is not known: choose one of onnx,"),
         (("best.npz", "--format", "onnx", "--out", "x.bin"), "error: x.bin: a file of format onnx"),
+        (
+            ("best.npz", "--format", "c", "--output", "z"),
+            "error: the network has one output:",
+        ),
     ],
 )
 def test_bad_input_is_one_line(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:

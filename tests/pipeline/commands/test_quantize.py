@@ -46,6 +46,7 @@ def test_the_file_runs_and_its_certificates_are_proven(tmp_path: Path) -> None:
     )
     assert result.exit_code == 0, result.output
     assert all(word in result.stdout for word in ("Gemm0", "bytes", "bound %", "each proven"))
+    assert f"bytes of {model.stat().st_size:,} (" in result.stdout
     session = onnxruntime.InferenceSession(str(out))
     again = quantize(net, X, 3.0, certify="none")
     wanted = again.simulate(X)

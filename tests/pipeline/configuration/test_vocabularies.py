@@ -93,6 +93,12 @@ except Exception as error:
     print(error)
 heavy = ("ray", "mlflow", "cvxpy", "sklearn", "scipy", "pandas", "matplotlib", "numba")
 print([name for name in heavy if name in sys.modules])
+
+from pipeline.commands.schema import configuration_page
+
+_, training, *_ = configuration_page().split("\\n## ")
+rows = [row for row in training.splitlines() if "`made-up`" in row or "`made_up`" in row]
+print(*sorted(row.split("`")[1] for row in rows))
 """
 
 
@@ -164,13 +170,14 @@ def test_made_up_members_are_found_planned_and_said(tree: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    first, second, *plan, refused, heavy = done.stdout.splitlines()
+    first, second, *plan, refused, heavy, listed = done.stdout.splitlines()
     assert first == "made_up made-up made-up made-up made-up"
     assert second == "made-up made-up made-up made-up"
     assert any("solver       made-up, tol 0.0001, about 7.2 GB a task" in line for line in plan)
     assert "'graduated' or 'made-up' (got \"luck\")" in refused
     assert "'logistic', 'made_up', 'squared'" in refused
     assert heavy == "[]"
+    assert listed.split() == sorted(key.removesuffix("[0]") for key, _, _ in PLACES)
 
 
 def test_one_bit_is_binary_as_in_the_estimators() -> None:

@@ -29,6 +29,16 @@ def test_separators_and_encodings_are_found(tmp_path: Path, mark: str, encoding:
     assert table.columns["ort"].tolist() == ["Zürich", "Genève"]
 
 
+def test_a_byte_order_mark_is_no_letter_also_where_the_encoding_is_told(tmp_path: Path) -> None:
+    content = "ort,target\nBern,no\nBasel,yes\n".encode("utf-8-sig")
+    assert list(read(tmp_path, content, encoding="utf-8").columns) == ["ort"]
+
+
+def test_the_sign_that_quotes_can_be_told(tmp_path: Path) -> None:
+    table = read(tmp_path, "ort,target\n'Bern, West',no\nBasel,yes\n", quote="'")
+    assert table.columns["ort"].tolist() == ["Bern, West", "Basel"]
+
+
 def test_latin_1_is_read_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     content = "ort;target\nZürich;no\nGenève;yes\n".encode("latin-1")
     with caplog.at_level(logging.INFO):
@@ -116,6 +126,16 @@ def test_labels_that_differ_in_case_are_said(
 ) -> None:
     read(tmp_path, "a,target\n1,Yes\n2,yes \n3,no\n")
     assert "'Yes' and 'yes ' differ only in case or blanks" in caplog.text
+
+
+def test_a_hive_columns_name_is_decoded(tmp_path: Path) -> None:
+    for site in ("a", "b"):
+        (tmp_path / f"Gr%C3%B6%C3%9Fe={site}").mkdir()
+        pq.write_table(
+            pa.table({"a": [1.0, 2.0], "target": [0, 1]}),
+            tmp_path / f"Gr%C3%B6%C3%9Fe={site}" / "0.parquet",
+        )
+    assert set(read_table(DataConfig(source=str(tmp_path))).columns) == {"a", "Größe"}
 
 
 def test_hive_folders_are_decoded(tmp_path: Path) -> None:

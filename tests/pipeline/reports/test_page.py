@@ -10,6 +10,8 @@ from pipeline.commands.cli import main
 from pipeline.configuration.reading import SweepConfig, dump_config, parse_config
 from pipeline.logs.redact import redact
 from pipeline.reports.page import ReportInput, render_report, write_report
+from pipeline.reports.tables import best_table
+from pipeline.results import summary
 from pipeline.results.folder import CONFIG_FILE, RunFolder
 from pipeline.results.record import RESULTS_SCHEMA
 from qnn.errors import InputError
@@ -117,6 +119,34 @@ def test_what_a_row_is_stands_beside_its_figures() -> None:
     rows = results_table(seeds=2, betas=3).to_pylist()
     files = {str(link["href"]) for link in outline.named("a")} & {row["network"] for row in rows}
     assert len(files) >= 10
+
+
+def test_the_chosen_network_has_the_mean_that_chose_it() -> None:
+    results = results_table(seeds=1, betas=3)
+    data = summary.frame(results)
+    champion = summary.champion_of(data)
+    assert champion is not None
+    axes = champion.row.axes
+    searched = summary.searched(data)
+    same = searched[(searched["beta_fraction"] == axes.beta_fraction)
+                    & (searched["width"] == axes.width)
+                    & (searched["rounding"] == axes.rounding)]  # fmt: skip
+    mean = same["validation_accuracy"].mean()
+    assert summary.mean_of_setting(data, champion) == pytest.approx(mean, rel=1e-12)
+    table = best_table(data, summary.metric_of(data), champion)
+    place = [column["title"] for column in table["columns"]].index(
+        "validation accuracy, mean of setting"
+    )
+    first = table["rows"][0]
+    assert first["chosen"]
+    assert first["cells"][place]["text"] == f"{100 * mean:.1f} %"
+
+
+def test_a_figure_that_is_not_drawn_is_not_described() -> None:
+    text = page(results=results_table(seeds=1, betas=3, widths=(8,))).text
+    assert "The sweep has one width; list several under “widths”" in text
+    assert "How far the best network found with at most so many neurons" not in text
+    assert "How much width does a small gap need?" not in text
 
 
 def test_baselines_stand_beside_ours_also_where_they_are_better() -> None:

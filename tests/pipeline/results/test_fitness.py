@@ -1,9 +1,11 @@
 """A network that has learned nothing is said to be one, and is not promoted."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
@@ -11,12 +13,20 @@ from pipeline.commands.terminal import print_outcome
 from pipeline.configuration.reading import parse_config
 from pipeline.configuration.yaml_text import dump_yaml
 from pipeline.plans.plan import plan_of
+from pipeline.results import summary
+from pipeline.results.fitness import reasons_against, reasons_against_choice
 from pipeline.results.folder import RunFolder
+from pipeline.results.ledger import read_results
+from pipeline.results.measures import HeldOutMeasures, Measures, PartMeasures
+from pipeline.results.record import NetworkRow, rows_of
+from pipeline.results.selection import choose
 from pipeline.results.verification import verify_paths
 from pipeline.sweeps.driver import SweepOptions, run_sweep
 from pipeline.tracking import tracker
 from pipeline.tracking.store import open_store
 from qnn.errors import InputError
+from tests.pipeline.small import small_config
+from tests.pipeline.tracked import run_small
 
 
 def skewed(folder: Path, rows: int, rare: int, **changes: Any) -> Any:
@@ -63,6 +73,54 @@ def test_a_champion_of_one_class_is_not_promoted_and_that_is_said(tmp_path: Path
     console = Console(record=True, width=120)
     print_outcome(outcome, console)
     assert "not promoted: its 40 test rows lack a class" in console.export_text()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
+    """Of a small sweep whose networks learn and whose parts have both classes."""
+    home = tmp_path_factory.mktemp("small")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.reports.page.write_report", lambda folder, trial: None)
+        return read_results(run_small(small_config(home), home / "run"))
+
+
+def said_of(row: NetworkRow, **confusions: tuple[int, ...]) -> list[str]:
+    kinds = {"train": PartMeasures, "validation": HeldOutMeasures, "test": HeldOutMeasures}
+    parts = {
+        name: kinds[name](rows=sum(counts), confusion=counts) for name, counts in confusions.items()
+    }
+    return reasons_against(replace(row, measures=Measures(**parts)))
+
+
+def test_what_speaks_against_a_network(results: pa.Table) -> None:
+    row = rows_of(results)[0]
+    assert reasons_against(row) == []
+    assert said_of(row, train=(5, 1, 2, 4), test=(6, 0, 2, 0)) == []
+    constant = "it predicts one class for every row"
+    assert said_of(row, train=(8, 0, 2, 0), test=(0, 3, 0, 3)) == [constant]
+    assert said_of(row, train=(8, 0, 2, 0), test=(6, 0, 0, 0)) == [
+        constant, "its 6 test rows lack a class",
+    ]  # fmt: skip
+    assert said_of(row, train=(0, 0, 1, 9), validation=(3, 1, 0, 0)) == [
+        "its 10 training rows lack a class", "its 4 validation rows lack a class",
+    ]  # fmt: skip
+    assert said_of(row) == []
+
+
+def test_shards_whose_validation_lacks_a_class_speak_against_the_choice(results: pa.Table) -> None:
+    choice = choose(results, "fractions", "classification")
+    champion = summary.champion_of(summary.frame(results))
+    assert choice is not None
+    assert champion is not None
+    assert reasons_against_choice(results, choice, champion.row) == []
+    at = results.schema.get_field_index("validation_confusion")
+    told = zip(results["shard"].to_pylist(), results[at].to_pylist(), strict=True)
+    counts = [[5, 1, 0, 0] if shard == "fold-01" else known for shard, known in told]
+    column = pa.array(counts, results.schema.field(at).type)
+    lacking = results.set_column(at, results.schema.field(at), column)
+    expected = ["the validation rows of fold-01 lack a class"]
+    assert reasons_against_choice(lacking, choice, champion.row) == expected
+    assert reasons_against_choice(lacking, None, None) == []
 
 
 def test_metric_chooses_and_is_recorded(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from sklearn import metrics as reference
 
 from pipeline.results.measures import HeldOutMeasures, PartMeasures
 from pipeline.results.metrics import Scored, metrics
-from pipeline.results.metrics.classes import codes_of, reliability
+from pipeline.results.metrics.classes import reliability
 from pipeline.results.metrics.intervals import mean_of_independent, rank_share, wilson
 from pipeline.results.record import RESULTS_SCHEMA
 from pipeline.results.schema import part_of
@@ -22,16 +22,14 @@ def labelled(
 ) -> tuple[np.ndarray, np.ndarray, Scored, np.ndarray]:
     """Targets, predictions, what is scored, and probabilities, of skewed classes."""
     rng = np.random.default_rng(seed)
-    names = [f"class {k}" for k in range(classes)]
     codes = np.minimum(rng.geometric(0.5, rows) - 1, classes - 1)
     codes[:classes] = np.arange(classes)
     scores = np.round(rng.standard_normal((rows, classes)) + 1.5 * np.eye(classes)[codes], 1)
     given = np.round(scores[:, 1] - scores[:, 0], 1) if classes == 2 else scores
     said = (given > 0).astype(int) if classes == 2 else scores.argmax(axis=1)
     calibration = Sigmoids.fit(given, codes, classes)
-    labels = np.array(names, dtype=object)
-    scored = Scored(names, given, calibration)
-    return labels[codes], labels[said], scored, calibration.probabilities(given)
+    scored = Scored(classes, given, calibration)
+    return codes, said, scored, calibration.probabilities(given)
 
 
 @pytest.mark.parametrize(("seed", "classes"), list(itertools.product(range(4), (2, 3, 5))))
@@ -40,12 +38,12 @@ def test_class_metrics_are_those_of_scikit_learn(seed: int, classes: int) -> Non
     found = metrics("test", predicted, target, scored)
     average: Any = {"average": "macro", "zero_division": 0}
     if classes == 2:
-        average = {"pos_label": scored.classes[1], "zero_division": 0}
+        average = {"pos_label": 1, "zero_division": 0}
     assert scored.scores is not None
     wanted = [1] if classes == 2 else range(classes)
     columns = [scored.scores] if classes == 2 else scored.scores.T
     areas = [
-        reference.roc_auc_score(target == scored.classes[k], column)
+        reference.roc_auc_score(target == k, column)
         for k, column in zip(wanted, columns, strict=True)
     ]
     expected = {
@@ -55,14 +53,14 @@ def test_class_metrics_are_those_of_scikit_learn(seed: int, classes: int) -> Non
         "recall": reference.recall_score(target, predicted, **average),
         "f1": reference.f1_score(target, predicted, **average),
         "roc_auc": np.mean(areas),
-        "log_loss": reference.log_loss(target, probabilities, labels=scored.classes),
-        "brier": _brier(probabilities, target, scored.classes),
+        "log_loss": reference.log_loss(target, probabilities, labels=range(classes)),
+        "brier": _brier(probabilities, target, range(classes)),
         "majority_share": np.unique(target, return_counts=True)[1].max() / len(target),
         "rows": len(target),
     }
     for name, value in expected.items():
         assert found[f"test_{name}"] == pytest.approx(value, abs=1e-12), name
-    table = reference.confusion_matrix(target, predicted, labels=scored.classes)
+    table = reference.confusion_matrix(target, predicted, labels=range(classes))
     assert found["test_confusion"] == tuple(table.ravel())
     for name in ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc", "brier"):
         low, high = found[f"test_{name}_low"], found[f"test_{name}_high"]
@@ -83,7 +81,7 @@ def _brier(probabilities: np.ndarray, target: np.ndarray, classes: Any) -> float
 def test_reliability_counts_the_rows_of_each_tenth(seed: int) -> None:
     target, predicted, scored, probabilities = labelled(seed, 2)
     counts = np.reshape(metrics("test", predicted, target, scored)["test_reliability"], (10, 2))
-    positive = target == scored.classes[1]
+    positive = target == 1
     edges = np.linspace(0.0, 1.0, 11)
     rows = np.histogram(probabilities[:, 1], edges)[0]
     assert counts[:, 0].tolist() == rows.tolist()
@@ -139,8 +137,8 @@ def test_every_metric_has_a_typed_column() -> None:
 
 
 def test_what_a_part_without_a_class_cannot_tell_is_not_told() -> None:
-    target = np.array(["no"] * 9, dtype=object)
-    scored = Scored(("no", "yes"), np.arange(9.0) - 8.5)
+    target = np.zeros(9, dtype=np.int64)
+    scored = Scored(2, np.arange(9.0) - 8.5)
     found = metrics("test", target, target, scored)
     assert found["test_accuracy"] == found["test_majority_share"] == 1.0
     assert [found[f"test_{name}"] for name in ("precision", "recall", "f1", "roc_auc")] == [
@@ -150,9 +148,8 @@ def test_what_a_part_without_a_class_cannot_tell_is_not_told() -> None:
     assert measures.is_constant
     assert measures.lacks_a_class
     assert not PartMeasures().is_constant
-    mixed = np.array(["no", "yes"], dtype=object)
-    other = part_of(PartMeasures, metrics("train", mixed, mixed, scored.__class__(("no", "yes"))),
-                    "train_")  # fmt: skip
+    mixed = np.array([0, 1])
+    other = part_of(PartMeasures, metrics("train", mixed, mixed, Scored(2)), "train_")
     assert not other.is_constant
     assert not other.lacks_a_class
 
@@ -164,11 +161,10 @@ def test_probabilities_are_platts(classes: int) -> None:
     assert scored.calibration is not None
     assert scored.scores is not None
     columns = scored.scores[:, None] if classes == 2 else scored.scores
-    codes = codes_of(target, scored.classes)
     for k, (slope, offset) in enumerate(
         zip(scored.calibration.slope, scored.calibration.offset, strict=True)
     ):
-        own = codes == (1 if classes == 2 else k)
+        own = target == (1 if classes == 2 else k)
         wanted = np.where(own, (own.sum() + 1) / (own.sum() + 2), 1 / ((~own).sum() + 2))
 
         def loss(at: np.ndarray, f: np.ndarray = columns[:, k], t: np.ndarray = wanted) -> float:

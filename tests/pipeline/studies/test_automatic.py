@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from pipeline.configuration.reading import load_config
+from pipeline.configuration.reading import dump_config, load_config
+from pipeline.results.folder import CONFIG_FILE
 from pipeline.studies.training.automatic import announce, chosen, is_automatic, with_defaults
 from pipeline.sweeps.driver import SweepOptions, run_sweep
 from qnn.errors import InputError
@@ -27,6 +28,7 @@ def test_nothing_but_source_and_target_is_a_sweep_with_proofs(yaml, tmp_path):
     config = load_config(yaml, settled)
     assert config.name == "two-steps"
     assert config.preprocessing.scaling == "thermometer"
+    assert config.preprocessing.compact
     assert (config.loss, len(config.beta.points), len(config.widths)) == ("logistic", 1, 1)
     outcome = run_sweep(config, location, SweepOptions(inline=True))
     assert outcome.exit_code == 0
@@ -42,8 +44,38 @@ def test_what_is_given_is_kept(yaml):
     overrides = ["preprocessing.scaling=standardize", "widths=[4]", "seeds=[1,2]", "name=own"]
     config = load_config(yaml, chosen(yaml, overrides, "nowhere"))
     assert config.preprocessing.scaling == "standardize"
+    assert not config.preprocessing.compact
     assert (config.widths, config.seeds) == ((4,), (1, 2))
     assert config.name == "own"
+
+
+def test_numbers_are_not_rounded_where_that_is_refused(yaml):
+    config = load_config(yaml, chosen(yaml, ["preprocessing.compact=false", "widths=[4]"], "no"))
+    assert not config.preprocessing.compact
+
+
+def test_a_folder_from_before_there_was_rounding_is_gone_on_with(yaml, tmp_path):
+    location = tmp_path / "out"
+    location.mkdir()
+    overrides = ["widths=[4]", "preprocessing.scaling=standardize"]
+    config = load_config(yaml, chosen(yaml, overrides, "nowhere"))
+    text = dump_config(config)
+    assert text.count(", compact: false") == 1
+    (location / CONFIG_FILE).write_text(text.replace(", compact: false", ""))
+    again = load_config(yaml, chosen(yaml, overrides, str(location)))
+    assert again == config
+
+
+def test_a_linear_network_is_written_as_its_polynomial(yaml):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(120, 4))
+    y = np.where(X @ [2.0, -2.0, 1.0, 1.0] + rng.normal(size=120) > 0.0, "in", "out")
+    rows = [f"{','.join(map(str, row))},{label}" for row, label in zip(X, y, strict=True)]
+    (yaml.parent / "two steps.csv").write_text("\n".join(["a,b,c,d,class", *rows]) + "\n")
+    config = load_config(yaml, chosen(yaml, ["widths=[4]"], "nowhere"))
+    assert config.kinds[0].polynomial == (0.0, 1.0, 0.0)
+    given = load_config(yaml, chosen(yaml, ["widths=[4]", "activation=bilinear"], "nowhere"))
+    assert given.kinds[0].polynomial is None
 
 
 def test_one_loss_alone_is_no_list(yaml):

@@ -24,6 +24,7 @@ from pipeline.results import summary
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
 from pipeline.results.parts import parts_of
+from pipeline.results.record import rows_of as network_rows
 from pipeline.results.selection import best_refit, choose
 from pipeline.results.verification import verify_paths
 from pipeline.sweeps.driver import SweepOptions, prepare, run_sweep
@@ -35,6 +36,7 @@ from qnn.networks.quantized import QuantizedNetwork
 from tests.pipeline.small import files_of, rows_of, small_config
 from tests.pipeline.targets import JOINED, PARTS, TARGETS, targets_config, targets_text
 from tests.pipeline.tracked import new_folder, run_small, runs_of
+from tests.qnn.networks.exports.test_c_header import FLAGS
 
 INLINE = SweepOptions(inline=True)
 Row = dict[str, Any]
@@ -361,6 +363,33 @@ def test_exports_predict_the_same_and_name_the_targets(run, tmp_path, monkeypatc
     assert told["names"] == list(TARGETS)
     assert qnn(monkeypatch, "export", file, "--format", "c", "--out", str(tmp_path / "n.h")) == 0
     assert "#define QNN_OUTPUTS 3" in (tmp_path / "n.h").read_text()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_one_target_is_exported_alone(run, tmp_path, monkeypatch, target):
+    """Of the joined network by its name, and as the file of its own part: the same values."""
+    rows = read_results(run)
+    whole = split_rows(rows.to_pylist())[0][0]
+    joined = next(row for row in network_rows(rows) if row.identity.trial == whole["trial"])
+    part = parts_of(rows, joined)[TARGETS.index(target)]
+    table = table_of(tmp_path).drop(columns=list(TARGETS))
+    table.to_csv(tmp_path / "rows.csv", index=False)
+    want = network_of(run, whole).predict(table)[:, TARGETS.index(target)]
+    for file, chosen in ((whole["network"], ["--output", target]), (part.fit.network, [])):
+        given = (f"{run.location}/{file}", "--format")
+        onnx = ("onnx", "--out", str(tmp_path / "one.onnx"))
+        assert qnn(monkeypatch, "export", *given, *onnx, *chosen) == 0
+        session = onnxruntime.InferenceSession((tmp_path / "one.onnx").read_bytes())
+        (said,) = session.run(["prediction"], {"numbers": table.to_numpy(dtype=np.float64)})
+        np.testing.assert_allclose(said, want, rtol=1e-9)
+        assert (
+            qnn(monkeypatch, "export", *given, "c", "--out", str(tmp_path / "one.h"), *chosen) == 0
+        )
+        main_c, program = str(tmp_path / "one_main.c"), str(tmp_path / "one")
+        subprocess.run(["gcc", *FLAGS, "-o", program, main_c, "-lm"], check=True)
+        printed = subprocess.run([program], stdin=(tmp_path / "rows.csv").open(),
+                                 capture_output=True, text=True, check=True)  # fmt: skip
+        np.testing.assert_allclose(np.array(printed.stdout.split(), float), want, rtol=1e-9)
 
 
 def test_one_output_of_several_is_coded_as_its_target_alone():

@@ -1,6 +1,7 @@
 """While a proof takes long, its bounds are shown as they close in; nothing of that stays."""
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,27 @@ def test_a_terminal_shows_the_line_as_it_is(text):
         tally.under_way = text
         bar.update()
     assert f"best gap 50 %, {text}" in stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["xterm-256color", "dumb"])
+def test_the_windows_title_says_how_far_it_is_and_is_put_back(kind):
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=200, _environ={"TERM": kind})
+    tally = Tally(total=4)
+    with reporter(tally, console) as bar:
+        for _ in range(3):
+            tally.add(Step("p", "s", 1, 0, 0.5, 0.0, None))
+            bar.update()
+            bar.update()
+    titles = re.findall(r"\x1b\]0;(.*?)\x07|\x1b\[(2[23];2t)", stream.getvalue())
+    kept, back = ("", "22;2t"), ("", "23;2t")
+    shown = [(f"{share} % of 4 trials", "") for share in (25, 50, 75)]
+    assert titles == ([] if kind == "dumb" else [kept, *shown, back])
+
+
+def test_where_no_terminal_is_no_title_is_written():
+    stream = io.StringIO()
+    tally = Tally(total=4)
+    with reporter(tally, Console(file=stream)) as bar:
+        bar.update()
+    assert stream.getvalue() == ""

@@ -1,12 +1,22 @@
+import json
 import shutil
 import subprocess
 import sys
 import textwrap
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
+from mlflow.pyfunc import scoring_server
 
 from pipeline.tracking import model
 from qnn.errors import InputError
@@ -105,60 +115,146 @@ def counted(missing: str) -> QuantizedNetwork:
     return QuantizedNetwork(U, V, np.array([0.3, -0.2, 0.1]), preprocessing=preprocessing)
 
 
-FRAMES = {
-    "whole numbers": {"tenure": [1, 2, 7], "calls": [1, 2, 0]},
-    "doubles": {"tenure": [1.0, 2.0, 7.0], "calls": [1.0, 2.0, 0.0]},
-    "nullable": {"tenure": pd.array([1, 2, 7], dtype="Int64"), "open": pd.array(
-        [True, False, True], dtype="boolean")},
-    "category": {"plan": pd.Categorical(["a", "b", "c"])},
+PLAIN = {"tenure": [1, 2, 7], "calls": [1, 2, 0], "plan": ["a", "b", "c"],
+         "open": [True, False, True]}  # fmt: skip
+FRAMES: dict[str, Callable[[], Any]] = {
+    "whole numbers": lambda: pd.DataFrame(PLAIN),
+    "doubles": lambda: pd.DataFrame({**PLAIN, "tenure": [1.0, 2.0, 7.0], "calls": [1.0, 2.0, 0.0]}),
+    "nullable": lambda: pd.DataFrame(PLAIN).convert_dtypes(),
+    "category": lambda: pd.DataFrame({**PLAIN, "plan": pd.Categorical(PLAIN["plan"])}),
+    "pandas of arrow": lambda: pa.table(PLAIN).to_pandas(),
+    "arrow types": lambda: pa.table(PLAIN).to_pandas(types_mapper=pd.ArrowDtype),
+    "pyarrow": lambda: pa.table(PLAIN),
+    "pyarrow batch": lambda: pa.table(PLAIN).to_batches()[0],
+    "polars": lambda: pl.DataFrame(PLAIN),
+    "polars category": lambda: pl.DataFrame(PLAIN, schema_overrides={"plan": pl.Categorical}),
+    "columns": lambda: PLAIN,
+    "rows": lambda: pd.DataFrame(PLAIN).to_dict("records"),
+    "array": lambda: pd.DataFrame(PLAIN).to_numpy(dtype=object),
+}
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, mlflow.pyfunc.PyFuncModel]:
+    """The models of `counted`, each written by MLflow and loaded by it."""
+    found = {}
+    for missing in ("refuse", "impute"):
+        place = tmp_path_factory.mktemp(missing)
+        counted(missing).save(place / "net.npz")
+        parts = model.packed(place / "net.npz", place / "code")
+        with warnings.catch_warnings():
+            # Of MLflow's words on types and hints, a person who trains a network needs none.
+            warnings.simplefilter("error", UserWarning)
+            mlflow.pyfunc.save_model(str(place / "model"), **parts)
+            found[missing] = mlflow.pyfunc.load_model(str(place / "model"))
+    return found
+
+
+@pytest.mark.parametrize("missing", ["refuse", "impute"])
+@pytest.mark.parametrize("kind", FRAMES)
+def test_the_registered_model_takes_frames_as_libraries_read_them(logged, missing, kind) -> None:
+    """Whole numbers, nullable ones, categories; and frames that are no frames of pandas."""
+    said = counted(missing).predict(pd.DataFrame(PLAIN)).tolist()
+    assert logged[missing].predict(FRAMES[kind]()).tolist() == said
+
+
+GAPS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "nullable": lambda given: pd.DataFrame(given).convert_dtypes(dtype_backend="numpy_nullable"),
+    "arrow types": lambda given: pd.DataFrame(given).convert_dtypes(dtype_backend="pyarrow"),
+    "pyarrow": pa.table,
+    "polars": pl.DataFrame,
+}
+
+
+@pytest.mark.parametrize("kind", GAPS)
+def test_gaps_of_every_library_are_missing_values(logged, kind) -> None:
+    given = {name: [values[0], None, values[2]] for name, values in PLAIN.items()}
+    said = counted("impute").predict(given).tolist()
+    assert logged["impute"].predict(GAPS[kind](given)).tolist() == said
+
+
+@pytest.mark.parametrize("missing", ["refuse", "impute"])
+def test_the_file_is_predicted_from_whoever_reads_it(logged, missing, tmp_path) -> None:
+    pd.DataFrame(PLAIN).to_csv(tmp_path / "rows.csv", index=False)
+    pd.DataFrame(PLAIN).to_parquet(tmp_path / "rows.parquet")
+    said = counted(missing).predict(pd.DataFrame(PLAIN)).tolist()
+    for reads in (pd.read_csv, pl.read_csv, pyarrow.csv.read_csv):
+        assert logged[missing].predict(reads(tmp_path / "rows.csv")).tolist() == said
+    for reads in (pd.read_parquet, pl.read_parquet, pyarrow.parquet.read_table):
+        assert logged[missing].predict(reads(tmp_path / "rows.parquet")).tolist() == said
+
+
+REQUESTS: dict[str, Callable[[pd.DataFrame], tuple[str | bytes, str]]] = {
+    "dataframe_split": lambda rows: (
+        json.dumps({"dataframe_split": rows.to_dict("split")}), "application/json"),
+    "dataframe_records": lambda rows: (
+        json.dumps({"dataframe_records": rows.to_dict("records")}), "application/json"),
+    "inputs by column": lambda rows: (
+        json.dumps({"inputs": rows.to_dict("list")}), "application/json"),
+    "inputs by row": lambda rows: (
+        json.dumps({"inputs": rows.to_dict("records")}), "application/json"),
+    "instances": lambda rows: (
+        json.dumps({"instances": rows.to_dict("records")}), "application/json"),
+    "csv": lambda rows: (rows.to_csv(index=False), "text/csv"),
+    "parquet": lambda rows: (rows.to_parquet(), "application/vnd.apache.parquet"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("missing", ["refuse", "impute"])
-@pytest.mark.parametrize("kind", [*FRAMES, "arrow", "arrow types"])
-def test_the_registered_model_takes_frames_as_libraries_read_them(missing: str, kind: str) -> None:
-    """Through MLflow's own check of the signature, which refused int64 where it had seen double."""
-    import pyarrow as pa
-    from mlflow.models.utils import _enforce_schema
-
-    plain = {"tenure": [1, 2, 7], "calls": [1, 2, 0], "plan": ["a", "b", "c"],
-             "open": [True, False, True]}  # fmt: skip
-    frame = pd.DataFrame({**plain, **FRAMES.get(kind, {})})
-    if kind.startswith("arrow"):
-        mapper = pd.ArrowDtype if kind == "arrow types" else None
-        frame = pa.table(plain).to_pandas(types_mapper=mapper)
-    one = counted(missing)
-    checked = _enforce_schema(frame, model.input_schema(one))
-    assert one.predict(checked).tolist() == one.predict(pd.DataFrame(plain)).tolist()
+@pytest.mark.parametrize("form", REQUESTS)
+def test_mlflows_server_answers_each_form_of_request(logged, missing, form) -> None:
+    """What `mlflow models serve` does with a request; columns of any type refused every CSV."""
+    one = logged[missing]
+    body, kind = REQUESTS[form](pd.DataFrame(PLAIN))
+    answer = scoring_server.invocations(body, kind, one, one.metadata.get_input_schema())
+    assert answer.status == 200
+    said = counted(missing).predict(pd.DataFrame(PLAIN)).tolist()
+    assert json.loads(answer.response)["predictions"] == said
 
 
-def test_a_refusal_names_the_column_in_one_line() -> None:
-    from mlflow.models.utils import _enforce_schema
+def test_one_row_by_name(logged) -> None:
+    row = {name: values[0] for name, values in PLAIN.items()}
+    said = counted("refuse").predict(pd.DataFrame([row])).tolist()
+    assert logged["refuse"].predict(row).tolist() == said
 
-    frame = pd.DataFrame({"tenure": ["a", "b"], "calls": [1, 2], "plan": ["a", "b"],
-                          "open": [True, False]})  # fmt: skip
-    one = counted("refuse")
+
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame, pa.table])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tenure": ["a", "b", "c"]}, "column 'tenure' should be numeric, but row 1 holds 'a'"),
+        ({"tenure": None}, "columns missing from the data: tenure (present: calls, plan, open)"),
+    ],
+)
+def test_a_refusal_names_the_column_in_one_line(logged, library, change, message) -> None:
+    given = {name: values for name, values in {**PLAIN, **change}.items() if values is not None}
     with pytest.raises(InputError) as error:
-        one.predict(_enforce_schema(frame, model.input_schema(one)))
-    assert str(error.value).startswith("column 'tenure' should be numeric, but row 1 holds 'a'")
+        logged["refuse"].predict(library(given))
+    assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
 
 
-def test_columns_of_an_imputing_model_are_not_required(tmp_path: Path) -> None:
-    from types import SimpleNamespace
+def test_a_lazy_frame_is_asked_to_be_collected(logged) -> None:
+    with pytest.raises(InputError, match=r"a lazy frame has no rows yet: .*collect\(\)"):
+        logged["refuse"].predict(pl.LazyFrame(PLAIN))
 
-    from pipeline.tracking.loaded_model import NetworkModel
 
-    one = counted("impute")
-    assert not any(column.required for column in model.input_schema(one).inputs)
-    assert all(column.required for column in model.input_schema(counted("refuse")).inputs)
-    one.save(tmp_path / "net.npz")
-    loaded = NetworkModel()
-    loaded.load_context(SimpleNamespace(artifacts={"network": str(tmp_path / "net.npz")}))
+def test_the_model_names_its_columns_and_which_are_required(logged) -> None:
+    for missing, one in logged.items():
+        columns = one.metadata.metadata["columns"]
+        assert [column["name"] for column in columns] == list(PLAIN)
+        assert [column["holds"] for column in columns] == ["numbers", "numbers", "categories",
+                                                            "numbers"]  # fmt: skip
+        assert {column["required"] for column in columns} == {missing == "refuse"}
+
+
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_an_imputing_model_fills_in_columns_that_are_left_out(logged, library) -> None:
     frame = pd.DataFrame({"tenure": [1, None], "plan": ["a", None], "open": [True, False]})
+    given = {"tenure": [1, None], "plan": ["a", None], "open": [True, False]}
     with pytest.warns(UserWarning, match="columns left out, taken as missing: calls"):
-        found = loaded.predict(None, frame)
-    assert found.tolist() == one.predict(frame.assign(calls=np.nan)).tolist()
-    strange = frame.assign(calls=1, plan=["a", "elsewhere"])
+        found = logged["impute"].predict(library(given))
+    assert found.tolist() == counted("impute").predict(frame.assign(calls=np.nan)).tolist()
+    strange = {**given, "calls": [1, 1], "plan": ["a", "elsewhere"]}
     with pytest.raises(InputError, match="not seen in training: 'plan' in 1 rows"):
-        loaded.predict(None, strange, {"strict": True})
+        logged["impute"].predict(library(strange), {"strict": True})

@@ -11,6 +11,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from pipeline.configuration.reading import SweepConfig
 from pipeline.results import summary
@@ -241,8 +242,9 @@ def test_the_model_has_signature_and_example(tracked: Tracked) -> None:
     info = tracked.store.client.get_logged_model(run.data.tags["qnn.model_id"])
     place = Path(info.artifact_location.removeprefix("file://"))
     description = (place / "MLmodel").read_text()
-    assert '"name": "a"' in description
     assert '"name": "output"' in description
+    columns = yaml.safe_load(description)["metadata"]["columns"]
+    assert {"name": "a", "holds": "numbers", "required": True} in columns
     assert (place / "input_example.json").exists()
     assert not list(place.rglob("*.pkl"))
     assert info.metrics

@@ -207,7 +207,9 @@ def test_fields_that_prove_nothing_are_named_here():
                "leaf_diagonals", "weights"}  # fmt: skip
     # Those of a proof over blocks are attacked one by one in test_blockwise.py.
     blocks = {"nu_scale", "nu_smoothing", "block_rows", "block_sha256", "block_values"}
-    assert names() - covered - blocks <= {"data", "output", "nu_matrix"}
+    # Those of leaves of agreements are in test_agreements_kind.py.
+    agreements = {"diagonals", "leaf_starts", "leaf_cuts", "leaf_multipliers"}
+    assert names() - covered - blocks - agreements <= {"data", "output", "nu_matrix"}
 
 
 def test_other_data_are_refused():

@@ -119,6 +119,7 @@ def test_constants_may_be_nodes(tmp_path):
     ("nodes", "shape", "words"),
     [
         ([("Tanh", ["x"], "y")], (3,), "node Tanh is none of a ReLU network"),
+        ([("Sigmoid", ["x"], "y")], (3,), "export the scores that go into it"),
         ([("Relu", ["x"], "a"), ("Add", ["x", "a"], "y")], (3,), "no chain"),
         ([("Relu", ["x"], "a"), ("MatMul", ["a", "a"], "y")], (3,), "no chain"),
         ([("MatMul", ["x", "W"], "y")], (5,), "shapes do not fit"),

@@ -9,7 +9,8 @@ from qnn.errors import InputError
 from qnn.networks.activations import Bilinear, Polynomial
 from qnn.networks.alphabets import get_alphabet
 from qnn.networks.quantized import QuantizedNetwork
-from qnn.networks.stacks import stack, unstack
+from qnn.networks.stacks import single_output, stack, unstack
+from tests.qnn.networks.exports import cases
 
 POLYNOMIALS = (None, (0.1, 0.5, 0.4), (1.0, 0.0, 0.3), (0.0, 2.0, 0.0))
 KINDS = st.tuples(
@@ -166,3 +167,39 @@ def test_what_cannot_be_stacked_is_refused():
         "stack takes networks without preprocessing, but number 0 has one: give the stack one that "
         "codes all targets"
     )
+
+
+@pytest.mark.parametrize(
+    ("classes", "outputs", "name", "index"),
+    [(("a", "b,c", "d"), None, "b,c", 1), ((3, 1, 2), None, "1", 1), (None, 3, "2", 2)],
+)
+def test_a_single_output_is_a_network_of_its_own(classes, outputs, name, index):
+    whole, rows = cases.network("quantile", classes=classes, outputs=outputs), cases.table()
+    scores, said = whole.scores(rows)[:, index], whole.predict(rows)
+    alone = single_output(whole, name)
+    atol = cases.tolerance(whole, rows)
+    np.testing.assert_allclose(alone.scores(rows), scores, rtol=0, atol=atol)
+    own = alone.predict(rows)
+    if classes is None:
+        np.testing.assert_allclose(own, said[:, index], rtol=1e-10)
+    else:
+        assert own.tolist() == (scores > 0).tolist()
+    assert alone.alpha.all()
+    assert alone.neurons < whole.neurons
+    assert QuantizedNetwork.from_bytes(alone.to_bytes()).to_bytes() == alone.to_bytes()
+
+
+def test_a_single_output_without_preprocessing_has_a_number():
+    stacked = stack([make(3, 2, np.random.default_rng(seed), ("binary", None, "float"))
+                     for seed in range(2)])  # fmt: skip
+    assert single_output(stacked, "1").to_bytes() == unstack(stacked)[1].to_bytes()
+
+
+def test_an_output_that_is_not_there_is_named():
+    whole = cases.network("none", classes=("a", "b", "c"))
+    with pytest.raises(InputError, match=r"has no output '1': choose one of a, b, c$"):
+        single_output(whole, "1")
+    with pytest.raises(InputError, match=r"has no output '-1': choose one of 0, 1$"):
+        single_output(cases.network("none", classes=None, outputs=2), "-1")
+    with pytest.raises(InputError, match="the network has one output"):
+        single_output(cases.network("none"), "yes")

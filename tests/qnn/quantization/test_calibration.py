@@ -245,6 +245,26 @@ def test_progress_goes_from_0_to_1() -> None:
     assert seen == sorted(seen)
 
 
+@pytest.mark.parametrize("weighting", ["none", "fisher"])
+def test_progress_goes_on_within_a_layer(weighting: str) -> None:
+    seen: list[tuple[str, float]] = []
+
+    def say(what: str, share: float) -> None:
+        seen.append((what, share))
+
+    net = mlp((12, 16, 3))
+    quantize(
+        net, rows(60, (12,)), method="gptq", certify="bound", weighting=weighting, progress=say
+    )
+    shares = [share for _, share in seen]
+    assert shares == sorted(shares)
+    first = [share for what, share in seen if what == "layer Gemm0"]
+    # A report a neuron, and the layer has its share of the weights: 192 of 240.
+    assert len(set(first)) >= 16
+    assert first[0] == pytest.approx(0.1)
+    assert first[-1] == pytest.approx(0.1 + 0.8 * 192 / 240)
+
+
 def test_scores_of_one_output_are_calibrated_by_squares() -> None:
     made = quantize(mlp((12, 10, 1)), rows(100, (12,)), 4.0, (4,), certify="none", beam=8)
     X = rows(200, (12,), 1)

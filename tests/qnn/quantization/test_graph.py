@@ -158,6 +158,8 @@ def test_models_that_cannot_be_read_say_why(tmp_path: Path) -> None:
         read_model(make.model((3,)))
     with pytest.raises(InputError, match="opset 5 cannot be converted"):
         read_model(make.model((3,), 5))
+    with pytest.raises(InputError, match=r"opset 999 is not known .* with \d+: export"):
+        read_model(make.model((3,), 999))
     broken = mlp()
     values = onnx.numpy_helper.to_array(broken.graph.initializer[0]).copy()
     values.flat[0] = np.nan

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qnn.semidefinite.cone import project_to_cone
-from qnn.semidefinite.descent import descend
+from qnn.semidefinite.descent import lesser_diagonal
 from qnn.semidefinite.positive import LARGE, lowest_eigenvalue, positive_factor
 
 Array = np.ndarray
@@ -84,6 +84,23 @@ def test_the_least_eigenvalue(n: int) -> None:
     assert lowest_eigenvalue(np.diag(np.arange(1.0, n + 1.0))) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("kind", ["multiple", "clustered", "graded", "rank one", "diagonal"])
+def test_the_least_eigenvalue_where_steps_to_it_are_slow(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    for n in range(1, 25):
+        Q = np.linalg.qr(rng.normal(size=(n, n)))[0]
+        others = rng.uniform(-1.0, 1.0, n)
+        S = {
+            "multiple": Q * np.where(np.arange(n) <= n // 2, -1.0, others) @ Q.T,
+            "clustered": Q * (-1.0 + 1e-9 * others) @ Q.T,
+            "graded": Q * 10.0 ** (-10.0 + 10.0 * others) @ Q.T,
+            "rank one": np.outer(Q[0], Q[0]),
+            "diagonal": np.diag(others),
+        }[kind]
+        S = 0.5 * (S + S.T)
+        assert lowest_eigenvalue(S) == pytest.approx(np.linalg.eigvalsh(S)[0], abs=1e-14 * n)
+
+
 def test_the_least_eigenvalue_of_what_is_no_number() -> None:
     for bad in (np.nan, np.inf):
         S = np.eye(4)
@@ -99,9 +116,9 @@ def test_a_descended_diagonal_dominates_and_spends_less(blocks: int) -> None:
         sides = np.stack([M, -M][:blocks])
         a = 0.1 * np.abs(M).sum(axis=1)
         shifted = a + max(0.0, -min(lowest_eigenvalue(np.diag(a) - B) for B in sides))
-        found = descend(sides, a, shifted)
+        found = lesser_diagonal(sides, a, shifted)
         assert found.sum() <= shifted.sum()
         assert n < 7 or found.sum() < shifted.sum()
         for B in sides:
             assert np.linalg.eigvalsh(np.diag(found) - B)[0] >= -1e-12 * np.abs(B).max()
-    np.testing.assert_array_equal(descend(sides, shifted, shifted), shifted)
+    np.testing.assert_array_equal(lesser_diagonal(sides, shifted, shifted), shifted)

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
@@ -44,31 +45,6 @@ def frame(n: int = 60) -> tuple[pd.DataFrame, np.ndarray]:
     return table, np.where((table["size"] > 0) & (table["shop"] != "x"), "p", "q")
 
 
-class Polars:
-    """What polars offers of a data frame: names, columns with lists and counts of nulls."""
-
-    class Series:
-        def __init__(self, values: list[object]) -> None:
-            self.values, self.null_count = values, lambda: values.count(None)
-
-        def to_list(self) -> list[object]:
-            return self.values
-
-        def to_numpy(self) -> np.ndarray:
-            raise AssertionError("polars' arrays have NaN where nothing is: lists have None")
-
-    def __init__(self, table: pa.Table) -> None:
-        self.columns = table.column_names
-        self.held = {name: Polars.Series(table[name].to_pylist()) for name in self.columns}
-        self.shape = (table.num_rows, table.num_columns)
-
-    def __getitem__(self, name: str) -> Series:
-        return self.held[name]
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-
 def test_frames_of_pandas_pyarrow_and_polars_are_one_table():
     table, y = frame()
     model = named(missing="impute", random_state=0).fit(table, y)
@@ -79,9 +55,9 @@ def test_frames_of_pandas_pyarrow_and_polars_are_one_table():
     assert model.score(table, y) > 0.9
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     said = list(model.predict(table))
-    for other in (arrow, arrow.to_batches()[0], Polars(arrow), {k: table[k] for k in table}):
+    for other in (arrow, arrow.to_batches()[0], pl.from_arrow(arrow), {k: table[k] for k in table}):
         assert list(model.network_.predict(other)) == said
-    assert list(model.predict(arrow)) == list(model.predict(Polars(arrow))) == said
+    assert list(model.predict(arrow)) == list(model.predict(pl.from_arrow(arrow))) == said
     again = named(missing="impute", random_state=0).fit(arrow, y)
     assert again.network_.to_bytes() == model.network_.to_bytes()
 
@@ -100,14 +76,8 @@ def test_targets_and_weights_of_pyarrow_are_taken():
 
 
 def test_a_lazy_frame_is_asked_to_be_collected():
-    class Lazy:
-        columns = ("size",)
-
-        def collect(self) -> None:
-            raise AssertionError("computing is the caller's decision")
-
     with pytest.raises(InputError, match=r"a lazy frame has no rows yet: .*collect\(\)"):
-        named().fit(Lazy(), ["a", "b"])
+        named().fit(pl.LazyFrame({"size": [1.0, 2.0]}), ["a", "b"])
 
 
 def test_decimals_are_numbers():
@@ -120,7 +90,7 @@ def test_decimals_are_numbers():
     plain = [None if value is None else float(value) for value in exact]
     arrow = pa.table({"size": pa.array(exact, pa.decimal128(10, 3))})
     said = list(model.network_.predict({"size": plain}))
-    for other in ({"size": exact}, arrow, Polars(arrow)):
+    for other in ({"size": exact}, arrow, pl.from_arrow(arrow)):
         assert list(model.network_.predict(other)) == said
 
 

@@ -7,15 +7,15 @@ static inline void qnn_set(uint64_t x[QNN_WORDS], int feature, int above)
 /* A row as bits: set for +1, clear for -1. */
 static inline void qnn_encode(const double values[QNN_COLUMNS], uint64_t x[QNN_WORDS])
 {
-    int c, k, feature = 0, threshold = 0;
-
+    int c, k, feature = 0@COUNTER@;
+@PLACE@
     memset(x, 0, QNN_WORDS * sizeof x[0]);
     for (c = 0; c < QNN_COLUMNS; c++) {
         double value = isnan(values[c]) ? qnn_fill[c] : values[c];
         for (k = 0; k < qnn_category_counts[c]; k++)
             qnn_set(x, feature++, value == k);
-        for (k = 0; k < qnn_levels[c]; k++)
-            qnn_set(x, feature++, value >= qnn_thresholds[threshold++]);
+@OPEN@        for (k = 0; k < qnn_levels[c]; k++)
+            qnn_set(x, feature++, value >= @THRESHOLD@);
     }
     if (QNN_BIAS)
         qnn_set(x, feature, 1);

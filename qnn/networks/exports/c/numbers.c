@@ -2,13 +2,13 @@
 static inline void qnn_encode(const double values[QNN_COLUMNS], double x[QNN_FEATURES])
 {
     int c, k, feature = 0;
-
+@PLACE@
     for (c = 0; c < QNN_COLUMNS; c++) {
         double value = isnan(values[c]) ? qnn_fill[c] : values[c];
         for (k = 0; k < qnn_category_counts[c]; k++, feature++)
-            x[feature] = qnn_scaled(value == k ? 1.0 : 0.0, feature);
+            x[feature] = qnn_scaled(value == k ? 1.0 : 0.0, feature@READ@);
         if (qnn_category_counts[c] == 0) {
-            x[feature] = qnn_scaled(qnn_encoded(value, c), feature);
+            x[feature] = qnn_scaled(qnn_encoded(value, c), feature@READ@);
             feature++;
         }
     }

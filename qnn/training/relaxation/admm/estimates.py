@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from qnn.networks.activations.lift import Lift
-from qnn.semidefinite.descent import descend
+from qnn.semidefinite.descent import lesser_diagonal
 from qnn.semidefinite.positive import lowest_eigenvalue
 from qnn.training.relaxation.scaling import ScaledProblem
 
@@ -99,7 +99,8 @@ def refine_diagonals(
     """Spend less than the even shift from diagonals to shifted does, by a few Newton steps."""
     sides = scaled.lift.groups(M, -M)
     return tuple(
-        descend(np.stack(own), a, b) for own, a, b in zip(sides, diagonals, shifted, strict=True)
+        lesser_diagonal(np.stack(own), a, b)
+        for own, a, b in zip(sides, diagonals, shifted, strict=True)
     )
 
 

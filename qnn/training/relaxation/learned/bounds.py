@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.lapack import dpotrf, dpotri
 
+from qnn.certificates.claim import Claim
+from qnn.certificates.grids import proven_bounds
+from qnn.certificates.proofs.diagonal import DiagonalProof
 from qnn.certificates.record import Certificate
 from qnn.errors import InputError
 from qnn.training.problems.problem import Problem
 from qnn.training.relaxation.learned.limits import refusal
-from qnn.training.relaxation.learned.steps import follow
-from qnn.training.relaxation.repair import certify
+from qnn.training.relaxation.learned.steps import follow, least_slacks, mirror, products
+from qnn.training.relaxation.repair import certify, unproven
 from qnn.training.relaxation.scaling import ScaledProblem, check_scale, scale_problem
 
 Array = np.ndarray
@@ -31,8 +35,9 @@ _MARGIN = 1e-9
 class Bounds:
     """Dual points of one problem at several β, in the problem's own units.
 
-    ``betas`` (K,) as given; ``nu`` (K, n); ``diagonals`` (K, D), each within its budget; ``values``
-    (K,): what they bound in floating arithmetic, which proves nothing. `certificate` does.
+    ``betas`` (K,) as given; ``nu`` (K, n); ``diagonals`` (K, D), within the budgets and as large as
+    M(nu) but for rounding; ``values`` (K,): what they bound in floating arithmetic, which proves
+    nothing. `lower_bounds` and `certificate` do.
     """
 
     problem: Problem
@@ -41,10 +46,49 @@ class Bounds:
     diagonals: Array
     values: Array
 
+    @cached_property
+    def lower_bounds(self) -> Array:
+        """The proven bounds of all cells (K,), in one pass; those of the certificates."""
+        problem = self.problem
+        bounds = proven_bounds(
+            self._claim, self.betas, *self._points, problem.X, problem.y, margin=4.0
+        )
+        for cell in np.flatnonzero(~(bounds > 0.0)):
+            bounds[cell] = self._alone(int(cell)).lower_bound
+        return bounds
+
     def certificate(self, cell: int) -> Certificate:
         """The proof of a cell, an ordinary one of the relaxation; its `lower_bound` counts."""
+        beta, bound = float(self.betas[cell]), float(self.lower_bounds[cell])
+        if cell in self._others:
+            return self._others[cell]
+        nu, diagonals = self._points
+        claim = replace(self._claim, beta=beta, lower_bound=bound)
+        return Certificate(claim, nu[cell], DiagonalProof((diagonals[cell],)))
+
+    @cached_property
+    def _points(self) -> tuple[Array, Array]:
+        """What is proven: a little less of each point, and what is left of the budgets spread."""
+        part, size = 1.0 - _MARGIN, self.diagonals.shape[1]
+        nu, a = part * self.nu, part * self.diagonals
+        # Rounded so that the sums stay within.
+        rest = self.betas * (self.problem.d * (1.0 - 1e-15 * size)) - a.sum(axis=1)
+        return nu, a + (np.maximum(rest, 0.0) * ((1.0 - 1e-12) / size))[:, None]
+
+    @cached_property
+    def _claim(self) -> Claim:
+        return unproven(self.problem, self.nu[:0], DiagonalProof(())).claim
+
+    @cached_property
+    def _others(self) -> dict[int, Certificate]:
+        return {}
+
+    def _alone(self, cell: int) -> Certificate:
+        """The proof of a cell that the rest's does not do for, by a search for a margin."""
         problem = self.problem.with_beta(float(self.betas[cell]))
-        return certify(problem, self.nu[cell], (self.diagonals[cell],), _MARGIN)
+        found = certify(problem, self.nu[cell], (self.diagonals[cell],), _MARGIN)
+        self._others[cell] = found
+        return found
 
 
 @dataclass(frozen=True)
@@ -105,7 +149,6 @@ class _Moments:
     scaled: ScaledProblem
     Phi: Array
     inverse: Array
-    ridge: float
 
     @classmethod
     def of(cls, problem: Problem) -> Self:
@@ -115,14 +158,10 @@ class _Moments:
         if why is not None:
             raise InputError(why)
         scaled = scale_problem(problem)
-        F = scaled.lift.features
-        first, second = np.triu_indices(F.shape[1])
-        Phi = F[:, first] * F[:, second] * np.where(first == second, 1.0, np.sqrt(2.0))
+        Phi = products(scaled.lift.features)
         G = Phi.T @ Phi
-        ridge = _RIDGE * max(float(np.trace(G)) / len(G), 1e-300)
-        G.flat[:: len(G) + 1] += ridge
-        inverse = cho_solve(cho_factor(G, lower=True), np.eye(len(G)))
-        return cls(problem, scaled, Phi, inverse, ridge)
+        G.flat[:: len(G) + 1] += _RIDGE * max(float(np.trace(G)) / len(G), 1e-300)
+        return cls(problem, scaled, Phi, _inverse(G))
 
     @property
     def zero_value(self) -> float:
@@ -136,23 +175,51 @@ class _Moments:
         if wanted.ndim != 1 or not (np.isfinite(wanted).all() and (wanted > 0.0).all()):
             raise InputError("betas must be a list of positive finite numbers")
         order = np.argsort(-wanted, kind="stable")
-        size, y = self.problem.lift.size, self.scaled.y
-        z, a = np.zeros((len(wanted), len(self.inverse))), np.zeros((len(wanted), size))
-        values = np.zeros(len(wanted))
-        plan = np.full(len(wanted), one.steps)
-        plan[:1] = one.first_steps
         budgets = wanted[order] * (self.scaled.budget / self.problem.beta)
-        ready = (self.inverse, self.ridge, self.Phi.T @ y, float(y @ y), budgets, plan)
-        try:
-            follow(*ready, one.centrality, z, a, values)
-        except (np.linalg.LinAlgError, ValueError):
-            # Where rounding ends the path, the cells that are left have the trivial bound.
-            a[a.sum(axis=1) == 0.0] = 1.0
+        nu, a, values = self._repaired(*self._path(one, budgets), budgets)
         back = np.argsort(order, kind="stable")
         return Bounds(
             self.problem,
             wanted,
-            ((y - z @ self.Phi.T) * self.scaled.nu_unit)[back],
+            (nu * self.scaled.nu_unit)[back],
             (a * self.scaled.diagonal_unit)[back],
             (values * self.scaled.value_unit)[back],
         )
+
+    def _path(self, one: BoundMap, budgets: Array) -> tuple[Array, Array]:
+        """The points nu (K, n) and diagonals (K, D) at falling budgets, before the repair."""
+        y = self.scaled.y
+        z = np.zeros((len(budgets), len(self.inverse)))
+        a = np.zeros((len(budgets), self.problem.lift.size))
+        plan = np.full(len(budgets), one.steps)
+        plan[:1] = one.first_steps
+        ready = (self.inverse, self.Phi.T @ y, float(y @ y), budgets, plan)
+        follow(*ready, one.centrality, z, a)
+        return y - z @ self.Phi.T, a
+
+    def _repaired(self, nu: Array, a: Array, budgets: Array) -> tuple[Array, Array, Array]:
+        """The best multiples of the points within the budgets, and what they bound (K,).
+
+        The trivial bound where rounding has spoilt a point.
+        """
+        M = nu @ self.Phi
+        lost = ~(np.isfinite(M).all(axis=1) & (a > 0.0).all(axis=1) & np.isfinite(a).all(axis=1))
+        nu[lost], M[lost], a[lost] = 0.0, 0.0, (budgets[lost] / a.shape[1])[:, None]
+        a -= least_slacks(M, a)[:, None]
+        spent = np.maximum(a.sum(axis=1), 1e-300)
+        along, length = nu @ self.scaled.y, np.einsum("ij,ij->i", nu, nu)
+        best = np.maximum(along, 0.0) / np.maximum(length, 1e-300)
+        scale = np.minimum(best, budgets / spent)
+        values = scale * along - 0.5 * scale * scale * length
+        return scale[:, None] * nu, scale[:, None] * a, values
+
+
+def _inverse(G: Array) -> Array:
+    """The inverse of a positive definite matrix; 0, with which any map is as valid, of others."""
+    factor, failed = dpotrf(G, lower=1, clean=0)
+    inverse, lost = dpotri(factor, lower=1, overwrite_c=1)
+    if failed or lost or not np.isfinite(inverse).all():
+        return np.zeros_like(G)
+    # Fortran's lower triangle is the upper one of the transposed matrix.
+    mirror(inverse.T)
+    return inverse.T

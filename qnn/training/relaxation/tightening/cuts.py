@@ -11,6 +11,7 @@ of the polynomial activation has one sign vector u, with a last entry of +1, and
 `Q = ρuuᵀ`: the same with b on the entries of u alone, and no mean to take.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -28,7 +29,23 @@ VIOLATION = 1e-3
 # Larger sets join where a round finds fewer triangles than this.
 LARGER_FROM = 300
 LARGER_ADDED = 1000
+# Steps of a power iteration, and what its estimate is multiplied by to lie above.
+POWERS, ABOVE = 20, 1.1
 LARGER_VIOLATION = 1e-2
+
+
+def largest_eigenvalue(apply: Callable[[Array], Array], size: int) -> float:
+    """An estimate from above of a positive operator's on vectors (size,), by power iteration.
+
+    1 where there are no vectors.
+    """
+    if not size:
+        return 1.0
+    vector, length = np.random.default_rng(0).standard_normal(size), 0.0
+    for _ in range(POWERS):
+        vector = apply(vector / np.linalg.norm(vector))
+        length = float(np.linalg.norm(vector))
+    return ABOVE * length
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,15 +103,7 @@ class Cuts:
     @cached_property
     def square_norm(self) -> float:
         """An estimate from above of the largest eigenvalue of C Cᵀ, by power iteration."""
-        if not len(self):
-            return 1.0
-        tau = np.random.default_rng(0).standard_normal(len(self))
-        size = 0.0
-        for _ in range(20):
-            tau = tau / np.linalg.norm(tau)
-            tau = self.apply(*self.adjoint(tau))
-            size = float(np.linalg.norm(tau))
-        return 1.1 * size
+        return largest_eigenvalue(lambda tau: self.apply(*self.adjoint(tau)), len(self))
 
     def kept(self, chosen: Array) -> "Cuts":
         """Those of a mask or of indices."""

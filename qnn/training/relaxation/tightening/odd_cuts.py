@@ -21,12 +21,10 @@ from qnn.training.relaxation.tightening.cuts import (
     LARGER_VIOLATION,
     LARGEST,
     VIOLATION,
+    largest_eigenvalue,
 )
 
 Array = np.ndarray
-
-# Steps of the power iteration for the size of the inequalities.
-_POWERS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,15 +71,7 @@ class OddCuts:
     @cached_property
     def square_norm(self) -> float:
         """An estimate from above of the largest eigenvalue of `pairs` and its adjoint."""
-        if not len(self):
-            return 1.0
-        tau = np.random.default_rng(0).standard_normal(len(self))
-        size = 0.0
-        for _ in range(_POWERS):
-            tau = tau / np.linalg.norm(tau)
-            tau = self.pairs(*self.adjoint(tau))
-            size = float(np.linalg.norm(tau))
-        return 1.1 * size
+        return largest_eigenvalue(lambda tau: self.pairs(*self.adjoint(tau)), len(self))
 
     def weighing(self, tau: Array) -> OddCuts:
         """The same vectors with other multipliers; what is known of them stays known."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.reports.figures import layout, palette, picture, plots, scales, svg
-from pipeline.reports.figures.chart import Axis, Chart, Dots, Line, Panel
+from pipeline.reports.figures.chart import Axis, Chart, Dots, Level, Line, Panel
 from pipeline.results import summary
 from pipeline.results.record import RESULTS_SCHEMA
 from tests.pipeline.synthetic import results_table
@@ -82,6 +82,25 @@ def test_the_gap_has_a_panel_for_each_rounding() -> None:
     assert panels[0].y == panels[1].y
 
 
+def test_of_one_width_no_figure_is_drawn_against_it() -> None:
+    one = results_table(seeds=1, betas=3, widths=(8,))
+    assert plots.gap_figure(one).empty.startswith("The sweep has one width")
+    assert plots.gap_figure(CASES["usual"]).panels
+
+
+@pytest.mark.parametrize("accuracy", [0.2, 1.0])
+def test_the_chosen_networks_star_is_inside_its_panel(accuracy: float) -> None:
+    """Its own test accuracy may lie beyond all means, which the axis was made for."""
+    table = CASES["usual"].to_pandas()
+    refit = table["shard"] == "all"
+    changed = np.where(refit, accuracy, table["test_accuracy"])
+    results = pa.Table.from_pandas(table.assign(test_accuracy=changed), RESULTS_SCHEMA)
+    panel = plots.size_figure(results).panels[1]
+    (star,) = (mark for mark in panel.marks if getattr(mark, "name", "") == "the chosen network")
+    assert star.y == [100 * accuracy]
+    assert panel.y.low < 100 * accuracy < panel.y.high
+
+
 def test_a_gap_of_zero_stands_at_the_foot_of_its_axis() -> None:
     table = CASES["usual"]
     column = table.schema.get_field_index("gap")
@@ -112,6 +131,19 @@ def test_the_krivine_constant_is_marked_only_for_bilinear_networks() -> None:
     column = table.schema.get_field_index("activation")
     other = table.set_column(column, "activation", pa.array(["polynomial"] * table.num_rows))
     assert "K = 1.782" not in " ".join(texts(plots.rounding_figure(other)))
+
+
+@pytest.mark.parametrize("width", [svg.NARROW, svg.WIDE[1], svg.WIDE[2]])
+@pytest.mark.parametrize("at", [0.0, 0.3, 0.5, 0.7, 1.0])
+def test_the_name_of_an_upright_level_is_inside_the_picture(width: float, at: float) -> None:
+    name = "K = 1.782: the optimum lies left of this"
+    level = Level(at, name=name, upright=True)
+    panel = Panel(Axis(low=0.0, high=1.0), Axis(), (level, Line([0, 1], [0, 1])))
+    (word,) = (s for s in layout.draw(panel, width).shapes
+               if isinstance(s, layout.Words) and s.text == name)  # fmt: skip
+    assert word.anchor == "start"
+    assert word.x >= 0.0
+    assert word.x + layout.CHARACTER * len(name) <= width
 
 
 @pytest.mark.parametrize("width", [svg.NARROW, svg.WIDE[1]])

@@ -10,6 +10,7 @@ from pipeline.configuration.reading import load_config
 from pipeline.plans.studies import get_study
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
+from pipeline.studies.bell.figures import shown_rows
 from pipeline.studies.bell.networks import Training
 from pipeline.studies.bell.summary import finished, groups, speedup, trained
 from pipeline.tracking.store import open_store
@@ -113,9 +114,21 @@ def test_bad_input_is_a_line(tmp_path: Path, changes: dict[str, Any], said: str)
     assert not (tmp_path / "out").exists()
 
 
+def test_of_several_networks_the_one_is_drawn_that_leaves_least_of_a_plane_open() -> None:
+    left = {(None, None): 9, ("4", 0): 3, ("4", 1): 2, ("8", 0): 5}
+    rows = [
+        {"scenario": "2222", "level": level, "model": model, "model_seed": seed,
+         "inconclusive": count if level == "1" else 9 - count}
+        for level in ("1", "2") for (model, seed), count in left.items()
+    ]  # fmt: skip
+    shown = [(row["level"], row["model"], row["model_seed"]) for row in shown_rows(rows)]
+    assert shown == [("1", None, None), ("1", "4", 1), ("2", None, None), ("2", "8", 0)]
+
+
 def test_the_page_and_the_tracked_run_have_them(whole: Path) -> None:
     page = (whole / "report.html").read_text()
     assert "The networks that were trained" in page
+    assert "left open" in page
     assert "times faster than without" in page.replace("\n", " ")
     config = load_config(CASE.file(whole.parent, **CHANGES), [], get_study("bell").config)
     store = open_store(config, RunFolder.open(whole))

@@ -144,6 +144,11 @@ def test_weighted_columns_are_refused(tmp_path):
         config(tmp_path, preprocessing="preprocessing: {scaling: weighted}")
 
 
+def test_rounded_numbers_are_refused(tmp_path):
+    with pytest.raises(InputError, match="round no means and thresholds"):
+        config(tmp_path, preprocessing="preprocessing: {compact: true}")
+
+
 def kept(out: Path) -> dict[str, bytes]:
     return {
         str(file.relative_to(out)): file.read_bytes()

@@ -130,6 +130,16 @@ def test_more_seeds_extend_a_finished_folder(tmp_path: Path) -> None:
     assert len(found["float_mlp"]) == len(set(found["float_mlp"])) * 2 == 2 * 2 * 2
     trials = outcome.results["trial"].to_pylist()
     assert len(trials) == len(set(trials))
+    # With two seeds there is something to pair.
+    write_comparison([str(tmp_path / "out")], str(tmp_path / "page.html"))
+    for page in (tmp_path / "page.html", tmp_path / "out" / "report.html"):
+        text = page.read_text()
+        assert "Weights near orthonormal" in text
+        assert "after Holm" in text
+
+
+def test_one_seed_is_no_comparison(whole: Path) -> None:
+    assert "Weights near orthonormal" not in (whole / "out" / "report.html").read_text()
 
 
 def test_several_classes_have_one_float_network(tmp_path: Path) -> None:

@@ -10,7 +10,10 @@ from qnn.networks.alphabets import get_alphabet
 from qnn.networks.quantized import QuantizedNetwork
 
 ROWS = 40
-SCALINGS = ("standardize", "weighted", "none", "quantile", "thermometer")
+SCALINGS = (
+    "standardize", "weighted", "none", "quantile", "thermometer",
+    "standardize compact", "weighted compact", "thermometer compact",
+)  # fmt: skip
 KINDS = tuple(product(("bilinear", "polynomial"), ("binary", "ternary", "3")))
 
 
@@ -38,6 +41,12 @@ def target(classes: tuple[Any, ...] | None, outputs: int | None = None) -> np.nd
     return np.array(classes, dtype=object)[np.digitize(values, cuts)]
 
 
+def scaled(scaling: Any) -> dict[str, Any]:
+    """What `FeatureLayout.from_table` takes for one of `SCALINGS`."""
+    name, _, compact = str(scaling).partition(" ")
+    return {"scaling": name, "compact": bool(compact)}
+
+
 def random_network(
     d: int, activation: str, alphabet: str, alpha: np.ndarray, preprocessing: Any = None
 ) -> QuantizedNetwork:
@@ -61,7 +70,7 @@ def network(
 ) -> QuantizedNetwork:
     options = {"missing": "impute", **options}
     rows = table(options["missing"] == "impute")
-    layout = FeatureLayout.from_table(rows, scaling=scaling, **options)
+    layout = FeatureLayout.from_table(rows, **scaled(scaling), **options)
     prepared = layout.fit(rows, target(classes, outputs), classes)
     if alpha is None:
         alpha = np.random.default_rng(8).standard_normal((7, *prepared.target.shape))

@@ -17,12 +17,13 @@ import pytest
 from qnn.features.preprocessing import FeatureLayout, Preprocessing
 from qnn.networks.alphabets import ALPHABETS
 from qnn.networks.exports import to_c, to_onnx
-from qnn.networks.exports.c_header import _text
+from qnn.networks.exports.c_text import text_literal
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.networks.second_layers import SECOND_LAYERS, largest_step
 from tests.qnn.networks.exports.cases import (
     SCALINGS,
     random_network,
+    scaled,
     table,
     target,
     tolerance,
@@ -45,7 +46,7 @@ ROWS = {name: column[[0, 2, 3, 5, -4, -3, -2, -1]] for name, column in unseen().
 @cache
 def prepared(scaling: Any, kind: str) -> Preprocessing:
     classes, outputs = TARGETS[kind]
-    layout = FeatureLayout.from_table(table(), scaling=scaling, missing="impute")
+    layout = FeatureLayout.from_table(table(), **scaled(scaling), missing="impute")
     return layout.fit(table(), target(classes, outputs), classes)
 
 
@@ -112,7 +113,7 @@ def program(networks: list[QuantizedNetwork]) -> str:
     rows = [
         ["" if v is None or v != v else str(v) for v in row] for row in zip(*columns, strict=True)
     ]
-    texts = ",\n".join("{" + ", ".join(map(_text, row)) + "}" for row in rows)
+    texts = ",\n".join("{" + ", ".join(map(text_literal, row)) + "}" for row in rows)
     parts = [
         "#include <stdio.h>",
         f"#define ROWS {len(rows)}",

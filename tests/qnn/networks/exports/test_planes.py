@@ -1,8 +1,12 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 
-from qnn.networks.alphabets import get_alphabet
+from qnn.networks.alphabets import Alphabet, get_alphabet
+from qnn.networks.exports.c_header import to_c
 from qnn.networks.exports.planes import to_planes
+from tests.qnn.networks.exports.cases import KINDS, network
 
 
 @pytest.mark.parametrize("alphabet", ["binary", "ternary", "2", "3", "4", "7"])
@@ -22,3 +26,25 @@ def test_bit_k_of_the_words_is_feature_k() -> None:
     for j in range(3):
         found = [int(words[0, j, k // 64]) >> (k % 64) & 1 for k in range(3 * 64)]
         assert found == [*(weights[:, j] > 0).astype(int).tolist(), *[0] * 62]
+
+
+@pytest.mark.parametrize(("activation", "alphabet"), KINDS)
+def test_bits_reach_the_header_without_becoming_numbers(
+    activation: str, alphabet: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stored levels become words of bits in one step: nothing decodes, composes or encodes them."""
+    stored = network("thermometer", activation, alphabet)
+    expected = to_c(stored)
+
+    def refused(*arguments: object) -> None:
+        raise AssertionError("a detour")
+
+    for way in ("decode", "compose", "encode"):
+        monkeypatch.setattr(Alphabet, way, refused)
+    asked = Counter[bytes]()
+    planes = Alphabet.planes
+    monkeypatch.setattr(
+        Alphabet, "planes", lambda own, levels: asked.update([bytes(levels)]) or planes(own, levels)
+    )
+    assert to_c(stored) == expected
+    assert set(asked.values()) == {1}

@@ -30,7 +30,11 @@ def proven(bounds: Bounds) -> np.ndarray:
     """What the kernel proves of each cell, from the certificate and the data."""
     X, y = bounds.problem.X, bounds.problem.y
     cells = range(len(bounds.betas))
-    return np.array([qnn.verify(bounds.certificate(cell), X, y) for cell in cells])
+    found = np.array([qnn.verify(bounds.certificate(cell), X, y) for cell in cells])
+    stated = [bounds.certificate(cell).lower_bound for cell in cells]
+    assert np.array_equal(bounds.lower_bounds, stated)
+    assert np.all(found >= stated)
+    return found
 
 
 def test_bounds_are_near_a_solvers_and_never_above_its_primal_value() -> None:

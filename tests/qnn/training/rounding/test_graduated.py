@@ -8,7 +8,14 @@ from qnn.networks.activations import Polynomial
 from qnn.training.problems.problem import Problem
 from qnn.training.relaxation.choice import solve
 from qnn.training.rounding.candidate import build, empty
-from qnn.training.rounding.graduated import KEPT, SCHEDULES, descend, graduate, narrow, start
+from qnn.training.rounding.graduated import (
+    KEPT,
+    SCHEDULES,
+    graduate,
+    graduated_signs,
+    narrow,
+    start,
+)
 from qnn.training.rounding.local_search import improve
 from qnn.training.rounding.refined import column_generation
 from qnn.training.rounding.refit.second_layer import refit
@@ -57,7 +64,7 @@ def test_a_run_ends_near_the_signs_it_is_rounded_to(kind, share, monkeypatch):
     monkeypatch.setattr(
         "qnn.training.rounding.graduated.signs", lambda W: seen.append(W) or np.sign(W)
     )
-    W = descend(problem, *start(problem, 3, np.random.default_rng(0)), SCHEDULES[0])
+    W = graduated_signs(problem, *start(problem, 3, np.random.default_rng(0)), SCHEDULES[0])
     assert W.shape == (problem.atoms.parts, problem.atoms.size, 3)
     assert np.mean(np.abs(seen[0]) > 0.99) > share
     network = build(problem, W, np.zeros(3))
@@ -96,7 +103,7 @@ def test_a_deadline_that_has_passed_leaves_what_was_there():
     rng = np.random.default_rng(0)
     begun = build(problem, rng.choice([-1.0, 1.0], (2, 5, 2)), np.zeros(2))
     past = time.monotonic() - 1.0
-    assert descend(problem, *start(problem, 2, rng), SCHEDULES[0], past) is None
+    assert graduated_signs(problem, *start(problem, 2, rng), SCHEDULES[0], past) is None
     assert graduate(begun, begun.width, rng, deadline=past) is begun
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,7 +8,7 @@ from qnn.training.problems.problem import Problem
 from qnn.training.relaxation import solve
 from qnn.training.selection import Kind, Wanted, choose
 from qnn.training.selection.choice import SMALLER
-from qnn.training.selection.kinds import FRACTIONS, WIDEST
+from qnn.training.selection.kinds import FRACTIONS, LINEAR, WIDEST
 from qnn.training.selection.paths import path
 
 
@@ -28,6 +30,19 @@ def test_bits_are_chosen_where_only_thresholds_tell_the_classes_apart():
     best = max(choice.cells, key=lambda cell: cell.score)
     assert best.score > 0.85
     assert choice.fraction in FRACTIONS
+
+
+def test_a_linear_network_is_chosen_where_lines_are_enough():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, 6))
+    y = np.where(X @ [1.0, -1.0, 0.5, 0.0, 0.0, 0.0] + rng.normal(size=150) > 0.0, "in", "out")
+    choice = choose(X, y, CLASSES, Wanted())
+    assert choice.kind.activation == LINEAR
+    assert {cell.kind.activation for cell in choice.cells} == {"bilinear", LINEAR}
+    # What is named stays; with a scaling it is bilinear unless it is named.
+    for wanted in (Wanted(activation="bilinear", width=4), Wanted("weighted", width=4)):
+        assert wanted.activations == ("bilinear",)
+    assert Wanted("weighted", activation=LINEAR).activations == (LINEAR,)
 
 
 def test_the_same_seed_chooses_the_same_by_the_same_cells():
@@ -106,6 +121,20 @@ def test_a_cell_counts_the_numbers_of_its_encoding():
         assert cell.size_in_bytes == 8 * numbers + -(-(2 * d + 8) // 8) + 8
 
 
+def test_chosen_encodings_are_rounded_and_given_ones_are_not():
+    X, y = steps()
+    for scaling in ("auto", "weighted"):
+        wanted = Wanted(scaling=scaling, beta_fraction=0.1, width=1)
+        cells = choose(X, y, CLASSES, wanted).cells
+        for cell in cells:
+            layout = wanted.layout_of(cell.kind, X)
+            assert layout.compact == (scaling == "auto")
+    wide = replace(wanted, layout=(("compact", True),))
+    (given,), (rounded,) = cells, choose(X, y, CLASSES, wide).cells
+    # Six means and scales in two bytes or one each, with a header of two a column.
+    assert rounded.size_in_bytes <= given.size_in_bytes - 6 * 8 + 3 * (2 + 4)
+
+
 def test_where_most_columns_tell_nothing_weighted_ones_are_better():
     merits = {"standardize": 0.0, "weighted": 0.0}
     for seed in range(2):
@@ -133,7 +162,9 @@ def test_many_columns_get_fewer_thresholds():
     layouts = [Wanted().layout_of(kind, rng.normal(size=(40, 60))).d for kind in kinds]
     assert [str(kind) for kind in kinds] == [
         "standardize, logistic", "thermometer 3, logistic", "weighted, logistic",
-        "thermometer 4, logistic",
+        "thermometer 4, logistic", "standardize, logistic, linear",
+        "thermometer 3, logistic, linear", "weighted, logistic, linear",
+        "thermometer 4, logistic, linear",
     ]  # fmt: skip
     assert max(layouts) <= WIDEST
 

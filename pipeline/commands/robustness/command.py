@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from pipeline.commands.robustness.files import put, refuse_places, verify_command, write_table
+from pipeline.commands.robustness.reconstruction import Decoding, Places, reconstructions
 from qnn.errors import CertificateError, InputError
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from pipeline.studies.robustness.asked import Asked
     from qnn.robustness import Limits, Robustness
 
-NETWORK_FILE = "network.npz"
 REFUSED = 1
 
 
@@ -115,19 +115,47 @@ def robustness(
     limit: Annotated[int | None, typer.Option(min=1, help="Rows to take, the first ones.")] = None,
     nodes: Annotated[int, typer.Option(min=0, help="Nodes of the search, a row.")] = 20_000,
     seconds: Annotated[float, typer.Option(min=0.0, help="Processor time of the search.")] = 60.0,
+    images: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="NETWORK is a decoder, DATA latents: their images."),
+    ] = None,
+    deviations: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="With --images: the unit of each latent, row by row."),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="With --images: the reconstruction loss to stay below."),
+    ] = None,
     require: Annotated[
         float | None,
         typer.Option(min=0.0, max=100.0, help="Exit 1 where fewer % of the rows are proven."),
     ] = None,
 ) -> None:
     """Say of each row what no change within a radius can do, proven, beside our best attack."""
+    from qnn.robustness import Limits
+
+    if not images == deviations == threshold is None:
+        decoding = Decoding(
+            network, data, images, deviations, _radius(radius), unit, threshold, effort
+        )
+        decoding.refuse({
+            "--norm l2": norm != "linf", "--solver": solver != "auto", "--target": target,
+            "--limits": limits, "--valid": valid, "--flip": flip, "--largest": largest,
+            "--require without --threshold": require is not None and threshold is None,
+        })  # fmt: skip
+        done = reconstructions(
+            decoding, Places(out, certificates), limit, Limits(nodes=nodes, seconds=seconds)
+        )
+        if done.refused or (require is not None and done.proven < require):
+            raise typer.Exit(REFUSED)
+        return
     from pipeline.datasets.examples import load_network, read_examples
     from pipeline.studies.robustness.asked import Asked
-    from qnn.robustness import Limits
 
     allowed = _valid(valid or [], limits)
     asked = Asked(_radius(radius), norm, unit, allowed, tuple(flip or ()))
-    _refuse_places(out, certificates)
+    refuse_places(out, certificates)
     loaded = load_network(network)
     examples = read_examples(data, loaded, target)
     start = time.process_time()
@@ -136,7 +164,7 @@ def robustness(
     work.largest = largest
     rows = work.run(examples.n if limit is None else min(limit, examples.n), certificates)
     if out is not None:
-        _write(rows, {**asdict(asked), "effort": effort}, work.digest, out)
+        write_table(rows, {**asdict(asked), "effort": effort}, work.digest, out)
     print(sentence(rows, asked, labelled=examples.labels is not None))
     if largest:
         print(reach_sentence(rows, asked))
@@ -146,7 +174,7 @@ def robustness(
     if certificates is not None:
         kept = [name for row in rows for name in (row.certificate, row.largest_certificate)]
         count = sum(name is not None for name in kept)
-        print(f"{count} certificates: {work.verify_command(network, certificates)}")
+        print(f"{count} certificates: {verify_command(network, work.content, certificates)}")
     proven = _share(row.status == "robust" for row in rows)
     if work.refused or (require is not None and proven < require):
         raise typer.Exit(REFUSED)
@@ -234,15 +262,8 @@ class Work:
             self.refused += 1
             print(f"{name}: its proof is refused ({error}): report this")
             return None
-        _put(place / name, content)
+        put(place / name, content)
         return name
-
-    def verify_command(self, network: Path, place: Path) -> str:
-        """The command that proves the certificates again; writes their network if need be."""
-        if network.suffix == ".npz" and network.read_bytes() == self.content:
-            return f"qnn verify {place}/row-*.npz --data {network}"
-        _put(place / NETWORK_FILE, self.content)
-        return f"qnn verify {place}/row-*.npz --data {place / NETWORK_FILE}"
 
 
 def sentence(rows: list[RobustRow], asked: Asked, labelled: bool) -> str:
@@ -309,48 +330,3 @@ def _valid(
             raise InputError("--valid: once a column, and not with --limits")
         named[name] = pair
     return named or limits
-
-
-def _refuse_places(out: Path | None, certificates: Path | None) -> None:
-    for place in (out, certificates):
-        if place is not None and not place.absolute().parent.is_dir():
-            raise InputError(f"{place}: its folder does not exist")
-    if certificates is not None and not _is_new(certificates):
-        raise InputError(f"{certificates}: exists and is no empty folder: give a new one")
-
-
-def _is_new(place: Path) -> bool:
-    return not place.exists() or (place.is_dir() and not any(place.iterdir()))
-
-
-def _put(path: Path, content: bytes) -> None:
-    from qnn.numerics.archive import write_file
-
-    try:
-        path.parent.mkdir(exist_ok=True)
-        write_file(path, content)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
-
-
-def _write(rows: list[RobustRow], asked: dict[str, Any], digest: str, out: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    kinds = {"row": pa.int64(), "nodes": pa.int64(), "correct": pa.bool_()}
-    names = ("radius", "proven", "attack", "seconds", "largest_proven", "largest_attacked")
-    numbers = dict.fromkeys(names, pa.float64())
-    kinds |= numbers
-    schema = pa.schema(
-        [(name, kinds.get(name, pa.string())) for name in RobustRow.__dataclass_fields__],
-        metadata={"network_sha256": digest, "asked": json.dumps(asked)},
-    )
-    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
-    temporary = out.with_name(f".{out.name}.tmp")
-    try:
-        pq.write_table(table, temporary, write_page_checksum=True)
-        temporary.replace(out)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
