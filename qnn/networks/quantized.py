@@ -4,6 +4,7 @@ import math
 import os
 import warnings
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from qnn.networks.alphabets import get_alphabet
 from qnn.networks.codec import pack_network, unpack_network
 from qnn.networks.packing import packed_second_layer
 from qnn.networks.polarization import polarized
-from qnn.networks.second_layers import SECOND_LAYERS
+from qnn.networks.second_layers import SECOND_LAYERS, factored, steps_of
 from qnn.numerics.archive import read_bytes, write_file
 from qnn.numerics.arrays import floats_of
 
@@ -111,7 +112,7 @@ class QuantizedNetwork:
             return
         bits = 2 if self.second_layer == "common" else int(self.second_layer)
         for size in np.abs(self.alpha).reshape(len(self.alpha), -1).T:
-            if not _on_grid(size, 2 ** (bits - 1) - 1):
+            if steps_of(size, 2 ** (bits - 1) - 1) is None:
                 raise InputError(
                     f"network: alpha does not lie on the grid of second_layer {self.second_layer!r}"
                 )
@@ -191,13 +192,30 @@ class QuantizedNetwork:
             )
         if not np.isfinite(X).all():
             raise InputError("network: X has values that are not finite; impute or drop those rows")
-        decode = get_alphabet(self.alphabet).decode
-        f = np.zeros((len(X), *self.alpha.shape[1:]))
+        parts, factor = self.summed
+        f = np.zeros((len(X), *parts.shape[1:]))
         for start in range(0, self.neurons, BLOCK):
             block = slice(start, start + BLOCK)
-            V = None if self.V is None else decode(self.V[:, block])
-            f += self.nonlinearity.hidden(X, decode(self.U[:, block]), V) @ self.alpha[block]
-        return f
+            f += self._hidden(X, block) @ parts[block]
+        return f * factor
+
+    def _hidden(self, X: np.ndarray, block: slice) -> np.ndarray:
+        """Outputs of these neurons; of bilinear ones on whole levels, which `summed` divides by."""
+        if self.V is not None:
+            U, V = (weights[:, block].astype(np.float64) for weights in (self.U, self.V))
+            return self.nonlinearity.hidden(X, U, V)
+        U = get_alphabet(self.alphabet).decode(self.U[:, block])
+        return self.nonlinearity.hidden(X, U, None)
+
+    @cached_property
+    def summed(self) -> tuple[np.ndarray, np.ndarray]:
+        """The second layer as sums take it: parts, of alpha's shape, and a factor for each output.
+
+        See `qnn.networks.second_layers.factored`. A bilinear neuron's output is counted in the
+        integer levels of its weights there.
+        """
+        divisor = get_alphabet(self.alphabet).divisor if self.V is not None else 1
+        return factored(self.alpha, self.second_layer, float(divisor**2))
 
     def scores(self, table: Any, strict: bool = False) -> np.ndarray:
         """`f` on raw rows: through the preprocessing where the network carries one.
@@ -277,16 +295,6 @@ def _tell_unseen(unseen: dict[str, int], strict: bool) -> None:
     if strict:
         raise InputError(f"{said}; correct them, or predict without strict")
     warnings.warn(said, UserWarning, stacklevel=4)
-
-
-def _on_grid(size: np.ndarray, most: int) -> bool:
-    """Whether sizes are a scalar times whole numbers of which the largest is at most `most`."""
-    top = float(size.max())
-    for largest in range(1, most + 1):
-        steps = size * (largest / top) if top > 0.0 else size
-        if np.all(np.abs(steps - np.rint(steps)) <= 1e-9):
-            return True
-    return False
 
 
 def _outputs(shape: tuple[int, ...]) -> str:

@@ -1,7 +1,8 @@
 """A network as one C99 header without dependencies, and an example program that reads CSV.
 
 First-layer weights are packed bits. On thermometer bits a neuron is XOR and popcount, an exact
-integer up to the one multiplication by alpha; on other features it is additions and subtractions.
+integer, and so is their sum where alpha are steps of a grid; on other features it is additions and
+subtractions.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from qnn.errors import InputError
 from qnn.features.preprocessing import Preprocessing
 from qnn.features.tables import MISSING_WORDS
+from qnn.networks.alphabets import get_alphabet
 from qnn.networks.exports.c_encoding import encode_of, numbers_of
 from qnn.networks.exports.c_text import array, number, template, text_literal, word
 from qnn.networks.exports.planes import Planes, planes_of
@@ -129,17 +131,18 @@ def _network(network: QuantizedNetwork, planes: Mapping[str, Planes]) -> str:
             "   times their scales, over QNN_DIVISOR. */\n",
             *arrays,
             array("int", "qnn_scales[QNN_PLANES]", planes["u"].scales),
-            _second_layer(network.alpha),
+            _second_layer(*_summed(network, planes["u"].divisor)),
         ]
     )
 
 
-def _second_layer(alpha: np.ndarray) -> str:
+def _second_layer(alpha: np.ndarray, factor: np.ndarray) -> str:
+    """The parts of `QuantizedNetwork.summed`, and their factors of several outputs."""
     if alpha.ndim == 1:
         values = array(
             "double", "qnn_alpha[QNN_NEURONS]", map(number, alpha if alpha.size else [0.0])
         )
-        return "/* The second layer. */\n" + values
+        return "/* The second layer, but for a factor. */\n" + values
     used = np.zeros((max(len(alpha), 1), -(-alpha.shape[1] // 64) * 64), dtype=bool)
     used[: len(alpha), : alpha.shape[1]] = alpha != 0.0
     words = np.packbits(used, axis=1, bitorder="little").view("<u8")
@@ -152,8 +155,18 @@ def _second_layer(alpha: np.ndarray) -> str:
             "   what it weighs there, neuron after neuron. */\n",
             array("uint64_t", f"qnn_used[QNN_NEURONS][{words.shape[1]}]", rows),
             array("double", f"qnn_alpha[{len(listed)}]", map(number, listed)),
+            "/* What the sums are multiplied by. */\n",
+            array("double", "qnn_factors[QNN_OUTPUTS]", map(number, factor)),
         ]
     )
+
+
+def _summed(network: QuantizedNetwork, divisor: int) -> tuple[np.ndarray, np.ndarray]:
+    """`QuantizedNetwork.summed` where weights are counted in planes: powers of two of levels."""
+    parts, factor = network.summed
+    if network.V is None:
+        return parts, factor
+    return parts, factor * (get_alphabet(network.alphabet).divisor / divisor) ** 2
 
 
 def _neurons(network: QuantizedNetwork, bits: bool, divisor: int) -> str:
@@ -163,41 +176,29 @@ def _neurons(network: QuantizedNetwork, bits: bool, divisor: int) -> str:
     if network.V is not None:
         kind = "int64_t" if integer else "double"
         hidden = f"        {kind} h = {product.format('u')} * {product.format('v')};"
-        over = f" / {number(float(divisor**2))}" if integer and divisor != 1 else ""
-        output = "(double)h" + over
+        output = "(double)h"
     else:
         a, b, c = (number(value) for value in network.polynomial or (0.0, 0.0, 0.0))
-        over = " / (double)QNN_DIVISOR" if bits else ""
-        hidden = f"        double t = (double){product.format('u')}{over};"
+        hidden = f"        double t = (double){product.format('u')} / (double)QNN_DIVISOR;"
         output = f"({a} * t + {b}) * t + {c}"
     if network.alpha.ndim == 2:
         return _several(bits, hidden, output)
+    parts, factor = _summed(network, divisor)
+    sizes = np.unique(np.abs(parts))
     added = f"        score += qnn_alpha[j] * ({output});"
-    common = _common_size(network.alpha) if integer else None
     inputs = "uint64_t x[QNN_WORDS]" if bits else "double x[QNN_FEATURES]"
     note = "/* The network's output for one row of values, see qnn_parse. */\n"
-    total = "    double score = 0.0;"
-    last = "    return score;"
-    if common is not None:
+    total, last = "    double score = 0.0;", f"    return {number(float(factor))} * score;"
+    if integer and len(sizes) == 1:
         note += "/* All alpha have one size: integers until the last line. */\n"
         total = "    int64_t total = 0;"
         added = "        total += qnn_alpha[j] < 0.0 ? -h : h;"
-        over = f" / {number(float(divisor**2))}" if divisor != 1 else ""
-        last = f"    return {number(common)} * ((double)total{over});"
+        last = f"    return {number(float(factor * sizes[0]))} * (double)total;"
     return (
         f"{note}static inline double qnn_score(const double values[QNN_COLUMNS])\n{{\n"
         f"    {inputs};\n{total}\n    int j;\n\n    qnn_encode(values, x);\n"
         f"    for (j = 0; j < QNN_NEURONS; j++) {{\n{hidden}\n{added}\n    }}\n{last}\n}}\n"
     )
-
-
-def _common_size(alpha: np.ndarray) -> float | None:
-    """The one size of all entries of alpha (m,); None where there are several, or none.
-
-    A grid has one scalar, too, and several sizes all the same.
-    """
-    sizes = np.unique(np.abs(alpha))
-    return float(sizes[0]) if len(sizes) == 1 else None
 
 
 def _several(bits: bool, hidden: str, output: str) -> str:
@@ -211,7 +212,8 @@ def _several(bits: bool, hidden: str, output: str) -> str:
         f"    for (j = 0; j < QNN_NEURONS; j++) {{\n{hidden}\n        double output = {output};\n"
         "        for (c = 0; c < QNN_OUTPUTS; c++)\n"
         "            if (qnn_used[j][c / 64] >> (c % 64) & 1)\n"
-        "                scores[c] += qnn_alpha[next++] * output;\n    }\n}\n"
+        "                scores[c] += qnn_alpha[next++] * output;\n    }\n"
+        "    for (c = 0; c < QNN_OUTPUTS; c++)\n        scores[c] *= qnn_factors[c];\n}\n"
     )
 
 

@@ -218,7 +218,7 @@ def _one_hot(graph: _Graph, categories: tuple[str, ...], raw: str, scaling: str)
 
 
 def _score(graph: _Graph, network: QuantizedNetwork, features: str) -> str:
-    divisor = get_alphabet(network.alphabet).divisor
+    divisor = get_alphabet(network.alphabet).divisor if network.V is None else 1
 
     def products(weights: np.ndarray) -> str:
         numbers = graph.node("Cast", graph.constant(weights), to=graph.double)
@@ -233,7 +233,9 @@ def _score(graph: _Graph, network: QuantizedNetwork, features: str) -> str:
         a, b, c = (graph.constant(value) for value in network.polynomial or (0.0, 0.0, 0.0))
         inner = graph.node("Add", graph.node("Mul", t, a), b)
         hidden = graph.node("Add", graph.node("Mul", inner, t), c)
-    return graph.node("MatMul", hidden, graph.constant(network.alpha))
+    parts, factor = network.summed
+    total = graph.node("MatMul", hidden, graph.constant(parts))
+    return graph.node("Mul", total, graph.constant(factor))
 
 
 def _prediction(graph: _Graph, preprocessing: Preprocessing | None, score: str) -> tuple[str, int]:

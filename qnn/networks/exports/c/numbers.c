@@ -16,7 +16,7 @@ static inline void qnn_encode(const double values[QNN_COLUMNS], double x[QNN_FEA
         x[feature] = 1.0;
 }
 
-/* The inner product of a neuron's weights with a row: additions and subtractions. */
+/* QNN_DIVISOR times the inner product of a neuron with a row: additions and subtractions. */
 static inline double qnn_product(const uint64_t w[QNN_PLANES][QNN_WORDS],
                                  const double x[QNN_FEATURES])
 {
@@ -29,5 +29,5 @@ static inline double qnn_product(const uint64_t w[QNN_PLANES][QNN_WORDS],
             plane += (w[p][k / 64] >> (k % 64)) & 1 ? x[k] : -x[k];
         sum += qnn_scales[p] * plane;
     }
-    return sum / QNN_DIVISOR;
+    return sum;
 }

@@ -27,9 +27,10 @@ def run(model: bytes, rows: Any) -> tuple[np.ndarray, np.ndarray]:
         feeds = {"X": rows}
     else:
         numbers = [rows[name] for name in json.loads(names["numbers"])]
-        texts = [rows[name] for name in json.loads(names["categories"])]
+        texts = [rows[name] for name in json.loads(names.get("categories", "[]"))]
         cells = [["" if text is None else text for text in column] for column in texts]
         feeds = {"numbers": np.column_stack(numbers), "categories": np.array(cells, object).T}
+        feeds = {name: values for name, values in feeds.items() if name in names}
     score, prediction = session.run(["score", "prediction"], feeds)
     return score, prediction
 
