@@ -11,12 +11,17 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
     numba keeps it beside the module, in the user's cache folder or in `NUMBA_CACHE_DIR`, and raises
     where none can be written: a read-only installation of a user without a home.
+
+    Kernels that others call are inlined there. Else a copy of each, optimized for its surroundings,
+    stands in every caller's object, one name stands for all of them, and which is run depends on
+    what was loaded first: results would differ in their last bits between the process that
+    compiled and those that found its code on disk.
     """
 
     def compile_later(kernel: Callable[..., Any]) -> Any:
         try:
-            return numba.njit(cache=True, **options)(kernel)
+            return numba.njit(cache=True, forceinline=True, **options)(kernel)
         except RuntimeError:
-            return numba.njit(**options)(kernel)
+            return numba.njit(forceinline=True, **options)(kernel)
 
     return compile_later

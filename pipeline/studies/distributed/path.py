@@ -59,6 +59,7 @@ class BlocksPath:
         for name in ("name", "tracking", "resources"):
             config.pop(name)
         config["data"].pop("source")
+        config["preprocessing"].pop("compact")  # false here, and younger than the first ids
         return digest_of(["distributed", config, blocks, self.groups.rows, list(self.names)])
 
     @property

@@ -320,7 +320,10 @@ def test_every_figure_keeps_the_kinds_apart(run):
             )
             medians = rows_of_kind.groupby("beta_fraction")["lower_bound"].median()
             assert medians.tolist() == list(panel.lines("proven bound")[0].y)
-    gaps = {panel.title for panel in plots.gap_figure(results).panels}
+    assert not plots.gap_figure(results).panels  # nothing to see of one width
+    data = summary.frame(results)
+    two = pd.concat([data, data.assign(width=2 * data["width"])])
+    gaps = {panel.title for panel in plots.gap_figure(two).panels}
     assert gaps == {f"{kind}, refined" for kind in kinds}
     assert {panel.title for panel in plots.beta_figure(results).panels} == kinds
     named = {mark.name for mark in plots.size_figure(results).key}

@@ -141,7 +141,7 @@ def test_exact_training_of_many_columns_ends_with_leaves(monkeypatch: pytest.Mon
     trained = train(
         problem,
         certify="exact",
-        time_limit=8.0,
+        time_limit=16.0,
         callback=lambda progress: histories.append(progress.lower_bound),
     )
     assert trained.certificate.method == "agreements"
