@@ -1,5 +1,5 @@
 """`python -m pipeline`: the command `qnn` where the package was shipped rather than installed."""
 
-from pipeline.commands.cli import main
+from pipeline.commands.cli import command
 
-main()
+command()

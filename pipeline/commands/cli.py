@@ -291,3 +291,19 @@ def main() -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
+
+
+def command() -> None:
+    """`main` as a process of its own: bad input ends it at once.
+
+    Readers of pyarrow may still be at work in threads of their own then, which the interpreter's
+    end aborts now and then, with another exit code.
+    """
+    try:
+        main()
+    except SystemExit as end:
+        if end.code == BAD_INPUT:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(BAD_INPUT)
+        raise

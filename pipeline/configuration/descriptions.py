@@ -69,10 +69,11 @@ TRAINING = {
     "DataConfig.missing_values": "words that mean a missing cell, beside the empty one, NA, null",
     "DataConfig.missing_target": "what a missing target does: end the sweep, or leave its row out",
     "DataConfig.separator": "between the columns of a CSV file; null: found",
-    "DataConfig.decimal": "decimal mark of numbers in text; null: a point, a comma is asked about",
+    "DataConfig.decimal": "decimal mark of numbers in text; null: found where a column "
+    "has one meaning, else asked about",
     "DataConfig.thousands": "mark between thousands; null: none",
     "DataConfig.quote": "quotation mark of a CSV file",
-    "DataConfig.encoding": "of a CSV file, as latin-1; null: UTF-8, or UTF-16 by its first bytes",
+    "DataConfig.encoding": "of a CSV file, as latin-1; null: UTF-8, UTF-16 by its first bytes, else cp1252, which is said",
     "DataConfig.comment": "lines of a CSV file that begin so are left out",
     "DataConfig.constant_columns": "whether columns of one value are left out",
     "PreprocessingConfig.scaling": "what numbers become",

@@ -303,7 +303,8 @@ def _target(
     _refuse_missing_target(values, name)
     labels = labels_of(values)
     classes = sorted(set(labels))
-    _say_alike(classes, name)
+    for shown in tables.alike(classes):
+        log.warning("the target '%s': %s differ only in case or blanks", name, shown)
     found = tables.shorten(map(tables.brief, classes), 5)
     if len(classes) == 1:
         raise InputError(f"the target '{name}' has one class ({found}); two or more are needed")
@@ -336,17 +337,6 @@ def _refuse_missing_target(values: np.ndarray, name: str) -> None:
             "it, or set data.missing_target to drop to leave such rows out"
         )
     tables.refuse_bad_values(values, name, "refuse")
-
-
-def _say_alike(classes: Sequence[Any], name: str) -> None:
-    """Say which labels differ only in case or blanks: they train as different classes."""
-    alike: dict[str, list[Any]] = {}
-    for label in classes:
-        alike.setdefault(" ".join(str(label).casefold().split()), []).append(label)
-    for labels in alike.values():
-        if len(labels) > 1:
-            shown = " and ".join(map(tables.brief, labels))
-            log.warning("the target '%s': %s differ only in case or blanks", name, shown)
 
 
 def _quantity(values: np.ndarray, name: str, otherwise: str) -> np.ndarray:

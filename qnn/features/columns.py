@@ -58,7 +58,7 @@ def describe_table(
     bits: int | None,
     missing_values: Sequence[str],
 ) -> tuple[tuple[Column, ...], tuple[str, ...]]:
-    """The columns of a table in its order, and what there is to say of constant ones.
+    """The columns of a table in its order, and what there is to say of them.
 
     `bits`: of a numeric column under thermometer coding, None for none; the others, and what is
     refused, as for `FeatureLayout.from_table`.
@@ -81,6 +81,11 @@ def describe_table(
         )
     said = {"dropped": dropped, "kept": kept_constants}
     warnings = [f"{what} constant columns: {', '.join(one)}" for what, one in said.items() if one]
+    warnings += [
+        f"column '{column.name}': {shown} differ only in case or blanks, and become categories each"
+        for column in columns
+        for shown in tables.alike(column.categories or ())
+    ]
     return tuple(columns), tuple(warnings)
 
 

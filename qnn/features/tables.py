@@ -8,7 +8,7 @@ Rows in messages are counted from 1, as a person counts them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -232,3 +232,11 @@ def _matrix(table: Any) -> np.ndarray:
     if matrix.ndim != 2:
         raise InputError(f"expected a table with named columns or a 2-D array, got {matrix.ndim}-D")
     return matrix
+
+
+def alike(values: Iterable[Any]) -> list[str]:
+    """Of values that differ only in case or blanks: which, one text a group."""
+    groups: dict[str, list[Any]] = {}
+    for value in values:
+        groups.setdefault(" ".join(str(value).casefold().split()), []).append(value)
+    return [" and ".join(map(brief, group)) for group in groups.values() if len(group) > 1]

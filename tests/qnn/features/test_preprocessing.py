@@ -51,6 +51,12 @@ def test_kept_constant_columns_become_zeros() -> None:
     assert (prepared.transform(mixed())[:, j] == 0).all()
 
 
+def test_categories_that_differ_only_in_blanks_or_case_are_said() -> None:
+    layout = FeatureLayout.from_table({"region": [" south", "south ", "north", "South"]})
+    (said,) = layout.warnings
+    assert said.startswith("column 'region': ' south' and 'South' and 'south ' differ only in case")
+
+
 def test_a_column_constant_in_the_training_part_alone_gives_zeros_there() -> None:
     # 0.1 + 0.2 and the like: a mean that rounds must not leave a scale of 1e-17.
     table = {"a": np.array([0.1] * 7 + [5.0]), "b": np.arange(8.0)}
