@@ -73,7 +73,8 @@ TRAINING = {
     "has one meaning, else asked about",
     "DataConfig.thousands": "mark between thousands; null: none",
     "DataConfig.quote": "quotation mark of a CSV file",
-    "DataConfig.encoding": "of a CSV file, as latin-1; null: UTF-8, UTF-16 by its first bytes, else cp1252, which is said",
+    "DataConfig.encoding": "of a CSV file, as latin-1; null: UTF-8, UTF-16 by its first bytes, "
+    "else cp1252, which is said",
     "DataConfig.comment": "lines of a CSV file that begin so are left out",
     "DataConfig.constant_columns": "whether columns of one value are left out",
     "PreprocessingConfig.scaling": "what numbers become",
