@@ -65,7 +65,7 @@ def low_rank_work(n: int, size: int, tol: float) -> float:
 
 def low_rank_memory(n: int, size: int) -> float:
     """X scaled and as proofs copy it, L-BFGS's pairs, (d, d) matrices, some rows' vectors."""
-    return 8.0 * (2.2 * n * size + 36.0 * 4 * START_RANK * size + 12.0 * size**2 + 10.0 * n)
+    return 8.0 * (2.2 * n * size + 30.0 * 4 * START_RANK * size + 12.0 * size**2 + 10.0 * n)
 
 
 def few_rows(n: int, size: int) -> bool:
