@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -58,7 +59,7 @@ def finish(process: "subprocess.Popen[str]", seconds: float = 400) -> tuple[int,
     return process.returncode, out, err
 
 
-def await_that(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+def await_that(condition: Callable[[], bool], process: "subprocess.Popen[Any]") -> None:
     deadline = time.monotonic() + 200
     while not condition():
         assert process.poll() is None, finish(process)
@@ -110,6 +111,8 @@ def test_the_store_dies_in_mid_run_and_a_second_sweep_is_refused(
     assert spent < 200
 
     swift.start()
+    # On a busy machine it lists what it has a while after it answers.
+    await_that(lambda: len(folder.files("results", ".parquet")) >= 2, swift.running[0])
     before = set(folder.files("results", ".parquet"))
     assert 2 <= len(before) < 13
     code, shown, errors = finish(start(config, out))
