@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from pipeline.commands.robustness.files import put, refuse_places, verify_command, write_table
+from pipeline.commands.robustness.files import (
+    keep_proven,
+    refuse_places,
+    verify_command,
+    write_table,
+)
 from pipeline.commands.robustness.reconstruction import Decoding, Places, reconstructions
-from qnn.errors import CertificateError, InputError
+from qnn.errors import InputError
 
 if TYPE_CHECKING:
     from pipeline.datasets.examples import Examples, Network
@@ -251,19 +256,11 @@ class Work:
 
     def _kept(self, found: Robustness, name: str, place: Path | None) -> str | None:
         """The name of a robust row's certificate, written after the kernel proved its bytes."""
-        from qnn.certificates.robustness import RobustnessCertificate
-
         if place is None or found.verdict != "robust":
             return None
-        content = found.certificate.to_bytes()
-        try:
-            RobustnessCertificate.from_bytes(content, name).check(self.content)
-        except CertificateError as error:
-            self.refused += 1
-            print(f"{name}: its proof is refused ({error}): report this")
-            return None
-        put(place / name, content)
-        return name
+        kept = keep_proven(found.certificate, self.content, place / name)
+        self.refused += not kept
+        return name if kept else None
 
 
 def sentence(rows: list[RobustRow], asked: Asked, labelled: bool) -> str:

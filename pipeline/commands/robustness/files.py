@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from qnn.errors import InputError
+from qnn.errors import CertificateError, InputError
 
 NETWORK_FILE = "network.npz"
 
@@ -59,3 +59,15 @@ def write_table(rows: list[Any], asked: dict[str, Any], digest: str, out: Path) 
     )
     table = pa.Table.from_pylist([asdict(row) for row in rows], schema=schema)
     write_file(out, encode_table(table))
+
+
+def keep_proven(certificate: Any, network: bytes, path: Path) -> bool:
+    """Whether the certificate's bytes prove it of the network's file; then they are at `path`."""
+    content = certificate.to_bytes()
+    try:
+        type(certificate).from_bytes(content, path.name).check(network)
+    except CertificateError as error:
+        print(f"{path.name}: its proof is refused ({error}): report this")
+        return False
+    put(path, content)
+    return True

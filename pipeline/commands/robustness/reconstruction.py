@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.commands.robustness.files import put, refuse_places, verify_command, write_table
-from qnn.errors import CertificateError, InputError
+from pipeline.commands.robustness.files import (
+    keep_proven,
+    refuse_places,
+    verify_command,
+    write_table,
+)
+from qnn.errors import InputError
 
 if TYPE_CHECKING:
     from pipeline.datasets.examples import Examples
@@ -190,19 +195,11 @@ class Work:
 
         With a threshold that is one of a row that stays below it, without one any.
         """
-        from qnn.certificates.reconstruction import ReconstructionCertificate
-
         if place is None or (self.asked.threshold is not None and found.verdict != "robust"):
             return None
-        content = found.certificate.to_bytes()
-        try:
-            ReconstructionCertificate.from_bytes(content, name).check(self.content)
-        except CertificateError as error:
-            self.refused += 1
-            print(f"{name}: its proof is refused ({error}): report this")
-            return None
-        put(place / name, content)
-        return name
+        kept = keep_proven(found.certificate, self.content, place / name)
+        self.refused += not kept
+        return name if kept else None
 
     @property
     def proven(self) -> float:
