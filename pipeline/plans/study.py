@@ -340,8 +340,8 @@ class Study(ABC, Generic[C]):
         """
         return []
 
-    def findings(self, results: pa.Table) -> list[tuple[str, str]]:
-        """What a sweep without networks ends with on the terminal: a head and words a line."""
+    def findings(self, results: pa.Table, config: C) -> list[tuple[str, str]]:
+        """What a sweep ends with on the terminal beside its networks: a head and words a line."""
         return []
 
     def files_of(self, row: Mapping[str, Any]) -> Iterator[str]:

@@ -248,7 +248,7 @@ class _Driver:
             exit_code=1 if wrong else 0,
             timings=self.timings,
             cautions=tuple(cautions),
-            findings=tuple(self.study.findings(results)),
+            findings=tuple(self.study.findings(results, self.config)),
         )
 
     @contextmanager

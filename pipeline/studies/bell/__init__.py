@@ -35,7 +35,7 @@ class BellStudy(Study[BellConfig]):
 
         return prepare(config)
 
-    def findings(self, results: pa.Table) -> list[tuple[str, str]]:
+    def findings(self, results: pa.Table, config: BellConfig) -> list[tuple[str, str]]:
         """What is decided, and for each level what is left open, and at what cost."""
         from pipeline.studies.bell.summary import findings
 

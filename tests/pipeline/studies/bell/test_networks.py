@@ -12,7 +12,7 @@ from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
 from pipeline.studies.bell.figures import shown_rows
 from pipeline.studies.bell.networks import Training
-from pipeline.studies.bell.summary import finished, groups, speedup, trained
+from pipeline.studies.bell.summary import answers, findings, finished, groups, speedup, trained
 from pipeline.tracking.store import open_store
 from qnn.errors import InputError
 from qnn.moments.bell import train_predictor
@@ -51,6 +51,15 @@ def test_each_is_trained_once_and_its_blocks_stand_beside_those_without(whole: P
     times = [speedup(group, found) for group in found]
     assert times[0] is None
     assert all(one > 0.0 for one in times[1:])
+    said = answers(blocks)
+    assert [answer.start for answer in said] == ["cold", *(f"network {g.model}" for g in found[1:])]
+    assert [answer.speedup for answer in said] == times
+    # Both seeds of a network are in its answer.
+    assert [answer.whole.count for answer in said] == [60, 120, 120]
+    assert [answer.open_share("N") for answer in said] == [1 - g.decided_share for g in found]
+    assert said[0].open_share("U") is None
+    lines = [words for head, words in findings(results) if head == "level"]
+    assert ["times faster than cold" in line for line in lines] == [False, True, True]
 
 
 def test_plans_without_networks_keep_their_ids(tmp_path: Path) -> None:
