@@ -77,8 +77,7 @@ def _answers(found: list[Answer]) -> tuple[Column[Answer], ...]:
     sets = dict.fromkeys(name for answer in found for name in answer.parts)
     faster = any(answer.speedup is not None for answer in found)
     return (
-        words("level", lambda a: f"{a.whole.scenario} {a.whole.level}"),
-        words("start", lambda a: a.start, wrap=True),
+        words("level and start", lambda a: a.title, wrap=True),
         *map(open_of, sets),
         Column("µs a behaviour", lambda a: 1e3 * a.whole.cpu_per_1000, formatted(".1f")),
         *([Column("times faster", lambda a: a.speedup, formatted(".2f"))] if faster else []),

@@ -90,9 +90,10 @@ class Answer:
     speedup: float | None
 
     @property
-    def start(self) -> str:
-        """Where the steps start, in words."""
-        return "cold" if self.whole.model is None else f"network {self.whole.model}"
+    def title(self) -> str:
+        """Scenario and level, and where the steps start."""
+        start = "cold" if self.whole.model is None else f"network {self.whole.model}"
+        return f"{self.whole.scenario} {self.whole.level}, {start}"
 
     def open_share(self, name: str) -> float | None:
         """What it leaves open of a set, of 1; None where the set is not among its own."""
@@ -131,11 +132,10 @@ def findings(results: pa.Table) -> list[tuple[str, str]]:
 
 
 def _line(answer: Answer) -> str:
-    whole = answer.whole
     left = ", ".join(f"{answer.open_share(name):.2%} of {name}" for name in answer.parts)
-    cost = f"{1e3 * whole.cpu_per_1000:.1f} µs each"
+    cost = f"{1e3 * answer.whole.cpu_per_1000:.1f} µs each"
     saved = "" if answer.speedup is None else f", {answer.speedup:.2f} times faster than cold"
-    return f"{whole.scenario} {whole.level}, {answer.start}: open {left}; {cost}{saved}"
+    return f"{answer.title}: open {left}; {cost}{saved}"
 
 
 def speedup(group: Group, found: Iterable[Group]) -> float | None:

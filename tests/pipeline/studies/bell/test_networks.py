@@ -52,7 +52,8 @@ def test_each_is_trained_once_and_its_blocks_stand_beside_those_without(whole: P
     assert times[0] is None
     assert all(one is not None and one > 0.0 for one in times[1:])
     said = answers(blocks)
-    assert [answer.start for answer in said] == ["cold", *(f"network {g.model}" for g in found[1:])]
+    starts = ["cold", *(f"network {group.model}" for group in found[1:])]
+    assert [answer.title for answer in said] == [f"2222 1+AB, {start}" for start in starts]
     assert [answer.speedup for answer in said] == times
     # Both seeds of a network are in its answer.
     assert [answer.whole.count for answer in said] == [60, 120, 120]
