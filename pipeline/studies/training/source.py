@@ -85,7 +85,7 @@ class RereadSource:
         prepared = self._prepared
         table, shard = prepared.table, prepared.split.shard(name)
         train, _ = training_part(table, shard, self.config.noise_of_rows)
-        parts = {
+        parts: dict[str, Columns] = {
             "train": train,
             "validation": table.take(shard.validation_rows),
             "test": table.take(prepared.split.test_rows),
