@@ -31,7 +31,7 @@ _WIDE = 120
 def print_outcome(outcome: SweepOutcome, console: Console) -> None:
     """Print the table of the best networks, the champion, and where the files are.
 
-    Of a study that makes no networks, where the files are.
+    Of a study that makes no networks, its findings, and where the files are.
     """
     if "rounding" not in outcome.results.schema.names:
         _where(outcome, console)
@@ -127,6 +127,8 @@ def _where(outcome: SweepOutcome, console: Console, network: str | None = None) 
     def line(head: str, text: str) -> None:
         console.print(f"{head:<9}{text}", markup=False, highlight=False, soft_wrap=True)
 
+    for head, text in outcome.findings:
+        line(head, text)
     if outcome.failed:
         line("failed", f"{outcome.failed} trials; see the column error in results/*.parquet")
     if outcome.report is not None:

@@ -72,6 +72,14 @@ class Training(Study[SweepConfig]):
 
         return reasons_against_choice(results, choice, champion)
 
+    def findings(self, results: pa.Table, config: SweepConfig) -> list[tuple[str, str]]:
+        """What learned bounds saved, or that they did not, where they were asked for."""
+        from pipeline.results.summary import frame, left_out
+
+        if config.bounds != "learned":
+            return []
+        return [("learned", f"SDPs left out {left_out(frame(results))}")]
+
     def files_of(self, row: Mapping[str, Any]) -> Iterator[str]:
         """Certificate and network, those of the outputs, and the training matrix."""
         known = NetworkRow.exactly(row)
