@@ -19,8 +19,9 @@ from qnn.quantization.layers.objective import Objective, choose_damp, layer_obje
 
 Array = np.ndarray
 
-# What finding codes takes of the time, about, where they are proven afterwards.
-_CODES_SHARE = 0.2
+# What finding codes takes of the time, about, where they are proven afterwards; of a wide layer,
+# whose bounds share one diagonal, most.
+_CODES_SHARE, _CODES_SHARE_WIDE = 0.2, 0.75
 # Of that, what choosing the damping takes.
 _DAMP_SHARE = 0.2
 # The damping where costs of bits are only estimated.
@@ -90,8 +91,8 @@ def quantize_block(
 
     progress is told the share that is done, from 0 to 1.
     """
-    proven = settings.effort.level != "none"
-    found = _CODES_SHARE if proven else 1.0
+    proven, wide = settings.effort.level != "none", block.X.shape[1] > settings.effort.newton_inputs
+    found = (_CODES_SHARE_WIDE if wide else _CODES_SHARE) if proven else 1.0
     damp = _damp(block, bits, settings, lambda share: progress(_DAMP_SHARE * found * share))
     objectives = _objectives(block, damp)
     parts: list[Codes] = []
