@@ -23,10 +23,12 @@ TRAINING = {
     "SweepConfig.data": "where the table is, and what its columns are",
     "SweepConfig.task": "what the target is: classes, or numbers",
     "SweepConfig.metric": "what chooses the best setting, by its mean on validation rows; null: "
-    "accuracy for classes, rmse for numbers",
+    "accuracy for classes (balanced_accuracy where class_weight is set), rmse for numbers",
     "SweepConfig.class_weight": "what the rows of each class count for in the loss: balanced, n / "
     "(classes × rows of the class) of each training part, or numbers by label; null: 1",
     "SweepConfig.preprocessing": "what is done to the features; fitted on training rows alone",
+    "SweepConfig.noise": "copies of the training rows with noise in them, which make networks more "
+    "robust; null: none",
     "SweepConfig.test": "the rows that never choose anything",
     "SweepConfig.shards": "how the other rows are dealt to training and validation",
     "SweepConfig.beta": "the prices of a neuron, as fractions of beta_max or as values",
@@ -82,6 +84,9 @@ TRAINING = {
     "PreprocessingConfig.clip": "largest size of a scaled number; null: any",
     "PreprocessingConfig.bias": "whether a constant column is added",
     "PreprocessingConfig.compact": "whether means, scales, thresholds are rounded to few bits",
+    "NoiseConfig.deviation": "of the noise, in standard deviations of each column of numbers",
+    "NoiseConfig.copies": "of each training row, beside the row as it is",
+    "NoiseConfig.seed": "of the draw",
     "HoldOut.fraction": "share of the rows held out for the test, of each class alike",
     "HoldOut.seed": "of the draw",
     "HoldOut.column": "rows of the test are those where this column is 1 or true",

@@ -45,6 +45,7 @@ from pipeline.configuration.vocabularies import (
     SecondLayer,
     Solver,
 )
+from qnn.features.noise import Noise
 from qnn.features.scalings import SCALINGS
 from qnn.losses import LOSSES, takes_parameter
 from qnn.training.arms import ARMS
@@ -123,6 +124,19 @@ class HoldOut(Section):
     column: str | None = None
 
 
+class NoiseConfig(Section):
+    """Each training row once more for each copy, with noise in its numbers: for robustness."""
+
+    deviation: Annotated[float, Field(gt=0, le=100)] = 1.0
+    copies: Annotated[int, Field(ge=1, le=100)] = 3
+    seed: Seed = 0
+
+    @property
+    def of_rows(self) -> Noise:
+        """What makes the rows."""
+        return Noise(self.deviation, self.copies, self.seed)
+
+
 class KFold(Section):
     """Every row is in one validation fold, and in the training part of all other shards."""
 
@@ -185,7 +199,7 @@ class SweepConfig(Section):
     """One sweep: shards × kinds of problem × β × seeds × widths × roundings on one table.
 
     Several of `loss`, `activation` or `alphabet` make a kind of problem of each with each.
-    `metric`: what the best setting is chosen by, on validation rows (None: accuracy, or RMSE).
+    `metric`: what the best setting is chosen by, on validation rows (None: as `chosen_by`).
     `class_weight`: what the rows of a class count for in the loss, by label (None: 1).
     `certify_time_limit`: seconds that raising the bound of one SDP may take (None: 600 for exact
     proofs beyond 34 columns, where they may not end, else no limit). `bounds`: "learned"
@@ -199,6 +213,7 @@ class SweepConfig(Section):
     metric: MetricName | None = None
     class_weight: ClassWeight | None = None
     preprocessing: PreprocessingConfig = PreprocessingConfig()
+    noise: NoiseConfig | None = None
     test: HoldOut = HoldOut()
     shards: Shards
     beta: BetaConfig
@@ -244,6 +259,18 @@ class SweepConfig(Section):
     tracking: TrackingConfig = TrackingConfig()
     resources: Resources = Resources()
     retrain: RetrainConfig | None = None
+
+    @property
+    def chosen_by(self) -> MetricName:
+        """The name of the metric that chooses the best setting.
+
+        Where none is named: RMSE, or accuracy, or, of classes that are weighted, balanced accuracy.
+        """
+        if self.metric is not None:
+            return self.metric
+        if self.task == "regression":
+            return "rmse"
+        return "accuracy" if self.class_weight is None else "balanced_accuracy"
 
     @model_validator(mode="after")
     def _fits_together(self) -> SweepConfig:
@@ -305,6 +332,11 @@ class SweepConfig(Section):
             yield f"bounds: learned proves relaxations only, but certify is {self.certify}"
         if self.baselines:
             yield "bounds: learned leaves out work whose time baselines are given: remove them"
+
+    @property
+    def noise_of_rows(self) -> Noise | None:
+        """The noise of training rows, None for none."""
+        return None if self.noise is None else self.noise.of_rows
 
     @property
     def orthogonalities(self) -> tuple[tuple[str, int, int, bool], ...]:

@@ -9,12 +9,14 @@ from functools import cached_property
 
 import numpy as np
 
+from pipeline.configuration.metric import COMMON
 from pipeline.configuration.settings import ByColumn, KFold, Parts, SweepConfig, Task
 from pipeline.datasets.sources import Table
 from pipeline.datasets.spellings import is_number
 from pipeline.datasets.splitting import deal, hold_out
 from qnn.errors import InputError
 from qnn.features import tables
+from qnn.features.noise import Noise
 from qnn.features.preprocessing import FeatureLayout, Preprocessing
 from qnn.features.targets import Label
 
@@ -169,15 +171,32 @@ def make_layout(table: Table, config: SweepConfig, split: Split) -> FeatureLayou
     )
 
 
-def shard_data(table: Table, layout: FeatureLayout, shard: Shard, split: Split) -> ShardData:
-    """Fit the preprocessing on a shard's training rows and apply it to all of its rows.
+def training_part(
+    table: Table, shard: Shard, noise: Noise | None = None
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The raw columns and targets that a shard trains on: its training rows, and those with noise.
+
+    The rows as they are come first.
+    """
+    columns, target = table.take(shard.train_rows), table.target[shard.train_rows]
+    if noise is None:
+        return columns, target
+    return noise.noisy(columns), noise.repeated(target)
+
+
+def shard_data(
+    table: Table, layout: FeatureLayout, shard: Shard, split: Split, noise: Noise | None = None
+) -> ShardData:
+    """Fit the preprocessing on a shard's training rows and apply it to all that it has.
+
+    With noise, it is fitted on the rows as they are.
 
     Raises:
         InputError: as `FeatureLayout.fit`.
     """
-    train = table.take(shard.train_rows)
-    target = table.target[shard.train_rows]
-    preprocessing = layout.fit(train, target, table.classes, table.targets)
+    rows = shard.train_rows
+    preprocessing = layout.fit(table.take(rows), table.target[rows], table.classes, table.targets)
+    train, target = training_part(table, shard, noise)
     return ShardData(
         dataset=shard.dataset,
         name=shard.name,
@@ -203,6 +222,20 @@ def lacking_classes(table: Table, split: Split) -> Iterator[str]:
         bare = [one.name for one in split.shards if not has[one.validation_rows].any()]
         if bare:
             yield f"no validation row of class {named} in {tables.shorten(bare)}"
+
+
+def common_class(table: Table, config: SweepConfig) -> Iterator[str]:
+    """A line where one class has most rows and nothing in the config speaks of the others."""
+    if config.metric is not None or config.class_weight is not None:
+        return
+    for label in table.classes or ():
+        share = float(np.mean(table.target == label))
+        if share >= COMMON:
+            yield (
+                f"{100 * share:.1f} % of the rows are of class {tables.brief(label)}: saying only "
+                "that is as accurate, and accuracy chooses; metric: balanced_accuracy counts "
+                "classes alike, class_weight: balanced trains for it"
+            )
 
 
 def row_numbers_digest(*parts: np.ndarray) -> str:

@@ -33,6 +33,7 @@ from pipeline.plans.trials import (
 )
 from pipeline.results.record import Axes
 from qnn.features.class_weights import ClassWeights
+from qnn.features.noise import Noise
 from qnn.networks.alphabets import get_alphabet
 from qnn.training.arms import REFERENCES, WIDTHLESS
 from qnn.training.problems.levels import default_limit
@@ -44,7 +45,7 @@ _OF_PROBLEM = frozenset(
     | {"time_limit", "output", "outputs", "pruned_to", "class_weight"}
 )
 # What does not tell one path from another.
-_SAID_ONLY = frozenset({"dataset", "n", "d"})
+_SAID_ONLY = frozenset({"dataset", "n", "d", "noise"})
 # What is younger than the first results, with the value that those were computed with: ids stay.
 _EARLIER: dict[str, Any] = {
     "baselines": (),
@@ -70,7 +71,8 @@ class PathSpec:
     is the one of the target's `outputs` that the path fits: with several, there are as many paths
     for each shard. `pruned_to`: the gap that a learned bound may prove instead of an SDP, or None.
     `orthogonality`: what each arm that takes one is run with; empty: as it is.
-    `class_weight`: what the rows of each class count for in the loss, None for 1.
+    `class_weight`: what the rows of each class count for in the loss, None for 1. `noise`: of the
+    training rows, which `content` and `n` have in them.
     """
 
     dataset: str
@@ -96,6 +98,7 @@ class PathSpec:
     pruned_to: float | None = None
     orthogonality: tuple[Written, ...] = ()
     class_weight: ClassWeights | None = None
+    noise: Noise | None = None
 
     @cached_property
     def id(self) -> str:

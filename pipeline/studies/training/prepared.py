@@ -43,7 +43,7 @@ class Prepared:
     @property
     def data(self) -> SharedTable:
         """The table and how it is split and encoded."""
-        return SharedTable(self.table, self.split, self.layout)
+        return SharedTable(self.table, self.split, self.layout, self.config.noise_of_rows)
 
     def describe(self) -> str:
         """The plan as plain text."""
@@ -51,7 +51,7 @@ class Prepared:
 
     def choose(self, results: pa.Table) -> Choice | None:
         """The best setting."""
-        return choose(results, self.config.beta.form, self.config.task, self.config.metric)
+        return choose(results, self.config.beta.form, self.config.task, self.config.chosen_by)
 
     def follow_up(self, choice: Choice) -> Unit:
         """What trains the chosen setting on all rows but the test rows."""

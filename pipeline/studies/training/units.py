@@ -14,6 +14,7 @@ from pipeline.plans.units import JoinSpec, PathSpec, Spec
 from pipeline.results.folder import RunFolder
 from pipeline.results.record import NetworkRow
 from pipeline.sweeps.worker.steps import BetaJoined, ProblemDone
+from qnn.features.noise import Noise
 from qnn.features.preprocessing import FeatureLayout
 
 S = TypeVar("S", PathSpec, JoinSpec)
@@ -26,10 +27,12 @@ class SharedTable:
     table: Table
     split: Split
     layout: FeatureLayout
+    noise: Noise | None = None
 
     def shard(self, name: str) -> ShardData:
         """A shard as the solver sees it, with all its outputs."""
-        return shard_data(self.table, self.layout, self.split.shard(name), self.split)
+        rows = self.split.shard(name)
+        return shard_data(self.table, self.layout, rows, self.split, self.noise)
 
 
 class _Planned(Generic[S]):
