@@ -174,7 +174,8 @@ QUANTIZATION = {
     "QuantizationConfig.models": "float networks",
     "QuantizationConfig.methods": "how weights are rounded",
     "QuantizationConfig.budgets": "stored bits a weight",
-    "QuantizationConfig.bits": "bits that a group may get",
+    "QuantizationConfig.bits": "bits that a group may get; 0 beside them: neurons that are 0 on "
+    "all calibration rows are left out",
     "QuantizationConfig.certify": "what is proven of each layer",
     "QuantizationConfig.group": "what shares a number of bits",
     "QuantizationConfig.tune": "what is fitted after rounding",
