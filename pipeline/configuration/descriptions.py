@@ -26,6 +26,8 @@ TRAINING = {
     "accuracy for classes, rmse for numbers",
     "SweepConfig.class_weight": "what the rows of each class count for in the loss: balanced, n / "
     "(classes × rows of the class) of each training part, or numbers by label; null: 1",
+    "SweepConfig.multi_class": "how more than two classes become outputs: one for each class "
+    "against the rest, or one for each pair of at most 14, trained on their rows alone",
     "SweepConfig.preprocessing": "what is done to the features; fitted on training rows alone",
     "SweepConfig.test": "the rows that never choose anything",
     "SweepConfig.shards": "how the other rows are dealt to training and validation",

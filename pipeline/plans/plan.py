@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from pipeline.datasets.shards import (
     make_split,
     row_numbers_digest,
 )
-from pipeline.datasets.sources import Table, load_table
+from pipeline.datasets.sources import MAX_CLASSES, Table, load_table
 from pipeline.plans.description import description
 from pipeline.plans.ids import digest_of
 from pipeline.plans.units import JoinSpec, PathSpec, Spec
@@ -28,6 +28,7 @@ from qnn.errors import InputError
 from qnn.features import tables
 from qnn.features.class_weights import class_weights
 from qnn.features.preprocessing import FeatureLayout
+from qnn.features.targets import ONE_VS_ONE, ONE_VS_REST, Label, TargetCoding
 from qnn.training.arms import QUANTIZED, REFERENCES, WIDTHLESS
 from qnn.training.problems.levels import Facts, check_level
 from qnn.training.relaxation import learned
@@ -183,7 +184,8 @@ def make_unit(
     Raises InputError as `make_path`, and where an arm or a second layer takes one output alone.
     """
     path = make_path(config, table, split, layout, shard, kind)
-    count = len(table.outputs)
+    outputs = _outputs(table, config)
+    count = len(outputs)
     if not count:
         return path
     for arm in config.baselines:
@@ -199,8 +201,27 @@ def make_unit(
         replace(path, output=output, outputs=count, baselines=arms) for output in range(count)
     )
     references = tuple(arm for arm in path.baselines if arm in REFERENCES)
-    labels = tuple(map(tables.brief, table.outputs))
-    return JoinSpec(paths, labels, references, "class" if table.targets is None else "target")
+    labels = tuple(map(tables.brief, outputs))
+    return JoinSpec(paths, labels, references, _word(path, table))
+
+
+def _outputs(table: Table, config: SweepConfig) -> tuple[Label, ...]:
+    """What outputs stand for: targets, classes, or pairs of them; () where there is one."""
+    if config.multi_class == ONE_VS_REST or len(table.outputs) < 3:
+        return table.outputs
+    pairs = TargetCoding(classes=table.outputs, pairs=True).outputs
+    if len(pairs) > MAX_CLASSES:
+        raise InputError(
+            f"multi_class one_vs_one makes {len(pairs)} outputs of {len(table.outputs)} classes, "
+            f"at most {MAX_CLASSES} can be: use one_vs_rest"
+        )
+    return pairs
+
+
+def _word(path: PathSpec, table: Table) -> Literal["class", "target", "pair"]:
+    if path.multi_class == ONE_VS_ONE:
+        return "pair"
+    return "class" if table.targets is None else "target"
 
 
 def make_path(
@@ -241,6 +262,7 @@ def make_path(
         orthogonality=config.orthogonalities,
         pruned_to=config.pruned_to,
         class_weight=class_weights(config.class_weight, table.classes),
+        multi_class=config.multi_class if len(table.outputs) > 2 else ONE_VS_REST,
     )
     if path.class_weight is not None:
         kind.get_loss().weighted(np.ones(n))  # Not every loss can be.

@@ -33,6 +33,7 @@ from pipeline.plans.trials import (
 )
 from pipeline.results.record import Axes
 from qnn.features.class_weights import ClassWeights
+from qnn.features.targets import ONE_VS_REST
 from qnn.networks.alphabets import get_alphabet
 from qnn.training.arms import REFERENCES, WIDTHLESS
 from qnn.training.problems.levels import default_limit
@@ -41,7 +42,7 @@ from qnn.training.problems.levels import default_limit
 # because two shards with equal rows must not share the files of a trial.
 _OF_PROBLEM = frozenset(
     {"shard", "content", "beta_kind", *KIND, "certify", "certify_time_limit", "solver", "tol"}
-    | {"time_limit", "output", "outputs", "pruned_to", "class_weight"}
+    | {"time_limit", "output", "outputs", "pruned_to", "class_weight", "multi_class"}
 )
 # What does not tell one path from another.
 _SAID_ONLY = frozenset({"dataset", "n", "d"})
@@ -58,6 +59,7 @@ _EARLIER: dict[str, Any] = {
     "pruned_to": None,
     "orthogonality": (),
     "class_weight": None,
+    "multi_class": ONE_VS_REST,
 }
 
 
@@ -70,7 +72,8 @@ class PathSpec:
     is the one of the target's `outputs` that the path fits: with several, there are as many paths
     for each shard. `pruned_to`: the gap that a learned bound may prove instead of an SDP, or None.
     `orthogonality`: what each arm that takes one is run with; empty: as it is.
-    `class_weight`: what the rows of each class count for in the loss, None for 1.
+    `class_weight`: what the rows of each class count for in the loss, None for 1. `multi_class`:
+    how classes become outputs.
     """
 
     dataset: str
@@ -96,6 +99,7 @@ class PathSpec:
     pruned_to: float | None = None
     orthogonality: tuple[Written, ...] = ()
     class_weight: ClassWeights | None = None
+    multi_class: str = ONE_VS_REST
 
     @cached_property
     def id(self) -> str:
@@ -300,7 +304,7 @@ class JoinSpec:
     paths: tuple[PathSpec, ...]
     labels: tuple[str, ...]
     references: tuple[str, ...] = ()
-    output_word: Literal["class", "target"] = "class"
+    output_word: Literal["class", "target", "pair"] = "class"
 
     @cached_property
     def id(self) -> str:

@@ -5,7 +5,9 @@ import numpy as np
 FLOAT_BITS = 64
 
 
-def packed_second_layer(alpha: np.ndarray, second_layer: str, folds: bool) -> tuple[int, int]:
+def packed_second_layer(
+    alpha: np.ndarray, second_layer: str, folds: bool, listed: bool = False
+) -> tuple[int, int]:
     """The scalars (float64) of alpha (m,) or (m, C), and the bits that stand beside them.
 
     Several outputs share neurons and each uses few of them: a map of m·C bits says which entries
@@ -15,11 +17,17 @@ def packed_second_layer(alpha: np.ndarray, second_layer: str, folds: bool) -> tu
     neuron; each further output that uses it stores a sign bit. Without that, the sizes must be
     equal sign included. A grid of K bits stores K for each entry and one scalar an output, a common
     scalar a sign for each entry.
+
+    `listed`: instead of the map, each entry that is not 0 has the number of its output, and a bit
+    that says whether it is its neuron's last, where that is smaller. Many outputs that share little
+    are so, as pairs of classes; rows of results from before there were pairs count the map alone.
     """
     matrix = alpha if alpha.ndim == 2 else alpha[:, None]
     used = matrix != 0.0 if alpha.ndim == 2 else np.ones(matrix.shape, dtype=bool)
     count, outputs = int(used.sum()), int(used.any(axis=0).sum())
     map_bits = 0 if used.all() else used.size
+    if listed:
+        map_bits = min(map_bits, count * (1 + (matrix.shape[1] - 1).bit_length()))
     values = np.abs(matrix) if folds else matrix
     if all(_one_size(column[own]) for column, own in zip(values.T, used.T, strict=True)):
         signs = count - int(used.any(axis=1).sum()) if folds else 0

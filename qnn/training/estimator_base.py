@@ -18,6 +18,7 @@ from qnn.errors import InputError
 from qnn.features import tables
 from qnn.features.columns import Missing
 from qnn.features.preprocessing import THRESHOLDS, Preprocessing
+from qnn.features.targets import ONE_VS_REST
 from qnn.losses import get_loss
 from qnn.networks.activations import Activation
 from qnn.numerics.arguments import check_limits, check_seed
@@ -36,6 +37,8 @@ class QuantizedEstimator(BaseEstimator):
 
     # The scaling where none is named.
     _scaling = "standardize"
+    # How classes become outputs, where the estimator has classes.
+    multi_class: str | None = None
 
     def __init__(
         self,
@@ -117,7 +120,7 @@ class QuantizedEstimator(BaseEstimator):
         kind = self.choice_.kind
         labels = None if classes is None else list(classes)
         layout = self._fixed.layout_of(kind, table)
-        preprocessing = layout.fit(table, target, labels, weights=weights)
+        preprocessing = layout.fit(table, target, labels, weights=weights).coded(kind.multi_class)
         matrix = preprocessing.transform(table)
         coded = preprocessing.encode_target(target)
         options: dict[str, Any] = {
@@ -182,6 +185,7 @@ class QuantizedEstimator(BaseEstimator):
             width=None if self.width == AUTO and not chooses else self.width,
             loss_parameter=self.loss_parameter,
             activation=given(self.activation, "bilinear"),
+            multi_class=given(self.multi_class, ONE_VS_REST),
             alphabet=self.alphabet,
             layout=(
                 ("categorical", self._categorical(table)),

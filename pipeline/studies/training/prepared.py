@@ -43,7 +43,7 @@ class Prepared:
     @property
     def data(self) -> SharedTable:
         """The table and how it is split and encoded."""
-        return SharedTable(self.table, self.split, self.layout)
+        return SharedTable(self.table, self.split, self.layout, self.config.multi_class)
 
     def describe(self) -> str:
         """The plan as plain text."""

@@ -15,6 +15,7 @@ from pipeline.results.folder import RunFolder
 from pipeline.results.record import NetworkRow
 from pipeline.sweeps.worker.steps import BetaJoined, ProblemDone
 from qnn.features.preprocessing import FeatureLayout
+from qnn.features.targets import ONE_VS_REST
 
 S = TypeVar("S", PathSpec, JoinSpec)
 
@@ -26,10 +27,12 @@ class SharedTable:
     table: Table
     split: Split
     layout: FeatureLayout
+    multi_class: str = ONE_VS_REST
 
     def shard(self, name: str) -> ShardData:
         """A shard as the solver sees it, with all its outputs."""
-        return shard_data(self.table, self.layout, self.split.shard(name), self.split)
+        shard = self.split.shard(name)
+        return shard_data(self.table, self.layout, shard, self.split, self.multi_class)
 
 
 class _Planned(Generic[S]):

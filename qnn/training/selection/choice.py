@@ -23,6 +23,8 @@ PAST, PAST_ERRORS = 2, 0.5
 LOSS_WEIGHT = 0.4
 # Standard errors that a smaller network may be worse, by its mean.
 SMALLER = 0.25
+# Standard errors by which pairs of classes must be more accurate: they take more bytes.
+PAIRED_ERRORS = 1.0
 # The fraction where rows are too few for folds.
 PLAIN = 0.05
 
@@ -100,32 +102,89 @@ def choose(
         return _plain(kinds, wanted)
     folds = make_folds(target, classes, np.random.default_rng(seed))
     rows = sum(len(test) for _, test in folds)
+    data = _Data(table, target, classes, wanted, folds, seed)
+    steps = _Steps(report, len(wanted.fractions), len(kinds))
+    found = _best_of(kinds, data, steps, rows)
+    leader = max(found.cells, key=lambda cell: cell.merit)
+    paired = leader.kind.paired(classes) if wanted.multi_class == AUTO else None
+    # Codings are compared by accuracy: losses of different outputs are not of one kind.
+    least = leader.score + PAIRED_ERRORS * leader.error(rows)
+    if paired is None or least >= 1.0:
+        return found
+    other = _best_of((paired,), data, steps, rows)
+    both = (*found.cells, *other.cells)
+    better = max(other.cells, key=lambda cell: cell.merit).score > least
+    return replace(other if better else found, cells=both)
+
+
+def _best_of(kinds: Sequence[Kind], data: _Data, steps: _Steps, rows: int) -> Choice:
+    """The choice among kinds of one coding of the classes."""
     cells: list[Cell] = []
     leaders: list[tuple[Cell, list[_Fitted]]] = []
-    for number, kind in enumerate(kinds):
-        own: list[Cell] = []
-        leader: tuple[Cell, list[_Fitted]] | None = None
-        fits = _fits(table, target, classes, wanted, kind, folds, seed)
-        for step, fraction in enumerate(wanted.fractions):
-            if report is not None:
-                done = number * len(wanted.fractions) + step
-                name = f"{kind}, β/β_max {fraction:g}"
-                report(done, len(kinds) * len(wanted.fractions), name)
-            fitted = next(fits)
-            own.append(_cell(kind, fraction, wanted.widths[0], fitted))
-            if leader is None or own[-1].merit > leader[0].merit:
-                leader = own[-1], fitted
-            if _past(own, rows):
-                break
+    for kind in kinds:
+        own, leader = _followed(kind, data, steps, rows)
         cells += own
-        leaders += [] if leader is None else [leader]
+        leaders.append(leader)
     least = _hardly_worse(cells, rows)
     best: list[Cell] = []
     for cell, fitted in leaders:
         if cell.merit >= least:
-            best += [cell, *(_narrowed(cell, fitted, width) for width in wanted.widths[1:])]
+            narrower = data.wanted.widths[1:]
+            best += [cell, *(_narrowed(cell, fitted, width) for width in narrower)]
     known = set(map(id, cells))
     return _chosen(best, [*cells, *(cell for cell in best if id(cell) not in known)], rows)
+
+
+def _followed(
+    kind: Kind, data: _Data, steps: _Steps, rows: int
+) -> tuple[list[Cell], tuple[Cell, list[_Fitted]]]:
+    """The cells of a kind along its path, and the best with its networks."""
+    own: list[Cell] = []
+    leader: tuple[Cell, list[_Fitted]] | None = None
+    fits = _fits(data, kind)
+    for fraction in data.wanted.fractions:
+        steps.tell(f"{kind}, β/β_max {fraction:g}", len(own))
+        fitted = next(fits)
+        own.append(_cell(kind, fraction, data.wanted.widths[0], fitted))
+        if leader is None or own[-1].merit > leader[0].merit:
+            leader = own[-1], fitted
+        if _past(own, rows):
+            break
+    assert leader is not None, "there is a fraction"
+    steps.ended()
+    return own, leader
+
+
+@dataclass(frozen=True, eq=False)
+class _Data:
+    """What every cell is computed from."""
+
+    table: Any
+    target: np.ndarray
+    classes: Sequence[Any] | None
+    wanted: Wanted
+    folds: Folds
+    seed: int
+
+
+@dataclass
+class _Steps:
+    """How far it is: kinds that have ended, each with so many steps at most."""
+
+    report: Report | None
+    each: int
+    kinds: int
+    done: int = 0
+
+    def tell(self, name: str, step: int) -> None:
+        """Report a cell that begins, the step of its kind."""
+        if self.report is not None:
+            kinds = max(self.kinds, self.done + 1)
+            self.report(self.done * self.each + step, kinds * self.each, name)
+
+    def ended(self) -> None:
+        """A kind has."""
+        self.done += 1
 
 
 def _hardly_worse(cells: list[Cell], rows: int) -> float:
@@ -184,27 +243,22 @@ class _Fitted:
         return -float(np.sqrt(np.mean(apart**2)))
 
     def loss(self) -> float:
-        """The loss a row, summed over the outputs."""
+        """The loss a row, summed over the outputs that it has a part in."""
         loss = self.networks.outputs[0].problem.loss
         coded = self.preprocessing.encode_target(self.target)
-        return loss.value(np.ravel(self.scores), np.ravel(coded)) / len(self.target)
+        part = np.nonzero(coded) if self.preprocessing.target.pairs else ...
+        return loss.value(np.ravel(self.scores[part]), np.ravel(coded[part])) / len(self.target)
 
 
-def _fits(
-    table: Any,
-    target: np.ndarray,
-    classes: Sequence[Any] | None,
-    wanted: Wanted,
-    kind: Kind,
-    folds: Folds,
-    seed: int,
-) -> Iterator[list[_Fitted]]:
+def _fits(data: _Data, kind: Kind) -> Iterator[list[_Fitted]]:
     """All folds' networks at each fraction in turn."""
+    table, target, wanted = data.table, data.target, data.wanted
+    classes = None if data.classes is None else list(data.classes)
     layout = wanted.layout_of(kind, table)
     paths, held = [], []
-    for number, (fit, test) in enumerate(folds):
+    for number, (fit, test) in enumerate(data.folds):
         part, labels = take(table, fit), target[fit]
-        preprocessing = layout.fit(part, labels, None if classes is None else list(classes))
+        preprocessing = layout.fit(part, labels, classes).coded(kind.multi_class)
         coded = preprocessing.encode_target(labels)
         problem = (Problem if coded.ndim == 1 else VectorProblem)(
             preprocessing.transform(part),
@@ -214,7 +268,7 @@ def _fits(
             kind.activation,
             wanted.alphabet,
         )
-        rng = np.random.default_rng([seed, number])
+        rng = np.random.default_rng([data.seed, number])
         paths.append(path(problem, wanted.fractions, wanted.widths[0], rng))
         held.append((preprocessing, preprocessing.transform(take(table, test)), target[test]))
     for networks in zip(*paths, strict=True):
