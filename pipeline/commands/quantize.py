@@ -35,7 +35,9 @@ def quantize(
     budget: Annotated[
         float, typer.Option(help="Mean stored bits a weight; 3-bit codes are stored in 4.")
     ] = 3.0,
-    bits: Annotated[str, typer.Option(help="Widths that a neuron may get.")] = "2,3,4,8",
+    bits: Annotated[
+        str, typer.Option(help="Widths that a neuron may get; 0: silent ones are left out.")
+    ] = "2,3,4,8",
     method: Annotated[Method, typer.Option(help="How the codes are found.")] = "kbest",
     certify: Annotated[
         Literal["none", "bound", "scale", "joint"],
@@ -112,7 +114,7 @@ def _widths(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise InputError(
-            f"--bits: must be whole numbers from 2 to 8 with commas between (got {text!r})"
+            f"--bits: must be whole numbers from 2 to 8, or 0, with commas between (got {text!r})"
         ) from None
 
 

@@ -29,6 +29,8 @@ TRAINING = {
     "SweepConfig.multi_class": "how more than two classes become outputs: one for each class "
     "against the rest, or one for each pair of at most 14, trained on their rows alone",
     "SweepConfig.preprocessing": "what is done to the features; fitted on training rows alone",
+    "SweepConfig.noise": "copies of the training rows with noise in them, which make networks more "
+    "robust; null: none",
     "SweepConfig.test": "the rows that never choose anything",
     "SweepConfig.shards": "how the other rows are dealt to training and validation",
     "SweepConfig.beta": "the prices of a neuron, as fractions of beta_max or as values",
@@ -84,6 +86,9 @@ TRAINING = {
     "PreprocessingConfig.clip": "largest size of a scaled number; null: any",
     "PreprocessingConfig.bias": "whether a constant column is added",
     "PreprocessingConfig.compact": "whether means, scales, thresholds are rounded to few bits",
+    "NoiseConfig.deviation": "of the noise, in standard deviations of each column of numbers",
+    "NoiseConfig.copies": "of each training row, beside the row as it is",
+    "NoiseConfig.seed": "of the draw",
     "HoldOut.fraction": "share of the rows held out for the test, of each class alike",
     "HoldOut.seed": "of the draw",
     "HoldOut.column": "rows of the test are those where this column is 1 or true",

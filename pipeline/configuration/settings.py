@@ -45,6 +45,7 @@ from pipeline.configuration.vocabularies import (
     SecondLayer,
     Solver,
 )
+from qnn.features.noise import Noise
 from qnn.features.scalings import SCALINGS
 from qnn.features.targets import ONE_VS_REST
 from qnn.losses import LOSSES, takes_parameter
@@ -125,6 +126,19 @@ class HoldOut(Section):
     column: str | None = None
 
 
+class NoiseConfig(Section):
+    """Each training row once more for each copy, with noise in its numbers: for robustness."""
+
+    deviation: Annotated[float, Field(gt=0, le=100)] = 1.0
+    copies: Annotated[int, Field(ge=1, le=100)] = 3
+    seed: Seed = 0
+
+    @property
+    def of_rows(self) -> Noise:
+        """What makes the rows."""
+        return Noise(self.deviation, self.copies, self.seed)
+
+
 class KFold(Section):
     """Every row is in one validation fold, and in the training part of all other shards."""
 
@@ -203,6 +217,7 @@ class SweepConfig(Section):
     class_weight: ClassWeight | None = None
     multi_class: Literal["one_vs_rest", "one_vs_one"] = "one_vs_rest"
     preprocessing: PreprocessingConfig = PreprocessingConfig()
+    noise: NoiseConfig | None = None
     test: HoldOut = HoldOut()
     shards: Shards
     beta: BetaConfig
@@ -321,6 +336,11 @@ class SweepConfig(Section):
             yield f"bounds: learned proves relaxations only, but certify is {self.certify}"
         if self.baselines:
             yield "bounds: learned leaves out work whose time baselines are given: remove them"
+
+    @property
+    def noise_of_rows(self) -> Noise | None:
+        """The noise of training rows, None for none."""
+        return None if self.noise is None else self.noise.of_rows
 
     @property
     def orthogonalities(self) -> tuple[tuple[str, int, int, bool], ...]:

@@ -15,6 +15,7 @@ from pipeline.datasets.spellings import is_number
 from pipeline.datasets.splitting import deal, hold_out
 from qnn.errors import InputError
 from qnn.features import tables
+from qnn.features.noise import Noise
 from qnn.features.preprocessing import FeatureLayout, Preprocessing
 from qnn.features.targets import ONE_VS_REST, Label
 
@@ -199,23 +200,40 @@ def make_layout(table: Table, config: SweepConfig, split: Split) -> FeatureLayou
     )
 
 
+def training_part(
+    table: Table, shard: Shard, noise: Noise | None = None
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The raw columns and targets that a shard trains on: its training rows, and those with noise.
+
+    The rows as they are come first.
+    """
+    columns, target = table.take(shard.train_rows), table.target[shard.train_rows]
+    if noise is None:
+        return columns, target
+    return noise.noisy(columns), noise.repeated(target)
+
+
 def shard_data(
     table: Table,
     layout: FeatureLayout,
     shard: Shard,
     split: Split,
+    noise: Noise | None = None,
     multi_class: str = ONE_VS_REST,
 ) -> ShardData:
-    """Fit the preprocessing on a shard's training rows and apply it to all of its rows.
+    """Fit the preprocessing on a shard's training rows and apply it to all that it has.
+
+    With noise, it is fitted on the rows as they are.
 
     multi_class: how more than two classes become outputs, as `TargetCoding.coded` takes it.
 
     Raises:
         InputError: as `FeatureLayout.fit`.
     """
-    train = table.take(shard.train_rows)
-    target = table.target[shard.train_rows]
-    preprocessing = layout.fit(train, target, table.classes, table.targets).coded(multi_class)
+    rows = shard.train_rows
+    preprocessing = layout.fit(table.take(rows), table.target[rows], table.classes, table.targets)
+    preprocessing = preprocessing.coded(multi_class)
+    train, target = training_part(table, shard, noise)
     return ShardData(
         dataset=shard.dataset,
         name=shard.name,

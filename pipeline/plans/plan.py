@@ -101,6 +101,7 @@ class Plan:
                 "size",
                 f"n = {rows} training rows, d = {first.d}; {self.test_rows} rows for the test",
             ),
+            *([] if first.noise is None else [("noise", first.noise.describe)]),
             ("solver", f"{first.solver}, tol {first.tol:g}, about {_size(memory)} a task"),
             ("certify", _certify_words(first)),
             *_pruning_words(first),
@@ -237,13 +238,16 @@ def make_path(
     Raises InputError where the problem is not one that the config's level of proof, or its solver,
     can take, and where its loss or the table's classes do not fit the class weights.
     """
-    n = len(shard.train_rows)
+    noise = config.noise_of_rows
+    n = len(shard.train_rows) * (1 if noise is None else 1 + noise.copies)
     check_level(config.certify, Facts(n, layout.d, *kind.parts))
     rows = row_numbers_digest(shard.train_rows, shard.validation_rows, split.test_rows)
+    # Ids of sweeps without it are older.
+    told = [] if noise is None else [["noise", noise.deviation, noise.copies, noise.seed]]
     path = PathSpec(
         dataset=table.name,
         shard=shard.name,
-        content=digest_of([table.sha256, table.classes, layout.digest, rows], length=64),
+        content=digest_of([table.sha256, table.classes, layout.digest, rows, *told], length=64),
         n=n,
         d=layout.d,
         kind=kind,
@@ -263,6 +267,7 @@ def make_path(
         pruned_to=config.pruned_to,
         class_weight=class_weights(config.class_weight, table.classes),
         multi_class=config.multi_class if len(table.outputs) > 2 else ONE_VS_REST,
+        noise=noise,
     )
     if path.class_weight is not None:
         kind.get_loss().weighted(np.ones(n))  # Not every loss can be.

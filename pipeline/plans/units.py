@@ -33,6 +33,7 @@ from pipeline.plans.trials import (
 )
 from pipeline.results.record import Axes
 from qnn.features.class_weights import ClassWeights
+from qnn.features.noise import Noise
 from qnn.features.targets import ONE_VS_REST
 from qnn.networks.alphabets import get_alphabet
 from qnn.training.arms import REFERENCES, WIDTHLESS
@@ -45,7 +46,7 @@ _OF_PROBLEM = frozenset(
     | {"time_limit", "output", "outputs", "pruned_to", "class_weight", "multi_class"}
 )
 # What does not tell one path from another.
-_SAID_ONLY = frozenset({"dataset", "n", "d"})
+_SAID_ONLY = frozenset({"dataset", "n", "d", "noise"})
 # What is younger than the first results, with the value that those were computed with: ids stay.
 _EARLIER: dict[str, Any] = {
     "baselines": (),
@@ -73,7 +74,7 @@ class PathSpec:
     for each shard. `pruned_to`: the gap that a learned bound may prove instead of an SDP, or None.
     `orthogonality`: what each arm that takes one is run with; empty: as it is.
     `class_weight`: what the rows of each class count for in the loss, None for 1. `multi_class`:
-    how classes become outputs.
+    how classes become outputs. `noise`: of the training rows, which `content` and `n` have in them.
     """
 
     dataset: str
@@ -100,6 +101,7 @@ class PathSpec:
     orthogonality: tuple[Written, ...] = ()
     class_weight: ClassWeights | None = None
     multi_class: str = ONE_VS_REST
+    noise: Noise | None = None
 
     @cached_property
     def id(self) -> str:

@@ -4,6 +4,7 @@ __all__ = [
     "class_weights",
     "columns",
     "encoders",
+    "noise",
     "preprocessing",
     "scalings",
     "statistics",

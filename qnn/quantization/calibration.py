@@ -13,6 +13,7 @@ from qnn.certificates.layers import LayerCertificate
 from qnn.certificates.layers.allocation import Parts
 from qnn.errors import InputError
 from qnn.quantization.allocation import Allocation, allocate
+from qnn.quantization.graph.channels import leave_out_silent
 from qnn.quantization.graph.execution import (
     ActivationGrid,
     Weights,
@@ -67,7 +68,8 @@ def quantize(
     model : a float ONNX network with one input, as a path, bytes or ModelProto.
     rows : unlabelled inputs (n, ...) of the network's shape; no label reaches this function.
     budget : mean stored bits a weight, over all layers; 3-bit codes take 4 in an ONNX file.
-    bits : the widths that a neuron may get, of 2 to 8.
+    bits : the widths that a neuron may get, of 2 to 8; with 0 beside them neurons that are 0 on all
+        rows are left out of the file.
     method : "rtn_range", "rtn", "gptq", "descent", "adaquant" or "kbest".
     certify : "none"; "bound": the SDP's bound at a neuron's step; "scale": first the exact optimum
         at the step where it can be found; "joint": first that over all steps.
@@ -93,8 +95,12 @@ class _Calibration:
         self, graph: Graph, X: Array, options: Options, progress: Callable[[str, float], None]
     ) -> None:
         self.graph, self.X, self.options, self.progress = graph, X, options, progress
+        self.weights_given = sum(layer.W.size for layer in graph.layers)
         progress("the float network's tensors", 0.0)
         self.values = _run_first(graph, X)
+        silent = leave_out_silent(graph, self.values) if 0 in options.bits else {}
+        if silent:
+            self.values = _run_first(graph, X)
         self.reference = self.values[logits_of(graph)]
         if not np.isfinite(self.reference).all():
             raise InputError("the network gives NaN or infinity on the calibration rows")
@@ -104,7 +110,10 @@ class _Calibration:
         }
         progress("sensitivities of the layers", 0.02)
         self.fisher = sensitivities(graph, self.values, self.reference, options.seed)
-        self.notes = _notes(graph, self.fisher)
+        self.notes = [
+            *(f"layer {name}: {n} neurons left out, 0 on all rows" for name, n in silent.items()),
+            *_notes(graph, self.fisher),
+        ]
         self.settings = Settings(
             options.method,
             options.beam,
@@ -152,7 +161,7 @@ class _Calibration:
         )
 
     def _allocate(self) -> Allocation:
-        options = np.array(sorted(self.options.bits))
+        options = np.array(sorted(set(self.options.bits) - {0}))
         costs, sizes = [], []
         for k, layer in enumerate(self.graph.layers):
             self.progress(f"costs of {layer.name}", 0.03 + 0.07 * k / len(self.graph.layers))
@@ -166,12 +175,11 @@ class _Calibration:
             kinds = np.unique(stored_bits(options), return_inverse=True)[1]
             of = np.repeat(np.arange(len(costs)), [len(c) for c in costs])
             parts = Parts(of, kinds, mixing_bits(self.graph))
-        weights = sum(layer.W.size for layer in self.graph.layers)
         return allocate(
             np.concatenate(costs),
             np.concatenate(sizes).astype(np.float64),
             options,
-            self.options.budget * weights,
+            self.options.budget * self.weights_given,
             parts,
         )
 

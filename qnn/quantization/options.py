@@ -55,11 +55,7 @@ def checked(options: Options) -> Options:
             raise InputError(
                 f"{name} must be one of {listed} (got {shown(getattr(options, name))})"
             )
-    good = options.bits and all(
-        isinstance(b, int | np.integer) and 2 <= b <= 8 for b in options.bits
-    )
-    if not good or len(set(options.bits)) != len(options.bits):
-        raise InputError(f"bits must be different whole numbers from 2 to 8 (got {options.bits})")
+    _check_bits(options)
     if not (np.isfinite(options.budget) and options.budget > 0):
         raise InputError(
             f"budget must be a positive number of bits a weight (got {options.budget})"
@@ -77,6 +73,17 @@ def checked(options: Options) -> Options:
             f"is {smallest:g} with bits {options.bits}"
         )
     return options
+
+
+def _check_bits(options: Options) -> None:
+    good = all(isinstance(b, int | np.integer) and b in (0, *range(2, 9)) for b in options.bits)
+    if not good or len(set(options.bits)) != len(options.bits) or not any(options.bits):
+        raise InputError(
+            f"bits must be different whole numbers from 2 to 8, or 0 beside them (got "
+            f"{options.bits})"
+        )
+    if 0 in options.bits and options.group != "neuron":
+        raise InputError("0 bits leave neurons out: ask for group neuron, or give no 0")
 
 
 def checked_rows(graph: Graph, rows: Array) -> Array:

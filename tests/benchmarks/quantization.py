@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from qnn.certificates.layers import verify_layer
 from qnn.quantization import Quantized, quantize
+from qnn.quantization.graph.channels import leave_out_silent
 from qnn.quantization.graph.execution import run
 from qnn.quantization.graph.reading import read_model
 from qnn.quantization.layers.adaquant import adaquant_best
@@ -26,12 +28,21 @@ from qnn.quantization.layers.grids import errors
 from qnn.quantization.layers.methods import METHODS
 from qnn.quantization.layers.objective import layer_objective
 from qnn.quantization.tuning import divergence
-from tests.benchmarks.fashion import FASHION, images, trained
+from tests.benchmarks.fashion import FASHION, as_onnx, images, trained
 from tests.benchmarks.measure import machine, recent_peak_bytes, restart_peak
 
 Array = np.ndarray
 SECTIONS = ("layers", "networks", "allocation", "proofs")
-BUDGETS = (2.25, 2.5, 3.0, 3.5, 4.0)
+BUDGETS = (2.25, 2.5, 3.0, 4.0)
+BITS = (2, 4, 8)
+# Of bits by neuron: the widths, and whether in no more bytes than by layer.
+Arms = dict[str, tuple[tuple[int, ...], bool]]
+PLAIN: Arms = {"neuron, no more bytes": (BITS, True)}
+ARMS: Arms = {
+    "neuron": (BITS, False),
+    **PLAIN,
+    "neuron with 0, no more bytes": ((0, *BITS), True),
+}
 
 
 def main() -> None:
@@ -39,6 +50,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=FASHION)
     parser.add_argument("--rows", type=int, default=512)
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS)
+    parser.add_argument("--bits", type=int, nargs="+", default=(2, 3, 4), help="of the proofs")
     arguments = parser.parse_args()
     print(machine(), "- one thread", flush=True)
     with threadpool_limits(1):
@@ -50,9 +62,11 @@ def main() -> None:
         if "networks" in arguments.sections:
             networks(model, rows, Xt, yt)
         if "allocation" in arguments.sections:
-            allocations(model, rows, Xt, yt)
+            print("bits by layer and by neuron, 0 leaves silent neurons out; K-best, bits 2, 4, 8")
+            allocations(model, rows, Xt, yt, ARMS)
+            allocations(without_silent(model, rows), rows, Xt, yt, PLAIN)
         if "proofs" in arguments.sections:
-            proofs(model, rows)
+            proofs(model, rows, arguments.bits)
 
 
 def layer_errors(model: onnx.ModelProto, rows: Array) -> None:
@@ -116,52 +130,74 @@ def networks(model: onnx.ModelProto, rows: Array, X: Array, y: Array) -> None:
         say(f"onnxruntime static, {bits} bits", content, used, recent_peak_bytes() - base)
 
 
-def allocations(model: onnx.ModelProto, rows: Array, X: Array, y: Array) -> None:
-    """Bits by layer; by neuron at the same budget, and in a file of no more bytes."""
-    print("bits by layer, by neuron at the same budget, in no more bytes; K-best, bits 2, 4, 8")
+def allocations(model: onnx.ModelProto, rows: Array, X: Array, y: Array, arms: Arms) -> None:
+    """Bits by layer, and the arms beside them: each at that budget or in no more bytes."""
     reference = scores(model.SerializeToString(), X)
-    ratios: dict[str, list[float]] = {"neuron": [], "neuron, no more bytes": []}
+    ratios: dict[str, list[float]] = {name: [] for name in arms}
     for budget in BUDGETS:
-        layer = _allocated(model, rows, budget, "layer")
-        made = {
-            "layer": layer,
-            "neuron": _allocated(model, rows, budget, "neuron"),
-            "neuron, no more bytes": _within(model, rows, layer),
-        }
-        found = {}
-        for name, one in made.items():
-            z = scores(one.model.SerializeToString(), X)
-            found[name] = divergence(reference, z)
-            print(
-                f"  {budget:g} bits by {name:21} {one.bytes:7,} bytes, KL held out "
-                f"{found[name]:.5f} ({found[name] / found['layer']:.2f}), calibration "
-                f"{one.divergence:.5f}, predicted {one.allocation.value:.5f}, "
-                f"{100 * np.mean(z.argmax(1) == y):.2f} %, gap {one.allocation.proven_gap:.1e}",
-                flush=True,
+        layer = _allocated(model, rows, budget, BITS, "layer")
+        base = _say_allocated("layer", budget, layer, reference, X, y, None)
+        for name, (bits, within) in arms.items():
+            made = (
+                _within(model, rows, layer, bits)
+                if within
+                else _allocated(model, rows, budget, bits, "neuron")
             )
-        for name, own in ratios.items():
-            own.append(found[name] / found["layer"])
+            found = _say_allocated(name, budget, made, reference, X, y, base)
+            ratios[name].append(found / base)
     for name, own in ratios.items():
         mean = np.exp(np.log(own).mean())
         print(f"  KL by {name} / by layer: geometric mean over budgets {mean:.2f}", flush=True)
 
 
-def _within(model: onnx.ModelProto, rows: Array, layer: Quantized) -> Quantized:
+def _say_allocated(
+    name: str, budget: float, made: Quantized, reference: Array, X: Array, y: Array, base: Any
+) -> float:
+    z = scores(made.model.SerializeToString(), X)
+    found = divergence(reference, z)
+    print(
+        f"  {budget:g} bits by {name:29} {made.bytes:7,} bytes, KL held out {found:.5f} "
+        f"({found / (base or found):.2f}), calibration {made.divergence:.5f}, "
+        f"predicted {made.allocation.value:.5f}, {100 * np.mean(z.argmax(1) == y):.2f} %, "
+        f"gap {made.allocation.proven_gap:.1e}",
+        flush=True,
+    )
+    return found
+
+
+def _within(
+    model: onnx.ModelProto, rows: Array, layer: Quantized, bits: tuple[int, ...]
+) -> Quantized:
     """Bits by neuron at the largest budgets tried whose file has no more bytes than by layer.
 
-    The budget counts what mixing takes in the file, but for names and lengths: a few bytes.
+    The budget counts what mixing takes in the file, but for names, lengths, and the step and the
+    bias of a neuron that is left out.
     """
     weights = sum(one.W.size for one in read_model(model).layers)
     budget = layer.allocation.spent / weights
-    made = _allocated(model, rows, budget, "neuron")
-    while made.bytes > layer.bytes and budget > 2.0:
-        budget = max(budget - 8 * (made.bytes - layer.bytes) / weights, 2.0)
-        made = _allocated(model, rows, budget, "neuron")
+    made = _allocated(model, rows, budget, bits, "neuron")
+    if 0 in bits:
+        budget += 8 * (layer.bytes - made.bytes) / weights
+        made = _allocated(model, rows, budget, bits, "neuron")
+    while made.bytes > layer.bytes and budget > 1.0:
+        budget -= 8 * (made.bytes - layer.bytes) / weights
+        made = _allocated(model, rows, max(budget, 2.0 * (0 not in bits)), bits, "neuron")
     return made
 
 
-def _allocated(model: onnx.ModelProto, rows: Array, budget: float, group: str) -> Quantized:
-    return quantize(model, rows, budget, (2, 4, 8), certify="none", group=group)
+def _allocated(
+    model: onnx.ModelProto, rows: Array, budget: float, bits: tuple[int, ...], group: str
+) -> Quantized:
+    return quantize(model, rows, budget, bits, certify="none", group=group)
+
+
+def without_silent(model: onnx.ModelProto, rows: Array) -> onnx.ModelProto:
+    """The dense float network without the neurons that are 0 on all rows."""
+    graph = read_model(model)
+    gone = leave_out_silent(graph, run(graph, rows))
+    print(f"without silent neurons in the float network, {gone or 'none'}, before bits by either")
+    pairs = [(layer.W.astype(np.float32), layer.b.astype(np.float32)) for layer in graph.layers]
+    return as_onnx([W for W, _ in pairs], [b for _, b in pairs])
 
 
 def scores(content: bytes, X: Array) -> Array:
@@ -195,9 +231,9 @@ def by_onnxruntime(model: onnx.ModelProto, rows: Array, bits: int) -> bytes:
         return target.read_bytes()
 
 
-def proofs(model: onnx.ModelProto, rows: Array) -> None:
+def proofs(model: onnx.ModelProto, rows: Array, widths: Sequence[int]) -> None:
     """What is proven of each layer, and what making and checking it costs."""
-    for bits in (2, 3, 4):
+    for bits in widths:
         for level in ("scale", "joint"):
             started = time.process_time()
             made = quantize(model, rows, 4.0, (bits,), certify=level)

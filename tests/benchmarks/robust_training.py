@@ -1,7 +1,7 @@
 """Training for robustness: `python -m tests.benchmarks.robust_training`.
 
 Two cheap ways, β and loss, and rows with noise: each training row stands there once as it is and
-``--copies`` times with normal noise of some standard deviations of each column. Of the test rows of
+``--copies`` times with noise, as `noise:` of a sweep makes them. Of the test rows of
 random splits: accuracy, the median of the exact l2 radius (in standard deviations; 0 where the
 answer is wrong), and the share provably correct within each of some radii. Means over the splits.
 """
@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 import qnn
 from qnn.certificates.robustness.networks import QuadraticNetwork, read_network
 from qnn.certificates.robustness.quadratic import margin_forms
+from qnn.features.noise import Noise
 from qnn.features.preprocessing import FeatureLayout
 from qnn.robustness.ball import Radii
 from tests.benchmarks.measure import Stopwatch, machine
@@ -63,12 +64,8 @@ def trained(
     name: str, split: int, loss: str, fraction: float, noise: float, copies: int
 ) -> list[float]:
     """Accuracy, median radius, the shares, neurons and processor seconds of one network."""
-    X, y, T, labels = prepared(name, split)
+    X, y, T, labels = prepared(name, split, Noise(noise, copies) if noise else None)
     moves = (np.ptp(X, axis=0) > 0.0).astype(np.float64)
-    rng = np.random.default_rng(1)
-    if noise:
-        moved = [X + noise * rng.normal(size=X.shape) * moves for _ in range(copies)]
-        X, y = np.concatenate([X, *moved]), np.tile(y, copies + 1)
     watch = Stopwatch()
     problem = qnn.Problem(X, y, beta=1.0, loss=loss)
     own = qnn.train(problem.with_beta(fraction * problem.beta_max), seed=0).network
@@ -90,7 +87,7 @@ def exact_radii(network: qnn.QuantizedNetwork, T: Array, labels: Array, axes: Ar
     return found
 
 
-def prepared(name: str, split: int) -> tuple[Array, Array, Array, Array]:
+def prepared(name: str, split: int, noise: Noise | None) -> tuple[Array, Array, Array, Array]:
     """Standardized training and test rows of a random split, and their signs."""
     load, positive = SETS[name]
     data: Any = load()
@@ -102,9 +99,12 @@ def prepared(name: str, split: int) -> tuple[Array, Array, Array, Array]:
         for rows in (order[:cut], order[cut:])
     ]
     table = {f"x{j}": column for j, column in enumerate(data.data.T)}
-    fitted = FeatureLayout.from_table(table).fit(parts[0], labels[order[:cut]], (False, True))
+    targets = labels[order[:cut]]
+    fitted = FeatureLayout.from_table(table).fit(parts[0], targets, (False, True))
+    if noise is not None:
+        parts[0], targets = noise.noisy(parts[0]), noise.repeated(targets)
     return (
-        fitted.transform(parts[0]), fitted.encode_target(labels[order[:cut]]),
+        fitted.transform(parts[0]), fitted.encode_target(targets),
         fitted.transform(parts[1]), fitted.encode_target(labels[order[cut:]]),
     )  # fmt: skip
 

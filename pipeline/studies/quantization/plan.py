@@ -53,7 +53,7 @@ def prepare(config: QuantizationConfig) -> QuantizationPlan:
     """Read and check everything. Raises InputError, a line, where something does not fit."""
     require_onnxruntime()
     for budget in config.budgets:
-        checked(Options(budget, config.bits, certify=config.certify))
+        checked(Options(budget, config.bits, certify=config.certify, group=config.group))
     graphs = _graphs(config)
     rows = read_rows(config.data.source)
     shape = next(iter(graphs.values())).shape

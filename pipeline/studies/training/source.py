@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipeline.configuration.kinds import Kind
 from pipeline.configuration.settings import SweepConfig
-from pipeline.datasets.shards import ShardData
+from pipeline.datasets.shards import ShardData, training_part
 from pipeline.logs.messages import one_line
 from pipeline.logs.redact import redact
 from pipeline.plans.plan import make_unit
@@ -87,9 +87,13 @@ class RereadSource:
     def _shard(self, name: str) -> tuple[ShardData, dict[str, Columns]]:
         prepared = self._prepared
         table, shard = prepared.table, prepared.split.shard(name)
-        rows = {"train": shard.train_rows, "validation": shard.validation_rows}
-        rows["test"] = prepared.split.test_rows
-        return prepared.data.shard(name), {part: table.take(rows[part]) for part in rows}
+        train, _ = training_part(table, shard, self.config.noise_of_rows)
+        parts: dict[str, Columns] = {
+            "train": train,
+            "validation": table.take(shard.validation_rows),
+            "test": table.take(prepared.split.test_rows),
+        }
+        return prepared.data.shard(name), parts
 
 
 def _only(columns: Columns, rows: np.ndarray) -> Columns:

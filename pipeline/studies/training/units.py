@@ -14,6 +14,7 @@ from pipeline.plans.units import JoinSpec, PathSpec, Spec
 from pipeline.results.folder import RunFolder
 from pipeline.results.record import NetworkRow
 from pipeline.sweeps.worker.steps import BetaJoined, ProblemDone
+from qnn.features.noise import Noise
 from qnn.features.preprocessing import FeatureLayout
 from qnn.features.targets import ONE_VS_REST
 
@@ -27,12 +28,13 @@ class SharedTable:
     table: Table
     split: Split
     layout: FeatureLayout
+    noise: Noise | None = None
     multi_class: str = ONE_VS_REST
 
     def shard(self, name: str) -> ShardData:
         """A shard as the solver sees it, with all its outputs."""
-        shard = self.split.shard(name)
-        return shard_data(self.table, self.layout, shard, self.split, self.multi_class)
+        rows = self.split.shard(name)
+        return shard_data(self.table, self.layout, rows, self.split, self.noise, self.multi_class)
 
 
 class _Planned(Generic[S]):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.logs.messages import one_line
+from pipeline.sweeps.cluster.agent_ports import agents_at_chosen_ports
 from qnn.errors import InputError, QnnError
 
 log = logging.getLogger(__name__)
@@ -19,11 +20,13 @@ log = logging.getLogger(__name__)
 # Seconds after which an address where nobody answers is given up.
 CONNECT_SECONDS = 10.0
 
-
-# Under load a node takes longer to start than Ray's own patience of a minute.
-_QUIET = {
+_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_raylet_start_wait_time_s": "180",
+    # A node is there in seconds or not at all: two tries are over in two minutes.
+    "RAY_raylet_start_wait_time_s": "40",
+    # Its agents and workers are Python programs, which take minutes on a very busy machine.
+    "RAY_agent_register_timeout_ms": "300000",
+    "RAY_worker_register_timeout_seconds": "300",
     # While Ray starts, SIGTERM is its own to handle; it would wait a minute for idle workers.
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
 }
@@ -42,7 +45,7 @@ def _environment(address: str | None) -> Iterator[None]:
     `RAY_AUTH_MODE` and `RAY_AUTH_TOKEN_PATH` are then left as they are. A process that imported Ray
     without a token before can have none: Ray reads the mode once, and both sides must agree.
     """
-    for name, value in _QUIET.items():
+    for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     if address is not None or "RAY_AUTH_MODE" in os.environ:
         yield
@@ -133,8 +136,8 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
                 _start(address, cpus)
             except Exception as again:
                 raise ClusterError(
-                    f"Ray did not start, twice: {one_line(again)}; free some CPU and memory, or "
-                    "use --address, and run the same command again"
+                    f"Ray did not start, twice: {one_line(again)}; free some CPU and memory "
+                    f"({_load()}), or use --address, and run the same command again"
                 ) from again
         try:
             yield
@@ -145,19 +148,24 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
             signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 
+def _load() -> str:
+    return f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
+
+
 def _start(address: str | None, cpus: int | None) -> None:
     import ray
 
     before = signal.getsignal(signal.SIGTERM)
     try:
         if address is None:
-            ray.init(
-                address="local",
-                num_cpus=cpus,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level="error",
-            )
+            with agents_at_chosen_ports():
+                ray.init(
+                    address="local",
+                    num_cpus=cpus,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level="error",
+                )
         else:
             ray.init(address=address, log_to_driver=False, logging_level="error")
     finally:

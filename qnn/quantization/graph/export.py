@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qnn.quantization.graph.channels import readers_of
 from qnn.quantization.graph.execution import ActivationGrid
-from qnn.quantization.graph.reading import OPSET, Graph, Layer, Node, inputs_of, require_onnx
+from qnn.quantization.graph.reading import OPSET, Graph, Layer, require_onnx
 from qnn.quantization.layers.grids import Codes
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 Array = np.ndarray
 
 IR_VERSION = 13
-# Nodes that treat every channel by itself and alike: the order of channels passes through them.
-_ALIKE = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "Identity", "Dropout")
-_POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool")
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,13 +98,13 @@ class _Writer:
         q = self._columns(layer, made.codes.q)
         source = self._activation(layer.source)
         order, weights = self._weights(layer, made, q)
-        readers = _readers(self.graph, layer)
+        readers = readers_of(self.graph, layer)
         if readers is None and (order != np.arange(len(order))).any():
             index = self._constant(self._new(), np.argsort(order).astype(np.int32))
             weights = self._node("Gather", [weights, index], self._new(), axis=0)
             order = np.arange(len(order))
         for reader in readers or ():
-            self.orders[reader] = order
+            self.orders[reader.name] = order
         bias = self._constant(self._new(), made.bias[order].astype(np.float32))
         self._product(layer, source, weights, bias)
 
@@ -225,34 +223,7 @@ def mixing_bits(graph: Graph) -> Array:
     gather = helper.make_node("Gather", [name, name], [name], axis=0).ByteSize() + 2
     rows = []
     for layer in graph.layers:
-        restored = _readers(graph, layer) is None
+        restored = readers_of(graph, layer) is None
         index = gather + steps + 3 + 4 * len(layer.W)
         rows.append([8.0 * part, 8.0 * (join + restored * index)])
     return np.array(rows)
-
-
-def _readers(graph: Graph, layer: Layer) -> list[str] | None:
-    """The layers that read this one's channels and can take another order; None: not all."""
-    found: list[str] = []
-    pending = [layer.target]
-    while pending:
-        name = pending.pop()
-        if name == graph.output:
-            return None
-        for step in graph.users(name):
-            if isinstance(step, Layer):
-                if step.groups != 1 or (step.kind == "matmul" and layer.kind == "conv"):
-                    return None
-                found.append(step.name)
-            elif _alike(step, layer):
-                pending.append(step.outputs[0])
-            else:
-                return None
-    return found
-
-
-def _alike(node: Node, layer: Layer) -> bool:
-    """Whether the order of the layer's channels passes through the node to its one output."""
-    if node.op in _ALIKE or (layer.kind == "conv" and node.op in _POOLS):
-        return len(node.outputs) == 1 and len(inputs_of(node)) >= 1
-    return layer.kind == "conv" and node.op == "Flatten" and node.attributes.get("axis", 1) == 1

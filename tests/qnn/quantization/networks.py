@@ -107,3 +107,15 @@ def cnn(seed: int = 0) -> onnx.ModelProto:
     )
     make.node("Add", y, make.weights(5), output="y")
     return make.model((2, 8, 8))
+
+
+def silenced(model: onnx.ModelProto, biases: dict[int, list[int]]) -> onnx.ModelProto:
+    """Some neurons' biases at -100, by the place of their vector among the constants."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    flat = [t for t in made.graph.initializer if len(t.dims) == 1]
+    for place, neurons in biases.items():
+        values = numpy_helper.to_array(flat[place]).copy()
+        values[neurons] = -100.0
+        flat[place].CopyFrom(numpy_helper.from_array(values, flat[place].name))
+    return made

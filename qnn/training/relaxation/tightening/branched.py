@@ -16,11 +16,11 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg.blas import dsymv
 from threadpoolctl import threadpool_limits
 
 from qnn.certificates.proofs.agreements import AgreementsProof
@@ -31,7 +31,6 @@ from qnn.training.relaxation.repair import first_proven, unproven
 from qnn.training.relaxation.solver import Callback as Report
 from qnn.training.relaxation.solver import Progress
 from qnn.training.relaxation.tightening.leaves import Leaf
-from qnn.training.relaxation.tightening.odd_cuts import OddCuts
 from qnn.training.relaxation.tightening.steps import MARGINS
 
 if TYPE_CHECKING:
@@ -103,26 +102,10 @@ class _Tree:
     """The leaves and the dual point that they share."""
 
     def __init__(self, state: State, pool: ThreadPoolExecutor, deadline: float | None) -> None:
-        self.problem, self.lift, self.y, self.unit = state.problem, state.lift, state.y, state.unit
-        self.nu, self.pool, self.deadline = state.nu, pool, deadline
-        d = self.problem.d
-        self.leaves = [
-            Leaf(
-                np.zeros(d, dtype=np.int8),
-                state.P,
-                state.N,
-                state.W_P,
-                state.W_N,
-                state.V,
-                state.Z,
-                state.rho,
-                state.weight,
-                OddCuts(state.cuts.vectors, state.tau),
-            )
-        ]
         # Halves share the inverse of their leaf's weight: the step with the data stays the same.
-        inverse = 1.0 / (1.0 + state.values / self.leaves[0].total)
-        self.inverse = np.asfortranarray((state.vectors * inverse) @ state.vectors.T)
+        self.state, self.problem = copy(state), state.problem
+        self.leaves = [replace(state.leaf)]
+        self.pool, self.deadline = pool, deadline
 
     def expired(self) -> bool:
         """Whether time is over."""
@@ -130,7 +113,7 @@ class _Tree:
 
     def split(self, most: int) -> bool:
         """Split the heaviest leaves, some of all; whether any was."""
-        M = self.lift.adjoint(self.nu)
+        M = self.state.lift.adjoint(self.state.nu)
         total = sum(leaf.rho for leaf in self.leaves)
         order = sorted(range(len(self.leaves)), key=lambda at: (-self.leaves[at].rho, at))
         room = min(max(len(order) // SPLIT_PART, 1), most - len(order))
@@ -169,20 +152,18 @@ class _Tree:
     def _step(self, budget: float) -> None:
         self._each(self.leaves, lambda leaf: leaf.aim(budget))
         Z = np.sum([leaf.Z for leaf in self.leaves], axis=0)
-        self.nu = dsymv(1.0, self.inverse, self.y - self.lift.apply(Z), lower=1)
-        M = self.lift.adjoint(self.nu)
+        M = self.state.price(Z)
         self._each(self.leaves, lambda leaf: leaf.move(M))
 
     def certificate(self) -> Certificate | None:
         """What the leaves prove at the dual point, scaled to the budget; None where nothing."""
-        M = self.lift.adjoint(self.nu)
+        M = self.state.lift.adjoint(self.state.nu)
         found = list(self.pool.map(lambda leaf: leaf.diagonal(M), self.leaves))
         worst = max(bound for _, bound in found)
         if not worst > 0.0:
             return None
-        return leaves_certificate(
-            self.problem, self.unit * self.nu, self.leaves, [a for a, _ in found], worst
-        )
+        nu = self.state.unit * self.state.nu
+        return leaves_certificate(self.problem, nu, self.leaves, [a for a, _ in found], worst)
 
 
 def leaves_certificate(

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qnn.semidefinite.cone import positive_part
+from qnn.semidefinite.cone import project_to_cone
 from qnn.semidefinite.diagonal import dominating_diagonal
+from qnn.training.relaxation.tightening.leaf_steps import aimed, relaxed_point, scattered
 from qnn.training.relaxation.tightening.odd_cuts import OddCuts
-from qnn.training.relaxation.tightening.steps import RELAXATION_FACTOR
 
 Array = np.ndarray
 
@@ -42,9 +42,11 @@ class Leaf:
     def begin(self) -> None:
         """Prepare for steps with the inequalities as they are."""
         constants = self.cuts.constants
+        self.first, self.second = (np.flatnonzero(s * self.agreements >= 0) for s in (1, -1))
         # The slacks' penalty, so that its proximal majorant weighs as much as that of P and N.
-        self.slack_weight = self.weight / self.cuts.square_norm
-        self.rho_weight = self.slack_weight * max(float(constants @ constants), 1.0)
+        self.slack_weight = self.weight * self.cuts.scales / self.cuts.square_norm
+        least = self.weight / self.cuts.square_norm
+        self.rho_weight = max(float(self.slack_weight @ constants**2), least)
         self.shift = -self.cuts.tau / self.slack_weight
         self.values = self.cuts.slacks(self.V, self.Z, self.rho)
         self.slack = np.maximum(self.values, 0.0)
@@ -57,25 +59,35 @@ class Leaf:
     def aim(self, budget: float) -> None:
         """Where (V, Z, ρ) would go without the data."""
         gradient = self.slack_weight * (self.values - self.slack + self.shift)
-        G_V, G_Z = self.cuts.adjoint(gradient)
-        P, N, sigma = self.P - self.W_P, self.N - self.W_N, self.weight
-        V = (0.5 * sigma * (P + N) + sigma * self.V - G_V) / self.total
-        self.Z = (0.5 * sigma * (P - N) + sigma * self.Z - G_Z) / self.total
-        pull = self.total * float(V.trace()) + self.rho_weight * self.rho
+        sums = self.cuts.sums(gradient)
+        V, Z = np.empty_like(self.V), np.empty_like(self.Z)
+        blocks = (self.P, self.W_P, self.N, self.W_N, self.V, self.Z)
+        trace = aimed(*blocks, sums, self.weight, V, Z)
+        pull = self.total * trace + self.rho_weight * self.rho
         pull -= float(self.cuts.constants @ gradient) + budget
         self.rho = max(pull / (self.total * len(V) + self.rho_weight), 1e-300)
         np.fill_diagonal(V, self.rho)
-        self.V = V
+        self.V, self.Z = V, Z
 
     def move(self, M: Array) -> None:
         """The steps of Z, towards M(ν), of P and N, and of the slacks."""
         self.Z = self.Z + M / self.total
-        signs = self.agreements
-        self.P, self.W_P = _project(0.5 * (self.V + self.Z), self.P, self.W_P, signs >= 0)
-        self.N, self.W_N = _project(0.5 * (self.V - self.Z), self.N, self.W_N, signs <= 0)
+        self.P, self.W_P = self._projected(1.0, self.P, self.W_P, self.first)
+        self.N, self.W_N = self._projected(-1.0, self.N, self.W_N, self.second)
         self.values = self.cuts.slacks(self.V, self.Z, self.rho)
-        self.slack = np.maximum(self.values + self.shift, 0.0)
-        self.shift = self.values + self.shift - self.slack
+        shifted = self.values + self.shift
+        self.slack = np.maximum(shifted, 0.0)
+        self.shift = np.minimum(shifted, 0.0)
+
+    def _projected(self, sign: float, block: Array, W: Array, stays: Array) -> tuple[Array, Array]:
+        """Over-relaxed projection of (V ± Z)/2 onto the cone without other rows, and the new W."""
+        point, inside = np.empty_like(block), np.empty((len(stays), len(stays)))
+        relaxed_point(self.V, self.Z, sign, block, W, stays, point, inside)
+        projected = np.empty_like(inside)
+        project_to_cone(inside, projected)
+        positive = np.zeros_like(block)
+        scattered(projected, stays, positive, point)
+        return positive, point
 
     def end(self) -> None:
         """Read the multipliers off."""
@@ -149,18 +161,6 @@ def _rank_one(block: Array, entry: int) -> Array:
     if pivot <= 0.0:
         return np.zeros_like(block)
     return np.outer(block[entry], block[entry]) / pivot
-
-
-def _project(target: Array, block: Array, W: Array, stays: Array) -> tuple[Array, Array]:
-    """Over-relaxed projection onto the cone without the rows that do not stay, and the new W."""
-    point = RELAXATION_FACTOR * target + (1.0 - RELAXATION_FACTOR) * block + W
-    if stays.all():
-        positive = positive_part(point)
-    else:
-        part = np.ix_(stays, stays)
-        positive = np.zeros_like(point)
-        positive[part] = positive_part(point[part])
-    return positive, point - positive
 
 
 def _within(B: Array, stays: Array) -> Array:

@@ -12,8 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
+from qnn.numerics.compiled import compiled
 from qnn.semidefinite.odd_sets import grown, triangles
-from qnn.semidefinite.squares import Vectors
 from qnn.training.relaxation.tightening.cuts import (
     ADDED,
     LARGER_ADDED,
@@ -38,45 +38,63 @@ class OddCuts:
         return len(self.rows)
 
     @cached_property
-    def vectors(self) -> Vectors:
-        """The same, sparse."""
-        at, entries = np.nonzero(self.rows)
-        counts = np.bincount(at, minlength=len(self.rows))
-        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return Vectors(starts, entries.astype(np.int32), self.rows[at, entries].astype(float))
+    def _pairs(self) -> tuple[Array, Array, Array]:
+        """Of each row its pairs of entries: starts (T + 1,), places in (V, Z), and b_i b_j.
+
+        A place is that of V_ij or Z_ij, i ≤ j, in the two matrices' entries one after the other.
+        """
+        counts = np.count_nonzero(self.rows, axis=1)
+        starts = np.concatenate([[0], np.cumsum(counts * (counts - 1) // 2)]).astype(np.int64)
+        places = np.empty(starts[-1], dtype=np.int32)
+        signs = np.empty(starts[-1])
+        _list_pairs(self.rows, places, signs)
+        return starts, places, signs
 
     @cached_property
     def constants(self) -> Array:
         """What ρ is multiplied by, `(s − 1)/2` for s entries, (T,)."""
         return (np.count_nonzero(self.rows, axis=1) - 1.0) / 2.0
 
+    @cached_property
+    def scales(self) -> Array:
+        """2 over the number of pairs, (T,): with their roots all have a norm of about 1."""
+        return 2.0 / np.maximum(np.diff(self._pairs[0]), 1.0)
+
     def slacks(self, V: Array, Z: Array, rho: float) -> Array:
         """(T,), not negative where the inequalities hold; diag(V) is ρ."""
-        return 0.5 * (self.vectors.squares(stacked(V, Z)) - rho)
+        return self.pairs(V, Z) + rho * self.constants
 
     def pairs(self, V: Array, Z: Array) -> Array:
         """What of the slacks comes from pairs of entries, (T,)."""
-        X = stacked(V, Z)
-        np.fill_diagonal(X, 0.0)
-        return 0.5 * self.vectors.squares(X)
+        out = np.empty(len(self))
+        _sums(*self._pairs, np.concatenate([V.ravel(), Z.ravel()]), out)
+        return out
 
     def adjoint(self, weights: Array) -> tuple[Array, Array]:
         """The matrices (K_V, K_Z) with `⟨K_V, V⟩ + ⟨K_Z, Z⟩` the weighted sum of `pairs`."""
+        K = self.sums(weights)
+        K = 0.5 * (K + K.transpose(0, 2, 1))
+        return K[0], K[1]
+
+    def sums(self, weights: Array) -> Array:
+        """The same, (2, d, d), of each pair of entries in one place, on or above the diagonal."""
         d = self.rows.shape[1] // 2
-        K = np.zeros((2 * d, 2 * d))
-        self.vectors.add_squares(0.5 * weights, K)
-        np.fill_diagonal(K, 0.0)
-        return K[:d, :d] + K[d:, d:], K[:d, d:] + K[d:, :d]
+        K = np.zeros((2, d, d))
+        _add_sums(*self._pairs, weights, K.ravel())
+        return K
 
     @cached_property
     def square_norm(self) -> float:
-        """An estimate from above of the largest eigenvalue of `pairs` and its adjoint."""
-        return largest_eigenvalue(lambda tau: self.pairs(*self.adjoint(tau)), len(self))
+        """An estimate from above of the largest eigenvalue of scaled `pairs` and its adjoint."""
+        roots = np.sqrt(self.scales)
+        return largest_eigenvalue(
+            lambda tau: roots * self.pairs(*self.adjoint(roots * tau)), len(self)
+        )
 
     def weighing(self, tau: Array) -> OddCuts:
         """The same vectors with other multipliers; what is known of them stays known."""
         other = replace(self, tau=tau)
-        for name in ("vectors", "constants", "square_norm"):
+        for name in ("_pairs", "constants", "scales", "square_norm"):
             if name in self.__dict__:
                 other.__dict__[name] = self.__dict__[name]
         return other
@@ -165,3 +183,51 @@ def _unknown(known: Array, rows: Array) -> Array:
             seen.add(row)
             fresh.append(at)
     return rows[fresh]
+
+
+@compiled(nogil=True)
+def _list_pairs(rows: np.ndarray, places: np.ndarray, signs: np.ndarray) -> None:
+    d = rows.shape[1] // 2
+    count = 0
+    for t in range(len(rows)):
+        for i in range(2 * d):
+            if rows[t, i] == 0:
+                continue
+            for j in range(i + 1, 2 * d):
+                if rows[t, j] == 0:
+                    continue
+                mixed = i < d <= j
+                first, second = min(i % d, j % d), max(i % d, j % d)
+                places[count] = (d * d if mixed else 0) + first * d + second
+                signs[count] = rows[t, i] * rows[t, j]
+                count += 1
+
+
+@compiled(nogil=True)
+def _sums(
+    starts: np.ndarray,
+    places: np.ndarray,
+    signs: np.ndarray,
+    entries: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    for t in range(len(starts) - 1):
+        total = 0.0
+        for p in range(starts[t], starts[t + 1]):
+            total += signs[p] * entries[places[p]]
+        out[t] = total
+
+
+@compiled(nogil=True)
+def _add_sums(
+    starts: np.ndarray,
+    places: np.ndarray,
+    signs: np.ndarray,
+    weights: np.ndarray,
+    entries: np.ndarray,
+) -> None:
+    for t in range(len(starts) - 1):
+        weight = weights[t]
+        if weight != 0.0:
+            for p in range(starts[t], starts[t + 1]):
+                entries[places[p]] += weight * signs[p]

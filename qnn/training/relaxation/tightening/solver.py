@@ -20,6 +20,7 @@ from typing import Literal
 
 import numpy as np
 from scipy.linalg import eigh, eigvalsh
+from scipy.linalg.blas import dsymv
 
 from qnn.certificates.proofs.cuts import CutsProof
 from qnn.certificates.record import Certificate
@@ -31,9 +32,11 @@ from qnn.training.relaxation.repair import first_proven, unproven
 from qnn.training.relaxation.result import Outcome, Relaxation
 from qnn.training.relaxation.scaling import plain_rows
 from qnn.training.relaxation.solver import Callback, Progress
-from qnn.training.relaxation.tightening.cuts import Cuts, exchanged, none
+from qnn.training.relaxation.tightening.cuts import Cuts
 from qnn.training.relaxation.tightening.forms import FormState
-from qnn.training.relaxation.tightening.steps import MARGINS, project
+from qnn.training.relaxation.tightening.leaves import Leaf
+from qnn.training.relaxation.tightening.odd_cuts import OddCuts
+from qnn.training.relaxation.tightening.steps import MARGINS
 
 Array = np.ndarray
 
@@ -131,82 +134,61 @@ class _Run(Method):
 
 
 class State:
-    """The iterates of the ADMM, with the scaled duals W of P and N, and the multipliers τ."""
+    """The dual point, and the moments as the one leaf of a tree that is not split (`leaves.py`)."""
 
     def __init__(self, relaxation: Relaxation) -> None:
         problem = self.problem = relaxation.problem
         # In rows where a weighted squared loss is the plain one; nu has this unit there.
         self.lift, self.y, self.unit = plain_rows(problem)
-        self.X = self.lift.features
-        values, self.vectors = eigh((self.X @ self.X.T) ** 2)
-        self.values = np.maximum(values, 0.0)
-        self.P, self.N = relaxation.P, relaxation.N
-        self.V, self.Z = self.P + self.N, self.P - self.N
-        self.rho = float(relaxation.rho[0])
-        self.nu = self.y - self.lift.apply(self.Z)
+        P, N, rho = relaxation.P, relaxation.N, float(relaxation.rho[0])
+        Z = P - N
+        self.nu = self.y - self.lift.apply(Z)
         M = self.lift.adjoint(self.nu)
         # The penalty that makes primal and dual matrices equally large.
-        self.weight = float(np.linalg.norm(M) / np.linalg.norm(self.Z)) or 1.0
-        a = np.diag(np.einsum("ij,ij->i", M, self.Z) / self.rho)
-        self.W_P, self.W_N = -(a - M) / self.weight, -(a + M) / self.weight
-        self.cuts, self.tau = none(problem.d, 2), np.zeros(0)
+        weight = float(np.linalg.norm(M) / np.linalg.norm(Z)) or 1.0
+        a = np.diag(np.einsum("ij,ij->i", M, Z) / rho)
+        agreements = np.zeros(problem.d, dtype=np.int8)
+        duals = -(a - M) / weight, -(a + M) / weight
+        cuts = OddCuts(np.zeros((0, 2 * problem.d), dtype=np.int8), np.zeros(0))
+        self.leaf = Leaf(agreements, P, N, *duals, P + N, Z, rho, weight, cuts)
+        values, vectors = eigh(self.lift.gram(), overwrite_a=True, check_finite=False)
+        inverse = 1.0 / (1.0 + np.maximum(values, 0.0) / self.leaf.total)
+        self.inverse = np.asfortranarray((vectors * inverse) @ vectors.T)
 
     def exchange(self) -> None:
         """Drop the inequalities without a multiplier, add the most violated."""
-        threshold = 1e-9 * self.problem.budget / max(len(self.tau), 1)
-        self.cuts, self.tau = exchanged((self.V, self.Z), self.rho, self.cuts, self.tau, threshold)
+        self.leaf.exchange(self.problem.budget)
 
     def run(self, steps: int) -> None:
         """Some steps with the inequalities as they are."""
-        problem, cuts, sigma = self.problem, self.cuts, self.weight
-        d = problem.d
-        # The slacks' penalty, so that its proximal majorant weighs as much as that of P and N.
-        slack_weight = sigma / cuts.square_norm
-        total = 1.5 * sigma
-        rho_weight = slack_weight * max(float(cuts.constants @ cuts.constants), 1.0)
-        shift = -self.tau / slack_weight
-        values = cuts.apply(self.V, self.Z) + cuts.constants * self.rho
-        slack = np.maximum(values, 0.0)
+        self.leaf.begin()
         for _ in range(steps):
-            gradient = slack_weight * (values - slack + shift)
-            G_V, G_Z = cuts.adjoint(gradient)
-            P, N = self.P - self.W_P, self.N - self.W_N
-            V = (0.5 * sigma * (P + N) + sigma * self.V - G_V) / total
-            Z = (0.5 * sigma * (P - N) + sigma * self.Z - G_Z) / total
-            pull = total * float(V.trace()) + rho_weight * self.rho
-            pull -= float(cuts.constants @ gradient) + problem.budget
-            self.rho = max(pull / (total * d + rho_weight), 1e-300)
-            np.fill_diagonal(V, self.rho)
-            residual = self.vectors.T @ (self.y - self._apply(Z))
-            self.nu = self.vectors @ (residual / (1.0 + self.values / total))
-            self.V, self.Z = V, Z + self.X.T @ (self.nu[:, None] * self.X) / total
-            self.P, self.W_P = project(0.5 * (self.V + self.Z), self.P, self.W_P)
-            self.N, self.W_N = project(0.5 * (self.V - self.Z), self.N, self.W_N)
-            values = cuts.apply(self.V, self.Z) + cuts.constants * self.rho
-            slack = np.maximum(values + shift, 0.0)
-            shift = values + shift - slack
-        self.tau = np.maximum(-slack_weight * shift, 0.0)
+            self.leaf.aim(self.problem.budget)
+            self.leaf.move(self.price(self.leaf.Z))
+        self.leaf.end()
+
+    def price(self, Z: Array) -> Array:
+        """The step with the data: the dual point at predictions `A(Z)` that move along; M(ν)."""
+        self.nu = dsymv(1.0, self.inverse, self.y - self.lift.apply(Z), lower=1)
+        return self.lift.adjoint(self.nu)
 
     @property
     def inequalities(self) -> int:
         """How many are in use."""
-        return len(self.cuts)
+        return len(self.leaf.cuts)
 
     def certificate(self) -> Certificate:
         """What the dual point, repaired, proves."""
-        nu = self.unit * self.nu
-        return tightened_certificate(self.problem, nu, self.diagonal(), self.cuts, self.tau)
+        nu, cuts = self.unit * self.nu, Cuts(self.leaf.cuts.rows, self.problem.d)
+        return tightened_certificate(self.problem, nu, self.diagonal(), cuts, self.leaf.cuts.tau)
 
     def diagonal(self) -> Array:
         """The dual's diagonal by complementarity: `ρ a_i = (K_V V)_ii + ((M + K_Z) Z)_ii`."""
-        K_V, K_Z = self.cuts.adjoint(self.tau)
+        leaf = self.leaf
+        K_V, K_Z = leaf.cuts.adjoint(leaf.cuts.tau)
         M = self.lift.adjoint(self.nu) + K_Z
-        return np.einsum("ij,ij->i", K_V, self.V) / self.rho + (
-            np.einsum("ij,ij->i", M, self.Z) / self.rho
-        )
-
-    def _apply(self, Z: Array) -> Array:
-        return np.einsum("ij,ij->i", self.X @ Z, self.X)
+        products = np.einsum("ij,ij->i", K_V, leaf.V) + np.einsum("ij,ij->i", M, leaf.Z)
+        return np.asarray(products / leaf.rho)
 
 
 def tightened_certificate(

@@ -20,7 +20,7 @@ from qnn.errors import InputError
 from qnn.quantization.tuning import divergence
 from tests.pipeline.studies.cases import CASES, checks, copied, rows_of, run
 from tests.pipeline.tracked import artifacts_of, runs_of
-from tests.qnn.quantization.networks import cnn, rows
+from tests.qnn.quantization.networks import cnn, mlp, rows, silenced
 
 CASE = CASES["quantization"]
 
@@ -181,6 +181,16 @@ def test_flat_rows_of_images_and_grouped_convolutions(tmp_path: Path) -> None:
     assert [len(row["certificates"]) for row in rows_of(tmp_path / "out")] == [1, 2, 1, 1]
     found = checks(tmp_path / "out")
     assert all(check.ok for check in found.values()), found
+
+
+def test_neurons_of_zero_bits_are_left_out_and_the_folder_verifies(tmp_path: Path) -> None:
+    models = [{"source": "quiet.onnx"}]
+    file = CASE.written(tmp_path, models=models, methods=["rtn"], budgets=[3], bits=[0, 2, 4])
+    onnx.save(silenced(mlp((8, 10, 8, 4), 2), {0: [0, 7]}), tmp_path / "quiet.onnx")
+    assert run(file, tmp_path / "out").exit_code == 0
+    found = {row["layer"]: row["neurons"] for row in rows_of(tmp_path / "out")}
+    assert found["Gemm0"] == 8
+    assert all(check.ok for check in checks(tmp_path / "out").values())
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Addresses at which no sweep can run are refused before anything is made."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -99,6 +100,7 @@ def test_a_ray_that_does_not_start_is_tried_once_more(
             pass
         assert str(refused.value).startswith("Ray did not start, twice: ")
         assert "timed out during startup; free some CPU" in str(refused.value)
+        assert re.search(r"\(load \d+\.\d on \d+ processors\)", str(refused.value))
     else:
         with ray_session(None, 1):
             pass

@@ -39,7 +39,16 @@ def test_slacks_and_the_adjoint_are_those_of_the_other_inequalities():
     assert np.allclose(cuts.slacks(V, Z, rho), other.constants * rho + other.apply(V, Z))
     for K, L in zip(cuts.adjoint(cuts.tau), other.adjoint(cuts.tau), strict=True):
         assert np.allclose(K, L)
-    assert cuts.square_norm == pytest.approx(other.square_norm, rel=1e-9)
+
+
+def test_scaled_inequalities_are_alike_and_their_largest_eigenvalue_is_known():
+    cuts = odd_cuts(6, 1)
+    rows = [np.concatenate([K.ravel() for K in cuts.adjoint(e)]) for e in np.eye(len(cuts))]
+    scaled = np.sqrt(cuts.scales)[:, None] * np.array(rows)
+    squares = (scaled**2).sum(axis=1)
+    assert 0.7 < squares.min() < squares.max() < 2.0
+    largest = np.linalg.norm(scaled, 2) ** 2
+    assert largest <= cuts.square_norm <= 1.1 * largest
 
 
 @pytest.mark.parametrize("seed", range(5))

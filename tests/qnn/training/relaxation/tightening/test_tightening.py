@@ -111,7 +111,7 @@ def reference(problem: Problem) -> float:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_triangles_alone_give_the_bound_of_cvxpy(seed, monkeypatch):
-    monkeypatch.setattr("qnn.training.relaxation.tightening.cuts.LARGER_FROM", -1)
+    monkeypatch.setattr("qnn.training.relaxation.tightening.odd_cuts.LARGER_FROM", -1)
     monkeypatch.setattr("qnn.training.relaxation.tightening.solver.PROGRESS", 1e-9)
     monkeypatch.setattr("qnn.training.relaxation.tightening.solver.ROUNDS", 60)
     problem = planted(d=5, n=30, seed=seed, beta=1.0)

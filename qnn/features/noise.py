@@ -1,0 +1,45 @@
+"""Training rows with noise: a network that has seen a sensor err is the more robust for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+Columns = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Each row stands there once as it is and `copies` times with normal noise in its numbers.
+
+    deviation : of the noise, in standard deviations of each column's known numbers. A column of
+    text stays as it is, and so does a missing number. One seed gives the same noise anywhere.
+    """
+
+    deviation: float
+    copies: int
+    seed: int = 0
+
+    def noisy(self, columns: Columns) -> dict[str, np.ndarray]:
+        """The columns (n,), each as one of n · (1 + copies) rows: first the rows as they are."""
+        rng = np.random.default_rng(self.seed)
+        return {name: self._extended(column, rng) for name, column in columns.items()}
+
+    def repeated(self, target: np.ndarray) -> np.ndarray:
+        """The targets (n,) or (n, C) of those rows."""
+        return np.concatenate([target] * (1 + self.copies))
+
+    def _extended(self, column: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        every = self.repeated(column)
+        known = column[~np.isnan(column)] if column.dtype.kind == "f" else column[:0]
+        if len(known):
+            size = self.deviation * float(np.std(known))
+            every[len(column) :] += size * rng.normal(size=len(column) * self.copies)
+        return every
+
+    @property
+    def describe(self) -> str:
+        """In words, for a plan."""
+        return f"each row {self.copies} times more, with noise of {self.deviation:g} deviations"
