@@ -255,6 +255,7 @@ class SweepConfig(Section):
         Discriminator(one_or_several),
     ] = "binary"
     second_layer: SecondLayer = "float"
+    max_bytes: Annotated[int, Field(ge=1)] | None = None
     relaxation: RelaxationConfig = RelaxationConfig()
     certify: Certify = "relaxation"
     certify_time_limit: Positive | None = None

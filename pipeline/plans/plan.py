@@ -32,6 +32,7 @@ from qnn.features.targets import ONE_VS_ONE, ONE_VS_REST, Label, TargetCoding
 from qnn.training.arms import QUANTIZED, REFERENCES, WIDTHLESS
 from qnn.training.problems.levels import Facts, check_level
 from qnn.training.relaxation import learned
+from qnn.training.selection.sizes import whole_bytes, widest_within
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Plan:
     paths: tuple[PathSpec, ...]
     warnings: tuple[str, ...] = ()
     joins: tuple[JoinSpec, ...] = ()
+    max_bytes: int | None = None
 
     @property
     def units(self) -> tuple[Spec, ...]:
@@ -107,6 +109,10 @@ class Plan:
             *_pruning_words(first),
             ("work", f"about {_duration(self.estimated_seconds)} of one core (rough)"),
         ]
+        if self.max_bytes is not None:
+            facts.append(
+                ("max_bytes", f"{self.max_bytes}, each width of which fits at its largest")
+            )
         facts += [("note", warning) for warning in self.warnings]
         return description(f"sweep {self.name}: {self.dataset}, {self.rows} rows", axes, facts)
 
@@ -157,6 +163,8 @@ def make_plan(config: SweepConfig, table: Table, split: Split, layout: FeatureLa
     Raises InputError as `make_unit`.
     """
     refuse_giants(config, table.columns, split.development_rows)
+    if config.max_bytes is not None:
+        _refuse_wide(config, config.max_bytes, table, split, layout)
     units = [
         make_unit(config, table, split, layout, shard, kind)
         for shard, kind in product(split.shards, config.kinds)
@@ -169,7 +177,30 @@ def make_plan(config: SweepConfig, table: Table, split: Split, layout: FeatureLa
         paths=tuple(path for unit in units for path in unit.paths),
         warnings=(*table.notes, *layout.warnings, *lacking_classes(table, split)),
         joins=tuple(unit for unit in units if isinstance(unit, JoinSpec)),
+        max_bytes=config.max_bytes,
     )
+
+
+def _refuse_wide(
+    config: SweepConfig, most: int, table: Table, split: Split, layout: FeatureLayout
+) -> None:
+    """Raise InputError where a network of one of the widths can take more than `most` bytes.
+
+    Told with the encoding of all rows but the test's: that of the network that is kept.
+    """
+    rows = split.development_rows
+    fitted = layout.fit(table.take(rows), table.target[rows], table.classes, table.targets)
+    for kind in config.kinds:
+        parts = (fitted.coded(config.multi_class), kind.get_activation(), kind.alphabet)
+        width, own = max(config.widths), (*parts, config.second_layer)
+        taken = whole_bytes(width, *own)
+        if taken > most:
+            fits = widest_within(most, width, *own)
+            told = f"at most {fits} neurons fit" if fits else "not even one neuron fits"
+            raise InputError(
+                f"max_bytes: a network of width {width} can take {taken} bytes with the numbers of "
+                f"its encoding, more than {most}: {told}"
+            )
 
 
 def make_unit(

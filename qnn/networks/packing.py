@@ -1,5 +1,7 @@
 """What a second layer takes when it is stored as small as its structure allows."""
 
+import math
+
 import numpy as np
 
 FLOAT_BITS = 64
@@ -43,3 +45,21 @@ def packed_second_layer(
 
 def _one_size(values: np.ndarray) -> bool:
     return not len(values) or bool((values == values[0]).all())
+
+
+def most_bytes(
+    width: int, outputs: int, weight_bits: float, second_layer: str, listed: bool = False
+) -> int:
+    """The most that `size_in_bytes` of a network of at most `width` neurons an output can be.
+
+    weight_bits: those of a neuron's first layer. Networks whose outputs share neurons, or that have
+    fewer, take no more: every term below grows with both. `listed` as above.
+    """
+    neurons = width * outputs
+    map_bits = neurons * outputs if outputs > 1 else 0
+    if listed:
+        map_bits = min(map_bits, neurons * (1 + (outputs - 1).bit_length()))
+    own = {"float": 0, "common": 1}[second_layer] if second_layer.isalpha() else int(second_layer)
+    scalars = neurons if second_layer == "float" else outputs
+    bits = neurons * (weight_bits + own) + map_bits
+    return math.ceil(bits / 8) + FLOAT_BITS // 8 * scalars

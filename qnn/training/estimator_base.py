@@ -51,6 +51,7 @@ class QuantizedEstimator(BaseEstimator):
         activation: str | Activation | None = None,
         alphabet: str | int = "binary",
         second_layer: str | int | None = None,
+        max_bytes: int | None = None,
         scaling: str | None = None,
         clip: float | None = None,
         thresholds: int | None = None,
@@ -68,6 +69,7 @@ class QuantizedEstimator(BaseEstimator):
         self.activation = activation
         self.alphabet = alphabet
         self.second_layer = second_layer
+        self.max_bytes = max_bytes
         self.scaling = scaling
         self.clip = clip
         self.thresholds = thresholds
@@ -128,7 +130,7 @@ class QuantizedEstimator(BaseEstimator):
             "width": self.choice_.width,
             "time_limit": self.time_limit,
             "tol": self.tol,
-            "second_layer": self._grid(self._fixed),
+            "second_layer": self._fixed.second_layer,
             # What the choice was measured with; the other takes many times as long.
             "rounding": "refined" if self._fixed.chooses else "graduated",
         }
@@ -187,6 +189,8 @@ class QuantizedEstimator(BaseEstimator):
             activation=given(self.activation, "bilinear"),
             multi_class=given(self.multi_class, ONE_VS_REST),
             alphabet=self.alphabet,
+            second_layer=self._grid(automatic),
+            max_bytes=self.max_bytes,
             layout=(
                 ("categorical", self._categorical(table)),
                 ("missing", self.missing),
@@ -195,9 +199,9 @@ class QuantizedEstimator(BaseEstimator):
             ),
         )
 
-    def _grid(self, wanted: Wanted) -> str | int:
+    def _grid(self, automatic: bool) -> str | int:
         if self.second_layer is None:
-            return SECOND_LAYER if wanted.scaling == AUTO else "float"
+            return SECOND_LAYER if automatic else "float"
         return self.second_layer
 
     def _beta(self, problem: Problem | VectorProblem) -> float:

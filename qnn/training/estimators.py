@@ -44,13 +44,15 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
     zero; `beta`, the number itself, instead; `width`, most neurons that an output uses (None: as
     many as the optimum does); `loss`, `loss_parameter`, `activation` and `alphabet` as
     `qnn.Problem` takes them, `second_layer` as `qnn.train` does (None: 8 bits where the encoding is
-    chosen, else "float"); `scaling` ("auto", "standardize", "weighted", "none", "quantile" or
-    "thermometer"), `clip`, `thresholds`, `missing` ("refuse", or "impute" by
-    median and most frequent category) and `categorical` (names of columns, or positions; None: in a
-    data frame those that hold text) as `FeatureLayout.from_table` takes them; `class_weight`, None,
-    "balanced" (every class counts the same in sum) or weights by label, which multiply those of
-    `fit`; `calibration` and `calibration_folds`, see below; `tol`, relative gap to which the
-    relaxation is solved; `time_limit` in seconds, for what follows the choice; `random_state`.
+    chosen, else "float"); `max_bytes`, the most that packed weights, second layer and the numbers
+    of the encoding may take: of the settings whose networks all fit the best is chosen, and `width`
+    is at most what fits; `scaling` ("auto", "standardize", "weighted", "none", "quantile" or
+    "thermometer"), `clip`, `thresholds`, `missing` ("refuse", or "impute" by median and most
+    frequent category) and `categorical` (names of columns, or positions; None: in a data frame
+    those that hold text) as `FeatureLayout.from_table` takes them; `class_weight`, None, "balanced"
+    (every class counts the same in sum) or weights by label, which multiply those of `fit`;
+    `calibration` and `calibration_folds`, see below; `tol`, relative gap to which the relaxation is
+    solved; `time_limit` in seconds, for what follows the choice; `random_state`.
 
     After `fit`: `choice_`, the setting and the cells it was chosen from (none where all was given
     or fewer than 12 rows make no folds); `classes_`, `n_features_in_`, `network_` (with its
@@ -96,6 +98,7 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
         activation: str | Activation | None = None,
         alphabet: str | int = "binary",
         second_layer: str | int | None = None,
+        max_bytes: int | None = None,
         scaling: str | None = None,
         clip: float | None = None,
         thresholds: int | None = None,
@@ -114,6 +117,7 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
             activation=activation,
             alphabet=alphabet,
             second_layer=second_layer,
+            max_bytes=max_bytes,
             scaling=scaling,
             clip=clip,
             thresholds=thresholds,

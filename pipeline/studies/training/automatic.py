@@ -206,6 +206,8 @@ def _question(config: SweepConfig, unsettled: Keys) -> tuple[Any, ...]:
         activation=kind.get_activation() if ("activation",) in given else AUTO,
         multi_class=_multi_class(config, given),
         alphabet=kind.alphabet,
+        second_layer=config.second_layer,
+        max_bytes=config.max_bytes,
         layout=tuple(layout.items()),
     )
     return table.take(rows), table.target[rows], table.classes, wanted

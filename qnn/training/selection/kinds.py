@@ -87,6 +87,8 @@ class Wanted:
     activation: str | Activation = AUTO
     multi_class: str = AUTO
     alphabet: str | int = "binary"
+    second_layer: str | int = SECOND_LAYER
+    max_bytes: int | None = None
     layout: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
@@ -97,6 +99,9 @@ class Wanted:
             raise InputError(
                 f"width must be a whole number of neurons, 1 or more (got {shown(width)})"
             )
+        most = self.max_bytes
+        if most is not None and not (_whole(most) and most >= 1):
+            raise InputError(f"max_bytes must be a whole number of at least 1 (got {shown(most)})")
         if self.multi_class not in (AUTO, *MULTI_CLASS):
             known = ", ".join((AUTO, *MULTI_CLASS))
             raise InputError(f"multi_class must be one of {known} (got {shown(self.multi_class)})")
