@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,8 +16,38 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from rich.console import Console
 
-# Behaviours between two looks at the progress bar.
-BLOCK = 8192
+    from qnn.moments.bell import Decision
+    from qnn.moments.hierarchy import MomentMatrix
+    from qnn.semidefinite.predictors import Network
+
+# Behaviours between two looks at the progress bar, of so many words; more words take longer.
+BLOCK, _WORDS, _GROWTH = 8192, 9, 4
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How behaviours are decided, as `qnn.moments.bell.decide` takes it."""
+
+    scenario: str
+    level: str
+    fallback: str | None
+    steps: int
+    model: Network | None
+
+    @property
+    def block(self) -> int:
+        """How many behaviours are decided between two looks at the progress bar."""
+        from qnn.moments.hierarchy import moment_matrix
+        from qnn.moments.words import Scenario
+
+        words = moment_matrix(Scenario.parse(self.scenario), self.level).size
+        return max(1, int(BLOCK * min(1.0, _WORDS / words) ** _GROWTH))
+
+    def decide(self, b: np.ndarray) -> Decision:
+        """Verdicts of behaviours (N, p)."""
+        from qnn.moments.bell import decide
+
+        return decide(b, self.scenario, self.level, self.fallback, self.model, self.steps)
 
 
 def bell(
@@ -42,6 +73,10 @@ def bell(
     fallback: Annotated[
         Literal["clarabel", "none"], typer.Option(help="Who takes what the steps leave open.")
     ] = "clarabel",
+    model: Annotated[
+        str | None,
+        typer.Option(help="A network to start from: its npz file, or shipped (default: none)."),
+    ] = None,
 ) -> None:
     """Decide which behaviours are inside a level of the NPA hierarchy, each verdict proven."""
     from rich.console import Console
@@ -52,69 +87,76 @@ def bell(
     from qnn.moments.words import Scenario
     from qnn.numerics.archive import write_file
 
-    if out is not None and not out.absolute().parent.is_dir():
-        raise InputError(f"{out}: its folder does not exist")
+    place = (out or behaviours).with_suffix(".certificates") if certificates else None
+    _check_places(behaviours, out, place)
     parsed = Scenario.parse(scenario)
-    moment_matrix(parsed, level)
+    settings = Settings(
+        parsed.name, level, None if fallback == "none" else fallback, steps,
+        network_of(model, moment_matrix(parsed, level)),
+    )  # fmt: skip
     b = read_behaviours(behaviours, parsed.name)
-    solver = None if fallback == "none" else fallback
     start = time.perf_counter()
-    table = decided(b, parsed.name, level, solver, steps, Console(stderr=True))
+    table = decided(b, settings, Console(stderr=True))
     seconds = time.perf_counter() - start
     if out is not None:
         write_file(out, encode_table(table))
     _say(table, parsed.name, level, seconds)
     if out is not None:
         print(out)
-    if certificates:
-        place = (out or behaviours).with_suffix(".certificates")
-        settings = (parsed.name, level, solver, steps)
+    if place is not None:
         print(f"{certify(table, settings, certificates, place)} certificates, exact, in {place}")
 
 
-def decided(
-    b: np.ndarray, scenario: str, level: str, fallback: str | None, steps: int, console: Console
-) -> pa.Table:
+def network_of(model: str | None, level: MomentMatrix) -> Network | None:
+    """The network of a file, or the package's. InputError where it is none of this level's."""
+    from qnn.moments.bell.predictor import Predictor, shipped
+    from qnn.semidefinite.predictors import Network
+
+    if model is None:
+        return None
+    if model == "shipped":
+        return shipped(level)
+    network = Network.load(model)
+    Predictor(network, level, model)
+    return network
+
+
+def decided(b: np.ndarray, settings: Settings, console: Console) -> pa.Table:
     """The verdicts' table of behaviours (N, p), a progress bar on the console."""
     import pyarrow as pa
     from rich.progress import Progress
 
     from pipeline.studies.bell.rows import verdict_table
-    from qnn.moments.bell import decide
 
     tables = []
+    block = settings.block
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("behaviours", total=len(b))
-        for first in range(0, len(b), BLOCK):
-            part = b[first : first + BLOCK]
-            decision = decide(part, scenario, level, fallback=fallback, steps=steps)
-            tables.append(verdict_table(decision, first))
+        for first in range(0, len(b), block):
+            part = b[first : first + block]
+            tables.append(verdict_table(settings.decide(part), first))
             progress.advance(task, len(part))
     return pa.concat_tables(tables)
 
 
-def certify(
-    table: pa.Table, settings: tuple[str, str, str | None, int], count: int, place: Path
-) -> int:
+def certify(table: pa.Table, settings: Settings, count: int, place: Path) -> int:
     """Write certificates of the verdicts nearest to the boundary, each proven exactly first.
 
-    `settings`: scenario, level, fallback, steps. Raises CertificateError where one is not proven.
+    Raises CertificateError where one is not proven.
     """
     import numpy as np
 
     from pipeline.studies.bell.nearest import nearest
     from pipeline.studies.bell.rows import behaviours_of
     from qnn.certificates.moments import verify_moments
-    from qnn.moments.bell import decide
 
     verdict = np.array(table["verdict"].to_pylist())
-    scenario, level, fallback, steps = settings
-    b = behaviours_of(table)
-    rows = nearest(b, verdict, table["steps"].to_numpy(), scenario, level, count)
+    b, taken = behaviours_of(table), table["steps"].to_numpy()
+    rows = nearest(b, verdict, taken, settings.scenario, settings.level, count)
     if not len(rows):
         return 0
     b = b[rows]
-    decision = decide(b, scenario, level, fallback=fallback, steps=steps)
+    decision = settings.decide(b)
     place.mkdir(exist_ok=True)
     for i, row in enumerate(rows.tolist()):
         certificate = decision.certificate(i)
@@ -123,6 +165,17 @@ def certify(
         verify_moments(certificate, b[i], exact=True)
         certificate.save(place / f"{row}.npz")
     return len(rows)
+
+
+def _check_places(behaviours: Path, out: Path | None, certificates: Path | None) -> None:
+    if out is not None and not out.absolute().parent.is_dir():
+        raise InputError(f"{out}: its folder does not exist")
+    if out is not None and out.is_dir():
+        raise InputError(f"{out}: is a folder: name a file")
+    if out is not None and out.exists() and behaviours.exists() and out.samefile(behaviours):
+        raise InputError(f"{out}: holds the behaviours themselves: name another file")
+    if certificates is not None and certificates.exists() and not certificates.is_dir():
+        raise InputError(f"{certificates}: is a file: the certificates' folder has this name")
 
 
 def _say(table: pa.Table, scenario: str, level: str, seconds: float) -> None:

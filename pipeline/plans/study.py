@@ -340,6 +340,10 @@ class Study(ABC, Generic[C]):
         """
         return []
 
+    def findings(self, results: pa.Table, config: C) -> list[tuple[str, str]]:
+        """What a sweep ends with on the terminal beside its networks: a head and words a line."""
+        return []
+
     def files_of(self, row: Mapping[str, Any]) -> Iterator[str]:
         """The files without which a finished row counts as not done, as the columns name them."""
         yield from (row[name] for name in ("certificate", "network") if row.get(name) is not None)

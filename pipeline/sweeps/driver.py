@@ -69,7 +69,7 @@ def prepare(config: Any) -> Any:
 class SweepOutcome:
     """What became of a sweep. `champion` is the row of the best refit; `exit_code` 0 or 1.
 
-    `cautions`: why the champion must not be put to use.
+    `cautions`: why the champion must not be put to use; `findings`: a study's main figures.
     """
 
     location: str
@@ -84,6 +84,7 @@ class SweepOutcome:
     exit_code: int
     timings: dict[str, float] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
+    findings: tuple[tuple[str, str], ...] = ()
 
 
 def run_sweep(
@@ -247,6 +248,7 @@ class _Driver:
             exit_code=1 if wrong else 0,
             timings=self.timings,
             cautions=tuple(cautions),
+            findings=tuple(self.study.findings(results, self.config)),
         )
 
     @contextmanager

@@ -34,10 +34,10 @@ CASES = (
     ("2222", "1+AB", 20_000, 500),
     ("2222", "2", 5_000, 200),
     ("3322", "1+AB", 2_000, 100),
-    ("3322", "2", 200, 20),
+    ("3322", "2", 400, 20),
 )
-# At most as many steps where the solver is not to take over.
-COLD = 10
+# At most as many steps where the solver is not to take over, and a few more for the open ones.
+COLD, LONGER = 10, 15
 
 
 class Scs:
@@ -79,9 +79,9 @@ def main() -> None:
         if arguments.learning:
             learning(arguments.learning)
             return
-        print("\nmicroseconds a behaviour; 'open' the share left inconclusive")
+        print(f"\nmicroseconds a behaviour; 'open' what {COLD} and {LONGER} steps leave so")
         print(
-            f"{'':18} {'ours':>8} {'cold':>8} {'open':>8} {'Clarabel':>9} {'1e-9':>9} "
+            f"{'':18} {'ours':>8} {'cold':>8} {'open':>8} {'open':>8} {'Clarabel':>9} {'1e-9':>9} "
             f"{'SCS 1e-5':>9} {'ratio':>6} {'wrong':>6}"
         )
         for case in CASES:
@@ -118,12 +118,13 @@ def compare(name: str, scenario: str, level: str, count: int, few: int) -> None:
     times.append(best(lambda: [other.solve(row) for row in part], 1) / few)
     wrong = np.where(gauges <= 1.0, "inside", "outside") != d.verdict[:few]
     sure = (np.abs(gauges - 1.0) > 1e-7) & (d.verdict[:few] != "inconclusive")
-    open_share = np.mean(cold.verdict == "inconclusive")
+    more = bell.decide(b, scenario, level, fallback=None, steps=LONGER)
+    shares = [np.mean(d.verdict == "inconclusive") for d in (cold, more)]
     left = np.count_nonzero(d.verdict == "inconclusive")
     print(
         f"{scenario} {level:5} {name} n={matrix.size:<3} {1e6 * ours:8.1f} {1e6 * alone:8.1f} "
-        f"{open_share:8.2%} {1e6 * times[0]:9.0f} {1e6 * times[1]:9.0f} {1e6 * times[2]:9.0f} "
-        f"{times[0] / ours:6.1f} {np.count_nonzero(wrong & sure):6}"
+        f"{shares[0]:8.2%} {shares[1]:8.2%} {1e6 * times[0]:9.0f} {1e6 * times[1]:9.0f} "
+        f"{1e6 * times[2]:9.0f} {times[0] / ours:6.1f} {np.count_nonzero(wrong & sure):6}"
         + (f"  ({left} left by the cascade)" if left else ""),
         flush=True,
     )

@@ -11,6 +11,8 @@ from pipeline.studies.bell.config import BellConfig
 from pipeline.studies.bell.rows import LEFT, ROWS, TRAINING
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from pipeline.results.verification import Check
 
 __all__ = [
@@ -32,6 +34,12 @@ class BellStudy(Study[BellConfig]):
         from pipeline.studies.bell.plan import prepare
 
         return prepare(config)
+
+    def findings(self, results: pa.Table, config: BellConfig) -> list[tuple[str, str]]:
+        """What is decided, and for each level what is left open, and at what cost."""
+        from pipeline.studies.bell.summary import findings
+
+        return findings(results)
 
     def files_of(self, row: Mapping[str, Any]) -> Iterator[str]:
         """The verdicts' table and the certificates; or the network that was trained."""

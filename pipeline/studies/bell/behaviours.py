@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from qnn.moments.words import Scenario
 from qnn.numerics.memory import available_memory
 
 Array = np.ndarray
+
+# Blocks that a process keeps, of at most so many numbers each: 64 MB in all.
+_KEPT, _NUMBERS = 64, 125_000
 
 
 def read_behaviours(source: str | Path, scenario: str) -> Array:
@@ -66,9 +70,23 @@ def _table(source: str | Path) -> pa.Table:
 
 
 def drawn(name: str, count: int, seed: int, first: int, scenario: str, level: str) -> Array:
-    """The behaviours of one block of a random set: the same wherever it is drawn."""
+    """The behaviours of one block of a random set: the same wherever it is drawn.
+
+    Blocks of moderate size are kept, for each comes again with every number of steps and network,
+    and to draw one of the set B takes several times as long as to decide it.
+    """
+    # Of no other set does the level decide.
+    block = name, count, seed, first, scenario, level if name == "B" else "1"
+    few = count * len(Scenario.parse(scenario).coordinates) <= _NUMBERS
+    return _kept(*block).copy() if few else _drawn(*block)
+
+
+def _drawn(name: str, count: int, seed: int, first: int, scenario: str, level: str) -> Array:
     rng = np.random.default_rng([seed, first])
     return sample(name, count, rng, scenario, level)
+
+
+_kept = lru_cache(maxsize=_KEPT)(_drawn)
 
 
 def axes_of_plane(scenario: Scenario) -> tuple[Array, Array]:

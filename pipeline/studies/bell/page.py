@@ -13,7 +13,16 @@ from pipeline.results.folder import RunFolder
 from pipeline.studies.bell import summary
 from pipeline.studies.bell.figures import cost_figure, plane_figure, planes
 from pipeline.studies.bell.rows import ROWS
-from pipeline.studies.bell.summary import Group, Row, contradictions, finished, groups, speedup
+from pipeline.studies.bell.summary import (
+    Answer,
+    Group,
+    Row,
+    answers,
+    contradictions,
+    finished,
+    groups,
+    speedup,
+)
 
 PLANE_WORDS = (
     "Each point is a behaviour; blue ones are proven inside the level, amber ones outside, dark "
@@ -59,6 +68,22 @@ _TRAINED: tuple[Column[Row], ...] = (
 _FILE: Column[Row] = words("file", lambda r: r["model_file"])
 
 
+def _answers(found: list[Answer]) -> tuple[Column[Answer], ...]:
+    """A row a level and a start: what is left open of each set, and what deciding costs."""
+
+    def open_of(name: str) -> Column[Answer]:
+        return Column(f"open of {name}", lambda a: a.open_share(name), formatted(".3%"))
+
+    sets = dict.fromkeys(name for answer in found for name in answer.parts)
+    faster = any(answer.speedup is not None for answer in found)
+    return (
+        words("level and start", lambda a: a.title, wrap=True),
+        *map(open_of, sets),
+        Column("µs a behaviour", lambda a: 1e3 * a.whole.cpu_per_1000, formatted(".1f")),
+        *([Column("times faster", lambda a: a.speedup, formatted(".2f"))] if faster else []),
+    )
+
+
 def _against_cold(found: list[Group]) -> tuple[Column[Group], ...]:
     """A column of what a network saves, where there is one."""
     if not any(group.model for group in found):
@@ -71,9 +96,11 @@ def write_report(folder: RunFolder) -> str:
 
     def told(results: pa.Table) -> dict[str, Any]:
         rows = finished(results)
-        found = groups(rows)
+        found, said = groups(rows), answers(rows)
         return {
-            "facts": _facts(folder, rows, found),
+            "facts": _facts(folder, rows, said),
+            "most_steps": max((answer.whole.steps for answer in said), default=0),
+            "answers": table_of(_answers(said), said),
             "figures": [
                 drawn("plane", "The boundary in a plane of behaviours",
                       plane_figure(planes(folder, rows)), PLANE_WORDS),
@@ -87,17 +114,17 @@ def write_report(folder: RunFolder) -> str:
     return write_study_report(folder, ROWS, "bell_page.html", told)
 
 
-def _facts(folder: RunFolder, rows: list[dict[str, Any]], found: list[Group]) -> list[Any]:
-    count = sum(group.count for group in found)
-    undecided = sum(group.inconclusive for group in found)
+def _facts(folder: RunFolder, rows: list[Row], said: list[Answer]) -> list[Any]:
+    count = sum(answer.whole.count for answer in said)
+    undecided = sum(answer.whole.inconclusive for answer in said)
     wrong, compared = contradictions(folder, rows)
-    certified, refused = (
-        sum(getattr(group, name) for group in found) for name in ("certified", "refused")
-    )
+    certified, refused = (sum(row[name] for row in rows) for name in ("certified", "refused"))
     share = f"{1.0 - undecided / count:.3%}" if count else "–"
+    steps = said[0].whole.steps if said else 0
     return [
-        (f"{count:,}", "verdicts asked for"),
-        (share, f"decided, each with a proof; {undecided:,} inconclusive"),
+        (f"{sum(row['count'] for row in rows):,}", "verdicts asked for"),
+        (share, f"decided with {steps} steps at most, each with a proof; {undecided:,} of "
+                f"{count:,} inconclusive"),
         (f"{refused} of {certified:,}",
          "verdicts nearest to the boundary refused by rational arithmetic"),
         (f"{wrong} of {compared:,}",

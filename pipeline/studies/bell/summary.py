@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.results.folder import RunFolder
+from pipeline.studies.bell.blocks import FILE, PLANE
 from pipeline.studies.bell.rows import TRAINING
 
 Array = np.ndarray
@@ -18,6 +19,10 @@ Row = dict[str, Any]
 
 # Each level's set of behaviours lies in the one before.
 LEVELS = ("1", "1+AB", "2", "3")
+# What stands for the set where behaviours of all sets are put together.
+ALL = "all sets"
+# From the easiest set to the hardest.
+_SETS = ("U", "N", "B", PLANE, FILE)
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,67 @@ def trained(results: pa.Table) -> list[Row]:
     rows = [row for row in results.to_pylist() if row["status"] == "ok" and row["set"] == TRAINING]
     names = ("scenario", "level", "model", "model_seed")
     return sorted(rows, key=lambda row: [row[name] for name in names])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a level and a kind of network come to with the most steps.
+
+    `whole`: all sets together; `parts`: each set by its name; `speedup`: how many times faster than
+    without a network, None where that cannot be said.
+    """
+
+    whole: Group
+    parts: dict[str, Group]
+    speedup: float | None
+
+    @property
+    def title(self) -> str:
+        """Scenario and level, and where the steps start."""
+        start = "cold" if self.whole.model is None else f"network {self.whole.model}"
+        return f"{self.whole.scenario} {self.whole.level}, {start}"
+
+    def open_share(self, name: str) -> float | None:
+        """What it leaves open of a set, of 1; None where the set is not among its own."""
+        part = self.parts.get(name)
+        return None if part is None else 1.0 - part.decided_share
+
+
+def answers(rows: list[Row]) -> list[Answer]:
+    """One for each scenario, level and kind of network; seeds of networks are put together."""
+    last = max((row["steps"] for row in rows), default=0)
+    rows = [row for row in rows if row["steps"] == last]
+    whole = groups([{**row, "set": ALL} for row in rows])
+    parts = sorted(groups(rows), key=lambda part: _SETS.index(part.set))
+
+    def of(one: Group) -> dict[str, Group]:
+        kind = one.scenario, one.level, one.model
+        return {part.set: part for part in parts if (part.scenario, part.level, part.model) == kind}
+
+    return [Answer(one, of(one), speedup(one, whole)) for one in whole]
+
+
+def findings(results: pa.Table) -> list[tuple[str, str]]:
+    """Lines of the terminal, a head and words: all verdicts, then the answers one by one."""
+    rows = finished(results)
+    if not rows:
+        return []
+    total = {name: sum(row[name] for row in rows) for name in ("count", "certified", "refused")}
+    exact = f"{total['refused']} of {total['certified']:,} refused by rational arithmetic"
+    found = answers(rows)
+    words = f"{total['count']:,}, each decided one with a proof; {exact}"
+    return [
+        ("verdicts", words),
+        ("", f"with {found[0].whole.steps} steps at most:"),
+        *(("level", _line(answer)) for answer in found),
+    ]
+
+
+def _line(answer: Answer) -> str:
+    left = ", ".join(f"{answer.open_share(name):.2%} of {name}" for name in answer.parts)
+    cost = f"{1e3 * answer.whole.cpu_per_1000:.1f} µs each"
+    saved = "" if answer.speedup is None else f", {answer.speedup:.2f} times faster than cold"
+    return f"{answer.title}: open {left}; {cost}{saved}"
 
 
 def speedup(group: Group, found: Iterable[Group]) -> float | None:
@@ -125,29 +191,27 @@ def contradictions(folder: RunFolder, rows: Iterable[Row]) -> tuple[int, int]:
         members = list(some)
         if len(members) < 2:
             continue
-        least, most = _outside_from(folder, members), _inside_up_to(folder, members)
+        least, most = _enclosed(folder, members)
         wrong += int((most >= least).sum())
         compared += len(least)
     return wrong, compared
 
 
-def _outside_from(folder: RunFolder, rows: list[Row]) -> Array:
-    """The lowest level's place that each behaviour of these rows was found outside of."""
-    found = [
-        np.where(verdicts(folder, row) == "outside", LEVELS.index(row["level"]), len(LEVELS))
-        for row in rows
-    ]
-    return np.min(found, axis=0)
+def _enclosed(folder: RunFolder, rows: list[Row]) -> tuple[Array, Array]:
+    """The lowest level's place that each behaviour of these rows was found outside of, (N,).
 
-
-def _inside_up_to(folder: RunFolder, rows: list[Row]) -> Array:
-    """The highest level's place that each was found inside of; -1 for none."""
-    found = [
-        np.where(verdicts(folder, row) == "inside", LEVELS.index(row["level"]), -1) for row in rows
-    ]
-    return np.max(found, axis=0)
+    And the highest that it was found inside of, (N,); the number of levels, and -1, for none.
+    """
+    least = np.full(rows[0]["count"], len(LEVELS))
+    most = np.full(rows[0]["count"], -1)
+    for row in rows:
+        verdict, place = verdicts(folder, row), LEVELS.index(row["level"])
+        least = np.where(verdict == "outside", np.minimum(least, place), least)
+        most = np.where(verdict == "inside", np.maximum(most, place), most)
+    return least, most
 
 
 def verdicts(folder: RunFolder, row: Row) -> Array:
     """The verdicts of a row's table, (N,) of text."""
-    return np.array(folder.read_table(row["verdicts"])["verdict"].to_pylist())
+    table = folder.read_table(row["verdicts"], ["verdict"])
+    return np.array(table["verdict"].to_pylist())

@@ -47,9 +47,9 @@ def agents_at_chosen_ports() -> Iterator[None]:
     agent alone, by the file for which it would wait.
     """
     from ray._private import services
-    from ray._raylet import (
-        DASHBOARD_AGENT_LISTEN_PORT_NAME,  # type: ignore[attr-defined]
-        persist_port,  # type: ignore[attr-defined]
+    from ray._raylet import (  # type: ignore[attr-defined]
+        DASHBOARD_AGENT_LISTEN_PORT_NAME,
+        persist_port,
     )
 
     start = services.start_raylet

@@ -12,7 +12,7 @@ from pipeline.commands.cli import app
 from pipeline.studies.bell.rows import behaviours_of
 from qnn.certificates.moments import MomentCertificate, verify_moments
 from qnn.errors import InputError
-from qnn.moments.bell import decide, sample
+from qnn.moments.bell import decide, probabilities, sample, train_predictor
 
 
 def coordinates_file(folder: Path, b: np.ndarray) -> Path:
@@ -103,3 +103,59 @@ def test_a_folder_that_is_not_there_is_a_line(tmp_path: Path) -> None:
     file = coordinates_file(tmp_path, sample("U", 3, 1))
     result = CliRunner().invoke(app, ["bell", str(file), "--out", str(tmp_path / "no" / "x")])
     assert "its folder does not exist" in str(result.exception)
+
+
+def test_a_network_saves_steps_and_decides_the_same(tmp_path: Path) -> None:
+    b = sample("N", 300, 1)
+    file, out = coordinates_file(tmp_path, b), tmp_path / "out.parquet"
+    arguments = ["bell", str(file), "--out", str(out), "--certificates", "3"]
+    result = CliRunner().invoke(app, [*arguments, "--model", "shipped"])
+    assert result.exit_code == 0, result.output
+    table, cold = pq.read_table(out), decide(b)
+    assert table["verdict"].to_pylist() == cold.verdict.tolist()
+    assert sum(table["steps"].to_pylist()) < 0.5 * cold.steps.sum()
+    assert len(list((tmp_path / "out.certificates").iterdir())) == 3
+
+
+def test_a_network_of_another_level_or_none_is_a_line(tmp_path: Path) -> None:
+    network = tmp_path / "level_1.npz"
+    train_predictor("2222", "1", 2, 0, (4,)).save(network)
+    (tmp_path / "text.npz").write_text("no network")
+    table = table_of(sample("U", 3, 1))
+    assert "trained for 'free moments of 2222 at level 1'" in refused(
+        tmp_path, table, "--model", str(network)
+    )
+    for file, said in (("text.npz", "not a readable network file"), ("no.npz", "cannot be read")):
+        assert said in refused(tmp_path, table, "--model", str(tmp_path / file))
+    assert "no network is shipped for scenario 2222 at level 1" in refused(
+        tmp_path, table, "--model", "shipped", "--level", "1"
+    )
+
+
+def test_tables_that_signal_or_do_not_sum_to_one_are_a_line(tmp_path: Path) -> None:
+    p = probabilities(sample("U", 3, 1)).reshape(3, -1)
+    p[1, 0] += 0.1
+    assert "behaviour 1 (the first is 0): its probabilities do not sum to 1" in refused(
+        tmp_path, table_of(p)
+    )
+    p[1] = [0.25] * 4 + [0.5, 0.0, 0.5, 0.0] + [0.25] * 8
+    assert "behaviour 1 (the first is 0): it signals" in refused(tmp_path, table_of(p))
+    large = table_of(np.zeros((1, 99)))
+    assert "too large" in refused(tmp_path, large, "--scenario", "9922", "--level", "3")
+
+
+def test_places_are_looked_at_before_anything_is_decided(tmp_path: Path) -> None:
+    file = coordinates_file(tmp_path, sample("U", 3, 1))
+    before = file.read_bytes()
+    (tmp_path / "taken.certificates").write_text("a file")
+    (tmp_path / "folder").mkdir()
+    for out, more, said in (
+        (file, (), "holds the behaviours"),
+        (tmp_path / "folder", (), "is a folder"),
+        (tmp_path / "taken.parquet", ("--certificates", "1"), "is a file"),
+    ):
+        result = CliRunner().invoke(app, ["bell", str(file), "--out", str(out), *more])
+        assert isinstance(result.exception, InputError)
+        assert said in str(result.exception)
+    assert file.read_bytes() == before
+    assert not (tmp_path / "taken.parquet").exists()

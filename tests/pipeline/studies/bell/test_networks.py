@@ -12,7 +12,7 @@ from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
 from pipeline.studies.bell.figures import shown_rows
 from pipeline.studies.bell.networks import Training
-from pipeline.studies.bell.summary import finished, groups, speedup, trained
+from pipeline.studies.bell.summary import answers, findings, finished, groups, speedup, trained
 from pipeline.tracking.store import open_store
 from qnn.errors import InputError
 from qnn.moments.bell import train_predictor
@@ -50,7 +50,17 @@ def test_each_is_trained_once_and_its_blocks_stand_beside_those_without(whole: P
     assert [group.model for group in found] == [None, "3-3 after 3 steps", "4 after 3 steps"]
     times = [speedup(group, found) for group in found]
     assert times[0] is None
-    assert all(one > 0.0 for one in times[1:])
+    assert all(one is not None and one > 0.0 for one in times[1:])
+    said = answers(blocks)
+    starts = ["cold", *(f"network {group.model}" for group in found[1:])]
+    assert [answer.title for answer in said] == [f"2222 1+AB, {start}" for start in starts]
+    assert [answer.speedup for answer in said] == times
+    # Both seeds of a network are in its answer.
+    assert [answer.whole.count for answer in said] == [60, 120, 120]
+    assert [answer.open_share("N") for answer in said] == [1 - g.decided_share for g in found]
+    assert said[0].open_share("U") is None
+    lines = [words for head, words in findings(results) if head == "level"]
+    assert ["times faster than cold" in line for line in lines] == [False, True, True]
 
 
 def test_plans_without_networks_keep_their_ids(tmp_path: Path) -> None:

@@ -8,16 +8,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
+from pipeline.commands.terminal import print_outcome
 from pipeline.configuration.reading import load_config
 from pipeline.plans.studies import get_study, study_at
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
-from pipeline.studies.bell.behaviours import axes_of_plane, plane_grid
+from pipeline.studies.bell.behaviours import axes_of_plane, drawn, plane_grid
 from pipeline.studies.bell.figures import planes
 from pipeline.studies.bell.nearest import nearest
 from pipeline.studies.bell.rows import behaviours_of
-from pipeline.studies.bell.summary import contradictions, finished, groups
+from pipeline.studies.bell.summary import contradictions, findings, finished, groups
 from pipeline.tracking.store import open_store
 from qnn.errors import InputError
 from qnn.moments.bell import decide, probabilities, sample
@@ -242,6 +244,8 @@ def test_bad_input_is_a_line(tmp_path: Path, changes: dict[str, Any], said: str)
 def test_the_page_and_the_tracked_run(whole: Path) -> None:
     page = (whole / "report.html").read_text()
     assert page.count("<figure") == 2
+    # The answer is first, what it is made of is folded away.
+    assert page.index('id="answers"') < page.index('id="figures"') < page.index("All 8 rows")
     assert "0 of 24" in page
     folder = RunFolder.open(whole)
     config = load_config(CASE.file(whole.parent), [], get_study("bell").config)
@@ -262,6 +266,35 @@ def test_the_page_and_the_tracked_run(whole: Path) -> None:
         "results/results.parquet",
     } <= artifacts
     assert sum(name.endswith(".npz") for name in artifacts) == 24
+
+
+def test_the_terminal_says_what_was_found(whole: Path, tmp_path: Path) -> None:
+    rows = [row for row in rows_of(whole) if row["steps"] == 30]
+    outcome = run(CASE.file(tmp_path), copied(whole, tmp_path / "out"))
+    console = Console(record=True, width=200)
+    print_outcome(outcome, console)
+    said = console.export_text()
+    total = sum(row["count"] for row in rows_of(whole))
+    assert f"verdicts {total:,}, each decided one with a proof; 0 of 24 refused" in said
+    for level in ("1", "1+AB"):
+        one = {row["set"]: row for row in rows if row["level"] == level and row["set"] == "N"}
+        share = one["N"]["inconclusive"] / one["N"]["count"]
+        assert f"level    2222 {level}, cold: open {share:.2%} of N, " in said
+    assert "µs each" in said
+    assert "faster than cold" not in said
+    assert findings(read_results(RunFolder.open(whole), get_study("bell").rows)[:0]) == []
+
+
+def test_blocks_are_drawn_once_and_nobody_spoils_them() -> None:
+    block = "B", 40, 1, 5000, "2222"
+    first = drawn(*block, "1+AB")
+    again = drawn(*block, "1+AB")
+    assert np.array_equal(first, sample("B", 40, np.random.default_rng([1, 5000])))
+    again[:] = 0.0
+    assert np.array_equal(drawn(*block, "1+AB"), first)
+    assert not np.array_equal(drawn(*block, "1"), first)
+    uniform = "U", 20_000, 1, 0, "2222"  # too many to be kept
+    assert np.array_equal(drawn(*uniform, "1")[:10], drawn(*uniform, "1+AB")[:10])
 
 
 def test_the_nearest_of_both_sides() -> None:

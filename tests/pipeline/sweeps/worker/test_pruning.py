@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.configuration.reading import parse_config
 from pipeline.plans.plan import plan_of
+from pipeline.plans.studies import get_study
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
 from pipeline.results.record import LEARNED
@@ -81,7 +82,13 @@ def test_the_report_says_what_that_saved(home: Path, rows: pd.DataFrame) -> None
     words = f"{count} of {len(rows) + 1}: "
     assert "SDPs left out by learned bounds" in page
     assert words in page
-    results = read_results(RunFolder.open(str(home / "learned"))).to_pandas()
+    table = read_results(RunFolder.open(str(home / "learned")))
+    study, config = get_study("training"), small_config(home, **LEARNING)
+    (finding,) = study.findings(table, config)
+    assert finding[0] == "learned"
+    assert finding[1].startswith(f"SDPs left out {words}")
+    assert study.findings(table, small_config(home, **GRID)) == []
+    results = table.to_pandas()
     slow = results["solver"] == LEARNED
     results["relaxation_seconds"] = np.where(slow, 3.0, 0.5)
     results["seconds"] = 0.5
