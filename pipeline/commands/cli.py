@@ -246,7 +246,10 @@ def _plan_text(path: Path, overrides: list[str], out: str | None) -> str:
     from pipeline.configuration.paths import refuse_unknown_tracking
     from pipeline.configuration.reading import load_config
     from pipeline.plans.studies import study_of_file
+    from pipeline.results.folder import RunFolder
 
+    if out is not None:
+        RunFolder.to_write(out)
     study = study_of_file(path)
     lines = []
     if study.name == "training":

@@ -46,7 +46,7 @@ def retrain_command(
     refuse_unknown_tracking(config.tracking.uri)
     location = f"out/{config.name}" if out is None else out
     try:
-        decision = look(config, RunFolder.open(location), unsettled)
+        decision = look(config, RunFolder.to_write(location), unsettled)
         if decision.selection is None or dry_run:
             print("\n".join(explain(config, decision, unsettled)))
             return DONE

@@ -37,6 +37,8 @@ def sweep_command(
     """Run a sweep from its YAML file; return the exit code. Raises `InputError`."""
     errors = Console(stderr=True)
     set_up_logging(errors)
+    if out is not None:
+        RunFolder.to_write(out)
     study = study_of_file(path)
     if study.name == TRAINING and is_automatic(path, overrides):
         overrides = chosen(path, overrides, out)

@@ -6,11 +6,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.configuration.metric import Metric
+from pipeline.results.fitness import common_class
 from pipeline.results.summary import (
     OURS,
     Shown,
     beside_ours,
     best_networks,
+    best_shown,
     beta_axis,
     champion_of,
     frame,
@@ -22,6 +24,8 @@ from pipeline.results.summary import (
 from pipeline.sweeps.driver import SweepOutcome
 
 SHOWN = 8
+# From so many columns on, each row has its network's file.
+_WIDE = 120
 
 
 def print_outcome(outcome: SweepOutcome, console: Console) -> None:
@@ -42,6 +46,7 @@ def print_outcome(outcome: SweepOutcome, console: Console) -> None:
         padding=(0, 1, 0, 0),
     )
     several = len(problems(data)) > 1
+    wide = console.width >= _WIDE
     table.add_column("shard", overflow="fold")
     if several:
         table.add_column("problem", overflow="fold")
@@ -50,6 +55,8 @@ def print_outcome(outcome: SweepOutcome, console: Console) -> None:
     table.add_column("rounding")
     for head in ("gap", "mean valid.", "valid.", "test", "neurons", "bytes"):
         table.add_column(head, justify="right")
+    if wide:
+        table.add_column("file", no_wrap=True)
 
     def add(shown: Shown, mean: float | None, style: str | None = None) -> None:
         identity, axes, fit = shown.row.identity, shown.row.axes, shown.row.fit
@@ -65,6 +72,7 @@ def print_outcome(outcome: SweepOutcome, console: Console) -> None:
             metric.text(shown.measured("test", metric)),
             f"{fit.neurons}",
             f"{fit.bytes}",
+            *([escape(str(fit.network))] if wide else []),
             style=style,
         )
 
@@ -82,7 +90,11 @@ def print_outcome(outcome: SweepOutcome, console: Console) -> None:
         console.print(f"not promoted: {caution}", markup=False, highlight=False, style="bold")
     if outcome.champion is not None:
         console.print("last row: the chosen setting, refitted on all rows but the test rows")
-    _where(outcome, console)
+    last = champion or next(iter(best_shown(data, 1)), None)
+    common = None if last is None else common_class(last.row, metric)
+    if common is not None:
+        console.print(f"note: {common}", markup=False, highlight=False)
+    _where(outcome, console, None if last is None else str(last.row.fit.network))
 
 
 def _print_arms(outcome: SweepOutcome, metric: Metric, console: Console) -> None:
@@ -111,7 +123,7 @@ def _print_arms(outcome: SweepOutcome, metric: Metric, console: Console) -> None
     console.print(table)
 
 
-def _where(outcome: SweepOutcome, console: Console) -> None:
+def _where(outcome: SweepOutcome, console: Console, network: str | None = None) -> None:
     def line(head: str, text: str) -> None:
         console.print(f"{head:<9}{text}", markup=False, highlight=False, soft_wrap=True)
 
@@ -121,6 +133,8 @@ def _where(outcome: SweepOutcome, console: Console) -> None:
         line("failed", f"{outcome.failed} trials; see the column error in results/*.parquet")
     if outcome.report is not None:
         line("report", outcome.report)
+    if network is not None:
+        line("network", f"{outcome.location.rstrip('/')}/{network}")
     line("results", f"{outcome.location}/results")
     if outcome.tracking_command is not None:
         line("mlflow", outcome.tracking_command)

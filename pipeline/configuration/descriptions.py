@@ -23,7 +23,7 @@ TRAINING = {
     "SweepConfig.data": "where the table is, and what its columns are",
     "SweepConfig.task": "what the target is: classes, or numbers",
     "SweepConfig.metric": "what chooses the best setting, by its mean on validation rows; null: "
-    "accuracy for classes, rmse for numbers",
+    "accuracy for classes (balanced_accuracy where class_weight is set), rmse for numbers",
     "SweepConfig.class_weight": "what the rows of each class count for in the loss: balanced, n / "
     "(classes × rows of the class) of each training part, or numbers by label; null: 1",
     "SweepConfig.preprocessing": "what is done to the features; fitted on training rows alone",
@@ -174,7 +174,8 @@ QUANTIZATION = {
     "QuantizationConfig.models": "float networks",
     "QuantizationConfig.methods": "how weights are rounded",
     "QuantizationConfig.budgets": "stored bits a weight",
-    "QuantizationConfig.bits": "bits that a group may get",
+    "QuantizationConfig.bits": "bits that a group may get; 0 beside them: neurons that are 0 on "
+    "all calibration rows are left out",
     "QuantizationConfig.certify": "what is proven of each layer",
     "QuantizationConfig.group": "what shares a number of bits",
     "QuantizationConfig.tune": "what is fitted after rounding",

@@ -13,6 +13,9 @@ MetricName = Literal[
     "brier", "rmse", "mae", "r2",
 ]  # fmt: skip
 
+# From this share on a class is so common that its share alone makes an accuracy look good.
+COMMON = 0.8
+
 
 @dataclass(frozen=True)
 class Metric:

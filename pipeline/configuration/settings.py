@@ -199,7 +199,7 @@ class SweepConfig(Section):
     """One sweep: shards × kinds of problem × β × seeds × widths × roundings on one table.
 
     Several of `loss`, `activation` or `alphabet` make a kind of problem of each with each.
-    `metric`: what the best setting is chosen by, on validation rows (None: accuracy, or RMSE).
+    `metric`: what the best setting is chosen by, on validation rows (None: as `chosen_by`).
     `class_weight`: what the rows of a class count for in the loss, by label (None: 1).
     `certify_time_limit`: seconds that raising the bound of one SDP may take (None: 600 for exact
     proofs beyond 34 columns, where they may not end, else no limit). `bounds`: "learned"
@@ -259,6 +259,18 @@ class SweepConfig(Section):
     tracking: TrackingConfig = TrackingConfig()
     resources: Resources = Resources()
     retrain: RetrainConfig | None = None
+
+    @property
+    def chosen_by(self) -> MetricName:
+        """The name of the metric that chooses the best setting.
+
+        Where none is named: RMSE, or accuracy, or, of classes that are weighted, balanced accuracy.
+        """
+        if self.metric is not None:
+            return self.metric
+        if self.task == "regression":
+            return "rmse"
+        return "accuracy" if self.class_weight is None else "balanced_accuracy"
 
     @model_validator(mode="after")
     def _fits_together(self) -> SweepConfig:

@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.configuration.settings import SweepConfig
 from pipeline.datasets.spellings import all_dates, is_number
 from qnn.errors import InputError
+from qnn.features import tables
 from qnn.features.scalings import SCALINGS
 from qnn.features.statistics import mean_and_scale
 
@@ -62,11 +63,27 @@ def _distinct(values: np.ndarray) -> bool:
     return len(values) > 1 and len(set(values.tolist())) == len(values)
 
 
-def left_out(index: Sequence[str], raw: dict[str, np.ndarray], exclude: Sequence[str]) -> list[str]:
-    """What is said of columns that are no features: those that count rows, and dates."""
+def left_out(
+    index: Sequence[str],
+    raw: dict[str, np.ndarray],
+    exclude: Sequence[str],
+    unlisted: Sequence[str] = (),
+) -> list[str]:
+    """What is said of columns that are no features, so that none is missed unnoticed.
+
+    `index`: those that count the rows; `exclude`: those of data.exclude, dates by themselves;
+    `unlisted`: those that data.features does not list.
+    """
     said = [f"left out {', '.join(map(repr, index))}, which only counts the rows"] if index else []
     dates = [name for name in exclude if _are_dates(raw[name])]
-    return said + [f"left out '{name}', which holds dates" for name in dates]
+    said += [f"left out '{name}', which holds dates" for name in dates]
+    told = {"data.exclude lists": [name for name in exclude if name not in dates],
+            "data.features does not list": unlisted}  # fmt: skip
+    return said + [
+        f"left out {tables.shorten(map(repr, names))}, which {key}"
+        for key, names in told.items()
+        if names
+    ]
 
 
 def refuse_giants(config: SweepConfig, columns: dict[str, np.ndarray], rows: np.ndarray) -> None:

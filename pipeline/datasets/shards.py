@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from pipeline.configuration.metric import COMMON
 from pipeline.configuration.settings import ByColumn, KFold, Parts, SweepConfig, Task
 from pipeline.datasets.sources import Table
 from pipeline.datasets.spellings import is_number
@@ -221,6 +222,20 @@ def lacking_classes(table: Table, split: Split) -> Iterator[str]:
         bare = [one.name for one in split.shards if not has[one.validation_rows].any()]
         if bare:
             yield f"no validation row of class {named} in {tables.shorten(bare)}"
+
+
+def common_class(table: Table, config: SweepConfig) -> Iterator[str]:
+    """A line where one class has most rows and nothing in the config speaks of the others."""
+    if config.metric is not None or config.class_weight is not None:
+        return
+    for label in table.classes or ():
+        share = float(np.mean(table.target == label))
+        if share >= COMMON:
+            yield (
+                f"{100 * share:.1f} % of the rows are of class {tables.brief(label)}: saying only "
+                "that is as accurate, and accuracy chooses; metric: balanced_accuracy counts "
+                "classes alike, class_weight: balanced trains for it"
+            )
 
 
 def row_numbers_digest(*parts: np.ndarray) -> str:

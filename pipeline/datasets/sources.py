@@ -105,7 +105,7 @@ def read_table(
             numeric column, infinite values, missing ones where they are refused, or a target that
             does not fit the task.
     """
-    raw = read_columns(data)
+    raw, truths = _read(data)
     names = list(raw)
     _refuse_absent(data.targets, names, "data.target")
     _refuse_absent([group_column] if group_column else [], names, "shards.column")
@@ -118,13 +118,18 @@ def read_table(
         raw = _without_missing(raw, data.targets)
     features, said = _feature_names(data, raw, {*data.targets, group_column, test_column})
     columns = {name: _feature(raw[name], name, data) for name in features}
-    target, classes = _target([raw[name] for name in data.targets], data, task)
+    target, classes = _target([raw[name] for name in data.targets], data, task, truths)
     targets = data.targets if target.ndim == 2 else None
     groups = None if group_column is None else _groups(raw[group_column], group_column)
     held_out = None if test_column is None else _held_out(raw[test_column], test_column)
     marks = None if held_out is None else held_out.astype(np.float64)
     digest = _digest(
-        [*columns.items(), *_named(target, targets), ("groups", groups), ("held_out", marks)]
+        [
+            *columns.items(),
+            *_named(as_numbers(target), targets),
+            ("groups", groups),
+            ("held_out", marks),
+        ]
     )
     name = source_name(data.source)
     notes = (*said, *notes_of(columns, raw))
@@ -133,11 +138,17 @@ def read_table(
 
 def read_columns(data: DataConfig) -> dict[str, np.ndarray]:
     """All columns of a source: float64 with NaN, or object arrays of text with None."""
+    return _read(data)[0]
+
+
+def _read(data: DataConfig) -> tuple[dict[str, np.ndarray], frozenset[str]]:
+    """As `read_columns`, and the names of those that the source has as true and false."""
     scheme, _, name = data.source.partition(":")
     if scheme == "sklearn":
-        return read_embedded(name)
+        return read_embedded(name), frozenset()
     arrow = read_source(data.source, data.missing_values, csv_format(data))
-    return {name: to_numpy(arrow[name], name) for name in arrow.column_names}
+    truths = {name for name in arrow.column_names if pa.types.is_boolean(arrow[name].type)}
+    return {name: to_numpy(arrow[name], name) for name in arrow.column_names}, frozenset(truths)
 
 
 def csv_format(data: DataConfig) -> CsvFormat:
@@ -184,7 +195,8 @@ def _feature_names(
     found = [name for name in chosen if name not in away]
     if not found:
         raise InputError("data: no feature columns are left; check features and exclude")
-    return found, left_out(index, raw, data.exclude)
+    unlisted = [name for name in raw if name not in chosen and name not in away]
+    return found, left_out(index, raw, data.exclude, unlisted)
 
 
 def to_numpy(column: Any, name: str) -> np.ndarray:
@@ -286,7 +298,7 @@ def _named(target: np.ndarray, targets: tuple[str, ...] | None) -> Iterable[tupl
 
 
 def _target(
-    columns: Sequence[np.ndarray], data: DataConfig, task: Task
+    columns: Sequence[np.ndarray], data: DataConfig, task: Task, truths: frozenset[str]
 ) -> tuple[np.ndarray, tuple[Label, ...] | None]:
     if task == "regression":
         if len(columns) > MAX_CLASSES:
@@ -302,6 +314,8 @@ def _target(
     (values,), (name,) = columns, data.targets
     _refuse_missing_target(values, name)
     labels = labels_of(values)
+    if name in truths:
+        labels = [bool(label) for label in labels]
     classes = sorted(set(labels))
     for shown in tables.alike(classes):
         log.warning("the target '%s': %s differ only in case or blanks", name, shown)
@@ -350,6 +364,8 @@ def _quantity(values: np.ndarray, name: str, otherwise: str) -> np.ndarray:
 
 
 def _same_label(label: Label, given: Label) -> bool:
+    if isinstance(label, bool) and isinstance(given, str):
+        return given.lower() in (str(label).lower(), str(int(label)))
     return label == given or str(label) == str(given)
 
 
@@ -370,6 +386,14 @@ def _held_out(values: np.ndarray, name: str) -> np.ndarray:
     if not np.isin(marks, (0.0, 1.0)).all():
         raise InputError(f"test.column: '{name}' must be 0 or 1 (or true and false) in every row")
     return marks == 1.0
+
+
+def as_numbers(labels: np.ndarray) -> np.ndarray:
+    """Labels for a digest: true and false as 1 and 0, as earlier versions called them."""
+    if labels.dtype != object:
+        return labels
+    plain = [int(label) if isinstance(label, bool) else label for label in labels.tolist()]
+    return np.array(plain, dtype=object)
 
 
 def _digest(named: Iterable[tuple[str, np.ndarray | None]]) -> str:

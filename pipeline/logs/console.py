@@ -24,14 +24,17 @@ def held_back() -> Iterator[list[str]]:
         def emit(self, record: logging.LogRecord) -> None:
             held.append(record.getMessage())
 
-    logger, handler = logging.getLogger(DATA), Holding(logging.WARNING)
+    logger, handler = logging.getLogger(DATA), Holding()
     handler.addFilter(Once())
     before, logger.propagate = logger.propagate, False
+    level = logger.level
+    logger.setLevel(logging.INFO)
     logger.addHandler(handler)
     try:
         yield held
     finally:
         logger.removeHandler(handler)
+        logger.setLevel(level)
         logger.propagate = before
 
 

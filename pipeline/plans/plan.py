@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 
 from pipeline.configuration.kinds import Kind, arms_of
+from pipeline.configuration.metric import METRICS
 from pipeline.configuration.settings import SweepConfig
 from pipeline.datasets.recognized import refuse_giants
 from pipeline.datasets.shards import (
     Shard,
     Split,
+    common_class,
     lacking_classes,
     make_layout,
     make_split,
     row_numbers_digest,
 )
-from pipeline.datasets.sources import Table, load_table
+from pipeline.datasets.sources import Table, as_numbers, load_table
 from pipeline.plans.description import description
 from pipeline.plans.ids import digest_of
 from pipeline.plans.units import JoinSpec, PathSpec, Spec
@@ -28,6 +30,7 @@ from qnn.errors import InputError
 from qnn.features import tables
 from qnn.features.class_weights import class_weights
 from qnn.features.preprocessing import FeatureLayout
+from qnn.features.targets import Label
 from qnn.training.arms import QUANTIZED, REFERENCES, WIDTHLESS
 from qnn.training.problems.levels import Facts, check_level
 from qnn.training.relaxation import learned
@@ -44,6 +47,8 @@ class Plan:
     paths: tuple[PathSpec, ...]
     warnings: tuple[str, ...] = ()
     joins: tuple[JoinSpec, ...] = ()
+    classes: str = ""
+    chosen_by: str = ""
 
     @property
     def units(self) -> tuple[Spec, ...]:
@@ -104,6 +109,8 @@ class Plan:
             ("solver", f"{first.solver}, tol {first.tol:g}, about {_size(memory)} a task"),
             ("certify", _certify_words(first)),
             *_pruning_words(first),
+            *([("classes", self.classes)] if self.classes else []),
+            ("chosen by", self.chosen_by),
             ("work", f"about {_duration(self.estimated_seconds)} of one core (rough)"),
         ]
         facts += [("note", warning) for warning in self.warnings]
@@ -166,7 +173,14 @@ def make_plan(config: SweepConfig, table: Table, split: Split, layout: FeatureLa
         rows=table.n,
         test_rows=len(split.test_rows),
         paths=tuple(path for unit in units for path in unit.paths),
-        warnings=(*table.notes, *layout.warnings, *lacking_classes(table, split)),
+        warnings=(
+            *table.notes,
+            *layout.warnings,
+            *lacking_classes(table, split),
+            *common_class(table, config),
+        ),
+        classes=_class_words(table),
+        chosen_by=_choosing_words(config),
         joins=tuple(unit for unit in units if isinstance(unit, JoinSpec)),
     )
 
@@ -226,7 +240,9 @@ def make_path(
     path = PathSpec(
         dataset=table.name,
         shard=shard.name,
-        content=digest_of([table.sha256, table.classes, layout.digest, rows, *told], length=64),
+        content=digest_of(
+            [table.sha256, _spelt(table.classes), layout.digest, rows, *told], length=64
+        ),
         n=n,
         d=layout.d,
         kind=kind,
@@ -257,6 +273,27 @@ def make_path(
     if refusal is not None:
         raise InputError(f"solver {path.solver!r} cannot take {kind.describe()}: {refusal}")
     return path
+
+
+def _class_words(table: Table) -> str:
+    """The classes with their rows; of two the positive one is named."""
+    classes = table.classes or ()
+    counts = [f"{tables.brief(label)} {int(np.sum(table.target == label))}" for label in classes]
+    positive = f", positive is {tables.brief(classes[1])}" if len(classes) == 2 else ""
+    return f"rows of {_listed(counts)}{positive}" if classes else ""
+
+
+def _choosing_words(config: SweepConfig) -> str:
+    """By which metric the best setting is chosen, and why where no key says so."""
+    words = f"mean validation {METRICS[config.chosen_by].label}"
+    if config.metric is None and config.class_weight is not None:
+        return f"{words}, for class_weight is set (metric names another)"
+    return words
+
+
+def _spelt(classes: tuple[Label, ...] | None) -> tuple[Label, ...] | None:
+    """Classes as ids have them: true and false as 1 and 0."""
+    return None if classes is None else tuple(as_numbers(np.array(classes, dtype=object)).tolist())
 
 
 def _certify_words(path: PathSpec) -> str:

@@ -41,6 +41,7 @@ from pipeline.results.record import NetworkRow
 from pipeline.results.selection import FINAL_SHARD, choose
 from pipeline.results.summary import Metric, Shown, byte_text, percent
 from qnn.errors import InputError
+from qnn.features.tables import brief
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.training.arms import ALL as BASELINES
 
@@ -51,7 +52,8 @@ ERRORS_SHOWN = 50
 class ReportInput:
     """All that a report is made of.
 
-    `features` are the names that the chosen network reads, `outputs` those of its outputs.
+    `features` are the names that the chosen network reads, `outputs` those of its outputs,
+    `positive` of two classes the second, whose precision and recall are told.
     """
 
     results: pa.Table
@@ -60,6 +62,7 @@ class ReportInput:
     features: tuple[str, ...] = ()
     location: str = "."
     outputs: tuple[Any, ...] = ()
+    positive: str | None = None
     origin: Origin = field(default_factory=Origin)
 
 
@@ -86,11 +89,13 @@ def collect(folder: RunFolder, champion: str | None = None) -> ReportInput:
         )
     config = _config(folder)
     if config is not None:
-        results = summary.written_as(results, config.beta.form, config.metric)
+        results = summary.written_as(results, config.beta.form, config.chosen_by)
     shown = summary.champion_of(summary.frame(results), champion)
-    features, outputs = ((), ()) if shown is None else _names(folder, str(shown.row.fit.network))
+    features, outputs, positive = (
+        ((), (), None) if shown is None else _names(folder, str(shown.row.fit.network))
+    )
     origin = origin_of(folder, results)
-    return ReportInput(results, config, champion, features, folder.label, outputs, origin)
+    return ReportInput(results, config, champion, features, folder.label, outputs, positive, origin)
 
 
 def render_report(content: ReportInput) -> str:
@@ -111,7 +116,8 @@ def render_report(content: ReportInput) -> str:
                 "all": len(data)},
         champion=None if champion is None else _headline(data, metric, champion),
         warnings=_warnings(content, data, metric, champion),
-        measures=None if champion is None else tables.measures_table(champion, metric.task),
+        measures=None if champion is None else 
+            tables.measures_table(champion, metric.task, content.positive),
         scaled=summary.has_several_targets(data),
         outputs=outputs_table(parts, content.outputs) if parts else None,
         outputs_kind=kind_of_outputs(parts),
@@ -124,6 +130,7 @@ def render_report(content: ReportInput) -> str:
         best=tables.best_table(data, metric, champion),
         problems=tables.problems_table(data, metric),
         settings=tables.settings_table(data, metric),
+        settings_shown=len(summary.best_networks(data, tables.BEST_SHOWN)),
         narrowest=tables.narrowest_table(data),
         proof=proof_words(*_kind_of_proof(data, champion)),
         verify_command=f"qnn verify {content.location}",
@@ -281,6 +288,7 @@ def _facts(data: pd.DataFrame, config: SweepConfig | None) -> list[dict[str, str
     if config is not None:
         held = f"{percent(config.test.fraction)} of the rows, never used to choose anything"
         facts.append(("test rows", held if config.test.fraction else "none"))
+    facts.append(("chosen by", f"mean validation {summary.metric_of(data).label}"))
     facts.append(("loss, activation, weights", "; ".join(summary.kinds_in_words(data)) or "–"))
     if config is not None and config.class_weight is not None:
         facts.append(("class weights", _class_weights(config.class_weight)))
@@ -326,11 +334,14 @@ def _config(folder: RunFolder) -> SweepConfig | None:
         return None
 
 
-def _names(folder: RunFolder, network: str) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    """The features that a network reads and what its outputs are called, where it says so."""
+def _names(folder: RunFolder, network: str) -> tuple[tuple[str, ...], tuple[Any, ...], str | None]:
+    """The features that a network reads, its outputs and its positive class, where it says so."""
     try:
         preprocessing = QuantizedNetwork.from_bytes(folder.read(network), network).preprocessing
     except (FileNotFoundError, InputError):
-        return (), ()
-    return ((), ()) if preprocessing is None else (
-        preprocessing.feature_names, preprocessing.target.outputs)  # fmt: skip
+        return (), (), None
+    if preprocessing is None:
+        return (), (), None
+    target = preprocessing.target
+    positive = brief(target.classes[1]) if target.classes and not target.shape else None
+    return preprocessing.feature_names, target.outputs, positive

@@ -10,6 +10,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from pipeline.configuration.metric import METRICS
+from pipeline.logs.redact import redact
 from pipeline.reports.cells import Column, short, table_of, whole, words
 from pipeline.results import summary
 from pipeline.results.fitness import reasons_against
@@ -70,9 +71,10 @@ def _caution_column(rows: Sequence[Row]) -> list[Column[Row]]:
     return [words("caution", against, wrap=True)] if shown else []
 
 
-def measures_table(shown: Shown, task: str) -> dict[str, Any] | None:
+def measures_table(shown: Shown, task: str, positive: str | None = None) -> dict[str, Any] | None:
     """A row a metric of the chosen network, with its 95 % interval where rows were held out.
 
+    positive: of two classes the one that precision, recall and F1 are of.
     None for rows of earlier versions, which have one metric alone.
     """
     columns = shown.row.columns
@@ -82,11 +84,18 @@ def measures_table(shown: Shown, task: str) -> dict[str, Any] | None:
     ]  # fmt: skip
     if len(measured) < 2:
         return None
-    made: list[Column[Metric]] = [words("measure", lambda one: one.label)]
+    made: list[Column[Metric]] = [words("measure", lambda one: _of_class(one, positive))]
     for part in reversed(PARTS):
         if any(columns.get(one.column(part)) is not None for one in measured):
             made += _part_columns(columns, part)
     return table_of(made, measured)
+
+
+def _of_class(metric: Metric, positive: str | None) -> str:
+    """A metric's label, with the class that it is of where it is of one."""
+    if positive is None or metric.name not in ("precision", "recall", "f1"):
+        return metric.label
+    return f"{metric.label} of class {redact(positive)}"
 
 
 def _part_columns(columns: Row, part: str) -> list[Column[Metric]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from pipeline.configuration.metric import COMMON, Metric
 from pipeline.results.record import NetworkRow, rows_of
 from pipeline.results.selection import FINAL_SHARD, Choice
 from qnn.training.arms import ALL as BASELINES
@@ -34,6 +35,17 @@ def reasons_against(row: NetworkRow) -> list[str]:
         if part.lacks_a_class
     ]
     return found
+
+
+def common_class(row: NetworkRow, metric: Metric) -> str | None:
+    """That accuracy chose where one class has nearly all rows; None where it is not so."""
+    share = row.measures.test.majority_share
+    if metric.name != "accuracy" or share is None or share < COMMON:
+        return None
+    return (
+        f"chosen by accuracy, and {100 * share:.1f} % of the test rows are of one class; metric: "
+        "balanced_accuracy counts classes alike, class_weight: balanced trains for it"
+    )
 
 
 def reasons_against_choice(

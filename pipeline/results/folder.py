@@ -94,6 +94,16 @@ class RunFolder:
             ) from error
         return cls(filesystem, root, text)
 
+    @classmethod
+    def to_write(cls, location: str | os.PathLike[str]) -> "RunFolder":
+        """Open what results go to. Raises `InputError` as `open`, and where a file lies there."""
+        folder = cls.open(location)
+        if folder.local_path is not None and os.path.isfile(folder.local_path):
+            raise InputError(
+                f"--out {redact(os.fspath(location))}: a file lies there; give a folder"
+            )
+        return folder
+
     @property
     def local_path(self) -> str | None:
         """The folder as a path of this machine, or None where it is elsewhere."""

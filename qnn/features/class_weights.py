@@ -70,7 +70,9 @@ def _label(name: str, classes: Sequence[Label]) -> Label:
 
 
 def _equal_number(name: str, label: Label) -> bool:
-    if isinstance(label, (bool, str)):
+    if isinstance(label, bool):
+        return name == str(int(label))
+    if isinstance(label, str):
         return False
     try:
         return float(name) == label

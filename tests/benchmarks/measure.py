@@ -54,3 +54,14 @@ def machine() -> str:
 
 def gib(size: float) -> str:
     return f"{size / 2**30:.2f} GiB"
+
+
+# A table of a document lies between its mark and this one.
+END = "<!-- end of the table -->"
+
+
+def replace_table(document: Path, mark: str, table: str) -> None:
+    """Write what stands between a mark and the next end anew; at the end where there is no mark."""
+    before, _, rest = document.read_text().partition(mark)
+    _, _, after = rest.partition(END)
+    document.write_text(f"{before}{mark}\n\n{table}\n\n{END}{after or chr(10)}")

@@ -26,14 +26,13 @@ from qnn.numerics.gaps import relative_gap
 from qnn.training.fit import Trained, train
 from qnn.training.problems.levels import facts_of, refusal
 from qnn.training.problems.problem import Problem
-from tests.benchmarks.measure import machine
+from tests.benchmarks.measure import machine, replace_table
 
 DATA = Path(__file__).parents[1] / "data"
 FRACTIONS = (0.3, 0.1, 0.03)
 # Betas given as such, beside the fractions: those that others have published or asked about.
 BETAS = {("wdbc", "bilinear"): (30.0, 5.0)}
-# A table of the document lies between its mark and the end's.
-MARK, END = "<!-- table of {} -->", "<!-- end of the table -->"
+MARK = "<!-- table of {} -->"
 ACTIVATIONS: dict[str, Activation] = {
     "bilinear": Bilinear(),
     "relu": Polynomial(0.0937, 0.5, 0.4688),
@@ -189,10 +188,7 @@ def main() -> None:
         print(row, flush=True)
     if arguments.write:
         mark = MARK.format(", ".join(arguments.activations))
-        before, _, rest = arguments.write.read_text().partition(mark)
-        _, _, after = rest.partition(END)
-        table = f"{mark}\n\n{HEAD}" + "\n".join(lines) + f"\n\n({machine()})\n\n{END}"
-        arguments.write.write_text(before + table + (after or "\n"))
+        replace_table(arguments.write, mark, HEAD + "\n".join(lines) + f"\n\n({machine()})")
 
 
 if __name__ == "__main__":

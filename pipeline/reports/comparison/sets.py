@@ -82,7 +82,7 @@ def read_sets(location: str) -> list[ComparedSet]:
         )
     config = parse_config(folder.read(CONFIG_FILE).decode(), CONFIG_FILE)
     scaling, seconds = config.preprocessing.scaling, config.baseline_seconds
-    results = written_as(results, config.beta.form, config.metric)
+    results = written_as(results, config.beta.form, config.chosen_by)
     sets = make_sets(config.name, scaling, results, seconds)
     if not sets:
         raise InputError(f"{folder.label}: no network of ours is finished, so nothing to compare")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.configuration.settings import SweepConfig
+from pipeline.logs.log_lines import DATA
 from pipeline.plans.study import Study
 from pipeline.results.folder import RunFolder
 from pipeline.results.record import RESULTS_ROWS, NetworkRow
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from pipeline.results.verification import Check
     from pipeline.studies.training.prepared import Prepared
     from pipeline.tracking.tracker import SweepTracker
+
+# What there is to say of the data, as those say that read them.
+log = logging.getLogger(f"{DATA}.plan")
 
 __all__ = ["STUDY", "Training", "automatic", "prepared", "source", "units"]
 
@@ -34,13 +39,16 @@ class Training(Study[SweepConfig]):
         """Read the table and plan paths and joins."""
         from pipeline.studies.training.prepared import prepare
 
-        return prepare(config)
+        prepared = prepare(config)
+        for note in prepared.plan.warnings:
+            log.info("%s", note)
+        return prepared
 
     def told(self, results: pa.Table, config: SweepConfig) -> pa.Table:
         """With the form in which β was written, and the metric that chooses."""
         from pipeline.results.summary import written_as
 
-        return written_as(results, config.beta.form, config.metric)
+        return written_as(results, config.beta.form, config.chosen_by)
 
     def extended(self, prepared: Any, folder: RunFolder, complete: set[str]) -> Any:
         """With what an earlier plan has finished left out."""

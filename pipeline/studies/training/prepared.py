@@ -51,7 +51,7 @@ class Prepared:
 
     def choose(self, results: pa.Table) -> Choice | None:
         """The best setting."""
-        return choose(results, self.config.beta.form, self.config.task, self.config.metric)
+        return choose(results, self.config.beta.form, self.config.task, self.config.chosen_by)
 
     def follow_up(self, choice: Choice) -> Unit:
         """What trains the chosen setting on all rows but the test rows."""

@@ -78,6 +78,49 @@ def test_a_store_that_does_not_answer_ends_no_plan(
     assert f"folder       not looked at: {out}: cannot be read" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("automatic", [False, True])
+@pytest.mark.parametrize("dry", [False, True])
+def test_a_file_in_place_of_the_folder_is_refused_before_anything(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    dry: bool,
+    automatic: bool,
+) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    config = tmp_path / "auto.yaml"
+    config.write_text("name: t\ndata: {source: 'sklearn:breast_cancer', target: target}\n")
+    command = ["sweep", str(config if automatic else WDBC), "--out", str(taken)]
+    assert run(monkeypatch, *command, *(["--dry-run"] if dry else [])) == 2
+    shown = capsys.readouterr()
+    assert shown.err == f"error: --out {taken}: a file lies there; give a folder\n"
+    assert (shown.out, taken.read_text()) == ("", "mine")
+
+
+def test_a_dry_run_says_how_a_file_was_read_and_what_is_not_learnt_from(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    cities = ("Genève", "Bern", "Zürich")
+    rows = [f"{cities[k % 3]},{k % 7},{(5 * k) % 11},{'no' if k % 3 else 'yes'}" for k in range(60)]
+    text = "\n".join(["city,a,b,target", *rows]) + "\n"
+    (tmp_path / "t.csv").write_bytes(text.encode("cp1252"))
+    config = tmp_path / "t.yaml"
+    config.write_text(
+        "name: t\ndata: {source: t.csv, target: target, exclude: [b], positive: 'no'}\n"
+        "shards: {kind: kfold, count: 2}\nbeta: {fractions: [0.1]}\n"
+    )
+    assert run(monkeypatch, "sweep", str(config), "--dry-run") == 0
+    shown = capsys.readouterr()
+    assert "t.csv is not UTF-8: read as cp1252 (Latin-1); set data.encoding" in shown.err
+    assert "note         left out 'b', which data.exclude lists" in shown.out
+    assert "classes      rows of 'yes' 20, 'no' 40, positive is 'no'" in shown.out
+    sets = ["--set", "data.features=[a]", "--set", "data.exclude=[]"]
+    assert run(monkeypatch, "sweep", str(config), "--dry-run", *sets) == 0
+    told = "note         left out 'city', 'b', which data.features does not list"
+    assert told in capsys.readouterr().out
+
+
 def test_dropped_columns_are_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,7 @@ from pipeline.commands.terminal import print_outcome
 from pipeline.logs.console import console_of_tables
 from pipeline.results.record import RESULTS_SCHEMA
 from pipeline.results.selection import choose
-from pipeline.results.summary import OURS, beside_ours, frame, settings
+from pipeline.results.summary import OURS, beside_ours, best_networks, frame, settings
 from pipeline.sweeps.driver import SweepOutcome
 from tests.pipeline.synthetic import results_table
 
@@ -71,6 +71,29 @@ def test_arms_are_shown_beside_ours_also_where_they_are_better(better):
 def test_without_arms_there_is_no_table_of_them():
     assert not len(beside_ours(results_table(shards=2, betas=2)))
     assert "baselines" not in printed(results_table(shards=2, betas=2, refit=False))
+
+
+def test_the_file_of_each_network_is_said_where_there_is_room():
+    results = results_table(shards=2, betas=2, refit=False)
+    best = best_networks(frame(results), 8)["network"].tolist()
+    text = printed(results)
+    assert len(best) > 1
+    assert all(name in text for name in best)
+    assert f"network  run/{best[0]}\n" in text
+    console = Console(record=True, width=80)
+    print_results(results, console)
+    narrow = console.export_text()
+    assert f"network  run/{best[0]}\n" in narrow
+    assert best[1] not in narrow
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.975, True), (0.79, False), (None, False)])
+def test_an_accuracy_that_one_class_gives_is_said(share: float | None, said: bool) -> None:
+    rows = results_table(shards=2, betas=2, refit=False).to_pylist()
+    rows = [{**row, "test_majority_share": share} for row in rows]
+    text = printed(pa.Table.from_pylist(rows, schema=RESULTS_SCHEMA))
+    note = "note: chosen by accuracy, and 97.5 % of the test rows are of one class; metric: "
+    assert (note in text) == said
 
 
 @pytest.mark.parametrize("columns", [None, "60"])

@@ -51,6 +51,7 @@ def test_a_counter_of_known_name_is_left_out_and_others_are_said(tmp_path: Path)
     assert "d = 3" in counting  # it, a, and the constant
     away = plan(tmp_path, "patient", [1000 + k for k in ROWS], data={"exclude": ["patient"]})
     assert "counts" not in away
+    assert "left out 'patient', which data.exclude lists" in away
 
 
 @pytest.mark.parametrize("name", ["id", "customer_id", "Customer ID", "userId", "UUID"])

@@ -166,6 +166,18 @@ def test_the_description_counts_every_axis() -> None:
     assert plan_of(data={"source": str(ROOT / "tests/data/ionosphere.csv")}).describe() == DESCRIBED
 
 
+def test_weighted_classes_are_chosen_by_balanced_accuracy_unless_told() -> None:
+    def line(**changes: Any) -> str:
+        return plan_of(**changes).describe().partition("chosen by    ")[2].partition("\n")[0]
+
+    weighted = {"class_weight": "balanced"}
+    assert line(**weighted) == (
+        "mean validation balanced accuracy, for class_weight is set (metric names another)"
+    )
+    assert line(**weighted, metric="f1") == "mean validation F1"
+    assert line() == "mean validation accuracy"
+
+
 def test_estimates_grow_with_the_work() -> None:
     def grows(function: Callable[..., float], base: dict[str, float]) -> bool:
         usual = function(**base)
@@ -245,5 +257,7 @@ sweep t: ionosphere, 351 rows
   size         n = 187-188 training rows, d = 34; 70 rows for the test
   solver       auto, tol 0.0001, about 201 MB a task
   certify      relaxation
+  classes      rows of 'bad' 126, 'good' 225, positive is 'good'
+  chosen by    mean validation accuracy
   work         about 2 s of one core (rough)
   note         dropped constant columns: V2"""

@@ -142,6 +142,34 @@ def test_the_chosen_network_has_the_mean_that_chose_it() -> None:
     assert first["cells"][place]["text"] == f"{100 * mean:.1f} %"
 
 
+@pytest.mark.parametrize(
+    ("betas", "widths", "head", "detail"),
+    [
+        (1, (8,), "One network of the only setting, in", "The only setting, averaged"),
+        (2, (8,), "One network of each of the 2 settings, in", "All 2 settings, averaged"),
+        (13, (8, 32), "One network of each of the best 25 of 26 settings", "All 26 settings"),
+    ],
+)
+def test_the_two_tables_count_settings_alike(
+    betas: int, widths: tuple[int, ...], head: str, detail: str
+) -> None:
+    results = results_table(seeds=1, shards=2, betas=betas, widths=widths, roundings=("refined",))
+    text = page(results=results).text
+    assert head in text
+    assert detail in text
+
+
+def test_precision_and_recall_say_of_which_class_they_are() -> None:
+    rows = results_table(seeds=1, betas=3).to_pylist()
+    shares = {"test_precision": 0.5, "test_recall": 0.25, "test_balanced_accuracy": 0.6}
+    results = pa.Table.from_pylist([{**row, **shares} for row in rows], schema=RESULTS_SCHEMA)
+    text = page(results=results, positive="'yes'").text
+    assert "precision of class 'yes'" in text
+    assert "recall of class 'yes'" in text
+    assert "accuracy of class" not in text
+    assert "of class" not in page(results=results).text
+
+
 def test_a_figure_that_is_not_drawn_is_not_described() -> None:
     text = page(results=results_table(seeds=1, betas=3, widths=(8,))).text
     assert "The sweep has one width; list several under “widths”" in text

@@ -11,11 +11,15 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from pipeline.configuration.reading import SweepConfig, dump_config, parse_config
 from pipeline.plans.plan import plan_of
+from pipeline.reports.page import collect
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
 from pipeline.results.matrices import matrices
+from pipeline.results.summary import frame as summary_frame
+from pipeline.results.summary import metric_of
 from pipeline.results.verification import verify_files, verify_paths
 from pipeline.results.verification.manifest import MANIFEST
+from pipeline.studies.training.prepared import prepare
 from pipeline.sweeps.driver import SweepOptions, run_sweep
 from qnn.certificates import Certificate
 from qnn.errors import InputError
@@ -119,6 +123,18 @@ def test_balanced_weights_learn_what_plain_ones_do_not(originals, tmp_path, monk
     best = weighted[weighted["beta_fraction"] == 0.1]["train_balanced_accuracy"]
     assert best.min() > 0.8
     assert set(plain["trial"]).isdisjoint(weighted["trial"])
+
+
+def test_weighted_classes_choose_by_balanced_accuracy(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.reports.page.write_report", lambda folder, trial: None)
+    config = skewed_config(tmp_path, class_weight="balanced")
+    outcome = run_sweep(config, str(tmp_path / "run"), SweepOptions(inline=True))
+    assert outcome.choice.metric == "validation_balanced_accuracy"
+    assert metric_of(summary_frame(outcome.results)).name == "balanced_accuracy"
+    page = collect(RunFolder.open(tmp_path / "run"))
+    assert metric_of(summary_frame(page.results)).name == "balanced_accuracy"
+    named = skewed_config(tmp_path, class_weight="balanced", metric="accuracy")
+    assert prepare(named).choose(outcome.results).metric == "validation_accuracy"
 
 
 def test_an_edited_weight_is_refused(run):

@@ -44,6 +44,9 @@ STEPS, EXCHANGES = 150, 3
 MOST_LEAVES = 256
 # Of the leaves one in this many is split at a time.
 SPLIT_PART = 2
+# With a time limit, stages in a row without a split that raise the bound by less than this part,
+# relative, are the last.
+PROGRESS, IDLE_STAGES = 1e-5, 2
 # Leaves with less of ρ than this part are neither split nor given new inequalities.
 EMPTY = 1e-4
 # Bits of a multiplier in a certificate, so that its file is small.
@@ -72,29 +75,32 @@ def branch(
 
     state : where `tighten` ended. certificate : the best so far. objective : of the best network
     known, to stop at a gap of `tol` to it. deadline : `time.monotonic`; without one it ends when
-    no leaf is left to split or there are
-    `most_leaves`. callback : called with a `Progress` after each stage. threads : that
-    take the leaves' steps, None for OMP_NUM_THREADS, or one a core; the result is the same for any
-    number, but for what a deadline cuts off.
+    no leaf is left to split or there are `most_leaves`. Where a stage with more leaves would not
+    end in time, the bound is raised with those that there are. callback : called with a `Progress`
+    after each stage. threads : that take the leaves' steps, None for OMP_NUM_THREADS, or one a
+    core; the result is the same for any number, but for what a deadline cuts off.
     """
     began = time.monotonic()
     best, used = certificate, 0
     threads = threads or int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
     with ThreadPoolExecutor(threads) as pool, threadpool_limits(1, user_api="blas"):
         tree = _Tree(state, pool, deadline)
-        stage = 0
+        stage = idle = 0
         while True:
-            more = tree.split(most_leaves)
-            tree.advance(EXCHANGES if more else 2 * EXCHANGES)
+            more = tree.in_time() and tree.split(most_leaves)
+            tree.advance(EXCHANGES if more or deadline is not None else 2 * EXCHANGES)
             stage += 1
             found = tree.certificate()
-            if found is not None and found.lower_bound > best.lower_bound:
+            raised = 0.0 if found is None else found.lower_bound - best.lower_bound
+            idle = 0 if more or raised > PROGRESS * abs(best.lower_bound) else idle + 1
+            if found is not None and raised > 0.0:
                 best, used = found, len(tree.leaves)
             gap = relative_gap(objective, best.lower_bound)
             if callback is not None:
                 seconds = time.monotonic() - began
                 callback(Progress(stage, seconds, objective, best.lower_bound, gap))
-            if gap <= tol or tree.expired() or not more:
+            ended = idle >= IDLE_STAGES or (deadline is None and not more)
+            if gap <= tol or tree.expired() or ended:
                 return Branched(best, used)
 
 
@@ -106,10 +112,19 @@ class _Tree:
         self.state, self.problem = copy(state), state.problem
         self.leaves = [replace(state.leaf)]
         self.pool, self.deadline = pool, deadline
+        # Seconds of a leaf's stage; the first one cannot be known.
+        self.pace = 0.0
 
     def expired(self) -> bool:
         """Whether time is over."""
         return self.deadline is not None and time.monotonic() > self.deadline
+
+    def in_time(self) -> bool:
+        """Whether a stage with more leaves can be expected to end before the deadline."""
+        if self.deadline is None:
+            return True
+        next_leaves = len(self.leaves) + max(len(self.leaves) // SPLIT_PART, 1)
+        return time.monotonic() + self.pace * next_leaves < self.deadline
 
     def split(self, most: int) -> bool:
         """Split the heaviest leaves, some of all; whether any was."""
@@ -131,7 +146,7 @@ class _Tree:
 
     def advance(self, exchanges: int) -> None:
         """Some exchanges of inequalities, with steps after each, until time is over."""
-        budget = self.problem.budget
+        budget, began = self.problem.budget, time.monotonic()
         for _ in range(exchanges):
             total = sum(leaf.rho for leaf in self.leaves)
             held = [leaf for leaf in self.leaves if leaf.rho > EMPTY * total]
@@ -144,6 +159,7 @@ class _Tree:
             self._each(self.leaves, Leaf.end)
             if self.expired():
                 break
+        self.pace = (time.monotonic() - began) / len(self.leaves)
 
     def _each(self, leaves: list[Leaf], work: Callable[[Leaf], None]) -> None:
         for _ in self.pool.map(work, leaves):

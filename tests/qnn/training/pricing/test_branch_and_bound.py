@@ -91,6 +91,21 @@ def test_it_proves_the_optimum_that_the_enumeration_proves(seed, monkeypatch):
     assert verify(branched.certificate, problem.X, problem.y) >= branched.lower_bound
 
 
+@pytest.mark.parametrize("most", [0, 99])
+def test_a_search_from_many_starts_comes_before_the_tree_alone(most: int, monkeypatch):
+    monkeypatch.setattr(exact, "ENUMERATED", most)
+    started: list[int] = []
+    price = exact.price
+
+    def counted(*arguments, **options):
+        started.append(max(arguments[3:], default=0))
+        return price(*arguments, **options)
+
+    monkeypatch.setattr(exact, "price", counted)
+    train(planted(6), certify="exact")
+    assert (exact.THOROUGH in started) == (most == 0)
+
+
 def certificate_and_problem() -> tuple[Certificate, Problem]:
     problem = planted(8)
     return train(problem, certify="exact").certificate, problem

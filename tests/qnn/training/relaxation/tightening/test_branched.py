@@ -141,6 +141,28 @@ def test_time_that_is_over_leaves_what_was_proven():
     assert found.certificate.lower_bound >= tightened.certificate.lower_bound
 
 
+@pytest.mark.parametrize("in_time", [True, False])
+def test_with_time_left_the_bound_rises_until_it_stalls(in_time, monkeypatch):
+    problem = planted(d=8, n=40, seed=2, beta=1.0)
+    tightened = tighten(solve(problem, tol=1e-4))
+    assert tightened.state is not None
+    monkeypatch.setattr(branched._Tree, "in_time", lambda tree: in_time)
+    stages: list[int] = []
+    found = branch(
+        tightened.state,
+        tightened.certificate,
+        np.inf,
+        deadline=time.monotonic() + 3600.0,
+        callback=lambda progress: stages.append(progress.iteration),
+        most_leaves=3,
+    )
+    # Two stages without a gain are the last; where no stage with more leaves fits there is one.
+    assert len(stages) >= branched.IDLE_STAGES
+    assert found.leaves <= (3 if in_time else 1)
+    assert found.certificate.lower_bound >= tightened.certificate.lower_bound
+    assert verify(found.certificate, problem.X, problem.y) >= found.certificate.lower_bound
+
+
 def test_exact_training_of_many_columns_ends_with_leaves(monkeypatch: pytest.MonkeyPatch):
     # As if the problem were too large for the exact pricing: it is given no time.
     monkeypatch.setattr(certification, "SURE_COLUMNS", 5)
