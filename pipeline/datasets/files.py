@@ -25,6 +25,7 @@ from qnn.features.tables import refuse_duplicates
 
 CSV_SUFFIXES = (".csv", ".csv.gz", ".csv.bz2")
 PARQUET_SUFFIXES = (".parquet", ".pq")
+_PACKED = {"gz": "gzip", "bz2": "bz2"}
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 PLAIN = CsvFormat()
 
@@ -78,7 +79,8 @@ def open_source(source: str) -> tuple[Any, str]:
 def _read_csv(
     filesystem: Any, path: str, missing_values: Sequence[str], written: CsvFormat
 ) -> pa.Table:
-    with filesystem.open_input_stream(path) as stream:
+    ending = path.lower().rpartition(".")[2]
+    with filesystem.open_input_stream(path, compression=_PACKED.get(ending)) as stream:
         content = stream.read()
     name = Path(path).name
     text = without_comments(decode(content, name, written.encoding), written.comment)

@@ -18,6 +18,7 @@ from pipeline.studies.bell.summary import (
     Group,
     Row,
     answers,
+    asked,
     contradictions,
     finished,
     groups,
@@ -71,16 +72,18 @@ _FILE: Column[Row] = words("file", lambda r: r["model_file"])
 def _answers(found: list[Answer]) -> tuple[Column[Answer], ...]:
     """A row a level and a start: what is left open of each set, and what deciding costs."""
 
-    def open_of(name: str) -> Column[Answer]:
-        return Column(f"open of {name}", lambda a: a.open_share(name), formatted(".3%"))
+    def open_of(name: str, steps: int) -> Column[Answer]:
+        title = f"open of {name}, {steps} steps"
+        return Column(title, lambda a: a.open_share(name, steps), formatted(".2%"))
 
-    sets = dict.fromkeys(name for answer in found for name in answer.parts)
+    shares = [open_of(name, steps) for name, steps in asked(found)]
     faster = any(answer.speedup is not None for answer in found)
     return (
         words("level and start", lambda a: a.title, wrap=True),
-        *map(open_of, sets),
+        *shares[:1],
         Column("µs a behaviour", lambda a: 1e3 * a.whole.cpu_per_1000, formatted(".1f")),
         *([Column("times faster", lambda a: a.speedup, formatted(".2f"))] if faster else []),
+        *shares[1:],
     )
 
 

@@ -79,14 +79,14 @@ def trained(results: pa.Table) -> list[Row]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a level and a kind of network come to with the most steps.
+    """What a level and a kind of network come to.
 
-    `whole`: all sets together; `parts`: each set by its name; `speedup`: how many times faster than
-    without a network, None where that cannot be said.
+    `whole`: all sets together with the most steps; `parts`: each set with each number of steps;
+    `speedup`: how many times faster than without a network, None where that cannot be said.
     """
 
     whole: Group
-    parts: dict[str, Group]
+    parts: dict[tuple[str, int], Group]
     speedup: float | None
 
     @property
@@ -95,24 +95,39 @@ class Answer:
         start = "cold" if self.whole.model is None else f"network {self.whole.model}"
         return f"{self.whole.scenario} {self.whole.level}, {start}"
 
-    def open_share(self, name: str) -> float | None:
-        """What it leaves open of a set, of 1; None where the set is not among its own."""
-        part = self.parts.get(name)
+    def open_share(self, name: str, steps: int) -> float | None:
+        """What so many steps leave open of a set, of 1; None where that was not asked."""
+        part = self.parts.get((name, steps))
         return None if part is None else 1.0 - part.decided_share
 
 
 def answers(rows: list[Row]) -> list[Answer]:
     """One for each scenario, level and kind of network; seeds of networks are put together."""
     last = max((row["steps"] for row in rows), default=0)
-    rows = [row for row in rows if row["steps"] == last]
-    whole = groups([{**row, "set": ALL} for row in rows])
-    parts = sorted(groups(rows), key=lambda part: _SETS.index(part.set))
+    whole = groups([{**row, "set": ALL} for row in rows if row["steps"] == last])
+    parts = groups(rows)
 
-    def of(one: Group) -> dict[str, Group]:
+    def of(one: Group) -> dict[tuple[str, int], Group]:
         kind = one.scenario, one.level, one.model
-        return {part.set: part for part in parts if (part.scenario, part.level, part.model) == kind}
+        return {
+            (part.set, part.steps): part
+            for part in parts
+            if (part.scenario, part.level, part.model) == kind
+        }
 
     return [Answer(one, of(one), speedup(one, whole)) for one in whole]
+
+
+def asked(found: Iterable[Answer]) -> list[tuple[str, int]]:
+    """Of which sets and steps answers tell: the hardest set with the fewest, each with the most."""
+    there = {key for answer in found for key in answer.parts}
+    if not there:
+        return []
+    sets = sorted({name for name, _ in there}, key=_SETS.index)
+    steps = sorted({count for _, count in there})
+    hardest = max((name for name in sets if name != PLANE), key=_SETS.index, default=PLANE)
+    few = [(hardest, steps[0])] if len(steps) > 1 else []
+    return few + [(name, steps[-1]) for name in sets]
 
 
 def findings(results: pa.Table) -> list[tuple[str, str]]:
@@ -124,15 +139,17 @@ def findings(results: pa.Table) -> list[tuple[str, str]]:
     exact = f"{total['refused']} of {total['certified']:,} refused by rational arithmetic"
     found = answers(rows)
     words = f"{total['count']:,}, each decided one with a proof; {exact}"
-    return [
-        ("verdicts", words),
-        ("", f"with {found[0].whole.steps} steps at most:"),
-        *(("level", _line(answer)) for answer in found),
-    ]
+    told = asked(found)
+    return [("verdicts", words), *(("level", _line(answer, told)) for answer in found)]
 
 
-def _line(answer: Answer) -> str:
-    left = ", ".join(f"{answer.open_share(name):.2%} of {name}" for name in answer.parts)
+def _line(answer: Answer, told: Iterable[tuple[str, int]]) -> str:
+    shares = ((name, steps, answer.open_share(name, steps)) for name, steps in told)
+    left = ", ".join(
+        f"{share:.2%} of {name} with {steps} steps"
+        for name, steps, share in shares
+        if share is not None
+    )
     cost = f"{1e3 * answer.whole.cpu_per_1000:.1f} µs each"
     saved = "" if answer.speedup is None else f", {answer.speedup:.2f} times faster than cold"
     return f"{answer.title}: open {left}; {cost}{saved}"

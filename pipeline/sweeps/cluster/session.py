@@ -120,6 +120,8 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
         if ray.is_initialized():
             yield
             return
+        if address is None:
+            log.info("starting Ray on this machine (%s)", _load())
         try:
             _start(address, cpus)
         except Exception as error:

@@ -19,8 +19,11 @@ from qnn.quantization.layers.objective import Objective, choose_damp, layer_obje
 
 Array = np.ndarray
 
-# What finding codes takes of the time, about, where they are proven afterwards.
-_CODES_SHARE = 0.2
+# What finding codes takes of the time, about, where they are proven afterwards; of a wide layer,
+# whose bounds share one diagonal, most.
+_CODES_SHARE, _CODES_SHARE_WIDE = 0.2, 0.75
+# Of that, what choosing the damping takes.
+_DAMP_SHARE = 0.2
 # The damping where costs of bits are only estimated.
 _COST_DAMP = 1e-3
 
@@ -88,14 +91,18 @@ def quantize_block(
 
     progress is told the share that is done, from 0 to 1.
     """
-    damp = _damp(block, bits, settings)
+    proven, wide = settings.effort.level != "none", block.X.shape[1] > settings.effort.newton_inputs
+    found = (_CODES_SHARE_WIDE if wide else _CODES_SHARE) if proven else 1.0
+    damp = _damp(block, bits, settings, lambda share: progress(_DAMP_SHARE * found * share))
     objectives = _objectives(block, damp)
-    proven = settings.effort.level != "none"
-    found = _CODES_SHARE if proven else 1.0
-    parts = []
+    parts: list[Codes] = []
+
+    def say(share: float) -> None:
+        done = (len(parts) + share) / len(objectives)
+        progress(found * (_DAMP_SHARE + (1.0 - _DAMP_SHARE) * done))
+
     for o, b in zip(objectives, _split(bits, objectives), strict=True):
-        parts.append(codes_of(settings.method, o.H, o.W, b, settings.beam))
-        progress(found * len(parts) / len(objectives))
+        parts.append(codes_of(settings.method, o.H, o.W, b, settings.beam, say))
     codes = Codes(np.concatenate([p.s for p in parts]), np.concatenate([p.q for p in parts]))
     targets = np.concatenate([o.W for o in objectives])
     rho = np.concatenate([np.full(len(o.W), o.rho) for o in objectives])
@@ -115,11 +122,14 @@ def quantize_block(
     return _finished(block, objectives, codes, certificate, damp)
 
 
-def _damp(block: Block, bits: Array, settings: Settings) -> float:
+def _damp(
+    block: Block, bits: Array, settings: Settings, progress: Callable[[float], None]
+) -> float:
     if settings.damp != "auto":
         return float(settings.damp)
     width = int(np.rint(np.median(bits)))
-    return choose_damp(block.X, block.outputs, block.W, width, settings.holdout, settings.seed)
+    given = (block.X, block.outputs, block.W, width, settings.holdout, settings.seed)
+    return choose_damp(*given, progress)
 
 
 def _objectives(block: Block, damp: float) -> list[Objective]:

@@ -10,6 +10,8 @@ largest conditional curvature.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
@@ -80,21 +82,31 @@ def descent(H: Array, W: Array, bits: int) -> Codes:
     return descended(H, W, gptq(H, W, bits), bits)
 
 
-def kbest(H: Array, W: Array, bits: int, beam: int = BEAM) -> Codes:
+def kbest(
+    H: Array,
+    W: Array,
+    bits: int,
+    beam: int = BEAM,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Codes:
     """K-best sphere decoding over 16 steps, 8 near the best, then a wide beam there, and descent.
 
     Never worse than round to nearest, GPTQ or descent, neuron by neuron: these are where it starts.
+    progress is told the share of the beams that is done.
     """
     start = descent(H, W, bits)
     best = gptq(H, W, bits).better(start, H, W)
     order = vblast_order(H)
     R = factor_in_order(H, order)
     few = min(_SMALL_BEAM, beam)
+    done, work = 0, few * (len(SCALES) + len(_FINER)) + beam
     for fractions in (SCALES, _FINER):
         centre = start.s if fractions is SCALES else best.s
         for fraction in fractions:
             tried = _decoded(R, order, W, fraction * centre, bits, few)
             best = best.better(descended(H, W, tried, bits, 3), H, W)
+            done += few
+            progress(done / work)
     tried = _decoded(R, order, W, best.s, bits, beam)
     return best.better(descended(H, W, tried, bits), H, W)
 

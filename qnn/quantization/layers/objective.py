@@ -11,6 +11,7 @@ It is exactly a sum over neurons. ``rho`` is a fraction of the mean of cov's dia
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,17 +93,29 @@ def _factor(H: Array) -> tuple[Array, bool]:
     return factor
 
 
-def choose_damp(X: Array, A: Array, W0: Array, bits: int, share: float, seed: int) -> float:
+def choose_damp(
+    X: Array,
+    A: Array,
+    W0: Array,
+    bits: int,
+    share: float,
+    seed: int,
+    progress: Callable[[float], None] = lambda share: None,
+) -> float:
     """The damping, of seven, whose K-best codes err least on rows that they were not made from.
 
     ``share`` of the rows are held out. Without damping a good optimizer fits the rows' noise.
+    progress is told the share of the seven that is tried.
     """
     order = np.random.default_rng(seed).permutation(len(X))
     cut = max(1, round(share * len(X)))
     out, kept = order[:cut], order[cut:]
     if len(kept) < 2:
         return DAMPS[-1]
-    scores = [_held_out(X, A, W0, bits, damp, kept, out) for damp in DAMPS]
+    scores = []
+    for damp in DAMPS:
+        scores.append(_held_out(X, A, W0, bits, damp, kept, out))
+        progress(len(scores) / len(DAMPS))
     return DAMPS[int(np.argmin(scores))]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
@@ -109,6 +110,20 @@ def test_the_digest_does_not_know_times(tmp_path: Path) -> None:
     before = read(path).sha256
     os.utime(path, (1, 1))
     assert read(path).sha256 == before
+
+
+@pytest.mark.parametrize("name", ["T.CSV", "t.Csv.GZ", "T.PARQUET", "t.Pq"])
+def test_endings_are_told_in_any_case_alone_and_in_a_folder(tmp_path: Path, name: str) -> None:
+    plain = csv_file(tmp_path, GOOD)
+    file = tmp_path / "folder" / name
+    file.parent.mkdir()
+    if name.lower().endswith((".parquet", ".pq")):
+        pq.write_table(pa.csv.read_csv(plain), file)
+    else:
+        content = GOOD.encode()
+        file.write_bytes(gzip.compress(content) if name.lower().endswith(".gz") else content)
+    assert read(file).sha256 == read(plain).sha256
+    assert read(file.parent).sha256 == read(plain).sha256
 
 
 def test_a_folder_of_csv_files_is_one_table(tmp_path: Path) -> None:

@@ -265,6 +265,18 @@ def test_progress_goes_on_within_a_layer(weighting: str) -> None:
     assert first[-1] == pytest.approx(0.1 + 0.8 * 192 / 240)
 
 
+def test_progress_goes_on_while_beams_and_dampings_are_tried() -> None:
+    seen: list[float] = []
+    X = rows(60, (12,))
+    quantize(
+        mlp((12, 16, 3)), X, certify="none", weighting="none", beam=16,
+        progress=lambda what, share: seen.append(share) if what == "layer Gemm0" else None,
+    )  # fmt: skip
+    assert seen == sorted(seen)
+    # Seven dampings and 24 steps, of a layer whose neurons share their matrix.
+    assert len(set(seen)) >= 7 + 24
+
+
 def test_scores_of_one_output_are_calibrated_by_squares() -> None:
     made = quantize(mlp((12, 10, 1)), rows(100, (12,)), 4.0, (4,), certify="none", beam=8)
     X = rows(200, (12,), 1)

@@ -12,7 +12,15 @@ from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
 from pipeline.studies.bell.figures import shown_rows
 from pipeline.studies.bell.networks import Training
-from pipeline.studies.bell.summary import answers, findings, finished, groups, speedup, trained
+from pipeline.studies.bell.summary import (
+    answers,
+    asked,
+    findings,
+    finished,
+    groups,
+    speedup,
+    trained,
+)
 from pipeline.tracking.store import open_store
 from qnn.errors import InputError
 from qnn.moments.bell import train_predictor
@@ -57,8 +65,9 @@ def test_each_is_trained_once_and_its_blocks_stand_beside_those_without(whole: P
     assert [answer.speedup for answer in said] == times
     # Both seeds of a network are in its answer.
     assert [answer.whole.count for answer in said] == [60, 120, 120]
-    assert [answer.open_share("N") for answer in said] == [1 - g.decided_share for g in found]
-    assert said[0].open_share("U") is None
+    assert [answer.open_share("N", 4) for answer in said] == [1 - g.decided_share for g in found]
+    assert said[0].open_share("U", 4) is None
+    assert asked(said) == [("N", 4)]
     lines = [words for head, words in findings(results) if head == "level"]
     assert ["times faster than cold" in line for line in lines] == [False, True, True]
 

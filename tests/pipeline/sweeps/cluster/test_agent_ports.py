@@ -25,8 +25,17 @@ def test_a_node_is_told_every_port_for_which_it_would_wait(
 ) -> None:
     from ray._private import services
 
-    def start_raylet(session_dir: str, node_id: str, **options: int) -> str:
-        told.append(options)
+    def start_raylet(
+        session_dir: str,
+        node_id: str,
+        metrics_agent_port: int,
+        metrics_export_port: int,
+        runtime_env_agent_port: int,
+        dashboard_agent_listen_port: int,
+    ) -> str:
+        agents = (metrics_agent_port, metrics_export_port, runtime_env_agent_port)
+        every = (*agents, dashboard_agent_listen_port)
+        told.append(dict(zip(agent_ports._AGENTS, every, strict=True)))
         return "started"
 
     told: list[dict[str, int]] = []
@@ -41,6 +50,22 @@ def test_a_node_is_told_every_port_for_which_it_would_wait(
     assert all(port in agent_ports._PORTS for port in ports.values())
     (file,) = tmp_path.iterdir()
     assert file.read_text() == str(ports["dashboard_agent_listen_port"])
+
+
+def test_a_ray_that_starts_its_node_in_another_way_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from ray._private import services
+
+    def start_raylet(session: str, node: str) -> str:
+        return "started"
+
+    monkeypatch.setattr(services, "start_raylet", start_raylet)
+    with agents_at_chosen_ports():
+        assert services.start_raylet is start_raylet
+    monkeypatch.delattr(services, "start_raylet")
+    with agents_at_chosen_ports():
+        assert not hasattr(services, "start_raylet")
 
 
 SLOW_AGENTS = """

@@ -82,9 +82,11 @@ with Interrupts():
 
 @pytest.mark.parametrize("failures", [0, 1, 2])
 def test_a_ray_that_does_not_start_is_tried_once_more(
-    monkeypatch: pytest.MonkeyPatch, failures: int
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failures: int
 ) -> None:
     import ray
+
+    caplog.set_level("INFO")
 
     def init(**options: object) -> None:
         starts.append(options)
@@ -105,6 +107,7 @@ def test_a_ray_that_does_not_start_is_tried_once_more(
         with ray_session(None, 1):
             pass
     assert len(starts) == min(failures + 1, 2)
+    assert sum("starting Ray on this machine (load " in line for line in caplog.messages) == 1
 
 
 def test_a_cluster_that_refuses_us_is_a_wrong_address(monkeypatch: pytest.MonkeyPatch) -> None:
