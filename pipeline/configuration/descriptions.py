@@ -26,6 +26,8 @@ TRAINING = {
     "accuracy for classes (balanced_accuracy where class_weight is set), rmse for numbers",
     "SweepConfig.class_weight": "what the rows of each class count for in the loss: balanced, n / "
     "(classes × rows of the class) of each training part, or numbers by label; null: 1",
+    "SweepConfig.multi_class": "how more than two classes become outputs: one for each class "
+    "against the rest, or one for each pair of at most 14, trained on their rows alone",
     "SweepConfig.preprocessing": "what is done to the features; fitted on training rows alone",
     "SweepConfig.noise": "copies of the training rows with noise in them, which make networks more "
     "robust; null: none",
@@ -34,6 +36,8 @@ TRAINING = {
     "SweepConfig.beta": "the prices of a neuron, as fractions of beta_max or as values",
     "SweepConfig.seeds": "a network for each; can be extended in a finished folder",
     "SweepConfig.widths": "most neurons of a network; can be extended in a finished folder",
+    "SweepConfig.max_bytes": "the most bytes that a network may take, with the numbers of its "
+    "encoding: without beta the best of those that fit is chosen; null: no limit",
     "SweepConfig.rounding": "how a network is made of the relaxation",
     "SweepConfig.baselines": "what one would try instead, run on the same problems",
     "SweepConfig.baseline_seconds": "seconds that a baseline is given; null: as long as ours took",

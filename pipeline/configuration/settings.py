@@ -47,7 +47,9 @@ from pipeline.configuration.vocabularies import (
 )
 from qnn.features.noise import Noise
 from qnn.features.scalings import SCALINGS
+from qnn.features.targets import ONE_VS_REST
 from qnn.losses import LOSSES, takes_parameter
+from qnn.losses.base import MarginLoss
 from qnn.training.arms import ARMS
 
 Task = Literal["classification", "regression"]
@@ -201,6 +203,7 @@ class SweepConfig(Section):
     Several of `loss`, `activation` or `alphabet` make a kind of problem of each with each.
     `metric`: what the best setting is chosen by, on validation rows (None: as `chosen_by`).
     `class_weight`: what the rows of a class count for in the loss, by label (None: 1).
+    `multi_class`: how more than two classes become outputs, each against the rest or in pairs.
     `certify_time_limit`: seconds that raising the bound of one SDP may take (None: 600 for exact
     proofs beyond 34 columns, where they may not end, else no limit). `bounds`: "learned"
     asks for those of a whole path first, and leaves out the SDP of a β at which the networks of the
@@ -212,6 +215,7 @@ class SweepConfig(Section):
     task: Task = "classification"
     metric: MetricName | None = None
     class_weight: ClassWeight | None = None
+    multi_class: Literal["one_vs_rest", "one_vs_one"] = "one_vs_rest"
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     noise: NoiseConfig | None = None
     test: HoldOut = HoldOut()
@@ -251,6 +255,7 @@ class SweepConfig(Section):
         Discriminator(one_or_several),
     ] = "binary"
     second_layer: SecondLayer = "float"
+    max_bytes: Annotated[int, Field(ge=1)] | None = None
     relaxation: RelaxationConfig = RelaxationConfig()
     certify: Certify = "relaxation"
     certify_time_limit: Positive | None = None
@@ -300,6 +305,7 @@ class SweepConfig(Section):
             yield "data.positive names a class, but task is regression; remove it"
         if self.task == "regression" and self.class_weight is not None:
             yield "class_weight weighs classes, but task is regression; remove it"
+        yield from self._pairing_problems()
         if len(data.targets) > 1 and self.task != "regression":
             yield (
                 f"data.target lists {len(data.targets)} columns, but task is {self.task}: name one "
@@ -322,6 +328,17 @@ class SweepConfig(Section):
             yield f"shards.column '{group}' is the target; choose another column"
         if group is not None and group in (data.features or ()):
             yield f"shards.column '{group}' cannot be a feature too"
+
+    def _pairing_problems(self) -> Iterator[str]:
+        if self.multi_class == ONE_VS_REST:
+            return
+        if self.task == "regression":
+            yield "multi_class one_vs_one pairs classes, but task is regression; remove it"
+        for loss in listed(self.loss):
+            if not issubclass(LOSSES[loss], MarginLoss):
+                yield f"multi_class one_vs_one needs a loss of classes: use logistic, not {loss}"
+        if self.class_weight is not None:
+            yield "class_weight takes multi_class one_vs_rest: remove one of the two"
 
     def _pruning_problems(self) -> Iterator[str]:
         if self.bounds == "solver":

@@ -18,7 +18,7 @@ from qnn.errors import InputError
 from qnn.features import tables
 from qnn.features.noise import Noise
 from qnn.features.preprocessing import FeatureLayout, Preprocessing
-from qnn.features.targets import Label
+from qnn.features.targets import ONE_VS_REST, Label
 
 ALL = "all"
 _LONGEST_NAME = 80
@@ -61,10 +61,10 @@ class Split:
 class ShardData:
     """A shard as the solver sees it, with its rows for validation and test.
 
-    `X` (n, d) and `y` (n,) are preprocessed training rows, `y` (n, C) for C > 2 classes or targets;
+    `X` (n, d) and `y` (n,) are preprocessed training rows, `y` (n, C) for C outputs;
     `X_validation` and `X_test` went through the same preprocessing. The targets `train_target`,
     `validation_target` and `test_target` are the raw labels or numbers that metrics compare with.
-    `Y` (n, C) are the targets of all outputs where `y` is one of them.
+    `whole`: the shard with all outputs where this is one of them.
     """
 
     dataset: str
@@ -78,16 +78,22 @@ class ShardData:
     validation_target: np.ndarray
     X_test: np.ndarray
     test_target: np.ndarray
-    Y: np.ndarray | None = None
+    whole: ShardData | None = None
 
     @property
-    def targets(self) -> np.ndarray:
-        """The target columns of the shard's data file: (n,), or (n, C)."""
-        return self.y if self.Y is None else self.Y
+    def matrices(self) -> tuple[np.ndarray, np.ndarray]:
+        """X (n, d) and the targets, (n,) or (n, C), of the shard's data file."""
+        shard = self if self.whole is None else self.whole
+        return shard.X, shard.y
 
     def output(self, index: int) -> ShardData:
-        """One of several outputs: a target, or a class (label True) against the rest (False)."""
+        """One of several outputs: a target, or a class (label True) against the rest (False).
+
+        Of a pair of classes: their rows alone, of all parts.
+        """
         coding = self.preprocessing.target
+        if coding.pairs:
+            return self._pair(index)
 
         def part(target: np.ndarray) -> np.ndarray:
             if coding.classes is None:
@@ -97,11 +103,35 @@ class ShardData:
         return replace(
             self,
             y=np.ascontiguousarray(self.y[:, index]),
-            Y=self.y,
+            whole=self,
             preprocessing=replace(self.preprocessing, target=coding.output(index)),
             train_target=part(self.train_target),
             validation_target=part(self.validation_target),
             test_target=part(self.test_target),
+        )
+
+    def in_output(self, index: int, target: np.ndarray) -> np.ndarray:
+        """Which rows of a part, by their raw targets, have a part in an output: bool (n,)."""
+        coding = self.preprocessing.target
+        if not coding.pairs:
+            return np.ones(len(target), dtype=bool)
+        first, second = coding.output(index).classes or ()
+        return _is(target, first) | _is(target, second)
+
+    def _pair(self, index: int) -> ShardData:
+        pair = self.preprocessing.target.output(index)
+        train, validation, test = (self.in_output(index, part) for _, _, part in self.parts())
+        return replace(
+            self,
+            X=self.X[train],
+            y=np.ascontiguousarray(self.y[train, index]),
+            whole=self,
+            preprocessing=replace(self.preprocessing, target=pair),
+            train_target=self.train_target[train],
+            X_validation=self.X_validation[validation],
+            validation_target=self.validation_target[validation],
+            X_test=self.X_test[test],
+            test_target=self.test_target[test],
         )
 
     def parts(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
@@ -185,17 +215,25 @@ def training_part(
 
 
 def shard_data(
-    table: Table, layout: FeatureLayout, shard: Shard, split: Split, noise: Noise | None = None
+    table: Table,
+    layout: FeatureLayout,
+    shard: Shard,
+    split: Split,
+    noise: Noise | None = None,
+    multi_class: str = ONE_VS_REST,
 ) -> ShardData:
     """Fit the preprocessing on a shard's training rows and apply it to all that it has.
 
     With noise, it is fitted on the rows as they are.
+
+    multi_class: how more than two classes become outputs, as `TargetCoding.coded` takes it.
 
     Raises:
         InputError: as `FeatureLayout.fit`.
     """
     rows = shard.train_rows
     preprocessing = layout.fit(table.take(rows), table.target[rows], table.classes, table.targets)
+    preprocessing = preprocessing.coded(multi_class)
     train, target = training_part(table, shard, noise)
     return ShardData(
         dataset=shard.dataset,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from pipeline.datasets.shards import (
     make_split,
     row_numbers_digest,
 )
-from pipeline.datasets.sources import Table, as_numbers, load_table
+from pipeline.datasets.sources import MAX_CLASSES, Table, as_numbers, load_table
 from pipeline.plans.description import description
 from pipeline.plans.ids import digest_of
 from pipeline.plans.units import JoinSpec, PathSpec, Spec
@@ -30,7 +30,7 @@ from qnn.errors import InputError
 from qnn.features import tables
 from qnn.features.class_weights import class_weights
 from qnn.features.preprocessing import FeatureLayout
-from qnn.features.targets import Label
+from qnn.features.targets import ONE_VS_ONE, ONE_VS_REST, Label, TargetCoding
 from qnn.training.arms import QUANTIZED, REFERENCES, WIDTHLESS
 from qnn.training.problems.levels import Facts, check_level
 from qnn.training.relaxation import learned
@@ -49,6 +49,7 @@ class Plan:
     joins: tuple[JoinSpec, ...] = ()
     classes: str = ""
     chosen_by: str = ""
+    max_bytes: int | None = None
 
     @property
     def units(self) -> tuple[Spec, ...]:
@@ -113,6 +114,10 @@ class Plan:
             ("chosen by", self.chosen_by),
             ("work", f"about {_duration(self.estimated_seconds)} of one core (rough)"),
         ]
+        if self.max_bytes is not None:
+            facts.append(
+                ("max_bytes", f"{self.max_bytes}, each width of which fits at its largest")
+            )
         facts += [("note", warning) for warning in self.warnings]
         return description(f"sweep {self.name}: {self.dataset}, {self.rows} rows", axes, facts)
 
@@ -163,6 +168,8 @@ def make_plan(config: SweepConfig, table: Table, split: Split, layout: FeatureLa
     Raises InputError as `make_unit`.
     """
     refuse_giants(config, table.columns, split.development_rows)
+    if config.max_bytes is not None:
+        _refuse_wide(config, config.max_bytes, table, split, layout)
     units = [
         make_unit(config, table, split, layout, shard, kind)
         for shard, kind in product(split.shards, config.kinds)
@@ -182,7 +189,33 @@ def make_plan(config: SweepConfig, table: Table, split: Split, layout: FeatureLa
         classes=_class_words(table),
         chosen_by=_choosing_words(config),
         joins=tuple(unit for unit in units if isinstance(unit, JoinSpec)),
+        max_bytes=config.max_bytes,
     )
+
+
+def _refuse_wide(
+    config: SweepConfig, most: int, table: Table, split: Split, layout: FeatureLayout
+) -> None:
+    """Raise InputError where a network of one of the widths can take more than `most` bytes.
+
+    Told with the encoding of all rows but the test's: that of the network that is kept.
+    """
+    # Heavy: only a plan with a limit imports it.
+    from qnn.training.selection.sizes import whole_bytes, widest_within
+
+    rows = split.development_rows
+    fitted = layout.fit(table.take(rows), table.target[rows], table.classes, table.targets)
+    for kind in config.kinds:
+        parts = (fitted.coded(config.multi_class), kind.get_activation(), kind.alphabet)
+        width, own = max(config.widths), (*parts, config.second_layer)
+        taken = whole_bytes(width, *own)
+        if taken > most:
+            fits = widest_within(most, width, *own)
+            told = f"at most {fits} neurons fit" if fits else "not even one neuron fits"
+            raise InputError(
+                f"max_bytes: a network of width {width} can take {taken} bytes with the numbers of "
+                f"its encoding, more than {most}: {told}"
+            )
 
 
 def make_unit(
@@ -198,7 +231,8 @@ def make_unit(
     Raises InputError as `make_path`, and where an arm or a second layer takes one output alone.
     """
     path = make_path(config, table, split, layout, shard, kind)
-    count = len(table.outputs)
+    outputs = _outputs(table, config)
+    count = len(outputs)
     if not count:
         return path
     for arm in config.baselines:
@@ -214,8 +248,27 @@ def make_unit(
         replace(path, output=output, outputs=count, baselines=arms) for output in range(count)
     )
     references = tuple(arm for arm in path.baselines if arm in REFERENCES)
-    labels = tuple(map(tables.brief, table.outputs))
-    return JoinSpec(paths, labels, references, "class" if table.targets is None else "target")
+    labels = tuple(map(tables.brief, outputs))
+    return JoinSpec(paths, labels, references, _word(path, table))
+
+
+def _outputs(table: Table, config: SweepConfig) -> tuple[Label, ...]:
+    """What outputs stand for: targets, classes, or pairs of them; () where there is one."""
+    if config.multi_class == ONE_VS_REST or len(table.outputs) < 3:
+        return table.outputs
+    pairs = TargetCoding(classes=table.outputs, pairs=True).outputs
+    if len(pairs) > MAX_CLASSES:
+        raise InputError(
+            f"multi_class one_vs_one makes {len(pairs)} outputs of {len(table.outputs)} classes, "
+            f"at most {MAX_CLASSES} can be: use one_vs_rest"
+        )
+    return pairs
+
+
+def _word(path: PathSpec, table: Table) -> Literal["class", "target", "pair"]:
+    if path.multi_class == ONE_VS_ONE:
+        return "pair"
+    return "class" if table.targets is None else "target"
 
 
 def make_path(
@@ -261,6 +314,7 @@ def make_path(
         orthogonality=config.orthogonalities,
         pruned_to=config.pruned_to,
         class_weight=class_weights(config.class_weight, table.classes),
+        multi_class=config.multi_class if len(table.outputs) > 2 else ONE_VS_REST,
         noise=noise,
     )
     if path.class_weight is not None:

@@ -34,6 +34,7 @@ from pipeline.plans.trials import (
 from pipeline.results.record import Axes
 from qnn.features.class_weights import ClassWeights
 from qnn.features.noise import Noise
+from qnn.features.targets import ONE_VS_REST
 from qnn.networks.alphabets import get_alphabet
 from qnn.training.arms import REFERENCES, WIDTHLESS
 from qnn.training.problems.levels import default_limit
@@ -42,7 +43,7 @@ from qnn.training.problems.levels import default_limit
 # because two shards with equal rows must not share the files of a trial.
 _OF_PROBLEM = frozenset(
     {"shard", "content", "beta_kind", *KIND, "certify", "certify_time_limit", "solver", "tol"}
-    | {"time_limit", "output", "outputs", "pruned_to", "class_weight"}
+    | {"time_limit", "output", "outputs", "pruned_to", "class_weight", "multi_class"}
 )
 # What does not tell one path from another.
 _SAID_ONLY = frozenset({"dataset", "n", "d", "noise"})
@@ -59,6 +60,7 @@ _EARLIER: dict[str, Any] = {
     "pruned_to": None,
     "orthogonality": (),
     "class_weight": None,
+    "multi_class": ONE_VS_REST,
 }
 
 
@@ -71,8 +73,8 @@ class PathSpec:
     is the one of the target's `outputs` that the path fits: with several, there are as many paths
     for each shard. `pruned_to`: the gap that a learned bound may prove instead of an SDP, or None.
     `orthogonality`: what each arm that takes one is run with; empty: as it is.
-    `class_weight`: what the rows of each class count for in the loss, None for 1. `noise`: of the
-    training rows, which `content` and `n` have in them.
+    `class_weight`: what the rows of each class count for in the loss, None for 1. `multi_class`:
+    how classes become outputs. `noise`: of the training rows, which `content` and `n` have in them.
     """
 
     dataset: str
@@ -98,6 +100,7 @@ class PathSpec:
     pruned_to: float | None = None
     orthogonality: tuple[Written, ...] = ()
     class_weight: ClassWeights | None = None
+    multi_class: str = ONE_VS_REST
     noise: Noise | None = None
 
     @cached_property
@@ -303,7 +306,7 @@ class JoinSpec:
     paths: tuple[PathSpec, ...]
     labels: tuple[str, ...]
     references: tuple[str, ...] = ()
-    output_word: Literal["class", "target"] = "class"
+    output_word: Literal["class", "target", "pair"] = "class"
 
     @cached_property
     def id(self) -> str:

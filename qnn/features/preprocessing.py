@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -360,6 +360,10 @@ class Preprocessing:
             return features
         return np.concatenate([features, np.ones((len(features), 1))], axis=1)
 
+    def coded(self, multi_class: str) -> Preprocessing:
+        """The same with its target coded as `TargetCoding.coded`; the features stay."""
+        return replace(self, target=self.target.coded(multi_class))
+
     def encode_target(self, target: Any) -> np.ndarray:
         """Targets as the solver's (n,) or (n, C) float64; InputError for unknown or non-finite."""
         return self.target.encode(target)
@@ -380,6 +384,8 @@ class Preprocessing:
             del record["encoder"]
         if self.target.names is None:
             del record["target"]["names"]
+        if not self.target.pairs:
+            del record["target"]["pairs"]
         version = PLAIN if self.encoder is None else ENCODED
         return json.dumps({"format": version, **record}, allow_nan=False, ensure_ascii=False)
 

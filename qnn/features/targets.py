@@ -2,35 +2,42 @@
 
 Two classes, and one regression target, make one output (n,). More classes, and a table of
 regression targets, make C outputs (n, C): classes one against the rest, targets each on its own.
+Classes in pairs make C(C−1)/2, one a pair: one-vs-one (S. Knerr, L. Personnaz, G. Dreyfus, 1990).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from qnn.errors import InputError
+from qnn.errors import InputError, shown
 from qnn.features import tables
 from qnn.features.statistics import mean_and_scale
 
 Label = str | int | float | bool
+
+#: How more than two classes become outputs.
+ONE_VS_REST, ONE_VS_ONE = MULTI_CLASS = ("one_vs_rest", "one_vs_one")
 
 
 @dataclass(frozen=True)
 class TargetCoding:
     """How targets become numbers: classes to −1 and +1, or (y − offset) / scale.
 
-    Of two classes the second is +1. Of C > 2, output c is +1 on class c and −1 on the rest. Several
-    regression targets have an offset and a scale each, and `names` where their table has some.
+    Of two classes the second is +1. Of C > 2, output c is +1 on class c and −1 on the rest; with
+    `pairs` the outputs are the pairs of classes in their order, each −1 on its first class, +1 on
+    its second and 0 on the others, whose rows have no part in it. Several regression targets have
+    an offset and a scale each, and `names` where their table has some.
     """
 
     classes: tuple[Label, ...] | None = None
     offset: float | tuple[float, ...] = 0.0
     scale: float | tuple[float, ...] = 1.0
     names: tuple[str, ...] | None = None
+    pairs: bool = False
 
     def __post_init__(self) -> None:
         if self.classes is not None and len(set(self.classes)) < max(len(self.classes), 2):
@@ -44,6 +51,8 @@ class TargetCoding:
             raise InputError("offset and scale of the target must be finite, the scale positive")
         if self.names is not None and (len(self.names),) != shape:
             raise InputError("the names of the targets do not fit their offsets")
+        if self.pairs and len(self.classes or ()) < 3:
+            raise InputError("only three classes or more make pairs")
 
     @property
     def numbers(self) -> int:
@@ -53,6 +62,9 @@ class TargetCoding:
     @property
     def outputs(self) -> tuple[Label, ...]:
         """What several outputs are called, class or target; () for one output, or no names."""
+        if self.pairs:
+            labels = self.classes or ()
+            return tuple(f"{labels[a]} / {labels[b]}" for a, b in self.pair_codes.tolist())
         return (self.classes or () if self.shape else ()) or self.names or ()
 
     @property
@@ -60,10 +72,31 @@ class TargetCoding:
         """What a row of targets is for the solver: () one number, (C,) a number for each output."""
         if self.classes is None:
             return np.shape(self.offset)
+        if self.pairs:
+            return (len(self.pair_codes),)
         return () if len(self.classes) == 2 else (len(self.classes),)
 
+    @property
+    def pair_codes(self) -> np.ndarray:
+        """The numbers of the two classes of each pair, (C(C−1)/2, 2)."""
+        return np.stack(np.triu_indices(len(self.classes or ()), 1), axis=1)
+
+    def coded(self, multi_class: str) -> TargetCoding:
+        """The coding of the same target by "one_vs_rest" or "one_vs_one".
+
+        They differ for more than two classes only. Raises InputError for another word.
+        """
+        if multi_class not in MULTI_CLASS:
+            known = " or ".join(MULTI_CLASS)
+            raise InputError(f"multi_class must be {known} (got {shown(multi_class)})")
+        several = len(self.classes or ()) > 2
+        return replace(self, pairs=several and multi_class == ONE_VS_ONE)
+
     def output(self, index: int) -> TargetCoding:
-        """The coding of one of several outputs: its target's, or True for its class."""
+        """The coding of one of several outputs: its target's, its pair's, or True for its class."""
+        if self.pairs:
+            labels = self.classes or ()
+            return TargetCoding(classes=tuple(labels[code] for code in self.pair_codes[index]))
         if self.classes is not None:
             return TargetCoding(classes=(False, True))
         offset, scale = (np.ravel(value)[index].item() for value in (self.offset, self.scale))
@@ -81,6 +114,9 @@ class TargetCoding:
                 raise InputError(f"the target has shape {values.shape} but must be {expected}")
             return (values - np.asarray(self.offset)) / np.asarray(self.scale)
         codes = self.codes(target)
+        if self.pairs:
+            first, second = self.pair_codes.T
+            return (codes[:, None] == second) - 1.0 * (codes[:, None] == first)
         if not self.shape:
             return np.where(codes == 1, 1.0, -1.0)
         return np.where(codes[:, None] == np.arange(len(self.classes)), 1.0, -1.0)
@@ -108,10 +144,26 @@ class TargetCoding:
     def chosen(self, scores: np.ndarray) -> np.ndarray:
         """The number of the class that scores (n,) or (n, C) say, int64 (n,).
 
-        Two classes: the second where the score is positive. More: the class of the largest score,
-        the first of them where several are equal.
+        Two classes: the second where the score is positive. More: the class of the largest of
+        `class_scores`, the first of them where several are equal.
         """
-        return (scores > 0).astype(np.int64) if not self.shape else scores.argmax(axis=1)
+        if not self.shape:
+            return (scores > 0).astype(np.int64)
+        return self.class_scores(scores).argmax(axis=1)
+
+    def class_scores(self, scores: np.ndarray) -> np.ndarray:
+        """A score for each class, (n, C), from those of its outputs; (n,) where there is one.
+
+        Of pairs: minus what a class loses by, summed over its pairs. Else the scores themselves.
+        """
+        if not self.pairs:
+            return scores
+        lost = np.zeros((len(scores), len(self.classes or ())))
+        # In the order of the pairs, as the C code sums.
+        for score, (first, second) in zip(scores.T, self.pair_codes, strict=True):
+            lost[:, first] += np.maximum(score, 0.0)
+            lost[:, second] += np.maximum(-score, 0.0)
+        return -lost
 
     def decode(self, scores: np.ndarray) -> np.ndarray:
         """Scores (n,) or (n, C) as labels (n,), or in units of the targets."""
@@ -134,6 +186,7 @@ def coding_from_record(record: dict[str, Any]) -> TargetCoding:
         offset,
         scale,
         None if names is None else tuple(map(str, names)),
+        bool(record.get("pairs", False)),
     )
 
 

@@ -161,7 +161,8 @@ class QuantizedNetwork:
 
     @property
     def _packed(self) -> tuple[int, int]:
-        return packed_second_layer(self.alpha, self.second_layer, folds=self.V is not None)
+        pairs = self.preprocessing is not None and self.preprocessing.target.pairs
+        return packed_second_layer(self.alpha, self.second_layer, self.V is not None, pairs)
 
     @property
     def size_in_bytes(self) -> int:
@@ -227,6 +228,12 @@ class QuantizedNetwork:
             return self.decision_function(table)
         _tell_unseen(self.preprocessing.layout.unseen(table), strict)
         return self.decision_function(self.preprocessing.transform(table))
+
+    def class_scores(self, table: Any) -> np.ndarray:
+        """`scores`, of classes in pairs as one score a class, (n, C): see `TargetCoding`."""
+        scores = self.scores(table)
+        target = None if self.preprocessing is None else self.preprocessing.target
+        return scores if target is None else target.class_scores(scores)
 
     def predict(self, table: Any, strict: bool = False) -> np.ndarray:
         """Labels (n,) where the preprocessing has classes, else `f` in units of the targets.

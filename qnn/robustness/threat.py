@@ -58,6 +58,11 @@ class Rows:
         self.preprocessing: Preprocessing | None = None
         if isinstance(network, QuantizedNetwork):
             self.preprocessing = network.preprocessing
+        if self.preprocessing is not None and self.preprocessing.target.pairs:
+            raise InputError(
+                "the network tells classes in pairs (one_vs_one): its robustness is not certified; "
+                "train with one_vs_rest, or ask about one output of it"
+            )
         kept = () if self.preprocessing is None else self.preprocessing.layout.kept
         self.categorical = [column for column in kept if column.categories is not None]
         self.numeric = [column for column in kept if column.categories is None]

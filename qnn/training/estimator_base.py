@@ -18,6 +18,7 @@ from qnn.errors import InputError
 from qnn.features import tables
 from qnn.features.columns import Missing
 from qnn.features.preprocessing import THRESHOLDS, Preprocessing
+from qnn.features.targets import ONE_VS_REST
 from qnn.losses import get_loss
 from qnn.networks.activations import Activation
 from qnn.numerics.arguments import check_limits, check_seed
@@ -36,6 +37,8 @@ class QuantizedEstimator(BaseEstimator):
 
     # The scaling where none is named.
     _scaling = "standardize"
+    # How classes become outputs, where the estimator has classes.
+    multi_class: str | None = None
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class QuantizedEstimator(BaseEstimator):
         activation: str | Activation | None = None,
         alphabet: str | int = "binary",
         second_layer: str | int | None = None,
+        max_bytes: int | None = None,
         scaling: str | None = None,
         clip: float | None = None,
         thresholds: int | None = None,
@@ -65,6 +69,7 @@ class QuantizedEstimator(BaseEstimator):
         self.activation = activation
         self.alphabet = alphabet
         self.second_layer = second_layer
+        self.max_bytes = max_bytes
         self.scaling = scaling
         self.clip = clip
         self.thresholds = thresholds
@@ -117,7 +122,7 @@ class QuantizedEstimator(BaseEstimator):
         kind = self.choice_.kind
         labels = None if classes is None else list(classes)
         layout = self._fixed.layout_of(kind, table)
-        preprocessing = layout.fit(table, target, labels, weights=weights)
+        preprocessing = layout.fit(table, target, labels, weights=weights).coded(kind.multi_class)
         matrix = preprocessing.transform(table)
         coded = preprocessing.encode_target(target)
         options: dict[str, Any] = {
@@ -125,7 +130,7 @@ class QuantizedEstimator(BaseEstimator):
             "width": self.choice_.width,
             "time_limit": self.time_limit,
             "tol": self.tol,
-            "second_layer": self._grid(self._fixed),
+            "second_layer": self._fixed.second_layer,
             # What the choice was measured with; the other takes many times as long.
             "rounding": "refined" if self._fixed.chooses else "graduated",
         }
@@ -182,7 +187,10 @@ class QuantizedEstimator(BaseEstimator):
             width=None if self.width == AUTO and not chooses else self.width,
             loss_parameter=self.loss_parameter,
             activation=given(self.activation, "bilinear"),
+            multi_class=given(self.multi_class, ONE_VS_REST),
             alphabet=self.alphabet,
+            second_layer=self._grid(automatic),
+            max_bytes=self.max_bytes,
             layout=(
                 ("categorical", self._categorical(table)),
                 ("missing", self.missing),
@@ -191,9 +199,9 @@ class QuantizedEstimator(BaseEstimator):
             ),
         )
 
-    def _grid(self, wanted: Wanted) -> str | int:
+    def _grid(self, automatic: bool) -> str | int:
         if self.second_layer is None:
-            return SECOND_LAYER if wanted.scaling == AUTO else "float"
+            return SECOND_LAYER if automatic else "float"
         return self.second_layer
 
     def _beta(self, problem: Problem | VectorProblem) -> float:

@@ -30,34 +30,38 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
 
     Features are standardized (or encoded as `scaling` says) and a constant column is appended; two
     classes are coded −1 and +1, more than two one against the rest, with one output each that share
-    their neurons. The objective is the loss plus the penalty `βd Σ|α|`, summed over the outputs.
+    their neurons, or in pairs (`multi_class="one_vs_one"`: an output for each two, trained on their
+    rows alone; the class that loses by the least in sum is told). The objective is the loss plus
+    the penalty `βd Σ|α|`, summed over the outputs.
 
     Unless `scaling` or `beta` are given, what is left out of `thresholds`, `loss`, `activation`,
-    `beta_fraction` and `width` is chosen with the encoding by cross-validation on the rows of `fit`
-    (`qnn.training.selection`), at the logistic loss, and the encoding's numbers are rounded; each
-    can also be asked for as "auto". With a scaling or a `beta` they are 3, "squared", "bilinear",
-    0.05 and None. Equal and weighted rows choose once.
+    `multi_class`, `beta_fraction` and `width` is chosen with the encoding by cross-validation on
+    the rows of `fit` (`qnn.training.selection`), at the logistic loss, and the encoding's numbers
+    are rounded; each can also be asked for as "auto". With a scaling or a `beta` they are 3,
+    "squared", "bilinear", "one_vs_rest", 0.05 and None. Equal and weighted rows choose once.
 
     Parameters: `beta_fraction` in (0, 1], β as a fraction of the β at which the network becomes
     zero; `beta`, the number itself, instead; `width`, most neurons that an output uses (None: as
     many as the optimum does); `loss`, `loss_parameter`, `activation` and `alphabet` as
     `qnn.Problem` takes them, `second_layer` as `qnn.train` does (None: 8 bits where the encoding is
-    chosen, else "float"); `scaling` ("auto", "standardize", "weighted", "none", "quantile" or
-    "thermometer"), `clip`, `thresholds`, `missing` ("refuse", or "impute" by
-    median and most frequent category) and `categorical` (names of columns, or positions; None: in a
-    data frame those that hold text) as `FeatureLayout.from_table` takes them; `class_weight`, None,
-    "balanced" (every class counts the same in sum) or weights by label, which multiply those of
-    `fit`; `calibration` and `calibration_folds`, see below; `tol`, relative gap to which the
-    relaxation is solved; `time_limit` in seconds, for what follows the choice; `random_state`.
+    chosen, else "float"); `max_bytes`, the most that packed weights, second layer and the numbers
+    of the encoding may take: of the settings whose networks all fit the best is chosen, and `width`
+    is at most what fits; `scaling` ("auto", "standardize", "weighted", "none", "quantile" or
+    "thermometer"), `clip`, `thresholds`, `missing` ("refuse", or "impute" by median and most
+    frequent category) and `categorical` (names of columns, or positions; None: in a data frame
+    those that hold text) as `FeatureLayout.from_table` takes them; `class_weight`, None, "balanced"
+    (every class counts the same in sum) or weights by label, which multiply those of `fit`;
+    `calibration` and `calibration_folds`, see below; `tol`, relative gap to which the relaxation is
+    solved; `time_limit` in seconds, for what follows the choice; `random_state`.
 
     After `fit`: `choice_`, the setting and the cells it was chosen from (none where all was given
     or fewer than 12 rows make no folds); `classes_`, `n_features_in_`, `network_` (with its
     preprocessing: it can be saved and predicts from raw rows), `lower_bound_` (verified, below the
     objective of every such network), `upper_bound_` (this network's objective), `gap_`,
-    `certificates_` (one an output, in the order of `classes_` where there are more than two; their
-    bounds sum to `lower_bound_`) and, of a single output, `certificate_`, `beta_`,
-    `relaxation_value_`. Weighted rows are weighted in the bounds, and in the statistics of the
-    preprocessing; rows of weight 0 are left out.
+    `certificates_` (one an output, in the order of `classes_` where there are more than two, or of
+    their pairs; their bounds sum to `lower_bound_`) and, of a single output, `certificate_`,
+    `beta_`, `relaxation_value_`. Weighted rows are weighted in the bounds, and in the statistics of
+    the preprocessing; rows of weight 0 are left out.
 
     Probabilities: `fit` trains on the rows outside each of `calibration_folds` folds too (by class,
     equal rows in one fold), and the scores of the rows inside, which that network has not seen,
@@ -85,6 +89,7 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
         class_weight: str | dict[Any, float] | None = None,
         calibration: str | None = "temperature",
         calibration_folds: int = 3,
+        multi_class: str | None = None,
         beta_fraction: float | str | None = None,
         beta: float | None = None,
         width: int | str | None = AUTO,
@@ -93,6 +98,7 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
         activation: str | Activation | None = None,
         alphabet: str | int = "binary",
         second_layer: str | int | None = None,
+        max_bytes: int | None = None,
         scaling: str | None = None,
         clip: float | None = None,
         thresholds: int | None = None,
@@ -111,6 +117,7 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
             activation=activation,
             alphabet=alphabet,
             second_layer=second_layer,
+            max_bytes=max_bytes,
             scaling=scaling,
             clip=clip,
             thresholds=thresholds,
@@ -123,6 +130,7 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
         self.class_weight = class_weight
         self.calibration = calibration
         self.calibration_folds = calibration_folds
+        self.multi_class = multi_class
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "QuantizedClassifier":
         """Train on X (n, d) and labels y (n,) of at least two classes; ValueError otherwise.
@@ -163,13 +171,14 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
         folds = held_out_folds(matrix, y, self.calibration_folds)
         if folds is None:
             return
-        scores = np.empty((len(y), *self.network_.alpha.shape[1:]))
+        several = len(self.classes_) > 2
+        scores = np.empty((len(y), len(self.classes_)) if several else len(y))
         for fold in range(int(folds.max()) + 1):
             inside, outside = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
             own = None if weights is None else weights[outside]
             part = self._trained(taken(table, outside), y[outside], self.classes_, own)
             network: QuantizedNetwork = replace(part[0].network, preprocessing=part[2])
-            scores[inside] = network.scores(taken(table, inside))
+            scores[inside] = network.class_scores(taken(table, inside))
         self.calibrator_ = calibrated(scores, y, weights, self.calibration)
 
     @available_if(lambda self: self.calibration is not None)
@@ -183,7 +192,7 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
     def decision_function(self, X: Any) -> np.ndarray:
         """Scores (n,), above 0 for the second of two `classes_`; (n, C) for C > 2 of them."""
         rows = self._rows(X)
-        return self.network_.scores(rows)
+        return self.network_.class_scores(rows)
 
     def predict(self, X: Any) -> np.ndarray:
         """Labels (n,): of more than two classes that of the largest score, the first of equals."""

@@ -45,6 +45,7 @@ from qnn.networks.stacks import stack
 from qnn.training.arms.base import BestLayer, to_alphabet
 from qnn.training.arms.descent import SETTINGS, run
 from qnn.training.problems.problem import Problem
+from qnn.training.problems.vector import VectorProblem
 from qnn.training.relaxation import solve
 from qnn.training.rounding import round_relaxation
 from qnn.training.selection import SECOND_LAYER, Kind, Wanted, choose
@@ -98,7 +99,8 @@ def auto_network(train: Part, seed: int) -> tuple[QuantizedNetwork, Preprocessin
     choice = choose(table, target, classes, wanted, seed)
     chosen = time.process_time() - began
     kind = choice.kind
-    preprocessing = wanted.layout_of(kind, table).fit(table, target, classes)
+    layout = wanted.layout_of(kind, table)
+    preprocessing = layout.fit(table, target, classes).coded(kind.multi_class)
     networks, lower, upper = [], 0.0, 0.0
     for problem in _problems(preprocessing, train, kind, choice.fraction):
         relaxation = solve(problem, tol=1e-3)
@@ -142,14 +144,12 @@ def _problems(
 ) -> list[Problem]:
     """A problem for each output, all at the same β."""
     X, coded = preprocessing.transform(train[0]), preprocessing.encode_target(train[1])
-    columns = coded.reshape(len(X), -1).T
-    first = Problem(X, columns[0], 1.0, get_loss(kind.loss), kind.activation)
-    problems = [first, *(first.with_target(column) for column in columns[1:])]
-    top = max(problem.beta_max for problem in problems)
-    return [problem.with_beta(fraction * top) for problem in problems]
+    several = VectorProblem(X, coded.reshape(len(X), -1), 1.0, get_loss(kind.loss), kind.activation)
+    return list(several.with_beta(fraction * several.beta_max).outputs)
 
 
 def _judged(network: QuantizedNetwork, preprocessing: Preprocessing, test: Part) -> Result:
+    network = replace(network, preprocessing=preprocessing)
     scores = network.decision_function(preprocessing.transform(test[0]))
     hits = _share(preprocessing.decode(scores), test[1])
     whole = network.size_in_bytes + preprocessing.bytes_of_numbers

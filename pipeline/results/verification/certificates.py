@@ -46,7 +46,10 @@ def check_stated(evidence: Evidence, row: NetworkRow, certificates: Sequence[Cer
         check_kind(row, certificate)
     place, weights = row.identity.data_file, certificates[0].weights
     counted = None if weights is None else weights.tobytes()
-    check_problem(row, evidence.matrices(place)[0], evidence.beta_max(place, row.kind, counted))
+    X, output = evidence.matrices(place)[0], row.identity.output
+    if output is not None:
+        X, _ = evidence.output(place, output, certificates[0].loss)
+    check_problem(row, X, evidence.beta_max(place, row.kind, counted))
     check_proof(row, certificates)
     check_closing_in(row)
 

@@ -17,6 +17,7 @@ from qnn.errors import NotProvenAgainError, QnnError
 from qnn.features.targets import Label
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.numerics.archive import unpack_arrays
+from qnn.training.problems.vector import rows_of
 
 # A maker of certificates states a little less than what is proven, never this much less.
 STATED = 1e-6
@@ -51,13 +52,17 @@ class Evidence:
             raise Failure(f"its data {self.data or file} are missing (give --data)") from None
         return matrices(decode_table(content, file))
 
-    def output(self, file: str, output: int) -> tuple[np.ndarray, np.ndarray]:
-        """X (n, d) and one of the target columns (n,) of a data file."""
+    def output(self, file: str, output: int, loss: str) -> tuple[np.ndarray, np.ndarray]:
+        """X (n, d) and one of the target columns (n,) of a data file.
+
+        To a margin loss rows of target 0 have no part in an output, and are left out.
+        """
         X, y = self.matrices(file)
         columns = y if y.ndim == 2 else y[:, None]
         if not 0 <= output < columns.shape[1]:
             raise Failure(f"speaks of output {output}, {file} has {columns.shape[1]}")
-        return X, np.ascontiguousarray(columns[:, output])
+        rows = rows_of(columns[:, output], loss)
+        return np.ascontiguousarray(X[rows]), np.ascontiguousarray(columns[rows, output])
 
     def _certificate(self, file: str) -> Certificate:
         arrays = unpack_arrays(self.folder.read(file), file, "certificate")
@@ -67,7 +72,7 @@ class Evidence:
         """The bound that a certificate proves; None where a long proof was skipped, as asked."""
         certificate = self.certificate(file)
         stated = certificate.lower_bound
-        X, y = self.output(certificate.data, certificate.output)
+        X, y = self.output(certificate.data, certificate.output, certificate.loss)
         try:
             bound = verify(certificate, X, y, self.fast)
         except NotProvenAgainError:

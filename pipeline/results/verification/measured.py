@@ -63,7 +63,8 @@ def calibrated(network: QuantizedNetwork, X: np.ndarray, y: np.ndarray) -> Sigmo
     coding = None if preprocessing is None else preprocessing.target
     if coding is None or coding.classes is None:
         return None
-    return Sigmoids.fit(network.decision_function(X), coding.chosen(y), len(coding.classes))
+    scores = coding.class_scores(network.decision_function(X))
+    return Sigmoids.fit(scores, coding.chosen(y), len(coding.classes))
 
 
 def _measured_again(
@@ -73,7 +74,7 @@ def _measured_again(
     scores = network.decision_function(known.X)
     if coding.classes is None:
         return metrics(part, coding.decode(scores), known.target, scale=coding.scale)
-    scored = Scored(len(coding.classes), scores, known.calibration)
+    scored = Scored(len(coding.classes), coding.class_scores(scores), known.calibration)
     return metrics(part, coding.chosen(scores), coding.codes(known.target), scored)
 
 

@@ -63,7 +63,7 @@ def _claimed(evidence: Evidence, row: NetworkRow, certificates: Sequence[Certifi
         outputs = list(range(y.shape[1] if y.ndim == 2 else 1))
     else:
         outputs = [row.identity.output or 0]
-        X, y = evidence.output(place, outputs[0])
+        X, y = evidence.output(place, outputs[0], certificates[0].loss)
     if len(certificates) != len(outputs):
         raise Failure(f"its row names {len(names)} certificates for {len(outputs)} outputs")
     for output, name, one in zip(outputs, names, certificates, strict=True):

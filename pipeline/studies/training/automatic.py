@@ -21,6 +21,7 @@ from pipeline.datasets.shards import make_split
 from pipeline.datasets.sources import load_table
 from pipeline.results.folder import CONFIG_FILE, RunFolder
 from qnn.errors import InputError
+from qnn.features.targets import ONE_VS_REST
 from qnn.networks.activations import Activation, get_activation
 
 log = logging.getLogger(__name__)
@@ -39,12 +40,15 @@ CHOSEN = (
     COMPACT,
     ("loss",),
     ("activation",),
+    ("multi_class",),
     ("beta", "fractions"),
     ("widths",),
 )
 Keys = tuple[tuple[str, ...], ...]
 # What the plan is made of, and a config is checked with, before there is a choice.
 STAND_IN = "beta.fractions=[0.05]"
+# Where it is to be chosen for classes in pairs, which take no other by themselves.
+STAND_IN_LOSS = "loss=logistic"
 
 
 def is_automatic(path: Path, overrides: Sequence[str]) -> bool:
@@ -74,7 +78,9 @@ def stand_in(path: Path, overrides: Sequence[str]) -> tuple[SweepConfig, Keys]:
     """
     if not is_automatic(path, overrides):
         return load_config(path, overrides), ()
-    config = load_config(path, [*with_defaults(path, overrides), STAND_IN])
+    paired = not _absent(path, overrides, ("multi_class",))
+    loss = [STAND_IN_LOSS] if paired and _absent(path, overrides, ("loss",)) else []
+    config = load_config(path, [*with_defaults(path, overrides), STAND_IN, *loss])
     return config, tuple(key for key in CHOSEN if _absent(path, overrides, key))
 
 
@@ -137,6 +143,7 @@ def _choices(config: SweepConfig, unsettled: Keys, location: str, where: str) ->
         "preprocessing.compact": wanted.layout_of(found.kind, table).compact,
         "loss": found.kind.loss,
         "activation": _written(found.kind.activation),
+        "multi_class": found.kind.multi_class,
         "beta.fractions": [found.fraction],
         "widths": [found.width],
     }
@@ -197,18 +204,30 @@ def _question(config: SweepConfig, unsettled: Keys) -> tuple[Any, ...]:
         width=config.widths[0] if ("widths",) in given else AUTO,
         loss_parameter=kind.loss_parameter,
         activation=kind.get_activation() if ("activation",) in given else AUTO,
+        multi_class=_multi_class(config, given),
         alphabet=kind.alphabet,
+        second_layer=config.second_layer,
+        max_bytes=config.max_bytes,
         layout=tuple(layout.items()),
     )
     return table.take(rows), table.target[rows], table.classes, wanted
+
+
+def _multi_class(config: SweepConfig, given: set[tuple[str, ...]]) -> str:
+    """What is given, or that it is chosen: weights of classes are those of one against the rest."""
+    from qnn.training.selection import AUTO
+
+    chosen = ("multi_class",) not in given and config.class_weight is None
+    return AUTO if chosen else config.multi_class
 
 
 def _kept(location: str) -> list[str] | None:
     """What the folder's resolved config has of what is chosen; None where there is none."""
     try:
         tree = parse_yaml(RunFolder.open(location).read(CONFIG_FILE).decode(), CONFIG_FILE)
-        # Folders that were made before there was anything to round.
+        # Folders that were made before there was anything to round, or to pair.
         tree["preprocessing"].setdefault("compact", False)
+        tree.setdefault("multi_class", ONE_VS_REST)
         values = {key: _get(tree, key) for key in CHOSEN}
     except (OSError, UnicodeDecodeError, InputError, KeyError, TypeError, AttributeError):
         return None

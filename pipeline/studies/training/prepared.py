@@ -43,7 +43,8 @@ class Prepared:
     @property
     def data(self) -> SharedTable:
         """The table and how it is split and encoded."""
-        return SharedTable(self.table, self.split, self.layout, self.config.noise_of_rows)
+        noise, multi_class = self.config.noise_of_rows, self.config.multi_class
+        return SharedTable(self.table, self.split, self.layout, noise, multi_class)
 
     def describe(self) -> str:
         """The plan as plain text."""

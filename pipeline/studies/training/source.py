@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property, lru_cache
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.configuration.kinds import Kind
@@ -48,6 +49,8 @@ class RereadSource:
             raise InputError(f"{self._name} or the sweep's setting is not what it was in the run")
         data, parts = self.shard(shard)
         if isinstance(spec, PathSpec) and spec.outputs > 1:
+            kept = {part: data.in_output(spec.output, raw) for part, _, raw in data.parts()}
+            parts = {part: _only(columns, kept[part]) for part, columns in parts.items()}
             data = data.output(spec.output)
         raw = {"train": data.train_target, "validation": data.validation_target}
         raw["test"] = data.test_target
@@ -91,3 +94,7 @@ class RereadSource:
             "test": table.take(prepared.split.test_rows),
         }
         return prepared.data.shard(name), parts
+
+
+def _only(columns: Columns, rows: np.ndarray) -> Columns:
+    return {name: values[rows] for name, values in columns.items()}

@@ -16,6 +16,7 @@ from pipeline.results.record import NetworkRow
 from pipeline.sweeps.worker.steps import BetaJoined, ProblemDone
 from qnn.features.noise import Noise
 from qnn.features.preprocessing import FeatureLayout
+from qnn.features.targets import ONE_VS_REST
 
 S = TypeVar("S", PathSpec, JoinSpec)
 
@@ -28,11 +29,12 @@ class SharedTable:
     split: Split
     layout: FeatureLayout
     noise: Noise | None = None
+    multi_class: str = ONE_VS_REST
 
     def shard(self, name: str) -> ShardData:
         """A shard as the solver sees it, with all its outputs."""
         rows = self.split.shard(name)
-        return shard_data(self.table, self.layout, rows, self.split, self.noise)
+        return shard_data(self.table, self.layout, rows, self.split, self.noise, self.multi_class)
 
 
 class _Planned(Generic[S]):

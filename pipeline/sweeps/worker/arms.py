@@ -133,7 +133,7 @@ def _reference(row: NetworkRow, data: ShardData) -> NetworkRow:
     from qnn.training.arms.references.cross_validation import size_in_bytes
 
     several = data.y.ndim == 2
-    labels = np.argmax(data.y, axis=1) if several else np.asarray(data.y)
+    labels = data.preprocessing.target.chosen(data.y) if several else np.asarray(data.y)
     estimator = get_arm(row.axes.rounding)(data.X, labels, row.axes.seed, **_setting(row.axes))
     classes = np.array(data.preprocessing.classes or (), dtype=object)
 

@@ -83,7 +83,7 @@ def _joined(
 ) -> NetworkRow:
     start = time.perf_counter()
     parts = [rows[path.trial_id(trial)] for path, rows in zip(spec.paths, outputs, strict=True)]
-    row = _beside(row_of(spec, trial), parts[0])
+    row = _beside(row_of(spec, trial), parts[0], len(data.X))
     try:
         _refuse_failed(spec, parts)
         summed = replace(row, bounds=_bounds(parts), cost=_cost(parts))
@@ -102,12 +102,12 @@ def _joined(
     return row.with_seconds(spent + time.perf_counter() - start)
 
 
-def _beside(row: NetworkRow, part: NetworkRow) -> NetworkRow:
-    """The row with what all outputs share, as one of them has it."""
+def _beside(row: NetworkRow, part: NetworkRow, n: int) -> NetworkRow:
+    """The row with its n rows, and with what all outputs share, as one of them has it."""
     shared = part.identity
     identity = replace(
         row.identity,
-        n=shared.n,
+        n=n,
         d=shared.d,
         preprocessing_bytes=shared.preprocessing_bytes,
     )

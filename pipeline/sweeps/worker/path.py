@@ -64,7 +64,7 @@ def run_path(
     threads = ThreadpoolController()
     with threads.limit(limits=1):
         # The outputs of a shard share its file, and each writes the same.
-        folder.write_table(data_file(spec.dataset, spec.shard), data_table(data.X, data.targets))
+        folder.write_table(data_file(spec.dataset, spec.shard), data_table(*data.matrices))
     path = _Path(spec, data, folder, scanner, say)
     for beta in spec.betas:
         # The limit is set for each β anew: between them the caller's own settings hold.
@@ -197,12 +197,12 @@ class _Path:
         """
         spec, data = self.spec, self.data
         kind = spec.kind
-        loss = kind.get_loss().weighted(row_weights(spec.class_weight, data.targets))
+        loss = kind.get_loss().weighted(row_weights(spec.class_weight, data.matrices[1]))
         activation = kind.get_activation()
-        if data.Y is None:
+        if data.whole is None:
             problem = Problem(data.X, data.y, 1.0, loss, activation, kind.alphabet)
             return problem, problem.beta_max
-        outputs = VectorProblem(data.X, data.Y, 1.0, loss, activation, kind.alphabet)
+        outputs = VectorProblem(*data.matrices, 1.0, loss, activation, kind.alphabet)
         return outputs.outputs[spec.output], outputs.beta_max
 
     def _certify(self, relaxation: Relaxation, beta: Beta) -> Incumbent | None:

@@ -140,7 +140,7 @@ def measured(
 ) -> dict[str, Any]:
     """The metrics of all parts, by column, of what gives scores (n,) or (n, C) for rows (n, d).
 
-    `predict`: what gives labels, None where the scores do.
+    `predict`: what gives labels, None where the scores, those of a network's outputs, do.
     """
     coding, known = data.preprocessing.target, data.known
     matrices = {part: X for part, X, target in data.parts() if len(target)}
@@ -152,8 +152,9 @@ def measured(
             found |= metrics(part, numbers, known[part], scale=coding.scale)
         return found
     size = len(coding.classes)
-    calibration = Sigmoids.fit(scores["train"], known["train"], size)
+    own = scores if predict is not None else {k: coding.class_scores(v) for k, v in scores.items()}
+    calibration = Sigmoids.fit(own["train"], known["train"], size)
     for part, X in matrices.items():
         said = coding.chosen(scores[part]) if predict is None else coding.codes(predict(X))
-        found |= metrics(part, said, known[part], Scored(size, scores[part], calibration))
+        found |= metrics(part, said, known[part], Scored(size, own[part], calibration))
     return found

@@ -95,7 +95,10 @@ def _read(question: Question, preprocessing: str, d: int) -> Region:
             low = high = question.numbers
             axes = question.radii
         return Region(low[None], high[None], axes, np.full(d, -1))
-    layout = _Layout(json.loads(preprocessing))
+    record = json.loads(preprocessing)
+    if (record.get("target") or {}).get("pairs"):
+        raise CertificateError("the network tells classes in pairs: its largest score is none")
+    layout = _Layout(record)
     if len(question.numbers) != len(layout.numeric) or len(question.categories) != len(
         layout.categorical
     ):

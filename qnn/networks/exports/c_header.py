@@ -252,6 +252,8 @@ def _targets(preprocessing: Preprocessing | None, count: int) -> str:
             ]
         )
     labels = [text_literal(str(label)) for label in preprocessing.classes]
+    if preprocessing.target.pairs:
+        return _pairs(labels)
     return "".join(
         [
             "#define QNN_CLASSES QNN_OUTPUTS\n",
@@ -260,6 +262,28 @@ def _targets(preprocessing: Preprocessing | None, count: int) -> str:
             "static inline const char *qnn_label(const double scores[QNN_OUTPUTS])\n{\n"
             "    int c, best = 0;\n\n    for (c = 1; c < QNN_OUTPUTS; c++)\n"
             "        if (scores[c] > scores[best])\n            best = c;\n"
+            "    return qnn_labels[best];\n}\n",
+        ]
+    )
+
+
+def _pairs(labels: Sequence[str]) -> str:
+    """`qnn_label` of scores of the pairs of classes: see `TargetCoding.class_scores`."""
+    return "".join(
+        [
+            f"#define QNN_CLASSES {len(labels)}\n",
+            array("char *const", "qnn_labels[QNN_CLASSES]", labels),
+            "/* Scores are of the pairs of classes (0, 1), (0, 2), ...: below 0 the first wins,\n"
+            "   above 0 the second. The label of the class that loses by the least in sum, the\n"
+            "   first of equal ones. */\n"
+            "static inline const char *qnn_label(const double scores[QNN_OUTPUTS])\n{\n"
+            "    double lost[QNN_CLASSES] = {0.0};\n    int a, b, best = 0, pair = 0;\n\n"
+            "    for (a = 0; a < QNN_CLASSES; a++)\n"
+            "        for (b = a + 1; b < QNN_CLASSES; b++, pair++) {\n"
+            "            if (scores[pair] > 0.0)\n                lost[a] += scores[pair];\n"
+            "            else\n                lost[b] -= scores[pair];\n        }\n"
+            "    for (a = 1; a < QNN_CLASSES; a++)\n"
+            "        if (lost[a] < lost[best])\n            best = a;\n"
             "    return qnn_labels[best];\n}\n",
         ]
     )

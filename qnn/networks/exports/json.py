@@ -14,6 +14,11 @@ FORMULAS = {
     "polynomial": "f(x) = sum_j alpha_j sigma(x'u_j), sigma(t) = a t^2 + b t + c",
 }
 
+PAIRS = (
+    "output k = 0, 1, ... is of classes a < b, in the order (0, 1), (0, 2), ...: below 0 it says "
+    "a, above 0 b; the class with the largest -sum over its outputs of what it loses by"
+)
+
 
 def to_json(network: QuantizedNetwork) -> str:
     """JSON text of a network.
@@ -21,7 +26,8 @@ def to_json(network: QuantizedNetwork) -> str:
     `U`, `V`: one list of d integers a neuron, levels of the alphabet; the weights are these over
     `divisor`. `alpha`: the second layer (m, or m×C). `polynomial`: [a, b, c]. `preprocessing`: its
     own record (docs/formats.md). `missing_words`: text that says that a value of a raw row is
-    missing, where it is no category. Floats read back to the same bits.
+    missing, where it is no category. `decision`: of classes in pairs, how outputs tell one. Floats
+    read back to the same bits.
     """
     record: dict[str, Any] = {
         "kind": "qnn-sdp network",
@@ -42,6 +48,8 @@ def to_json(network: QuantizedNetwork) -> str:
     }
     if network.preprocessing is not None:
         record["preprocessing"] = json.loads(network.preprocessing.to_json())
+        if network.preprocessing.target.pairs:
+            record["decision"] = PAIRS
         record["missing_words"] = list(network.preprocessing.layout.missing_words)
     members = [f" {json.dumps(key)}: {_member(key, record[key])}" for key in record]
     return "{\n" + ",\n".join(members) + "\n}\n"

@@ -21,6 +21,7 @@ from qnn.errors import InputError
 from qnn.features.encoders import QuantileToNormal, Thermometer
 from qnn.features.preprocessing import Preprocessing
 from qnn.features.scalings import SCALINGS
+from qnn.features.targets import TargetCoding
 from qnn.networks.alphabets import get_alphabet
 from qnn.networks.quantized import QuantizedNetwork
 
@@ -251,6 +252,8 @@ def _prediction(graph: _Graph, preprocessing: Preprocessing | None, score: str) 
     kinds = {"U": types.STRING, "i": types.INT64, "f": types.DOUBLE, "b": types.BOOL}
     if labels.dtype.kind not in kinds:
         raise InputError(f"labels {target.classes} have no type in ONNX: recode the target")
+    if target.pairs:
+        score = _class_scores(graph, target, score)
     if target.shape:
         # The first of equal scores, as `decode` takes it.
         index = graph.node("ArgMax", score, axis=1, keepdims=0, select_last_index=0)
@@ -258,3 +261,12 @@ def _prediction(graph: _Graph, preprocessing: Preprocessing | None, score: str) 
         above = graph.node("Greater", score, graph.constant(0.0))
         index = graph.node("Cast", above, to=types.INT64)
     return graph.node("Gather", graph.constant(labels), index), kinds[labels.dtype.kind]
+
+
+def _class_scores(graph: _Graph, target: TargetCoding, score: str) -> str:
+    """`TargetCoding.class_scores` of pairs: outputs (n, C(C−1)/2) to (n, C)."""
+    first, second = np.eye(len(target.classes or ()))[target.pair_codes.T]
+    lost = graph.node("MatMul", graph.node("Relu", score), graph.constant(first))
+    other = graph.node("Relu", graph.node("Neg", score))
+    lost_too = graph.node("MatMul", other, graph.constant(second))
+    return graph.node("Neg", graph.node("Add", lost, lost_too))

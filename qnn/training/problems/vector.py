@@ -2,6 +2,9 @@
 
 With `α_j ∈ R^C` the penalty `βd Σ_j ‖α_j‖₁` and a loss that is a sum over outputs separate: the
 vector problem's optimum is the sum of theirs.
+
+To a margin loss a target is −1 or +1. A row whose target in some output is 0 has no part in that
+one, as a row of a third class has none where two are told apart: its problem is that of the others.
 """
 
 from __future__ import annotations
@@ -11,11 +14,13 @@ import math
 import numpy as np
 
 from qnn.errors import InputError
-from qnn.losses import Loss
+from qnn.losses import Loss, get_loss
+from qnn.losses.base import MarginLoss
 from qnn.networks.activations import Activation
 from qnn.networks.alphabets import Alphabet
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.networks.stacks import unstack
+from qnn.numerics.weights import check_weights
 from qnn.training.problems.problem import Problem
 
 
@@ -26,11 +31,12 @@ class VectorProblem:
     ----------
     X : (n, d) array, taken as it is.
     Y : (n, C) array of targets, one column an output (-1 and +1 for the margin losses: of classes,
-        column c is +1 on class c and -1 on the rest).
+        column c is +1 on class c and -1 on the rest; 0 where a row has no part in an output).
     beta, loss, activation, alphabet, sample_weight : as `Problem` takes them, the same for all
         outputs.
 
-    ``outputs`` are the C scalar problems; they share X and its lift.
+    ``outputs`` are the C scalar problems; those of all rows share X and its lift. ``rows`` are
+    those of each, as `rows_of` has them.
 
     Raises
     ------
@@ -60,8 +66,20 @@ class VectorProblem:
                 f"Y must have one row a row of X and one column an output (got shape "
                 f"{targets.shape})"
             )
-        first = Problem(X, targets[:, 0], beta, loss, activation, alphabet, sample_weight)
-        self.outputs = (first, *(first.with_target(y) for y in targets.T[1:]))
+        fits = np.shape(X)[:1] == targets.shape[:1]
+        self.rows = tuple(rows_of(y, loss) if fits else slice(None) for y in targets.T)
+        if all(isinstance(rows, slice) for rows in self.rows):
+            first = Problem(X, targets[:, 0], beta, loss, activation, alphabet, sample_weight)
+            self.outputs = (first, *(first.with_target(y) for y in targets.T[1:]))
+            return
+        whole = get_loss(loss)
+        if sample_weight is not None:
+            whole = whole.weighted(check_weights(sample_weight, len(targets)))
+        parts = zip(targets.T, self.rows, strict=True)
+        self.outputs = tuple(
+            Problem(np.asarray(X)[rows], y[rows], beta, whole.of_rows(rows), activation, alphabet)
+            for y, rows in parts
+        )
 
     @property
     def beta(self) -> float:
@@ -76,13 +94,18 @@ class VectorProblem:
     def with_beta(self, beta: float) -> VectorProblem:
         """The same problem at another beta; what is known of it is shared."""
         twin = object.__new__(VectorProblem)
+        twin.rows = self.rows
         twin.outputs = tuple(problem.with_beta(beta) for problem in self.outputs)
         return twin
 
     def with_weights(self, sample_weight: np.ndarray) -> VectorProblem:
         """The same problem with rows that count as these weights (n,) say, in every output."""
         twin = object.__new__(VectorProblem)
-        twin.outputs = tuple(problem.with_weights(sample_weight) for problem in self.outputs)
+        twin.rows, weights = self.rows, np.asarray(sample_weight)
+        twin.outputs = tuple(
+            problem.with_weights(weights[rows])
+            for problem, rows in zip(self.outputs, self.rows, strict=True)
+        )
         return twin
 
     def objective(self, network: QuantizedNetwork) -> float:
@@ -98,3 +121,19 @@ class VectorProblem:
             )
         pairs = zip(self.outputs, parts, strict=True)
         return math.fsum(problem.objective(part) for problem, part in pairs)
+
+
+def rows_of(y: np.ndarray, loss: str | Loss) -> slice | np.ndarray:
+    """The rows that have a part in an output of targets y (n,): numbers (k,), or a slice of all.
+
+    Raises InputError where those are not of two classes, as where classes are coded 0 and 1.
+    """
+    if not isinstance(get_loss(loss), MarginLoss) or y.dtype.kind not in "fiu" or np.all(y):
+        return slice(None)
+    rows = np.flatnonzero(y)
+    if len(np.unique(np.sign(y[rows]))) < 2:
+        raise InputError(
+            "a column of Y has rows of 0, which have no part in that output, and not both -1 and "
+            "+1 beside them: encode its two classes so"
+        )
+    return rows

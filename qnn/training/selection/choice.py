@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from qnn.training.problems.vector import VectorProblem
 from qnn.training.selection.folds import Folds, make_folds, take, too_few
 from qnn.training.selection.kinds import AUTO, Kind, Wanted
 from qnn.training.selection.paths import Networks, path
+from qnn.training.selection.sizes import refuse_small, whole_bytes, widest_within
 
 # Cells in a row worse than the best of their kind by so much of its standard error: the path ends.
 PAST, PAST_ERRORS = 2, 0.5
@@ -23,6 +24,11 @@ PAST, PAST_ERRORS = 2, 0.5
 LOSS_WEIGHT = 0.4
 # Standard errors that a smaller network may be worse, by its mean.
 SMALLER = 0.25
+# Standard errors by which pairs of classes must be more accurate: they take more bytes.
+PAIRED_ERRORS = 1.0
+# Their path begins at so many times the best fraction of one class against the rest: where that is
+# small, far larger ones under-fit (on vowel 52 to 88 % right at 0.2 to 0.025, 93 at 0.0015).
+NEAR = 4.0
 # The fraction where rows are too few for folds.
 PLAIN = 0.05
 
@@ -96,60 +102,161 @@ def choose(
     InputError : a table, target or setting that cannot be trained on.
     """
     kinds = wanted.kinds(table, classes)
+    widths = _fitting(kinds, table, target, classes, wanted)
+    kinds = tuple(kind for kind in kinds if widths[kind])
     if not wanted.chooses or too_few(target, classes):
-        return _plain(kinds, wanted)
+        return _plain(kinds[0], wanted, widths[kinds[0]][0])
     folds = make_folds(target, classes, np.random.default_rng(seed))
     rows = sum(len(test) for _, test in folds)
+    data = _Data(table, target, classes, wanted, folds, seed, widths)
+    steps = _Steps(report, len(wanted.fractions), len(kinds))
+    found = _best_of(kinds, data, steps, rows, wanted.fractions)
+    leader = max(found.cells, key=lambda cell: cell.merit)
+    paired = leader.kind.paired(classes) if wanted.multi_class == AUTO else None
+    # Codings are compared by accuracy: losses of different outputs are not of one kind.
+    least = leader.score + PAIRED_ERRORS * leader.error(rows)
+    if paired is None or least >= 1.0:
+        return found
+    widths |= _fitting((paired,), table, target, classes, wanted, refuse=False)
+    if not widths[paired]:
+        return found
+    near = tuple(one for one in wanted.fractions if one <= NEAR * leader.fraction)
+    other = _best_of((paired,), data, steps, rows, near)
+    both = (*found.cells, *other.cells)
+    better = max(other.cells, key=lambda cell: cell.merit).score > least
+    return replace(other if better else found, cells=both)
+
+
+def _best_of(
+    kinds: Sequence[Kind], data: _Data, steps: _Steps, rows: int, fractions: tuple[float, ...]
+) -> Choice:
+    """The choice among kinds of one coding of the classes."""
     cells: list[Cell] = []
     leaders: list[tuple[Cell, list[_Fitted]]] = []
-    for number, kind in enumerate(kinds):
-        own: list[Cell] = []
-        leader: tuple[Cell, list[_Fitted]] | None = None
-        fits = _fits(table, target, classes, wanted, kind, folds, seed)
-        for step, fraction in enumerate(wanted.fractions):
-            if report is not None:
-                done = number * len(wanted.fractions) + step
-                name = f"{kind}, β/β_max {fraction:g}"
-                report(done, len(kinds) * len(wanted.fractions), name)
-            fitted = next(fits)
-            own.append(_cell(kind, fraction, wanted.widths[0], fitted))
-            if leader is None or own[-1].merit > leader[0].merit:
-                leader = own[-1], fitted
-            if _past(own, rows):
-                break
+    for kind in kinds:
+        own, leader = _followed(kind, data, steps, rows, fractions)
         cells += own
-        leaders += [] if leader is None else [leader]
+        leaders.append(leader)
     least = _hardly_worse(cells, rows)
     best: list[Cell] = []
     for cell, fitted in leaders:
         if cell.merit >= least:
-            best += [cell, *(_narrowed(cell, fitted, width) for width in wanted.widths[1:])]
+            narrower = data.widths[cell.kind][1:]
+            best += [cell, *(_narrowed(cell, fitted, width) for width in narrower)]
     known = set(map(id, cells))
-    return _chosen(best, [*cells, *(cell for cell in best if id(cell) not in known)], rows)
+    # Where all that is compared fits in the bytes allowed, the best counts, not the smallest.
+    errors = SMALLER if data.wanted.max_bytes is None else 0.0
+    cells += (cell for cell in best if id(cell) not in known)
+    return _chosen(best, cells, rows, errors)
 
 
-def _hardly_worse(cells: list[Cell], rows: int) -> float:
+def _fitting(
+    kinds: Sequence[Kind],
+    table: Any,
+    target: np.ndarray,
+    classes: Sequence[Any] | None,
+    wanted: Wanted,
+    refuse: bool = True,
+) -> dict[Kind, tuple[int, ...]]:
+    """The widths of each kind that keep a network within `max_bytes`, wide to narrow.
+
+    Those are of all rows' encoding, which is that of the network. Raises InputError, with `refuse`,
+    where there are none.
+    """
+    most, found, least = wanted.max_bytes, {}, []
+    if most is None:
+        return dict.fromkeys(kinds, wanted.widths)
+    for kind in kinds:
+        layout = wanted.layout_of(kind, table)
+        labels = None if classes is None else list(classes)
+        fitted = layout.fit(table, target, labels).coded(kind.multi_class)
+        parts = (fitted, kind.activation, wanted.alphabet, wanted.second_layer)
+        widest = widest_within(most, wanted.widths[0], *parts)
+        kept = {min(width, widest) for width in wanted.widths} - {0}
+        found[kind] = tuple(sorted(kept, reverse=True))
+        least.append(whole_bytes(1, *parts))
+    if refuse and not any(found.values()):
+        refuse_small(most, min(least))
+    return found
+
+
+def _followed(
+    kind: Kind, data: _Data, steps: _Steps, rows: int, fractions: tuple[float, ...]
+) -> tuple[list[Cell], tuple[Cell, list[_Fitted]]]:
+    """The cells of a kind along its path, and the best with its networks."""
+    own: list[Cell] = []
+    leader: tuple[Cell, list[_Fitted]] | None = None
+    fits = _fits(data, kind, fractions)
+    for fraction in fractions:
+        steps.tell(f"{kind}, β/β_max {fraction:g}", len(own))
+        fitted = next(fits)
+        own.append(_cell(kind, fraction, data.widths[kind][0], fitted))
+        if leader is None or own[-1].merit > leader[0].merit:
+            leader = own[-1], fitted
+        if _past(own, rows):
+            break
+    assert leader is not None, "there is a fraction"
+    steps.ended()
+    return own, leader
+
+
+@dataclass(frozen=True, eq=False)
+class _Data:
+    """What every cell is computed from."""
+
+    table: Any
+    target: np.ndarray
+    classes: Sequence[Any] | None
+    wanted: Wanted
+    folds: Folds
+    seed: int
+    widths: Mapping[Kind, tuple[int, ...]]
+
+
+@dataclass
+class _Steps:
+    """How far it is: kinds that have ended, each with so many steps at most."""
+
+    report: Report | None
+    each: int
+    kinds: int
+    done: int = 0
+
+    def tell(self, name: str, step: int) -> None:
+        """Report a cell that begins, the step of its kind."""
+        if self.report is not None:
+            kinds = max(self.kinds, self.done + 1)
+            self.report(self.done * self.each + step, kinds * self.each, name)
+
+    def ended(self) -> None:
+        """A kind has."""
+        self.done += 1
+
+
+def _hardly_worse(cells: list[Cell], rows: int, errors: float = SMALLER) -> float:
     """The merit that is enough."""
     best = max(cells, key=lambda cell: cell.merit)
-    return best.merit - SMALLER * best.error(rows)
+    return best.merit - errors * best.error(rows)
 
 
-def _chosen(candidates: list[Cell], cells: list[Cell], rows: int) -> Choice:
+def _chosen(candidates: list[Cell], cells: list[Cell], rows: int, errors: float) -> Choice:
     """The smallest candidate that is hardly worse than the best; of equal ones the better.
 
     Candidates are each kind's best β and narrower networks there: a larger β saves few bytes.
     """
-    least = _hardly_worse(candidates, rows)
+    least = _hardly_worse(candidates, rows, errors)
     enough = [cell for cell in candidates if cell.merit >= least]
     found = min(enough, key=lambda cell: (cell.size_in_bytes, -cell.merit))
     return Choice(found.kind, found.fraction, found.width, tuple(cells))
 
 
-def _plain(kinds: Sequence[Kind], wanted: Wanted) -> Choice:
+def _plain(kind: Kind, wanted: Wanted, widest: int) -> Choice:
     """The setting where nothing is to be chosen, or nothing can be."""
     fraction = PLAIN if wanted.beta_fraction == AUTO else float(wanted.beta_fraction)
-    width = None if wanted.width == AUTO else wanted.width
-    return Choice(kinds[0], fraction, None if width is None else int(width), ())
+    width = None if wanted.width in (AUTO, None) else int(wanted.width)
+    if wanted.max_bytes is not None:
+        width = widest
+    return Choice(kind, fraction, width, ())
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,27 +291,22 @@ class _Fitted:
         return -float(np.sqrt(np.mean(apart**2)))
 
     def loss(self) -> float:
-        """The loss a row, summed over the outputs."""
+        """The loss a row, summed over the outputs that it has a part in."""
         loss = self.networks.outputs[0].problem.loss
         coded = self.preprocessing.encode_target(self.target)
-        return loss.value(np.ravel(self.scores), np.ravel(coded)) / len(self.target)
+        part = np.nonzero(coded) if self.preprocessing.target.pairs else ...
+        return loss.value(np.ravel(self.scores[part]), np.ravel(coded[part])) / len(self.target)
 
 
-def _fits(
-    table: Any,
-    target: np.ndarray,
-    classes: Sequence[Any] | None,
-    wanted: Wanted,
-    kind: Kind,
-    folds: Folds,
-    seed: int,
-) -> Iterator[list[_Fitted]]:
+def _fits(data: _Data, kind: Kind, fractions: tuple[float, ...]) -> Iterator[list[_Fitted]]:
     """All folds' networks at each fraction in turn."""
+    table, target, wanted = data.table, data.target, data.wanted
+    classes = None if data.classes is None else list(data.classes)
     layout = wanted.layout_of(kind, table)
     paths, held = [], []
-    for number, (fit, test) in enumerate(folds):
+    for number, (fit, test) in enumerate(data.folds):
         part, labels = take(table, fit), target[fit]
-        preprocessing = layout.fit(part, labels, None if classes is None else list(classes))
+        preprocessing = layout.fit(part, labels, classes).coded(kind.multi_class)
         coded = preprocessing.encode_target(labels)
         problem = (Problem if coded.ndim == 1 else VectorProblem)(
             preprocessing.transform(part),
@@ -214,8 +316,8 @@ def _fits(
             kind.activation,
             wanted.alphabet,
         )
-        rng = np.random.default_rng([seed, number])
-        paths.append(path(problem, wanted.fractions, wanted.widths[0], rng))
+        rng = np.random.default_rng([data.seed, number])
+        paths.append(path(problem, fractions, data.widths[kind][0], rng))
         held.append((preprocessing, preprocessing.transform(take(table, test)), target[test]))
     for networks in zip(*paths, strict=True):
         yield [_Fitted(one, *rows) for one, rows in zip(networks, held, strict=True)]

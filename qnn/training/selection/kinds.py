@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,9 @@ import numpy as np
 from qnn.errors import InputError, shown
 from qnn.features.preprocessing import FeatureLayout
 from qnn.features.scalings import SCALINGS
+from qnn.features.targets import MULTI_CLASS, ONE_VS_ONE, ONE_VS_REST
 from qnn.losses import get_loss
+from qnn.losses.base import MarginLoss
 from qnn.networks.activations import Activation, Polynomial
 
 AUTO = "auto"
@@ -30,6 +32,8 @@ FRACTIONS = (0.2, 0.1, 0.05, 0.025, 0.012, 0.006, 0.003, 0.0015, 0.0007)
 LINEAR = Polynomial(0.0, 1.0, 0.0)
 #: Bits of the second layer: a float's 64 are most of what a neuron of few columns takes.
 SECOND_LAYER = 8
+#: Most classes that are tried in pairs: 91 outputs.
+MOST_PAIRED = 14
 #: Most neurons of an output.
 WIDTHS = (64, 32, 16, 8, 4)
 
@@ -42,11 +46,25 @@ class Kind:
     thresholds: int
     loss: str
     activation: str | Activation = "bilinear"
+    multi_class: str = ONE_VS_REST
 
     def __str__(self) -> str:
         bits = f" {self.thresholds}" if SCALINGS[self.scaling].bits else ""
         linear = ", linear" if self.activation == LINEAR else ""
-        return f"{self.scaling}{bits}, {self.loss}{linear}"
+        pairs = ", pairs" if self.multi_class == ONE_VS_ONE else ""
+        return f"{self.scaling}{bits}, {self.loss}{linear}{pairs}"
+
+    def paired(self, classes: Sequence[Any] | None) -> Kind | None:
+        """The same with classes told apart in pairs; None where that is not to be tried.
+
+        It takes three classes or more, a loss that rows can be left out of, and no more outputs
+        than a sweep can have.
+        """
+        count = len(classes or ())
+        takes = isinstance(get_loss(self.loss), MarginLoss)
+        if not (takes and 2 < count <= MOST_PAIRED and self.multi_class == ONE_VS_REST):
+            return None
+        return replace(self, multi_class=ONE_VS_ONE)
 
 
 @dataclass(frozen=True)
@@ -55,7 +73,8 @@ class Wanted:
 
     `beta_fraction` a number in (0, 1], `width` a number or None (as many neurons as the optimum
     has). An `activation` that is not named is chosen with the scaling, else bilinear. The rest is
-    not chosen: `alphabet` and `loss_parameter` as `qnn.Problem` takes them, `layout` what else
+    not chosen: `multi_class` "auto" is chosen with whatever else is, `alphabet` and
+    `loss_parameter` are as `qnn.Problem` takes them, `layout` what else
     `FeatureLayout.from_table` takes.
     """
 
@@ -66,7 +85,10 @@ class Wanted:
     width: int | str | None = AUTO
     loss_parameter: float | None = None
     activation: str | Activation = AUTO
+    multi_class: str = AUTO
     alphabet: str | int = "binary"
+    second_layer: str | int = SECOND_LAYER
+    max_bytes: int | None = None
     layout: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
@@ -77,6 +99,12 @@ class Wanted:
             raise InputError(
                 f"width must be a whole number of neurons, 1 or more (got {shown(width)})"
             )
+        most = self.max_bytes
+        if most is not None and not (_whole(most) and most >= 1):
+            raise InputError(f"max_bytes must be a whole number of at least 1 (got {shown(most)})")
+        if self.multi_class not in (AUTO, *MULTI_CLASS):
+            known = ", ".join((AUTO, *MULTI_CLASS))
+            raise InputError(f"multi_class must be one of {known} (got {shown(self.multi_class)})")
 
     @property
     def chooses(self) -> bool:
@@ -117,19 +145,28 @@ class Wanted:
         if self.loss == AUTO:
             losses = ("logistic",) if classes is not None else ("squared",)
         for loss in losses:
-            get_loss(loss, self.loss_parameter)
+            self._check_loss(loss, classes)
         encodings: dict[tuple[str, int], int] = {}
         for scaling, thresholds in self._encodings(table):
             layout = self.layout_of(Kind(scaling, thresholds, losses[0]), table)
             # Thresholds that no column has enough values for make the same features.
             encodings.setdefault((scaling, layout.d), thresholds)
         found = sorted((thresholds, scaling) for (scaling, _), thresholds in encodings.items())
+        multi_class = ONE_VS_REST if self.multi_class == AUTO else self.multi_class
         return tuple(
-            Kind(scaling, thresholds, loss, activation)
+            Kind(scaling, thresholds, loss, activation, multi_class)
             for activation in self.activations
             for thresholds, scaling in found
             for loss in losses
         )
+
+    def _check_loss(self, name: str, classes: Sequence[Any] | None) -> None:
+        loss = get_loss(name, self.loss_parameter)
+        paired = self.multi_class == ONE_VS_ONE and len(classes or ()) > 2
+        if paired and not isinstance(loss, MarginLoss):
+            raise InputError(
+                f"multi_class one_vs_one needs a loss of classes, such as logistic (got {name})"
+            )
 
     def _encodings(self, table: Any) -> list[tuple[str, int]]:
         scalings = ENCODINGS if self.scaling == AUTO else (self.scaling,)

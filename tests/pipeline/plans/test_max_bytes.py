@@ -1,0 +1,40 @@
+"""`max_bytes` of a sweep: what is chosen fits, and a width that could exceed it is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.configuration.reading import load_config
+from pipeline.plans.plan import plan_of
+from pipeline.studies.training.automatic import chosen
+from pipeline.sweeps.driver import SweepOptions, run_sweep
+from qnn.errors import InputError
+from qnn.networks.quantized import QuantizedNetwork
+from tests.pipeline.classes import classes_config, write_classes
+
+
+def test_the_plan_says_the_limit_and_refuses_widths_beyond_it(tmp_path: Path) -> None:
+    text = plan_of(classes_config(tmp_path, max_bytes=500)).describe()
+    assert "max_bytes" in text
+    assert "500" in text
+    with pytest.raises(InputError, match=r"width 8 can take \d+ bytes .* at most \d neurons fit"):
+        plan_of(classes_config(tmp_path, max_bytes=150))
+    with pytest.raises(InputError, match="not even one neuron fits"):
+        plan_of(classes_config(tmp_path, max_bytes=10))
+    with pytest.raises(InputError, match="max_bytes"):
+        classes_config(tmp_path, max_bytes=0)
+
+
+def test_a_sweep_that_names_nothing_else_ends_in_a_network_that_fits(tmp_path: Path) -> None:
+    write_classes(tmp_path)
+    path = tmp_path / "sweep.yaml"
+    path.write_text("data: {source: classes.csv, target: target}\nmax_bytes: 120\n")
+    location = str(tmp_path / "out")
+    config = load_config(path, chosen(path, ["activation=bilinear"], location))
+    outcome = run_sweep(config, location, SweepOptions(inline=True))
+    assert outcome.exit_code == 0
+    assert outcome.champion is not None
+    file = tmp_path / "out" / str(outcome.champion.fit.network)
+    network = QuantizedNetwork.load(file)
+    assert network.preprocessing is not None
+    assert network.size_in_bytes + network.preprocessing.bytes_of_numbers <= 120
