@@ -167,7 +167,7 @@ def _refuse_absent(wanted: Iterable[str], names: list[str], key: str) -> None:
     if absent:
         raise InputError(
             f"{key}: no column {tables.shorten(map(repr, absent))} in the data "
-            f"(columns: {tables.shorten(names)})"
+            f"(columns: {tables.shorten(name or repr(name) for name in names)})"
         )
 
 

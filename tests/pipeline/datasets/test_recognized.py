@@ -54,6 +54,11 @@ def test_a_counter_of_known_name_is_left_out_and_others_are_said(tmp_path: Path)
     assert "left out 'patient', which data.exclude lists" in away
 
 
+def test_a_column_without_a_name_is_seen_among_the_columns(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no column 'id' in the data \(columns: a, '', target"):
+        plan(tmp_path, "", ROWS, data={"exclude": ["id"]})
+
+
 @pytest.mark.parametrize("name", ["id", "customer_id", "Customer ID", "userId", "UUID"])
 def test_an_id_is_told_by_name_and_values(tmp_path: Path, name: str) -> None:
     said = f"column '{name}' looks like an id: no two rows share one"
