@@ -78,6 +78,20 @@ def systems(seed, sizes=(5, 6, 6, 4, 3), radius=0.5):
     return substituted(layers[:-1], bounds, box, w, constant), crown
 
 
+def test_many_inputs_do_not_make_the_interior_point_crawl():
+    """74 steps if short ones are not answered; 80, the most, on a trained network of images."""
+    rng = np.random.default_rng(1)
+    network = layered(rng, [300, 40, 40, 3])
+    layers = list(zip(network.weights, network.biases, strict=True))
+    x = rng.normal(size=300)
+    box = x - 0.1, x + 0.1
+    bounds = neuron_bounds(layers[:-1], box)
+    w, constant = layers[-1][0] @ [1.0, -1.0, 0.0], float(layers[-1][1] @ [1.0, -1.0, 0.0])
+    solved = solve(substituted(layers[:-1], bounds, box, w, constant))
+    assert solved.limit - solved.value <= 1e-4 * (1.0 + abs(solved.value))
+    assert solved.steps < 68
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_the_dual_is_the_optimum_of_the_moment_relaxation(seed):
     import cvxpy as cp
