@@ -102,10 +102,10 @@ def test_failed_trials_decide_the_exit_code(tmp_path, monkeypatch):
 
 
 def test_a_lost_path_leaves_failed_rows_and_is_tried_again(tmp_path, monkeypatch):
-    def lose_one(table, layout, shard, split):
+    def lose_one(table, layout, shard, *others):
         if shard.name == "fold-01":
             raise MemoryError("cannot allocate")
-        return good(table, layout, shard, split)
+        return good(table, layout, shard, *others)
 
     good = units.shard_data
     config = small_config(tmp_path)

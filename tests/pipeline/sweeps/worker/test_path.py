@@ -222,10 +222,10 @@ def work(prepared: Prepared, folder: RunFolder, token: str = "held") -> Work:
 def test_a_batch_loses_a_path_and_goes_on(prepared, tmp_path, monkeypatch):
     good_data = units.shard_data
 
-    def lose_one(table, layout, shard, split):
+    def lose_one(table, layout, shard, *others):
         if shard.name == "fold-01":
             raise MemoryError("cannot allocate")
-        return good_data(table, layout, shard, split)
+        return good_data(table, layout, shard, *others)
 
     monkeypatch.setattr(units, "shard_data", lose_one)
     folder = RunFolder.open(tmp_path / "run")
