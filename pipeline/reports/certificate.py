@@ -40,8 +40,7 @@ def render_certificate(row: NetworkRow, certificate: bytes, network: bytes) -> s
         ("format of the file", f"{record.format}", False),
     ]
     if row.identity.output is not None:
-        kind = "one class against the rest" if kind_of_outputs([row]) == "class" else "one target"
-        facts.insert(0, (f"output, {kind}", f"{record.output}", False))
+        facts.insert(0, (f"output, {_output_words(network)}", f"{record.output}", False))
     return render_page(
         "certificate_page.html",
         trial=row.identity.trial,
@@ -78,6 +77,15 @@ def _bar(lower: float, upper: float) -> Markup:
     return picture.wide + picture.narrow
 
 
+def _output_words(network: bytes) -> str:
+    """What the network of one of several outputs tells."""
+    preprocessing = QuantizedNetwork.from_bytes(network, "network").preprocessing
+    classes = None if preprocessing is None else preprocessing.classes
+    if classes is None:
+        return "one target"
+    return "one class against the rest" if classes == (False, True) else "two classes"
+
+
 def render_outputs(row: NetworkRow, parts: Sequence[NetworkRow], network: bytes) -> str:
     """The page of a network of several outputs: how their certificates make one bound.
 
@@ -106,8 +114,8 @@ def render_outputs(row: NetworkRow, parts: Sequence[NetworkRow], network: bytes)
         lower=f"{row.bounds.lower_bound:.8g}",
         n=f"{row.identity.n:.0f}",
         beta=f"{row.axes.beta:.6g}",
-        outputs=outputs_table(parts, names),
-        kind=kind_of_outputs(parts),
+        outputs=outputs_table(row, parts, names),
+        kind=kind_of_outputs(row, parts),
         command=f"qnn verify {row.fit.network}",
         facts=facts,
     )

@@ -11,19 +11,21 @@ from pipeline.results.record import Fit, NetworkRow
 from pipeline.results.summary import percent
 
 
-def outputs_table(parts: Sequence[NetworkRow], names: Sequence[Any]) -> dict[str, Any]:
-    """A row an output; `names` are their classes or targets, output by output.
+def outputs_table(
+    joined: NetworkRow, parts: Sequence[NetworkRow], names: Sequence[Any]
+) -> dict[str, Any]:
+    """A row an output of a joined row; `names` are their classes, pairs or targets.
 
     Objective and neurons are those of the output's own network: where outputs share neurons, the
     joined network has fewer of them than the sum.
     """
     labels = dict(enumerate(redact(str(name)) for name in names))
-    kind = kind_of_outputs(parts)
-    fit = (
-        "training accuracy, class or not"
-        if kind == "class"
-        else "training RMSE, in units of the target"
-    )
+    kind = kind_of_outputs(joined, parts)
+    fit = {
+        "class": "training accuracy, class or not",
+        "pair": "training accuracy, one or the other",
+        "target": "training RMSE, in units of the target",
+    }[kind]
     columns: list[Column[NetworkRow]] = [
         words(kind, lambda one: labels.get(one.identity.output or 0, "") or None, wrap=True),
         Column("lower bound", lambda one: one.bounds.lower_bound, formatted(".6g")),
@@ -46,6 +48,9 @@ def _fit(fit: Fit) -> str:
     return f"{fit.train_rmse:.4g}" + ("" if share is None else f" (R² {share:.3f})")
 
 
-def kind_of_outputs(parts: Sequence[NetworkRow]) -> str:
-    """What an output stands for: "class" or "target"."""
-    return "target" if any(part.fit.train_accuracy is None for part in parts) else "class"
+def kind_of_outputs(joined: NetworkRow, parts: Sequence[NetworkRow]) -> str:
+    """What an output of a joined row stands for: "class", "pair" (of fewer rows) or "target"."""
+    if any(part.fit.train_accuracy is None for part in parts):
+        return "target"
+    fewer = any((part.identity.n or 0) < (joined.identity.n or 0) for part in parts)
+    return "pair" if fewer else "class"

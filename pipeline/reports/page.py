@@ -42,6 +42,7 @@ from pipeline.results.selection import FINAL_SHARD, choose
 from pipeline.results.summary import Metric, Shown, byte_text, percent
 from qnn.errors import InputError
 from qnn.features.tables import brief
+from qnn.features.targets import ONE_VS_ONE
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.training.arms import ALL as BASELINES
 
@@ -119,8 +120,8 @@ def render_report(content: ReportInput) -> str:
         measures=None if champion is None else 
             tables.measures_table(champion, metric.task, content.positive),
         scaled=summary.has_several_targets(data),
-        outputs=outputs_table(parts, content.outputs) if parts else None,
-        outputs_kind=kind_of_outputs(parts),
+        outputs=outputs_table(champion.row, parts, content.outputs) if champion and parts else None,
+        outputs_kind=None if champion is None else kind_of_outputs(champion.row, parts),
         shards=sorted(set(data["shard"]) - {FINAL_SHARD}),
         arms=arm_table(arms) if arms else None,
         arms_words=_arms_words(arms),
@@ -279,6 +280,8 @@ def _facts(data: pd.DataFrame, config: SweepConfig | None) -> list[dict[str, str
     joined = rows["certificates"].dropna()
     if len(joined):
         kind = "class" if summary.metric_of(data).task == "classification" else "target"
+        if config is not None and config.multi_class == ONE_VS_ONE:
+            kind = "pair of classes"
         facts.append(("outputs of a network", f"{len(joined.iloc[0])}, one a {kind}"))
     facts.append(
         ("inputs of a network", f"{_range(rows, 'd')} (one-hot columns and bias included)")

@@ -11,8 +11,11 @@ import pytest
 from pipeline.configuration.reading import dump_config, parse_config
 from pipeline.plans.plan import plan_of
 from pipeline.plans.studies import study_at
+from pipeline.reports.certificate import render_certificate
 from pipeline.results.folder import CONFIG_FILE, RunFolder
+from pipeline.results.ledger import read_results
 from pipeline.results.matrices import matrices
+from pipeline.results.record import rows_of as network_rows
 from pipeline.sweeps.driver import SweepOptions, run_sweep
 from qnn.errors import InputError
 from qnn.networks.quantized import QuantizedNetwork
@@ -112,3 +115,16 @@ def test_more_pairs_than_outputs_can_be_are_refused(tmp_path: Path) -> None:
     text = dump_config(config).replace("classes.csv", "many.csv")
     with pytest.raises(InputError, match="105 outputs of 15 classes"):
         plan_of(parse_config(text, "many.yaml"))
+
+
+def test_the_report_and_a_certificates_page_speak_of_pairs(run: RunFolder) -> None:
+    text = run.read("report.html").decode()
+    assert "Each pair of classes is a problem of its own" in text
+    assert "against the rest" not in text
+    rows = network_rows(read_results(run))
+    part = next(row for row in rows if row.identity.output == 1 and row.fit.network)
+    assert part.bounds.certificate is not None
+    page = render_certificate(
+        part, run.read(part.bounds.certificate), run.read(str(part.fit.network))
+    )
+    assert "output, two classes" in page
