@@ -37,7 +37,8 @@ TRAINING = {
     "SweepConfig.seeds": "a network for each; can be extended in a finished folder",
     "SweepConfig.widths": "most neurons of a network; can be extended in a finished folder",
     "SweepConfig.max_bytes": "the most bytes that a network may take, with the numbers of its "
-    "encoding: without beta the best of those that fit is chosen; null: no limit",
+    "encoding, but no names of columns, categories or classes: without beta the best of those that "
+    "fit is chosen; null: no limit",
     "SweepConfig.rounding": "how a network is made of the relaxation",
     "SweepConfig.baselines": "what one would try instead, run on the same problems",
     "SweepConfig.baseline_seconds": "seconds that a baseline is given; null: as long as ours took",

@@ -57,7 +57,7 @@ def render_certificate(row: NetworkRow, certificate: bytes, network: bytes) -> s
         bar=_bar(record.lower_bound, row.fit.upper_bound or 0.0),
         n=len(record.nu),
         beta=f"{record.beta:.6g}",
-        proof=proof_words(record.loss, record.activation, record.kind),
+        proof=proof_words(record.loss, record.activation, record.kind, record.weights is not None),
         command=f"qnn verify {row.bounds.certificate} {row.fit.network}",
         facts=facts,
     )

@@ -40,6 +40,7 @@ from pipeline.results.parts import parts_of
 from pipeline.results.record import NetworkRow
 from pipeline.results.selection import FINAL_SHARD, choose
 from pipeline.results.summary import Metric, Shown, byte_text, percent
+from qnn.certificates.record import Certificate
 from qnn.errors import InputError
 from qnn.features.tables import brief
 from qnn.features.targets import ONE_VS_ONE
@@ -54,7 +55,8 @@ class ReportInput:
     """All that a report is made of.
 
     `features` are the names that the chosen network reads, `outputs` those of its outputs,
-    `positive` of two classes the second, whose precision and recall are told.
+    `positive` of two classes the second, whose precision and recall are told. `weighted`: the
+    chosen network's certificate has weights of the rows.
     """
 
     results: pa.Table
@@ -65,6 +67,7 @@ class ReportInput:
     outputs: tuple[Any, ...] = ()
     positive: str | None = None
     origin: Origin = field(default_factory=Origin)
+    weighted: bool = False
 
 
 def write_report(folder: RunFolder, champion: str | None = None) -> str:
@@ -95,8 +98,10 @@ def collect(folder: RunFolder, champion: str | None = None) -> ReportInput:
     features, outputs, positive = (
         ((), (), None) if shown is None else _names(folder, str(shown.row.fit.network))
     )
-    origin = origin_of(folder, results)
-    return ReportInput(results, config, champion, features, folder.label, outputs, positive, origin)
+    return ReportInput(
+        results, config, champion, features, folder.label, outputs, positive,
+        origin_of(folder, results), shown is not None and _is_weighted(folder, shown.row, config),
+    )  # fmt: skip
 
 
 def render_report(content: ReportInput) -> str:
@@ -133,7 +138,7 @@ def render_report(content: ReportInput) -> str:
         settings=tables.settings_table(data, metric),
         settings_shown=len(summary.best_networks(data, tables.BEST_SHOWN)),
         narrowest=tables.narrowest_table(data),
-        proof=proof_words(*_kind_of_proof(data, champion)),
+        proof=proof_words(*_kind_of_proof(data, champion), content.weighted),
         verify_command=f"qnn verify {content.location}",
         failures=_failures(summary.failed(data)),
         facts=_facts(data, content.config),
@@ -249,8 +254,10 @@ def _of_test(metric: Metric, test: float | None, row: NetworkRow) -> list[str]:
     interval = metric.interval_text(ends)
     found = [f"test {metric.label}{rows}"]
     found += [f"95 % interval: {interval}"] if interval else []
-    if measures.majority_share is not None:
-        found.append(f"the most frequent class alone: {percent(measures.majority_share)}")
+    constant = measures.of_one_class(metric.name)
+    if constant is not None:
+        which = "the most frequent" if metric.name == "accuracy" else "any one"
+        found.append(f"{which} class alone: {percent(constant)}")
     return found
 
 
@@ -287,6 +294,9 @@ def _facts(data: pd.DataFrame, config: SweepConfig | None) -> list[dict[str, str
         ("inputs of a network", f"{_range(rows, 'd')} (one-hot columns and bias included)")
     )
     facts.append(("training rows of a shard", _range(rows, "n")))
+    if config is not None and config.noise_of_rows is not None:
+        told = f"{config.noise_of_rows.describe} of its columns; these are training rows too"
+        facts.append(("noise in training rows", told))
     facts.append(("shards", ", ".join(sorted(set(data["shard"]) - {FINAL_SHARD})) or FINAL_SHARD))
     if config is not None:
         held = f"{percent(config.test.fraction)} of the rows, never used to choose anything"
@@ -322,6 +332,16 @@ def _kind_of_proof(data: pd.DataFrame, champion: Shown | None) -> tuple[str, str
         return loss, activation, "relaxation"
     axes, proof = champion.row.axes, champion.row.bounds.proof
     return str(axes.loss), str(axes.activation), proof or "relaxation"
+
+
+def _is_weighted(folder: RunFolder, row: NetworkRow, config: SweepConfig | None) -> bool:
+    """Whether the network's certificate weights its rows; as the config asks where none is read."""
+    try:
+        file = row.bounds.files[0]
+        return Certificate.from_bytes(folder.read(file), file).weights is not None
+    except (IndexError, FileNotFoundError, InputError):
+        asked = config is not None and config.task != "regression" and config.class_weight
+        return bool(asked)
 
 
 def _first(data: pd.DataFrame, column: str, otherwise: str) -> str:

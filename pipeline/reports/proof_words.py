@@ -8,17 +8,21 @@ from pipeline.results.summary import percent
 from qnn.losses import LOSSES
 
 
-def proof_words(loss: str, activation: str, kind: str = "relaxation") -> dict[str, str]:
-    """The inequality that a certificate satisfies, what it holds for that, and the bound."""
-    stated = LOSSES[loss]
-    domain = stated.dual_domain
-    bound = f"{stated.dual_formula}, the negative conjugate of the loss {stated.formula} at −ν"
+def proof_words(
+    loss: str, activation: str, kind: str = "relaxation", weighted: bool = False
+) -> dict[str, str]:
+    """The inequality that a certificate satisfies, what it holds for that, and the bound.
+
+    `weighted`: it has weights of the rows.
+    """
+    formula, dual_formula, domain = LOSSES[loss].formulas(weighted)
+    bound = f"{dual_formula}, the negative conjugate of the loss {formula} at −ν"
     condition = _CONDITIONS[kind, activation]
     if domain:
         condition, bound = f"{condition}\n{domain}", f"{bound} for {domain}"
     return {
         "condition": condition,
-        "holds": _HOLDS[kind],
+        "holds": f"{_WEIGHTS}{_HOLDS[kind]}" if weighted else _HOLDS[kind],
         "bound": bound,
     }
 
@@ -46,6 +50,7 @@ _CONDITIONS = {
     ),
     ("exact", "polynomial"): "max over all sign vectors u of  |Σᵢ νᵢ σ(xᵢ′u)| ≤ β·d",
 }
+_WEIGHTS = "the weight wᵢ of each training row, "
 _NU = "a vector ν with one entry a training row"
 _HOLDS = {
     "relaxation": f"{_NU} and a diagonal a",

@@ -44,6 +44,14 @@ class PartMeasures:
         """Whether some class has no row."""
         return bool(self.confusion) and not all(map(any, self._rows()))
 
+    def of_one_class(self, metric: str) -> float | None:
+        """The most of this metric that one class for every row gives; None but of accuracies."""
+        if metric == "accuracy":
+            return self.majority_share
+        if metric == "balanced_accuracy" and any(self.confusion or ()):
+            return 1.0 / sum(map(any, self._rows()))
+        return None
+
     def _rows(self) -> list[tuple[int, ...]]:
         size, counts = self.classes, self.confusion or ()
         return [counts[k * size : (k + 1) * size] for k in range(size)]

@@ -262,11 +262,11 @@ def _network_lines(shown: Shown, metric: summary.Metric) -> list[str]:
     row = shown.row
     fit, bound = row.fit, row.bounds.lower_bound
     return [
-        f"| test {metric.label} | 95 % interval | rows | majority share | size | neurons "
+        f"| test {metric.label} | 95 % interval | rows | one class alone | size | neurons "
         "| certified gap | objective | lower bound |",
         "|---|---|---|---|---|---|---|---|---|",
         f"| {metric.text(shown.measured('test', metric))} | {_test_interval(row, metric)} "
-        f"| {row.measures.test.rows or '–'} | {_majority(row)} | {byte_text(fit.bytes)} "
+        f"| {row.measures.test.rows or '–'} | {_one_class(row, metric)} | {byte_text(fit.bytes)} "
         f"| {fit.neurons} | {percent(fit.gap)} | {fit.upper_bound:.6g} "
         f"| {bound:.6g} |",
         "",
@@ -280,8 +280,8 @@ def _test_interval(row: NetworkRow, metric: summary.Metric) -> str:
     return metric.interval_text(ends) or "–"
 
 
-def _majority(row: NetworkRow) -> str:
-    share = row.measures.test.majority_share
+def _one_class(row: NetworkRow, metric: summary.Metric) -> str:
+    share = row.measures.test.of_one_class(metric.name)
     return "–" if share is None else f"{100 * share:.1f} %"
 
 

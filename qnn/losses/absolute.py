@@ -15,6 +15,9 @@ class Absolute(Loss):
     formula = "Σ |ŷᵢ − yᵢ|"
     dual_formula = "νᵀy"
     dual_domain = "|νᵢ| ≤ 1"
+    weighted_formula = "Σ wᵢ |ŷᵢ − yᵢ|"
+    weighted_dual_formula = "νᵀy"
+    weighted_dual_domain = "|νᵢ| ≤ wᵢ"
     degree = 1
     piecewise_linear = True
     takes_weights = True

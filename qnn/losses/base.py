@@ -27,6 +27,10 @@ class Loss(ABC):
     formula: str
     dual_formula: str
     dual_domain: str = ""
+    #: the same three of rows with weights wᵢ, for `formulas`
+    weighted_formula: str = ""
+    weighted_dual_formula: str = ""
+    weighted_dual_domain: str = ""
     #: what the loss's one number is where none is given; None for a loss without one
     parameter: float | None = None
     #: whether the formulas of this very class count each row by `weight`
@@ -46,6 +50,23 @@ class Loss(ABC):
     def __init__(self, parameter: float | None = None) -> None:
         if parameter is not None:
             self.parameter = float(parameter)
+
+    @classmethod
+    def formulas(cls, weighted: bool) -> tuple[str, str, str]:
+        """The loss, ``-g*(-nu)`` and nu's domain as pages show them; `weighted`: with weights wᵢ.
+
+        A class that does not write its own with weights has them said in words.
+        """
+        own = vars(cls)
+        if not weighted:
+            return cls.formula, cls.dual_formula, cls.dual_domain
+        if "weighted_formula" in own:
+            domain = own.get("weighted_dual_domain", "")
+            return cls.weighted_formula, cls.weighted_dual_formula, domain
+        formula, dual = (f"{one} with wᵢ times term i" for one in (cls.formula, cls.dual_formula))
+        scaled = "νᵢ / wᵢ for νᵢ"
+        domain = f"{cls.dual_domain} with {scaled}" if cls.dual_domain else ""
+        return formula, f"{dual} and {scaled}", domain
 
     @property
     def weight(self) -> Array | float:

@@ -15,6 +15,9 @@ class Hinge(MarginLoss):
     formula = "Σ max(0, 1 − yᵢŷᵢ)"
     dual_formula = "Σ yᵢνᵢ"
     dual_domain = "0 ≤ yᵢνᵢ ≤ 1"
+    weighted_formula = "Σ wᵢ max(0, 1 − yᵢŷᵢ)"
+    weighted_dual_formula = "Σ yᵢνᵢ"
+    weighted_dual_domain = "0 ≤ yᵢνᵢ ≤ wᵢ"
     piecewise_linear = True
     takes_weights = True
 

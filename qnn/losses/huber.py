@@ -20,6 +20,9 @@ class Huber(Loss):
     formula = "Σ huber(ŷᵢ − yᵢ)"
     dual_formula = "νᵀy − ½‖ν‖²"
     dual_domain = "|νᵢ| ≤ δ"
+    weighted_formula = "Σ wᵢ huber(ŷᵢ − yᵢ)"
+    weighted_dual_formula = "νᵀy − ½ Σ νᵢ² / wᵢ"
+    weighted_dual_domain = "|νᵢ| ≤ δ wᵢ"
     degree = 2
     parameter: float = 1.0
     curvature = 1.0

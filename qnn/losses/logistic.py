@@ -18,8 +18,11 @@ class Logistic(MarginLoss):
 
     name = "logistic"
     formula = "Σ log(1 + exp(−yᵢŷᵢ))"
-    dual_formula = "Σ H(yᵢνᵢ), H the binary entropy,"
+    dual_formula = "Σ H(yᵢνᵢ), H the binary entropy"
     dual_domain = "0 ≤ yᵢνᵢ ≤ 1"
+    weighted_formula = "Σ wᵢ log(1 + exp(−yᵢŷᵢ))"
+    weighted_dual_formula = "Σ wᵢ H(yᵢνᵢ / wᵢ), H the binary entropy"
+    weighted_dual_domain = "0 ≤ yᵢνᵢ ≤ wᵢ"
     curvature = 0.25
     takes_weights = True
 

@@ -14,6 +14,8 @@ class Squared(Loss):
     name = "squared"
     formula = "½‖ŷ − y‖²"
     dual_formula = "νᵀy − ½‖ν‖²"
+    weighted_formula = "½ Σ wᵢ (ŷᵢ − yᵢ)²"
+    weighted_dual_formula = "νᵀy − ½ Σ νᵢ² / wᵢ"
     degree = 2
     curvature = 1.0
     quadratic = True

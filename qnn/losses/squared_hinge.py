@@ -15,6 +15,9 @@ class SquaredHinge(MarginLoss):
     formula = "½ Σ max(0, 1 − yᵢŷᵢ)²"
     dual_formula = "νᵀy − ½‖ν‖²"
     dual_domain = "yᵢνᵢ ≥ 0"
+    weighted_formula = "½ Σ wᵢ max(0, 1 − yᵢŷᵢ)²"
+    weighted_dual_formula = "νᵀy − ½ Σ νᵢ² / wᵢ"
+    weighted_dual_domain = "yᵢνᵢ ≥ 0"
     curvature = 1.0
     takes_weights = True
 

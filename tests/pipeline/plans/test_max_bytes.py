@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.configuration.descriptions import description
 from pipeline.configuration.reading import load_config
 from pipeline.plans.plan import plan_of
 from pipeline.studies.training.automatic import chosen
@@ -23,6 +24,19 @@ def test_the_plan_says_the_limit_and_refuses_widths_beyond_it(tmp_path: Path) ->
         plan_of(classes_config(tmp_path, max_bytes=10))
     with pytest.raises(InputError, match="max_bytes"):
         classes_config(tmp_path, max_bytes=0)
+
+
+def test_names_of_columns_and_classes_are_not_counted_and_the_key_says_so(tmp_path: Path) -> None:
+    config, file = classes_config(tmp_path, max_bytes=150), tmp_path / "classes.csv"
+    with pytest.raises(InputError) as short:
+        plan_of(config)
+    file.write_text(file.read_text().replace("p,q", "p of a longer name,q").replace("<", "<" * 99))
+    with pytest.raises(InputError) as long:
+        plan_of(config)
+    assert str(long.value) == str(short.value)
+    told = description("training", "SweepConfig", "max_bytes")
+    assert told is not None
+    assert "no names of columns, categories or classes" in told
 
 
 def test_a_sweep_that_names_nothing_else_ends_in_a_network_that_fits(tmp_path: Path) -> None:

@@ -3,19 +3,24 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from pipeline.commands.cli import main
 from pipeline.configuration.reading import SweepConfig, dump_config, parse_config
 from pipeline.logs.redact import redact
-from pipeline.reports.page import ReportInput, render_report, write_report
+from pipeline.reports.certificate import render_certificate
+from pipeline.reports.page import ReportInput, collect, render_report, write_report
 from pipeline.reports.tables import best_table
 from pipeline.results import summary
 from pipeline.results.folder import CONFIG_FILE, RunFolder
-from pipeline.results.record import RESULTS_SCHEMA
+from pipeline.results.measures import PartMeasures
+from pipeline.results.record import RESULTS_SCHEMA, NetworkRow
+from qnn.certificates import Certificate
 from qnn.errors import InputError
 from tests.pipeline.synthetic import results_table
+from tests.qnn.certificates.test_old_files import FOLDER as CERTIFICATES
 
 EVIL = "<script>alert(1)</script>"
 CONFIG = """
@@ -258,6 +263,68 @@ def test_secrets_do_not_reach_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_redacted_text(text: str, expected: str) -> None:
     assert redact(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [("accuracy", "the most frequent class alone: 92.5 %"),
+     ("balanced_accuracy", "any one class alone: 50 %"), ("f1", None)],
+)  # fmt: skip
+def test_one_class_alone_is_told_in_the_metric(metric: str, words: str | None) -> None:
+    told = {"test_majority_share": 0.925, "test_confusion": [30, 7, 2, 1], "test_rows": 40,
+            "test_f1": 0.5, "test_balanced_accuracy": 0.759}  # fmt: skip
+    rows = results_table(seeds=1, betas=3).to_pylist()
+    results = pa.Table.from_pylist([{**row, **told} for row in rows], schema=RESULTS_SCHEMA)
+    text = page(results=summary.written_as(results, "fractions", metric)).text
+    assert f"test {summary.METRICS[metric].label} on 40 rows" in text
+    assert ("class alone" in text) == (words is not None)
+    assert words is None or words in text
+
+
+def test_a_class_without_test_rows_is_none_that_could_be_right() -> None:
+    part = PartMeasures(majority_share=0.75, confusion=(3, 0, 0, 0, 0, 0, 1, 0, 0))
+    assert part.of_one_class("balanced_accuracy") == 0.5
+    assert PartMeasures(confusion=(0, 0, 0, 0)).of_one_class("balanced_accuracy") is None
+
+
+def test_noise_in_the_training_rows_is_a_fact() -> None:
+    noisy = CONFIG.format(source="a", target="b") + "noise: {deviation: 0.5, copies: 2}\n"
+    text = page(config=parse_config(noisy, "sweep.yaml")).text
+    assert "each row 2 times more, with noise of 0.5 deviations of its columns;" in text
+    assert "noise in training rows" not in page().text
+
+
+@pytest.mark.parametrize("weights", [None, np.ones(40)])
+def test_the_proof_is_stated_with_weights_where_the_certificate_has_them(
+    tmp_path: Path, weights: np.ndarray | None
+) -> None:
+    folder = run_folder(tmp_path)
+    row = folder_row(folder)
+    stored = Certificate.load(CERTIFICATES / "diagonal_bilinear.npz")
+    own = stored.stating(loss="logistic", loss_parameter=None, weights=weights).to_bytes()
+    folder.write(str(row.bounds.certificate), own)
+    report = Outline(Path(write_report(folder)).read_text()).text
+    certificate = Outline(render_certificate(row, own, b"")).text
+    weighted = "Σ wᵢ H(yᵢνᵢ / wᵢ), H the binary entropy, the negative"
+    plain = "Σ H(yᵢνᵢ), H the binary entropy, the negative"
+    assert (weighted in certificate, plain in certificate) == (weights is not None, weights is None)
+    assert ("0 ≤ yᵢνᵢ ≤ wᵢ" in certificate) == (weights is not None)
+    for text in (report, certificate):
+        assert ("the weight wᵢ of each training row, a vector ν" in text) == (weights is not None)
+
+
+def test_without_a_certificate_the_config_says_whether_rows_are_weighted(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    assert not collect(folder).weighted
+    config_of_classes = CONFIG.format(source="a", target="b") + "class_weight: balanced\n"
+    folder.write(CONFIG_FILE, config_of_classes.encode())
+    assert collect(folder).weighted
+
+
+def folder_row(folder: RunFolder) -> NetworkRow:
+    shown = summary.champion_of(summary.frame(collect(folder).results))
+    assert shown is not None
+    return shown.row
 
 
 def run_folder(where: Path) -> RunFolder:

@@ -133,6 +133,7 @@ def test_weighted_classes_choose_by_balanced_accuracy(tmp_path, monkeypatch):
     assert metric_of(summary_frame(outcome.results)).name == "balanced_accuracy"
     page = collect(RunFolder.open(tmp_path / "run"))
     assert metric_of(summary_frame(page.results)).name == "balanced_accuracy"
+    assert page.weighted
     named = skewed_config(tmp_path, class_weight="balanced", metric="accuracy")
     assert prepare(named).choose(outcome.results).metric == "validation_accuracy"
 

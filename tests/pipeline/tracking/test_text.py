@@ -2,8 +2,14 @@
 
 from pathlib import Path
 
+import pyarrow as pa
+import pytest
+
+from pipeline.results import summary
+from pipeline.results.record import RESULTS_SCHEMA
 from pipeline.tracking import text as tracking_text
 from tests.pipeline.small import small_config
+from tests.pipeline.synthetic import results_table
 
 
 def test_secrets_do_not_reach_mlflow(tmp_path: Path) -> None:
@@ -28,3 +34,16 @@ def test_long_parameters_are_cut(tmp_path: Path) -> None:
 
 def test_names_from_the_data_cannot_leave_their_code_span() -> None:
     assert tracking_text.code("a`<script>\nb") == "`a'<script> b`"
+
+
+@pytest.mark.parametrize(
+    ("metric", "alone"), [("accuracy", "92.5 %"), ("balanced_accuracy", "50.0 %"), ("f1", "–")]
+)
+def test_one_class_alone_is_told_in_the_metric(metric: str, alone: str) -> None:
+    told = {"test_majority_share": 0.925, "test_confusion": [30, 7, 2, 1], "test_rows": 40}
+    rows = [{**row, **told} for row in results_table(shards=1, betas=1, seeds=1).to_pylist()]
+    shown = summary.champion_of(summary.frame(pa.Table.from_pylist(rows, schema=RESULTS_SCHEMA)))
+    assert shown is not None
+    page = tracking_text.network_description(shown, summary.METRICS[metric], "champion")
+    titles, _, cells = [line.split(" | ") for line in page.splitlines() if line.startswith("|")]
+    assert cells[titles.index("one class alone")] == alone

@@ -2,15 +2,18 @@
 
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from typing import Any
 
 import cvxpy as cp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import huber
 
 from qnn.errors import CertificateError, InputError
 from qnn.losses import LOSSES, Loss, MarginLoss, get_loss
+from qnn.losses.hinge import Hinge
 from qnn.losses.squared import Squared
 from qnn.numerics.weights import check_weights
 
@@ -47,6 +50,62 @@ def test_integer_weights_are_repeated_rows(name: str) -> None:
     assert loss.best_dual_scale(counts * nu, y, 1.5) == pytest.approx(best, rel=1e-6)
     expressed = loss.expression(cp, cp.Constant(r), y)
     assert float(expressed.value) == pytest.approx(loss.value(r, y))
+
+
+def entropy(p: np.ndarray) -> np.ndarray:
+    return -p * np.log(p) - (1 - p) * np.log(1 - p)
+
+
+# What pages state of rows with weights, as functions of r = ŷ or ν, y and w; of Huber, δ = 1.
+VALUES: dict[str, Any] = {
+    "Σ wᵢ |ŷᵢ − yᵢ|": lambda r, y, w: w @ abs(r - y),
+    "Σ wᵢ max(0, 1 − yᵢŷᵢ)": lambda r, y, w: w @ np.maximum(0, 1 - y * r),
+    "Σ wᵢ huber(ŷᵢ − yᵢ)": lambda r, y, w: w @ huber(1.0, r - y),
+    "Σ wᵢ log(1 + exp(−yᵢŷᵢ))": lambda r, y, w: w @ np.log(1 + np.exp(-y * r)),
+    "½ Σ wᵢ (ŷᵢ − yᵢ)²": lambda r, y, w: w @ (r - y) ** 2 / 2,
+    "½ Σ wᵢ max(0, 1 − yᵢŷᵢ)²": lambda r, y, w: w @ np.maximum(0, 1 - y * r) ** 2 / 2,
+}
+DUALS: dict[str, Any] = {
+    "νᵀy": lambda nu, y, w: nu @ y,
+    "Σ yᵢνᵢ": lambda nu, y, w: nu @ y,
+    "νᵀy − ½ Σ νᵢ² / wᵢ": lambda nu, y, w: nu @ y - (nu**2 / w).sum() / 2,
+    "Σ wᵢ H(yᵢνᵢ / wᵢ), H the binary entropy": lambda nu, y, w: w @ entropy(y * nu / w),
+}
+DOMAINS: dict[str, Any] = {
+    "": lambda nu, y, w: nu == nu,
+    "|νᵢ| ≤ wᵢ": lambda nu, y, w: abs(nu) <= w,
+    "|νᵢ| ≤ δ wᵢ": lambda nu, y, w: abs(nu) <= w,
+    "0 ≤ yᵢνᵢ ≤ wᵢ": lambda nu, y, w: (y * nu >= 0) & (y * nu <= w),
+    "yᵢνᵢ ≥ 0": lambda nu, y, w: y * nu >= 0,
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_formulas_of_pages_are_the_weighted_loss(name: str) -> None:
+    rng = np.random.default_rng(3)
+    value, dual, domain = LOSSES[name].formulas(weighted=True)
+    for _ in range(40):
+        y, r, w = targets(name, rng, 3), rng.normal(size=3) * 2, rng.uniform(0.2, 4.0, 3)
+        nu = rng.normal(size=3) * 2
+        loss = get_loss(name).weighted(w)
+        assert VALUES[value](r, y, w) == pytest.approx(loss.value(r, y), rel=1e-12)
+        inside = bool(DOMAINS[domain](nu, y, w).all())
+        assert inside == np.isfinite(loss.dual_value(nu, y))
+        nu = loss.clip_dual(0.9 * nu, y)
+        nu += 1e-9 * y * (nu == 0) - 1e-9 * y * (y * nu == w)
+        assert DUALS[dual](nu, y, w) == pytest.approx(loss.dual_value(nu, y), rel=1e-12)
+
+
+def test_a_loss_that_writes_no_formulas_with_weights_has_them_in_words() -> None:
+    class Own(Hinge):
+        takes_weights = True
+
+    assert Own.formulas(weighted=False) == ("Σ max(0, 1 − yᵢŷᵢ)", "Σ yᵢνᵢ", "0 ≤ yᵢνᵢ ≤ 1")
+    assert Own.formulas(weighted=True) == (
+        "Σ max(0, 1 − yᵢŷᵢ) with wᵢ times term i",
+        "Σ yᵢνᵢ with wᵢ times term i and νᵢ / wᵢ for νᵢ",
+        "0 ≤ yᵢνᵢ ≤ 1 with νᵢ / wᵢ for νᵢ",
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
