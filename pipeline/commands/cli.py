@@ -251,24 +251,19 @@ def _plan_text(path: Path, overrides: list[str], out: str | None) -> str:
     if out is not None:
         RunFolder.to_write(out)
     study = study_of_file(path)
-    lines = []
+    unsettled: tuple[Any, ...] = ()
+    lines: list[str] = []
     if study.name == "training":
-        from pipeline.studies.training.automatic import (
-            STAND_IN,
-            announce,
-            is_automatic,
-            with_defaults,
-        )
+        from pipeline.studies.training.automatic import foreseen
 
-        if is_automatic(path, overrides):
-            lines = [announce(path, overrides)]
-            overrides = [*with_defaults(path, overrides), STAND_IN]
-    config = load_config(path, overrides, study.config)
+        config, unsettled, lines = foreseen(path, overrides, out)
+    else:
+        config = load_config(path, overrides, study.config)
     refuse_unknown_tracking(config.tracking.uri)
     prepared = study.prepare(config)
     lines.append(prepared.describe())
     # What is chosen first is no plan yet that a folder could be compared with.
-    if out is not None and len(lines) == 1:
+    if out is not None and not unsettled:
         lines.append(_standing_text(out, study, config, prepared))
     return "\n".join(lines)
 

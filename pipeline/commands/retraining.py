@@ -18,6 +18,7 @@ from pipeline.retraining.decision import Decision, look, plural, settings_of, sh
 from pipeline.studies.training.automatic import (
     Keys,
     announcement,
+    checkable,
     refuse_lists,
     stand_in,
 )
@@ -70,7 +71,7 @@ def explain(config: SweepConfig, decision: Decision, unsettled: Keys = ()) -> li
         folder = RunFolder.open(work)
         write_window(config, window, folder)
         resolved = run_config(config, folder)
-        plan = plan_of(resolved).describe()
+        plan = plan_of(checkable(resolved, unsettled)).describe()
         if unsettled:
             plan = f"{announcement(resolved, unsettled, config.name)}\n\n{plan}"
     rule = f"worse by more than {settings.tolerance:g} (significance {settings.significance:g})"

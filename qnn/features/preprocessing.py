@@ -247,7 +247,7 @@ class FeatureLayout:
             if column.categories is None:
                 read[column.name] = tables.to_numbers(values, column.name)
             else:
-                read[column.name] = tables.to_categories(values)
+                read[column.name] = tables.to_categories(values, column.categories)
             tables.refuse_bad_values(read[column.name], column.name, self.missing)
         return read
 

@@ -151,21 +151,35 @@ def to_numbers(values: np.ndarray, name: str) -> np.ndarray:
     return numbers
 
 
-def to_categories(values: np.ndarray) -> np.ndarray:
+def to_categories(values: np.ndarray, known: Sequence[str] = ()) -> np.ndarray:
     """A column as an object array of str, missing values as None.
 
     Whole numbers lose their ".0", so that an integer column that became float on its way (as pandas
-    does to columns with gaps) keeps its categories.
+    does to columns with gaps) keeps its categories. A boolean is spelled as the `known` categories
+    spell it, "true", "TRUE" or "1", as a reader of text makes booleans of such a column; else
+    "True" or "False".
     """
+    spelled = {truth: _spelled(truth, known) for truth in (False, True)}
     keys = np.empty(len(values), dtype=object)
     for row, value in enumerate(values):
         if is_missing(value):
             keys[row] = None
+        elif isinstance(value, (bool, np.bool_)):
+            keys[row] = spelled[bool(value)]
         elif isinstance(value, (float, np.floating)) and float(value).is_integer():
             keys[row] = str(int(value))
         else:
             keys[row] = str(value)
     return keys
+
+
+def _spelled(truth: bool, known: Sequence[str]) -> str:
+    """The one category that says so, in whatever case; else Python's own word."""
+    for word in (str(truth).lower(), str(int(truth))):
+        found = [one for one in known if one.strip().lower() == word]
+        if len(found) == 1:
+            return found[0]
+    return str(truth)
 
 
 def refuse_bad_values(values: np.ndarray, name: str, missing: str) -> None:
@@ -219,7 +233,9 @@ def _as_array(column: Any, name: str) -> np.ndarray:
 
 
 def _listed(values: list[Any]) -> np.ndarray:
-    """Values as numbers where all are, else as objects."""
+    """Values as booleans or numbers where all are, else as objects."""
+    if values and all(isinstance(value, bool) for value in values):
+        return np.array(values, dtype=bool)
     if all(isinstance(value, (int, float)) for value in values):
         return np.array(values, dtype=np.float64 if values else object)
     array = np.empty(len(values), dtype=object)

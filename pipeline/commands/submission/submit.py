@@ -31,7 +31,13 @@ from pipeline.commands.submission.shipping import (
 from pipeline.configuration.paths import URI_VARIABLE, refuse_half_uri
 from pipeline.configuration.reading import SweepConfig
 from pipeline.logs.redact import HIDDEN, is_secret_name, redact
-from pipeline.studies.training.automatic import Keys, refuse_lists, stand_in, text_without
+from pipeline.studies.training.automatic import (
+    Keys,
+    checkable,
+    refuse_lists,
+    stand_in,
+    text_without,
+)
 from qnn.errors import InputError
 
 ID_DIGITS = 12
@@ -129,7 +135,7 @@ def submit(
     refuse_lists(config, unsettled, path.name)
     _refuse_half_uris(config)
     data = find_local_data(config)
-    trials = _check(config) if data is not None else None
+    trials = _check(checkable(config, unsettled)) if data is not None else None
     trials = None if unsettled else trials
     base = submission_id(config, out, data, unsettled)
     number, found = latest_attempt(jobs.list(), base)

@@ -44,6 +44,8 @@ CHOSEN = (
     ("beta", "fractions"),
     ("widths",),
 )
+# Those of them that no size of a network depends on.
+SIZELESS = {("loss",), ("beta", "fractions")}
 Keys = tuple[tuple[str, ...], ...]
 # What the plan is made of, and a config is checked with, before there is a choice.
 STAND_IN = "beta.fractions=[0.05]"
@@ -110,8 +112,42 @@ def chosen(path: Path, overrides: Sequence[str], location: str | None) -> list[s
     Raises InputError as `load_config` and the reading of the data do.
     """
     config, unsettled = stand_in(path, overrides)
-    place = f"out/{config.name}" if location is None else location
+    place = _place(config, location)
     return [*with_defaults(path, overrides), *_choices(config, unsettled, place, path.name)]
+
+
+def foreseen(
+    path: Path, overrides: Sequence[str], location: str | None
+) -> tuple[SweepConfig, Keys, list[str]]:
+    """The config to plan a sweep with, the keys still to be chosen, and what to say of them.
+
+    A folder that has a choice is planned with it, as the sweep would go on. Raises InputError as
+    `load_config` and the reading of the data do.
+    """
+    config, unsettled = stand_in(path, overrides)
+    if not unsettled:
+        return config, (), []
+    place = _place(config, location)
+    kept = _kept(place)
+    if kept is None:
+        return checkable(config, unsettled), unsettled, [announcement(config, unsettled, path.name)]
+    whole = load_config(path, [*with_defaults(path, overrides), *_only(kept, unsettled)])
+    note = "no beta is given: encoder, loss, beta and width are those chosen before, in"
+    return whole, (), [f"{note} {RunFolder.open(place).label}"]
+
+
+def checkable(config: SweepConfig, unsettled: Keys) -> SweepConfig:
+    """The config without a limit on bytes where what will take them is still to be chosen.
+
+    The choice keeps the limit, or refuses it.
+    """
+    if set(unsettled) <= SIZELESS:
+        return config
+    return config.model_copy(update={"max_bytes": None})
+
+
+def _place(config: SweepConfig, location: str | None) -> str:
+    return f"out/{config.name}" if location is None else location
 
 
 def settled(config: SweepConfig, unsettled: Keys, location: str) -> SweepConfig:
@@ -160,22 +196,18 @@ def _written(activation: str | Activation) -> Any:
     return {"polynomial": dict(zip("abc", named.coefficients, strict=True))}
 
 
-def announce(path: Path, overrides: Sequence[str]) -> str:
-    """What will be chosen and what that costs, a line for the plan."""
-    return announcement(*stand_in(path, overrides), path.name)
-
-
 def announcement(config: SweepConfig, unsettled: Keys, where: str) -> str:
-    """The same of a config that stands for the one to come."""
+    """What will be chosen and what that costs, a line for the plan, of what stands for it."""
     from qnn.training.selection import estimate_seconds
 
     refuse_lists(config, unsettled, where)
     table, target, classes, wanted = _question(config, unsettled)
     seconds = estimate_seconds(table, len(target), classes, wanted)
+    limit = "" if config.max_bytes is None else f", within {config.max_bytes:,} bytes"
     return (
         "no beta is given: encoder, loss, beta and width will be chosen first, by "
-        f"cross-validation on {len(target)} rows, in about {max(seconds, 1.0):.0f} s of one core "
-        "(rough); the plan below is that of a plain setting"
+        f"cross-validation on {len(target)} rows{limit}, in about {max(seconds, 1.0):.0f} s of one "
+        "core (rough); the plan below is that of a plain setting"
     )
 
 

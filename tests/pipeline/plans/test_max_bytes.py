@@ -7,7 +7,7 @@ import pytest
 from pipeline.configuration.descriptions import description
 from pipeline.configuration.reading import load_config
 from pipeline.plans.plan import plan_of
-from pipeline.studies.training.automatic import chosen
+from pipeline.studies.training.automatic import chosen, foreseen
 from pipeline.sweeps.driver import SweepOptions, run_sweep
 from qnn.errors import InputError
 from qnn.networks.quantized import QuantizedNetwork
@@ -44,6 +44,11 @@ def test_a_sweep_that_names_nothing_else_ends_in_a_network_that_fits(tmp_path: P
     path = tmp_path / "sweep.yaml"
     path.write_text("data: {source: classes.csv, target: target}\nmax_bytes: 120\n")
     location = str(tmp_path / "out")
+    # Before there is a choice, a plain setting is planned, which would not fit.
+    standing, unsettled, (note,) = foreseen(path, ["activation=bilinear"], location)
+    assert unsettled
+    assert "within 120 bytes" in note
+    assert "trials" in plan_of(standing).describe()
     config = load_config(path, chosen(path, ["activation=bilinear"], location))
     outcome = run_sweep(config, location, SweepOptions(inline=True))
     assert outcome.exit_code == 0
@@ -52,3 +57,23 @@ def test_a_sweep_that_names_nothing_else_ends_in_a_network_that_fits(tmp_path: P
     network = QuantizedNetwork.load(file)
     assert network.preprocessing is not None
     assert network.size_in_bytes + network.preprocessing.bytes_of_numbers <= 120
+
+
+def test_a_limit_is_checked_before_the_choice_only_where_the_choice_cannot_keep_it(
+    tmp_path: Path,
+) -> None:
+    write_classes(tmp_path)
+    path = tmp_path / "sweep.yaml"
+    path.write_text("data: {source: classes.csv, target: target}\nmax_bytes: 10\n")
+    # No network fits: the sweep refuses it as it chooses.
+    with pytest.raises(InputError, match=r"max_bytes is 10, but the smallest network"):
+        chosen(path, ["activation=bilinear"], "nowhere")
+    encoder = {"scaling": "standardize", "thresholds": 4, "compact": "false"}
+    given = [*(f"preprocessing.{key}={value}" for key, value in encoder.items()), "widths=[8]"]
+    open_yet = foreseen(path, given, "nowhere")[0]
+    assert open_yet.max_bytes is None
+    fixed = [*given, "activation=bilinear", "multi_class=one_vs_rest"]
+    standing, unsettled, _ = foreseen(path, fixed, "nowhere")
+    assert set(unsettled) == {("loss",), ("beta", "fractions")}
+    with pytest.raises(InputError, match="not even one neuron fits"):
+        plan_of(standing)

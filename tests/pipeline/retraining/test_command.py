@@ -56,12 +56,13 @@ def test_a_dry_run_explains_and_writes_nothing(data: Path) -> None:
 
 def test_a_dry_run_without_beta_says_what_is_chosen_and_what_that_costs(data: Path) -> None:
     file = data.parent / "open.yaml"
-    file.write_text("data: {source: data, target: target, exclude: [y]}\n")
+    # A limit that the plain setting of the plan would not keep is no fault of the choice.
+    file.write_text("data: {source: data, target: target, exclude: [y]}\nmax_bytes: 90\n")
     done = qnn("retrain", str(file), "--out", str(data.parent / "home"), "--dry-run")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("retrain data: first run, on 2 partitions\n")
     # Those that are trained on alone: the 40 of the hold-out choose nothing.
-    assert "will be chosen first, by cross-validation on 40 rows" in done.stdout
+    assert "will be chosen first, by cross-validation on 40 rows, within 90 bytes" in done.stdout
     file.write_text(file.read_text() + "loss: [hinge, squared]\n")
     done = qnn("retrain", str(file), "--out", str(data.parent / "home"), "--dry-run")
     assert done.returncode == 2

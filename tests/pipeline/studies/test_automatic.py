@@ -1,9 +1,12 @@
+import re
+
 import numpy as np
 import pytest
 
+from pipeline.commands.cli import _plan_text
 from pipeline.configuration.reading import dump_config, load_config
 from pipeline.results.folder import CONFIG_FILE
-from pipeline.studies.training.automatic import announce, chosen, is_automatic, with_defaults
+from pipeline.studies.training.automatic import chosen, foreseen, is_automatic, with_defaults
 from pipeline.sweeps.driver import SweepOptions, run_sweep
 from qnn.errors import InputError
 
@@ -38,6 +41,14 @@ def test_nothing_but_source_and_target_is_a_sweep_with_proofs(yaml, tmp_path):
     again = load_config(yaml, chosen(yaml, [], location))
     assert again == config
     assert run_sweep(again, location, SweepOptions(inline=True)).reused_paths > 0
+    # A dry run plans with them as well, and says how much is there.
+    more = ["seeds=[0,1]"]
+    planned, unsettled, (note,) = foreseen(yaml, more, location)
+    assert planned == load_config(yaml, chosen(yaml, more, location))
+    assert (unsettled, note.endswith(f"chosen before, in {location}")) == ((), True)
+    text = _plan_text(yaml, more, location)
+    assert re.search(r"(\d+) of (\d+) are done, \d+ are new; extends seeds", text)
+    assert "will be chosen first" not in text
 
 
 def test_what_is_given_is_kept(yaml):
@@ -90,7 +101,8 @@ def test_a_sweep_with_a_beta_chooses_nothing(yaml):
 
 
 def test_the_plan_says_what_choosing_costs(yaml):
-    line = announce(yaml, [])
+    _, unsettled, (line,) = foreseen(yaml, [], "nowhere")
+    assert ("widths",) in unsettled
     assert "will be chosen first" in line
     assert "on 120 rows, in about" in line
 

@@ -388,3 +388,30 @@ def test_nothing_to_correlate_with_leaves_equal_weights() -> None:
     fitted = FeatureLayout.from_table(X, scaling="weighted").fit(X, np.ones(6))
     plain = FeatureLayout.from_table(X).fit(X, np.ones(6))
     np.testing.assert_allclose(fitted.scales, plain.scales)
+
+
+BOOLEANS = [True, False, True, True, False, False]
+
+
+@pytest.mark.parametrize("spelling", ["true false", "True False", "TRUE FALSE", "1 0"])
+@pytest.mark.parametrize("kind", ["numpy", "object", "gaps", "pandas", "polars", "pyarrow"])
+def test_a_column_of_words_for_true_and_false_takes_the_booleans_that_readers_make_of_it(
+    spelling: str, kind: str
+) -> None:
+    import polars as pl
+    import pyarrow as pa
+
+    yes, no = spelling.split()
+    words = np.array([yes if value else no for value in BOOLEANS], dtype=object)
+    layout = FeatureLayout.from_table({"flag": words}, categorical=["flag"], missing="impute")
+    fitted = layout.fit({"flag": words}, np.array([0, 1, 0, 1, 0, 1]), (0, 1))
+    table: Any = {
+        "numpy": {"flag": np.array(BOOLEANS)},
+        "object": {"flag": np.array(BOOLEANS, dtype=object)},
+        "gaps": {"flag": np.array([*BOOLEANS, None], dtype=object)},
+        "pandas": pd.DataFrame({"flag": BOOLEANS}),
+        "polars": pl.DataFrame({"flag": BOOLEANS}),
+        "pyarrow": pa.table({"flag": BOOLEANS}),
+    }[kind]
+    assert layout.unseen(table) == {}
+    assert np.array_equal(fitted.transform(table)[:6], fitted.transform({"flag": words}))

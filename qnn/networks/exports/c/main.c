@@ -46,6 +46,18 @@ static int split(char *from)
     }
 }
 
+/* What an error adds for text that spells a truth value. */
+static const char *hint(const char *text)
+{
+    static const char *const words[] = {"true", "True", "TRUE", "false", "False", "FALSE"};
+    int k;
+
+    for (k = 0; k < 6; k++)
+        if (strcmp(text, words[k]) == 0)
+            return " (a number is expected: write 1 for true, 0 for false)";
+    return "";
+}
+
 int main(int argc, char **argv)
 {
     int scores = 0, strict = 0, unseen = 0;
@@ -85,9 +97,9 @@ int main(int argc, char **argv)
             int found = qnn_parse(c, cells[place[c]], &values[c]);
             unseen += found == 2;
             if (found == 0 || (strict && found == 2)) {
-                fprintf(stderr, "error: row %d, column %s: %s '%s'\n", row, qnn_column_names[c],
+                fprintf(stderr, "error: row %d, column %s: %s '%s'%s\n", row, qnn_column_names[c],
                         found == 0 ? "cannot read" : "not seen in training:",
-                        cells[place[c]]);
+                        cells[place[c]], found == 0 ? hint(cells[place[c]]) : "");
                 return 2;
             }
         }

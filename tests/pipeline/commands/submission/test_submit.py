@@ -110,6 +110,8 @@ def test_a_sweep_without_beta_is_sent_open_and_chosen_by_the_job(tmp_path: Path)
     assert is_automatic(on_node, [])
     given = submit(file, cast(Jobs, cluster), OUT, ["widths=[4]"], Submission())
     assert cluster.sent[1]["text"]["widths"] == [4]
+    # A limit that the standing width would not keep is the job's to keep.
+    assert submit(file, cast(Jobs, Cluster()), OUT, ["max_bytes=90"], Submission()).started
     explicit = ["beta.fractions=[0.05]", "name=small", "seeds=[0]", "second_layer=8",
                 "shards={kind: kfold, count: 3}", "rounding=[refined]"]  # fmt: skip
     told = submit(file, cast(Jobs, cluster), OUT, explicit, Submission())

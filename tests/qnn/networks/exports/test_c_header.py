@@ -260,6 +260,23 @@ def test_the_program_says_what_it_cannot_read(text: str, said: str, tmp_path: Pa
     assert done.stdout == ""
 
 
+def test_a_boolean_as_text_is_refused_with_what_to_write(tmp_path: Path) -> None:
+    rows = {"flag": np.array([True, False, True, True]), "site": np.array(["a", "b", "a", "b"])}
+    layout = FeatureLayout.from_table(pd.DataFrame(rows), scaling="standardize")
+    prepared = layout.fit(pd.DataFrame(rows), np.array([0, 1, 1, 0]), [0, 1])
+    program = build(random_network(layout.d, "bilinear", "binary", np.ones(2), prepared), tmp_path)
+    frame = pd.DataFrame(rows)
+    done = run(program, frame.to_csv(index=False))
+    told = "row 1, column flag: cannot read 'True' (a number is expected: write 1 for true, 0 for "
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in done.stderr
+    labels = outputs(program, frame.astype({"flag": float}).to_csv(index=False))[1]
+    assert len(labels) == 4
+    # Other text, and a column of categories, have nothing to do with it.
+    assert run(program, "flag,site\nx,a\n").stderr.endswith("cannot read 'x'\n")
+    assert run(program, "flag,site\n1,True\n").returncode == 0
+
+
 def test_no_text_of_a_user_leaves_its_literal() -> None:
     header = to_c(network("standardize", classes=('*/ "', "\n??/")))
     assert '"*/ \\042" : ' not in header
