@@ -246,10 +246,9 @@ def _plan_text(path: Path, overrides: list[str], out: str | None) -> str:
     from pipeline.configuration.paths import refuse_unknown_tracking
     from pipeline.configuration.reading import load_config
     from pipeline.plans.studies import study_of_file
-    from pipeline.results.folder import RunFolder
 
     if out is not None:
-        RunFolder.to_write(out)
+        _refuse_file(out)
     study = study_of_file(path)
     unsettled: tuple[Any, ...] = ()
     lines: list[str] = []
@@ -266,6 +265,17 @@ def _plan_text(path: Path, overrides: list[str], out: str | None) -> str:
     if out is not None and not unsettled:
         lines.append(_standing_text(out, study, config, prepared))
     return "\n".join(lines)
+
+
+def _refuse_file(out: str) -> None:
+    """As the sweep does; a store that does not answer ends no plan."""
+    from pipeline.results.folder import RunFolder
+
+    try:
+        RunFolder.to_write(out)
+    except InputError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
 
 
 def _standing_text(out: str, study: Any, config: Any, prepared: Any) -> str:
