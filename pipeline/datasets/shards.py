@@ -209,6 +209,12 @@ def training_part(
     The rows as they are come first.
     """
     columns, target = table.take(shard.train_rows), table.target[shard.train_rows]
+    return _with_noise(columns, target, noise)
+
+
+def _with_noise(
+    columns: dict[str, np.ndarray], target: np.ndarray, noise: Noise | None
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
     if noise is None:
         return columns, target
     return noise.noisy(columns), noise.repeated(target)
@@ -231,10 +237,10 @@ def shard_data(
     Raises:
         InputError: as `FeatureLayout.fit`.
     """
-    rows = shard.train_rows
-    preprocessing = layout.fit(table.take(rows), table.target[rows], table.classes, table.targets)
+    plain, plain_target = training_part(table, shard)
+    preprocessing = layout.fit(plain, plain_target, table.classes, table.targets)
     preprocessing = preprocessing.coded(multi_class)
-    train, target = training_part(table, shard, noise)
+    train, target = _with_noise(plain, plain_target, noise)
     return ShardData(
         dataset=shard.dataset,
         name=shard.name,

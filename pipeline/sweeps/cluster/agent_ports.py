@@ -25,7 +25,9 @@ def free_ports(count: int) -> list[int]:
     """So many ports of this machine at which nobody listens."""
     ports: list[int] = []
     for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
-        if len(ports) < count and _is_free(port):
+        if len(ports) == count:
+            break
+        if _is_free(port):
             ports.append(port)
     return ports
 
