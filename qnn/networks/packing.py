@@ -29,7 +29,7 @@ def packed_second_layer(
     count, outputs = int(used.sum()), int(used.any(axis=0).sum())
     map_bits = 0 if used.all() else used.size
     if listed:
-        map_bits = min(map_bits, count * (1 + (matrix.shape[1] - 1).bit_length()))
+        map_bits = min(map_bits, _list_bits(count, matrix.shape[1]))
     values = np.abs(matrix) if folds else matrix
     if all(_one_size(column[own]) for column, own in zip(values.T, used.T, strict=True)):
         signs = count - int(used.any(axis=1).sum()) if folds else 0
@@ -41,6 +41,11 @@ def packed_second_layer(
         return (count, map_bits) if sparse < FLOAT_BITS * used.size else (used.size, 0)
     bits = int(second_layer)
     return outputs, min(map_bits + bits * count, bits * used.size)
+
+
+def _list_bits(entries: int, outputs: int) -> int:
+    """Of each entry the number of its output, and whether it is its neuron's last."""
+    return entries * (1 + (outputs - 1).bit_length())
 
 
 def _one_size(values: np.ndarray) -> bool:
@@ -58,7 +63,7 @@ def most_bytes(
     neurons = width * outputs
     map_bits = neurons * outputs if outputs > 1 else 0
     if listed:
-        map_bits = min(map_bits, neurons * (1 + (outputs - 1).bit_length()))
+        map_bits = min(map_bits, _list_bits(neurons, outputs))
     own = {"float": 0, "common": 1}[second_layer] if second_layer.isalpha() else int(second_layer)
     scalars = neurons if second_layer == "float" else outputs
     bits = neurons * (weight_bits + own) + map_bits
