@@ -126,11 +126,20 @@ def _damping(text: str) -> float | str:
 
 
 def _quantized(model: Any, rows: Any, options: dict[str, Any], console: Console) -> Quantized:
-    """The quantized network, the layer at work and a bar on the console."""
+    """The quantized network, the layer at work and a bar on the console; else lines."""
     from rich.progress import Progress
 
     from qnn.quantization import quantize as quantize_model
 
+    said: list[str] = []
+
+    def write(what: str, share: float) -> None:
+        if said[-1:] != [what]:
+            said.append(what)
+            console.print(f"{share:4.0%} {what}", highlight=False, soft_wrap=True)
+
+    if not console.is_terminal:
+        return quantize_model(model, rows, progress=write, **options)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("", total=1.0)
 

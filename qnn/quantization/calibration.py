@@ -362,8 +362,8 @@ def _notes(graph: Graph, fisher: dict[str, Array]) -> list[str]:
         notes.append(f"passed through in float, without a derivative: {', '.join(odd)}")
     if left:
         notes.append(
-            f"left in float: {', '.join(left)} (of two tensors without constant weights of 32 "
-            "bits, transposed at its input, a convolution not of images, or a bias by row)"
+            f"left in float: {', '.join(left)} (quantized are products of an input, not "
+            "transposed, with constant 32-bit weights, and convolutions of images with known pads)"
         )
     blind = [layer.name for layer in graph.layers if layer.name not in fisher]
     if blind:
