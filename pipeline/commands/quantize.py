@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from qnn.quantization import Quantized
 
+# In a log instead of a bar: a line each time that so much more is done.
+_APART = 0.1
+
 Method = Literal["kbest", "gptq", "adaquant", "descent", "rtn", "rtn_range"]
 
 
@@ -131,11 +134,11 @@ def _quantized(model: Any, rows: Any, options: dict[str, Any], console: Console)
 
     from qnn.quantization import quantize as quantize_model
 
-    said: list[str] = []
+    said = [("", 0.0)]
 
     def write(what: str, share: float) -> None:
-        if said[-1:] != [what]:
-            said.append(what)
+        if what != said[-1][0] or share >= said[-1][1] + _APART:
+            said.append((what, share))
             console.print(f"{share:4.0%} {what}", highlight=False, soft_wrap=True)
 
     if not console.is_terminal:

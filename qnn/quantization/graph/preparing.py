@@ -87,9 +87,7 @@ def _evaluated(node: Any, constants: dict[str, Array]) -> Array | None:
         return None
 
 
-def with_explicit_pads(
-    node: Any, shapes: Shapes, constants: dict[str, Array], onnx: Any
-) -> Any:
+def with_explicit_pads(node: Any, shapes: Shapes, constants: dict[str, Array], onnx: Any) -> Any:
     """The node, with its pads in numbers where it is a convolution or pool and has `auto_pad`."""
     given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     way = given.get("auto_pad", b"NOTSET")

@@ -171,7 +171,7 @@ def _idle(graph: Any, output: str) -> frozenset[str]:
 
 def _loaded(model: Any, onnx: Any) -> onnx.ModelProto:
     if isinstance(model, onnx.ModelProto):
-        return model
+        return _whole(model, "the model", onnx)
     where = "the model" if isinstance(model, bytes) else str(model)
     try:
         proto = onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(model)
@@ -181,6 +181,14 @@ def _loaded(model: Any, onnx: Any) -> onnx.ModelProto:
     except Exception as error:  # onnx and protobuf raise many kinds
         text = " ".join(str(error).split())[:120]
         raise InputError(f"{where}: not an ONNX model ({text}); export the network again") from None
+    return _whole(proto, where, onnx)
+
+
+def _whole(proto: onnx.ModelProto, where: str, onnx: Any) -> onnx.ModelProto:
+    """The model, if its weights are in it or were read from the files beside it."""
+    outside = onnx.TensorProto.EXTERNAL
+    if any(tensor.data_location == outside for tensor in proto.graph.initializer):
+        raise InputError(f"{where}: its weights are in a file of their own: give the path instead")
     return proto
 
 
