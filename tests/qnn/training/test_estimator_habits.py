@@ -197,12 +197,12 @@ def test_a_chosen_setting_is_calibrated_without_another_bound(classes, monkeypat
     monkeypatch.setattr(estimator_base, "train", counted)
     monkeypatch.setattr(outputs, "train", counted)
     rng = np.random.default_rng(4)
-    X, y = rng.normal(size=(90, 8)), np.arange(90) % classes
-    options = {"beta_fraction": 0.01, "width": 4, "multi_class": "one_vs_one", "random_state": 0}
-    model = QuantizedClassifier(**options).fit(X, y)
-    assert trained == ([90] if classes == 2 else [60, 60, 60])
+    X, y = rng.normal(size=(60, 6)), np.arange(60) % classes
+    options = {"loss": "logistic", "width": 2, "multi_class": "one_vs_one", "random_state": 0}
+    model = named(beta_fraction="auto", **options).fit(X, y)
+    assert trained == ([60] if classes == 2 else [40, 40, 40])
     assert model.score(X, y) > 1.2 / classes
-    fresh, labels = rng.normal(size=(400, 8)), rng.integers(0, classes, 400)
+    fresh, labels = rng.normal(size=(400, 6)), rng.integers(0, classes, 400)
     found = model.predict_proba(fresh)
     np.testing.assert_allclose(found.sum(axis=1), 1.0)
     assert log_loss(labels, found) < 1.05 * np.log(classes)
