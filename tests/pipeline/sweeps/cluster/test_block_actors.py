@@ -55,6 +55,9 @@ def test_the_bits_are_the_same_for_any_number_of_actors_and_after_a_killed_one(t
         for actors in (1, 2, 4):
             with actor_blocks(table, actors) as blocks:
                 assert solved(blocks) == alone
+        with actor_blocks(table, 5, fan=2) as blocks:
+            assert solved(blocks) == alone
+            assert len(blocks.traffic.seconds) == 5
         with actor_blocks(table, 2) as blocks:
             victim, _ = ray.get(blocks.actors[0].process.remote())
             killed = threading.Event()
@@ -71,8 +74,9 @@ def test_the_bits_are_the_same_for_any_number_of_actors_and_after_a_killed_one(t
             assert ray.get(blocks.actors[0].process.remote())[0] != victim
         damaged = Path(groups.files[0].path)
         damaged.write_bytes(damaged.read_bytes()[:-5000])
-        with (
-            actor_blocks(table, 2) as blocks,
-            pytest.raises(InputError, match=r"^block [04]: .*row group . of .* cannot be read"),
-        ):
-            solved(blocks)
+        for actors, fan in ((2, 8), (3, 2)):
+            with (
+                actor_blocks(table, actors, fan=fan) as blocks,
+                pytest.raises(InputError, match=r"^block \d: .*row group . of .* cannot be read"),
+            ):
+                solved(blocks)
