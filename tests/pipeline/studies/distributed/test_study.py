@@ -178,6 +178,26 @@ def test_a_driver_that_dies_goes_on_from_the_last_beta(tmp_path, monkeypatch):
     assert kept(tmp_path / "out") == kept(tmp_path / "whole")
 
 
+def test_rows_that_change_between_a_run_and_its_resume_are_found(tmp_path, monkeypatch):
+    made = config(tmp_path)
+    real = unit.first_pass
+
+    def dies(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(unit, "first_pass", dies)
+    with pytest.raises(KeyboardInterrupt):
+        swept(made, tmp_path / "out")
+    monkeypatch.setattr(unit, "first_pass", real)
+    values = TABLE["x0"].to_numpy().copy()
+    values[350] += 1e-9
+    pq.write_table(TABLE.set_column(0, "x0", pa.array(values)), tmp_path / "rows.parquet")
+    outcome = swept(made, tmp_path / "out")
+    assert outcome.exit_code == 1
+    assert "block 2 has changed since" in outcome.results.to_pylist()[0]["error"]
+    assert not (tmp_path / "out" / "certificates").exists()
+
+
 def test_many_files_give_the_same_networks_and_certificates(tmp_path):
     swept(config(tmp_path), tmp_path / "one")
     (tmp_path / "many").mkdir()

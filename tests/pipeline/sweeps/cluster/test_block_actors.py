@@ -11,13 +11,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.datasets.blocks.reader import BlockTable, Reading
+from pipeline.datasets.blocks.reader import BlockReader, BlockTable, Reading
 from pipeline.datasets.blocks.row_groups import RowGroups
 from pipeline.datasets.blocks.statistics import StatisticsPass, TargetReading, fit, merge_tables
-from pipeline.sweeps.cluster.block_actors import ActorBlocks, TableBlocks, actor_blocks
+from pipeline.sweeps.cluster.block_actors import (
+    ActorBlocks,
+    TableBlocks,
+    _BlockActor,
+    actor_blocks,
+)
 from pipeline.sweeps.cluster.session import ray_session
 from qnn.certificates.blockwise import verify_blocks
 from qnn.errors import InputError
+from qnn.numerics.blocks import shares
 from qnn.training.relaxation.blocks.compressed import compress_blocks
 from qnn.training.relaxation.blocks.solve import solve_blocks
 
@@ -41,6 +47,28 @@ def solved(blocks: TableBlocks | ActorBlocks) -> list[bytes]:
     relaxed = solve_blocks(blocks, 0.1 * compressed.beta_max, first=compressed)
     assert verify_blocks(relaxed.certificate, blocks) >= relaxed.lower_bound
     return [preprocessing.to_json().encode(), relaxed.certificate.to_bytes(), relaxed.P.tobytes()]
+
+
+def test_sums_of_neighbours_have_the_bits_of_one_sum(tmp_path):
+    groups = RowGroups.of(write(tmp_path, 700))
+    table = BlockTable.of(groups, groups.columns, 13)
+    given = (StatisticsPass("y", False), merge_tables, None)
+    alone = BlockReader(table).reduce(given[0], given[1], (0, 13), None)
+    actor = _BlockActor(table, 0.0)
+    for actors, fan in ((5, 2), (7, 3), (13, 8)):
+        answers = [(owned, actor.reduce(given, owned)) for owned in shares(13, actors)]
+        while len(answers) > 1:
+            parts = [answers[k : k + fan] for k in range(0, len(answers), fan)]
+            spans = [(part[0][0][0], part[-1][0][1]) for part in parts]
+            merged = [
+                actor.merge(given, span, *(answer for _, answer in part))
+                for span, part in zip(spans, parts, strict=True)
+            ]
+            answers = list(zip(spans, merged, strict=True))
+        ((_, answer),) = answers
+        assert answer.parts == {(0, 13): alone}
+        assert len(answer.seconds) == actors
+        assert answer.size > 0
 
 
 @pytest.mark.slow
