@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -234,6 +235,30 @@ def test_what_is_changed_is_found(tmp_path, monkeypatch):
     manifest, check = verify(str(tmp_path / "out"))
     assert not manifest.ok
     assert not check.ok
+
+
+def test_verification_takes_the_memory_of_a_block(tmp_path):
+    peaks, rng = {}, np.random.default_rng(0)
+    for blocks in (10, 40):
+        n = 2000 * blocks
+        X = rng.normal(size=(n, 6))
+        columns = {**{f"x{j}": X[:, j] for j in range(6)}, "y": X[:, 0] * X[:, 1]}
+        place = tmp_path / f"{blocks}"
+        place.mkdir()
+        pq.write_table(pa.table(columns), place / "rows.parquet", row_group_size=2000)
+        made = config(
+            place,
+            data="data: {source: rows.parquet, target: y}",
+            beta="beta: {fractions: [0.5]}",
+            distributed=f"distributed: {{blocks: {blocks}, actors: 2}}",
+        )
+        swept(made, place / "out")
+        tracemalloc.start()
+        assert all(check.ok for check in verify(str(place / "out")))
+        _, peaks[blocks] = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    rows_more = 30 * 2000 * 7 * 8
+    assert peaks[40] - peaks[10] < 0.1 * rows_more
 
 
 @pytest.mark.parametrize(
