@@ -43,7 +43,7 @@ from tests.benchmarks.measure import Stopwatch, gib, machine, peak_bytes
 
 GROUP = 100_000
 UNSCALED = Asked(scaling="none")
-EMPTY_PASSES = 50
+CALLS = 200
 
 
 def write(path: Path, rows: int, d: int, classes: bool) -> None:
@@ -87,18 +87,21 @@ def processor(blocks: TableBlocks | ActorBlocks, watch: Stopwatch) -> tuple[floa
 
 
 class EmptyPass:
-    """No work on a block: a pass of it costs what the calls of the actors do."""
+    """No work on a block."""
 
     def __call__(self, index: int, batches: object) -> int:
         return 0
 
 
 def seconds_of_a_call(blocks: ActorBlocks) -> float:
-    """Processor seconds of this process for each actor that a pass asks."""
+    """Processor seconds of this process for each actor that a pass asks, if they are many."""
+    import ray
+
+    shared = ray.put((EmptyPass(), max, None))
+    asked = list(zip(blocks.actors, blocks.owned, strict=True)) * CALLS
     began = time.process_time()
-    for _ in range(EMPTY_PASSES):
-        blocks.reduce(EmptyPass(), max)
-    return (time.process_time() - began) / (EMPTY_PASSES * len(blocks.actors))
+    ray.get([actor.reduce.remote(shared, owned) for actor, owned in asked])
+    return (time.process_time() - began) / len(asked)
 
 
 def main() -> None:

@@ -231,7 +231,7 @@ def checksum(columns: Columns, before: int = 0) -> int:
     """CRC-32 of raw rows that follow others whose is ``before``: finds what changed by accident."""
     for values in columns.values():
         text = values.dtype == object
-        before = zlib.crc32(repr(values.tolist()).encode() if text else values, before)
+        before = zlib.crc32(repr(values.tolist()).encode() if text else values.data, before)
     return before
 
 
