@@ -36,8 +36,8 @@ Array = np.ndarray
 # After two steps shorter than the first, each aims at this part of mu: without that a network with
 # many inputs crawls: 80 steps ended at 2.36 where the optimum is 3.02.
 SHORT, CENTRING = 0.3, 0.3
-# Part of the way to the boundary that a step goes. With 0.95 of it a network of images took 63 steps
-# instead of 23.
+# Part of the way to the boundary that a step goes. With 0.95 of it a network of images took 63
+# steps instead of 23.
 FAR = 0.9
 # Changes of theta, Z, X and s.
 Direction = tuple[Array, Arrow, Arrow, Array]

@@ -114,7 +114,8 @@ def test_the_schur_matrix_is_what_its_definition_says(quadratic):
     bounds = neuron_bounds(hidden, box, signs)
     system = substituted(hidden, bounds, box, rng.normal(size=4), 0.1, signs)
     n = len(system.m)
-    assert len(system.s0) and len(system.y0)
+    assert len(system.s0)
+    assert len(system.y0)
     if quadratic:
         system = replace(system, H=np.eye(n))
     relaxation = Relaxation(system)
