@@ -14,11 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from pipeline.configuration.reading import dump_config, given_keys, load_config, parse_config
 from pipeline.configuration.settings import SweepConfig
 from pipeline.configuration.yaml_text import dump_yaml, parse_yaml
 from pipeline.datasets.shards import make_split
 from pipeline.datasets.sources import load_table
+from pipeline.plans.description import rough_time
 from pipeline.results.folder import CONFIG_FILE, RunFolder
 from qnn.errors import InputError
 from qnn.features.targets import ONE_VS_REST
@@ -104,14 +107,20 @@ def text_without(config: SweepConfig, unsettled: Keys) -> str:
     return dump_yaml(tree)
 
 
-def chosen(path: Path, overrides: Sequence[str], location: str | None) -> list[str]:
+def chosen(
+    path: Path, overrides: Sequence[str], location: str | None, console: Console | None = None
+) -> list[str]:
     """The overrides with what was chosen, now or for the folder at `location`.
 
-    Raises InputError as `load_config` and the reading of the data do.
+    On a console that is a terminal one line shows how far choosing is. Raises InputError as
+    `load_config` and the reading of the data do.
     """
     config, unsettled = stand_in(path, overrides)
     place = _place(config, location)
-    return [*with_defaults(path, overrides), *_choices(config, unsettled, place, path.name)]
+    return [
+        *with_defaults(path, overrides),
+        *_choices(config, unsettled, place, path.name, console),
+    ]
 
 
 def foreseen(
@@ -148,29 +157,31 @@ def _place(config: SweepConfig, location: str | None) -> str:
     return f"out/{config.name}" if location is None else location
 
 
-def settled(config: SweepConfig, unsettled: Keys, location: str) -> SweepConfig:
+def settled(
+    config: SweepConfig, unsettled: Keys, location: str, console: Console | None = None
+) -> SweepConfig:
     """The config with a value for each key that was left out, as `chosen`."""
     if not unsettled:
         return config
-    found = _choices(config, unsettled, location, config.name)
+    found = _choices(config, unsettled, location, config.name, console)
     return parse_config(dump_config(config), config.name, found)
 
 
-def _choices(config: SweepConfig, unsettled: Keys, location: str, where: str) -> list[str]:
+def _choices(
+    config: SweepConfig, unsettled: Keys, location: str, where: str, console: Console | None
+) -> list[str]:
     """Settings for the keys, as overrides: those of the folder, else chosen from the data."""
     kept = _kept(location)
     if kept is not None:
         log.info("encoder, loss, beta and width as chosen before: %s", ", ".join(kept))
         return _only(kept, unsettled)
+    from pipeline.sweeps.progress import StepReporter
     from qnn.training.selection import choose
 
     refuse_lists(config, unsettled, where)
     table, target, classes, wanted = _question(config, unsettled)
-
-    def report(done: int, total: int, cell: str) -> None:
-        log.info("choosing, %d of %d: %s", done + 1, total, cell)
-
-    found = choose(table, target, classes, wanted, config.seeds[0], report)
+    with StepReporter("choosing", console) as steps:
+        found = choose(table, target, classes, wanted, config.seeds[0], steps.tell)
     settings = {
         "preprocessing.scaling": found.kind.scaling,
         "preprocessing.thresholds": found.kind.thresholds,
@@ -204,8 +215,8 @@ def announcement(config: SweepConfig, unsettled: Keys, where: str) -> str:
     limit = "" if config.max_bytes is None else f", within {config.max_bytes:,} bytes"
     return (
         "no beta is given: encoder, loss, beta and width will be chosen first, by "
-        f"cross-validation on {len(target)} rows{limit}, in about {max(seconds, 1.0):.0f} s of one "
-        "core (rough); the plan below is that of a plain setting"
+        f"cross-validation on {len(target)} rows{limit}, in {rough_time(seconds)} of one core "
+        "(rough); the plan below is that of a plain setting"
     )
 
 
