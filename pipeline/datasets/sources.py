@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from pipeline.datasets.spellings import (
 )
 from qnn.errors import InputError
 from qnn.features import tables
+from qnn.features.noise import is_flag
 from qnn.features.targets import Label
 
 log = logging.getLogger(__name__)
@@ -75,6 +77,11 @@ class Table:
     def n(self) -> int:
         """Number of rows."""
         return len(self.target)
+
+    @cached_property
+    def flags(self) -> tuple[str, ...]:
+        """The features of only 0 and 1, in which rows with noise have none."""
+        return tuple(name for name, column in self.columns.items() if is_flag(column))
 
     def take(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The feature columns at some rows."""
