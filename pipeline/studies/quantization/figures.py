@@ -47,7 +47,7 @@ def _panels(
 
 
 def _frontier(own: Sequence[Point], height: Callable[[Point], float], best: float) -> list[Line]:
-    """A broad line through the networks that none of fewer bytes equals; best: 1 where high is good.
+    """A broad line through what no network of fewer bytes equals; best: 1 where high is good, or -1.
 
     None where there is only one method or one such network.
     """
