@@ -47,7 +47,7 @@ def _panels(
 
 
 def _frontier(own: Sequence[Point], height: Callable[[Point], float], best: float) -> list[Line]:
-    """A broad line through what no network of fewer bytes equals; best: 1 where high is good, or -1.
+    """A broad line through what no network of fewer bytes equals; best: 1 if high is good, else -1.
 
     None where there is only one method or one such network.
     """
