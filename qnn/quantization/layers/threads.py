@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TypeVar
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -26,8 +27,14 @@ def in_threads(
     threads = min(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1), len(items))
     if threads < 2:
         return _counted(map(work, items), done)
-    with ThreadPoolExecutor(threads) as pool, threadpool_limits(1, user_api="blas"):
+    with ThreadPoolExecutor(threads) as pool, _libraries().limit(limits=1, user_api="blas"):
         return _counted(pool.map(work, items), done)
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """Those that are loaded; to look for them takes some milliseconds."""
+    return ThreadpoolController()
 
 
 def _counted(results: Iterable[Result], done: Callable[[int], None]) -> list[Result]:
