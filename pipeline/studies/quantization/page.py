@@ -18,11 +18,11 @@ from pipeline.studies.quantization.summary import Point, Row, finished, points
 WORDS = (
     "A line a method, a point a budget; means over the seeds, on rows that the calibration never "
     "saw. Lower and further to the left is better; the broad grey line joins the networks that no "
-    "other equals in fewer bytes."
+    "smaller one equals."
 )
 KEPT_WORDS = (
     "The same networks by their answers. Higher and further to the left is better; the dashed line "
-    "is the float network, the broad one joins those that no other equals in fewer bytes."
+    "is the float network, the broad one joins those that no smaller one equals."
 )
 
 
