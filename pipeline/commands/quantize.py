@@ -92,10 +92,10 @@ def quantize(
     # Neurons are worked on side by side: BLAS's own threads would only wait for one another.
     with threadpool_limits(1, user_api="blas"):
         made = _quantized(model, rows, options, Console(stderr=True))
-    off = check_in_runtime(made, rows)
-    print(made.report())
-    print(f"onnxruntime runs it; farthest from our arithmetic: {off:.1e} of the largest output")
-    _write(made, target, certificates)
+        off = check_in_runtime(made, rows)
+        print(made.report())
+        print(f"onnxruntime runs it; farthest from our arithmetic: {off:.1e} of the largest output")
+        _write(made, target, certificates)
 
 
 def _check_places(model: Path, out: Path, certificates: Path | None, certify: str) -> None:
