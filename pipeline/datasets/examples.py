@@ -179,9 +179,9 @@ def raw_rows(table: Any, network: Network, data: DataConfig) -> dict[str, Any]:
     if isinstance(table, dict):
         return dict(table)
     preprocessing = None if isinstance(network, LayeredNetwork) else network.preprocessing
-    if preprocessing is None:
-        words, kinds = tables.MISSING_WORDS, dict.fromkeys(table.column_names, True)
-    else:
+    words: Sequence[str] = tables.MISSING_WORDS
+    kinds = dict.fromkeys(table.column_names, True)
+    if preprocessing is not None:
         layout = preprocessing.layout
         words = layout.missing_words
         kinds = {column.name: column.categories is None for column in layout.kept}
