@@ -19,6 +19,7 @@ from qnn.losses import LOSSES
 from qnn.networks.alphabets import ALPHABETS
 from qnn.training.arms import ARMS
 from qnn.training.relaxation import SOLVERS
+from tests.benchmarks import scaling
 from tests.pipeline.tracked import new_folder
 
 ROOT = Path(__file__).parents[1]
@@ -58,6 +59,13 @@ def test_the_examples_of_the_large_scale_page_run(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["True", "True", "True"]
+
+
+def test_the_table_of_larger_sizes_is_computed_from_what_was_measured() -> None:
+    text = (ROOT / "docs/large_scale.md").read_text(encoding="utf-8")
+    assert "\n".join(scaling.lines()) + "\n" in text
+    assert scaling.gathered(8) == (8, 8)
+    assert scaling.gathered(1000) == (1000 + 125 + 16 + 2, 7 + 7 + 7 + 2)
 
 
 def test_the_examples_of_the_exports_page_run(tmp_path: Path) -> None:
