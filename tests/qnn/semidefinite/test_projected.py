@@ -1,5 +1,7 @@
 """Minima under lower bounds against scipy's, and how the search for them ends."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.optimize import Bounds, minimize
@@ -52,7 +54,7 @@ def test_no_step_goes_up_and_more_steps_go_further() -> None:
     evaluate, start = curved(30, 1, 1e4), np.ones(30)
     values = [minimize_projected(evaluate, start, 10, k, 1e-3, 0.0).value for k in range(12)]
     assert values[0] == evaluate(start).value
-    assert all(later < before for before, later in zip(values, values[1:], strict=False))
+    assert all(later < before for before, later in pairwise(values))
 
 
 def test_a_straight_line_is_gone_down_in_growing_steps_until_it_is_reached() -> None:
