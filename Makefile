@@ -23,12 +23,14 @@ $(READY): pyproject.toml constraints.txt infra/setup.sh
 sweep: $(READY)
 	$(BIN)/qnn sweep $(CONFIG) --out $(OUT)
 
-# What starts no Ray, on all cores; the pipeline's tests one by one, as Ray takes all cores itself.
+# What starts no Ray, on all cores; of the pipeline's tests two files at a time: each Ray takes all cores
+# itself, but one waits for its processes to start while the other computes.
+TWO_FILES := -n 2 --dist loadfile
 WITHOUT_RAY := tests/qnn tests/test_docs.py tests/test_rooms.py
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow" -n auto $(WITHOUT_RAY)
-	$(BIN)/python -m pytest -m "not slow" $(WITHOUT_RAY:%=--ignore %)
+	$(BIN)/python -m pytest -m "not slow" $(TWO_FILES) $(WITHOUT_RAY:%=--ignore %)
 
 test-all: $(READY)
 	bash infra/browser.sh
@@ -37,7 +39,7 @@ test-all: $(READY)
 	bash infra/object_store.sh
 	bash infra/postgres.sh
 	$(BIN)/python -m pytest -m slow -n auto tests/qnn
-	$(BIN)/python -m pytest -m slow --ignore tests/qnn
+	$(BIN)/python -m pytest -m slow $(TWO_FILES) --ignore tests/qnn
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks --large

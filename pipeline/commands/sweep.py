@@ -41,7 +41,7 @@ def sweep_command(
         RunFolder.to_write(out)
     study = study_of_file(path)
     if study.name == TRAINING and is_automatic(path, overrides):
-        overrides = chosen(path, overrides, out)
+        overrides = chosen(path, overrides, out, errors)
     config = load_config(path, overrides, study.config)
     refuse_unknown_tracking(config.tracking.uri)
     location = f"out/{config.name}" if out is None else out

@@ -6,6 +6,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.configuration.metric import Metric
+from pipeline.reports.sizes import counted_words, whole_words
 from pipeline.results.fitness import common_class
 from pipeline.results.summary import (
     OURS,
@@ -94,7 +95,7 @@ def print_outcome(outcome: SweepOutcome, console: Console) -> None:
     common = None if last is None else common_class(last.row, metric)
     if common is not None:
         console.print(f"note: {common}", markup=False, highlight=False)
-    _where(outcome, console, None if last is None else str(last.row.fit.network))
+    _where(outcome, console, last)
 
 
 def _print_arms(outcome: SweepOutcome, metric: Metric, console: Console) -> None:
@@ -123,7 +124,7 @@ def _print_arms(outcome: SweepOutcome, metric: Metric, console: Console) -> None
     console.print(table)
 
 
-def _where(outcome: SweepOutcome, console: Console, network: str | None = None) -> None:
+def _where(outcome: SweepOutcome, console: Console, shown: Shown | None = None) -> None:
     def line(head: str, text: str) -> None:
         console.print(f"{head:<9}{text}", markup=False, highlight=False, soft_wrap=True)
 
@@ -133,8 +134,10 @@ def _where(outcome: SweepOutcome, console: Console, network: str | None = None) 
         line("failed", f"{outcome.failed} trials; see the column error in results/*.parquet")
     if outcome.report is not None:
         line("report", outcome.report)
-    if network is not None:
-        line("network", f"{outcome.location.rstrip('/')}/{network}")
+    if shown is not None:
+        line("network", f"{outcome.location.rstrip('/')}/{shown.row.fit.network}")
+        whole = f"with its encoding this network has {whole_words(shown.row)}"
+        line("bytes", f"{counted_words(shown.row)}; {whole}")
     line("results", f"{outcome.location}/results")
     if outcome.tracking_command is not None:
         line("mlflow", outcome.tracking_command)

@@ -89,7 +89,8 @@ TRAINING = {
     "PreprocessingConfig.clip": "largest size of a scaled number; null: any",
     "PreprocessingConfig.bias": "whether a constant column is added",
     "PreprocessingConfig.compact": "whether means, scales, thresholds are rounded to few bits",
-    "NoiseConfig.deviation": "of the noise, in standard deviations of each column of numbers",
+    "NoiseConfig.deviation": "of the noise, in standard deviations of each column of numbers; "
+    "those of only 0 and 1, as booleans are read, have none",
     "NoiseConfig.copies": "of each training row, beside the row as it is",
     "NoiseConfig.seed": "of the draw",
     "HoldOut.fraction": "share of the rows held out for the test, of each class alike",

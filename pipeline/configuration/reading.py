@@ -37,6 +37,7 @@ __all__ = [
     "PreprocessingConfig",
     "SweepConfig",
     "dump_config",
+    "given_keys",
     "load_config",
     "parse_config",
 ]
@@ -114,14 +115,7 @@ def load_config(
             or the data's or MLflow's URI holds credentials.
     """
     path = Path(expanded(str(path)))
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
-        raise InputError(f"{path}: cannot be read: {reason}") from None
-    config = parse_config(text, path.name, overrides, model)
+    config = parse_config(_text_of(path), path.name, overrides, model)
     _refuse_credentials(config, path.name)
     located = _located(config, (path.resolve().parent, Path.cwd()))
     # Variables may hold what the file does not.
@@ -137,11 +131,7 @@ def parse_config(
     text: str, where: str, overrides: Sequence[str] = (), model: type[Any] = SweepConfig
 ) -> Any:
     """Check a sweep's YAML text, named `where` in messages. Raises InputError as `load_config`."""
-    raw = parse_yaml(text, where)
-    if not isinstance(raw, dict):
-        raise InputError(f"{where}: must be a mapping of keys (name, data, shards, beta, …)")
-    for override in overrides:
-        _override(raw, override)
+    raw = _given(text, where, overrides)
     if model is SweepConfig and raw.get("kind") == "training":
         # The same as leaving it out: one config has one resolved form, and one digest.
         del raw["kind"]
@@ -150,6 +140,34 @@ def parse_config(
     except ValidationError as error:
         problems = [_one_line(detail, model) for detail in _root_causes(error)]
         raise InputError(f"{where}: {'; '.join(dict.fromkeys(problems))}") from None
+
+
+def given_keys(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """What a sweep's file says after its overrides, unchecked: in it, a key is given; else not.
+
+    Raises InputError as `load_config`, but for bad keys and values.
+    """
+    path = Path(expanded(str(path)))
+    return _given(_text_of(path), path.name, overrides)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        raise InputError(f"{path}: cannot be read: {reason}") from None
+
+
+def _given(text: str, where: str, overrides: Sequence[str]) -> dict[str, Any]:
+    raw = parse_yaml(text, where)
+    if not isinstance(raw, dict):
+        raise InputError(f"{where}: must be a mapping of keys (name, data, shards, beta, …)")
+    for override in overrides:
+        _override(raw, override)
+    return raw
 
 
 def dump_config(config: Any) -> str:

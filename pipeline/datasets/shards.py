@@ -209,15 +209,15 @@ def training_part(
     The rows as they are come first.
     """
     columns, target = table.take(shard.train_rows), table.target[shard.train_rows]
-    return _with_noise(columns, target, noise)
+    return _with_noise(table, columns, target, noise)
 
 
 def _with_noise(
-    columns: dict[str, np.ndarray], target: np.ndarray, noise: Noise | None
+    table: Table, columns: dict[str, np.ndarray], target: np.ndarray, noise: Noise | None
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     if noise is None:
         return columns, target
-    return noise.noisy(columns), noise.repeated(target)
+    return noise.noisy(columns, table.flags), noise.repeated(target)
 
 
 def shard_data(
@@ -240,7 +240,7 @@ def shard_data(
     plain, plain_target = training_part(table, shard)
     preprocessing = layout.fit(plain, plain_target, table.classes, table.targets)
     preprocessing = preprocessing.coded(multi_class)
-    train, target = _with_noise(plain, plain_target, noise)
+    train, target = _with_noise(table, plain, plain_target, noise)
     return ShardData(
         dataset=shard.dataset,
         name=shard.name,

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from pipeline.datasets.spellings import (
 )
 from qnn.errors import InputError
 from qnn.features import tables
+from qnn.features.noise import is_flag
 from qnn.features.targets import Label
 
 log = logging.getLogger(__name__)
@@ -75,6 +77,11 @@ class Table:
     def n(self) -> int:
         """Number of rows."""
         return len(self.target)
+
+    @cached_property
+    def flags(self) -> tuple[str, ...]:
+        """The features of only 0 and 1, in which rows with noise have none."""
+        return tuple(name for name, column in self.columns.items() if is_flag(column))
 
     def take(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The feature columns at some rows."""
@@ -208,6 +215,9 @@ def to_numpy(column: Any, name: str) -> np.ndarray:
     if number or pa.types.is_boolean(kind) or pa.types.is_null(kind):
         # safe=False: integers beyond 2^53 are rounded, as any float64 computation would.
         numbers = pc.cast(column, pa.float64(), safe=False)
+        if isinstance(numbers, pa.Array) and not numbers.null_count:
+            # Arrow's own to_numpy imports pandas: over a second in each process of a cluster.
+            return np.from_dlpack(numbers)
         return np.asarray(numbers.fill_null(np.nan).to_numpy(), dtype=np.float64)
     text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
     if not (text or pa.types.is_temporal(kind)):

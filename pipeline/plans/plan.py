@@ -23,7 +23,7 @@ from pipeline.datasets.shards import (
     row_numbers_digest,
 )
 from pipeline.datasets.sources import MAX_CLASSES, Table, as_numbers, load_table
-from pipeline.plans.description import description
+from pipeline.plans.description import description, duration, rough_time
 from pipeline.plans.ids import digest_of
 from pipeline.plans.units import JoinSpec, PathSpec, Spec
 from qnn.errors import InputError
@@ -50,6 +50,7 @@ class Plan:
     classes: str = ""
     chosen_by: str = ""
     max_bytes: int | None = None
+    noise: str = ""
 
     @property
     def units(self) -> tuple[Spec, ...]:
@@ -106,13 +107,13 @@ class Plan:
                 "size",
                 f"n = {rows} training rows, d = {first.d}; {self.test_rows} rows for the test",
             ),
-            *([] if first.noise is None else [("noise", first.noise.describe)]),
+            *([("noise", self.noise)] if self.noise else []),
             ("solver", f"{first.solver}, tol {first.tol:g}, about {_size(memory)} a task"),
             ("certify", _certify_words(first)),
             *_pruning_words(first),
             *([("classes", self.classes)] if self.classes else []),
             ("chosen by", self.chosen_by),
-            ("work", f"about {_duration(self.estimated_seconds)} of one core (rough)"),
+            ("work", f"{rough_time(self.estimated_seconds)} of one core (rough)"),
         ]
         if self.max_bytes is not None:
             facts.append(
@@ -190,6 +191,7 @@ def make_plan(config: SweepConfig, table: Table, split: Split, layout: FeatureLa
         chosen_by=_choosing_words(config),
         joins=tuple(unit for unit in units if isinstance(unit, JoinSpec)),
         max_bytes=config.max_bytes,
+        noise=_noise_words(config, table),
     )
 
 
@@ -290,6 +292,8 @@ def make_path(
     rows = row_numbers_digest(shard.train_rows, shard.validation_rows, split.test_rows)
     # Ids of sweeps without it are older.
     told = [] if noise is None else [["noise", noise.deviation, noise.copies, noise.seed]]
+    # And those without flags older than that these have none.
+    told += [["still", *table.flags]] if noise is not None and table.flags else []
     path = PathSpec(
         dataset=table.name,
         shard=shard.name,
@@ -337,6 +341,15 @@ def _class_words(table: Table) -> str:
     return f"rows of {_listed(counts)}{positive}" if classes else ""
 
 
+def _noise_words(config: SweepConfig, table: Table) -> str:
+    """What noise the training rows have, and in which columns none; empty where they have none."""
+    if config.noise_of_rows is None:
+        return ""
+    still = tables.shorten(map(repr, table.flags))
+    words = config.noise_of_rows.describe
+    return f"{words}; none in {still}, which have only 0 and 1" if still else words
+
+
 def _choosing_words(config: SweepConfig) -> str:
     """By which metric the best setting is chosen, and why where no key says so."""
     words = f"mean validation {METRICS[config.chosen_by].label}"
@@ -354,7 +367,7 @@ def _certify_words(path: PathSpec) -> str:
     limit = path.certify_limit
     if limit is None:
         return path.certify
-    words = f"{path.certify}, within {_duration(limit)} for each SDP"
+    words = f"{path.certify}, within {duration(limit)} for each SDP"
     given = path.certify_time_limit is not None
     return words if given else f"{words} (default; certify_time_limit changes it)"
 
@@ -374,13 +387,6 @@ def _listed(values: Sequence[Any], limit: int = 6) -> str:
 
 def _size(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def _sorted(seconds: float | tuple[float, ...] | None) -> float | tuple[float, ...] | None:

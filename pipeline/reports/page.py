@@ -31,7 +31,8 @@ from pipeline.reports.figures import plots
 from pipeline.reports.frame import REPORT_FILE, drawn, render_page
 from pipeline.reports.origin import Origin, origin_of
 from pipeline.reports.outputs import kind_of_outputs, outputs_table
-from pipeline.reports.proof_words import gap_words, proof_words
+from pipeline.reports.proof_words import gap_words, proof_words, weight_choices
+from pipeline.reports.sizes import counted_words, whole_words
 from pipeline.results import summary
 from pipeline.results.fitness import reasons_against_choice
 from pipeline.results.folder import CONFIG_FILE, RunFolder
@@ -139,6 +140,7 @@ def render_report(content: ReportInput) -> str:
         settings_shown=len(summary.best_networks(data, tables.BEST_SHOWN)),
         narrowest=tables.narrowest_table(data),
         proof=proof_words(*_kind_of_proof(data, champion), content.weighted),
+        weight_choices=weight_choices(*_neurons(data, champion)),
         verify_command=f"qnn verify {content.location}",
         failures=_failures(summary.failed(data)),
         facts=_facts(data, content.config),
@@ -194,13 +196,11 @@ def _arms_words(arms: list[ArmSummary]) -> str:
 def _headline(data: pd.DataFrame, metric: Metric, shown: Shown) -> dict[str, Any]:
     row, test = shown.row, shown.measured("test", metric)
     identity, bounds, fit = row.identity, row.bounds, row.fit
-    inputs = identity.preprocessing_bytes or 0
     return {
         "tiles": _tiles(metric, test, shown),
         "validation": metric.text(shown.measured("validation", metric)),
         "setting_validation": _setting_validation(data, metric, shown),
-        "total_bytes": byte_text((fit.bytes or 0) + inputs),
-        "preprocessing_bytes": byte_text(inputs),
+        "whole_bytes": whole_words(row),
         "gap_words": gap_words(fit.gap),
         "upper": f"{fit.upper_bound:.6g}",
         "lower": f"{bounds.lower_bound:.6g}",
@@ -232,16 +232,8 @@ def _tiles(metric: Metric, test: float | None, shown: Shown) -> list[dict[str, A
         {"value": percent(fit.gap),
          "words": ["certified gap: all that any network could still gain"]},
         {"value": byte_text(fit.bytes),
-         "words": [f"{fit.neurons} neurons: weights as bits, {_second_layer_words(shown.row)}"]},
+         "words": [f"{fit.neurons} neurons: {counted_words(shown.row)}"]},
     ]  # fmt: skip
-
-
-def _second_layer_words(row: NetworkRow) -> str:
-    """How the second layer is stored; rows of before there was a choice have float64."""
-    stored = row.axes.second_layer or "float"
-    if stored == "common":
-        return "second layer of one size"
-    return "second layer as float64" if stored == "float" else f"second layer of {stored} bits"
 
 
 def _of_test(metric: Metric, test: float | None, row: NetworkRow) -> list[str]:
@@ -295,7 +287,10 @@ def _facts(data: pd.DataFrame, config: SweepConfig | None) -> list[dict[str, str
     )
     facts.append(("training rows of a shard", _range(rows, "n")))
     if config is not None and config.noise_of_rows is not None:
-        told = f"{config.noise_of_rows.describe} of its columns; these are training rows too"
+        told = (
+            f"{config.noise_of_rows.describe} of its columns; none in columns of only 0 and 1; "
+            "these are training rows too"
+        )
         facts.append(("noise in training rows", told))
     facts.append(("shards", ", ".join(sorted(set(data["shard"]) - {FINAL_SHARD})) or FINAL_SHARD))
     if config is not None:
@@ -332,6 +327,13 @@ def _kind_of_proof(data: pd.DataFrame, champion: Shown | None) -> tuple[str, str
         return loss, activation, "relaxation"
     axes, proof = champion.row.axes, champion.row.bounds.proof
     return str(axes.loss), str(axes.activation), proof or "relaxation"
+
+
+def _neurons(data: pd.DataFrame, champion: Shown | None) -> tuple[str, str]:
+    """Activation and alphabet of the chosen network; those of others can differ."""
+    if champion is None:
+        return _first(data, "activation", "bilinear"), _first(data, "alphabet", "binary")
+    return str(champion.row.axes.activation), str(champion.row.axes.alphabet or "binary")
 
 
 def _is_weighted(folder: RunFolder, row: NetworkRow, config: SweepConfig | None) -> bool:

@@ -6,6 +6,7 @@ import numpy as np
 
 from pipeline.results.summary import percent
 from qnn.losses import LOSSES
+from qnn.networks.alphabets import get_alphabet
 
 
 def proof_words(
@@ -57,6 +58,15 @@ _HOLDS = {
     "tightened": f"{_NU}, a diagonal a, inequalities that all sign vectors satisfy, multipliers τ",
     "exact": f"{_NU}, and how the maximum is found again",
 }
+
+
+def weight_choices(activation: str, alphabet: str) -> int:
+    """How many choices a neuron has for what it takes of one input.
+
+    A weight; of the bilinear activation two, one of u and one of v.
+    """
+    levels = len(get_alphabet(alphabet).levels)
+    return levels**2 if activation == "bilinear" else levels
 
 
 def gap_words(gap: float | None) -> str:

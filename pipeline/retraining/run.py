@@ -119,7 +119,7 @@ class _Retraining:
         window = build(self.original, self.selection, self.settings)
         self.folder.create()
         write_window(self.original, window, self.folder)
-        self.config = settled(self.config, self.unsettled, self.folder.location)
+        self.config = settled(self.config, self.unsettled, self.folder.location, console)
         start = partial(tracker.start, home=self.home, crown=False)
         outcome = run_sweep(self.config, self.folder.location, options, console, start)
         self.lease.check()

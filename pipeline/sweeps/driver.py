@@ -304,7 +304,7 @@ class _Driver:
                 if event is not None:
                     tally.add(event)
                     _tell(event, by_id[event.unit].shard)
-                tally.under_way = hearing.look()
+                tally.under_way = hearing.look() or tally.news
                 bar.update()
                 if isinstance(event, UnitDone):
                     refused = 0

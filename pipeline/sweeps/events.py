@@ -1,10 +1,17 @@
-"""What workers tell the driver: the steps of units, and what became of each unit."""
+"""What workers tell the driver: that they begin, the steps of units, what became of each unit."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from pipeline.plans.study import Step
+
+
+@dataclass(frozen=True)
+class TaskBegun:
+    """A worker has begun a task, with this unit first."""
+
+    unit: str
 
 
 @dataclass(frozen=True)
@@ -25,4 +32,4 @@ class UnitLost:
     storage: bool = False
 
 
-Event = Step | UnitDone | UnitLost
+Event = TaskBegun | Step | UnitDone | UnitLost

@@ -1,4 +1,7 @@
-"""What a person sees while a sweep runs: a bar on a terminal, a line now and then elsewhere."""
+"""What a person sees while a sweep runs: a bar on a terminal, a line now and then elsewhere.
+
+Of the steps before it, where there are any: one line that is rewritten, or one every tenth.
+"""
 
 import logging
 import time
@@ -16,12 +19,15 @@ from rich.progress import (
 )
 
 from pipeline.logs.log_lines import wants_json
+from pipeline.plans.description import rough_time
 from pipeline.plans.study import Step
-from pipeline.sweeps.events import Event, UnitLost
+from pipeline.sweeps.events import Event, TaskBegun, UnitLost
 
 log = logging.getLogger(__name__)
 
 LINE_EVERY = 5.0
+# What a tally says before there is a result: Ray's own start is over then, not its workers'.
+NO_WORKER, NO_RESULT = "Ray's workers are starting", "no result yet"
 
 
 class Tally:
@@ -35,9 +41,11 @@ class Tally:
         self.best_gap: float | None = None
         self.error: str | None = None
         self.under_way = ""
+        self.news = NO_WORKER
 
     def add(self, event: Event) -> None:
         """Count an event in."""
+        self.news = NO_RESULT if isinstance(event, TaskBegun) and self.news else ""
         if isinstance(event, Step):
             # What a lost worker had done already comes in a second time.
             self.done = min(self.total, self.done + event.trials)
@@ -176,6 +184,35 @@ class LineReporter:
             text += f", {tally.text()}"
         text += f", {spent:.0f} s"
         if new and tally.done < tally.total:
-            text += f", about {spent / new * (tally.total - tally.done):.0f} s left"
+            text += f", {rough_time(spent / new * (tally.total - tally.done))} left"
         counts = {"done": tally.done, "total": tally.total, "failed": tally.failed}
         log.info("%s", text, extra={**counts, "gap": tally.best_gap, "seconds": round(spent, 1)})
+
+
+class StepReporter:
+    """How far work is that takes many short steps: a context, told each step as it begins."""
+
+    def __init__(self, what: str, console: Console | None = None) -> None:
+        """`what`: the work in a word. A console that is a terminal has one line for all steps."""
+        rewrites = console is not None and console.is_terminal and not console.is_dumb_terminal
+        self.status = console.status(what) if console and rewrites and not wants_json() else None
+        self.what, self.tenth = what, -1
+
+    def __enter__(self) -> "StepReporter":
+        if self.status is not None:
+            self.status.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.status is not None:
+            self.status.stop()
+
+    def tell(self, done: int, total: int, name: str) -> None:
+        """A step begins, after so many of at most `total`."""
+        text = f"{self.what}, {done + 1} of at most {total}: {name}"
+        tenth = 10 * done // max(total, 1)
+        if self.status is not None:
+            self.status.update(escape(text))
+        elif tenth > self.tenth:
+            self.tenth = tenth
+            log.info("%s", text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,17 +15,24 @@ class Noise:
     """Each row stands there once as it is and `copies` times with normal noise in its numbers.
 
     deviation : of the noise, in standard deviations of each column's known numbers. A column of
-    text stays as it is, and so does a missing number. One seed gives the same noise anywhere.
+    text stays as it is, and so do a missing number and a flag (`is_flag`). One seed gives the same
+    noise anywhere.
     """
 
     deviation: float
     copies: int
     seed: int = 0
 
-    def noisy(self, columns: Columns) -> dict[str, np.ndarray]:
-        """The columns (n,), each as one of n · (1 + copies) rows: first the rows as they are."""
+    def noisy(self, columns: Columns, still: Collection[str] = ()) -> dict[str, np.ndarray]:
+        """The columns (n,), each as one of n · (1 + copies) rows: first the rows as they are.
+
+        Those of the names in `still` have no noise in the copies either.
+        """
         rng = np.random.default_rng(self.seed)
-        return {name: self._extended(column, rng) for name, column in columns.items()}
+        return {
+            name: self.repeated(column) if name in still else self._extended(column, rng)
+            for name, column in columns.items()
+        }
 
     def repeated(self, target: np.ndarray) -> np.ndarray:
         """The targets (n,) or (n, C) of those rows."""
@@ -43,3 +50,11 @@ class Noise:
     def describe(self) -> str:
         """In words, for a plan."""
         return f"each row {self.copies} times more, with noise of {self.deviation:g} deviations"
+
+
+def is_flag(column: np.ndarray) -> bool:
+    """Whether a column (n,) has no numbers but 0 and 1, as booleans are read: no sensor errs so."""
+    if column.dtype.kind != "f":
+        return False
+    known = column[~np.isnan(column)]
+    return bool(len(known) and np.isin(known, (0.0, 1.0)).all())

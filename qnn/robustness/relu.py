@@ -27,7 +27,7 @@ from qnn.errors import CertificateError, InputError
 from qnn.networks.layered import LayeredNetwork
 from qnn.robustness.attacks import Ball, descended
 from qnn.robustness.means import Effort, means_of
-from qnn.robustness.result import Limits, Robustness, Worst, found, proven
+from qnn.robustness.result import VERDICT_SLACK, Limits, Robustness, Worst, found, proven
 from qnn.robustness.threat import Rows, raw_point
 
 Array = np.ndarray
@@ -86,7 +86,10 @@ class ReluProver:
         ]
         certificate = _certificate(question, trees, effort)
         size = max(1.0, abs(certificate.lower_bound), float(np.abs(worst.margin)))
-        sure = proven(certificate, self.rows.data, size)
+        value = certificate.lower_bound
+        far = limits.gap is None and value > 10.0 * VERDICT_SLACK * (size + value)
+        first = VERDICT_SLACK if far and len(certificate.multipliers) else 0.0
+        sure = proven(certificate, self.rows.data, size, first)
         return found(worst, sure, trial.nodes, start)
 
     def margin(self, row: Array, offset: float) -> Margin:

@@ -12,7 +12,9 @@ import argparse
 import contextlib
 import json
 import tempfile
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +43,7 @@ from tests.benchmarks.measure import Stopwatch, gib, machine, peak_bytes
 
 GROUP = 100_000
 UNSCALED = Asked(scaling="none")
+CALLS = 200
 
 
 def write(path: Path, rows: int, d: int, classes: bool) -> None:
@@ -81,6 +84,24 @@ def processor(blocks: TableBlocks | ActorBlocks, watch: Stopwatch) -> tuple[floa
     if isinstance(blocks, ActorBlocks):
         return blocks.traffic.total_seconds, blocks.traffic.critical
     return watch.read().processor, watch.read().processor
+
+
+class EmptyPass:
+    """No work on a block."""
+
+    def __call__(self, index: int, batches: object) -> int:
+        return 0
+
+
+def seconds_of_a_call(blocks: ActorBlocks) -> float:
+    """Processor seconds of this process for each actor that a pass asks, if they are many."""
+    import ray
+
+    shared = ray.put((EmptyPass(), max, None))
+    asked = list(zip(blocks.actors, blocks.owned, strict=True)) * CALLS
+    began = time.process_time()
+    ray.get([actor.reduce.remote(shared, owned) for actor, owned in asked])
+    return (time.process_time() - began) / len(asked)
 
 
 def main() -> None:
@@ -126,9 +147,11 @@ def measure(
         watch = Stopwatch()
         found = blocks.reduce(StatisticsPass("y", False, UNSCALED), merge_tables)
         preprocessing = fit(found, "y", None, UNSCALED)
-        blocks.reading = Reading(preprocessing, TargetReading("y", preprocessing.target))
+        target = TargetReading("y", preprocessing.target)
+        blocks.reading = Reading(preprocessing, target, found.checksums)
         statistics, _ = processor(blocks, watch)
         first = first_pass(blocks, asked.loss, asked.tol)
+        blocks.reading = replace(blocks.reading, checksums=())
         scanned, _ = processor(blocks, watch)
         beta = asked.fraction * first.beta_max
         relaxed = solve_blocks(blocks, beta, asked.tol, asked.loss, first=first)
@@ -160,13 +183,17 @@ def measure(
                 f"  peak of an actor {gib(max(peaks))}; sent {sent} bytes, received {received}",
                 flush=True,
             )
-            known |= {"peak": max(peaks), "sent": sent, "received": received}
+            call = seconds_of_a_call(blocks)
+            known |= {"peak": max(peaks), "sent": sent, "received": received, "call": call}
         else:
             print(f"  peak {gib(peak_bytes())}", flush=True)
             known |= {"peak": peak_bytes()}
         if earlier and earlier["actors"]:
             ratio = earlier["critical"] / critical
-            print(f"  {actors} against {earlier['actors']:g}: critical path {ratio:.2f} times")
+            print(
+                f"  {actors} against {earlier['actors']:g}: critical path {ratio:.2f} times, "
+                f"wall {earlier['wall'] / wall:.2f} times"
+            )
             known |= {"speedup": ratio}
         if isinstance(first, Compressed):
             known |= {"moments": len(Fourth(preprocessing.layout.d).sums)}

@@ -1,10 +1,10 @@
 """What blocks on many cores cost, from measured constants: `python -m tests.benchmarks.scaling`.
 
 The constants are those that `tests.benchmarks.distributed --record` has written, in
-`tests/data/blocks_constants.json`: processor seconds a row and pass, bytes of a partial sum. The
-work is linear in the rows, as blocks are independent; of each pass one partial sum of each actor
-goes to the driver. How fast the driver's link must be for that to take a hundredth of the work is
-computed, not assumed.
+`tests/data/blocks_constants.json`: processor seconds a row, the bytes that an actor is sent and
+sends, the driver's processor seconds for each call of an actor. The work is linear in the rows, as
+blocks are independent. Sums come together along the tree of `FAN` actors each; what is broadcast
+goes once to every machine. The link's speed is assumed, and latency is not in it.
 """
 
 from __future__ import annotations
@@ -12,54 +12,90 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pipeline.sweeps.cluster.block_actors import FAN
 
 CONSTANTS = Path(__file__).parents[1] / "data" / "blocks_constants.json"
 SIZES = (10**7, 10**8, 10**9, 10**10)
 CORES = (1, 16, 1000)
-#: the part of the work that communication may take
-SHARE = 0.01
+#: cores of a machine, and bits a second of its link
+MACHINE, LINK = 16, 1e9
 
 
-def costs(measured: dict[str, Any], n: int, cores: int) -> tuple[float, float, float]:
-    """Seconds of work on so many cores, partial sums' bytes, bits a second of the driver's link.
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of work and of the driver's calls; of sums one after another, and of broadcasts.
 
-    ``measured``: rows, columns, processor seconds (statistics, first, rest) and passes.
+    ``volume``: bytes of all partial sums of an actor.
     """
-    d = measured["columns"]
+
+    work: float
+    calls: float
+    sums: float
+    broadcasts: float
+    volume: float
+
+
+def cost(measured: dict[str, Any], call: float, n: int, cores: int) -> Cost:
+    """Of n rows on so many cores, an actor each.
+
+    ``measured``: rows, actors, passes, processor seconds (statistics, first, rest), bytes sent and
+    received; ``call``: seconds of the driver for each call.
+    """
     work = sum(measured[name] for name in ("statistics", "first", "rest"))
-    seconds = work / measured["rows"] * n / cores
-    moments = measured.get("moments")
-    # One compressed sum and the proof's d^2; or a broadcast and a gradient of d k each pass.
-    if moments is not None:
-        volume = 8.0 * (moments + 2 * d * d + 2 * d)
-    else:
-        volume = 8.0 * (measured["passes"] * 2 * d * measured["rank"] + d * d)
-    needed = 8.0 * cores * volume / (SHARE * seconds) if cores > 1 else 0.0
-    return seconds, volume, needed
+    volume = measured["received"] / measured["actors"]
+    given = measured["sent"] / measured["actors"]
+    # Statistics, columns and the first pass come before the solve's.
+    passes = measured["passes"] + 3
+    asked, after = gathered(cores)
+    return Cost(
+        work / measured["rows"] * n / cores,
+        passes * asked * call,
+        8.0 * after * volume / LINK,
+        8.0 * math.ceil(cores / MACHINE) * given / LINK,
+        volume,
+    )
+
+
+def gathered(actors: int) -> tuple[int, int]:
+    """The calls of a pass, and how many sums arrive one after another on the way to the driver."""
+    calls, after = actors, 0
+    while actors > FAN:
+        actors = math.ceil(actors / FAN)
+        calls += actors
+        after += FAN - 1
+    return calls, after + actors
 
 
 def lines() -> Iterator[str]:
     """The table of the page, in Markdown."""
     found = json.loads(CONSTANTS.read_text())
-    yield "| loss | d | rows | work on 1, 16, 1,000 cores | sums of an actor | link for 1 % |"
+    call = max(measured["call"] for measured in found.values() if "call" in measured)
+    yield (
+        "| loss | d | rows | work on 1, 16, 1,000 cores | sums of an actor | 1,000 actors: calls, "
+        "sums, broadcasts |"
+    )
     yield "|---|---|---|---|---|---|"
     for measured in _chosen(found):
         for n in SIZES:
-            seconds = [costs(measured, n, cores)[0] for cores in CORES]
-            _, volume, needed = costs(measured, n, CORES[-1])
+            work = [_time(cost(measured, call, n, cores).work) for cores in CORES]
+            most = cost(measured, call, n, CORES[-1])
+            parts = [_time(part) for part in (most.calls, most.sums, most.broadcasts)]
             yield (
                 f"| {measured['loss']} | {measured['columns']} | 1e{round(math.log10(n))} | "
-                f"{', '.join(_time(value) for value in seconds)} | {volume / 1e6:.3g} MB | "
-                f"{needed / 1e9:.2g} Gbit/s |"
+                f"{', '.join(work)} | {most.volume / 1e6:.2g} MB | {', '.join(parts)} |"
             )
 
 
 def _chosen(found: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Of each loss and number of columns the measurement of most rows."""
+    """Of each loss and number of columns the measurement on actors of most rows."""
     best: dict[tuple[str, int], dict[str, Any]] = {}
     for key in sorted(found):
+        if not found[key]["actors"]:
+            continue
         measured = {**found[key], "loss": key.split()[0]}
         place = measured["loss"], measured["columns"]
         if place not in best or measured["rows"] >= best[place]["rows"]:

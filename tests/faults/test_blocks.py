@@ -1,6 +1,7 @@
-"""A distributed sweep on a disk that is really full: said in one line, and a rerun goes on."""
+"""A distributed sweep on a disk that is really full, or killed at work: a rerun goes on."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,18 @@ from tests.faults.test_storage import COMMAND, FULL_DISK
 
 pytestmark = pytest.mark.slow
 PROGRAM = COMMAND.replace("pipeline.studies.training", "pipeline.studies.distributed")
+# Kills itself in the midst of the second beta.
+KILLED = """
+import os, signal
+from pipeline.studies.distributed import path
+real, calls = path.round_blocks, []
+def dies(*arguments):
+    calls.append(arguments)
+    if len(calls) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*arguments)
+path.round_blocks = dies
+"""
 
 
 def config(folder: Path) -> Path:
@@ -65,4 +78,27 @@ def test_a_full_disk_is_said_and_a_rerun_goes_on(tmp_path: Path) -> None:
     assert {name: second[name] for name in first} == first
     assert len(second) == len(whole) > len(first)
     proofs = [name for name in whole if name.startswith(("certificates", "networks"))]
+    assert {name: second[name] for name in proofs} == {name: whole[name] for name in proofs}
+
+
+def test_a_killed_driver_goes_on_from_the_last_finished_beta(tmp_path: Path) -> None:
+    made, out = config(tmp_path), tmp_path / "run"
+
+    def run(program: str, folder: Path) -> int:
+        command = [sys.executable, "-c", program, made, folder, "inline"]
+        return subprocess.run(command, timeout=240).returncode
+
+    assert run(PROGRAM, tmp_path / "undisturbed") == 0
+    assert run(KILLED + PROGRAM, out) == -signal.SIGKILL
+    first = kept(out)
+    proofs = [name for name in first if name.startswith(("certificates", "networks"))]
+    assert len(proofs) == 2
+    assert any(name.endswith("/0.json") for name in first)
+    written = {name: (out / name).stat().st_mtime_ns for name in first}
+    assert run(PROGRAM, out) == 0
+    second, whole = kept(out), kept(tmp_path / "undisturbed")
+    assert {name: (out / name).stat().st_mtime_ns for name in first} == written
+    assert second.keys() == whole.keys()
+    proofs = [name for name in whole if name.startswith(("certificates", "networks"))]
+    assert len(proofs) == 4
     assert {name: second[name] for name in proofs} == {name: whole[name] for name in proofs}

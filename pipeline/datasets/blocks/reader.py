@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.datasets.blocks.row_groups import Columns, RowGroups, RowReader
+from pipeline.datasets.blocks.row_groups import Columns, RowGroups, RowReader, checksum
 from pipeline.datasets.blocks.statistics import TargetReading
 from qnn.errors import InputError
 from qnn.features.preprocessing import Preprocessing
@@ -51,10 +51,14 @@ class BlockTable:
 
 @dataclass(frozen=True)
 class Reading:
-    """What raw columns become: a matrix and targets."""
+    """What raw columns become: a matrix and targets.
+
+    ``checksums``: of each block's raw rows, where the next pass is to compare them.
+    """
 
     preprocessing: Preprocessing
     target: TargetReading
+    checksums: tuple[int, ...] = ()
 
     def __call__(self, columns: Columns) -> Batch:
         """X (k, d) and y (k,)."""
@@ -108,9 +112,16 @@ class BlockReader:
 
     def _batches(self, block: int, reading: Reading) -> Callable[[], Iterator[Batch]]:
         def read() -> Iterator[Batch]:
+            found = 0
             for columns in self._raw(block):
+                found = checksum(columns, found) if reading.checksums else found
                 for start in range(0, len(next(iter(columns.values()))), ROWS):
                     rows = slice(start, start + ROWS)
                     yield reading({name: values[rows] for name, values in columns.items()})
+            if reading.checksums and found != reading.checksums[block]:
+                raise InputError(
+                    f"block {block} has changed since the preprocessing was fitted to it (CRC-32 "
+                    "differs): start again in a new folder once nothing writes to them"
+                )
 
         return read

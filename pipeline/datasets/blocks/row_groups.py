@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -224,6 +225,14 @@ class _GroupStream:
                         columns[name] = np.full(rows - skip, given[name], dtype=object)
                     yield columns
                 skip = max(skip - rows, 0)
+
+
+def checksum(columns: Columns, before: int = 0) -> int:
+    """CRC-32 of raw rows that follow others whose is ``before``: finds what changed by accident."""
+    for values in columns.values():
+        text = values.dtype == object
+        before = zlib.crc32(repr(values.tolist()).encode() if text else values.data, before)
+    return before
 
 
 def _first(columns: Columns) -> np.ndarray:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from pipeline.datasets.blocks.quantiles import Spread
-from pipeline.datasets.blocks.row_groups import Columns
+from pipeline.datasets.blocks.row_groups import Columns, checksum
 from pipeline.datasets.sources import MAX_CATEGORIES
 from qnn.errors import InputError
 from qnn.features import tables
@@ -161,10 +161,14 @@ def describe(
 
 @dataclass(frozen=True)
 class TableStatistics:
-    """Of all columns of some blocks; ``labels``: the target's, None where it is a quantity."""
+    """Of all columns of some blocks; ``labels``: the target's, None where it is a quantity.
+
+    ``checksums``: of each block's raw rows, see `checksum`.
+    """
 
     columns: tuple[ColumnStatistics, ...]
     labels: frozenset[Any] | None
+    checksums: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -177,10 +181,19 @@ class StatisticsPass:
 
     def __call__(self, index: int, pieces: Any) -> TableStatistics:
         """Of one block; InputError names it."""
+        found = 0
+
+        def summed() -> Iterator[Columns]:
+            nonlocal found
+            for piece in pieces():
+                found = checksum(piece, found)
+                yield piece
+
         try:
-            return reduce(merge_tables, self._described(pieces()))
+            statistics = reduce(merge_tables, self._described(summed()))
         except InputError as error:
             raise InputError(f"block {index}: {error}") from None
+        return replace(statistics, checksums=(found,))
 
     def _described(self, pieces: Iterator[Columns]) -> Iterator[TableStatistics]:
         for piece in pieces:
@@ -217,7 +230,8 @@ def merge_tables(left: TableStatistics, right: TableStatistics) -> TableStatisti
     """Of the rows of both."""
     labels = None if left.labels is None or right.labels is None else left.labels | right.labels
     pairs = zip(left.columns, right.columns, strict=True)
-    return TableStatistics(tuple(merged(a, b) for a, b in pairs), labels)
+    columns = tuple(merged(a, b) for a, b in pairs)
+    return TableStatistics(columns, labels, left.checksums + right.checksums)
 
 
 def fit(

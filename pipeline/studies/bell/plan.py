@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from pipeline.plans.description import axis, description
+from pipeline.plans.description import axis, description, rough_time
 from pipeline.plans.study import NothingFollows, Unit
 from pipeline.studies.bell.behaviours import content_of, plane_grid, read_behaviours
 from pipeline.studies.bell.blocks import FILE, PLANE, Block
@@ -51,7 +51,7 @@ class BellPlan(NothingFollows):
         count = sum(block.count for block in self.blocks)
         seconds = sum(unit.estimated_seconds for unit in self.units)
         kept = config.certificates
-        work = f"{count} verdicts in {len(self.blocks)} blocks, about {seconds:.0f} s of one core"
+        work = f"{count} verdicts in {len(self.blocks)} blocks, {rough_time(seconds)} of one core"
         proofs = f"every verdict; {kept} of a block again in rational arithmetic, kept"
         facts = [("work", f"{work} (rough)"), ("proofs", proofs)]
         if self.trainings:

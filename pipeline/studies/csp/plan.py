@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from pipeline.datasets.problems import read_problem
-from pipeline.plans.description import axis, description
+from pipeline.plans.description import axis, description, rough_time
 from pipeline.plans.study import NothingFollows
 from pipeline.studies.csp.config import CspConfig
 from pipeline.studies.csp.solves import Solve
@@ -35,7 +35,7 @@ class CspPlan(NothingFollows):
             axis("seeds", config.seeds),
         ]
         seconds = sum(unit.estimated_seconds for unit in self.units)
-        work = f"{len(self.units)} solves, about {seconds:.0f} s of one core (rough)"
+        work = f"{len(self.units)} solves, {rough_time(seconds)} of one core (rough)"
         facts = [("work", work), ("proofs", "every bound, kept with its problem")]
         title = f"study {config.name}: constraint satisfaction over pairs"
         return description(title, axes, facts)

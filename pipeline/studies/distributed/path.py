@@ -90,7 +90,9 @@ class BlocksPath:
             loss, tol = get_loss(self.config.loss), self.config.relaxation.tol
             first = state.first()
             if first is None:
+                blocks.reading = replace(blocks.reading, checksums=state.checksums())
                 first = first_pass(blocks, loss, tol)
+                blocks.reading = replace(blocks.reading, checksums=())
                 state.keep_first(first)
             rows = []
             for row in self._solved(blocks, first, state, folder):
@@ -119,7 +121,7 @@ class BlocksPath:
             asked = self.config.asked
             found = blocks.reduce(StatisticsPass(target, classes, asked), merge_tables)
             preprocessing = fit(found, target, self.config.data.positive, asked)
-            state.keep_preprocessing(preprocessing)
+            state.keep_preprocessing(preprocessing, found.checksums)
         return reading_of(self.config, preprocessing)
 
     def _solved(

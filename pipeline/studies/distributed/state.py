@@ -41,8 +41,14 @@ class PathState:
         found = self._read("preprocessing.json")
         return None if found is None else Preprocessing.from_json(found.decode())
 
-    def keep_preprocessing(self, preprocessing: Preprocessing) -> None:
-        """Keep it."""
+    def checksums(self) -> tuple[int, ...]:
+        """Of the raw rows that it was fitted to, one a block; none in an older folder."""
+        found = self._read("checksums.json")
+        return () if found is None else tuple(json.loads(found))
+
+    def keep_preprocessing(self, preprocessing: Preprocessing, checksums: tuple[int, ...]) -> None:
+        """Keep both; the preprocessing last."""
+        self.folder.write(self._file("checksums.json"), json.dumps(checksums).encode())
         self.folder.write(self._file("preprocessing.json"), preprocessing.to_json().encode())
 
     def first(self) -> Compressed | Scan | None:

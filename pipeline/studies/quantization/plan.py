@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.datasets.numbers import read_rows
-from pipeline.plans.description import axis, description
+from pipeline.plans.description import axis, description, rough_time
 from pipeline.plans.study import NothingFollows
 from pipeline.studies.quantization.config import QuantizationConfig
 from pipeline.studies.quantization.units import Inputs, Quantization
@@ -44,7 +44,7 @@ class QuantizationPlan(NothingFollows):
             axis("seeds", config.seeds),
             ("rows", len(kept), f"for calibration, {len(out)} held out"),
         ]
-        work = f"{len(self.units)} networks of {layers} layers, about {seconds:.0f} s of one core"
+        work = f"{len(self.units)} networks of {layers} layers, {rough_time(seconds)} of one core"
         facts = [("work", f"{work} (rough)"), ("proofs", f"certify: {config.certify}")]
         return description(f"study {config.name}: post-training quantization", axes, facts)
 

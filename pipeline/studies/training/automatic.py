@@ -14,11 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.configuration.reading import dump_config, load_config, parse_config
+from rich.console import Console
+
+from pipeline.configuration.reading import dump_config, given_keys, load_config, parse_config
 from pipeline.configuration.settings import SweepConfig
 from pipeline.configuration.yaml_text import dump_yaml, parse_yaml
 from pipeline.datasets.shards import make_split
 from pipeline.datasets.sources import load_table
+from pipeline.plans.description import rough_time
 from pipeline.results.folder import CONFIG_FILE, RunFolder
 from qnn.errors import InputError
 from qnn.features.targets import ONE_VS_REST
@@ -55,20 +58,17 @@ STAND_IN_LOSS = "loss=logistic"
 
 def is_automatic(path: Path, overrides: Sequence[str]) -> bool:
     """Whether a training sweep leaves its β out, so that it is to be chosen."""
-    tree = _tree(path)
-    return tree is not None and "beta" not in tree and not _overridden(overrides, "beta")
+    tree = _tree(path, overrides)
+    return tree is not None and "beta" not in tree
 
 
 def with_defaults(path: Path, overrides: Sequence[str]) -> list[str]:
     """The overrides, after those that stand for what needs no data."""
-    tree = _tree(path) or {}
-    found = [
-        f"{key}={json.dumps(value)}"
-        for key, value in DEFAULTS.items()
-        if key not in tree and not _overridden(overrides, key)
-    ]
-    source = (tree.get("data") or {}).get("source") if isinstance(tree.get("data"), dict) else None
-    if "name" not in tree and not _overridden(overrides, "name") and isinstance(source, str):
+    tree = _tree(path, overrides) or {}
+    found = [f"{key}={json.dumps(value)}" for key, value in DEFAULTS.items() if key not in tree]
+    data = tree.get("data")
+    source = data.get("source") if isinstance(data, dict) else None
+    if "name" not in tree and isinstance(source, str):
         found.insert(0, f"name={json.dumps(_name(source))}")
     return [*found, *overrides]
 
@@ -80,10 +80,11 @@ def stand_in(path: Path, overrides: Sequence[str]) -> tuple[SweepConfig, Keys]:
     """
     if not is_automatic(path, overrides):
         return load_config(path, overrides), ()
-    paired = not _absent(path, overrides, ("multi_class",))
-    loss = [STAND_IN_LOSS] if paired and _absent(path, overrides, ("loss",)) else []
-    config = load_config(path, [*with_defaults(path, overrides), STAND_IN, *loss])
-    return config, tuple(key for key in CHOSEN if _absent(path, overrides, key))
+    tree = _tree(path, overrides)
+    unsettled = tuple(key for key in CHOSEN if not _is_given(tree, key))
+    paired = ("multi_class",) not in unsettled
+    loss = [STAND_IN_LOSS] if paired and ("loss",) in unsettled else []
+    return load_config(path, [*with_defaults(path, overrides), STAND_IN, *loss]), unsettled
 
 
 def refuse_lists(config: SweepConfig, unsettled: Keys, where: str) -> None:
@@ -106,14 +107,20 @@ def text_without(config: SweepConfig, unsettled: Keys) -> str:
     return dump_yaml(tree)
 
 
-def chosen(path: Path, overrides: Sequence[str], location: str | None) -> list[str]:
+def chosen(
+    path: Path, overrides: Sequence[str], location: str | None, console: Console | None = None
+) -> list[str]:
     """The overrides with what was chosen, now or for the folder at `location`.
 
-    Raises InputError as `load_config` and the reading of the data do.
+    On a console that is a terminal one line shows how far choosing is. Raises InputError as
+    `load_config` and the reading of the data do.
     """
     config, unsettled = stand_in(path, overrides)
     place = _place(config, location)
-    return [*with_defaults(path, overrides), *_choices(config, unsettled, place, path.name)]
+    return [
+        *with_defaults(path, overrides),
+        *_choices(config, unsettled, place, path.name, console),
+    ]
 
 
 def foreseen(
@@ -150,29 +157,31 @@ def _place(config: SweepConfig, location: str | None) -> str:
     return f"out/{config.name}" if location is None else location
 
 
-def settled(config: SweepConfig, unsettled: Keys, location: str) -> SweepConfig:
+def settled(
+    config: SweepConfig, unsettled: Keys, location: str, console: Console | None = None
+) -> SweepConfig:
     """The config with a value for each key that was left out, as `chosen`."""
     if not unsettled:
         return config
-    found = _choices(config, unsettled, location, config.name)
+    found = _choices(config, unsettled, location, config.name, console)
     return parse_config(dump_config(config), config.name, found)
 
 
-def _choices(config: SweepConfig, unsettled: Keys, location: str, where: str) -> list[str]:
+def _choices(
+    config: SweepConfig, unsettled: Keys, location: str, where: str, console: Console | None
+) -> list[str]:
     """Settings for the keys, as overrides: those of the folder, else chosen from the data."""
     kept = _kept(location)
     if kept is not None:
         log.info("encoder, loss, beta and width as chosen before: %s", ", ".join(kept))
         return _only(kept, unsettled)
+    from pipeline.sweeps.progress import StepReporter
     from qnn.training.selection import choose
 
     refuse_lists(config, unsettled, where)
     table, target, classes, wanted = _question(config, unsettled)
-
-    def report(done: int, total: int, cell: str) -> None:
-        log.info("choosing, %d of %d: %s", done + 1, total, cell)
-
-    found = choose(table, target, classes, wanted, config.seeds[0], report)
+    with StepReporter("choosing", console) as steps:
+        found = choose(table, target, classes, wanted, config.seeds[0], steps.tell)
     settings = {
         "preprocessing.scaling": found.kind.scaling,
         "preprocessing.thresholds": found.kind.thresholds,
@@ -206,8 +215,8 @@ def announcement(config: SweepConfig, unsettled: Keys, where: str) -> str:
     limit = "" if config.max_bytes is None else f", within {config.max_bytes:,} bytes"
     return (
         "no beta is given: encoder, loss, beta and width will be chosen first, by "
-        f"cross-validation on {len(target)} rows{limit}, in about {max(seconds, 1.0):.0f} s of one "
-        "core (rough); the plan below is that of a plain setting"
+        f"cross-validation on {len(target)} rows{limit}, in {rough_time(seconds)} of one core "
+        "(rough); the plan below is that of a plain setting"
     )
 
 
@@ -236,21 +245,13 @@ def _question(config: SweepConfig, unsettled: Keys) -> tuple[Any, ...]:
         width=config.widths[0] if ("widths",) in given else AUTO,
         loss_parameter=kind.loss_parameter,
         activation=kind.get_activation() if ("activation",) in given else AUTO,
-        multi_class=_multi_class(config, given),
+        multi_class=config.multi_class if ("multi_class",) in given else AUTO,
         alphabet=kind.alphabet,
         second_layer=config.second_layer,
         max_bytes=config.max_bytes,
         layout=tuple(layout.items()),
     )
     return table.take(rows), table.target[rows], table.classes, wanted
-
-
-def _multi_class(config: SweepConfig, given: set[tuple[str, ...]]) -> str:
-    """What is given, or that it is chosen: weights of classes are those of one against the rest."""
-    from qnn.training.selection import AUTO
-
-    chosen = ("multi_class",) not in given and config.class_weight is None
-    return AUTO if chosen else config.multi_class
 
 
 def _kept(location: str) -> list[str] | None:
@@ -271,12 +272,12 @@ def _only(written: Sequence[str], keys: Keys) -> list[str]:
     return [one for one in written if tuple(one.partition("=")[0].split(".")) in keys]
 
 
-def _absent(path: Path, overrides: Sequence[str], key: tuple[str, ...]) -> bool:
+def _is_given(tree: Any, key: tuple[str, ...]) -> bool:
     try:
-        _get(_tree(path), key)
+        _get(tree, key)
     except (KeyError, TypeError):
-        return not _overridden(overrides, ".".join(key))
-    return False
+        return False
+    return True
 
 
 def _get(tree: Any, key: tuple[str, ...]) -> Any:
@@ -285,18 +286,15 @@ def _get(tree: Any, key: tuple[str, ...]) -> Any:
     return tree
 
 
-def _overridden(overrides: Sequence[str], key: str) -> bool:
-    names = (one.partition("=")[0].strip() for one in overrides)
-    return any(name == key or name.startswith(f"{key}.") for name in names)
+def _tree(path: Path, overrides: Sequence[str]) -> dict[str, Any] | None:
+    """What is given, in the file or by overrides; None where that has a fault.
 
-
-def _tree(path: Path) -> dict[str, Any] | None:
-    """The file as it is written, None where it is no mapping: `load_config` says why."""
+    `load_config` says which.
+    """
     try:
-        tree = parse_yaml(path.read_text(encoding="utf-8-sig"), path.name)
-    except (OSError, UnicodeDecodeError, InputError):
+        return given_keys(path, overrides)
+    except InputError:
         return None
-    return tree if isinstance(tree, dict) else None
 
 
 def _name(source: str) -> str:

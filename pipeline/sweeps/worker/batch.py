@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from pipeline.logs.log_lines import log_json_to, wants_json
 from pipeline.logs.messages import one_line
 from pipeline.plans.study import Tools, Unit
 from pipeline.results.folder import RunFolder, StoreError
-from pipeline.sweeps.events import Event, UnitDone, UnitLost
+from pipeline.sweeps.events import Event, TaskBegun, UnitDone, UnitLost
 from pipeline.sweeps.under_way import Saying
 from qnn.errors import InputError
 
@@ -37,7 +37,7 @@ class Work:
 
 
 def run_batch(
-    units: Iterable[Unit],
+    units: Sequence[Unit],
     work: Work,
     scanner: Scanner | None = None,
     crew: Callable[[], Crew] | None = None,
@@ -52,6 +52,7 @@ def run_batch(
         log_json_to(sys.stderr)
     folder = RunFolder.open(work.folder)
     check_folder(folder, work.token)
+    yield TaskBegun(units[0].id)
     for unit in units:
         trials = failed = 0
         saying = Saying(folder, unit.id)

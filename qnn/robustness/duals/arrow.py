@@ -10,9 +10,10 @@ Optim. 11, 2001).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs, dtrtrs
 
 Array = np.ndarray
 
@@ -57,6 +58,16 @@ class Arrow:
             return None
         return Spread(rest, G, self.core)
 
+    def has_completion(self) -> bool:
+        """Whether `completed` finds one."""
+        factor, info = dpotrf(self.core, lower=1)
+        if info or not np.isfinite(factor.diagonal()).all():
+            return False
+        if not self.diagonal.size:
+            return True
+        part = dtrtrs(factor, self.edge.T, lower=1)[0]
+        return bool((self.diagonal > np.einsum("ij,ij->j", part, part)).all())
+
     def plus(self, other: Arrow, factor: float) -> Arrow:
         """``self + factor other``."""
         return Arrow(
@@ -85,27 +96,38 @@ class Spread:
 
     def arrow(self) -> Arrow:
         """Its entries where an arrow has some."""
-        GC = self.G @ self.C
+        GC = self.GC
         return Arrow(self.rest + np.einsum("ij,ij->i", GC, self.G), GC, self.C)
 
-    def full(self, plain: Array, core: Array) -> Array:
-        """All of it, rows at the given places."""
-        done = np.empty((len(plain) + len(core),) * 2)
-        GC = self.G @ self.C
-        inner = GC @ self.G.T
-        inner.flat[:: len(plain) + 1] += self.rest
-        done[np.ix_(plain, plain)] = inner
-        done[np.ix_(plain, core)] = GC
-        done[np.ix_(core, plain)] = GC.T
-        done[np.ix_(core, core)] = self.C
+    @cached_property
+    def GC(self) -> Array:
+        """The part of the plain rows and the core (k, t)."""
+        return self.G @ self.C
+
+    def plain(self) -> Array:
+        """The part of the plain rows (k, k)."""
+        done = self.GC @ self.G.T
+        done.flat[:: len(done) + 1] += self.rest
         return done
+
+    def squares(self, other: Spread, done: Array) -> None:
+        """Write 4 times the products, entry by entry, of both without row 0 of the core.
+
+        Of the symmetric result its lower triangle, in the order plain rows, core.
+        """
+        k = len(self.rest)
+        plain = self.plain()
+        plain *= other.plain()
+        np.multiply(plain, 4.0, out=done[:k, :k])
+        np.multiply(4.0 * self.GC.T[1:], other.GC.T[1:], out=done[k:, :k])
+        np.multiply(4.0 * self.C[1:, 1:], other.C[1:, 1:], out=done[k:, k:])
 
     def around(self, Z: Arrow, Y: Spread) -> Arrow:
         """The even part of ``self Z Y`` where an arrow has entries."""
         T = Z.diagonal[:, None] * self.G + Z.edge
         inner = T.T @ Y.G + self.G.T @ Z.edge + Z.core
         right = self.rest[:, None] * (Z.diagonal[:, None] * Y.G + Z.edge)
-        GC = self.G @ self.C
+        GC = self.GC
         edge = (right + GC @ inner) @ Y.C
         core = self.C @ inner @ Y.C
         other = Y.rest[:, None] * (T @ self.C) + Y.G @ core.T

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from pipeline.commands.terminal import print_outcome
 from pipeline.logs.console import console_of_tables
+from pipeline.reports.page import ReportInput, render_report
 from pipeline.results.record import RESULTS_SCHEMA
 from pipeline.results.selection import choose
 from pipeline.results.summary import OURS, beside_ours, best_networks, frame, settings
@@ -85,6 +86,23 @@ def test_the_file_of_each_network_is_said_where_there_is_room():
     narrow = console.export_text()
     assert f"network  run/{best[0]}\n" in narrow
     assert best[1] not in narrow
+
+
+@pytest.mark.parametrize(
+    ("stored", "words"), [("float", "as float64"), ("4", "of 4 bits"), ("common", "of one size")]
+)
+def test_the_terminal_says_what_bytes_count_in_the_reports_words(stored: str, words: str) -> None:
+    rows = results_table(shards=2, betas=2, refit=False).to_pylist()
+    rows = [{**row, "second_layer": stored} for row in rows]
+    results = pa.Table.from_pylist(rows, schema=RESULTS_SCHEMA)
+    (line,) = re.findall("^bytes  .*$", printed(results), re.MULTILINE)
+    assert f"weights as bits, second layer {words}; with its encoding" in line
+    best = best_networks(frame(results), 1).iloc[0]
+    own, encoding = best["bytes"], best["preprocessing_bytes"]
+    assert f"{own + encoding:.0f} bytes ({encoding:.0f} bytes of numbers, categories and" in line
+    page = render_report(ReportInput(results=results))
+    assert f"weights as bits, second layer {words}" in page
+    assert line.partition("this network has ")[2] in page
 
 
 @pytest.mark.parametrize(("share", "said"), [(0.975, True), (0.79, False), (None, False)])

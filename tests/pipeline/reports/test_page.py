@@ -64,6 +64,27 @@ def page(**changes: object) -> Outline:
     return Outline(render_report(ReportInput(**content)))
 
 
+@pytest.mark.parametrize(
+    ("activation", "alphabet", "choices"),
+    [
+        ("bilinear", "binary", 4),
+        ("bilinear", "ternary", 9),
+        ("bilinear", "3", 64),
+        ("polynomial", "binary", 2),
+        ("polynomial", "ternary", 3),
+        ("polynomial", "2", 4),
+    ],
+)
+def test_how_many_choices_of_weights_there_are(
+    activation: str, alphabet: str, choices: int
+) -> None:
+    rows = results_table(seeds=1, betas=2).to_pylist()
+    rows = [{**row, "activation": activation, "alphabet": alphabet} for row in rows]
+    shown = page(results=pa.Table.from_pylist(rows, schema=RESULTS_SCHEMA))
+    assert f"a neuron of d inputs has one of {choices}d choices of weights" in shown.text
+    assert f"one of {choices}<sup>d</sup> choices" in shown.page
+
+
 def test_the_headline_is_the_final_refit_with_the_lowest_objective() -> None:
     table = results_table(seeds=2, betas=3)
     rows = [row for row in table.to_pylist() if row["shard"] == "all"]

@@ -6,9 +6,18 @@ import pytest
 from pipeline.commands.cli import _plan_text
 from pipeline.configuration.reading import dump_config, load_config
 from pipeline.results.folder import CONFIG_FILE
-from pipeline.studies.training.automatic import chosen, foreseen, is_automatic, with_defaults
+from pipeline.studies.training.automatic import (
+    chosen,
+    foreseen,
+    is_automatic,
+    stand_in,
+    with_defaults,
+)
 from pipeline.sweeps.driver import SweepOptions, run_sweep
 from qnn.errors import InputError
+
+# What leaves little to choose.
+QUICK = ("widths=[4]", "loss=squared", "activation=bilinear")
 
 
 @pytest.fixture
@@ -58,6 +67,35 @@ def test_what_is_given_is_kept(yaml):
     assert not config.preprocessing.compact
     assert (config.widths, config.seeds) == ((4,), (1, 2))
     assert config.name == "own"
+
+
+@pytest.mark.parametrize(
+    ("whole", "key", "value"),
+    [
+        ("preprocessing={scaling: quantile}", ("preprocessing", "scaling"), "quantile"),
+        ("preprocessing={compact: false, bias: true}", ("preprocessing", "compact"), False),
+        ("preprocessing={thresholds: 5}", ("preprocessing", "thresholds"), 5),
+    ],
+)
+def test_a_whole_mapping_gives_its_keys_as_dotted_ones_do(yaml, whole, key, value):
+    standing, unsettled = stand_in(yaml, [whole])
+    assert key not in unsettled
+    assert ("loss",) in unsettled
+    assert getattr(standing.preprocessing, key[1]) == value
+    if key == ("preprocessing", "scaling"):
+        config = load_config(yaml, chosen(yaml, [whole, *QUICK], "nowhere"))
+        assert config.preprocessing.scaling == value
+
+
+def test_what_is_given_may_be_given_in_parts_and_taken_back(yaml):
+    assert not is_automatic(yaml, ["beta={fractions: [0.1]}"])
+    whole = f"data={{source: '{yaml.parent}/two steps.csv', target: class}}"
+    yaml.write_text("seeds: [1]\n")
+    assert stand_in(yaml, [whole])[0].name == "two-steps"
+    # The mapping takes the place of what was said before it.
+    yaml.write_text("data: {source: two steps.csv, target: class}\n")
+    _, unsettled = stand_in(yaml, ["preprocessing.thresholds=5", "preprocessing={bias: true}"])
+    assert ("preprocessing", "thresholds") in unsettled
 
 
 def test_numbers_are_not_rounded_where_that_is_refused(yaml):

@@ -13,7 +13,8 @@ from pipeline.results.folder import RunFolder, StoreError
 from pipeline.results.ledger import read_results
 from pipeline.sweeps import under_way
 from pipeline.sweeps.driver import SweepOptions, prepare, run_sweep
-from pipeline.sweeps.progress import Tally, reporter
+from pipeline.sweeps.events import TaskBegun
+from pipeline.sweeps.progress import StepReporter, Tally, reporter
 from pipeline.sweeps.under_way import UNDER_WAY, Hearing, Saying
 from pipeline.sweeps.worker.path import run_path
 from tests.pipeline.small import small_config
@@ -150,3 +151,64 @@ def test_where_no_terminal_is_no_title_is_written():
     with reporter(tally, Console(file=stream)) as bar:
         bar.update()
     assert stream.getvalue() == ""
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_before_there_is_a_result_it_is_said_what_is_waited_for(monkeypatch, caplog):
+    monkeypatch.setattr("pipeline.sweeps.progress.LINE_EVERY", 0.0)
+    caplog.set_level("INFO", "pipeline")
+    tally = Tally(total=4)
+    with reporter(tally, Console(file=io.StringIO())) as bar:
+        for event in (TaskBegun("p"), Step("p", "s", 1, 0, 0.5, 0.0, None), TaskBegun("q")):
+            tally.under_way = tally.news
+            bar.update()
+            tally.add(event)
+        tally.under_way = tally.news
+        bar.update()
+    starting, begun, *done = lines(caplog)
+    assert starting.startswith("0/4 trials, Ray's workers are starting, 0 s")
+    assert begun.startswith("0/4 trials, no result yet, 0 s")
+    assert all(line.startswith("1/4 trials, best gap 50 %, 0 s, less than 1 s") for line in done)
+
+
+def test_workers_say_that_they_begin_and_a_sweep_shows_it(tmp_path, monkeypatch):
+    shown: list[str] = []
+    good = Tally.text
+
+    def seen(self: Tally) -> str:
+        shown.append(self.under_way)
+        return good(self)
+
+    monkeypatch.setattr(Tally, "text", seen)
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=200, color_system=None)
+    options = SweepOptions(inline=True)
+    config = small_config(tmp_path, **SIZE)
+    assert run_sweep(config, str(tmp_path / "run"), options, console).exit_code == 0
+    assert "no result yet" in shown
+    assert shown[-1] == ""
+
+
+def test_steps_of_a_pipe_are_a_line_every_tenth_and_one_line_on_a_terminal(caplog):
+    caplog.set_level("INFO", "pipeline")
+    with StepReporter("choosing", Console(file=io.StringIO())) as steps:
+        for k in range(70):
+            steps.tell(k, 70, f"kind [/{k}]")
+    assert lines(caplog) == [
+        f"choosing, {k + 1} of at most 70: kind [/{k}]" for k in range(0, 70, 7)
+    ]
+    caplog.clear()
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=80, color_system=None)
+    with StepReporter("choosing", console) as steps:
+        for k in range(70):
+            steps.tell(k, 70, f"kind [/{k}]")
+    assert lines(caplog) == []
+    # Rewritten in its place, and gone at the end.
+    text = stream.getvalue()
+    assert "choosing, 70 of at most 70: kind [/69]" in text
+    assert text.count("\n") == 1
+    assert text.endswith("\x1b[1A\x1b[2K")

@@ -1,8 +1,9 @@
 """Rows with noise: the rows as they are first, then copies that differ in numbers alone."""
 
 import numpy as np
+import pytest
 
-from qnn.features.noise import Noise
+from qnn.features.noise import Noise, is_flag
 
 
 def columns(n: int = 4000) -> dict[str, np.ndarray]:
@@ -46,3 +47,26 @@ def test_targets_follow_their_rows_and_a_seed_is_one_noise() -> None:
     numbers = {"a": np.arange(9.0)}
     assert np.array_equal(noise.noisy(numbers)["a"], Noise(1.0, 2, 5).noisy(numbers)["a"])
     assert not np.array_equal(noise.noisy(numbers)["a"], Noise(1.0, 2, 6).noisy(numbers)["a"])
+
+
+@pytest.mark.parametrize(
+    ("values", "flag"),
+    [
+        ([0.0, 1.0, np.nan], True),
+        ([1.0, 1.0], True),
+        ([0.0, 1.0, 2.0], False),
+        ([0.0, 0.5], False),
+        ([-1.0, 1.0], False),
+        ([np.nan, np.nan], False),
+    ],
+)
+def test_a_flag_has_no_number_but_0_and_1(values: list[float], flag: bool) -> None:
+    assert is_flag(np.array(values)) == flag
+    assert not is_flag(np.array(values).astype(str).astype(object))
+
+
+def test_columns_that_are_to_stay_do_and_the_others_have_noise() -> None:
+    before = {"flag": np.array([0.0, 1.0, np.nan, 1.0]), "number": np.arange(4.0)}
+    after = Noise(1.0, 3).noisy(before, ["flag"])
+    assert np.array_equal(after["flag"], np.tile(before["flag"], 4), equal_nan=True)
+    assert np.all(after["number"][4:] != np.tile(before["number"], 3))

@@ -1,5 +1,6 @@
 """Blocks are of rows, however they lie in files; faults of the data and the store are one line."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +182,28 @@ def test_a_block_that_changes_between_passes_is_found_by_its_hash(tmp_path):
     pq.write_table(changed.set_column(3, "x3", pa.array(values)), f"{source}/0059.parquet")
     with pytest.raises(InputError, match="block 4 has changed between two passes"):
         solve_blocks(blocks, 0.1 * first.beta_max, first=first)
+
+
+@pytest.mark.parametrize("column", ["x3", "c"])
+@pytest.mark.parametrize("keep", [0.0, 1e6])
+def test_rows_that_change_after_the_preprocessing_are_found(tmp_path, column, keep):
+    source = many_files(tmp_path)
+    groups = RowGroups.of(source)
+    blocks = TableBlocks(BlockTable.of(groups, groups.columns, 5), keep)
+    checksums = blocks.reduce(StatisticsPass("y", False), merge_tables).checksums
+    assert len(checksums) == 5
+    reading = prepared(blocks).reading
+    blocks.reading = replace(reading, checksums=checksums)
+    unchanged = TableBlocks(blocks.table, reading=blocks.reading)
+    first_pass(unchanged)
+    changed = pq.read_table(f"{source}/0037.parquet")
+    place = changed.column_names.index(column)
+    values = changed[column].to_pylist()
+    values[5] = {"a": "b", "b": "c", "c": "a"}[values[5]] if column == "c" else values[5] + 1e-12
+    changed = changed.set_column(place, column, pa.array(values))
+    pq.write_table(changed, f"{source}/0037.parquet", row_group_size=17)
+    with pytest.raises(InputError, match=r"^block 3 has changed since the preprocessing was"):
+        first_pass(blocks)
 
 
 def test_verification_reads_the_blocks_that_the_certificate_lists(tmp_path):

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -178,6 +179,26 @@ def test_a_driver_that_dies_goes_on_from_the_last_beta(tmp_path, monkeypatch):
     assert kept(tmp_path / "out") == kept(tmp_path / "whole")
 
 
+def test_rows_that_change_between_a_run_and_its_resume_are_found(tmp_path, monkeypatch):
+    made = config(tmp_path)
+    real = unit.first_pass
+
+    def dies(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(unit, "first_pass", dies)
+    with pytest.raises(KeyboardInterrupt):
+        swept(made, tmp_path / "out")
+    monkeypatch.setattr(unit, "first_pass", real)
+    values = TABLE["x0"].to_numpy().copy()
+    values[350] += 1e-9
+    pq.write_table(TABLE.set_column(0, "x0", pa.array(values)), tmp_path / "rows.parquet")
+    outcome = swept(made, tmp_path / "out")
+    assert outcome.exit_code == 1
+    assert "block 2 has changed since" in outcome.results.to_pylist()[0]["error"]
+    assert not (tmp_path / "out" / "certificates").exists()
+
+
 def test_many_files_give_the_same_networks_and_certificates(tmp_path):
     swept(config(tmp_path), tmp_path / "one")
     (tmp_path / "many").mkdir()
@@ -214,6 +235,30 @@ def test_what_is_changed_is_found(tmp_path, monkeypatch):
     manifest, check = verify(str(tmp_path / "out"))
     assert not manifest.ok
     assert not check.ok
+
+
+def test_verification_takes_the_memory_of_a_block(tmp_path):
+    peaks, rng = {}, np.random.default_rng(0)
+    for blocks in (10, 40):
+        n = 2000 * blocks
+        X = rng.normal(size=(n, 6))
+        columns = {**{f"x{j}": X[:, j] for j in range(6)}, "y": X[:, 0] * X[:, 1]}
+        place = tmp_path / f"{blocks}"
+        place.mkdir()
+        pq.write_table(pa.table(columns), place / "rows.parquet", row_group_size=2000)
+        made = config(
+            place,
+            data="data: {source: rows.parquet, target: y}",
+            beta="beta: {fractions: [0.5]}",
+            distributed=f"distributed: {{blocks: {blocks}, actors: 2}}",
+        )
+        swept(made, place / "out")
+        tracemalloc.start()
+        assert all(check.ok for check in verify(str(place / "out")))
+        _, peaks[blocks] = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    rows_more = 30 * 2000 * 7 * 8
+    assert peaks[40] - peaks[10] < 0.1 * rows_more
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.configuration.reading import parse_config
@@ -65,6 +67,25 @@ def test_ids_without_noise_stay_and_each_noise_has_its_own(tmp_path: Path) -> No
     assert "each row 2 times more, with noise of 0.5 deviations" in other[0].describe()
     assert "noise" not in plain.describe()
     assert "n = 96 training rows" in other[0].describe()
+
+
+def test_booleans_of_parquet_have_no_noise_and_the_plan_says_so(tmp_path: Path) -> None:
+    rows = range(24)
+    columns = {"number": [float(k % 7) for k in rows], "open": [k % 3 == 0 for k in rows],
+               "target": ["yes" if k % 2 else "no" for k in rows]}  # fmt: skip
+    pq.write_table(pa.table(columns), tmp_path / "flags.parquet")
+    source = str(tmp_path / "flags.parquet")
+    tree = {
+        "name": "flags", "data": {"source": source}, "noise": NOISE, "beta": {"fractions": [0.1]},
+        "shards": {"kind": "kfold", "count": 2}, "preprocessing": {"scaling": "none"},
+    }  # fmt: skip
+    prepared = prepare(parse_config(dump_yaml(tree), "flags.yaml"))
+    said = "with noise of 0.5 deviations; none in 'open', which have only 0 and 1"
+    assert said in prepared.plan.describe()
+    shard = prepared.data.shard("fold-00")
+    names = shard.preprocessing.feature_names
+    assert set(shard.X[:, names.index("open")].tolist()) == {0.0, 1.0}
+    assert not set(shard.X[:, names.index("number")].tolist()) <= set(range(7))
 
 
 def test_a_finished_folder_of_other_noise_is_refused(tmp_path: Path) -> None:

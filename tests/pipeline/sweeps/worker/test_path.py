@@ -14,7 +14,7 @@ from pipeline.results.matrices import matrices
 from pipeline.results.record import RESULTS_SCHEMA, TIMING_COLUMNS
 from pipeline.studies.training import units
 from pipeline.studies.training.prepared import Prepared, prepare
-from pipeline.sweeps.events import UnitDone, UnitLost
+from pipeline.sweeps.events import TaskBegun, UnitDone, UnitLost
 from pipeline.sweeps.worker import path as tasks
 from pipeline.sweeps.worker.batch import Work, run_batch
 from pipeline.sweeps.worker.path import run_path
@@ -233,6 +233,7 @@ def test_a_batch_loses_a_path_and_goes_on(prepared, tmp_path, monkeypatch):
     ids = [spec.id for spec in prepared.plan.paths]
     ends = [event for event in events if not isinstance(event, ProblemDone)]
     assert ends == [
+        TaskBegun(ids[0]),
         UnitDone(ids[0], 16, 0),
         UnitLost(ids[1], "MemoryError: cannot allocate"),
         UnitDone(ids[2], 16, 0),
