@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from qnn.quantization import Quantized
 
+# In a log instead of a bar: a line each time that so much more is done.
+_APART = 0.1
+
 Method = Literal["kbest", "gptq", "adaquant", "descent", "rtn", "rtn_range"]
 
 
@@ -126,11 +129,20 @@ def _damping(text: str) -> float | str:
 
 
 def _quantized(model: Any, rows: Any, options: dict[str, Any], console: Console) -> Quantized:
-    """The quantized network, the layer at work and a bar on the console."""
+    """The quantized network, the layer at work and a bar on the console; else lines."""
     from rich.progress import Progress
 
     from qnn.quantization import quantize as quantize_model
 
+    said = [("", 0.0)]
+
+    def write(what: str, share: float) -> None:
+        if what != said[-1][0] or share >= said[-1][1] + _APART:
+            said.append((what, share))
+            console.print(f"{share:4.0%} {what}", highlight=False, soft_wrap=True)
+
+    if not console.is_terminal:
+        return quantize_model(model, rows, progress=write, **options)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("", total=1.0)
 

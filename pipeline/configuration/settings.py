@@ -337,8 +337,6 @@ class SweepConfig(Section):
         for loss in listed(self.loss):
             if not issubclass(LOSSES[loss], MarginLoss):
                 yield f"multi_class one_vs_one needs a loss of classes: use logistic, not {loss}"
-        if self.class_weight is not None:
-            yield "class_weight takes multi_class one_vs_rest: remove one of the two"
 
     def _pruning_problems(self) -> Iterator[str]:
         if self.bounds == "solver":

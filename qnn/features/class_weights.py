@@ -7,7 +7,9 @@ mapping gives numbers by label, 1 for those that it does not name.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -43,14 +45,11 @@ def class_weights(
 def row_weights(weights: ClassWeights | None, targets: np.ndarray) -> np.ndarray | None:
     """What each training row counts for (n,), None where all count 1.
 
-    targets: ±1 (n,) of two classes, the second +1; (n, C) of C, column c +1 on class c. All outputs
-    have the same row weights.
+    targets: as `class_codes` takes them. All outputs have the same row weights.
     """
     if weights is None:
         return None
-    several = targets.ndim == 2
-    codes = targets.argmax(axis=1) if several else (targets > 0.0).astype(np.int64)
-    count = targets.shape[1] if several else 2
+    codes, count = class_codes(targets)
     if weights == "balanced":
         rows = np.bincount(codes, minlength=count)
         # A class that the rows lack has no row to count.
@@ -58,6 +57,28 @@ def row_weights(weights: ClassWeights | None, targets: np.ndarray) -> np.ndarray
     if len(weights) != count:
         raise InputError(f"class_weight is of {len(weights)} classes, the targets of {count}")
     return np.asarray(weights, dtype=np.float64)[codes]
+
+
+def class_codes(targets: np.ndarray) -> tuple[np.ndarray, int]:
+    """The number of each row's class, int64 (n,), and how many classes there are.
+
+    targets: ±1 (n,) of two classes, the second +1; (n, C) of C, column c +1 on class c; or (n, P)
+    of all P pairs of classes, −1 on a pair's first, +1 on its second, 0 on others: of three classes
+    or more each row has a 0, which no other coding has. Raises InputError where they are none.
+    """
+    if targets.ndim == 1:
+        return (targets > 0.0).astype(np.int64), 2
+    if np.all(targets):
+        return targets.argmax(axis=1), targets.shape[1]
+    count = (1 + math.isqrt(1 + 8 * targets.shape[1])) // 2
+    pairs = list(combinations(range(count), 2))
+    if len(pairs) != targets.shape[1]:
+        raise InputError(f"{targets.shape[1]} columns with zeros are no pairs of classes")
+    won = np.zeros((len(targets), count), dtype=np.int64)
+    for column, (first, second) in zip(targets.T, pairs, strict=True):
+        won[:, first] += column < 0.0
+        won[:, second] += column > 0.0
+    return won.argmax(axis=1), count
 
 
 def _label(name: str, classes: Sequence[Label]) -> Label:

@@ -222,7 +222,8 @@ class _Calibration:
             name = layer.name if layer.groups == 1 else f"{layer.name}.{g}"
             outputs = floats[g][keep] @ layer.W[own].T
             weights = None if fisher is None else fisher[keep, own]
-            blocks.append(Block(name, inputs[g][keep], outputs, layer.W[own], weights))
+            block = Block(name, inputs[g][keep], outputs, layer.W[own], weights, layer.groups > 1)
+            blocks.append(block)
         return blocks
 
     def _kept(self, n: int) -> Array:
@@ -275,7 +276,7 @@ class _Calibration:
                 f"layer {layer.name} has {d} inputs and only {rows} calibration rows: fewer than "
                 f"{2 * d} let its codes fit the rows' noise"
             )
-        size = sum(p.size for p in parts)
+        size = max(sum(p.size for p in parts), np.finfo(float).tiny)
         certified = [p.certificate for p in parts if p.certificate is not None]
         counts: dict[str, int] = {}
         for certificate in certified:
@@ -356,11 +357,14 @@ def _notes(graph: Graph, fisher: dict[str, Array]) -> list[str]:
     notes = []
     nodes = [s for s in graph.steps if isinstance(s, Node) and s.outputs[0] not in graph.idle]
     odd = sorted({s.op for s in nodes if not known(s)})
-    left = [s.op for s in nodes if s.op in ("Gemm", "MatMul", "Conv")]
+    left = [s.proto.name or s.outputs[0] for s in nodes if s.op in ("Gemm", "MatMul", "Conv")]
     if odd:
         notes.append(f"passed through in float, without a derivative: {', '.join(odd)}")
     if left:
-        notes.append(f"left in float, its weights are not constant: {', '.join(left)}")
+        notes.append(
+            f"left in float: {', '.join(left)} (quantized are products of an input, not "
+            "transposed, with constant 32-bit weights, and convolutions of images with known pads)"
+        )
     blind = [layer.name for layer in graph.layers if layer.name not in fisher]
     if blind:
         notes.append(

@@ -30,6 +30,7 @@ from qnn.training.problems.vector import VectorProblem
 from qnn.training.rows import different, row_count
 from qnn.training.selection.choice import choose
 from qnn.training.selection.kinds import AUTO, SECOND_LAYER, Wanted
+from qnn.training.selection.paths import path
 
 
 class QuantizedEstimator(BaseEstimator):
@@ -111,6 +112,30 @@ class QuantizedEstimator(BaseEstimator):
             self.certificate_ = outputs[0].certificate
         self._keep(trained, outputs, preprocessing)
 
+    def _posed(
+        self,
+        table: tables.Table,
+        target: np.ndarray,
+        classes: np.ndarray | None,
+        weights: np.ndarray | None,
+    ) -> tuple[Problem | VectorProblem, Preprocessing]:
+        """What is to be trained on these rows, at any β, and what is before it."""
+        kind = self.choice_.kind
+        labels = None if classes is None else list(classes)
+        layout = self._fixed.layout_of(kind, table)
+        preprocessing = layout.fit(table, target, labels, weights=weights).coded(kind.multi_class)
+        coded = preprocessing.encode_target(target)
+        problem = (Problem if coded.ndim == 1 else VectorProblem)(
+            preprocessing.transform(table),
+            coded,
+            1.0 if self.beta is None else self.beta,
+            get_loss(kind.loss, self.loss_parameter),
+            kind.activation,
+            self.alphabet,
+            weights,
+        )
+        return problem, preprocessing
+
     def _trained(
         self,
         table: tables.Table,
@@ -119,12 +144,8 @@ class QuantizedEstimator(BaseEstimator):
         weights: np.ndarray | None,
     ) -> tuple[Trained | TrainedOutputs, tuple[Trained, ...], Preprocessing]:
         """What training on these rows gives: as a whole, by outputs, and what is before it."""
-        kind = self.choice_.kind
-        labels = None if classes is None else list(classes)
-        layout = self._fixed.layout_of(kind, table)
-        preprocessing = layout.fit(table, target, labels, weights=weights).coded(kind.multi_class)
-        matrix = preprocessing.transform(table)
-        coded = preprocessing.encode_target(target)
+        problem, preprocessing = self._posed(table, target, classes, weights)
+        problem = problem.with_beta(self._beta(problem))
         options: dict[str, Any] = {
             "seed": self._seed,
             "width": self.choice_.width,
@@ -134,20 +155,35 @@ class QuantizedEstimator(BaseEstimator):
             # What the choice was measured with; the other takes many times as long.
             "rounding": "refined" if self._fixed.chooses else "graduated",
         }
-        described: dict[str, Any] = {
-            "beta": 1.0 if self.beta is None else self.beta,
-            "loss": get_loss(kind.loss, self.loss_parameter),
-            "activation": kind.activation,
-            "alphabet": self.alphabet,
-            "sample_weight": weights,
-        }
-        if coded.ndim == 1:
-            problem = Problem(matrix, coded, **described)
-            trained = train(problem.with_beta(self._beta(problem)), **options)
+        if isinstance(problem, Problem):
+            trained = train(problem, **options)
             return trained, (trained,), preprocessing
-        several = VectorProblem(matrix, coded, **described)
-        joined = train_outputs(several.with_beta(self._beta(several)), **options)
+        joined = train_outputs(problem, **options)
         return joined, joined.outputs, preprocessing
+
+    def _held_out_scores(
+        self,
+        inside: tables.Table,
+        outside: tables.Table,
+        target: np.ndarray,
+        classes: np.ndarray,
+        weights: np.ndarray | None,
+    ) -> np.ndarray:
+        """Scores (k,) or (k, C) of the rows inside, of a network of the rows outside.
+
+        Where the setting was chosen it is one as the choice was made with, which solves no SDP.
+        """
+        if not self.choice_.cells:
+            trained, _, preprocessing = self._trained(outside, target, classes, weights)
+            network = replace(trained.network, preprocessing=preprocessing)
+            return np.asarray(network.class_scores(inside))
+        problem, preprocessing = self._posed(outside, target, classes, weights)
+        width = self.choice_.width or self._fixed.widths[0]
+        rng = np.random.default_rng(self._seed)
+        networks = next(path(problem, (self.choice_.fraction,), width, rng))
+        scores = networks.scores(preprocessing.transform(inside))
+        coding = preprocessing.target
+        return coding.class_scores(scores) if coding.shape else scores[:, 0]
 
     def _categorical(self, table: tables.Table) -> list[str] | None:
         """The categorical columns' names; None, where a frame's are those that hold text."""

@@ -1,7 +1,6 @@
 """The scikit-learn face: a classifier and a regressor with a certified gap."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from qnn.errors import InputError
 from qnn.features import tables
 from qnn.features.columns import Missing
 from qnn.networks.activations import Activation
-from qnn.networks.quantized import QuantizedNetwork
 from qnn.training.calibration import Calibrator, calibrated, held_out_folds
 from qnn.training.estimator_base import QuantizedEstimator
 from qnn.training.rows import labels_of, numbers_of, present, row_count, taken
@@ -64,13 +62,13 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
     the preprocessing; rows of weight 0 are left out.
 
     Probabilities: `fit` trains on the rows outside each of `calibration_folds` folds too (by class,
-    equal rows in one fold), and the scores of the rows inside, which that network has not seen,
-    calibrate the scores of the network trained on all rows: "temperature", one
-    factor, so that the most probable class is the one that `predict` says; "sigmoid", a logistic
-    curve (Platt scaling), or "isotonic", a monotone step function, each class against the rest and
-    then normalized, whose most probable class may be another. Where a class has no two different
-    rows, so that none can be held out, they are the classes' shares. `calibration=None` trains
-    once, and has no `predict_proba`.
+    equal rows in one fold; without a bound where the setting was chosen), and the scores of the
+    rows inside, which that network has not seen, calibrate the scores of the network trained on all
+    rows: "temperature", one factor, so that the most probable class is the one that `predict` says;
+    "sigmoid", a logistic curve (Platt scaling), or "isotonic", a monotone step function, each class
+    against the rest and then normalized, whose most probable class may be another. Where a class
+    has no two different rows, so that none can be held out, they are the classes' shares.
+    `calibration=None` trains once, and has no `predict_proba`.
 
     Examples
     --------
@@ -176,9 +174,8 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
         for fold in range(int(folds.max()) + 1):
             inside, outside = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
             own = None if weights is None else weights[outside]
-            part = self._trained(taken(table, outside), y[outside], self.classes_, own)
-            network: QuantizedNetwork = replace(part[0].network, preprocessing=part[2])
-            scores[inside] = network.class_scores(taken(table, inside))
+            parts = taken(table, inside), taken(table, outside)
+            scores[inside] = self._held_out_scores(*parts, y[outside], self.classes_, own)
         self.calibrator_ = calibrated(scores, y, weights, self.calibration)
 
     @available_if(lambda self: self.calibration is not None)

@@ -277,7 +277,7 @@ def _kbest_at_steps(H: Array, W: Array, steps: Array) -> Array:
         diagonal = np.diag(R).copy()
         q = np.empty(len(w), np.int8)
         q[order] = _kbest_one(R / diagonal[:, None], diagonal**2, (w / s)[order], -7, 7, 64)
-        while _one_round(scaled, w / s, 1.0, q, -7, 7):
+        while _one_round(scaled, scaled @ (q - w / s), 1.0, q, -7, 7):
             pass
         codes.append(q.astype(float))
     return np.array(codes)

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from pipeline.results.matrices import blocks_of
 from pipeline.results.record import NetworkRow
 from pipeline.results.verification.evidence import Evidence
@@ -25,10 +27,10 @@ def check_certificate(evidence: Evidence, rows: Rows, file: str) -> str:
     """Return what is proven; raises where it is not, or where a row says something else."""
     certificate = evidence.certificate(file)
     stated, bound = certificate.lower_bound, evidence.prove(file)
-    check_weights(evidence, rows, [certificate])
+    weights = check_weights(evidence, rows, [certificate])
     for row in rows.certified.get(file, []):
         identity = row.identity
-        check_stated(evidence, row, [certificate])
+        check_stated(evidence, row, [certificate], weights)
         same(row.bounds, "lower_bound", stated, exact=True)
         same(row.axes, "beta", certificate.beta, exact=True)
         if certificate.output != (identity.output or 0):
@@ -40,18 +42,34 @@ def check_certificate(evidence: Evidence, rows: Rows, file: str) -> str:
     return f"bound {bound:.8g}"
 
 
-def check_stated(evidence: Evidence, row: NetworkRow, certificates: Sequence[Certificate]) -> None:
-    """What a row says of the problem and its bound, which its certificates prove."""
+def check_stated(
+    evidence: Evidence,
+    row: NetworkRow,
+    certificates: Sequence[Certificate],
+    weights: np.ndarray | None,
+) -> None:
+    """What a row says of the problem and its bound, which its certificates prove.
+
+    weights: of the rows of its data file (n,), as `check_weights` finds them.
+    """
     for certificate in certificates:
         check_kind(row, certificate)
-    place, weights = row.identity.data_file, certificates[0].weights
-    counted = None if weights is None else weights.tobytes()
-    X, output = evidence.matrices(place)[0], row.identity.output
+    place, output = row.identity.data_file, row.identity.output
+    X = evidence.matrices(place)[0]
     if output is not None:
         X, _ = evidence.output(place, output, certificates[0].loss)
-    check_problem(row, X, evidence.beta_max(place, row.kind, counted))
+    check_problem(row, X, _beta_max(evidence, row, weights))
     check_proof(row, certificates)
     check_closing_in(row)
+
+
+def _beta_max(evidence: Evidence, row: NetworkRow, weights: np.ndarray | None) -> float | None:
+    """That of the row's data file; None where it is skipped, or what a row counts is not told."""
+    if weights is None:
+        return evidence.beta_max(row.identity.data_file, row.kind, None)
+    if np.isnan(weights).any():
+        return None
+    return evidence.beta_max(row.identity.data_file, row.kind, weights.tobytes())
 
 
 def check_streamed(certificate: Certificate, data: str | None) -> str:

@@ -19,6 +19,7 @@ from pipeline.results.verification.rows import Rows
 from pipeline.results.verification.statements import NOT_CHECKED
 from pipeline.results.verification.verdict import Check, judge
 from qnn.certificates import Certificate, kind_of, read_certificate
+from qnn.certificates.layers.record import LAYER_SUFFIX, ROWS_SUFFIX
 from qnn.certificates.proofs.streamed import StreamedProof
 from qnn.errors import InputError
 from qnn.numerics.archive import unpack_arrays
@@ -42,9 +43,17 @@ def verify_paths(
 
 
 def verify_run(location: str, fast: bool = False, read: Read | None = None) -> Iterator[Check]:
-    """Check a run's folder: its manifest, its rows, all its certificates and networks."""
+    """Check a run's folder: its manifest, its rows, all its certificates and networks.
+
+    A folder of layers' certificates alone is no run's: each is proven on the rows beside it.
+    """
     folder = RunFolder.open(location)
     files = folder.files()
+    layers = [file for file in files if "/" not in file and file.endswith(LAYER_SUFFIX)]
+    if layers:
+        # What `qnn quantize --certificates` wrote: each with its rows beside it.
+        yield from (_single(f"{location.rstrip('/')}/{file}", None, fast) for file in layers)
+        return
     if not any(file.startswith((f"{RESULTS}/", f"{CERTIFICATES}/")) for file in files):
         raise InputError(
             f"{redact(location)}: no results or certificates in it; give a run's folder or an "
@@ -115,6 +124,14 @@ def _single(path: str, data: str | None, fast: bool = False) -> Check:
             if isinstance(certificate.proof, StreamedProof):
                 return check_streamed(certificate, data)
             return run.check_certificate(name)
-        return check_other(certificate, data, fast)
+        return check_other(certificate, data or _rows_beside(path), fast)
 
     return replace(judge(file, check), file=path)
+
+
+def _rows_beside(path: str) -> str | None:
+    """The file of rows that lies beside a layer's certificate; None where there is none."""
+    if not path.endswith(LAYER_SUFFIX):
+        return None
+    beside = path.removesuffix(LAYER_SUFFIX) + ROWS_SUFFIX
+    return beside if os.path.isfile(beside) else None

@@ -38,9 +38,10 @@ def check_network(evidence: Evidence, rows: Rows, file: str, held_out: HeldOut) 
     proven = evidence.prove_all(names)
     bound = sum_down([one.lower_bound for one in certificates])
     whole = network if row.identity.output is None else None
-    check_weights(evidence, rows, certificates, whole)
-    objective = _check_figures(row, network, (X, y), certificates[0], bound)
-    check_stated(evidence, row, certificates)
+    weights = check_weights(evidence, rows, certificates, whole)
+    counted = certificates[0].weights if whole is None else weights
+    objective = _check_figures(row, network, (X, y), certificates[0], counted, bound)
+    check_stated(evidence, row, certificates, weights)
     check_fit(row, network, X, y)
     held_out.check(row, network, X, y)
     _check_parts(rows, row)
@@ -81,10 +82,12 @@ def _check_figures(
     network: QuantizedNetwork,
     data: Matrices,
     certificate: Certificate,
+    weights: np.ndarray | None,
     bound: float,
 ) -> float:
     """Objective, loss, gap and bound of the row; returns the objective."""
-    objective, loss = _objective(network, *data, certificate.beta, certificate)
+    parameter = certificate.loss_parameter
+    objective, loss = _objective(network, *data, certificate.beta, parameter, weights)
     same(row.fit, "upper_bound", objective)
     # At an optimal second layer the sum hardly moves with alpha, its two parts do.
     same(row.fit, "loss_value", loss, scale=abs(objective))
@@ -124,7 +127,8 @@ def _check_rowless(evidence: Evidence, network: QuantizedNetwork) -> str:
         return "readable; no row speaks of it (its path is unfinished)"
     if network.beta is None or network.loss is None:
         raise Failure("names no beta or loss, so it has no objective")
-    objective, _ = _objective(network, *evidence.matrices(""), network.beta, None)
+    matrices, parameter = evidence.matrices(""), network.loss_parameter
+    objective, _ = _objective(network, *matrices, network.beta, parameter, None)
     return f"objective {objective:.8g}; no row to compare"
 
 
@@ -133,14 +137,13 @@ def _objective(
     X: np.ndarray,
     y: np.ndarray,
     beta: float,
-    certificate: Certificate | None,
+    parameter: float | None,
+    weights: np.ndarray | None,
 ) -> tuple[float, float]:
-    """Loss plus penalty, and the loss, whose parameter and weights its certificate states."""
+    """Loss plus penalty, and the loss, of that parameter and of rows that count so."""
     if network.alpha.shape[1:] != y.shape[1:]:
         raise Failure(f"it has {_outputs(network.alpha)}, its training matrix {_outputs(y, '')}")
-    parameter = network.loss_parameter if certificate is None else certificate.loss_parameter
-    loss = get_loss(network.loss or "squared", parameter)
-    loss = loss.weighted(None if certificate is None else certificate.weights)
+    loss = get_loss(network.loss or "squared", parameter).weighted(weights)
     return objective_and_loss(network, X, y, beta, loss)
 
 

@@ -14,9 +14,10 @@ from pipeline.results.verification.rows import Rows
 from pipeline.results.verification.verdict import Failure
 from qnn.certificates import Certificate
 from qnn.errors import InputError
-from qnn.features.class_weights import class_weights, row_weights
+from qnn.features.class_weights import class_codes, class_weights, row_weights
 from qnn.features.targets import Label
 from qnn.networks.quantized import QuantizedNetwork
+from qnn.training.problems.vector import rows_of
 
 Classes = tuple[Label, ...]
 
@@ -26,52 +27,72 @@ def check_weights(
     rows: Rows,
     certificates: Sequence[Certificate],
     network: QuantizedNetwork | None = None,
-) -> None:
-    """All outputs count rows alike, and as the sweep's own file asks for.
+) -> np.ndarray | None:
+    """What the rows of the data file count for (n,), None for 1; all outputs count them alike.
+
+    They are those that the sweep's own file asks for, or, where there is none, those of the
+    certificates, NaN of rows that none of them has.
 
     network: a whole one, whose own order of the classes is meant; None for that of the folder.
     """
-    first = certificates[0].weights
-    if any(not _equal(one.weights, first) for one in certificates):
-        raise Failure("its certificates weigh their rows differently")
+    stated = _stated(evidence, certificates)
     config = rows.config
     if config is None:
-        return
+        return stated
     if config.class_weight is None or config.task == "regression":
-        if first is not None:
+        if stated is not None:
             raise Failure("its rows are weighted, but sweep.yaml asks for no class_weight")
-        return
+        return None
     classes = _classes_of(network) or _classes_in(evidence, rows)
-    if not _as_asked(first, config, evidence.matrices(certificates[0].data)[1], classes):
+    asked = _asked(stated, config, evidence.matrices(certificates[0].data)[1], classes)
+    if asked is None or not _says(stated, asked):
         raise Failure("its rows are not weighted as sweep.yaml's class_weight asks")
+    return asked
 
 
-def _equal(one: np.ndarray | None, other: np.ndarray | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return np.array_equal(one, other)
+def _stated(evidence: Evidence, certificates: Sequence[Certificate]) -> np.ndarray | None:
+    """What the rows of the data file count for by these certificates, NaN where none says."""
+    if all(one.weights is None for one in certificates):
+        return None
+    _, y = evidence.matrices(certificates[0].data)
+    columns = y.reshape(len(y), -1)
+    found = np.full(len(y), np.nan)
+    for one in certificates:
+        part = rows_of(columns[:, one.output], one.loss)
+        known = found[part]
+        if one.weights is None or not _says(known, one.weights):
+            raise Failure("its certificates weigh their rows differently")
+        found[part] = one.weights
+    return found
 
 
-def _as_asked(
-    weights: np.ndarray | None, config: SweepConfig, targets: np.ndarray, classes: Classes | None
-) -> bool:
+def _says(stated: np.ndarray | None, weights: np.ndarray) -> bool:
+    """Whether the weights are those stated, where these are no NaN."""
+    if stated is None or stated.shape != weights.shape:
+        return False
+    return bool(np.all(np.isnan(stated) | (stated == weights)))
+
+
+def _asked(
+    stated: np.ndarray | None, config: SweepConfig, targets: np.ndarray, classes: Classes | None
+) -> np.ndarray | None:
+    """The weights (n,) that sweep.yaml asks for; None where they cannot be those stated."""
     asked = config.class_weight
     if isinstance(asked, dict) and classes is None:
-        return _possible(weights, (1.0, *asked.values()), targets)
+        return stated if _possible(stated, (1.0, *asked.values()), targets) else None
     try:
-        given = class_weights(asked, classes or ())
-        return _equal(weights, row_weights(given, targets))
+        return row_weights(class_weights(asked, classes or ()), targets)
     except InputError as error:
         raise Failure(f"its network has other classes than sweep.yaml: {error}") from None
 
 
 def _possible(weights: np.ndarray | None, known: Sequence[float], targets: np.ndarray) -> bool:
     """Whether each class has one weight, and one of those known."""
-    if weights is None or len(weights) != len(targets) or not np.isin(weights, known).all():
+    if weights is None or not np.isin(weights[~np.isnan(weights)], known).all():
         return False
-    columns = targets.reshape(len(targets), -1)
-    every = [*(columns.T > 0.0), columns[:, 0] <= 0.0][: max(2, columns.shape[1])]
-    return all(len(np.unique(weights[rows])) <= 1 for rows in every)
+    codes, count = class_codes(targets)
+    every = (weights[codes == one] for one in range(count))
+    return all(len(np.unique(own[~np.isnan(own)])) <= 1 for own in every)
 
 
 def _classes_in(evidence: Evidence, rows: Rows) -> Classes | None:

@@ -245,21 +245,13 @@ def _question(config: SweepConfig, unsettled: Keys) -> tuple[Any, ...]:
         width=config.widths[0] if ("widths",) in given else AUTO,
         loss_parameter=kind.loss_parameter,
         activation=kind.get_activation() if ("activation",) in given else AUTO,
-        multi_class=_multi_class(config, given),
+        multi_class=config.multi_class if ("multi_class",) in given else AUTO,
         alphabet=kind.alphabet,
         second_layer=config.second_layer,
         max_bytes=config.max_bytes,
         layout=tuple(layout.items()),
     )
     return table.take(rows), table.target[rows], table.classes, wanted
-
-
-def _multi_class(config: SweepConfig, given: set[tuple[str, ...]]) -> str:
-    """What is given, or that it is chosen: weights of classes are those of one against the rest."""
-    from qnn.training.selection import AUTO
-
-    chosen = ("multi_class",) not in given and config.class_weight is None
-    return AUTO if chosen else config.multi_class
 
 
 def _kept(location: str) -> list[str] | None:

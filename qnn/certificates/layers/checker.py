@@ -65,6 +65,8 @@ def verify_layer(
     Raises CertificateError where anything is not proven, the rows are others, or a field is odd.
     """
     X = np.ascontiguousarray(X, dtype=np.float64)
+    # Sums of fewer digits round by more than is allowed for.
+    row_weights = None if row_weights is None else np.asarray(row_weights, dtype=np.float64)
     _check_shapes(certificate, X, row_weights)
     _check_numbers(certificate, X, row_weights)
     if rows_digest(X, row_weights) != certificate.data_sha256:
@@ -211,6 +213,8 @@ def prove_bounded(
     if bound <= 0.0:
         # f is never negative.
         return
+    if not s * s >= TINY:
+        raise CertificateError("a step is so small that its square underflows")
     d, half = len(w), 1 << (bits - 1)
     levels = np.arange(-half, half, dtype=np.float64)
     c = w / s
@@ -219,9 +223,11 @@ def prove_bounded(
         sizes = np.abs(square) * half**2 + np.abs(linear) * half
         top = curves.max(axis=1) + margin * gamma(10) * sizes
         border = square * c + 0.5 * linear
-        border_error = gamma(10) * (np.abs(square * c) + np.abs(linear)) + TINY
+        # A quotient c that underflows is off by less than TINY.
+        lost = TINY * (4.0 + 3.0 * np.abs(square) + np.abs(linear))
+        border_error = gamma(10) * (np.abs(square * c) + np.abs(linear)) + lost
         terms = np.concatenate([square * c * c, linear * c, -top, [-bound]])
-        corner_error = gamma(4 * d + 20) * float(np.abs(terms).sum()) + d * TINY
+        corner_error = gamma(4 * d + 20) * float(np.abs(terms).sum()) + lost.sum()
         N = np.zeros((d + 1, d + 1))
         N[1:, 1:] = (s * s) * gram.H
         N[0, 1:] = N[1:, 0] = border

@@ -29,10 +29,12 @@ class Gram:
 def gram_of(X: Array, row_weights: Array | None, rho: float) -> Gram:
     """H of rows X (n, d), weights (n,) at least 0 or None for equal ones, damping rho >= 0."""
     n, d = X.shape
-    weights = np.ones(n) if row_weights is None else row_weights
+    weights = np.ones(n) if row_weights is None else row_weights.astype(np.float64)
     total = float(weights.sum())
     if not (np.isfinite(total) and total > 0.0 and weights.min() >= 0.0):
         raise CertificateError("the weights of the rows are not finite, negative or all 0")
+    # What a product loses that underflows, divided by a small total, is no longer small.
+    lost = TINY * (n + 1.0) / min(total, 1.0)
     mean = (weights @ X) / total
     Y = X - mean
     weighted = weights[:, None] * Y
@@ -40,10 +42,10 @@ def gram_of(X: Array, row_weights: Array | None, rho: float) -> Gram:
     H = H + np.tril(H, -1).T
     absolute = np.abs(Y)
     sizes = (absolute.T @ (weights * absolute.sum(axis=1))) / total
-    shift = gamma(2 * n + 10) * (weights @ np.abs(X)) / total
+    shift = gamma(2 * n + 10) * (weights @ np.abs(X)) / total + 2.0 * lost
     radius = gamma(2 * n + 2 * d + 40) * sizes + 1.01 * shift * shift.sum()
     H.flat[:: d + 1] += rho
-    underflow = 4.0 * TINY * d * (n + 1.0) * (1.0 + absolute.max(initial=0.0))
+    underflow = 4.0 * d * lost * (1.0 + absolute.max(initial=0.0))
     radius = 1.01 * radius + 4.0 * UNIT * np.abs(H.diagonal()) + underflow
     if not (np.isfinite(H).all() and np.isfinite(radius).all()):
         raise CertificateError("the Gram matrix of the rows overflows")

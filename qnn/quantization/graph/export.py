@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qnn.errors import InputError
 from qnn.quantization.graph.channels import readers_of
 from qnn.quantization.graph.execution import ActivationGrid
 from qnn.quantization.graph.reading import OPSET, Graph, Layer, require_onnx
@@ -138,7 +139,7 @@ class _Writer:
             rows = order[stored[order] == bits]
             if not len(rows):
                 continue
-            name = f"{self.short[layer.name]}.w{bits}"
+            name = self._free(f"{self.short[layer.name]}.w{bits}")
             shape = (
                 (len(rows), *layer.shape[1:]) if layer.kind == "conv" else (len(rows), q.shape[1])
             )
@@ -162,6 +163,12 @@ class _Writer:
             inputs = [source, weights, bias]
             self._node("Conv", inputs, layer.target, group=layer.groups, **attributes)
 
+    def _free(self, name: str) -> str:
+        """The name, longer where the given model has it already."""
+        while name in self.taken:
+            name += "_"
+        return name
+
     def _new(self) -> str:
         """A short name that nothing has yet."""
         while True:
@@ -183,6 +190,7 @@ class _Writer:
         """The checked model with the constants that its nodes still read."""
         helper, old = self.onnx.helper, self.graph.model
         read = {name for node in self.nodes for name in node.input}
+        read |= {value.name for value in old.graph.output}
         kept = {
             name: self.onnx.numpy_helper.from_array(np.asarray(value), name)
             for name, value in self.graph.constants.items()
@@ -202,7 +210,14 @@ class _Writer:
             ir_version=max(IR_VERSION, old.ir_version),
             producer_name="qnn-sdp",
         )
-        self.onnx.checker.check_model(model, full_check=True)
+        try:
+            self.onnx.checker.check_model(model, full_check=True)
+        except Exception as error:  # onnx raises kinds of its own
+            text = " ".join(str(error).split())[:160]
+            raise InputError(
+                f"the quantized network is no valid ONNX model ({text}): report this, or export "
+                "the network again with simpler nodes"
+            ) from None
         return model
 
 

@@ -187,6 +187,12 @@ def _binary(function: Any) -> Callable[..., Array]:
     return lambda node, a, b: function(a, b)
 
 
+def _divided(a: Array, b: Array) -> Array:
+    """The quotient; of whole numbers, such as sizes, rounded towards zero."""
+    whole = all(np.issubdtype(np.asarray(x).dtype, np.integer) for x in (a, b))
+    return np.trunc(a / b).astype(np.int64) if whole else np.asarray(a / b)
+
+
 def _sums_back(sign: float) -> Callable[..., Gradients]:
     def back(node: Node, inputs: tuple[Array, ...], y: Array, g: Array) -> Gradients:
         return [_summed(g, inputs[0].shape), _summed(sign * g, inputs[1].shape)]
@@ -231,7 +237,7 @@ FORWARD: dict[str, Callable[..., Array]] = {
     "Add": _binary(np.add),
     "Sub": _binary(np.subtract),
     "Mul": _binary(np.multiply),
-    "Div": _binary(np.divide),
+    "Div": _binary(_divided),
     "HardSigmoid": _ramp,
     "HardSwish": lambda node, x: x * np.clip(x / 6.0 + 0.5, 0.0, 1.0),
     "Softmax": lambda node, x: softmax(x, node.attributes.get("axis", -1)),

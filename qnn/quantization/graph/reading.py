@@ -13,6 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qnn.errors import InputError
+from qnn.quantization.graph.preparing import (
+    Shapes,
+    computed_constants,
+    shapes_of,
+    with_explicit_pads,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -120,14 +126,20 @@ def read_model(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Graph
             "cannot be quantized for onnxruntime)"
         )
     output = _scores(graph, onnx)
-    idle = _idle(graph, output)
-    steps = _steps(graph.node, constants, onnx, idle)
-    shape = tuple(
-        dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
-        for dim in inputs[0].type.tensor_type.shape.dim
-    )
+    idle, shapes = _idle(graph, output), shapes_of(proto, onnx)
+    shape = shapes.get(inputs[0].name)
+    if shape is None:
+        raise InputError(
+            "the model does not say the shape of its input: export it with one, its first axis "
+            "may be free"
+        )
+    nodes = {
+        place: with_explicit_pads(node, shapes, constants, onnx)
+        for place, node in computed_constants(graph.node, constants, onnx).items()
+    }
+    steps = _steps(nodes, constants, onnx, idle)
     made = Graph(inputs[0].name, output, shape, steps, constants, proto, idle, given.ByteSize())
-    _fold(made)
+    _fold(made, shapes)
     if not made.layers:
         raise InputError("the model has no Gemm, MatMul or Conv with constant weights to quantize")
     _check_weights(made)
@@ -159,7 +171,7 @@ def _idle(graph: Any, output: str) -> frozenset[str]:
 
 def _loaded(model: Any, onnx: Any) -> onnx.ModelProto:
     if isinstance(model, onnx.ModelProto):
-        return model
+        return _whole(model, "the model", onnx)
     where = "the model" if isinstance(model, bytes) else str(model)
     try:
         proto = onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(model)
@@ -169,6 +181,14 @@ def _loaded(model: Any, onnx: Any) -> onnx.ModelProto:
     except Exception as error:  # onnx and protobuf raise many kinds
         text = " ".join(str(error).split())[:120]
         raise InputError(f"{where}: not an ONNX model ({text}); export the network again") from None
+    return _whole(proto, where, onnx)
+
+
+def _whole(proto: onnx.ModelProto, where: str, onnx: Any) -> onnx.ModelProto:
+    """The model, if its weights are in it or were read from the files beside it."""
+    outside = onnx.TensorProto.EXTERNAL
+    if any(tensor.data_location == outside for tensor in proto.graph.initializer):
+        raise InputError(f"{where}: its weights are in a file of their own: give the path instead")
     return proto
 
 
@@ -195,18 +215,11 @@ def _converted(proto: onnx.ModelProto, onnx: Any) -> onnx.ModelProto:
 
 
 def _steps(
-    nodes: Any, constants: dict[str, Array], onnx: Any, idle: frozenset[str]
+    nodes: dict[int, Any], constants: dict[str, Array], onnx: Any, idle: frozenset[str]
 ) -> list[Layer | Node]:
     steps: list[Layer | Node] = []
     taken: set[str] = set()
-    for index, proto in enumerate(nodes):
-        if proto.op_type == "Constant":
-            value = onnx.helper.get_attribute_value(proto.attribute[0])
-            tensor = isinstance(value, onnx.TensorProto)
-            constants[proto.output[0]] = (
-                onnx.numpy_helper.to_array(value) if tensor else np.asarray(value)
-            )
-            continue
+    for index, proto in nodes.items():
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
         node = Node(proto.op_type, tuple(proto.input), tuple(proto.output), attributes, proto)
         name = proto.name or f"{proto.op_type.lower()}{index}"
@@ -227,8 +240,18 @@ def _layer(node: Node, name: str, constants: dict[str, Array]) -> Layer | None:
     named = len(node.inputs) > 2 and bool(node.inputs[2])
     if weights is None or weights.dtype != np.float32 or (named and bias is None):
         return None
+    if bias is not None and not _by_neuron(node, weights, bias):
+        return None
     make = {"Gemm": _gemm, "MatMul": _matmul, "Conv": _conv}[node.op]
     return make(node, name, weights.astype(np.float64), bias)
+
+
+def _by_neuron(node: Node, weights: Array, bias: Array) -> bool:
+    """Whether the bias is one number, or one a neuron: Gemm's may also differ from row to row."""
+    if node.op == "Conv":
+        return True
+    neurons = weights.shape[0 if node.attributes.get("transB", 0) else 1]
+    return bias.shape in ((), (1,), (1, 1), (neurons,), (1, neurons))
 
 
 def _gemm(node: Node, name: str, weights: Array, bias: Array | None) -> Layer | None:
@@ -265,21 +288,24 @@ def _conv(node: Node, name: str, weights: Array, bias: Array | None) -> Layer | 
     return Layer(name, "conv", source, target, W, b, weights.shape, kept, groups)
 
 
-def _fold(graph: Graph) -> None:
+def _fold(graph: Graph, shapes: Shapes) -> None:
     """Fold an Add of a constant and a BatchNormalization into the layer before, and drop them."""
+    ends = {value.name for value in graph.model.graph.output}
     for layer in graph.layers:
+        # The axis of channels, by which a normalization goes, is the second.
+        last = layer.kind != "matmul" or len(shapes.get(layer.source, ())) == 2
         while True:
             users = graph.users(layer.target)
-            if len(users) != 1 or layer.target == graph.output:
+            if len(users) != 1 or layer.target in ends:
                 break
             node = users[0]
-            if not isinstance(node, Node) or not _folded(layer, node, graph.constants):
+            if not isinstance(node, Node) or not _folded(layer, node, graph.constants, last):
                 break
             layer.target = node.outputs[0]
             graph.steps.remove(node)
 
 
-def _folded(layer: Layer, node: Node, constants: dict[str, Array]) -> bool:
+def _folded(layer: Layer, node: Node, constants: dict[str, Array], normalizable: bool) -> bool:
     m = len(layer.W)
     if node.op == "Add":
         other = [constants[name] for name in node.inputs if name in constants]
@@ -288,7 +314,10 @@ def _folded(layer: Layer, node: Node, constants: dict[str, Array]) -> bool:
             return False
         layer.b = layer.b + other[0].reshape(-1)
         return True
-    if node.op == "BatchNormalization" and all(name in constants for name in node.inputs[1:5]):
+    trained = node.attributes.get("training_mode", 0) or len(node.outputs) > 1
+    normalizable = normalizable and not trained
+    normalizable = normalizable and all(name in constants for name in node.inputs[1:5])
+    if node.op == "BatchNormalization" and normalizable:
         gamma, beta, mean, variance = (
             constants[name].astype(np.float64) for name in node.inputs[1:5]
         )

@@ -32,7 +32,8 @@ _COST_DAMP = 1e-3
 class Block:
     """Inputs X (n, d) of the quantized network, float outputs without bias (n, m), W (m, d).
 
-    row_weights: (n, m) or None where all rows count alike.
+    row_weights: (n, m) or None where all rows count alike. ``still``: inputs that never vary are
+    allowed, as one group of a convolution may have them: its codes are the nearest to W.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Block:
     outputs: Array
     W: Array
     row_weights: Array | None = None
+    still: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,18 +131,19 @@ def _damp(
         return float(settings.damp)
     width = int(np.rint(np.median(bits)))
     given = (block.X, block.outputs, block.W, width, settings.holdout, settings.seed)
-    return choose_damp(*given, progress)
+    return choose_damp(*given, progress, block.still)
 
 
 def _objectives(block: Block, damp: float) -> list[Objective]:
     """One for all neurons, or one a neuron where rows count differently."""
     if block.row_weights is None:
-        return [layer_objective(block.X, block.outputs, block.W, damp)]
+        return [layer_objective(block.X, block.outputs, block.W, damp, still=block.still)]
     made = []
     for j in range(len(block.W)):
         one = slice(j, j + 1)
         weights = block.row_weights[:, j]
-        made.append(layer_objective(block.X, block.outputs[:, one], block.W[one], damp, weights))
+        own = (block.X, block.outputs[:, one], block.W[one])
+        made.append(layer_objective(*own, damp, weights, block.still))
     return made
 
 

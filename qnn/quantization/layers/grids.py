@@ -34,6 +34,28 @@ class Codes:
         return Codes(np.where(take, other.s, self.s), np.where(take[:, None], other.q, self.q))
 
 
+@dataclass(eq=False)
+class Best:
+    """The best codes so far of neurons W (m, d) with their errors, which are computed once."""
+
+    codes: Codes
+    H: Array
+    W: Array
+    errors: Array
+
+    @classmethod
+    def of(cls, codes: Codes, H: Array, W: Array) -> Best:
+        """To begin with."""
+        return cls(codes, H, W, errors(H, codes.weights - W))
+
+    def take(self, other: Codes) -> None:
+        """Neuron by neuron the other codes where their error is smaller."""
+        found = errors(self.H, other.weights - self.W)
+        less, old = found < self.errors, self.codes
+        self.codes = Codes(np.where(less, other.s, old.s), np.where(less[:, None], other.q, old.q))
+        self.errors = np.where(less, found, self.errors)
+
+
 def limits(bits: int) -> tuple[int, int]:
     """The smallest and the largest code."""
     return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
@@ -66,10 +88,10 @@ def round_to_range(H: Array, W: Array, bits: int) -> Codes:
 def round_searched(H: Array, W: Array, bits: int) -> Codes:
     """Round to nearest with the step, of 64, whose error is smallest."""
     s0 = largest_steps(W, bits)
-    best = nearest(W, s0, bits)
+    best = Best.of(nearest(W, s0, bits), H, W)
     for fraction in _FRACTIONS:
-        best = best.better(nearest(W, fraction * s0, bits), H, W)
-    return best
+        best.take(nearest(W, fraction * s0, bits))
+    return best.codes
 
 
 def refit_steps(H: Array, W: Array, codes: Codes) -> Codes:

@@ -16,12 +16,13 @@ import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
 from qnn.numerics.compiled import compiled
-from qnn.quantization.layers.grids import Codes, errors, limits, refit_steps, round_searched
+from qnn.quantization.layers.beams import NEAR, decoded_in_blocks
+from qnn.quantization.layers.grids import Best, Codes, errors, limits, refit_steps, round_searched
 
 Array = np.ndarray
 
-# Candidates around the centre where the grid has more codes than these.
-_NEAR = 5
+# Beyond so many inputs neurons are decoded together, in blocks of coordinates.
+_FEW = 256
 SCALES = np.geomspace(0.6, 1.8, 16)
 # Around the best of these, which lie 8 % apart.
 _FINER = np.linspace(0.94, 1.06, 8)
@@ -95,20 +96,21 @@ def kbest(
     progress is told the share of the beams that is done.
     """
     start = descent(H, W, bits)
-    best = gptq(H, W, bits).better(start, H, W)
+    best = Best.of(start, H, W)
     order = vblast_order(H)
     R = factor_in_order(H, order)
     few = min(_SMALL_BEAM, beam)
     done, work = 0, few * (len(SCALES) + len(_FINER)) + beam
     for fractions in (SCALES, _FINER):
-        centre = start.s if fractions is SCALES else best.s
+        centre = start.s if fractions is SCALES else best.codes.s
         for fraction in fractions:
             tried = _decoded(R, order, W, fraction * centre, bits, few)
-            best = best.better(descended(H, W, tried, bits, 3), H, W)
+            best.take(descended(H, W, tried, bits, 3))
             done += few
             progress(done / work)
-    tried = _decoded(R, order, W, best.s, bits, beam)
-    return best.better(descended(H, W, tried, bits), H, W)
+    tried = _decoded(R, order, W, best.codes.s, bits, beam)
+    best.take(descended(H, W, tried, bits))
+    return best.codes
 
 
 def kbest_at(H: Array, W: Array, s: Array, bits: int, beam: int = BEAM) -> Codes:
@@ -122,6 +124,10 @@ def _decoded(R: Array, order: Array, W: Array, s: Array, bits: int, beam: int) -
     diagonal = np.diag(R).copy()
     unit = R / diagonal[:, None]
     q = np.empty(W.shape, np.int8)
+    if len(R) > _FEW:
+        centres = W[:, order] / s[:, None]
+        q[:, order] = decoded_in_blocks(unit, diagonal**2, centres, lo, hi, beam)
+        return Codes(s.copy(), q)
     for j, (w, step) in enumerate(zip(W, s, strict=True)):
         q[j, order] = _kbest_one(unit, diagonal**2, w[order] / step, lo, hi, beam)
     return Codes(s.copy(), q)
@@ -131,7 +137,7 @@ def _decoded(R: Array, order: Array, W: Array, s: Array, bits: int, beam: int) -
 def _kbest_one(unit: Array, curvature: Array, c: Array, lo: int, hi: int, beam: int) -> Array:
     """Codes (d,) of the cheapest of `beam` beginnings; `unit` has a diagonal of ones."""
     d = len(c)
-    width = min(hi - lo + 1, _NEAR)
+    width = min(hi - lo + 1, NEAR)
     kept = 1
     rest, spare = np.zeros((beam, d)), np.zeros((beam, d))
     cost, spare_cost = np.zeros(beam), np.zeros(beam)
@@ -178,7 +184,9 @@ def descended(H: Array, W: Array, codes: Codes, bits: int, rounds: int = _ROUNDS
     q, s = codes.q.copy(), codes.s.copy()
     active = np.arange(len(W))
     for _ in range(rounds):
-        moved = np.array([_one_round(H, W[j], s[j], q[j], lo, hi) for j in active])
+        slopes = (s[active, None] * q[active] - W[active]) @ H
+        pairs = zip(active, slopes, strict=True)
+        moved = np.array([_one_round(H, slope, s[j], q[j], lo, hi) for j, slope in pairs])
         fitted = refit_steps(H, W[active], Codes(s[active], q[active]))
         s[active] = fitted.s
         active = active[moved > 0]
@@ -188,14 +196,12 @@ def descended(H: Array, W: Array, codes: Codes, bits: int, rounds: int = _ROUNDS
 
 
 @compiled()
-def _one_round(H: Array, w: Array, s: float, q: Array, lo: int, hi: int) -> int:
-    """Every code once to its best value, the others fixed; how many changed."""
-    d = len(w)
-    gradient = np.zeros(d)
-    for j in range(d):
-        e = s * q[j] - w[j]
-        for i in range(d):
-            gradient[i] += H[j, i] * e
+def _one_round(H: Array, gradient: Array, s: float, q: Array, lo: int, hi: int) -> int:
+    """Every code once to its best value, the others fixed; how many changed.
+
+    gradient (d,): ``H (s q - w)``, which changes with the codes.
+    """
+    d = len(q)
     moved = 0
     for i in range(d):
         wanted = np.rint(q[i] - gradient[i] / (s * H[i, i]))

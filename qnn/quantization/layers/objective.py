@@ -31,6 +31,8 @@ _SINGULAR = (
     "the Gram matrix of its inputs is singular (inputs that never vary, or fewer rows than "
     "inputs): give more and more varied calibration rows, or a damping above 0"
 )
+# The damping of inputs that never vary, in units of their largest square.
+_STILL = 1e-6
 DAMPS = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 
 
@@ -56,13 +58,21 @@ class Objective:
 
 
 def layer_objective(
-    X: Array, A: Array, W0: Array, damp: float, row_weights: Array | None = None
+    X: Array,
+    A: Array,
+    W0: Array,
+    damp: float,
+    row_weights: Array | None = None,
+    still: bool = False,
 ) -> Objective:
     """The objective on inputs X (n, d), outputs without bias A (n, m), float weights W0 (m, d).
 
-    Raises InputError where H is singular: too few rows without damping, or inputs that never vary.
+    Raises InputError where H is singular: too few rows without damping, or inputs that never vary;
+    where these are allowed (``still``) H is a small multiple of the unit matrix.
     """
-    if np.ptp(X, axis=0).max(initial=0.0) <= _NOISE * np.abs(X).max(initial=0.0):
+    size = float(np.abs(X).max(initial=0.0))
+    varies = np.ptp(X, axis=0).max(initial=0.0) > _NOISE * size
+    if not (varies or still):
         raise InputError(_SINGULAR)
     share = np.full(len(X), 1.0 / len(X)) if row_weights is None else row_weights
     share = share / share.sum()
@@ -72,6 +82,7 @@ def layer_objective(
     covariance = weighted.T @ centred
     covariance = 0.5 * (covariance + covariance.T)
     rho = damp * float(np.trace(covariance)) / len(covariance)
+    rho = rho if varies else _STILL * (size * size or 1.0)
     H = covariance + rho * np.eye(len(covariance))
     factor = _factor(H)
     cross = weighted.T @ outputs
@@ -101,6 +112,7 @@ def choose_damp(
     share: float,
     seed: int,
     progress: Callable[[float], None] = lambda share: None,
+    still: bool = False,
 ) -> float:
     """The damping, of seven, whose K-best codes err least on rows that they were not made from.
 
@@ -114,15 +126,15 @@ def choose_damp(
         return DAMPS[-1]
     scores = []
     for damp in DAMPS:
-        scores.append(_held_out(X, A, W0, bits, damp, kept, out))
+        scores.append(_held_out(X, A, W0, bits, damp, kept, out, still))
         progress(len(scores) / len(DAMPS))
     return DAMPS[int(np.argmin(scores))]
 
 
 def _held_out(
-    X: Array, A: Array, W0: Array, bits: int, damp: float, kept: Array, out: Array
+    X: Array, A: Array, W0: Array, bits: int, damp: float, kept: Array, out: Array, still: bool
 ) -> float:
-    part = layer_objective(X[kept], A[kept], W0, damp)
+    part = layer_objective(X[kept], A[kept], W0, damp, still=still)
     start = descent(part.H, part.W, bits)
     codes = start.better(kbest_at(part.H, part.W, start.s, bits, _BEAM), part.H, part.W)
     wrong = X[out] @ codes.weights.T + part.biases(codes) - A[out]

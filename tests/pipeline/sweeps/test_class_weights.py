@@ -26,19 +26,21 @@ from qnn.errors import InputError
 from qnn.losses import LOSSES
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.training.problems.problem import Problem
-from qnn.training.problems.vector import VectorProblem
+from qnn.training.problems.vector import VectorProblem, rows_of
 from tests.pipeline.classes import classes_config
 from tests.pipeline.skewed import skewed_config
 from tests.pipeline.small import small_config
 from tests.qnn.certificates.members import changed_bytes
 
 THREE = {"a<b": 1.0, "b & c": 3.0, "c": 0.25}
+PAIRS = {"multi_class": "one_vs_one", "loss": "logistic", "beta": {"fractions": [0.1]}}
 CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "balanced": (skewed_config, {"class_weight": "balanced"}),
     "mapping": (skewed_config, {"class_weight": {"yes": 20.0}}),
     "swapped": (skewed_config, {"class_weight": {"yes": 20}, "data": {"positive": "no"}}),
     "three": (classes_config, {"class_weight": "balanced", "beta": {"fractions": [0.1]}}),
     "three mapped": (classes_config, {"class_weight": THREE, "beta": {"fractions": [0.1]}}),
+    "pairs": (classes_config, {"class_weight": THREE, **PAIRS}),
 }
 
 
@@ -102,14 +104,18 @@ def test_what_is_proven_is_of_the_weighted_loss(run):
     assert failures(run) == set()
     for name in run.files("certificates"):
         certificate = Certificate.load(f"{run.location}/{name}")
-        np.testing.assert_array_equal(certificate.weights, weights_asked(run, certificate.data))
+        _, y = matrices(run.read_table(certificate.data))
+        part = rows_of(y.reshape(len(y), -1)[:, certificate.output], certificate.loss)
+        asked = weights_asked(run, certificate.data)[part]
+        np.testing.assert_array_equal(certificate.weights, asked)
     for _, row in whole(run).iterrows():
         network = QuantizedNetwork.load(f"{run.location}/{row['network']}")
         name = (row["certificates"] or [row["certificate"]])[0]
         data = Certificate.load(f"{run.location}/{name}").data
         X, y = matrices(run.read_table(data))
         kind = Problem if y.ndim == 1 else VectorProblem
-        problem = kind(X, y, row["beta"], sample_weight=weights_asked(run, data))
+        weights = weights_asked(run, data)
+        problem = kind(X, y, row["beta"], row["loss"], sample_weight=weights)
         assert row["beta_max"] == pytest.approx(problem.beta_max, rel=1e-6)
         assert row["upper_bound"] == pytest.approx(problem.objective(network), rel=1e-9)
         assert row["lower_bound"] <= row["upper_bound"]
@@ -154,8 +160,9 @@ def test_weights_of_a_problem_of_its_own_are_refused(run):
     old = Certificate.load(f"{run.location}/{name}")
     X, y = matrices(run.read_table(old.data))
     y = y if y.ndim == 1 else np.ascontiguousarray(y[:, old.output])
+    X, y = X[rows_of(y, old.loss)], y[rows_of(y, old.loss)]
     for weights in (None, 1.5 * old.weights):
-        problem = Problem(X, y, old.beta, sample_weight=weights)
+        problem = Problem(X, y, old.beta, old.loss, sample_weight=weights)
         dual = old.arrays()["nu"] * 0.0
         forged = changed_bytes(
             old, weights=weights, nu=dual, data_sha256=problem.data_sha256, lower_bound=0.0
@@ -169,7 +176,7 @@ def test_weights_of_a_problem_of_its_own_are_refused(run):
 def test_an_edited_key_is_refused(run):
     config = parse_config(run.read("sweep.yaml").decode(), "sweep.yaml")
     other = {"balanced": {"yes": 2.0}, "mapping": {"yes": 21.0}, "swapped": {"no": 20.0},
-             "three": {**THREE, "c": 1.0}, "three mapped": "balanced"}  # fmt: skip
+             "three": {**THREE, "b & c": 2.0, "c": 1.0}, "three mapped": "balanced"}  # fmt: skip
     edits = [None, *(one for one in other.values() if _fits(one, config)), {"maybe": 2.0}]
     assert len(edits) >= 4
     for edit in edits:
@@ -183,8 +190,9 @@ def _fits(edit: Any, config: SweepConfig) -> bool:
     return edit == "balanced" or ("c" in edit) == config.data.source.endswith("classes.csv")
 
 
-def test_outputs_weigh_rows_alike(originals, tmp_path):
-    shutil.copytree(originals["three"], tmp_path / "run")
+@pytest.mark.parametrize("case", ["three", "pairs"])
+def test_outputs_weigh_rows_alike(case, originals, tmp_path):
+    shutil.copytree(originals[case], tmp_path / "run")
     run = RunFolder.open(tmp_path / "run")
     (tmp_path / "run" / MANIFEST).unlink()
     (tmp_path / "run" / "sweep.yaml").unlink()
@@ -192,8 +200,8 @@ def test_outputs_weigh_rows_alike(originals, tmp_path):
     name = row["certificates"][1]
     old = Certificate.load(f"{run.location}/{name}")
     X, y = matrices(run.read_table(old.data))
-    weights = 2.0 * old.weights
-    digest = Problem(X, y[:, 1], 1.0, sample_weight=weights).data_sha256
+    weights, part = 2.0 * old.weights, rows_of(y[:, 1], old.loss)
+    digest = Problem(X[part], y[part, 1], 1.0, old.loss, sample_weight=weights).data_sha256
     forged = changed_bytes(
         old, weights=weights, nu=0.0 * old.arrays()["nu"], data_sha256=digest, lower_bound=0.0
     )
@@ -204,14 +212,14 @@ def test_outputs_weigh_rows_alike(originals, tmp_path):
 
 
 def test_without_any_network_each_class_has_one_of_the_weights(originals, tmp_path):
-    for case in ("mapping", "three mapped"):
+    for case in ("mapping", "three mapped", "pairs"):
         shutil.copytree(originals[case], tmp_path / case)
         run = RunFolder.open(tmp_path / case)
         for file in run.files("networks"):
             (tmp_path / case / file).unlink()
         names = run.files("certificates")
         assert all(check.ok for check in verify_files(run.location, names))
-        edit_config(run, {"yes": 19.0} if case == "mapping" else {**THREE, "c": 0.5})
+        edit_config(run, {"yes": 19.0} if case == "mapping" else {**THREE, "b & c": 2.0, "c": 0.5})
         assert not any(check.ok for check in verify_files(run.location, names))
 
 

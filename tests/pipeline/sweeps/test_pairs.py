@@ -96,7 +96,6 @@ def test_the_plan_has_a_path_for_each_pair(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"loss": "squared"}, "needs a loss of classes"),
-        ({"class_weight": "balanced"}, "remove one of the two"),
         ({"task": "regression", "loss": "huber"}, "pairs classes"),
         ({"multi_class": "ovo"}, "multi_class"),
     ],

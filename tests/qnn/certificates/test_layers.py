@@ -363,3 +363,66 @@ def test_a_better_neighbour_is_not_hidden_by_diagonals() -> None:
     # Without the diagonals the honest one is proven too, by more nodes.
     plain = replace(certificate, square=0.0 * certificate.square, linear=0.0 * certificate.linear)
     assert verify_layer(plain, X).state == ["optimal_at_scale"] * 3
+
+
+def one_neuron(
+    X: Array, rho: float, s: float, claimed: float, weights: Array | None = None
+) -> LayerCertificate:
+    """A neuron of one input half-way between two codes, where ``s^2 H`` is claimed to be so much.
+
+    The parabola is the whole of it, so that the bound is a quarter of the claim.
+    """
+    return LayerCertificate(
+        layer="one",
+        data_sha256=rows_digest(X, weights),
+        target=np.array([[0.5 * s]]),
+        rho=np.array([rho]),
+        bits=np.array([2]),
+        scale=np.array([s]),
+        codes=np.zeros((1, 1), np.int8),
+        value=np.array([claimed]),
+        bound=np.array([0.2499 * claimed]),
+        state=np.array([0]),
+        square=np.array([[-claimed * (1.0 - 1e-9)]]),
+        linear=np.array([[claimed * (1.0 - 1e-9)]]),
+        order=np.array([[0]]),
+        edges=np.zeros(0),
+        edge_counts=np.array([0]),
+        nodes=np.array([1]),
+    )
+
+
+@pytest.mark.parametrize("s", [1.65e-162, 1e-161, 1e-160, 1e-155, 1e-154, 1e-100, 1.0, 1e100])
+def test_a_step_whose_square_underflows_proves_nothing_more(s: float) -> None:
+    x = 1e150 if s < 1e-50 else 1.0
+    X = np.array([[x], [-x]] * 4)
+    certificate = one_neuron(X, 0.0, s, s * s * x * x)
+    refused = refused_or_true(certificate, X)
+    assert refused == (s < 1e-153)
+    if not refused:
+        assert Fraction(certificate.bound[0]) <= Fraction(s) ** 2 * Fraction(x) ** 2 / 4
+
+
+@pytest.mark.parametrize("least", [5e-324, 1.5e-323, 1e-320, 1e-310, 1e-305, 1e-290, 1e-100])
+def test_weights_of_rows_whose_products_underflow_prove_nothing_more(least: float) -> None:
+    X, weights = np.array([[0.6], [-0.6]] * 8), np.full((16, 1), least)
+    weighted = weights * X
+    claimed = float((weighted.T @ X)[0, 0] / weights.sum())
+    certificate = one_neuron(X, 0.0, 1.0, claimed, weights)
+    if not refused_or_true(certificate, X, weights):
+        assert Fraction(certificate.bound[0]) <= Fraction(0.6) ** 2 / 4
+        assert least > 1e-308
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.int8])
+def test_weights_of_rows_in_few_digits_are_summed_in_many(kind: type) -> None:
+    X = np.array([[1.0], [-1.0]] * 400)
+    weights = np.random.default_rng(0).uniform(0.5, 1.0, (800, 1))
+    weights = (100.0 * weights).astype(kind) if kind is np.int8 else weights.astype(kind)
+    share = [Fraction(float(v)) for v in weights[:, 0]]
+    mean = sum(a * int(x) for a, x in zip(share, X[:, 0], strict=True)) / sum(share)
+    true = float(1 - mean * mean)
+    assert not refused_or_true(one_neuron(X, 0.0, 1.0, true, weights), X, weights)
+    for more in (1e-9, 1e-7, 1e-5, 1e-3):
+        tight = one_neuron(X, 0.0, 1.0, true * (1.0 + more), weights)
+        assert refused_or_true(replace(tight, bound=0.25 * tight.value * (1.0 - 1e-8)), X, weights)

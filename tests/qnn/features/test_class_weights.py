@@ -5,7 +5,8 @@ import pytest
 from sklearn.utils.class_weight import compute_sample_weight
 
 from qnn.errors import InputError
-from qnn.features.class_weights import class_weights, row_weights
+from qnn.features.class_weights import class_codes, class_weights, row_weights
+from qnn.features.targets import TargetCoding
 
 
 def targets_of(codes: np.ndarray, count: int) -> np.ndarray:
@@ -25,6 +26,11 @@ def test_they_are_those_of_scikit_learn(count):
     by_class = dict(enumerate(rng.uniform(0.1, 9.0, count)))
     found = row_weights(tuple(by_class.values()), targets)
     np.testing.assert_array_equal(found, compute_sample_weight(by_class, codes))
+    if count > 2:
+        pairs = TargetCoding(classes=tuple(range(count)), pairs=True).encode(codes)
+        np.testing.assert_array_equal(class_codes(pairs)[0], codes)
+        np.testing.assert_array_equal(row_weights("balanced", pairs), balanced)
+        np.testing.assert_array_equal(row_weights(tuple(by_class.values()), pairs), found)
     assert row_weights(None, targets) is None
 
 
@@ -65,3 +71,8 @@ def test_other_labels_are_refused(asked, message):
 def test_weights_of_another_number_of_classes_are_refused():
     with pytest.raises(InputError, match="of 3 classes, the targets of 2"):
         row_weights((1.0, 2.0, 3.0), np.ones(4))
+
+
+def test_columns_with_zeros_that_are_no_pairs_are_refused():
+    with pytest.raises(InputError, match="4 columns with zeros"):
+        class_codes(np.array([[1.0, 0.0, -1.0, 1.0]]))

@@ -15,8 +15,10 @@ from sklearn.model_selection import cross_val_score
 
 from qnn.certificates.checker import verify
 from qnn.errors import InputError
+from qnn.training import estimator_base, outputs
 from qnn.training.calibration import held_out_folds
 from qnn.training.estimators import QuantizedClassifier, QuantizedRegressor
+from qnn.training.fit import train
 
 
 def named(**options: object) -> QuantizedClassifier:
@@ -181,6 +183,30 @@ def test_probabilities_are_calibrated_on_rows_that_were_held_out(method):
     assert log_loss(y, found) > 0.4
     fresh, labels = rng.normal(size=(400, 12)), rng.integers(0, 2, 400)
     assert log_loss(labels, np.clip(model.predict_proba(fresh), 1e-3, None)) < 1.0
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_chosen_setting_is_calibrated_without_another_bound(classes, monkeypatch):
+    """One proof for each output of the network, none for those of the folds."""
+    trained = []
+
+    def counted(problem, *args, **options):
+        trained.append(problem.n)
+        return train(problem, *args, **options)
+
+    monkeypatch.setattr(estimator_base, "train", counted)
+    monkeypatch.setattr(outputs, "train", counted)
+    rng = np.random.default_rng(4)
+    X, y = rng.normal(size=(60, 6)), np.arange(60) % classes
+    options = {"loss": "logistic", "width": 2, "multi_class": "one_vs_one", "random_state": 0}
+    model = named(beta_fraction="auto", **options).fit(X, y)
+    assert trained == ([60] if classes == 2 else [40, 40, 40])
+    assert model.score(X, y) > 1.2 / classes
+    fresh, labels = rng.normal(size=(400, 6)), rng.integers(0, classes, 400)
+    found = model.predict_proba(fresh)
+    np.testing.assert_allclose(found.sum(axis=1), 1.0)
+    assert log_loss(labels, found) < 1.05 * np.log(classes)
+    np.testing.assert_array_equal(model.classes_[found.argmax(axis=1)], model.predict(fresh))
 
 
 def test_three_classes_have_probabilities():

@@ -1,0 +1,131 @@
+"""An ONNX model made plainer before it is read: constants computed, shapes known, pads in numbers.
+
+Exporters leave weights behind nodes (a transposed matrix, half precision with a Cast, a shared
+initializer behind Identity) and say "same" where a convolution's pads are meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import onnx
+
+Array = np.ndarray
+#: sizes of a tensor's axes by its name, None where a size is not known
+Shapes = dict[str, tuple[int | None, ...]]
+
+# Of constants alone these are computed once, here.
+_COMPUTED = frozenset(
+    ("Cast", "Transpose", "Reshape", "Identity", "Squeeze", "Unsqueeze", "Flatten", "Concat",
+     "Slice", "Gather", "Add", "Sub", "Mul", "Div", "Sqrt", "Reciprocal", "Neg")
+)  # fmt: skip
+_PADDED = ("Conv", "MaxPool", "AveragePool")
+
+
+def shapes_of(proto: onnx.ModelProto, onnx: Any) -> Shapes:
+    """The shapes that follow from the input's, of the tensors for which they do."""
+    try:
+        graph = onnx.shape_inference.infer_shapes(proto).graph
+    except Exception:  # onnx raises kinds of its own; nothing is known then
+        graph = proto.graph
+    return {
+        value.name: tuple(
+            dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
+            for dim in value.type.tensor_type.shape.dim
+        )
+        for value in (*graph.input, *graph.value_info, *graph.output)
+        if value.type.tensor_type.HasField("shape")
+    }
+
+
+def computed_constants(
+    nodes: Iterable[Any], constants: dict[str, Array], onnx: Any
+) -> dict[int, Any]:
+    """The nodes that are left once those that only constants reach are computed, by their place.
+
+    The values are added to `constants`, by name.
+    """
+    left = {}
+    for place, node in enumerate(nodes):
+        value = None
+        if node.op_type == "Constant" and not node.domain:
+            value = _constant(node.attribute[0], onnx)
+        elif _computable(node, constants):
+            value = _evaluated(node, constants)
+        if value is None:
+            left[place] = node
+        else:
+            constants[node.output[0]] = value
+    return left
+
+
+def _constant(attribute: Any, onnx: Any) -> Array:
+    value = onnx.helper.get_attribute_value(attribute)
+    if isinstance(value, onnx.TensorProto):
+        return np.asarray(onnx.numpy_helper.to_array(value))
+    kinds = {"value_float": np.float32, "value_floats": np.float32}
+    return np.asarray(value, dtype=kinds.get(attribute.name))
+
+
+def _computable(node: Any, constants: dict[str, Array]) -> bool:
+    given = [name for name in node.input if name]
+    known = bool(given) and all(name in constants for name in given)
+    return known and node.op_type in _COMPUTED and not node.domain and len(node.output) == 1
+
+
+def _evaluated(node: Any, constants: dict[str, Array]) -> Array | None:
+    from onnx.reference import ReferenceEvaluator
+
+    feeds = {name: constants[name] for name in node.input if name}
+    try:
+        return np.asarray(ReferenceEvaluator(node).run(None, feeds)[0])
+    except Exception:  # of many kinds: the node stays, and is run with the others
+        return None
+
+
+def with_explicit_pads(node: Any, shapes: Shapes, constants: dict[str, Array], onnx: Any) -> Any:
+    """The node, with its pads in numbers where it is a convolution or pool and has `auto_pad`."""
+    given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    way = given.get("auto_pad", b"NOTSET")
+    if node.op_type not in _PADDED or way == b"NOTSET":
+        return node
+    kernel = given.get("kernel_shape") or np.shape(constants.get(node.input[1]))[2:]
+    pads = _pads(way, tuple(kernel), given, shapes.get(node.input[0], ())[2:])
+    if pads is None:
+        return node
+    made = type(node)()
+    made.CopyFrom(node)
+    del made.attribute[:]
+    kept = {key: value for key, value in given.items() if key != "auto_pad"}
+    made.attribute.extend(
+        onnx.helper.make_attribute(key, value) for key, value in {**kept, "pads": pads}.items()
+    )
+    return made
+
+
+def _pads(
+    way: bytes, kernel: tuple[int, ...], given: dict[str, Any], sizes: tuple[int | None, ...]
+) -> list[int] | None:
+    """Begins, then ends; None where they depend on a size that is not known."""
+    count = len(kernel)
+    if way == b"VALID":
+        return [0] * (2 * count)
+    strides = given.get("strides", [1] * count)
+    dilations = given.get("dilations", [1] * count)
+    begins, ends = [], []
+    for axis in range(count):
+        reach, stride = (kernel[axis] - 1) * dilations[axis] + 1, strides[axis]
+        size = sizes[axis] if axis < len(sizes) else None
+        if size is None and stride != 1:
+            return None
+        # At a stride of 1 the pads are the same for every size.
+        size = size or stride
+        total = max((-(-size // stride) - 1) * stride + reach - size, 0)
+        small, large = total // 2, total - total // 2
+        begins.append(small if way == b"SAME_UPPER" else large)
+        ends.append(large if way == b"SAME_UPPER" else small)
+    return begins + ends
