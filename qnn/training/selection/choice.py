@@ -111,13 +111,24 @@ def choose(
     data = _Data(table, target, classes, wanted, folds, seed, widths)
     steps = _Steps(report, len(wanted.fractions), len(kinds))
     found = _best_of(kinds, data, steps, rows, wanted.fractions)
+    found = _or_in_pairs(found, data, widths, steps, rows)
+    if wanted.beta_fraction != AUTO or rows == len(target):
+        return found
+    return replace(found, fraction=_carried(found.fraction, len(folds[0][0]), len(target)))
+
+
+def _or_in_pairs(
+    found: Choice, data: _Data, widths: dict[Kind, tuple[int, ...]], steps: _Steps, rows: int
+) -> Choice:
+    """The choice, or that of its best kind with classes in pairs; `widths` gets those of that."""
     leader = max(found.cells, key=lambda cell: cell.merit)
+    wanted, classes = data.wanted, data.classes
     paired = leader.kind.paired(classes) if wanted.multi_class == AUTO else None
     # Codings are compared by accuracy: losses of different outputs are not of one kind.
     least = leader.score + PAIRED_ERRORS * leader.error(rows)
     if paired is None or least >= 1.0:
         return found
-    widths |= _fitting((paired,), table, target, classes, wanted, refuse=False)
+    widths |= _fitting((paired,), data.table, data.target, classes, wanted, refuse=False)
     if not widths[paired]:
         return found
     near = tuple(one for one in wanted.fractions if one <= NEAR * leader.fraction)
@@ -125,6 +136,15 @@ def choose(
     both = (*found.cells, *other.cells)
     better = max(other.cells, key=lambda cell: cell.merit).score > least
     return replace(other if better else found, cells=both)
+
+
+def _carried(fraction: float, fitted: int, rows: int) -> float:
+    """The fraction for so many rows that was the best for fewer, to two digits.
+
+    The noise in the gradient of a sum over n rows grows as √n, which β has to outweigh, and
+    beta_max as n. For many rows that do not choose this is half the fraction or less.
+    """
+    return float(f"{fraction * np.sqrt(fitted / rows):.2g}")
 
 
 def _best_of(

@@ -6,7 +6,7 @@ import pytest
 from qnn.errors import InputError
 from qnn.training.problems.problem import Problem
 from qnn.training.relaxation import solve
-from qnn.training.selection import Kind, Wanted, choose
+from qnn.training.selection import Kind, Wanted, choose, folds
 from qnn.training.selection.choice import SMALLER
 from qnn.training.selection.kinds import FRACTIONS, LINEAR, WIDEST
 from qnn.training.selection.paths import path
@@ -50,6 +50,20 @@ def test_the_same_seed_chooses_the_same_by_the_same_cells():
     wanted = Wanted(beta_fraction=0.05)
     one, two = (choose(X, y, CLASSES, wanted, seed=3) for _ in range(2))
     assert one == two
+
+
+def test_beta_is_carried_to_the_rows_that_did_not_choose(monkeypatch):
+    X, y = steps(240)
+    wanted = Wanted(scaling="thermometer", thresholds=3, width=4)
+    monkeypatch.setattr(folds, "MOST_ROWS", 60)
+    choice = choose(X, y, CLASSES, wanted)
+    best = max(choice.cells, key=lambda cell: cell.merit)
+    # Of 240 rows 60 choose, and 48 of them are fitted at a time.
+    assert choice.fraction == pytest.approx(best.fraction * np.sqrt(48 / 240), rel=0.05)
+    given = choose(X, y, CLASSES, replace(wanted, beta_fraction=0.1))
+    assert given.fraction == 0.1
+    few = choose(X[:60], y[:60], CLASSES, wanted)
+    assert few.fraction in FRACTIONS
 
 
 def test_what_is_fixed_stays():
