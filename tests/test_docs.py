@@ -13,12 +13,14 @@ from pipeline.configuration.reading import parse_config
 from pipeline.configuration.retraining import RetrainConfig
 from pipeline.studies.distributed.config import DistributedConfig
 from pipeline.sweeps.driver import SweepOptions, run_sweep
+from pipeline.tracking import tracker
 from qnn.features.scalings import SCALINGS
 from qnn.losses import LOSSES
 from qnn.networks.alphabets import ALPHABETS
 from qnn.training.arms import ARMS
 from qnn.training.relaxation import SOLVERS
 from tests.benchmarks import scaling
+from tests.pipeline.tracked import new_folder
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\]\(([^)#:]+)\)")
@@ -66,11 +68,30 @@ def test_the_table_of_larger_sizes_is_computed_from_what_was_measured() -> None:
     assert scaling.gathered(1000) == (1000 + 125 + 16 + 2, 7 + 7 + 7 + 2)
 
 
-def test_the_example_of_the_exports_page_runs() -> None:
-    (block,) = blocks("docs/exports.md", "python")
+def test_the_examples_of_the_exports_page_run(tmp_path: Path) -> None:
+    block, from_mlflow = blocks("docs/exports.md", "python")
     done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "largest difference of scores" in done.stdout
+    folder = new_folder(tmp_path / "out" / "churn")
+    lines = ["tenure,plan,churned"]
+    lines += [f"{k % 13},{'abc'[k % 3]},{'yes' if k % 13 > 5 else 'no'}" for k in range(60)]
+    (tmp_path / "churn.csv").write_text("\n".join(lines) + "\n")
+    config = parse_config(
+        f"name: churn\ndata: {{source: {tmp_path}/churn.csv, target: churned}}\n"
+        "shards: {kind: kfold, count: 2}\nbeta: {fractions: [0.1]}\nseeds: [0]\nwidths: [4]\n"
+        "rounding: [refined]\ntracking: {top: 0}\n",
+        "churn.yaml",
+    )
+    run_sweep(config, folder.location, SweepOptions(inline=True), start_tracking=tracker.start)
+    done = subprocess.run(
+        [sys.executable, "-c", from_mlflow], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    columns, labels, scores = done.stdout.splitlines()
+    assert columns == "['tenure', 'plan']"
+    assert set(re.findall("yes|no", labels)) <= {"yes", "no"}
+    assert len(re.findall(r"\d\.\d", scores)) == 3
 
 
 def test_the_example_of_the_post_training_page_runs() -> None:

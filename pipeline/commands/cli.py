@@ -18,6 +18,7 @@ from pipeline.commands.bell import bell
 from pipeline.commands.csp import csp
 from pipeline.commands.jobs import doctor, jobs_app, submit
 from pipeline.commands.options import ConfigFile, Cpus, Overrides, RayAddress
+from pipeline.commands.predict import predict
 from pipeline.commands.quantize import quantize
 from pipeline.commands.robustness import robustness
 from pipeline.commands.schema import schema
@@ -34,6 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(submit)
+app.command()(predict)
 app.command()(doctor)
 app.command()(bell)
 app.command()(robustness)

@@ -13,9 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from pipeline.configuration.paths import expanded
 from pipeline.configuration.settings import DataConfig
-from pipeline.datasets.sources import read_columns
+from pipeline.datasets.embedded import read_embedded
+from pipeline.datasets.files import read_source
+from pipeline.datasets.sources import csv_format, read_columns, to_numpy
 from pipeline.datasets.spellings import labels_of, plain_numbers
 from qnn.errors import InputError
 from qnn.features import tables
@@ -29,6 +33,7 @@ Network = QuantizedNetwork | LayeredNetwork
 
 # The column that holds the labels where nothing else is said.
 TARGET = "target"
+_TRUTHS = {"true": 1.0, "false": 0.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,12 +138,14 @@ def read_examples(source: str, network: Network, target: str | None = None) -> E
     Raises InputError: no such file or column, no rows, values or labels that the network does not
     have.
     """
-    with _from(source):
-        raw = read_columns(DataConfig(source=source))
+    with rows_of(source):
+        data = DataConfig(source=source)
+        table = read_table_of(data)
+        raw = raw_rows(table, network, data)
         named = TARGET if target is None else target
         if target is not None and target not in raw:
             raise InputError(f"no column {target!r} (columns: {tables.shorten(raw)})")
-        labels = raw.pop(named, None)
+        labels = None if raw.pop(named, None) is None else _label_column(table[named], named)
         if not raw or not len(next(iter(raw.values()))):
             raise InputError("has no rows")
         return examples_of(raw, labels, network, named)
@@ -146,19 +153,70 @@ def read_examples(source: str, network: Network, target: str | None = None) -> E
 
 def read_numbers(source: str, width: int, what: str) -> Examples:
     """The rows of a file of ``width`` numeric columns, a matrix (n, width); ``what`` they are."""
-    with _from(source):
+    with rows_of(source):
         raw = read_columns(DataConfig(source=source))
         if len(raw) != width:
             raise InputError(f"has {len(raw)} columns, but the network has {width} {what}")
         if not len(next(iter(raw.values()))):
             raise InputError("has no rows")
-        return Examples(_matrix(raw, width), tuple(raw), None)
+        return Examples(matrix_of(raw, width), tuple(raw), None)
+
+
+def read_table_of(data: DataConfig) -> Any:
+    """A source's columns by name, as they are: an Arrow table, in which text is not changed."""
+    scheme, _, name = data.source.partition(":")
+    if scheme == "sklearn":
+        return read_embedded(name)
+    return read_source(expanded(data.source), None, csv_format(data))
+
+
+def raw_rows(table: Any, network: Network, data: DataConfig) -> dict[str, Any]:
+    """The columns of `read_table_of` as raw rows for the network's `predict`.
+
+    It knows itself which words are missing values. Columns of numbers may have a decimal comma,
+    grouped digits, true and false. Raises InputError as the reading of a sweep's data does.
+    """
+    if isinstance(table, dict):
+        return dict(table)
+    preprocessing = None if isinstance(network, LayeredNetwork) else network.preprocessing
+    words: Sequence[str] = tables.MISSING_WORDS
+    kinds = dict.fromkeys(table.column_names, True)
+    if preprocessing is not None:
+        layout = preprocessing.layout
+        words = layout.missing_words
+        kinds = {column.name: column.categories is None for column in layout.kept}
+    raw = {name: table[name] for name in table.column_names}
+    for name in [name for name in kinds if name in raw]:
+        raw[name] = _values(table[name], name)
+        if kinds[name] and raw[name].dtype == object:
+            raw[name] = _spelt(tables.without_words(raw[name], words), name, data)
+    return raw
+
+
+def _values(column: Any, name: str) -> Array:
+    """As `to_numpy`, but true and false stay: a network may know them by a category's word."""
+    if not pa.types.is_boolean(column.type):
+        return to_numpy(column, name)
+    values = np.empty(len(column), dtype=object)
+    values[:] = column.to_pylist()
+    return values
+
+
+def _spelt(values: Array, name: str, data: DataConfig) -> Array:
+    """A column of numbers in the ways that people and programs write them."""
+    texts = [value for value in values if isinstance(value, str)]
+    if not texts:
+        return values
+    if {text.strip().lower() for text in texts} <= set(_TRUTHS):
+        spelt = [None if text is None else _TRUTHS[text.strip().lower()] for text in values]
+        return np.array(spelt, dtype=object)
+    return plain_numbers(values, name, data.decimal, data.thousands)
 
 
 @contextmanager
-def _from(source: str) -> Iterator[None]:
-    """Every InputError begins with where the rows come from."""
-    if ":" not in source and not Path(source).exists():
+def rows_of(source: str) -> Iterator[None]:
+    """A block in which every InputError begins with where the rows come from."""
+    if ":" not in source and not Path(expanded(source)).exists():
         raise InputError(f"{source}: no such file")
     try:
         yield
@@ -190,14 +248,14 @@ def _rows(
     raw: dict[str, Array], network: Network
 ) -> tuple[dict[str, Array] | Array, tuple[str, ...]]:
     if isinstance(network, LayeredNetwork) or network.preprocessing is None:
-        return _matrix(raw, network.d), tuple(raw)
+        return matrix_of(raw, network.d), tuple(raw)
     layout = network.preprocessing.layout
     numeric = [column.name for column in layout.kept if column.categories is None]
-    spelt = {name: _respelt(raw[name], name) for name in numeric if name in raw}
-    return layout.read({**raw, **spelt}), tuple(numeric)
+    return layout.read(raw), tuple(numeric)
 
 
-def _matrix(raw: dict[str, Array], d: int) -> Array:
+def matrix_of(raw: dict[str, Array], d: int) -> Array:
+    """Columns of numbers as rows (n, d); InputError, with what is wrong, for others."""
     if len(raw) != d:
         raise InputError(
             f"has {len(raw)} columns beside the labels, but the network reads {d} "
@@ -205,13 +263,14 @@ def _matrix(raw: dict[str, Array], d: int) -> Array:
         )
     columns = []
     for name, values in raw.items():
-        columns.append(tables.to_numbers(_respelt(values, name), name))
+        columns.append(tables.to_numbers(values, name))
         tables.refuse_bad_values(columns[-1], name, "refuse")
     return np.stack(columns, axis=1)
 
 
-def _respelt(values: Array, name: str) -> Array:
-    return plain_numbers(values, name, None, None) if values.dtype == object else values
+def _label_column(column: Any, name: str) -> Array:
+    values = column if isinstance(column, np.ndarray) else to_numpy(column, name)
+    return tables.without_words(values, tables.MISSING_WORDS)
 
 
 def _labels(values: Array, name: str, network: Network) -> tuple[Any, ...]:

@@ -31,13 +31,14 @@ PLAIN = CsvFormat()
 
 
 def read_source(
-    source: str, missing_values: Sequence[str] = (), written: CsvFormat = PLAIN
+    source: str, missing_values: Sequence[str] | None = (), written: CsvFormat = PLAIN
 ) -> pa.Table:
     """Read a CSV file, a Parquet file, or a folder of either; of both, its Parquet files.
 
     Args:
         source: local path (looked up under the current folder) or a `pyarrow.fs` URI.
-        missing_values: text that means "missing" in CSV, beside the empty cell, NA, NaN, null, ….
+        missing_values: text that means "missing" in CSV, beside the empty cell, NA, NaN, null, …;
+            None: all text of CSV stays as it is.
         written: how a CSV file is written, where that is known.
 
     Raises:
@@ -77,7 +78,7 @@ def open_source(source: str) -> tuple[Any, str]:
 
 
 def _read_csv(
-    filesystem: Any, path: str, missing_values: Sequence[str], written: CsvFormat
+    filesystem: Any, path: str, missing_values: Sequence[str] | None, written: CsvFormat
 ) -> pa.Table:
     ending = path.lower().rpartition(".")[2]
     with filesystem.open_input_stream(path, compression=_PACKED.get(ending)) as stream:
@@ -92,8 +93,8 @@ def _read_csv(
     names = [cell.strip() for cell in written_names]
     refuse_duplicates(names)
     convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(written_names, pa.string()))
-    convert.strings_can_be_null = True
-    convert.null_values = [*convert.null_values, *missing_values]
+    convert.strings_can_be_null = missing_values is not None
+    convert.null_values = [*convert.null_values, *(missing_values or ())]
     parse = pa.csv.ParseOptions(
         delimiter=separator, quote_char=written.quote, newlines_in_values=True
     )
@@ -112,7 +113,11 @@ def _read_parquet(filesystem: Any, path: str) -> pa.Table:
 
 
 def _read_folder(
-    filesystem: Any, folder: str, shown: str, missing_values: Sequence[str], written: CsvFormat
+    filesystem: Any,
+    folder: str,
+    shown: str,
+    missing_values: Sequence[str] | None,
+    written: CsvFormat,
 ) -> pa.Table:
     found = filesystem.get_file_info(pa.fs.FileSelector(folder, recursive=True))
     inside = {info.path: _inside(info.path, folder) for info in found if info.is_file}

@@ -209,7 +209,7 @@ class StepReporter:
 
     def tell(self, done: int, total: int, name: str) -> None:
         """A step begins, after so many of at most `total`."""
-        text = f"{self.what}, {done + 1} of {total}: {name}"
+        text = f"{self.what}, {done + 1} of at most {total}: {name}"
         tenth = 10 * done // max(total, 1)
         if self.status is not None:
             self.status.update(escape(text))

@@ -24,9 +24,9 @@ LARGE = 250
 _SUMS = {"reassoc", "contract", "nsz"}
 _EXACT = {"contract", "nsz"}
 #: Rayleigh quotient steps, by precision
-PASSES = {"float32": 2, "float64": 3}
-#: halvings of the interval before the Rayleigh quotients
-_HALVINGS = 18
+PASSES = {"float32": 2, "float64": 2}
+#: halvings of the interval before the Rayleigh quotients, of single and of double precision
+_HALVINGS, _MORE_HALVINGS = 18, 30
 #: vectors of which less than this part of the square is left beside the others are no vectors
 _OWN = 0.25
 _TINY = 1e-30
@@ -99,19 +99,19 @@ def _tridiagonal(F: Array, n: int, d: Array, e: Array, tau: Array, w: Array) -> 
 
 @compiled(nogil=True, error_model="numpy", fastmath=_EXACT)
 def _count_positive(d: Array, squares: Array) -> int:
-    count, q = 0, np.float32(1.0)
+    zero, q, count = d.dtype.type(0), d.dtype.type(1), 0
     for i in range(len(d)):
-        q = d[i] - (squares[i - 1] / q if i else np.float32(0.0))
+        q = d[i] - (squares[i - 1] / q if i else zero)
         count += 1 if q >= 0 else 0
     return count
 
 
 @compiled(nogil=True, error_model="numpy", fastmath=_EXACT)
 def _bisect(d: Array, squares: Array, top: float, r: int, halvings: int) -> Array:
-    """The r largest eigenvalues of T, all in (0, top], descending, (r,) single precision."""
-    half = np.float32(0.5)
-    low, high = np.zeros(r, np.float32), np.full(r, np.float32(top))
-    middle, q = np.empty(r, np.float32), np.empty(r, np.float32)
+    """The r largest eigenvalues of T, all in (0, top], descending, (r,), in T's precision."""
+    half = d.dtype.type(0.5)
+    low, high = np.zeros(r, d.dtype), np.full(r, d.dtype.type(top))
+    middle, q = np.empty(r, d.dtype), np.empty(r, d.dtype)
     below = np.empty(r, np.int32)
     for _ in range(halvings):
         for j in range(r):
@@ -239,13 +239,13 @@ def factor_rows(Y: Array, passes: int) -> tuple[bool, Array]:
     d, e = np.zeros(n, Y.dtype), np.zeros(n, Y.dtype)
     tau, w = np.zeros(n, Y.dtype), np.zeros(n, Y.dtype)
     _tridiagonal(rows, n, d, e, tau, w)
-    squares, norm = np.empty(n, np.float32), 0.0
+    squares, norm = np.empty(n, Y.dtype), 0.0
+    halvings = _HALVINGS if Y.itemsize == 4 else _MORE_HALVINGS
     for i in range(n):
-        squares[i] = max(e[i] * e[i], 1e-20)
+        squares[i] = max(e[i] * e[i], Y.dtype.type(1e-20))
         norm = max(norm, abs(d[i]) + abs(e[i]) + (abs(e[i - 1]) if i else 0.0))
-    single = d.astype(np.float32)
-    r = _count_positive(single, squares)
-    values = _bisect(single, squares, norm, r, _HALVINGS).astype(np.float64)
+    r = _count_positive(d, squares)
+    values = _bisect(d, squares, norm, r, halvings).astype(np.float64)
     vectors = np.empty((n, r))
     _twist(d.astype(np.float64), e.astype(np.float64), values, vectors, passes)
     factor = np.empty((r, n), Y.dtype)

@@ -8,7 +8,7 @@ of the cuts
     C − Σ y vvᵀ + Σ τ bbᵀ = K,    max ⟨C, X⟩ ≤ Σy − Στ + trace · λ_max(K)
 
 where the trace of X is known. The multipliers minimize the same with `‖K₊‖² / 2α` in the place of
-the last term, α falling from step to step, by a limited-memory quasi-Newton method with bounds
+the last term, α falling from round to round, by a limited-memory quasi-Newton method with bounds
 (compare Krislock, Malick, Roupin, BiqCrunch, ACM TOMS 43, 2017); `X = K₊/α` is the primal point.
 Cuts come in rounds, from whoever knows which are violated.
 """
@@ -20,14 +20,17 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from scipy.optimize import minimize
 
 from qnn.numerics.compiled import compiled
+from qnn.semidefinite.positive import LARGE, positive_factor
+from qnn.semidefinite.projected import Evaluated, minimize_projected
 
 Array = np.ndarray
 
 # Two rounds that gain less than this, relative, are the last.
 STALLED = 3e-5
+# A step that gains less, relative, ends a round.
+TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,16 +126,12 @@ class Effort:
     reach : it ends where the gain of this many rounds like the last ones misses the target.
     """
 
-    rounds: int = 40
-    steps: int = 25
+    rounds: int = 60
+    steps: int = 50
     alphas: tuple[float, ...] = (1e-1, 5e-2, 2e-2, 1e-2, 5e-3, 2e-3, 1e-3)
     least: float = 0.02
     most: float = 10.0
-    reach: float = 6.0
-
-
-class Reached(Exception):
-    """The target is reached: not an error, but the way out of the minimizer."""
+    reach: float = 12.0
 
 
 # Violated cuts of a primal point, most violated first, at most so many.
@@ -189,9 +188,10 @@ class _Bounding:
             start = replace(start, equal=start.equal / self.scale, tau=start.tau / self.scale)
             self.first_alpha = 3
         self.point = start
-        self.best: tuple[float, Multipliers, Array] | None = None
+        self.best = np.inf, start, np.eye(len(C))
         self.alpha = effort.alphas[0]
         self.evaluations = 0
+        self.evaluated = np.empty(0)
 
     def run(self, separate: Separate | None, over: Callable[[], bool]) -> Bounded:
         effort = self.effort
@@ -199,13 +199,9 @@ class _Bounding:
         level = self.first_alpha
         for _ in range(effort.rounds):
             self.alpha = effort.alphas[min(level, len(effort.alphas) - 1)]
-            try:
-                self._minimize()
-            except Reached:
+            self._minimize()
+            if self.best[0] <= self.target or over():
                 break
-            if over():
-                break
-            assert self.best is not None
             history.append(self.best[0])
             found = 0
             if separate is not None:
@@ -215,7 +211,6 @@ class _Bounding:
                 break
             if not last and (found < 0.5 * len(self.C) or len(history) % 2 == 0):
                 level += 1
-        assert self.best is not None
         bound, multipliers, X = self.best
         multipliers = replace(
             multipliers,
@@ -235,47 +230,37 @@ class _Bounding:
 
     def _minimize(self) -> None:
         p = self.point
-        head = len(p.equal)
-        bounds = np.zeros((head + len(p.tau), 2))
-        bounds[:head, 0] = -np.inf
-        bounds[:, 1] = np.inf
-        result = minimize(
-            self._value,
-            np.concatenate([p.equal, p.tau]),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=bounds,
-            options={"maxiter": self.effort.steps, "maxcor": 12, "ftol": 1e-9, "gtol": 1e-6},
-        )
-        self._value(result.x)
-        self.point = replace(p, equal=result.x[:head], tau=result.x[head:])
+        start = np.concatenate([p.equal, p.tau])
+        scale, head = 0.1 * self.alpha, len(p.equal)
+        last = minimize_projected(self._evaluated, start, head, self.effort.steps, scale, TOLERANCE)
+        if last.x is not self.evaluated:
+            self._evaluated(last.x)
+        self.point = self._at(last.x)
 
-    def _value(self, z: Array) -> tuple[float, Array]:
+    def _at(self, z: Array) -> Multipliers:
+        head = len(self.point.equal)
+        return replace(self.point, equal=z[:head].copy(), tau=z[head:].copy())
+
+    def _evaluated(self, z: Array) -> Evaluated:
+        """The smoothed dual at z = (y, τ); its bound and primal point are kept if the best."""
         head = len(self.point.equal)
         y, tau = z[:head], z[head:]
         K = self.C.copy()
         self.equalities.add_squares(-y, K)
         self.point.cuts.add_squares(tau, K)
         T = self.basis
-        values, Q = np.linalg.eigh(K if T is None else T.T @ K @ T)
+        largest, squared, F = _positive_part(K if T is None else T.T @ K @ T)
         self.evaluations += 1
-        positive = np.maximum(values, 0.0)
-        first = int(np.searchsorted(values, 0.0))
-        part = Q[:, first:] * np.sqrt(positive[first:] / self.alpha)
-        if T is not None:
-            part = T @ part
-        X = part @ part.T
+        part = F if T is None else T @ F
+        X = part @ part.T / self.alpha
         linear = y.sum() - tau.sum()
-        bound = linear + self.trace * values[-1]
-        if self.best is None or bound < self.best[0]:
-            self.best = bound, replace(self.point, equal=y.copy(), tau=tau.copy()), X
-            if bound <= self.target:
-                raise Reached
-        self.X = X
-        gradient = np.concatenate(
-            [1.0 - self.equalities.squares(X), self.point.cuts.squares(X) - 1.0]
-        )
-        return linear + float(positive @ positive) / (2.0 * self.alpha), gradient
+        bound = linear + self.trace * largest
+        if bound < self.best[0]:
+            self.best = bound, self._at(z), X
+        self.evaluated, self.X = z, X
+        slope = np.concatenate([1.0 - self.equalities.squares(X), self.point.cuts.squares(X) - 1.0])
+        value = linear + squared / (2.0 * self.alpha)
+        return Evaluated(z, value, slope, bound <= self.target)
 
     def _add_cuts(self, separate: Separate) -> int:
         p = self.point
@@ -288,6 +273,18 @@ class _Bounding:
             p.equal, kept.joined(new), np.concatenate([p.tau[on], np.zeros(len(new))])
         )
         return len(new)
+
+
+def _positive_part(K: Array) -> tuple[float, float, Array]:
+    """The largest eigenvalue of K (D, D), `‖K₊‖²`, and F (D, r) with `FFᵀ = K₊`."""
+    factor = positive_factor(K) if len(K) < LARGE else None
+    if factor is not None and factor.shape[1]:
+        values = np.einsum("ij,ij->j", factor, factor)
+        return float(values.max()), float(values @ values), factor
+    values, Q = np.linalg.eigh(K)
+    positive = np.maximum(values, 0.0)
+    first = int(np.searchsorted(values, 0.0))
+    return float(values[-1]), float(positive @ positive), Q[:, first:] * np.sqrt(positive[first:])
 
 
 def _fresh(known: Vectors, new: Vectors) -> Array:

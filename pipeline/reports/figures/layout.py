@@ -24,7 +24,8 @@ from pipeline.reports.figures.scales import BOLD, CHARACTER, Scale, scale_of, wr
 Array = np.ndarray
 TEXT = 12.0
 LINE_HEIGHT = 15.0
-ROW_HEIGHT = 52.0
+# A line of its name, one of a note, and its marks.
+ROW_HEIGHT = 62.0
 USUAL_HEIGHT = 0.68
 # Of the width, at most, for the names at the ends of lines.
 NAMES_SHARE = 0.42

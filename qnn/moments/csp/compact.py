@@ -22,7 +22,7 @@ _SHARES = (0.4, 0.3, 0.24, 0.2, 0.16, 0.13)
 # Bits of a multiplier, the largest of a leaf having all: a byte of the file, two, and float32.
 _BITS = (7, 14)
 _WHOLE = 24
-_EFFORT = Effort(rounds=10, alphas=(1e-3,))
+_EFFORT = Effort(rounds=5, alphas=(1e-3,))
 # What is asked for below the limit, relative, so that there is room to round.
 _ROOM = 1e-4
 

@@ -4,7 +4,8 @@ Inputs: `X`, float64 (n, d), where the network has no preprocessing. Otherwise `
 (n, k), the raw numeric columns in the layout's order, and, where the layout has any, `categories`,
 strings (n, c), the raw categorical ones. The names of both are in the model's metadata. A missing
 number is NaN, a missing category the empty string or a word that says so. Outputs: `score`, float64
-(n,) or (n, C), and `prediction`, labels (n,) or numbers in the targets' units, of that shape.
+(n,) or (n, C), `prediction`, labels (n,) or numbers in the targets' units, of that shape, and,
+where there are categorical columns, `unseen`, int64 (n,): how many of a row's no training row has.
 
 All arithmetic is float64, so that scores agree with `QuantizedNetwork.scores` but for the order in
 which sums are taken; on thermometer bits the neurons' outputs are the same integers.
@@ -55,6 +56,9 @@ def to_onnx(network: QuantizedNetwork) -> bytes:
         "score": (graph.double, scores),
         "prediction": (kind, ["n"] if labels else scores),
     }
+    if preprocessing is not None and "categories" in names:
+        graph.node("Identity", _unseen(graph, preprocessing), output="unseen")
+        outputs["unseen"] = (graph.onnx.TensorProto.INT64, ["n"])
     return graph.model(inputs, outputs, names)
 
 
@@ -168,17 +172,35 @@ def _features(graph: _Graph, preprocessing: Preprocessing) -> str:
     return graph.node("Pad", features, pads, graph.constant(np.float64(1.0)))
 
 
+def _unseen(graph: _Graph, preprocessing: Preprocessing) -> str:
+    """How many categories of each row no training row has, int64 (n,)."""
+    layout = preprocessing.layout
+    kept = [column.categories for column in layout.kept if column.categories is not None]
+    strange = []
+    for place, categories in enumerate(kept):
+        raw = graph.node("Gather", "categories", graph.constant([place]), axis=1)
+        words = list(dict.fromkeys((*categories, *layout.missing_words)))
+        strange.append(_found(graph, raw, words, found=0, otherwise=1))
+    counted = graph.node("Concat", *strange, axis=1)
+    return graph.node("ReduceSum", counted, graph.constant([1]), keepdims=0)
+
+
 def _is_any(graph: _Graph, raw: str, words: list[str]) -> str:
     """Whether strings (n, 1) are any of the words, bool (n, 1)."""
-    found = graph.node(
+    found = _found(graph, raw, words, found=1, otherwise=0)
+    return graph.node("Cast", found, to=graph.onnx.TensorProto.BOOL)
+
+
+def _found(graph: _Graph, raw: str, words: list[str], found: int, otherwise: int) -> str:
+    """A number for strings (n, 1) that are any of the words, and for the others, int64 (n, 1)."""
+    return graph.node(
         "LabelEncoder",
         raw,
         domain="ai.onnx.ml",
         keys_strings=words,
-        values_int64s=[1] * len(words),
-        default_int64=0,
+        values_int64s=[found] * len(words),
+        default_int64=otherwise,
     )
-    return graph.node("Cast", found, to=graph.onnx.TensorProto.BOOL)
 
 
 def _encoded(graph: _Graph, preprocessing: Preprocessing, index: int, raw: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs, dtrtrs
 
 Array = np.ndarray
 
@@ -57,6 +57,16 @@ class Arrow:
         if rest.size and not rest.min() > 0.0:
             return None
         return Spread(rest, G, self.core)
+
+    def has_completion(self) -> bool:
+        """Whether `completed` finds one."""
+        factor, info = dpotrf(self.core, lower=1)
+        if info or not np.isfinite(factor.diagonal()).all():
+            return False
+        if not self.diagonal.size:
+            return True
+        part = dtrtrs(factor, self.edge.T, lower=1)[0]
+        return bool((self.diagonal > np.einsum("ij,ij->j", part, part)).all())
 
     def plus(self, other: Arrow, factor: float) -> Arrow:
         """``self + factor other``."""

@@ -75,15 +75,12 @@ class Relaxation:
         reach = np.abs(system.Y).sum(axis=0)
         self.range = m + r + np.abs(system.y0) + reach
         self.scale = r * np.maximum(r, reach)
-        X, D, S = (1 + k for k in (0, h, 2 * h))
-        each, ones, chosen = np.arange(h), np.ones(h), np.arange(q)
-        zeros = np.zeros(h, dtype=int)
-        # Of 1, x, y - x and s y: which two each constraint but 1 - z^2 multiplies, with which
-        # weight, and their entries in the plain rows (only y - x and s y have some) and the core.
-        self.xi = np.concatenate([[0], X + each, zeros, zeros, np.zeros(q, dtype=int)])
-        self.eta = np.concatenate([[0], D + each, D + each, X + each, S + chosen])
-        self.weight = np.concatenate([[-0.5], 1.0 / self.scale, -ones, ones, np.ones(q)])
+        ones = np.ones(h)
+        # Of 1, y - x, x and s y the weight of their product with 1.
+        self.weight = np.concatenate([[-0.5], -ones, ones, np.ones(q)])
+        # Their entries in the plain rows, which only y - x and s y have, and in the core.
         self.plain_part = np.concatenate([system.Y[: self.inputs], system.S[: self.inputs]], axis=1)
+        self.moving = np.concatenate([1 + np.arange(h), 1 + 2 * h + np.arange(q)])
         self.core_part = self._core_part(m, r)
         self.c = np.concatenate([[0.5], np.zeros(h), np.ones(n), np.zeros(2 * h + q)])
         self.free = 1 + h
@@ -91,26 +88,24 @@ class Relaxation:
         self.concavity = np.zeros(n) if system.H is None else 0.5 * np.abs(system.H).sum(axis=1)
 
     def _core_part(self, m: Array, r: Array) -> Array:
-        system, h = self.system, self.h
-        part = np.zeros((self.rows, 1 + 2 * h + self.q))
-        part[0, 0], part[0, 1 : 1 + h] = 1.0, m
-        part[self.at, 1 + np.arange(h)] = r
-        part[0, 1 + h :] = np.concatenate([system.y0, system.s0])
-        part[1:, 1 + h :] = np.concatenate([system.Y, system.S], axis=1)[self.inputs :]
-        part[:, 1 + h : 1 + 2 * h] -= part[:, 1 : 1 + h]
-        return part
+        system, h, inputs = self.system, self.h, self.inputs
+        own, one = np.zeros((self.rows, h)), np.zeros((self.rows, 1))
+        own[0], own[self.at, np.arange(h)] = m, r
+        one[0] = 1.0
+        y = np.vstack([system.y0, system.Y[inputs:]])
+        chosen = np.vstack([system.s0, system.S[inputs:]])
+        return np.concatenate([one, y - own, own, chosen], axis=1)
 
     def gram(self, S: Spread) -> tuple[Array, Array]:
-        """Under S: of 1, x, y - x and s y (p, p), and of all z with these (n, p)."""
-        first = 1 + self.h
-        seen = self.core_part.copy()
-        seen[:, first:] += S.G.T @ self.plain_part
-        core = S.C @ seen
-        plain = S.rest[:, None] * self.plain_part
-        own = seen.T @ core
-        own[first:, first:] += self.plain_part.T @ plain
-        across = np.concatenate([S.G @ core, core[1:]])
-        across[: self.inputs, first:] += plain
+        """Under S: of 1, y - x, x and s y (p, p), and of these with all z (p, n)."""
+        moving, seen = self.moving, self.core_part.copy()
+        seen[:, moving] += S.G.T @ self.plain_part
+        core = seen.T @ S.C
+        plain = (S.rest[:, None] * self.plain_part).T
+        own = core @ seen
+        own[np.ix_(moving, moving)] += plain @ self.plain_part
+        across = np.concatenate([core @ S.G.T, core[:, 1:]], axis=1)
+        across[moving, : self.inputs] += plain
         return own, across
 
     def inner(self, K: Arrow) -> Array:
@@ -132,22 +127,24 @@ class Relaxation:
 
     def schur(self, X: Spread, Y: Spread) -> Array:
         """The matrix S of above, its lower triangle."""
-        first, last = self.free, self.free + self.n
+        h, n = self.h, self.n
         done = np.zeros((len(self.c),) * 2)
-        X.squares(Y, done[first:last, first:last])
+        products, squares, rest = slice(1, 1 + h), slice(1 + h, 1 + h + n), slice(1 + h + n, None)
+        X.squares(Y, done[squares, squares])
         (X_own, X_across), (Y_own, Y_across) = self.gram(X), self.gram(Y)
-        xi, eta, weight = self.xi, self.eta, self.weight
-        across = X_across[:, eta] * Y_across[:, xi]
-        across += X_across[:, xi] * Y_across[:, eta]
-        across *= -2.0 * weight
-        done[first:last, :first] = across[:, :first]
-        done[last:, first:last] = across[:, first:].T
-        own = X_own[eta][:, xi] * Y_own[xi][:, eta]
-        own = own + own.T + X_own[xi][:, xi] * Y_own[eta][:, eta]
-        own += X_own[eta][:, eta] * Y_own[xi][:, xi]
-        own *= weight * weight[:, None]
-        done[:first, :first], done[last:, last:] = own[:first, :first], own[first:, first:]
-        done[last:, :first] = own[first:, :first]
+        weight, own_weight = self.weight, 1.0 / self.scale
+        one, every, behind, own = slice(1), slice(None), slice(1, 1 + h), slice(1 + h, 1 + 2 * h)
+        block = _products(X_own, Y_own, (one, every), (one, every)) * weight * weight[:, None]
+        done[0, 0], done[rest, 0], done[rest, rest] = block[0, 0], block[1:, 0], block[1:, 1:]
+        block = _products(X_own, Y_own, (one, every), (own, behind)) * own_weight * weight[:, None]
+        done[products, 0], done[rest, products] = block[0], block[1:]
+        block = _products(X_own, Y_own, (own, behind), (own, behind))
+        done[products, products] = block * own_weight * own_weight[:, None]
+        block = X_across[one] * Y_across + X_across * Y_across[one]
+        block *= -2.0 * weight[:, None]
+        done[squares, 0], done[rest, squares] = block[0], block[1:]
+        block = X_across[own] * Y_across[behind] + X_across[behind] * Y_across[own]
+        done[squares, products] = (block * (-2.0 * own_weight[:, None])).T
         return done
 
     def Z(self, theta: Array, objective: float = 1.0) -> Arrow:
@@ -195,6 +192,16 @@ class Relaxation:
         h, n = self.h, self.n
         product, kappa, rest = np.split(theta[1:], [h, h + n])
         return np.concatenate([2.0 * kappa, product / self.scale, rest])
+
+
+def _products(X: Array, Y: Array, one: tuple[slice, slice], other: tuple[slice, slice]) -> Array:
+    """Entries of the matrix S, without weights; xi and eta of its rows and of its columns."""
+    (xi, eta), (xi_l, eta_l) = one, other
+    done = X[eta, xi_l] * Y[xi, eta_l]
+    done = done + X[eta, eta_l] * Y[xi, xi_l]
+    done += X[xi, xi_l] * Y[eta, eta_l]
+    done += X[xi, eta_l] * Y[eta, xi_l]
+    return done
 
 
 def solve(
@@ -321,9 +328,7 @@ class _State:
         dual = _to_boundary(self.theta[f:], d_theta[f:])
         primal = _to_boundary(self.s, ds)
         dual = _longest(dual, lambda size: self.Z.plus(dZ, size).factor() is not None, tol)
-        return dual, _longest(
-            primal, lambda size: self.X.plus(dX, size).completed() is not None, tol
-        )
+        return dual, _longest(primal, lambda size: self.X.plus(dX, size).has_completion(), tol)
 
 
 def _to_boundary(values: Array, changes: Array) -> float:

@@ -21,6 +21,7 @@ COMMANDS = {
     "robustness": ["robustness", "FILE", "rows.csv", "--radius", "0.1"],
     "quantize": ["quantize", "FILE", "--calibration", "rows.csv", "--budget", "3", "--out", "out"],
     "verify": ["verify", "FILE"],
+    "predict": ["predict", "FILE", "rows.csv", "--out", "out.csv"],
 }
 FILES = ["text.npz", "folder.npz", "empty.npz", "table.yaml", "list.yaml", "empty.yaml",
          "folder.yaml", "binary.yaml", "text.parquet", "empty.csv", "text.onnx", "missing.npz",

@@ -197,7 +197,9 @@ def test_steps_of_a_pipe_are_a_line_every_tenth_and_one_line_on_a_terminal(caplo
     with StepReporter("choosing", Console(file=io.StringIO())) as steps:
         for k in range(70):
             steps.tell(k, 70, f"kind [/{k}]")
-    assert lines(caplog) == [f"choosing, {k + 1} of 70: kind [/{k}]" for k in range(0, 70, 7)]
+    assert lines(caplog) == [
+        f"choosing, {k + 1} of at most 70: kind [/{k}]" for k in range(0, 70, 7)
+    ]
     caplog.clear()
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=80, color_system=None)
@@ -207,6 +209,6 @@ def test_steps_of_a_pipe_are_a_line_every_tenth_and_one_line_on_a_terminal(caplo
     assert lines(caplog) == []
     # Rewritten in its place, and gone at the end.
     text = stream.getvalue()
-    assert "choosing, 70 of 70: kind [/69]" in text
+    assert "choosing, 70 of at most 70: kind [/69]" in text
     assert text.count("\n") == 1
     assert text.endswith("\x1b[1A\x1b[2K")

@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 
 from qnn.errors import InputError
+from qnn.features.preprocessing import FeatureLayout
 from qnn.networks.exports import to_onnx
 from qnn.networks.quantized import QuantizedNetwork
 from tests.qnn.networks.exports.cases import (
@@ -116,6 +117,38 @@ def test_several_targets_are_predicted_in_their_units() -> None:
     score, prediction = run(to_onnx(net), rows)
     np.testing.assert_allclose(score, net.scores(rows), rtol=0, atol=tolerance(net, rows))
     np.testing.assert_allclose(prediction, net.predict(rows), rtol=0, atol=3 * tolerance(net, rows))
+
+
+@pytest.mark.parametrize("missing", ["impute", "refuse"])
+def test_categories_that_were_not_seen_are_counted_row_by_row(missing: str) -> None:
+    columns = {
+        "size": np.arange(6.0),
+        "land": np.array(["CH", "DE", "CH", "NA", "DE", "NA"], dtype=object),
+        "shop": np.array(list("xyzxyz"), dtype=object),
+    }
+    layout = FeatureLayout.from_table(columns, categorical=["land", "shop"], missing=missing)
+    prepared = layout.fit(columns, np.array(list("ababab")), ["a", "b"])
+    alpha = np.array([0.3, -0.1])
+    net = random_network(layout.d, "bilinear", "binary", alpha, prepared)
+    lands, shops = ["CH", "NA", "FR", "ch", "", "n/a"], ["x", "w", "W", "", "y ", "z"]
+    session = onnxruntime.InferenceSession(to_onnx(net))
+    fed = {"numbers": np.zeros((6, 1)), "categories": np.array([lands, shops], object).T}
+    counted = session.run(["unseen"], fed)[0]
+    assert counted.tolist() == [0, 1, 2, 1, 1, 0]
+    if missing == "impute":
+        rows = {"size": np.zeros(6), "land": lands, "shop": shops}
+        assert layout.unseen(rows) == {"land": 2, "shop": 3}
+
+
+def test_without_categories_nothing_is_counted() -> None:
+    net = network("standardize", classes=None)
+    numbers = {"a": np.arange(5.0), "b": np.arange(5.0) % 3}
+    layout = FeatureLayout.from_table(numbers)
+    prepared = layout.fit(numbers, np.arange(5.0))
+    plain = random_network(layout.d, "bilinear", "binary", np.ones(2), prepared)
+    for one, outputs in ((net, 3), (plain, 2)):
+        session = onnxruntime.InferenceSession(to_onnx(one))
+        assert len(session.get_outputs()) == outputs
 
 
 def test_the_network_without_neurons_says_0() -> None:

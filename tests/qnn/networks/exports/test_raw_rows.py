@@ -80,7 +80,9 @@ def test_the_same_raw_rows_have_the_same_labels_everywhere(tmp_path: Path) -> No
     assert f"warning: {unseen} cells hold categories that were not seen" in done.stderr
     session = onnxruntime.InferenceSession(to_onnx(net))
     fed = {"numbers": plain["size"][:, None], "categories": rows["shop"][:, None]}
-    assert session.run(None, fed)[1].tolist() == said
+    assert session.run(["prediction"], fed)[0].tolist() == said
+    counted = session.run(["unseen"], fed)[0].tolist()
+    assert counted == [int(shop in ("elsewhere", "Zürich")) for shop in rows["shop"]]
     loaded = QuantizedNetwork.from_bytes(net.to_bytes())
     assert loaded.predict(rows).tolist() == said
 
