@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.configuration.settings import SweepConfig
-from pipeline.datasets.spellings import all_dates, is_number
+from pipeline.datasets.spellings import all_dates, is_number, looks_like
 from qnn.errors import InputError
 from qnn.features import tables
 from qnn.features.scalings import SCALINGS
@@ -23,6 +23,21 @@ _ID = re.compile(r"(.*[ _.-])?(?i:id|uuid|guid|key|nr)|[A-Za-z0-9]*[a-z](Id|ID)"
 def is_index(name: str, values: np.ndarray) -> bool:
     """Whether a column only counts the rows, under a name that pandas and others give it."""
     return _INDEX.fullmatch(name) is not None and _counts(values)
+
+
+def has_no_value(values: np.ndarray) -> bool:
+    """Whether every cell of a column is missing."""
+    return all(tables.is_missing(value) for value in values)
+
+
+def refuse_empty(columns: dict[str, np.ndarray]) -> None:
+    """Raise `InputError` for columns without a value: imputing is no way out for them."""
+    empty = [name for name, values in columns.items() if has_no_value(values)]
+    if empty:
+        raise InputError(
+            f"column {tables.shorten(map(repr, empty))} has no value in any row; list it in "
+            "data.exclude"
+        )
 
 
 def _counts(values: np.ndarray) -> bool:
@@ -45,6 +60,11 @@ def notes_of(columns: dict[str, np.ndarray], raw: dict[str, np.ndarray]) -> tupl
     for name, column in columns.items():
         if column.dtype == object and _are_dates(raw[name]):
             found.append(f"column '{name}' holds dates, each taken for a category of its own")
+        elif column.dtype == object and (looks := looks_like(column)) is not None:
+            found.append(
+                f"column '{name}' looks like {looks}, each taken for a category of its own; write "
+                "plain numbers to have it learnt as a quantity"
+            )
         elif _counts(column):
             found.append(f"column '{name}' only counts the rows, as an id does{_ADVICE}")
         elif _ID.fullmatch(name) and _distinct(column):

@@ -23,7 +23,14 @@ from pipeline.configuration.settings import DataConfig, SweepConfig, Task
 from pipeline.datasets.csv_text import CsvFormat
 from pipeline.datasets.embedded import read_embedded
 from pipeline.datasets.files import read_source
-from pipeline.datasets.recognized import is_index, left_out, notes_of, refuse_giant_target
+from pipeline.datasets.recognized import (
+    has_no_value,
+    is_index,
+    left_out,
+    notes_of,
+    refuse_empty,
+    refuse_giant_target,
+)
 from pipeline.datasets.spellings import (
     all_dates,
     is_number,
@@ -124,6 +131,8 @@ def read_table(
     if data.missing_target == "drop":
         raw = _without_missing(raw, data.targets)
     features, said = _feature_names(data, raw, {*data.targets, group_column, test_column})
+    if data.missing == "refuse":
+        refuse_empty({name: raw[name] for name in features})
     columns = {name: _feature(raw[name], name, data) for name in features}
     target, classes = _target([raw[name] for name in data.targets], data, task, truths)
     targets = data.targets if target.ndim == 2 else None
@@ -194,7 +203,9 @@ def _feature_names(
     away = {*other, *data.exclude}
     chosen = list(data.features or raw)
     index: list[str] = []
+    blank = [name for name in raw if not name and name not in away and has_no_value(raw[name])]
     if data.features is None:
+        away |= set(blank)
         index = [name for name in raw if name not in away and is_index(name, raw[name])]
         if index:
             log.warning("left out %s, which only counts the rows", ", ".join(map(repr, index)))
@@ -203,7 +214,10 @@ def _feature_names(
     if not found:
         raise InputError("data: no feature columns are left; check features and exclude")
     unlisted = [name for name in raw if name not in chosen and name not in away]
-    return found, left_out(index, raw, data.exclude, unlisted)
+    said = left_out(index, raw, data.exclude, unlisted)
+    if data.features is None and blank:
+        said.append("left out a column without a name and without a value")
+    return found, said
 
 
 def to_numpy(column: Any, name: str) -> np.ndarray:
@@ -319,7 +333,7 @@ def _target(
         if len(columns) == 1:
             otherwise = "set task: classification if it is a label"
         named = zip(columns, data.targets, strict=True)
-        numbers = [_quantity(values, name, otherwise) for values, name in named]
+        numbers = [_quantity(values, name, data, otherwise) for values, name in named]
         return numbers[0] if len(numbers) == 1 else np.stack(numbers, axis=1), None
     (values,), (name,) = columns, data.targets
     _refuse_missing_target(values, name)
@@ -363,8 +377,10 @@ def _refuse_missing_target(values: np.ndarray, name: str) -> None:
     tables.refuse_bad_values(values, name, "refuse")
 
 
-def _quantity(values: np.ndarray, name: str, otherwise: str) -> np.ndarray:
-    """A regression target (n,) as float64."""
+def _quantity(values: np.ndarray, name: str, data: DataConfig, otherwise: str) -> np.ndarray:
+    """A regression target (n,) as float64, its marks told or found as a feature's are."""
+    if values.dtype == object:
+        values = plain_numbers(values, name, data.decimal, data.thousands)
     numbers = _parse_numbers(values, name, otherwise)
     _refuse_missing_target(numbers, name)
     refuse_giant_target(numbers, name)

@@ -31,6 +31,17 @@ _DATE = re.compile(
     re.ASCII,
 )
 
+_AMOUNT = rf"[+-]?(\d[\d.,]*|\d{{1,3}}({_GROUP}\d{{3}})+([.,]\d+)?)"
+_CLOCK = r"\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?"
+_UNITS = "numbers with a unit"
+_QUANTITIES = {
+    _UNITS: re.compile(rf"{_AMOUNT}[ \u00a0]?[%‰°€$£¥]C?|[€$£¥][ \u00a0]?{_AMOUNT}"
+                                      rf"|{_AMOUNT}[ \u00a0]?[A-Za-zµ]{{1,4}}[²³23]?"),
+    "times of the day": re.compile(rf"{_CLOCK}( ?[AaPp]\.?[Mm]\.?)?", re.ASCII),
+    "durations": re.compile(rf"-?\d+ days?(,? {_CLOCK})?|{_CLOCK}|-?\d+:\d{{2}}:\d{{2}}", re.ASCII),
+    "months": re.compile(r"\d{4}[-/](0[1-9]|1[0-2])|(0[1-9]|1[0-2])[./]\d{4}", re.ASCII),
+}  # fmt: skip
+
 
 def plain_numbers(
     values: np.ndarray, name: str, decimal: str | None, thousands: str | None
@@ -103,6 +114,20 @@ def all_dates(values: np.ndarray) -> bool:
     """Whether every present value is a date or a time stamp, and there is one."""
     present = [value for value in values if value is not None]
     return bool(present) and all(_DATE.fullmatch(value.strip()) for value in present)
+
+
+def looks_like(values: np.ndarray) -> str | None:
+    """What quantities a text column spells that are not read as numbers, with one; None: none."""
+    present = [value.strip() for value in values if value is not None]
+    if len(set(present)) > 2:
+        for what, pattern in _QUANTITIES.items():
+            units = {re.sub(r"[+\-\d.,\s'’]", "", text) for text in present}
+            if len(units) > 1 and what == _UNITS:
+                continue
+            if all(map(pattern.fullmatch, present)):
+                first = next(value for value in values if value is not None)
+                return f"{what} (as {brief(first)})"
+    return None
 
 
 def labels_of(values: np.ndarray) -> list[Any]:

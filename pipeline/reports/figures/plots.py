@@ -19,13 +19,15 @@ from pipeline.results.summary import KRIVINE_CONSTANT, Metric
 # Of the networks of a strip so many are drawn as dots, evenly by their order; bars are of all.
 MOST_DOTS = 300
 MARKERS = ("o", "s", "^", "D", "v")
+_BETWEEN = 8
 
 
 def bounds_figure(results: pa.Table | pd.DataFrame) -> Chart:
     """Objective of the best network and the proven lower bound against β, and the gap between them.
 
-    Lines are medians over shards, bands their range. Nothing quantized of any width can lie under
-    the lower bound. Each kind of problem has panels of its own, the gap on a logarithmic axis.
+    Lines are medians over shards, bands their range. The grey area lies under the bound of every
+    shard: nothing quantized of any width can lie there, on any of them. Each kind of problem has
+    panels of its own, the gap on a logarithmic axis.
     """
     data = summary.searched(summary.frame(results))
     if not len(data):
@@ -51,9 +53,10 @@ def _bounds_panel(data: pd.DataFrame, axis: summary.BetaAxis, kind: str) -> Pane
     lower = by_problem["lower_bound"].max().groupby("level")
     relaxed = by_problem["relaxation_value"].min().groupby("level")
     levels = np.array(sorted(data["level"].unique()))
-    floor = min(0.0, float(lower.median().min()))
+    floor = min(0.0, float(lower.min().min()))
+    places, proven = _proven_of_all(levels, lower.min().to_numpy())
     marks: list[Mark] = [
-        Band(levels, np.full(len(levels), floor), lower.median(), INK, 0.07),
+        Band(places, np.full(len(places), floor), proven, INK, 0.07),
         *(Band(levels, of.min(), of.max(), colour) for of, colour in ((best, BLUE), (lower, INK))),
         Line(levels, best.median(), BLUE, "best network", marker="o"),
         Line(levels, lower.median(), INK, "proven bound", marker="-"),
@@ -62,11 +65,29 @@ def _bounds_panel(data: pd.DataFrame, axis: summary.BetaAxis, kind: str) -> Pane
     if len(levels) > 1 and levels[0] > 0:
         # To the right on the logarithmic axis, where most room is under the bound.
         place = float(levels[0] ** 0.22 * levels[-1] ** 0.78)
-        height = float(np.interp(np.log(place), np.log(levels), lower.median()))
+        height = float(np.interp(place, places, proven))
         words = "no quantized network\nof any width lies here"
         marks.append(Note(place, floor + 0.35 * (height - floor), words))
     objective = Axis("training objective: loss + β d Σ|α|", low=floor)
     return Panel(beta_on_axis(axis, levels), objective, tuple(marks), kind or "Objective and bound")
+
+
+def _proven_of_all(levels: np.ndarray, lowest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The bound that holds on every shard, at the β of the sweep and between them.
+
+    The optimum is concave in β, an infimum of lines, so it lies above each chord of its bounds.
+    On a logarithmic axis a chord is bent; `_BETWEEN` places from one β to the next show that.
+
+    Args:
+        levels: β, or fractions of each shard's largest, increasing, (L,).
+        lowest: the lowest of the shards' bounds at each, (L,).
+    """
+    steps = np.arange(_BETWEEN * (len(levels) - 1) + 1) / _BETWEEN
+    drawn = np.log(levels) if levels[0] > 0 else levels
+    along = np.interp(steps, np.arange(len(levels)), drawn)
+    places = np.exp(along) if levels[0] > 0 else along
+    places[::_BETWEEN] = levels
+    return places, np.interp(places, levels, lowest)
 
 
 def _gap_panel(data: pd.DataFrame, axis: summary.BetaAxis, kind: str) -> Panel:
@@ -243,8 +264,9 @@ FIGURES: tuple[FigureKind, ...] = (
         "bounds",
         "How good can any network be, and how good are ours?",
         "Objective of the best network and the proven lower bound against β. Lines are medians "
-        "over the shards, bands their range. The distance of the two lines, drawn beside it as "
-        "the certified gap on a logarithm, is all that can still be gained.",
+        "over the shards, bands their range; the grey area lies under the bound of every shard. The "
+        "distance of the two lines, drawn beside it as the certified gap on a logarithm, is all "
+        "that can still be gained.",
         bounds_figure,
     ),
     FigureKind(

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from pipeline.configuration.reading import SweepConfig, parse_config
+from pipeline.configuration.settings import DataConfig
 from pipeline.configuration.yaml_text import dump_yaml
+from pipeline.datasets.sources import read_table
 from pipeline.plans.plan import plan_of
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
@@ -24,6 +26,7 @@ def plan(tmp_path: Path, column: str, cells: list[Any], **changes: Any) -> str:
     data = {"source": str(tmp_path / "t.csv"), **changes.pop("data", {})}
     tree = {"name": "t", "data": data, "shards": {"kind": "kfold", "count": 2},
             "beta": {"fractions": [0.1]}, "test": {"fraction": 0}, **changes}  # fmt: skip
+    (tmp_path / "t.yaml").write_text(dump_yaml(tree))
     return plan_of(parse_config(dump_yaml(tree), "t.yaml")).describe()
 
 
@@ -52,6 +55,57 @@ def test_a_counter_of_known_name_is_left_out_and_others_are_said(tmp_path: Path)
     away = plan(tmp_path, "patient", [1000 + k for k in ROWS], data={"exclude": ["patient"]})
     assert "counts" not in away
     assert "left out 'patient', which data.exclude lists" in away
+
+
+@pytest.mark.parametrize(
+    ("cells", "what"),
+    [
+        ([f"{k}.5 %" for k in ROWS], "numbers with a unit (as '0.5 %')"),
+        ([f"€ {k}.50" for k in ROWS], "numbers with a unit (as '€ 0.50')"),
+        ([f'"{k},5 kg"' for k in ROWS], "numbers with a unit (as '0,5 kg')"),
+        ([f"{k % 24}:30" for k in ROWS], "times of the day (as '0:30')"),
+        ([f"{k} days 01:00:00" for k in ROWS], "durations (as '0 days 01:00:00')"),
+        ([f"2024-{k % 12 + 1:02}" for k in ROWS], "months (as '2024-01')"),
+    ],
+)
+def test_quantities_that_become_categories_are_said(
+    tmp_path: Path, cells: list[str], what: str
+) -> None:
+    said = (
+        f"column 'c' looks like {what}, each taken for a category of its own; write plain numbers"
+    )
+    assert said in plan(tmp_path, "c", cells)
+
+
+@pytest.mark.parametrize("cells", [["1a", "2b", "3c", "4d"], ["5 kg", "6 kg"], ["A4", "A5", "B5"]])
+def test_categories_that_hold_digits_are_no_quantities(tmp_path: Path, cells: list[str]) -> None:
+    assert "looks like" not in plan(tmp_path, "c", (40 * cells)[:40])
+
+
+def test_a_separator_at_the_end_of_every_line_makes_no_column(tmp_path: Path) -> None:
+    text = plan(tmp_path, "b", [k % 5 for k in ROWS])
+    lines = (tmp_path / "t.csv").read_text().splitlines()
+    (tmp_path / "t.csv").write_text("".join(f"{line},\n" for line in lines))
+    config = parse_config((tmp_path / "t.yaml").read_text(), "t.yaml")
+    trailing = plan_of(config).describe()
+    assert "left out a column without a name and without a value" in trailing
+    assert trailing.splitlines()[: len(text.splitlines()) - 1] == text.splitlines()[:-1]
+
+
+def test_a_column_without_a_value_is_to_be_excluded_and_not_imputed(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="'c' has no value in any row; list it in data.exclude"):
+        plan(tmp_path, "c", [""] * 40)
+    assert "d = 2" in plan(tmp_path, "c", [""] * 40, data={"exclude": ["c"]})
+
+
+@pytest.mark.parametrize("marks", [{}, {"decimal": ",", "thousands": "."}])
+def test_a_target_is_read_with_the_marks_of_its_file(tmp_path: Path, marks: dict[str, str]) -> None:
+    lines = [f'{k};1.00{k % 10},{k:02};"{k},25"' for k in ROWS]
+    (tmp_path / "t.csv").write_text("a;y;z\n" + "\n".join(lines) + "\n")
+    data = DataConfig(source=str(tmp_path / "t.csv"), target=("y", "z"), **marks)
+    target = read_table(data, task="regression").target
+    assert target[:, 0].tolist() == [1000 + k % 10 + k / 100 for k in ROWS]
+    assert target[:, 1].tolist() == [k + 0.25 for k in ROWS]
 
 
 def test_a_column_without_a_name_is_seen_among_the_columns(tmp_path: Path) -> None:

@@ -16,33 +16,56 @@
 static char line[MOST_BYTES];
 static char *cells[MOST_CELLS];
 
-/* Split a line at its commas, quotes as in RFC 4180; the number of cells, or -1 for too many. */
-static int split(char *from)
+/*
+ * Read a row into `cells`, quotes as in RFC 4180: a quoted cell may hold commas and line breaks.
+ * The number of cells; 0 at the end of the file, -1 where the row is too long or the file ends
+ * within quotes. Empty lines and a byte-order mark are passed over.
+ */
+static int next_row(void)
 {
-    int count = 0;
+    static int first = 1;
+    size_t end = 0;
+    int count = 1, quoted = 0, empty = 1, byte = getchar();
 
-    for (;;) {
-        char *to = from;
-        int quoted = 0;
-        if (count == MOST_CELLS)
+    cells[0] = line;
+    for (;; byte = getchar()) {
+        if (end + 1 >= sizeof line || (quoted && byte == EOF))
             return -1;
-        cells[count++] = to;
-        while (*from != '\0' && (quoted || (*from != ',' && *from != '\n' && *from != '\r'))) {
-            if (*from == '"' && quoted && from[1] == '"')
-                from++;
-            else if (*from == '"') {
-                quoted = !quoted;
-                from++;
-                continue;
+        if (quoted && byte == '"') {
+            byte = getchar();
+            quoted = byte == '"';
+        }
+        if (quoted) {
+            line[end++] = (char)byte;
+            continue;
+        }
+        if (byte == '\r') {
+            byte = getchar();
+            if (byte != '\n') {
+                ungetc(byte, stdin);
+                byte = '\n';
             }
-            *to++ = *from++;
         }
-        if (*from != ',') {
-            *to = '\0';
-            return count;
+        if (byte == EOF || byte == '\n') {
+            if (empty && byte == '\n')
+                continue;
+            line[end] = '\0';
+            return empty ? 0 : count;
         }
-        from++;
-        *to = '\0';
+        empty = 0;
+        if (byte == ',') {
+            line[end++] = '\0';
+            if (count == MOST_CELLS)
+                return -1;
+            cells[count++] = line + end;
+        } else if (byte == '"' && line + end == cells[count - 1]) {
+            quoted = 1;
+        } else {
+            line[end++] = (char)byte;
+            if (first && end == 3 && memcmp(line, "\xEF\xBB\xBF", 3) == 0)
+                end = 0;
+            first = first && end > 0 && end < 3;
+        }
     }
 }
 
@@ -61,14 +84,19 @@ static const char *hint(const char *text)
 int main(int argc, char **argv)
 {
     int scores = 0, strict = 0, unseen = 0;
-    int place[QNN_COLUMNS], c, k, count, row = 0;
+    int place[QNN_COLUMNS], c, k, count, found_cells, row = 0;
     double values[QNN_COLUMNS];
 
     for (k = 1; k < argc; k++) {
+        int known = scores + strict;
         scores |= strcmp(argv[k], "--scores") == 0;
         strict |= strcmp(argv[k], "--strict") == 0;
+        if (scores + strict == known) {
+            fprintf(stderr, "usage: %s [--scores] [--strict] < rows.csv\n", argv[0]);
+            return 2;
+        }
     }
-    if (fgets(line, sizeof line, stdin) == NULL || (count = split(line)) < 0) {
+    if ((count = next_row()) <= 0) {
         fprintf(stderr, "error: no line of column names\n");
         return 2;
     }
@@ -82,15 +110,16 @@ int main(int argc, char **argv)
             return 2;
         }
     }
-    while (fgets(line, sizeof line, stdin) != NULL) {
+    while ((found_cells = next_row()) != 0) {
 #ifdef QNN_OUTPUTS
         double score[QNN_OUTPUTS];
 #else
         double score;
 #endif
         row++;
-        if (split(line) != count) {
-            fprintf(stderr, "error: row %d has not %d cells\n", row, count);
+        if (found_cells != count) {
+            fprintf(stderr, "error: row %d has not %d cells%s\n", row, count,
+                    found_cells < 0 ? ", is too long, or leaves a quote open" : "");
             return 2;
         }
         for (c = 0; c < QNN_COLUMNS; c++) {

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.reports.figures import layout, palette, picture, plots, scales, svg
-from pipeline.reports.figures.chart import Axis, Chart, Dots, Level, Line, Panel
+from pipeline.reports.figures.chart import Axis, Band, Chart, Dots, Level, Line, Panel
 from pipeline.results import summary
 from pipeline.results.record import RESULTS_SCHEMA
 from tests.pipeline.synthetic import results_table
@@ -73,6 +73,25 @@ def test_bounds_are_drawn_where_the_table_has_them() -> None:
     smallest = per_level["gap"].min().groupby("beta_fraction").median()
     assert np.allclose(line.y, 100 * smallest)
     assert gap.y.log
+
+
+def test_no_network_lies_in_the_area_where_none_can() -> None:
+    table = results_table(shards=2, seeds=1, betas=3, refit=False)
+    data = summary.searched(summary.frame(table)).copy()
+    # A shard whose bounds are half of the other's, each network on its bound.
+    half = data["shard"] == data["shard"].min()
+    data.loc[half, ["lower_bound", "relaxation_value"]] *= 0.5
+    data["upper_bound"] = data["lower_bound"]
+    panel = plots.bounds_figure(data).panels[0]
+    area = next(mark for mark in panel.marks if isinstance(mark, Band) and mark.opacity < 0.1)
+    levels = np.sort(data["beta_fraction"].unique())
+    lowest = data.groupby("beta_fraction")["upper_bound"].min().to_numpy()
+    assert np.allclose(np.array(area.high)[np.isin(area.x, levels)], lowest)
+    # Between two β the area stays under the chord of the bounds in β, above which optima lie.
+    assert len(area.x) > len(levels)
+    assert np.all(area.high <= np.interp(area.x, levels, lowest) * (1 + 1e-12))
+    edges = np.interp(np.log(area.x), np.log(levels), lowest)
+    assert np.any(np.abs(edges - area.high) > 1e-3 * edges)
 
 
 def test_the_gap_has_a_panel_for_each_rounding() -> None:

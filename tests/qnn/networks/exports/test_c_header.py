@@ -51,8 +51,8 @@ def to_csv(rows: Any) -> str:
     return text.getvalue()
 
 
-def run(program: Path, text: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([str(program), "--scores"], input=text, capture_output=True, text=True)
+def run(program: Path, text: str, option: str = "--scores") -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([str(program), option], input=text, capture_output=True, text=True)
 
 
 def outputs(program: Path, text: str) -> tuple[np.ndarray, list[str]]:
@@ -275,6 +275,34 @@ def test_a_boolean_as_text_is_refused_with_what_to_write(tmp_path: Path) -> None
     # Other text, and a column of categories, have nothing to do with it.
     assert run(program, "flag,site\nx,a\n").stderr.endswith("cannot read 'x'\n")
     assert run(program, "flag,site\n1,True\n").returncode == 0
+
+
+def test_rows_are_read_as_csv_files_are_written(tmp_path: Path) -> None:
+    names = ["two\nlines", '5" pipe', "a, b", 'says "yes"', " x "]
+    rows = {"count": np.array([1.0, 2, 3, 4, 5, 6]), "kind": np.array([*names, "two\nlines"])}
+    layout = FeatureLayout.from_table(pd.DataFrame(rows), scaling="standardize")
+    prepared = layout.fit(pd.DataFrame(rows), np.array([0, 1, 1, 0, 1, 0]), [0, 1])
+    net = random_network(layout.d, "bilinear", "binary", np.ones(2), prepared)
+    program, frame = build(net, tmp_path), pd.DataFrame(rows)
+    score = net.scores(frame)
+    text = frame.to_csv(index=False)
+    # As pandas writes it; as Excel does; quotes that stand inside a cell; a blank line at the end.
+    bare = text.replace('"5"" pipe"', '5" pipe')
+    assert bare != text
+    for written in (text, "\ufeff" + text, text.replace("\n3", "\r\n3"), bare, text + "\n\n"):
+        found, _ = outputs(program, written)
+        np.testing.assert_allclose(found, score, rtol=1e-13)
+        assert run(program, written).stderr == ""
+    done = run(program, 'count,kind\n1,"two\nlines\n')
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "leaves a quote open" in done.stderr
+
+
+def test_an_option_that_it_does_not_know_ends_the_program(tmp_path: Path) -> None:
+    net = random_network(3, "bilinear", "binary", np.array([1.5]))
+    done = run(build(net, tmp_path), "x0,x1,x2\n1,2,3\n", "--score")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "usage:" in done.stderr
 
 
 def test_no_text_of_a_user_leaves_its_literal() -> None:
