@@ -264,9 +264,9 @@ FIGURES: tuple[FigureKind, ...] = (
         "bounds",
         "How good can any network be, and how good are ours?",
         "Objective of the best network and the proven lower bound against β. Lines are medians "
-        "over the shards, bands their range; the grey area lies under the bound of every shard. The "
-        "distance of the two lines, drawn beside it as the certified gap on a logarithm, is all "
-        "that can still be gained.",
+        "over the shards, bands their range; the grey area lies under the bound of every shard. "
+        "The distance of the two lines, drawn beside it as the certified gap on a logarithm, is "
+        "all that can still be gained.",
         bounds_figure,
     ),
     FigureKind(
