@@ -9,8 +9,12 @@ branching prove beside the share that attacks do not break. Processor seconds of
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import time
 from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linprog
@@ -25,8 +29,8 @@ from qnn.robustness import Limits, Prover
 from qnn.robustness.result import Robustness
 from tests.benchmarks.adversarial_training import FOLDER, Array, fashion, mnist, trained
 from tests.benchmarks.measure import gib, machine, peak_bytes
+from tests.benchmarks.robustness_own import EPSILON
 
-EPSILON = 0.1
 ARCHITECTURES = {
     "784-100-100-10": [784, 100, 100, 10],
     "784-200-100-50-10": [784, 200, 100, 50, 10],
@@ -43,12 +47,16 @@ BOUNDS = (
 
 @dataclass(frozen=True)
 class Budget:
-    """First image, images at most, processor seconds of one image's search and of all of them."""
+    """First image, images at most, processor seconds of one image's search and of all of them.
+
+    rows: a file of rows of earlier runs, which the table has too and which grows; None: none.
+    """
 
     first: int
     images: int
     seconds: float
     budget: float
+    rows: str | None
 
 
 def main() -> None:
@@ -58,6 +66,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="the image to begin with")
     parser.add_argument("--seconds", type=float, default=20.0, help="for one image's search")
     parser.add_argument("--budget", type=float, default=300.0, help="seconds for one network")
+    parser.add_argument("--rows", help="a file that keeps images' rows: asked again, it goes on")
     parser.add_argument("--networks", nargs="+", choices=[*ARCHITECTURES], default=[*ARCHITECTURES])
     parser.add_argument("--only", choices=["quantized", "relu"])
     arguments = parser.parse_args()
@@ -120,22 +129,50 @@ def relu(path: str | None, names: list[str], limits: Budget) -> None:
 
 def verified(network: LayeredNetwork, X: Array, y: Array, limits: Budget) -> None:
     """What each bound proves of the first images, as many as the budget lets begin."""
-    prover, rows = Prover(network), []
+    prover, file = Prover(network), RowsFile(limits, network)
+    done = {row["image"] for row in file.rows}
     began = time.process_time()
-    chosen = range(limits.first, min(limits.first + limits.images, len(X)))
-    for index in chosen:
+    for index in range(limits.first, min(limits.first + limits.images, len(X))):
         if time.process_time() - began > limits.budget:
             break
-        rows.append(outcomes(prover, X[index], int(y[index]), limits.seconds))
-        told = ", ".join(f"{key} {value:.4g}" for key, value in rows[-1].items() if value)
-        print(f"image {index}: {told}", flush=True)
+        if index not in done:
+            row = outcomes(prover, X[index], int(y[index]), limits.seconds)
+            told = ", ".join(f"{key} {value:.4g}" for key, value in row.items() if value)
+            print(f"image {index}: {told}", flush=True)
+            file.add({"image": index} | row)
+    table(file.rows)
+
+
+class RowsFile:
+    """Rows of one network's images with one limit of seconds, kept in a file where there is one."""
+
+    def __init__(self, limits: Budget, network: LayeredNetwork) -> None:
+        self.path = None if limits.rows is None else Path(limits.rows)
+        sha256 = hashlib.sha256(network.to_bytes()).hexdigest()
+        self.asked = {"network": sha256, "epsilon": EPSILON, "seconds": limits.seconds}
+        kept: list[dict[str, Any]] = []
+        if self.path is not None and self.path.exists():
+            kept = [json.loads(line) for line in self.path.read_text().splitlines()]
+        self.rows = [row for row in kept if all(row[key] == self.asked[key] for key in self.asked)]
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Keep a row at once: a run that is stopped loses no more than the image in work."""
+        self.rows.append(self.asked | row)
+        if self.path is not None:
+            with self.path.open("a") as stream:
+                stream.write(json.dumps(self.rows[-1]) + "\n")
+
+
+def table(rows: list[dict[str, Any]]) -> None:
+    """Shares of all images, and the seconds of those that an attack leaves."""
     count = len(rows)
-    print(f"| of {count} images | share | s an image |")
-    print("|---|---|---|")
-    for name in ("correct", "not broken by attacks", *BOUNDS, "decided"):
+    print(f"| of {count} images | | share | s an image that attacks do not break |")
+    print("|---|---|---|---|")
+    for name in ("correct", "not broken by attacks", *BOUNDS, "decided") if rows else ():
         spent = [row[f"s {name}"] for row in rows if f"s {name}" in row]
-        seconds = f"{np.sum(spent) / count:.2f}, {max(spent):.1f} at most" if spent else ""
-        print(f"| {name} | {np.mean([row[name] for row in rows]):.1%} | {seconds} |", flush=True)
+        seconds = f"{np.mean(spent):.2f}, {max(spent):.1f} at most" if spent else ""
+        total = int(sum(row[name] for row in rows))
+        print(f"| {name} | {total} | {total / count:.1%} | {seconds} |", flush=True)
 
 
 def outcomes(prover: Prover, x: Array, label: int, seconds: float) -> dict[str, float]:

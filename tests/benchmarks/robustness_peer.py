@@ -14,34 +14,30 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from qnn.certificates.robustness.relu import least_margin, neuron_bounds
+from qnn.certificates.robustness.relu import neuron_bounds
 from qnn.networks.layered import LayeredNetwork
-from qnn.robustness import Limits, certify
+from qnn.robustness import certify
 from tests.benchmarks.adversarial_training import Array, mnist, trained
-from tests.benchmarks.measure import gib, machine, peak_bytes
-from tests.benchmarks.robustness import ARCHITECTURES, EPSILON, least_by_linear_program
+from tests.benchmarks.measure import gib, machine
+from tests.benchmarks.robustness import ARCHITECTURES, least_by_linear_program
+from tests.benchmarks.robustness_own import EPSILON, pair
 
 SCHEDULE = (10_000, 4_000, 1_000)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--peer", help="the Python that has jax_verify")
+    parser.add_argument("--peer", help="the Python that has jax_verify; else ours alone")
     parser.add_argument("--mnist")
     parser.add_argument("--network", choices=[*ARCHITECTURES], default="784-100-100-10")
     parser.add_argument("--divide", type=int, default=10, help="its steps, by this number")
-    parser.add_argument("--own", help="a question's file, in this process")
     arguments = parser.parse_args()
     with threadpool_limits(1):
-        if arguments.own:
-            ours(arguments.own)
-            return
         print(machine(), flush=True)
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder, "question.npz"))
@@ -49,10 +45,11 @@ def main() -> None:
             network = trained(*train, ARCHITECTURES[arguments.network], EPSILON, 12)
             pose(network, *test, path)
             subprocess.run(
-                [sys.executable, "-m", "tests.benchmarks.robustness_peer", "--own", path],
+                [sys.executable, "-m", "tests.benchmarks.robustness_own", path],
                 check=True,
             )
-            theirs(arguments.peer, path, arguments.divide)
+            if arguments.peer:
+                theirs(arguments.peer, path, arguments.divide)
 
 
 def pose(network: LayeredNetwork, X: Array, y: Array, path: str) -> None:
@@ -75,13 +72,6 @@ def pose(network: LayeredNetwork, X: Array, y: Array, path: str) -> None:
     raise SystemExit("no image is open")
 
 
-def pair(network: LayeredNetwork, label: int, target: int) -> LayeredNetwork:
-    """The same network with these two scores alone."""
-    W, b = network.weights[-1], network.biases[-1]
-    chosen = [label, target]
-    return LayeredNetwork((*network.weights[:-1], W[:, chosen]), (*network.biases[:-1], b[chosen]))
-
-
 def write(network: LayeredNetwork, x: Array, label: int, target: int, path: str) -> None:
     """The question, and the bounds of all neurons by CROWN."""
     layers = list(zip(network.weights, network.biases, strict=True))
@@ -91,30 +81,6 @@ def write(network: LayeredNetwork, x: Array, label: int, target: int, path: str)
     for k, ((W, b), (low, high)) in enumerate(zip(layers, bounds, strict=True)):
         arrays |= {f"W{k}": W, f"b{k}": b, f"low{k}": low, f"high{k}": high}
     np.savez(path, layers=len(layers), label=label, target=target, **arrays)
-
-
-def ours(path: str) -> None:
-    """First the verdict, then the optimum of the relaxation; seconds include the proofs."""
-    with np.load(path, allow_pickle=False) as stored:
-        given = dict(stored)
-    count = range(int(given["layers"]))
-    network = LayeredNetwork(
-        tuple(given[f"W{k}"] for k in count), tuple(given[f"b{k}"] for k in count)
-    )
-    two = pair(network, int(given["label"]), int(given["target"]))
-    hidden = list(zip(two.weights, two.biases, strict=True))[:-1]
-    box = given["low"], given["high"]
-    w, constant = two.weights[-1] @ [1.0, -1.0], float(two.biases[-1] @ [1.0, -1.0])
-    crown = least_margin(hidden, neuron_bounds(hidden, box), box, w, constant)
-    print(f"ours: linear bound (CROWN) {crown:.4f}")
-    for name, gap in (("first verdict", None), ("last bound", 1e-4)):
-        began = time.process_time()
-        found = certify(two, given["x"], EPSILON, label=0, effort="dual", limits=(0.0, 1.0),
-                        search=Limits(gap=gap))  # fmt: skip
-        found.verify(two)
-        spent = time.process_time() - began
-        print(f"ours: {name} {found.lower_bound:.6f} proven ({found.verdict}) after {spent:.1f} s; "
-              f"peak {gib(peak_bytes())}", flush=True)  # fmt: skip
 
 
 def theirs(python: str, path: str, divide: int) -> None:
