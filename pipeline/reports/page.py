@@ -297,7 +297,10 @@ def _facts(data: pd.DataFrame, config: SweepConfig | None) -> list[dict[str, str
         held = f"{percent(config.test.fraction)} of the rows, never used to choose anything"
         facts.append(("test rows", held if config.test.fraction else "none"))
     facts.append(("chosen by", f"mean validation {summary.metric_of(data).label}"))
-    facts.append(("loss, activation, weights", "; ".join(summary.kinds_in_words(data)) or "–"))
+    kinds = "; ".join(summary.kinds_in_words(data)) or "–"
+    if "polynomial (" in kinds:
+        kinds += ". A polynomial (a, b, c) is σ(t) = at² + bt + c"
+    facts.append(("loss, activation, weights", kinds))
     if config is not None and config.class_weight is not None:
         facts.append(("class weights", _class_weights(config.class_weight)))
     facts.append(("solver", ", ".join(sorted(set(rows["solver"].dropna()))) or "–"))

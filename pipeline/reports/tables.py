@@ -22,7 +22,10 @@ from pipeline.results.summary import SETTING, Metric, Shown, byte_text, percent
 BEST_SHOWN = 25
 Row = Mapping[Any, Any]
 # What a column is called where its name is not what people say.
-_TITLES = {"upper_bound": "objective", "loss_value": "training loss"}
+_TITLES = {
+    "upper_bound": "objective", "loss_value": "training loss",
+    "preprocessing_bytes": "bytes of the encoding",
+}  # fmt: skip
 # Columns that are the ends of an interval: they stand with what they are of.
 _ENDS = ("_low", "_high")
 # How a figure of the record is written where four digits are not it.

@@ -49,7 +49,8 @@ class Noise:
     @property
     def describe(self) -> str:
         """In words, for a plan."""
-        return f"each row {self.copies} times more, with noise of {self.deviation:g} deviations"
+        more = "once more" if self.copies == 1 else f"{self.copies} times more"
+        return f"each row {more}, with noise of {self.deviation:g} deviations"
 
 
 def is_flag(column: np.ndarray) -> bool:

@@ -16,6 +16,7 @@ from sklearn.utils.validation import (
 
 from qnn.errors import InputError
 from qnn.features import tables
+from qnn.features.class_weights import ClassWeights
 from qnn.features.columns import Missing
 from qnn.features.preprocessing import THRESHOLDS, Preprocessing
 from qnn.features.targets import ONE_VS_REST
@@ -105,12 +106,16 @@ class QuantizedEstimator(BaseEstimator):
         check_limits(self.tol, self.time_limit)
         labels = None if classes is None else list(classes)
         self._seed = _seed_of(self.random_state)
-        self._fixed = self._wanted(table)
+        self._fixed = replace(self._wanted(table), class_weight=self._class_weights())
         self.choice_ = choose(*different(table, target, weights), labels, self._fixed, self._seed)
         trained, outputs, preprocessing = self._trained(table, target, classes, weights)
         if len(outputs) == 1 and outputs[0] is trained:
             self.certificate_ = outputs[0].certificate
         self._keep(trained, outputs, preprocessing)
+
+    def _class_weights(self) -> ClassWeights | None:
+        """What the classes count for while a setting is chosen."""
+        return None
 
     def _posed(
         self,

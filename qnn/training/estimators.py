@@ -15,6 +15,7 @@ from sklearn.utils.validation import (
 
 from qnn.errors import InputError
 from qnn.features import tables
+from qnn.features.class_weights import ClassWeights
 from qnn.features.columns import Missing
 from qnn.networks.activations import Activation
 from qnn.training.calibration import Calibrator, calibrated, held_out_folds
@@ -36,7 +37,8 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
     `multi_class`, `beta_fraction` and `width` is chosen with the encoding by cross-validation on
     the rows of `fit` (`qnn.training.selection`), at the logistic loss, and the encoding's numbers
     are rounded; each can also be asked for as "auto". With a scaling or a `beta` they are 3,
-    "squared", "bilinear", "one_vs_rest", 0.05 and None. Equal and weighted rows choose once.
+    "squared", "bilinear", "one_vs_rest", 0.05 and None. Equal and weighted rows choose once,
+    but by `class_weight` each counts as its class does.
 
     Parameters: `beta_fraction` in (0, 1], β as a fraction of the β at which the network becomes
     zero; `beta`, the number itself, instead; `width`, most neurons that an output uses (None: as
@@ -155,6 +157,11 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
         self._fit(table, y, self.classes_, weights)
         self._calibrate(table, y, weights)
         return self
+
+    def _class_weights(self) -> ClassWeights | None:
+        if isinstance(self.class_weight, dict):
+            return tuple(float(self.class_weight.get(label, 1.0)) for label in self.classes_)
+        return "balanced" if self.class_weight == "balanced" else None
 
     def _calibrate(self, table: tables.Table, y: np.ndarray, weights: np.ndarray | None) -> None:
         """Keep what turns scores into probabilities, fitted on scores of rows not trained on."""

@@ -34,6 +34,7 @@ LARGE = (
     "rounding",
     "streaming",
     "distributed",
+    "scaling",
     "image_size",
     "sweeps",
     "robustness",

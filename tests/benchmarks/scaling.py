@@ -4,11 +4,13 @@ The constants are those that `tests.benchmarks.distributed --record` has written
 `tests/data/blocks_constants.json`: processor seconds a row, the bytes that an actor is sent and
 sends, the driver's processor seconds for each call of an actor. The work is linear in the rows, as
 blocks are independent. Sums come together along the tree of `FAN` actors each; what is broadcast
-goes once to every machine. The link's speed is assumed, and latency is not in it.
+goes once to every machine. The link's speed is assumed, and latency is not in it. `--write` puts
+the table into the page.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 from collections.abc import Iterator
@@ -17,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.sweeps.cluster.block_actors import FAN
+from tests.benchmarks.measure import replace_table
 
 CONSTANTS = Path(__file__).parents[1] / "data" / "blocks_constants.json"
 SIZES = (10**7, 10**8, 10**9, 10**10)
 CORES = (1, 16, 1000)
+MARK = "<!-- table of scaling -->"
 #: cores of a machine, and bits a second of its link
 MACHINE, LINK = 16, 1e9
 
@@ -110,5 +114,15 @@ def _time(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", type=Path, help="a page whose table is made anew")
+    arguments = parser.parse_args()
+    table = "\n".join(lines())
+    print(table)
+    if arguments.write:
+        replace_table(arguments.write, MARK, table)
+
+
 if __name__ == "__main__":
-    print("\n".join(lines()))
+    main()

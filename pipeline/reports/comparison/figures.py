@@ -65,11 +65,11 @@ def _objective_panel(compared: ComparedSet, arms: list[str]) -> Panel:
 
 
 def _strip(values: np.ndarray, mean: float, place: int, colour: str) -> list[Mark]:
-    heights = place + 0.2 + np.random.default_rng(0).uniform(-0.18, 0.18, len(values))
+    heights = place + 0.24 + np.random.default_rng(0).uniform(-0.18, 0.18, len(values))
     return [
         Dots(values, heights, colour, size=2.4, opacity=0.5),
-        Line([mean, mean], [place - 0.06, place + 0.46], INK),
-        Note(mean, place - 0.16, f"{mean:.4g}", INK, "start"),
+        Line([mean, mean], [place + 0.03, place + 0.45], INK),
+        Note(mean, place - 0.05, f"{mean:.4g}", INK, "start"),
     ]
 
 

@@ -24,7 +24,8 @@ from pipeline.reports.figures.scales import BOLD, CHARACTER, Scale, scale_of, wr
 Array = np.ndarray
 TEXT = 12.0
 LINE_HEIGHT = 15.0
-ROW_HEIGHT = 52.0
+# A line of its name, one of a note, and its marks.
+ROW_HEIGHT = 62.0
 USUAL_HEIGHT = 0.68
 # Of the width, at most, for the names at the ends of lines.
 NAMES_SHARE = 0.42
@@ -228,20 +229,20 @@ def _row_names(panel: Panel, frame: Frame) -> Iterator[Shape]:
 def _end_names(panel: Panel, frame: Frame) -> Iterator[Shape]:
     """Names at the right ends of lines, moved apart where they would cover one another.
 
-    A name that is moved keeps a thread to its line.
+    A name that is moved keeps a thread to its line, dotted where that is a single point.
     """
     ends = []
     for line in panel.lines():
         points = frame.points(line.x, line.y)
         if line.name and not line.keyed and len(points):
-            ends.append((points[-1], line))
+            ends.append((points[-1], replace(line, dash="dotted" if len(points) == 1 else "")))
     places = spread([float(point[1]) for point, _ in ends], LINE_HEIGHT, frame.top - 4.0,
                     frame.bottom)  # fmt: skip
     start = frame.x.end + 10.0
     room = int((frame.width - start) / BOLD)
     for (point, line), y in zip(ends, places, strict=True):
         first = point + np.array([4.0, 0.0])
-        yield Stroke(np.array([first, [start - 2.0, y]]), line.colour, 1.0)
+        yield Stroke(np.array([first, [start - 2.0, y]]), line.colour, 1.0, line.dash)
         yield Words(start, y + 4.0, _fitting(line.name, room), line.colour, bold=True)
     if panel.heading and ends:
         yield Words(start, min(places) - LINE_HEIGHT + 3.0, panel.heading, SOFT)

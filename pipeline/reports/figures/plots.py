@@ -115,12 +115,12 @@ def strip(values: np.ndarray, place: int, colour: str) -> list[Mark]:
     values = np.sort(values)
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
     some = values[np.unique(np.linspace(0, len(values) - 1, MOST_DOTS).round().astype(int))]
-    heights = place + 0.2 + np.random.default_rng(0).uniform(-0.18, 0.18, len(some))
+    heights = place + 0.24 + np.random.default_rng(0).uniform(-0.18, 0.18, len(some))
     return [
         Dots(some, heights, colour, size=2.2, opacity=0.4),
-        Line([low, high], [place + 0.2] * 2, colour, width=7.0, opacity=0.55),
-        Line([middle, middle], [place - 0.04, place + 0.44], INK),
-        Note(float(middle), place - 0.14, f"{middle:.3g} %", INK),
+        Line([low, high], [place + 0.24] * 2, colour, width=7.0, opacity=0.55),
+        Line([middle, middle], [place + 0.03, place + 0.45], INK),
+        Note(float(middle), place - 0.05, f"{middle:.3g} %", INK),
     ]
 
 
@@ -143,7 +143,7 @@ def size_figure(
     front = _frontier(points, metric, parts[0])
     starred = [] if row is None else [row[metric.column("test")]]
     every = metric.shown(np.concatenate([*(points[metric.column(p)] for p in parts), starred]))
-    size = Axis("bytes: packed bits and scalars", log=True)
+    size = Axis("bytes of the network, its encoding not counted", log=True)
     # Both panels have one scale, so that what validation promises is seen beside the test.
     height = metric_axis(metric, every)
     panels = []

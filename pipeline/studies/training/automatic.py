@@ -24,6 +24,7 @@ from pipeline.datasets.sources import load_table
 from pipeline.plans.description import rough_time
 from pipeline.results.folder import CONFIG_FILE, RunFolder
 from qnn.errors import InputError
+from qnn.features.class_weights import class_weights
 from qnn.features.targets import ONE_VS_REST
 from qnn.networks.activations import Activation, get_activation
 
@@ -249,6 +250,7 @@ def _question(config: SweepConfig, unsettled: Keys) -> tuple[Any, ...]:
         alphabet=kind.alphabet,
         second_layer=config.second_layer,
         max_bytes=config.max_bytes,
+        class_weight=class_weights(config.class_weight, table.classes),
         layout=tuple(layout.items()),
     )
     return table.take(rows), table.target[rows], table.classes, wanted

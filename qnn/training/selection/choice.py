@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from qnn.features.class_weights import row_weights
 from qnn.features.preprocessing import Preprocessing
 from qnn.losses import get_loss
 from qnn.training.problems.problem import Problem
@@ -39,6 +40,8 @@ Report = Callable[[int, int, str], None]
 @dataclass(frozen=True)
 class Cell:
     """A setting, and what it reached on each fold: accuracy, or the negative RMSE.
+
+    Where classes are weighted, accuracy is the share of the rows' weights: balanced, if they are.
 
     `loss` is the mean of the folds' validation losses a row, `size_in_bytes` of their networks with
     all numbers of their encoding.
@@ -287,6 +290,7 @@ class _Fitted:
     preprocessing: Preprocessing
     X: np.ndarray
     target: np.ndarray
+    weights: np.ndarray | None
 
     @property
     def scores(self) -> np.ndarray:
@@ -306,7 +310,8 @@ class _Fitted:
     def score(self) -> float:
         """Accuracy, or minus the RMSE in units of the coded targets."""
         if self.preprocessing.classes is not None:
-            return float(np.mean(self.preprocessing.decode(self.scores) == self.target))
+            hits = self.preprocessing.decode(self.scores) == self.target
+            return float(np.average(hits, weights=self.weights))
         apart = self.scores - self.preprocessing.encode_target(self.target)
         return -float(np.sqrt(np.mean(apart**2)))
 
@@ -315,7 +320,12 @@ class _Fitted:
         loss = self.networks.outputs[0].problem.loss
         coded = self.preprocessing.encode_target(self.target)
         part = np.nonzero(coded) if self.preprocessing.target.pairs else ...
-        return loss.value(np.ravel(self.scores[part]), np.ravel(coded[part])) / len(self.target)
+        rows = float(len(coded))
+        if self.weights is not None:
+            rows = float(self.weights.sum())
+            counts = np.broadcast_to(self.weights, coded.T.shape).T
+            loss = loss.weighted(np.ravel(counts[part]))
+        return loss.value(np.ravel(self.scores[part]), np.ravel(coded[part])) / rows
 
 
 def _fits(data: _Data, kind: Kind, fractions: tuple[float, ...]) -> Iterator[list[_Fitted]]:
@@ -328,17 +338,20 @@ def _fits(data: _Data, kind: Kind, fractions: tuple[float, ...]) -> Iterator[lis
         part, labels = take(table, fit), target[fit]
         preprocessing = layout.fit(part, labels, classes).coded(kind.multi_class)
         coded = preprocessing.encode_target(labels)
+        loss = get_loss(kind.loss, wanted.loss_parameter)
         problem = (Problem if coded.ndim == 1 else VectorProblem)(
             preprocessing.transform(part),
             coded,
             1.0,
-            get_loss(kind.loss, wanted.loss_parameter),
+            loss.weighted(row_weights(wanted.class_weight, coded)),
             kind.activation,
             wanted.alphabet,
         )
         rng = np.random.default_rng([data.seed, number])
         paths.append(path(problem, fractions, data.widths[kind][0], rng))
-        held.append((preprocessing, preprocessing.transform(take(table, test)), target[test]))
+        matrix, judged = preprocessing.transform(take(table, test)), target[test]
+        counts = row_weights(wanted.class_weight, preprocessing.encode_target(judged))
+        held.append((preprocessing, matrix, judged, counts))
     for networks in zip(*paths, strict=True):
         yield [_Fitted(one, *rows) for one, rows in zip(networks, held, strict=True)]
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from qnn.errors import InputError, shown
+from qnn.features.class_weights import ClassWeights
 from qnn.features.preprocessing import FeatureLayout
 from qnn.features.scalings import SCALINGS
 from qnn.features.targets import MULTI_CLASS, ONE_VS_ONE, ONE_VS_REST
@@ -74,8 +75,8 @@ class Wanted:
     `beta_fraction` a number in (0, 1], `width` a number or None (as many neurons as the optimum
     has). An `activation` that is not named is chosen with the scaling, else bilinear. The rest is
     not chosen: `multi_class` "auto" is chosen with whatever else is, `alphabet` and
-    `loss_parameter` are as `qnn.Problem` takes them, `layout` what else
-    `FeatureLayout.from_table` takes.
+    `loss_parameter` are as `qnn.Problem` takes them, `class_weight` says what rows count for where
+    networks are trained and judged, and `layout` is what else `FeatureLayout.from_table` takes.
     """
 
     scaling: str = AUTO
@@ -89,6 +90,7 @@ class Wanted:
     alphabet: str | int = "binary"
     second_layer: str | int = SECOND_LAYER
     max_bytes: int | None = None
+    class_weight: ClassWeights | None = None
     layout: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:

@@ -81,7 +81,7 @@ def test_how_many_choices_of_weights_there_are(
     rows = results_table(seeds=1, betas=2).to_pylist()
     rows = [{**row, "activation": activation, "alphabet": alphabet} for row in rows]
     shown = page(results=pa.Table.from_pylist(rows, schema=RESULTS_SCHEMA))
-    assert f"a neuron of d inputs has one of {choices}d choices of weights" in shown.text
+    assert f"the weights of a neuron of d inputs are one of {choices}d choices." in shown.text
     assert f"one of {choices}<sup>d</sup> choices" in shown.page
 
 

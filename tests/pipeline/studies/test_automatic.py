@@ -15,6 +15,8 @@ from pipeline.studies.training.automatic import (
 )
 from pipeline.sweeps.driver import SweepOptions, run_sweep
 from qnn.errors import InputError
+from qnn.training import selection
+from qnn.training.selection import Choice, Kind
 
 # What leaves little to choose.
 QUICK = ("widths=[4]", "loss=squared", "activation=bilinear")
@@ -175,3 +177,17 @@ def test_a_name_is_made_of_any_source(yaml):
     ]:  # fmt: skip
         yaml.write_text(f"data: {{source: '{source}', target: class}}\n")
         assert with_defaults(yaml, [])[0] == f'name="{name}"'
+
+
+def test_class_weights_reach_the_choice_and_pairs_are_tried_with_them(yaml, tmp_path, monkeypatch):
+    asked = []
+
+    def answer(table, target, classes, wanted, *rest):
+        asked.append(wanted)
+        return Choice(Kind("standardize", 3, "logistic"), 0.1, 4, ())
+
+    monkeypatch.setattr(selection, "choose", answer)
+    for given in ("balanced", '{"out": 3}'):
+        chosen(yaml, [f"class_weight={given}"], str(tmp_path / given))
+    assert [one.class_weight for one in asked] == ["balanced", (1.0, 3.0)]
+    assert {one.multi_class for one in asked} == {"auto"}

@@ -40,6 +40,11 @@ def test_words_missing_cells_and_constants_stay() -> None:
     assert np.all(after["constant"] == 7.0)
 
 
+@pytest.mark.parametrize(("copies", "more"), [(1, "once more"), (3, "3 times more")])
+def test_noise_in_words(copies: int, more: str) -> None:
+    assert Noise(0.5, copies).describe == f"each row {more}, with noise of 0.5 deviations"
+
+
 def test_targets_follow_their_rows_and_a_seed_is_one_noise() -> None:
     noise = Noise(1.0, 2, seed=5)
     assert noise.repeated(np.array(["x", "y"], dtype=object)).tolist() == ["x", "y"] * 3

@@ -209,6 +209,14 @@ def test_a_chosen_setting_is_calibrated_without_another_bound(classes, monkeypat
     np.testing.assert_array_equal(model.classes_[found.argmax(axis=1)], model.predict(fresh))
 
 
+@pytest.mark.parametrize(("weights", "score"), [(None, 0.9), ("balanced", 0.5), ({1: 9.0}, 0.5)])
+def test_a_setting_is_chosen_by_rows_that_count_by_their_class(weights, score):
+    X, y = np.random.default_rng(0).normal(size=(100, 3)), (np.arange(100) % 10 == 0).astype(int)
+    chosen = {"scaling": "thermometer", "thresholds": "auto", "beta_fraction": 1.0}
+    model = QuantizedClassifier(class_weight=weights, calibration=None, width=2, **chosen)
+    assert model.fit(X, y).choice_.cells[0].score == pytest.approx(score, abs=0.05)
+
+
 def test_three_classes_have_probabilities():
     rng = np.random.default_rng(3)
     y = np.repeat(["a", "b", "c"], 20)

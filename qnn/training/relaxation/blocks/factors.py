@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import eigh
-from scipy.optimize import OptimizeResult, minimize
 
 from qnn.training.relaxation.costs import START_RANK
+
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
 
 Array = np.ndarray
 
@@ -91,6 +94,9 @@ def descend(
     ``unit``: an objective's size, such as the zero network's. Returns how many steps were done.
     """
     shape, root = factors.R.shape, np.sqrt(factors.rho)
+
+    # Half a second in each process that holds blocks, which needs the factors alone.
+    from scipy.optimize import minimize
 
     def objective(point: Array) -> tuple[float, Array]:
         W, length = point[:-1].reshape(shape), float(point[-1]) * root

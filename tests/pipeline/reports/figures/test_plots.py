@@ -147,6 +147,22 @@ def test_the_name_of_an_upright_level_is_inside_the_picture(width: float, at: fl
 
 
 @pytest.mark.parametrize("width", [svg.NARROW, svg.WIDE[1]])
+@pytest.mark.parametrize("excess", [1e-9, 1e-6, 1e-3, 1.0])
+def test_a_rows_median_stands_clear_of_the_rows_name(width: float, excess: float) -> None:
+    """Small medians are written under the name of their row, at the left."""
+    rows = results_table(shards=2, betas=2, seeds=2, refit=False).to_pylist()
+    rows = [{**row, "upper_bound": row["relaxation_value"] * (1 + excess)} for row in rows]
+    chart = plots.rounding_figure(pa.Table.from_pylist(rows, schema=RESULTS_SCHEMA))
+    drawing = layout.draw(chart.panels[0], width)
+    words = [s for s in drawing.shapes if isinstance(s, layout.Words) and s.halo]
+    names = [s for s in words if s.text.endswith("neurons")]
+    medians = [s for s in words if s.text.endswith("%")]
+    assert len(names) == len(medians) > 1
+    assert all(abs(one.y - other.y) >= layout.LINE_HEIGHT for one in names for other in medians)
+    assert max(word.y for word in words) < drawing.height
+
+
+@pytest.mark.parametrize("width", [svg.NARROW, svg.WIDE[1]])
 def test_names_of_lines_do_not_overlap_and_touch_their_lines(width: float) -> None:
     heights = [1.0 + 1e-4 * k for k in range(6)]
     lines = tuple(Line([0, 1], [1, y], name=f"line {k}") for k, y in enumerate(heights))

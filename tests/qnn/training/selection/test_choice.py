@@ -66,6 +66,32 @@ def test_beta_is_carried_to_the_rows_that_did_not_choose(monkeypatch):
     assert few.fraction in FRACTIONS
 
 
+@pytest.mark.parametrize(("multi_class", "losses"), [("one_vs_rest", 3.0), ("one_vs_one", 2.0)])
+def test_rows_are_judged_by_what_their_class_counts_for(multi_class, losses):
+    """At beta_max every network is zero, and says the first class of all rows."""
+    X, y = steps(200)
+    y = np.where(np.arange(200) % 10 < 8, "in", np.where(np.arange(200) % 10 == 8, "out", "up"))
+    wanted = Wanted("standardize", 3, "logistic", 1.0, multi_class=multi_class)
+    for weights, score in ((None, 0.8), ("balanced", 1 / 3), ((2.0, 1.0, 7.0), 16 / 24)):
+        weighted = replace(wanted, class_weight=weights)
+        (cell, *_) = choose(X, y, ["in", "out", "up"], weighted).cells
+        assert cell.score == pytest.approx(score)
+        assert cell.loss == pytest.approx(losses * np.log(2.0), rel=0.02)
+
+
+def test_weighted_classes_are_trained_for_too():
+    """One row of ten is "in": networks of plain rows hardly say so, those of balanced ones do."""
+    X = np.random.default_rng(0).normal(size=(200, 3))
+    y = np.where(X[:, 0] * X[:, 1] > 1.0, "in", "out")
+    wanted = Wanted("standardize", 3, "logistic", 0.2)
+    plain, even = (
+        choose(X, y, CLASSES, replace(wanted, class_weight=one)).cells[0].score
+        for one in (None, "balanced")
+    )
+    assert plain < np.mean(y == "out") + 0.03
+    assert even > 0.85
+
+
 def test_what_is_fixed_stays():
     X, y = steps()
     wanted = Wanted(scaling="thermometer", thresholds=2, beta_fraction=0.1, width=5)
