@@ -229,20 +229,20 @@ def _row_names(panel: Panel, frame: Frame) -> Iterator[Shape]:
 def _end_names(panel: Panel, frame: Frame) -> Iterator[Shape]:
     """Names at the right ends of lines, moved apart where they would cover one another.
 
-    A name that is moved keeps a thread to its line.
+    A name that is moved keeps a thread to its line, dotted where that is a single point.
     """
     ends = []
     for line in panel.lines():
         points = frame.points(line.x, line.y)
         if line.name and not line.keyed and len(points):
-            ends.append((points[-1], line))
+            ends.append((points[-1], replace(line, dash="dotted" if len(points) == 1 else "")))
     places = spread([float(point[1]) for point, _ in ends], LINE_HEIGHT, frame.top - 4.0,
                     frame.bottom)  # fmt: skip
     start = frame.x.end + 10.0
     room = int((frame.width - start) / BOLD)
     for (point, line), y in zip(ends, places, strict=True):
         first = point + np.array([4.0, 0.0])
-        yield Stroke(np.array([first, [start - 2.0, y]]), line.colour, 1.0)
+        yield Stroke(np.array([first, [start - 2.0, y]]), line.colour, 1.0, line.dash)
         yield Words(start, y + 4.0, _fitting(line.name, room), line.colour, bold=True)
     if panel.heading and ends:
         yield Words(start, min(places) - LINE_HEIGHT + 3.0, panel.heading, SOFT)

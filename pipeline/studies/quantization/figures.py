@@ -16,7 +16,8 @@ _LEAST = 1e-12
 
 def divergence_figure(found: Sequence[Point]) -> Chart:
     """Divergence on rows held out against bytes, a panel a model."""
-    return _panels(found, lambda point: max(point.divergence, _LEAST), Axis("divergence", log=True))
+    axis = Axis("divergence", log=True)
+    return _panels(found, lambda point: max(point.divergence, _LEAST), axis, best=-1.0)
 
 
 def kept_figure(found: Sequence[Point]) -> Chart:
@@ -24,22 +25,40 @@ def kept_figure(found: Sequence[Point]) -> Chart:
     labelled = any(point.accuracy is not None for point in found)
     words = "accuracy" if labelled else "rows of the float network's class"
     shown = [point for point in found if point.kept is not None]
-    return _panels(shown, lambda point: 100.0 * (point.kept or 0.0), Axis(words, unit=" %"))
+    axis = Axis(words, unit=" %")
+    return _panels(shown, lambda point: 100.0 * (point.kept or 0.0), axis, best=1.0)
 
 
-def _panels(found: Sequence[Point], height: Callable[[Point], float], axis: Axis) -> Chart:
+def _panels(
+    found: Sequence[Point], height: Callable[[Point], float], axis: Axis, best: float
+) -> Chart:
     models = list(dict.fromkeys(point.model for point in found))
     if not models:
         return Chart(empty="No classes in these networks.")
     panels = []
     for model in models:
         own = [point for point in found if point.model == model]
-        marks: list[Mark] = list(_lines(own, height))
+        marks: list[Mark] = [*_frontier(own, height, best), *_lines(own, height)]
         if not axis.log and own[0].float_accuracy is not None:
             marks.append(Level(100.0 * own[0].float_accuracy, INK, "float network", "dashed"))
         size = Axis("bytes of the file", log=True)
         panels.append(Panel(size, axis, tuple(marks), model))
     return Chart(tuple(panels))
+
+
+def _frontier(own: Sequence[Point], height: Callable[[Point], float], best: float) -> list[Line]:
+    """A broad line through what no network of fewer bytes equals; best: 1 if high is good, else -1.
+
+    None where there is only one method or one such network.
+    """
+    x: list[float] = []
+    y: list[float] = []
+    for point in sorted(own, key=lambda p: (p.file_bytes, -best * height(p))):
+        if not y or best * height(point) > best * y[-1]:
+            x.append(point.file_bytes)
+            y.append(height(point))
+    several = len({point.method for point in own}) > 1 and len(x) > 1
+    return [Line(x, y, SOFT, width=11.0, opacity=0.22)] if several else []
 
 
 def _lines(own: Sequence[Point], height: Callable[[Point], float]) -> list[Line]:

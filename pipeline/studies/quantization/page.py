@@ -17,11 +17,12 @@ from pipeline.studies.quantization.summary import Point, Row, finished, points
 
 WORDS = (
     "A line a method, a point a budget; means over the seeds, on rows that the calibration never "
-    "saw. Lower and further to the left is better."
+    "saw. Lower and further to the left is better; the broad grey line joins the networks that no "
+    "smaller one equals."
 )
 KEPT_WORDS = (
     "The same networks by their answers. Higher and further to the left is better; the dashed line "
-    "is the float network."
+    "is the float network, the broad one joins those that no smaller one equals."
 )
 
 

@@ -93,7 +93,8 @@ def with_explicit_pads(node: Any, shapes: Shapes, constants: dict[str, Array], o
     way = given.get("auto_pad", b"NOTSET")
     if node.op_type not in _PADDED or way == b"NOTSET":
         return node
-    kernel = given.get("kernel_shape") or np.shape(constants.get(node.input[1]))[2:]
+    weights = constants.get(node.input[1]) if node.op_type == "Conv" else None
+    kernel = given.get("kernel_shape") or (() if weights is None else weights.shape[2:])
     pads = _pads(way, tuple(kernel), given, shapes.get(node.input[0], ())[2:])
     if pads is None:
         return node
@@ -112,6 +113,8 @@ def _pads(
 ) -> list[int] | None:
     """Begins, then ends; None where they depend on a size that is not known."""
     count = len(kernel)
+    if not count:
+        return None
     if way == b"VALID":
         return [0] * (2 * count)
     strides = given.get("strides", [1] * count)

@@ -10,14 +10,15 @@ from __future__ import annotations
 import numpy as np
 
 from qnn.numerics.compiled import compiled
+from qnn.quantization.layers.threads import in_threads
 
 Array = np.ndarray
 
 # Candidates around the centre where the grid has more codes than these.
 NEAR = 5
 _BLOCK = 32
-# Beginnings of all neurons together that are worked on at once: 784 inputs take 2 x 12 MB.
-_ROWS = 2048
+# Beginnings of neurons together that a thread works on at once: 784 inputs take 2 x 6 MB.
+_ROWS = 1024
 
 
 def decoded_in_blocks(
@@ -29,11 +30,12 @@ def decoded_in_blocks(
     """
     each = max(1, _ROWS // beam)
     turned = np.ascontiguousarray(unit.T)
-    parts = [
-        _decoded_together(unit, turned, curvature, C[start : start + each], lo, hi, beam)
-        for start in range(0, len(C), each)
-    ]
-    return np.concatenate(parts)
+
+    def decoded(start: int) -> Array:
+        own = C[start : start + each]
+        return _decoded_together(unit, turned, curvature, own, lo, hi, beam)
+
+    return np.concatenate(in_threads(decoded, range(0, len(C), each)))
 
 
 def _decoded_together(
@@ -60,7 +62,7 @@ def _decoded_together(
     return best
 
 
-@compiled()
+@compiled(nogil=True)
 def _one_block(
     unit: Array,
     curvature: Array,

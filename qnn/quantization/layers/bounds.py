@@ -32,8 +32,9 @@ Array = np.ndarray
 _LAST = 2e-3
 _START = 0.3
 _SWEEPS = 400
-# The last diagonal lies on the boundary of the cone, from where Newton cannot go far.
-_WARM = 0.8
+# A diagonal of another neuron lies on the boundary of the cone, from where Newton cannot go far;
+# as it is, it is only kept inside.
+_WARM, _KEPT = 0.8, 0.99
 _SMALL = 1e-2
 
 
@@ -52,12 +53,13 @@ def diagonal_bound(
     """A bound of the neuron w at the step s, whose best error so far is ``value`` > 0.
 
     Returns also (lambda, mu) (2, d) in units of H: where the next neuron that shares H starts.
-    ``steps`` Newton steps at most; none of them gives the bound of the start, which is valid too.
+    ``steps`` Newton steps at most; with none the start is kept, which gives a bound too.
     """
     unit = s * s / value
     inner = _Inner(unit * H, w / s, *limits(bits))
     few = len(w) <= 64
-    y = _start(inner.A) if start is None or few else _inside(inner.A, _WARM * unit * start)
+    share = _WARM if steps else _KEPT
+    y = _start(inner.A) if start is None or few else _inside(inner.A, share * unit * start)
     q = np.clip(inner.c, inner.lo, inner.hi)
     t = _START / len(w)
     last, fall = (_LAST, 0.4) if len(w) <= 96 else (5.0 * _LAST, 0.2)
@@ -127,7 +129,7 @@ def _logdet(M: Array) -> float:
         return -np.inf
 
 
-@compiled()
+@compiled(nogil=True)
 def _descend(
     A: Array, c: Array, lam: Array, mu: Array, q: Array, lo: int, hi: int, sweeps: int
 ) -> Array:

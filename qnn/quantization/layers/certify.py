@@ -22,6 +22,7 @@ from qnn.quantization.layers.diagonals import leading_diagonals
 from qnn.quantization.layers.grids import Codes, limits
 from qnn.quantization.layers.lattice import vblast_order
 from qnn.quantization.layers.sphere import Searched, search_at, search_over_steps
+from qnn.quantization.layers.threads import in_threads
 
 Array = np.ndarray
 
@@ -37,7 +38,7 @@ class Effort:
     """How far to go: see `LEVELS`; nodes a neuron; up to how many inputs the searches are tried.
 
     Over all steps only grids of at most 4 bits are searched. Beyond ``newton_inputs`` the bound's
-    diagonal is not improved by Newton's method but for the first neuron.
+    diagonal is improved by Newton's method for the first neuron of each width alone.
     """
 
     level: str = "scale"
@@ -79,18 +80,12 @@ def certify_layer(
     be numbers of 32 bits, as the exported file has them. progress is told the share that is done.
     """
     X = np.ascontiguousarray(X, dtype=np.float64)
-    neurons: list[_Neuron] = []
-    orders: list[Array] = []
-    shared = None
-    for j in range(len(targets)):
-        if shared is None or row_weights is not None:
-            weights = None if row_weights is None else row_weights[:, j]
-            last = None if shared is None else shared.diagonal
-            shared = _Shared.of(gram_of(X, weights, float(rho[j])), last)
-            orders.append(shared.order)
-        start = (float(codes.s[j]), codes.q[j].astype(np.int64))
-        neurons.append(_certify(shared, targets[j], *start, int(bits[j]), effort))
-        progress((j + 1) / len(targets))
+    given = (targets, codes, bits, effort, progress)
+    if row_weights is None:
+        shared = _Shared.of(gram_of(X, None, float(rho[0])), {})
+        neurons, orders = _of_one_matrix(shared, *given), [shared.order]
+    else:
+        neurons, orders = _of_own_matrices(X, rho, row_weights, *given)
     certificate = LayerCertificate(
         layer=name,
         data_sha256=rows_digest(X, row_weights),
@@ -114,24 +109,72 @@ def certify_layer(
 
 @dataclass(eq=False)
 class _Shared:
-    """What neurons with the same H share; ``diagonal``: where the next bound starts."""
+    """What neurons with the same H share; ``starts``: where the next bound starts, by bits."""
 
     gram: Gram
     order: Array
     R: Array
-    diagonal: Array | None = None
+    starts: dict[int, Array]
     leading: Array | None = None
 
     @classmethod
-    def of(cls, gram: Gram, diagonal: Array | None) -> _Shared:
+    def of(cls, gram: Gram, starts: dict[int, Array]) -> _Shared:
         order = vblast_order(gram.H)
-        return cls(gram, order, factor_below(gram, order, _MARGIN), diagonal)
+        return cls(gram, order, factor_below(gram, order, _MARGIN), starts)
 
     def diagonals(self) -> Array:
         """Those below H in its order (2, d), made once."""
         if self.leading is None:
             self.leading = leading_diagonals(self.R)
         return self.leading
+
+
+def _of_one_matrix(
+    shared: _Shared,
+    targets: Array,
+    codes: Codes,
+    bits: Array,
+    effort: Effort,
+    progress: Callable[[float], None],
+) -> list[_Neuron]:
+    """The neurons' proofs, of wide layers in threads once the first of each width has its own."""
+
+    def certify(j: int) -> _Neuron:
+        start = (float(codes.s[j]), codes.q[j].astype(np.int64))
+        return _certify(shared, targets[j], *start, int(bits[j]), effort)
+
+    wide = targets.shape[1] > max(effort.newton_inputs, effort.search_inputs)
+    first = np.unique(bits, return_index=True)[1] if wide else np.arange(len(bits))
+    made = {}
+    for j in first:
+        made[int(j)] = certify(int(j))
+        progress(len(made) / len(bits))
+    others = [j for j in range(len(bits)) if j not in made]
+    found = in_threads(certify, others, lambda n: progress((len(first) + n) / len(bits)))
+    made |= dict(zip(others, found, strict=True))
+    return [made[j] for j in range(len(bits))]
+
+
+def _of_own_matrices(
+    X: Array,
+    rho: Array,
+    row_weights: Array,
+    targets: Array,
+    codes: Codes,
+    bits: Array,
+    effort: Effort,
+    progress: Callable[[float], None],
+) -> tuple[list[_Neuron], list[Array]]:
+    neurons: list[_Neuron] = []
+    orders: list[Array] = []
+    starts: dict[int, Array] = {}
+    for j in range(len(targets)):
+        shared = _Shared.of(gram_of(X, row_weights[:, j], float(rho[j])), starts)
+        orders.append(shared.order)
+        start = (float(codes.s[j]), codes.q[j].astype(np.int64))
+        neurons.append(_certify(shared, targets[j], *start, int(bits[j]), effort))
+        progress((j + 1) / len(targets))
+    return neurons, orders
 
 
 def _certify(shared: _Shared, w: Array, s: float, q: Array, bits: int, effort: Effort) -> _Neuron:
@@ -193,14 +236,16 @@ def _adopted(shared: _Shared, w: Array, start: _Neuron, found: Searched) -> _Neu
 
 
 def _bounded(shared: _Shared, w: Array, neuron: _Neuron, bits: int, effort: Effort) -> _Neuron:
-    few = len(w) <= effort.newton_inputs
-    steps = 100 if len(w) <= 96 else 30 if few or shared.diagonal is None else 0
+    few, start = len(w) <= effort.newton_inputs, shared.starts.get(bits)
+    steps = 100 if len(w) <= 96 else 30 if few or start is None else 0
     try:
-        parabolas, shared.diagonal = diagonal_bound(
-            shared.gram.H, w, neuron.s, bits, neuron.value, shared.diagonal, steps
+        parabolas, end = diagonal_bound(
+            shared.gram.H, w, neuron.s, bits, neuron.value, start, steps
         )
     except np.linalg.LinAlgError:
         return neuron
+    if steps:
+        shared.starts[bits] = end
     for share in 10.0 ** np.arange(-10, 0):
         bound = parabolas.bound - share * neuron.value
         proof = (parabolas.square, parabolas.linear, bound)

@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qnn.certificates.layers import verify_layer
 from qnn.errors import InputError
+from qnn.quantization.layers import beams
 from qnn.quantization.layers.adaquant import adaquant
 from qnn.quantization.layers.bounds import diagonal_bound
+from qnn.quantization.layers.certify import Effort, certify_layer
 from qnn.quantization.layers.diagonals import leading_diagonals
 from qnn.quantization.layers.grids import (
     Codes,
@@ -21,6 +24,7 @@ from qnn.quantization.layers.grids import (
     round_searched,
 )
 from qnn.quantization.layers.lattice import (
+    _kbest_one,
     descent,
     factor_in_order,
     gptq,
@@ -31,6 +35,7 @@ from qnn.quantization.layers.lattice import (
 from qnn.quantization.layers.methods import METHODS
 from qnn.quantization.layers.objective import DAMPS, choose_damp, layer_objective
 from qnn.quantization.layers.sphere import search_at, search_over_steps
+from qnn.quantization.layers.threads import in_threads
 
 Array = np.ndarray
 
@@ -281,3 +286,41 @@ def test_descent_ends_where_no_single_code_improves() -> None:
         q = codes.q.astype(int)
         q[j, i] = np.clip(q[j, i] + change, lo, hi)
         assert errors(H, codes.s[:, None] * q - W)[j] >= base[j] * (1.0 - 1e-12)
+
+
+@pytest.mark.parametrize(("d", "bits", "beam"), [(7, 2, 16), (33, 3, 5), (70, 4, 64), (97, 8, 1)])
+def test_neurons_decoded_together_are_those_decoded_alone(d: int, bits: int, beam: int) -> None:
+    H, W = problem(d, 5, d)
+    lo, hi = limits(bits)
+    order = vblast_order(H)
+    R = factor_in_order(H, order)
+    diagonal = np.diag(R).copy()
+    unit, C = R / diagonal[:, None], W[:, order] / round_searched(H, W, bits).s[:, None]
+    alone = [_kbest_one(unit, diagonal**2, c, lo, hi, beam) for c in C]
+    together = beams.decoded_in_blocks(unit, diagonal**2, C, lo, hi, beam)
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_threads_change_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    X = np.maximum(rng.standard_normal((90, 24)) @ rng.standard_normal((24, 24)), 0.0)
+    W = rng.standard_normal((9, 24))
+    made = layer_objective(X, X @ W.T, W, 1e-2)
+    bits, rho = np.array([2, 4, 4, 2, 4, 2, 2, 4, 3]), np.full(9, made.rho)
+    s, q = np.ones(9), np.zeros((9, 24), np.int8)
+    for b in (2, 3, 4):
+        codes = descent(made.H, made.W[bits == b], b)
+        s[bits == b], q[bits == b] = codes.s.astype(np.float32), codes.q
+    found, told = [], []
+    for threads in ("1", "3"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        effort = Effort("bound", search_inputs=8, newton_inputs=8)
+        given = (X, made.W, rho, Codes(s, q), bits, effort, None, told.append)
+        found.append(certify_layer("one", *given)[0])
+    assert found[0].to_bytes() == found[1].to_bytes()
+    assert told == 2 * [pytest.approx((k + 1) / 9) for k in range(9)]
+    proof = verify_layer(found[0], X)
+    assert (proof.bound > 0.2 * proof.value).all()
+    assert in_threads(lambda k: k * k, range(5)) == [0, 1, 4, 9, 16]
+    with pytest.raises(ZeroDivisionError):
+        in_threads(lambda k: 1 // k, range(5))

@@ -1,6 +1,7 @@
 """A study of quantization: plan, rows, resume, what verify refuses, bad input, page, MLflow."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 
 from pipeline.configuration.reading import load_config
 from pipeline.plans.studies import get_study, study_at, study_of_file
+from pipeline.reports.figures.chart import Line
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
-from pipeline.studies.quantization.summary import finished, points
+from pipeline.studies.quantization.figures import divergence_figure, kept_figure
+from pipeline.studies.quantization.summary import Point, finished, points
 from pipeline.tracking.store import open_store
 from qnn.errors import InputError
 from qnn.quantization.tuning import divergence
@@ -28,6 +31,28 @@ CASE = CASES["quantization"]
 @pytest.fixture
 def whole(finished: Callable[[str], Path]) -> Path:
     return finished("quantization")
+
+
+def test_the_frontier_joins_what_no_network_of_fewer_bytes_equals() -> None:
+    places = [("gptq", 100, 0.5), ("gptq", 200, 0.2), ("kbest", 100, 0.4), ("kbest", 180, 0.3),
+              ("kbest", 190, 0.35), ("rtn", 300, 0.1), ("rtn", 310, 0.1)]  # fmt: skip
+    plain = {field.name: 0 for field in fields(Point)}
+    found = [
+        Point(**{**plain, "model": "net", "method": method, "file_bytes": size, "divergence": off,
+                 "accuracy": 1.0 - off, "float_accuracy": 0.95})
+        for method, size, off in places
+    ]  # fmt: skip
+    for figure, best in (
+        (divergence_figure, [0.4, 0.3, 0.2, 0.1]),
+        (kept_figure, [60, 70, 80, 90]),
+    ):
+        broad = figure(found).panels[0].marks[0]
+        assert isinstance(broad, Line)
+        assert (broad.name, broad.width) == ("", 11.0)
+        assert list(broad.x) == [100, 180, 200, 300]
+        np.testing.assert_allclose(np.asarray(broad.y), best)
+        alone = figure([point for point in found if point.method == "kbest"]).panels[0]
+        assert all(line.name for line in alone.lines())
 
 
 def test_a_row_a_layer_and_a_network_that_runs(whole: Path) -> None:
