@@ -23,7 +23,13 @@ from pipeline.configuration.settings import DataConfig, SweepConfig, Task
 from pipeline.datasets.csv_text import CsvFormat
 from pipeline.datasets.embedded import read_embedded
 from pipeline.datasets.files import read_source
-from pipeline.datasets.recognized import is_index, left_out, notes_of, refuse_giant_target
+from pipeline.datasets.recognized import (
+    counting_words,
+    is_index,
+    left_out,
+    notes_of,
+    refuse_giant_target,
+)
 from pipeline.datasets.spellings import (
     all_dates,
     is_number,
@@ -197,7 +203,7 @@ def _feature_names(
     if data.features is None:
         index = [name for name in raw if name not in away and is_index(name, raw[name])]
         if index:
-            log.warning("left out %s, which only counts the rows", ", ".join(map(repr, index)))
+            log.warning("%s", counting_words(index))
         away |= set(index)
     found = [name for name in chosen if name not in away]
     if not found:
