@@ -107,7 +107,8 @@ def load_config(
 
     Args:
         path: the YAML file.
-        overrides: `key.path=value` each, the value in YAML; they replace what the file says.
+        overrides: `key.path=value` each, the value in YAML or a single sign; they replace what the
+            file says.
         model: the config of the file's study.
 
     Raises:
@@ -237,7 +238,10 @@ def _override(raw: dict[str, Any], override: str) -> None:
         node = node[step]
         if not isinstance(node, dict):
             raise InputError(f"--set {override}: {'.'.join(steps[:depth])} is not a mapping")
-    node[steps[-1]] = parse_yaml(text, f"--set {override}")
+    sign = text.strip()
+    # YAML takes most single signs for the beginning of something; as a value it is meant itself.
+    alone = len(sign) == 1 and not sign.isalnum() and sign != "~"
+    node[steps[-1]] = sign if alone else parse_yaml(text, f"--set {override}")
 
 
 def _root_causes(error: ValidationError) -> list[ErrorDetails]:

@@ -83,6 +83,12 @@ def _distinct(values: np.ndarray) -> bool:
     return len(values) > 1 and len(set(values.tolist())) == len(values)
 
 
+def counting_words(index: Sequence[str]) -> str:
+    """What is said of columns that are left out because they count the rows."""
+    named = ", ".join(repr(name) if name else "the column without a name" for name in index)
+    return f"left out {named}, which only counts the rows"
+
+
 def left_out(
     index: Sequence[str],
     raw: dict[str, np.ndarray],
@@ -94,7 +100,7 @@ def left_out(
     `index`: those that count the rows; `exclude`: those of data.exclude, dates by themselves;
     `unlisted`: those that data.features does not list.
     """
-    said = [f"left out {', '.join(map(repr, index))}, which only counts the rows"] if index else []
+    said = [counting_words(index)] if index else []
     dates = [name for name in exclude if _are_dates(raw[name])]
     said += [f"left out '{name}', which holds dates" for name in dates]
     told = {"data.exclude lists": [name for name in exclude if name not in dates],

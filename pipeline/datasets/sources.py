@@ -24,6 +24,7 @@ from pipeline.datasets.csv_text import CsvFormat
 from pipeline.datasets.embedded import read_embedded
 from pipeline.datasets.files import read_source
 from pipeline.datasets.recognized import (
+    counting_words,
     has_no_value,
     is_index,
     left_out,
@@ -208,7 +209,7 @@ def _feature_names(
         away |= set(blank)
         index = [name for name in raw if name not in away and is_index(name, raw[name])]
         if index:
-            log.warning("left out %s, which only counts the rows", ", ".join(map(repr, index)))
+            log.warning("%s", counting_words(index))
         away |= set(index)
     found = [name for name in chosen if name not in away]
     if not found:

@@ -290,6 +290,7 @@ class _Driver:
         todo = sum(unit.networks for unit in units)
         known = sum(unit.networks for unit in planned)
         tally = Tally(max(known, todo), max(0, known - todo)) if len(units) > 1 else Tally(todo)
+        tally.under_way = "" if runner is run_inline else tally.news
         by_id = {unit.id: unit for unit in units}
         refused = 0
         hearing = Hearing(run.folder)

@@ -139,7 +139,8 @@ class BarReporter:
     def __enter__(self) -> "BarReporter":
         self.bar.start()
         # Trials of an earlier run must not count into the speed that the time left is made from.
-        self.task = self.bar.add_task("", total=self.tally.total, text="")
+        text = escape(self.tally.text())
+        self.task = self.bar.add_task("", total=self.tally.total, text=text)
         self.bar.update(self.task, completed=self.tally.done)
         return self
 

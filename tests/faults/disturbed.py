@@ -17,6 +17,8 @@ from pipeline.results.ledger import read_results
 from tests.pipeline.small import config_text, rows_of
 
 COUNTS = Path(__file__).parents[1] / "artifacts" / "faults.jsonl"
+# Seconds after which what is waited for will not come, also on a machine that is very busy.
+PATIENCE = 1200.0
 DRIVER = """
 import sys
 from pathlib import Path
@@ -76,7 +78,7 @@ def drive(config: Path, out: Path, mode: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-c", DRIVER, str(config), str(out), mode])
 
 
-def qnn(*arguments: str, timeout: float = 600, **environment: str) -> (
+def qnn(*arguments: str, timeout: float = PATIENCE, **environment: str) -> (
     "subprocess.CompletedProcess[str]"
 ):  # fmt: skip
     """Run the command `qnn` to its end."""
@@ -90,7 +92,7 @@ def qnn(*arguments: str, timeout: float = 600, **environment: str) -> (
     )
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Return as soon as it holds."""
     end = time.monotonic() + seconds
     while not condition():

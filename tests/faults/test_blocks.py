@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.faults.disturbed import PATIENCE
 from tests.faults.test_storage import COMMAND, FULL_DISK
 
 pytestmark = pytest.mark.slow
@@ -56,14 +57,14 @@ def test_a_full_disk_is_said_and_a_rerun_goes_on(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     made, keep = config(tmp_path), tmp_path / "keep"
     alone = [sys.executable, "-c", PROGRAM, made, tmp_path / "undisturbed", "inline"]
-    subprocess.run(alone, check=True, timeout=240)
+    subprocess.run(alone, check=True, timeout=PATIENCE)
     space = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "-r"]
     names = {"PLACE": tmp_path / "place", "KEEP": keep, "CONFIG": made, "PYTHON": sys.executable}
     subprocess.run(
         [*space, "bash", "-c", FULL_DISK],
         env={**os.environ, **{name: str(value) for name, value in names.items()}, "QNN": PROGRAM},
         check=True,
-        timeout=300,
+        timeout=PATIENCE,
     )
     assert (keep / "first.code").read_text() == "1\n"
     (said,) = [
@@ -86,7 +87,7 @@ def test_a_killed_driver_goes_on_from_the_last_finished_beta(tmp_path: Path) -> 
 
     def run(program: str, folder: Path) -> int:
         command = [sys.executable, "-c", program, made, folder, "inline"]
-        return subprocess.run(command, timeout=240).returncode
+        return subprocess.run(command, timeout=PATIENCE).returncode
 
     assert run(PROGRAM, tmp_path / "undisturbed") == 0
     assert run(KILLED + PROGRAM, out) == -signal.SIGKILL

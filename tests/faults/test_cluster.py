@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.disturbed import (
+    PATIENCE,
     Damage,
     damage,
     drive,
@@ -27,7 +28,7 @@ PATHS = 24
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("undisturbed")
     with drive(many_paths(home, PATHS), home / "run", "inline") as driver:
-        assert driver.wait(240) == 0
+        assert driver.wait(PATIENCE) == 0
     return home / "run"
 
 
@@ -41,7 +42,7 @@ def test_workers_killed_in_mid_solve(tmp_path, undisturbed):
                 killed += 1
                 # Time for another to take its place, so that the next one dies at work as well.
                 time.sleep(1.0)
-        assert driver.wait(240) == 0
+        assert driver.wait(PATIENCE) == 0
     assert killed == 3
     assert damage("workers killed", killed, out, undisturbed) == Damage(3, 0, 0)
     assert files_of(out) == files_of(undisturbed)
@@ -55,6 +56,6 @@ def test_a_node_killed_in_mid_solve(tmp_path, undisturbed):
             wait_for(lambda: some_results(out))
             cluster.tell("kill")
             assert driver.poll() is None
-            assert driver.wait(240) == 0
+            assert driver.wait(PATIENCE) == 0
     assert damage("node killed", 1, out, undisturbed) == Damage(1, 0, 0)
     assert files_of(out) == files_of(undisturbed)

@@ -14,6 +14,7 @@ from pipeline.results.verification import verify_paths
 from pipeline.sweeps.driver import SweepOptions, prepare, run_sweep
 from qnn.errors import InputError
 from tests.faults.disturbed import (
+    PATIENCE,
     Damage,
     damage,
     drive,
@@ -45,7 +46,7 @@ def test_killed_drivers_lose_and_double_nothing(tmp_path, undisturbed, mode, mom
     kept = {file: folder.read(file) for file in folder.files("results")}
     assert len(kept) < 9
     with drive(many_paths(tmp_path), out, mode) as driver:
-        assert driver.wait(240) == 0
+        assert driver.wait(PATIENCE) == 0
     assert {file: folder.read(file) for file in kept} == kept
     assert damage(f"driver killed at the {moment} ({mode})", 1, out, undisturbed) == Damage(1, 0, 0)
     assert files_of(out) == files_of(undisturbed)
@@ -65,10 +66,10 @@ def test_a_driver_killed_between_the_outputs_and_their_join_goes_on_with_the_joi
     assert {results_file(path.id) for path in plan.paths} <= set(kept)
     assert results_file(plan.joins[-1].id) not in kept
     with drive(sweep, out, "inline") as driver:
-        assert driver.wait(240) == 0
+        assert driver.wait(PATIENCE) == 0
     assert {file: folder.read(file) for file in kept} == kept
     with drive(sweep, tmp_path / "alone", "inline") as driver:
-        assert driver.wait(240) == 0
+        assert driver.wait(PATIENCE) == 0
     assert damage("driver killed before the joins", 1, out, tmp_path / "alone") == Damage(1, 0, 0)
     assert files_of(out) == files_of(tmp_path / "alone")
 

@@ -13,7 +13,15 @@ import pytest
 
 from pipeline.results.folder import RunFolder
 from tests.browser.pages import free_port, wait_until_up
-from tests.faults.disturbed import Damage, damage, many_paths, qnn, some_results, wait_for
+from tests.faults.disturbed import (
+    PATIENCE,
+    Damage,
+    damage,
+    many_paths,
+    qnn,
+    some_results,
+    wait_for,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -63,9 +71,9 @@ def test_results_are_kept_and_a_rerun_catches_up(tmp_path, undisturbed, moment):
             wait_for(lambda: (out / "tracking.json").exists() and some_results(out))
         else:
             # The first of its many artifacts: most of the logging is still to come.
-            wait_for(lambda: any((tmp_path / "artifacts").rglob("report.html")), 240)
+            wait_for(lambda: any((tmp_path / "artifacts").rglob("report.html")))
         kill(process)
-        _, said = driver.communicate(timeout=300)
+        _, said = driver.communicate(timeout=PATIENCE)
     assert driver.returncode == 1
     assert "results are kept, a rerun tracks them" in said
     assert "Traceback" not in said

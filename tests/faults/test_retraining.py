@@ -14,7 +14,7 @@ from pipeline.results.folder import RunFolder
 from pipeline.retraining.state import read_state
 from pipeline.tracking.aliases import CHAMPION, JOURNAL, PREVIOUS, aliases
 from pipeline.tracking.store import open_store
-from tests.faults.disturbed import qnn
+from tests.faults.disturbed import PATIENCE, qnn
 from tests.pipeline.retraining.arriving import arrive, home_with_store, text
 from tests.pipeline.tracked import runs_of
 
@@ -65,7 +65,7 @@ STEPS = [
 def night(config: Path, home: Path | str, step: str) -> int:
     """Retrain once, killed after a step ("": not at all); return the exit code."""
     command = [sys.executable, "-c", DRIVER, str(config), str(home), step]
-    return subprocess.run(command, check=False, timeout=240).returncode
+    return subprocess.run(command, check=False, timeout=PATIENCE).returncode
 
 
 @pytest.mark.timeout(1800)

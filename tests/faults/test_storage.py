@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from pipeline.results.folder import RunFolder
-from tests.faults.disturbed import DRIVER, Damage, damage, drive, many_paths, qnn
+from tests.faults.disturbed import DRIVER, PATIENCE, Damage, damage, drive, many_paths, qnn
 from tests.pipeline.small import config_text, files_of
 
 pytestmark = pytest.mark.slow
@@ -58,7 +58,7 @@ RunFolder.open(sys.argv[1]).write(sys.argv[2], b"new" * 100_000)
 def cut_off(program: str, *arguments: object) -> int:
     """Run a program, the last argument the size at which a file's writer is killed."""
     command = [sys.executable, "-c", CUT_OFF + program, *map(str, arguments)]
-    return subprocess.run(command, check=False, timeout=240).returncode
+    return subprocess.run(command, check=False, timeout=PATIENCE).returncode
 
 
 def test_killed_while_it_writes_a_result(tmp_path, undisturbed):
@@ -73,7 +73,7 @@ def test_killed_while_it_writes_a_result(tmp_path, undisturbed):
     (left,) = out.rglob(".*.tmp")
     assert left.stat().st_size == limit
     with drive(config, out, "inline") as driver:
-        assert driver.wait(240) == 0
+        assert driver.wait(PATIENCE) == 0
     assert not folder.files("quarantine")
     assert not left.exists()
     assert damage("killed while it writes", 1, out, undisturbed) == Damage(1, 0, 0)
@@ -93,7 +93,7 @@ def test_a_full_disk_is_said_and_a_rerun_finishes(tmp_path):
     for name in ("place", "keep"):
         (tmp_path / name).mkdir()
     with drive(config, tmp_path / "undisturbed", "inline") as driver:
-        assert driver.wait(240) == 0
+        assert driver.wait(PATIENCE) == 0
     space = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "-r"]
     subprocess.run(
         [*space, "bash", "-c", FULL_DISK],
@@ -106,7 +106,7 @@ def test_a_full_disk_is_said_and_a_rerun_finishes(tmp_path):
             "QNN": COMMAND,
         },
         check=True,
-        timeout=300,
+        timeout=PATIENCE,
     )
     keep = tmp_path / "keep"
     assert (keep / "first.code").read_text() == "1\n"
@@ -131,14 +131,14 @@ def test_results_that_cannot_be_kept_are_no_failed_trials(tmp_path, undisturbed)
     out.mkdir()
     (out / "networks").touch()
     command = [sys.executable, "-c", COMMAND, str(config), str(out)]
-    stopped = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    stopped = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert stopped.returncode == 1
     said = stopped.stderr.splitlines()[-1]
     assert said.startswith(f"error: {out}/networks/")
     assert "cannot be written" in said
     assert RunFolder.open(out).files("results") == []
     (out / "networks").unlink()
-    again = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    again = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert again.returncode == 0, again.stderr
     assert damage("networks not writable", 1, out, undisturbed) == Damage(1, 0, 0)
     assert files_of(out) == files_of(undisturbed)

@@ -158,6 +158,8 @@ def actor_blocks(
         num_cpus=0,
         max_restarts=restarts,
         max_task_retries=restarts,
+        # Calls need no order, and one that is done again need not wait for those before it.
+        allow_out_of_order_execution=True,
         scheduling_strategy="SPREAD",
         runtime_env={"env_vars": _THREADS},
     )

@@ -24,6 +24,7 @@ from qnn.moments.csp.tree import (
     Watch,
     certificate_of,
     condition,
+    gap_of_none,
     leaves_of,
     prove,
     unwatched,
@@ -234,7 +235,7 @@ class MaxCSP:
         value, bound = self.value(search.assignment), certificate.upper_bound
         eigenvalues = rounding.spectrum(self.payoffs)
         loss = rounding.guaranteed_loss(eigenvalues, rounds) if self.k == 2 else 1.0
-        optimal = bound <= value + 1e-6 * (1.0 + abs(value))
+        optimal = bound <= value + gap_of_none(search.unit, value)
         return Solution(
             upper_bound=bound,
             value=value,

@@ -50,14 +50,15 @@ class Branch:
 class Search:
     """A tree under way: its leaves, the cuts they share, and the best assignment found.
 
-    step: assignments that differ in value do so by at least this (0: unknown). crew: who bounds
-    leaves ahead.
+    step: assignments that differ in value do so by at least this (0: unknown). unit: of payoffs; W
+    and unary are in it. crew: who bounds leaves ahead.
     """
 
     def __init__(self, payoffs: Payoffs, cutting: Cutting, seed: int = 0) -> None:
         self.payoffs, self.cutting = payoffs, cutting
         self.form = SignForm.of(payoffs)
-        self.W = pair_payoffs(payoffs)
+        self.unit = unit_of(payoffs)
+        self.W, self.unary = pair_payoffs(payoffs) / self.unit, payoffs.unary / self.unit
         self.pool = CutPool()
         self.rng = np.random.default_rng(seed)
         self.step = step_of(payoffs)
@@ -75,18 +76,19 @@ class Search:
         n, k = self.payoffs.n, self.payoffs.k
         for _ in range(4):
             x = self.rng.integers(0, k, size=n)
-            self.offer(*tabu_search(self.W, self.payoffs.unary, x, 60 * n, self.rng))
+            x, value = tabu_search(self.W, self.unary, x, 60 * n, self.rng)
+            self.offer(x, value * self.unit)
 
     def offer(self, x: Array, value: float) -> None:
         """Keep an assignment if it is the best; value without the constant."""
         value += self.payoffs.constant
-        if value > self.value + 1e-9 * (1.0 + abs(value)):
+        if value > self.value + 1e-3 * gap_of_none(self.unit, value):
             self.value, self.assignment = value, x.copy()
 
     @property
     def target(self) -> float:
         """The bound of the form at or below which no leaf can hold anything better."""
-        room = self.step * (1.0 - 1e-3) if self.step else 1e-6 * (1.0 + abs(self.value))
+        room = self.step * (1.0 - 1e-3) if self.step else gap_of_none(self.unit, self.value)
         return self.form.bound_of(self.value + room)
 
     def root(self, over: Callable[[], bool]) -> Branch:
@@ -128,7 +130,8 @@ class Search:
         """Offer assignments near a node's moments: along random directions, then improved."""
         fixed = node.values.astype(np.int64)
         for x in rounded(node, self.payoffs.k, DIRECTIONS, self.rng):
-            self.offer(*improved(self.W, self.payoffs.unary, x, fixed))
+            x, value = improved(self.W, self.unary, x, fixed)
+            self.offer(x, value * self.unit)
 
     def split(
         self,
@@ -255,6 +258,18 @@ def step_of(payoffs: Payoffs) -> float:
     if not np.all(parts == np.floor(parts)) or np.abs(parts).sum() > 2.0**50:
         return 0.0
     return 1.0
+
+
+def unit_of(payoffs: Payoffs) -> float:
+    """The power of two below the largest payoff; 1 where all are zero."""
+    parts = np.concatenate([payoffs.unary.ravel(), payoffs.tables.ravel()])
+    largest = float(np.abs(parts).max(initial=0.0))
+    return math.ldexp(1.0, math.frexp(largest)[1] - 1) if largest else 1.0
+
+
+def gap_of_none(unit: float, value: float) -> float:
+    """What a bound may be above a value that counts as the maximum, for payoffs of this unit."""
+    return 1e-6 * (min(unit, 1.0) + abs(value))
 
 
 def certificate_of(

@@ -213,8 +213,12 @@ def solve(
 ) -> Solved:
     """The dual's solution to ``tol`` of the margin's size; earlier once a bound exceeds ``target``.
 
-    It also ends once the primal side says that no bound will reach ``target``.
+    It also ends once the primal side says that no bound will reach ``target``, and once a bound
+    exceeds what the margin can be: then no input has the signs that splits have chosen, and bounds
+    would grow without end.
     """
+    size = 0.0 if system.H is None else 0.5 * float(np.abs(system.H).sum())
+    wanted, target = target, min(target, system.c + float(np.abs(system.g).sum()) + size)
     relaxation = Relaxation(system)
     state = _State(relaxation)
     best = (-np.inf, state.theta)
@@ -226,7 +230,7 @@ def solve(
             best = (value, state.theta)
         gap = state.mu * state.size
         limit = value + gap
-        hopeless = state.feasible and limit < target - gap and np.isfinite(target)
+        hopeless = state.feasible and limit < wanted - gap and np.isfinite(wanted)
         if value > target or gap < tol * (1.0 + abs(value)) or hopeless or expired():
             break
     moments = np.concatenate([state.X.edge[:, 0], state.X.core[0, 1:]])

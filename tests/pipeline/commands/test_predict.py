@@ -237,7 +237,7 @@ def test_how_a_file_is_written_can_be_told(
     net = network("standardize")
     net.save(place / "net.npz")
     (place / "rows.csv").write_text('number;site;count;"long, name"\n1,234;a;2;3\n')
-    told = ["--set", "data.decimal=','", "--set", "data.separator=;"]
+    told = ["--set", "data.decimal=,", "--set", "data.separator=;"]
     assert qnn(monkeypatch, "net.npz", "rows.csv", "--scores", *told) == 0
     row = {"number": [1.234], "site": ["a"], "count": [2.0], "long, name": [3.0]}
     assert float(table(capsys.readouterr().out)["score"][0]) == net.scores(row)[0]

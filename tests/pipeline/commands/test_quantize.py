@@ -62,6 +62,16 @@ def test_the_file_runs_and_its_certificates_are_proven(tmp_path: Path) -> None:
         foreign = next(other for other in files if other != file)
         other = foreign.with_name(foreign.name.replace(".layer.", ".rows."))
         assert run("verify", file, "--data", other).exit_code == 1
+    for target, said in ((proofs, "2 files, all verified"), (files[0], "1 files, all verified")):
+        checked = run("verify", target)
+        assert (checked.exit_code, said in checked.output) == (0, True), checked.output
+    rest = files[0].with_name(files[0].name.replace(".layer.", ".rows."))
+    rest.write_bytes(files[1].with_name(files[1].name.replace(".layer.", ".rows.")).read_bytes())
+    checked = run("verify", proofs)
+    assert (checked.exit_code, "2 files, 1 FAILED" in checked.output) == (1, True), checked.output
+    rest.unlink()
+    checked = run("verify", proofs)
+    assert (checked.exit_code, "give its file with --data" in checked.output) == (1, True)
     kept = {"net.onnx", "proofs", "rows.npy", "small.onnx"}
     assert {path.name for path in tmp_path.iterdir()} == kept
 

@@ -331,3 +331,20 @@ beta: {fractions: {start: 1, stop: 0.1, conut: 3}}
     # Another key of another kind is no slip.
     with pytest.raises(InputError, match=r"shards\.count: is required; shards\.column: unknown"):
         parse_config(text.replace("cuont: 3", "column: site"), "t.yaml")
+
+
+@pytest.mark.parametrize(
+    ("key", "sign"),
+    [("decimal", ","), ("separator", "|"), ("separator", ";"), ("thousands", "'"),
+     ("thousands", "."), ("comment", "#"), ("comment", "%"), ("quote", '"'), ("comment", "-")],
+)  # fmt: skip
+def test_a_sign_alone_is_set_as_it_is_typed(key: str, sign: str) -> None:
+    text = "name: t\ndata: {source: t.csv}\nshards: {kind: kfold, count: 2}\nbeta: {values: [1]}\n"
+    config = parse_config(text, "t.yaml", [f"data.{key}={sign}"])
+    assert getattr(config.data, key) == sign
+
+
+def test_null_is_no_sign() -> None:
+    text = "name: t\ndata: {source: t.csv, comment: '#'}\nshards: {kind: kfold, count: 2}\n"
+    config = parse_config(text, "t.yaml", ["data.comment=~", "beta.values=[1]"])
+    assert config.data.comment is None

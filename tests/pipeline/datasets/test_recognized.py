@@ -49,6 +49,8 @@ ROWS = list(range(40))
 
 def test_a_counter_of_known_name_is_left_out_and_others_are_said(tmp_path: Path) -> None:
     assert "left out 'Unnamed: 0', which only counts the rows" in plan(tmp_path, "Unnamed: 0", ROWS)
+    unnamed = "left out the column without a name, which only counts the rows"
+    assert unnamed in plan(tmp_path, "", ROWS)
     counting = plan(tmp_path, "patient", [1000 + k for k in ROWS])
     assert "column 'patient' only counts the rows, as an id does; it is learnt from" in counting
     assert "d = 3" in counting  # it, a, and the constant

@@ -174,6 +174,17 @@ def test_before_there_is_a_result_it_is_said_what_is_waited_for(monkeypatch, cap
     assert all(line.startswith("1/4 trials, best gap 50 %, 0 s, less than 1 s") for line in done)
 
 
+def test_a_terminal_says_it_before_there_is_any_news() -> None:
+    stream = io.StringIO()
+    tally = Tally(total=4)
+    tally.under_way = tally.news
+    console = Console(file=stream, force_terminal=True, width=200, color_system=None)
+    bar = reporter(tally, console)
+    with bar:
+        bar.bar.refresh()
+        assert "0/4 Ray's workers are starting" in stream.getvalue()
+
+
 def test_workers_say_that_they_begin_and_a_sweep_shows_it(tmp_path, monkeypatch):
     shown: list[str] = []
     good = Tally.text

@@ -253,3 +253,10 @@ def test_a_network_does_not_take_what_it_cannot():
         certify(network, np.zeros(3), 0.1, label=2)
     with pytest.raises(InputError, match="region is not finite"):
         certify(network, np.zeros(3), np.inf)
+
+
+def test_a_node_without_inputs_is_left_once_its_bound_exceeds_every_margin():
+    rng = np.random.default_rng(3)
+    network = layered(rng, [3, 6, 6, 3])
+    found = certify(network, rng.normal(size=3), 0.7, search=Limits(gap=1e-4))
+    assert np.abs(found.certificate.multipliers).max() < 1e9

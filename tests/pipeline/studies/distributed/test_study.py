@@ -179,6 +179,19 @@ def test_a_driver_that_dies_goes_on_from_the_last_beta(tmp_path, monkeypatch):
     assert kept(tmp_path / "out") == kept(tmp_path / "whole")
 
 
+@pytest.mark.slow
+def test_a_sweep_on_ray_has_the_bits_of_one_in_this_process(tmp_path):
+    made = config(tmp_path)
+    swept(made, tmp_path / "alone")
+    outcome = run_sweep(made, str(tmp_path / "out"), SweepOptions(cpus=2))
+    assert outcome.exit_code == 0
+    for row in outcome.results.to_pylist():
+        assert row["actors"] == 2
+        assert row["received"] > 0
+    assert kept(tmp_path / "out") == kept(tmp_path / "alone")
+    assert all(check.ok for check in verify(str(tmp_path / "out")))
+
+
 def test_rows_that_change_between_a_run_and_its_resume_are_found(tmp_path, monkeypatch):
     made = config(tmp_path)
     real = unit.first_pass

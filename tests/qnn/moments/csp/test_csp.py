@@ -98,6 +98,24 @@ def test_real_payoffs_of_one_and_two_variables_and_a_constant() -> None:
         assert solution.value == pytest.approx(truth)
 
 
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("scale", [1e-19, 1e-12, 1e12, 1e19])
+def test_extreme_payoffs_and_none_at_all_are_bounded_from_above(scale: float, k: int) -> None:
+    rng = np.random.default_rng(k)
+    pairs = np.array([[0, 1], [1, 2], [2, 0], [3, 1], [4, 0], [3, 4]])
+    mixed = 10.0 ** rng.uniform(-25.0, 0.0, size=(6, k, k))
+    for tables in (rng.standard_normal((6, k, k)), mixed, np.zeros((6, k, k))):
+        problem = MaxCSP.of_tables(5, k, pairs, scale * tables)
+        truth = largest_value(problem)
+        largest = scale * float(np.abs(tables).max())
+        for solution in (problem.solve(0), problem.prove(most_nodes=30)):
+            assert solution.upper_bound >= truth
+            assert verify_csp(solution.certificate, problem.payoffs) <= solution.upper_bound
+            assert solution.value == pytest.approx(truth, rel=1e-9, abs=1e-6 * largest)
+        assert solution.optimal
+        assert solution.upper_bound <= truth + 1e-4 * largest
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule_gives_a_bound(rule: str) -> None:
     problem = KINDS["random"](6, 3, 1)
