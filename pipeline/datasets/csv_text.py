@@ -10,6 +10,7 @@ import codecs
 import csv
 import io
 import logging
+import re
 from dataclasses import dataclass
 
 from qnn.errors import InputError
@@ -74,6 +75,13 @@ def without_comments(text: str, comment: str | None) -> str:
     while start < len(lines) - 1 and (not lines[start].strip() or lines[start].startswith("#")):
         start += 1
     return "".join(lines[start:])
+
+
+def told_separator(text: str) -> tuple[str | None, str]:
+    """The separator that a first line "sep=;" tells, as Excel reads it, and the lines below it."""
+    first, _, rest = text.partition("\n")
+    told = re.fullmatch(r'"?sep=(.)"?\r?', first, re.IGNORECASE)
+    return (None, text) if told is None else (told[1], rest)
 
 
 def find_separator(text: str, name: str, quote: str) -> str:

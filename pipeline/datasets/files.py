@@ -18,7 +18,13 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.fs
 
-from pipeline.datasets.csv_text import CsvFormat, decode, find_separator, without_comments
+from pipeline.datasets.csv_text import (
+    CsvFormat,
+    decode,
+    find_separator,
+    told_separator,
+    without_comments,
+)
 from pipeline.logs.redact import redact
 from qnn.errors import InputError
 from qnn.features.tables import refuse_duplicates
@@ -87,7 +93,8 @@ def _read_csv(
     text = without_comments(decode(content, name, written.encoding), written.comment)
     if not text.strip():
         raise InputError(f"data.source: {name} is empty")
-    separator = written.separator or find_separator(text, name, written.quote)
+    told, text = told_separator(text)
+    separator = written.separator or told or find_separator(text, name, written.quote)
     header = csv.reader(io.StringIO(text, newline=""), delimiter=separator, quotechar=written.quote)
     written_names = next(header)
     names = [cell.strip() for cell in written_names]

@@ -359,7 +359,8 @@ def _refuse_thin(shard: Shard, table: Table) -> None:
     if not len(shard.train_rows):
         raise InputError(f"shard {shard.name} has no training rows; lower validation_fraction")
     target = table.target[shard.train_rows]
-    many = len(table.classes or ()) > 2
+    classes = table.classes or ()
+    many = len(classes) > 2 and not any(isinstance(label, str) for label in classes)
     for label in table.classes or ():
         if not np.any(target == label):
             raise InputError(

@@ -393,6 +393,8 @@ def _quantity(values: np.ndarray, name: str, data: DataConfig, otherwise: str) -
 def _same_label(label: Label, given: Label) -> bool:
     if isinstance(label, bool) and isinstance(given, str):
         return given.lower() in (str(label).lower(), str(int(label)))
+    if isinstance(label, str) and isinstance(given, bool):
+        return label.lower() == str(given).lower()
     return label == given or str(label) == str(given)
 
 

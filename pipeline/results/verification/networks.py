@@ -124,7 +124,7 @@ def _check_parts(rows: Rows, row: NetworkRow) -> None:
 
 def _check_rowless(evidence: Evidence, network: QuantizedNetwork) -> str:
     if evidence.data is None:
-        return "readable; no row speaks of it (its path is unfinished)"
+        return "readable; no row speaks of it (an earlier choice, or its path is unfinished)"
     if network.beta is None or network.loss is None:
         raise Failure("names no beta or loss, so it has no objective")
     matrices, parameter = evidence.matrices(""), network.loss_parameter

@@ -110,6 +110,37 @@ def test_a_target_is_read_with_the_marks_of_its_file(tmp_path: Path, marks: dict
     assert target[:, 1].tolist() == [k + 0.25 for k in ROWS]
 
 
+@pytest.mark.parametrize(("first", "mark"), [("sep=;", ";"), ("SEP=,\r", ","), ("sep=\t", "\t")])
+def test_the_separator_that_a_first_line_tells_is_taken(
+    tmp_path: Path, first: str, mark: str
+) -> None:
+    lines = [first, f"a{mark}y", *(f"{k}{mark}{'ja' if k % 3 else 'nein'}" for k in ROWS)]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n", newline="")
+    table = read_table(DataConfig(source=str(tmp_path / "t.csv"), target="y"))
+    assert table.columns["a"].tolist() == ROWS
+    assert table.classes == ("ja", "nein")
+
+
+@pytest.mark.parametrize("positive", [True, False])
+def test_a_truth_names_the_class_that_is_spelt_so(tmp_path: Path, positive: bool) -> None:
+    lines = ["a,y", *(f"{k},{'True' if k % 3 else 'False'} x" for k in ROWS)]
+    (tmp_path / "t.csv").write_text("\n".join(lines).replace(" x", "") + "\n")
+    data = DataConfig(source=str(tmp_path / "t.csv"), target="y", positive=positive)
+    classes = read_table(data).classes
+    assert classes is not None
+    assert str(classes[1]).lower() == str(positive).lower()
+
+
+def test_a_rare_name_is_no_quantity(tmp_path: Path) -> None:
+    lines = ["a,target", *(f"{k},{'xyz'[k % 2 if k else 2]}" for k in ROWS)]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    tree = {"name": "t", "data": {"source": str(tmp_path / "t.csv")}, "beta": {"fractions": [0.1]},
+            "shards": {"kind": "kfold", "count": 2}}  # fmt: skip
+    with pytest.raises(InputError, match="no training row of class 'z'") as refused:
+        plan_of(parse_config(dump_yaml(tree), "t.yaml"))
+    assert "regression" not in str(refused.value)
+
+
 def test_a_column_without_a_name_is_seen_among_the_columns(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no column 'id' in the data \(columns: a, '', target"):
         plan(tmp_path, "", ROWS, data={"exclude": ["id"]})
