@@ -65,8 +65,7 @@ _MESSAGES = {
     "dict_type": "must be a mapping",
     "literal_error": "must be {expected}",
     "union_tag_not_found": "is required: one of {tags}",
-    "string_pattern_mismatch": "may hold letters, digits, '.', '_', '-', and starts with one of the"
-    " first two",
+    "name": "may hold letters, digits, '.', '_', '-', and starts with one of the first two",
     "label": "must be a label: text, a number, true or false",
     "distinct": "{twice} occurs twice",
     "union_tag_invalid": "must be one of {expected_tags}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
@@ -14,6 +16,42 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Radius = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Column = Annotated[str, Field(min_length=1)]
+
+# Of the name of a run, as a folder's name must not be longer.
+_MOST_LETTERS, _MOST_BYTES = 100, 240
+# What an editor checks: JSON Schema's patterns know no letters but the listed ones.
+_NAME = r"^[^\u0000-/:-@\[-`{-\u007f][^\u0000-,/:-@\[-^`{-\u007f]{0,99}$"
+
+
+def _name(text: str) -> str:
+    name = unicodedata.normalize("NFC", text)
+    if not name or not name[0].isalnum() or not all(map(_may_hold, name)):
+        raise PydanticCustomError("name", "must be a name")
+    if len(name) > _MOST_LETTERS or len(name.encode()) > _MOST_BYTES:
+        raise PydanticCustomError(
+            "long_name",
+            "must have at most {letters} letters, and {bytes} bytes in UTF-8",
+            {"letters": _MOST_LETTERS, "bytes": _MOST_BYTES},
+        )
+    return name
+
+
+def _may_hold(letter: str) -> bool:
+    """Whether a name may hold it: a letter or digit of any script, a mark on one, a sign."""
+    return letter.isalnum() or letter in "._-" or unicodedata.category(letter).startswith("M")
+
+
+def name_of(text: str) -> str:
+    """A name as a config may have it, of any text; "" where that has no letter and no digit."""
+    letters = unicodedata.normalize("NFC", text)
+    found = re.sub("\0+", "-", "".join(x if _may_hold(x) else "\0" for x in letters))
+    found = found.strip("-._")
+    while found and not found[0].isalnum():
+        found = found[1:]
+    return found[:_MOST_LETTERS].encode()[:_MOST_BYTES].decode(errors="ignore")
+
+
+Name = Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern": _NAME})]
 
 
 def how_told(value: Any) -> str:

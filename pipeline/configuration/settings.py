@@ -27,6 +27,7 @@ from pipeline.configuration.retraining import RetrainConfig
 from pipeline.configuration.section import (
     ClassWeight,
     Distinct,
+    Name,
     NonEmpty,
     Positive,
     Section,
@@ -210,7 +211,7 @@ class SweepConfig(Section):
     β before are proven to be within `prune_gap` (null: 0.05) of the best there is.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    name: Name
     data: DataConfig
     task: Task = "classification"
     metric: MetricName | None = None

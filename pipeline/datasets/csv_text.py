@@ -11,12 +11,17 @@ import csv
 import io
 import logging
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
+from pipeline.datasets.spellings import is_number
 from qnn.errors import InputError
 
 log = logging.getLogger(__name__)
 
+# The number of a line in the file, from 1, and its text.
+Line = tuple[int, str]
 SEPARATORS = (",", ";", "\t", "|")
 # Rows enough to see how many cells a line has.
 _SAMPLE = 200
@@ -63,34 +68,36 @@ def decode(content: bytes, name: str, encoding: str | None) -> str:
     return content.decode("cp1252", errors="replace")
 
 
-def without_comments(text: str, comment: str | None) -> str:
-    """The text from its header on, without comment lines.
+def without_comments(text: str, comment: str | None) -> list[Line]:
+    """The lines from the header on, without comment lines.
 
     Where no comment sign is told, only lines above the header that begin with "#" are left out.
     """
-    lines = text.splitlines(keepends=True)
+    lines = list(enumerate(io.StringIO(text, newline=""), 1))
     if comment is not None:
-        return "".join(line for line in lines if not line.startswith(comment))
+        lines = [(number, line) for number, line in lines if not line.startswith(comment)]
+    sign = "#" if comment is None else comment
     start = 0
-    while start < len(lines) - 1 and (not lines[start].strip() or lines[start].startswith("#")):
+    while start < len(lines) - 1 and (
+        not lines[start][1].strip() or lines[start][1].startswith(sign)
+    ):
         start += 1
-    return "".join(lines[start:])
+    return lines[start:]
 
 
-def told_separator(text: str) -> tuple[str | None, str]:
+def told_separator(lines: list[Line]) -> tuple[str | None, list[Line]]:
     """The separator that a first line "sep=;" tells, as Excel reads it, and the lines below it."""
-    first, _, rest = text.partition("\n")
-    told = re.fullmatch(r'"?sep=(.)"?\r?', first, re.IGNORECASE)
-    return (None, text) if told is None else (told[1], rest)
+    told = re.fullmatch(r'"?sep=(.)"?', lines[0][1].rstrip("\r\n"), re.IGNORECASE)
+    return (None, lines) if told is None else (told[1], lines[1:])
 
 
-def find_separator(text: str, name: str, quote: str) -> str:
+def find_separator(lines: list[Line], name: str, quote: str) -> str:
     """The separator that cuts every line of the sample into as many cells as the header has.
 
     A comma where it fits, or where nothing does and the header has one cell alone. Raises
     InputError, saying what the file looks like, where nothing fits.
     """
-    counts = {mark: _cells(text, mark, quote) for mark in SEPARATORS}
+    counts = {mark: _cells(lines, mark, quote) for mark in SEPARATORS}
     fitting = [mark for mark, cells in counts.items() if cells[0] > 1 and len(set(cells)) == 1]
     if "," in fitting or all(set(cells) == {1} for cells in counts.values()):
         return ","
@@ -98,23 +105,55 @@ def find_separator(text: str, name: str, quote: str) -> str:
         return fitting[0]
     heads = {mark: cells[0] for mark, cells in counts.items() if cells[0] > 1}
     if not heads:
-        return ","
+        # Below a title, which is one cell, all lines may have as many.
+        below = {
+            mark: cells[-1]
+            for mark, cells in counts.items()
+            if len(cells) > 2 and cells[-1] == cells[-2] > 1
+        }
+        return max(below, key=lambda mark: below[mark], default=",")
     likely = max(heads, key=lambda mark: heads[mark])
-    row = next((k for k, n in enumerate(counts[likely]) if n != heads[likely]), 0)
     if likely == ",":
         return ","  # Reported, with its row, by the reader.
     raise InputError(
-        f"data.source: {name} looks separated by {likely!r}, but line {row + 1} has "
-        f"{counts[likely][row]} cells instead of {heads[likely]}; correct it, or set data.separator"
+        f"data.source: {name} looks separated by {likely!r}, but {uneven(lines, likely, quote)}"
     )
 
 
-def _cells(text: str, separator: str, quote: str) -> list[int]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, quotechar=quote)
-    counts = []
+def uneven(lines: list[Line], separator: str, quote: str) -> str | None:
+    """The first line with more or fewer cells than the header, and what to do; None: none is."""
+    (head, names), *rows = _rows(lines, separator, quote)
+    other = next((k for k, (_, row) in enumerate(rows) if len(row) != len(names)), None)
+    if other is None:
+        return None
+    line, first = rows[other]
+    said = f"line {line} has {_counted(first)}, "
+    even = all(len(row) == len(first) for _, row in rows[other:])
+    if even and len(first) > len(names) and not any(map(is_number, first)):
+        return (
+            f"{said}line {head} has {len(names)}: a title above the header? Remove such lines, or "
+            "set data.comment to the sign that they begin with"
+        )
+    return (
+        f"{said}the header in line {head} has {len(names)}; correct it, or set data.separator, "
+        "data.quote or data.comment"
+    )
+
+
+def _counted(row: list[str]) -> str:
+    return f"{len(row)} cell{'s' * (len(row) != 1)}"
+
+
+def _rows(lines: list[Line], separator: str, quote: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not blank, each with the line that it begins in."""
+    texts = (line for _, line in lines)
+    reader = csv.reader(texts, delimiter=separator, quotechar=quote)
+    start = 0
     for row in reader:
         if row:
-            counts.append(len(row))
-        if len(counts) == _SAMPLE:
-            break
-    return counts or [0]
+            yield lines[start][0], row
+        start = reader.line_num
+
+
+def _cells(lines: list[Line], separator: str, quote: str) -> list[int]:
+    return [len(row) for _, row in islice(_rows(lines, separator, quote), _SAMPLE)] or [0]

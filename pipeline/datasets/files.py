@@ -10,6 +10,7 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -23,6 +24,7 @@ from pipeline.datasets.csv_text import (
     decode,
     find_separator,
     told_separator,
+    uneven,
     without_comments,
 )
 from pipeline.logs.redact import redact
@@ -90,11 +92,12 @@ def _read_csv(
     with filesystem.open_input_stream(path, compression=_PACKED.get(ending)) as stream:
         content = stream.read()
     name = Path(path).name
-    text = without_comments(decode(content, name, written.encoding), written.comment)
+    lines = without_comments(decode(content, name, written.encoding), written.comment)
+    told, lines = told_separator(lines) if lines else (None, lines)
+    text = "".join(line for _, line in lines)
     if not text.strip():
         raise InputError(f"data.source: {name} is empty")
-    told, text = told_separator(text)
-    separator = written.separator or told or find_separator(text, name, written.quote)
+    separator = written.separator or told or find_separator(lines, name, written.quote)
     header = csv.reader(io.StringIO(text, newline=""), delimiter=separator, quotechar=written.quote)
     written_names = next(header)
     names = [cell.strip() for cell in written_names]
@@ -106,7 +109,12 @@ def _read_csv(
         delimiter=separator, quote_char=written.quote, newlines_in_values=True
     )
     body = io.BytesIO(text.encode())
-    table = pa.csv.read_csv(body, parse_options=parse, convert_options=convert)
+    try:
+        table = pa.csv.read_csv(body, parse_options=parse, convert_options=convert)
+    except pa.ArrowInvalid as error:
+        # Arrow tells neither the line nor what it may be.
+        reason = uneven(lines, separator, written.quote) or " ".join(str(error).split())
+        raise InputError(f"data.source: {name} cannot be read: {reason}") from None
     return table.rename_columns(names)
 
 
@@ -147,7 +155,11 @@ def _read_folder(
                 part = part.append_column(unquote(name), values)
         _refuse_other_columns(parts, part, _shorter(paths[0], folder), _shorter(path, folder))
         parts.append(part.select(parts[0].column_names) if parts else part)
-    return pa.concat_tables(parts, promote_options="permissive")
+    try:
+        return pa.concat_tables(parts, promote_options="permissive")
+    except pa.ArrowException:
+        _refuse_other_types(parts, [_shorter(path, folder) for path in paths])
+        raise
 
 
 def _read_part(
@@ -179,3 +191,24 @@ def _refuse_other_columns(parts: list[pa.Table], part: pa.Table, first: str, nam
         raise InputError(
             f"data.source: {name} and {first} have different columns: {', '.join(differ)}"
         )
+
+
+def _refuse_other_types(parts: list[pa.Table], names: list[str]) -> None:
+    """Raise InputError naming the first file with a column that does not go with one before it."""
+    for (k, part), column in product(enumerate(parts), parts[0].column_names):
+        field = part.schema.field(column)
+        for name, earlier in zip(names[:k], parts, strict=False):
+            before = earlier.schema.field(column)
+            if not _go_together(before, field):
+                raise InputError(
+                    f"data.source: column '{column}' holds {field.type} in {names[k]}, but "
+                    f"{before.type} in {name}; write it as one type in all files"
+                )
+
+
+def _go_together(one: pa.Field, other: pa.Field) -> bool:
+    try:
+        pa.unify_schemas([pa.schema([one]), pa.schema([other])], promote_options="permissive")
+    except pa.ArrowException:
+        return False
+    return True

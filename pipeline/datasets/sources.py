@@ -33,11 +33,12 @@ from pipeline.datasets.recognized import (
     refuse_giant_target,
 )
 from pipeline.datasets.spellings import (
-    all_dates,
-    is_number,
     labels_of,
-    looks_like_comma,
+    parse_numbers,
     plain_numbers,
+    refuse_dates,
+    same_label,
+    spelt_numbers,
 )
 from qnn.errors import InputError
 from qnn.features import tables
@@ -46,8 +47,6 @@ from qnn.features.targets import Label
 
 log = logging.getLogger(__name__)
 
-# A text column is taken for a spoilt numeric one where more than this share of it are numbers.
-_MOSTLY = 0.5
 # Hashing and one-hot coding a column with so many categories is never what was meant.
 MAX_CATEGORIES = 100
 # Each class is an SDP of its own; so many labels are a quantity, or a name.
@@ -252,58 +251,15 @@ def _feature(values: np.ndarray, name: str, data: DataConfig) -> np.ndarray:
     if data.categorical is not None:
         categorical = name in data.categorical
     else:
-        _refuse_dates(values, name)
+        refuse_dates(values, name)
     if values.dtype == object and not (data.categorical and name in data.categorical):
         values = plain_numbers(values, name, data.decimal, data.thousands)
     if data.categorical is None:
-        categorical = values.dtype == object and not _spelt_numbers(values, name)
-    column = tables.to_categories(values) if categorical else _parse_numbers(values, name)
+        categorical = values.dtype == object and not spelt_numbers(values, name)
+    column = tables.to_categories(values) if categorical else parse_numbers(values, name)
     tables.refuse_bad_values(column, name, data.missing)
     _refuse_many_categories(column, name)
     return column
-
-
-def _refuse_dates(values: np.ndarray, name: str) -> None:
-    """Dates are no numbers, and as categories no later row would have one of them."""
-    if values.dtype == object and all_dates(values):
-        raise InputError(
-            f"column '{name}' holds dates (row 1 {tables.brief(values[0])}); list it in "
-            "data.exclude, or all categorical columns in data.categorical to take each date for a "
-            "category"
-        )
-
-
-def _spelt_numbers(values: np.ndarray, name: str) -> bool:
-    """Whether a text column is numeric; InputError where it nearly is."""
-    present = [value for value in values if value is not None]
-    count = sum(is_number(value) or looks_like_comma(value) for value in present)
-    if _MOSTLY * len(present) < count < len(present):
-        row = next(row for row, value in enumerate(values) if _is_text(value))
-        raise InputError(
-            f"column '{name}' looks numeric, but row {row + 1} holds {tables.brief(values[row])}; "
-            "correct it, list it in data.missing_values, or list all categorical columns in "
-            "data.categorical"
-        )
-    return count == len(present)
-
-
-def _is_text(value: Any) -> bool:
-    return value is not None and not (is_number(value) or looks_like_comma(value))
-
-
-def _parse_numbers(
-    values: np.ndarray, name: str, otherwise: str = "list the column in data.categorical"
-) -> np.ndarray:
-    """A column as float64; InputError, with what to do `otherwise`, where it holds other text."""
-    if values.dtype != object:
-        return values.astype(np.float64)
-    for row, value in enumerate(values):
-        if isinstance(value, str) and not is_number(value):
-            raise InputError(
-                f"column '{name}' should be numeric, but row {row + 1} holds "
-                f"{tables.brief(value)}; correct it, or {otherwise}"
-            )
-    return np.array([np.nan if value is None else float(value) for value in values])
 
 
 def _refuse_many_categories(column: np.ndarray, name: str) -> None:
@@ -358,7 +314,7 @@ def _target(
             f"({found}); remove it to train one output a class"
         )
     if data.positive is not None:
-        matching = [label for label in classes if _same_label(label, data.positive)]
+        matching = [label for label in classes if same_label(label, data.positive)]
         if not matching:
             raise InputError(
                 f"data.positive: {tables.brief(data.positive)} is no label of '{name}' "
@@ -382,20 +338,12 @@ def _quantity(values: np.ndarray, name: str, data: DataConfig, otherwise: str) -
     """A regression target (n,) as float64, its marks told or found as a feature's are."""
     if values.dtype == object:
         values = plain_numbers(values, name, data.decimal, data.thousands)
-    numbers = _parse_numbers(values, name, otherwise)
+    numbers = parse_numbers(values, name, otherwise)
     _refuse_missing_target(numbers, name)
     refuse_giant_target(numbers, name)
     if numbers.min() == numbers.max():
         raise InputError(f"the target '{name}' is the same in all rows: nothing to learn")
     return numbers
-
-
-def _same_label(label: Label, given: Label) -> bool:
-    if isinstance(label, bool) and isinstance(given, str):
-        return given.lower() in (str(label).lower(), str(int(label)))
-    if isinstance(label, str) and isinstance(given, bool):
-        return label.lower() == str(given).lower()
-    return label == given or str(label) == str(given)
 
 
 def _groups(values: np.ndarray, name: str) -> np.ndarray:
@@ -411,7 +359,7 @@ def _groups(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def _held_out(values: np.ndarray, name: str) -> np.ndarray:
-    marks = _parse_numbers(values, name)
+    marks = parse_numbers(values, name)
     if not np.isin(marks, (0.0, 1.0)).all():
         raise InputError(f"test.column: '{name}' must be 0 or 1 (or true and false) in every row")
     return marks == 1.0

@@ -10,6 +10,10 @@ import numpy as np
 
 from qnn.errors import InputError
 from qnn.features.tables import brief
+from qnn.features.targets import Label
+
+# A text column is taken for a spoilt numeric one where more than this share of it are numbers.
+_MOSTLY = 0.5
 
 _GROUP = "['’ \u00a0\u202f]"
 _NUMBER = re.compile(
@@ -116,6 +120,49 @@ def all_dates(values: np.ndarray) -> bool:
     return bool(present) and all(_DATE.fullmatch(value.strip()) for value in present)
 
 
+def refuse_dates(values: np.ndarray, name: str) -> None:
+    """Dates are no numbers, and as categories no later row would have one of them."""
+    if values.dtype == object and all_dates(values):
+        raise InputError(
+            f"column '{name}' holds dates (row 1 {brief(values[0])}); list it in "
+            "data.exclude, or all categorical columns in data.categorical to take each date for a "
+            "category"
+        )
+
+
+def spelt_numbers(values: np.ndarray, name: str) -> bool:
+    """Whether a text column is numeric; InputError where it nearly is."""
+    present = [value for value in values if value is not None]
+    count = sum(is_number(value) or looks_like_comma(value) for value in present)
+    if _MOSTLY * len(present) < count < len(present):
+        row = next(row for row, value in enumerate(values) if _is_text(value))
+        raise InputError(
+            f"column '{name}' looks numeric, but row {row + 1} holds {brief(values[row])}; "
+            "correct it, list it in data.missing_values, or list all categorical columns in "
+            "data.categorical"
+        )
+    return count == len(present)
+
+
+def _is_text(value: Any) -> bool:
+    return value is not None and not (is_number(value) or looks_like_comma(value))
+
+
+def parse_numbers(
+    values: np.ndarray, name: str, otherwise: str = "list the column in data.categorical"
+) -> np.ndarray:
+    """A column as float64; InputError, with what to do `otherwise`, where it holds other text."""
+    if values.dtype != object:
+        return values.astype(np.float64)
+    for row, value in enumerate(values):
+        if isinstance(value, str) and not is_number(value):
+            raise InputError(
+                f"column '{name}' should be numeric, but row {row + 1} holds "
+                f"{brief(value)}; correct it, or {otherwise}"
+            )
+    return np.array([np.nan if value is None else float(value) for value in values])
+
+
 def looks_like(values: np.ndarray) -> str | None:
     """What quantities a text column spells that are not read as numbers, with one; None: none."""
     present = [value.strip() for value in values if value is not None]
@@ -138,3 +185,12 @@ def labels_of(values: np.ndarray) -> list[Any]:
         values = np.array([float(value) for value in values])
     whole = all(float(value).is_integer() for value in values)
     return [int(value) if whole else float(value) for value in values]
+
+
+def same_label(label: Label, given: Label) -> bool:
+    """Whether a label is the one given, as YAML reads it: "1" is 1, and true is "true"."""
+    if isinstance(label, bool) and isinstance(given, str):
+        return given.lower() in (str(label).lower(), str(int(label)))
+    if isinstance(label, str) and isinstance(given, bool):
+        return label.lower() == str(given).lower()
+    return label == given or str(label) == str(given)

@@ -1,6 +1,6 @@
 """What the two estimators share: parameters, reading of rows, training, and what is kept."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -85,6 +85,10 @@ class QuantizedEstimator(BaseEstimator):
         """X as a table: a data frame's own columns, or a checked 2-D array."""
         if np.ma.isMaskedArray(X):
             X = plain_array(X, "X")
+        if isinstance(X, Mapping):
+            raise InputError(
+                "X is a mapping; give an array (n, d) or a data frame, such as pandas.DataFrame(X)"
+            )
         if tables.is_named(X) and not issparse(X):
             validate_data(self, X, skip_check_array=True, reset=reset)
             named = tables.column_names(X)

@@ -109,7 +109,9 @@ def submission_id(
     if unsettled:
         described["chosen"] = [".".join(key) for key in unsettled]
     text = json.dumps([described, out.rstrip("/")], sort_keys=True, separators=(",", ":"))
-    return f"qnn-{config.name}-{hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]}"
+    # It stands in addresses and in names of files; the digest tells names apart.
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", config.name)
+    return f"qnn-{name}-{hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]}"
 
 
 def latest_attempt(jobs: Sequence[Any], base: str) -> tuple[int, Any]:

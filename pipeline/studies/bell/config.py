@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline.configuration.section import Section
+from pipeline.configuration.section import Name, Section
 from pipeline.configuration.settings import Resources, TrackingConfig
 
 Set = Literal["U", "N", "B", "plane"]
@@ -64,7 +64,7 @@ class BellConfig(Section):
     """
 
     kind: Literal["bell"]
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    name: Name
     data: BehavioursConfig
     scenarios: Annotated[tuple[str, ...], Field(min_length=1)] = ("2222",)
     levels: Annotated[tuple[Level, ...], Field(min_length=1)] = ("1+AB",)

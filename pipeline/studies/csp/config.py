@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline.configuration.section import Distinct, Positive, Section, Seed
+from pipeline.configuration.section import Distinct, Name, Positive, Section, Seed
 from pipeline.configuration.settings import Resources, TrackingConfig
 
 Rule = Literal["auto", "corr", "corr_dual", "dual", "undecided", "random"]
@@ -33,7 +33,7 @@ class CspConfig(Section):
     """
 
     kind: Literal["csp"]
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    name: Name
     instances: Annotated[tuple[str, ...], Distinct] = ()
     planted: tuple[PlantedConfig, ...] = ()
     rounds: Annotated[

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline.configuration.beta import BetaConfig
-from pipeline.configuration.section import Section
+from pipeline.configuration.section import Name, Section
 from pipeline.configuration.settings import (
     DataConfig,
     PreprocessingConfig,
@@ -41,7 +41,7 @@ class DistributedConfig(Section):
     """One table of rows × βs. All rows are trained on: there are no shards and no test rows."""
 
     kind: Literal["distributed"] = "distributed"
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    name: Name
     data: DataConfig
     task: Task = "classification"
     loss: Loss = "squared"

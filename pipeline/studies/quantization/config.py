@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.configuration.section import Section
+from pipeline.configuration.section import Name, Section
 from pipeline.configuration.settings import Resources, TrackingConfig
 
 Method = Literal["rtn_range", "rtn", "gptq", "descent", "adaquant", "kbest"]
@@ -42,7 +42,7 @@ class QuantizationConfig(Section):
     """Models × methods × budgets (stored bits a weight) × seeds of the split."""
 
     kind: Literal["quantization"]
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    name: Name
     data: RowsConfig
     models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
     methods: Annotated[tuple[Method, ...], Field(min_length=1)] = ("rtn", "gptq", "kbest")

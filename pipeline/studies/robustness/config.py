@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline.configuration.section import Column, Radius, Section, Valid, how_told
+from pipeline.configuration.section import Column, Name, Radius, Section, Valid, how_told
 from pipeline.configuration.settings import Resources, TrackingConfig
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Norm = Literal["linf", "l2"]
 Radii = Annotated[
     Annotated[tuple[Radius, ...], Field(min_length=1), Tag("of_all")]

@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from pipeline.configuration.reading import dump_config, given_keys, load_config, parse_config
+from pipeline.configuration.section import name_of
 from pipeline.configuration.settings import SweepConfig
 from pipeline.configuration.yaml_text import dump_yaml, parse_yaml
 from pipeline.datasets.shards import make_split
@@ -302,5 +303,4 @@ def _tree(path: Path, overrides: Sequence[str]) -> dict[str, Any] | None:
 def _name(source: str) -> str:
     """A sweep's name after its source: its last part without the ending, of letters and digits."""
     last = re.split(r"[/:]", source.rstrip("/"))[-1]
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", last.partition(".")[0]).strip("-._")
-    return stem[:100] or "sweep"
+    return name_of(last.partition(".")[0]) or "sweep"

@@ -1,16 +1,22 @@
 """Paths as people write them: `~`, variables, odd names; and what only looks like a URI."""
 
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
+from typer.testing import CliRunner
 
+from pipeline.commands.cli import app
 from pipeline.configuration.paths import refuse_half_uri, refuse_unknown_tracking
 from pipeline.configuration.reading import load_config
+from pipeline.configuration.section import name_of
 from pipeline.results.folder import RunFolder
 from pipeline.results.verification import verify_paths
 from pipeline.sweeps.driver import SweepOptions, run_sweep
+from pipeline.tracking.store import open_store
 from qnn.errors import InputError
 from tests.pipeline.small import config_text, small_config
+from tests.pipeline.tracked import runs_of
 
 
 def test_tilde_and_variables_are_put_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,3 +79,47 @@ def test_a_sweep_runs_and_verifies_under_any_name(name, tmp_path, monkeypatch):
     assert all(check.ok for check in verify_paths([str(place / "run")]))
     (file,) = list((place / "run" / "networks").glob("*.npz"))[:1]
     assert all(check.ok for check in verify_paths([str(file)]))
+
+
+@pytest.mark.parametrize("name", ["Kündigung", "解約-2", "किसान", "Ku\u0308ndigung"])
+def test_a_name_in_any_script_runs_is_tracked_verifies_and_is_reported(name, tmp_path):
+    tracking = {"uri": f"sqlite:///{tmp_path}/mlflow.db"}
+    folder = tmp_path / "out" / name
+    config = small_config(
+        tmp_path, name=name, tracking=tracking, seeds=[0], widths=[4], rounding=["refined"]
+    )
+    assert config.name == config.registered_model == normalize("NFC", name)
+    assert run_sweep(config, str(folder), SweepOptions(inline=True)).exit_code == 0
+    assert CliRunner().invoke(app, ["verify", str(folder)]).exit_code == 0
+    store = open_store(config)
+    (run,) = runs_of(store, "sweep")
+    assert run.info.run_name == config.name
+    assert store.client.get_registered_model(config.name).name == config.name
+    assert CliRunner().invoke(app, ["report", str(folder)]).exit_code == 0
+    assert config.name in (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["ü/x", "ü x", "_ü", ".ü", "\u0308u", "", "ü\n", "ü\0", "½%"])
+def test_a_name_that_is_no_name_is_refused(name, tmp_path):
+    with pytest.raises(InputError, match=r"name: may hold letters, digits, '\.'"):
+        small_config(tmp_path, name=name)
+
+
+def test_the_longest_names_are_names_of_folders_too(tmp_path):
+    for name in ("a" * 100, "ü" * 100, "解" * 80):
+        (tmp_path / small_config(tmp_path, name=name).name).mkdir()
+    for name in ("a" * 101, "解" * 81):
+        with pytest.raises(InputError, match="name: must have at most 100 letters, and 240 bytes"):
+            small_config(tmp_path, name=name)
+
+
+def test_what_a_source_is_called_is_a_name(tmp_path):
+    for text, name in {
+        "ü": "ü",
+        "a--b": "a--b",
+        "-a b (1)-": "a-b-1",
+        "日本 x": "日本-x",
+        "%": "",
+    }.items():
+        assert name_of(text) == name
+    assert small_config(tmp_path, name=name_of("解" * 300)).name == "解" * 80

@@ -321,6 +321,22 @@ def test_sources_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert "\n" not in str(error.value)
 
 
+def test_files_whose_types_do_not_go_together_are_named(tmp_path: Path) -> None:
+    columns: list[Any] = [[None, None], [1.5, 2.0], [1, 2], ["x", "y"]]
+    for k, values in enumerate(columns):
+        table = pa.table({"b": ["u", "v"], "a": values, "target": [0, 1]})
+        pq.write_table(table, tmp_path / f"part-{k}.parquet")
+    said = (
+        "data.source: column 'a' holds string in part-3.parquet, but double in part-1.parquet; "
+        "write it as one type in all files"
+    )
+    with pytest.raises(InputError) as error:
+        read(str(tmp_path))
+    assert str(error.value) == said
+    (tmp_path / "part-3.parquet").unlink()
+    assert read(str(tmp_path), missing="impute").n == 6
+
+
 def test_secrets_in_a_uri_are_not_repeated() -> None:
     with pytest.raises(InputError) as error:
         read("nofs://user:canary@host/t.csv?secret_key=canary")

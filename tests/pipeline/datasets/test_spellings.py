@@ -94,6 +94,43 @@ def test_a_ragged_file_says_what_it_looks_like(tmp_path: Path) -> None:
         read(tmp_path, "a;b;target\n1;2;0\n1;2\n3;4;1\n")
 
 
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_a_title_above_the_header_is_said_with_what_to_do(tmp_path: Path, mark: str) -> None:
+    rows = "a,b,target\n1,2,0\n3,4,1\n"
+    text = f"Report 2024\n\nmade by x\n{rows}".replace(",", mark)
+    said = "line 4 has 3 cells, line 1 has 1: a title above the header.*set data.comment"
+    with pytest.raises(InputError, match=said):
+        read(tmp_path, text)
+    assert (
+        read(tmp_path, text.replace("Rep", "% Rep").replace("made", "% made"), comment="%").n == 2
+    )
+
+
+@pytest.mark.parametrize("above", ["", "# made by x\n\n", "sep=,\n"])
+def test_a_ragged_row_is_told_by_its_line_in_the_file(tmp_path: Path, above: str) -> None:
+    text = f'{above}a,target\n"1\n",0\n\n2,1,5\n3,1\n'
+    head = above.count("\n") + 1
+    said = (
+        f"t.csv cannot be read: line {head + 4} has 3 cells, the header in line {head} has 2; cor"
+    )
+    with pytest.raises(InputError, match=said):
+        read(tmp_path, text)
+
+
+def test_comment_lines_count_as_lines(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="line 5 has 1 cell, the header in line 2 has 2"):
+        read(tmp_path, "%\na,target\n%\n1,0\n2\n3,1\n", comment="%")
+
+
+def test_a_header_with_too_few_names_is_no_title(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="line 2 has 3 cells, the header in line 1 has 2; correct"):
+        read(tmp_path, "a,target\n1,0,4\n2,1,5\n")
+
+
+def test_signs_that_python_takes_for_ends_of_lines_are_text(tmp_path: Path) -> None:
+    assert read(tmp_path, "ort;target\nA\u2028B;0\nC\x0b;1\nA\x85;1\n").n == 3
+
+
 @pytest.mark.parametrize("name", ["", "Unnamed: 0", "__index_level_0__"])
 def test_a_column_that_counts_the_rows_is_left_out(
     tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture

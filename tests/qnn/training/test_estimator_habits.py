@@ -262,3 +262,12 @@ def test_ensembles_and_scores_of_scikit_learn_work():
     assert outside.predict_proba(X).shape == (60, 2)
     scores = cross_val_score(named(random_state=0), X, y, scoring="neg_log_loss", cv=2)
     assert np.isfinite(scores).all()
+
+
+def test_a_mapping_is_refused_in_one_line() -> None:
+    X, y = rows()
+    model = named(width=4, random_state=0).fit(X, y)
+    columns = {f"x{j}": X[:, j] for j in range(X.shape[1])}
+    for call in (model.predict, model.decision_function, lambda given: named().fit(given, y)):
+        with pytest.raises(InputError, match=r"X is a mapping; give an array .* a data frame"):
+            call(columns)

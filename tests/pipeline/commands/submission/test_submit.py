@@ -387,3 +387,13 @@ def test_a_cluster_that_has_just_started_is_waited_for(monkeypatch: pytest.Monke
     jobs._client = YoungCluster("No available agent to submit")
     with pytest.raises(InputError, match=r"no node takes jobs; .*--dashboard-agent-listen-port"):
         jobs.submit(submission_id="qnn-a")
+
+
+def test_the_id_of_a_name_in_any_script_is_plain(config: Path) -> None:
+    found = [load_config(config, [f"name={name}"]) for name in ("Kündigung", "Kàndigung", "解約")]
+    ids = [submission_id(resolved, OUT, None) for resolved in found]
+    assert [one[: -len(one.rpartition("-")[2])] for one in ids] == ["qnn-K-ndigung-"] * 2 + [
+        "qnn---"
+    ]
+    assert len(set(ids)) == 3
+    assert all(one.isascii() for one in ids)
