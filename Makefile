@@ -14,7 +14,7 @@ export MLFLOW_DISABLE_TELEMETRY = true
 export OPENBLAS_NUM_THREADS ?= 1
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: sweep test test-all audit bench compare lint types coverage clean
+.PHONY: sweep test test-all audit bench compare optima lint types coverage clean
 
 $(READY): pyproject.toml constraints.txt infra/setup.sh
 	PYTHON=$(PYTHON) bash infra/setup.sh $(VENV)
@@ -55,6 +55,13 @@ compare: $(READY)
 	$(BIN)/qnn compare $(COMPARED:%=out/comparison/%) --out out/comparison/comparison.html
 	$(BIN)/python -m tests.benchmarks.nested out/comparison/accuracy
 	$(BIN)/python -m tests.benchmarks.latency
+
+# The tables of docs/optima.md, that of pricing printed: two hours of a core or more.
+optima: $(READY)
+	$(BIN)/python -m tests.benchmarks.optima --write docs/optima.md
+	$(BIN)/python -m tests.benchmarks.optima --activations relu square --write docs/optima.md
+	$(BIN)/python -m tests.benchmarks.pricing
+	$(BIN)/python -m tests.benchmarks.leaves --write docs/optima.md
 
 audit: $(READY)
 	$(BIN)/python infra/audit.py

@@ -111,6 +111,7 @@ def proof_over_blocks(certificate: Certificate) -> BlocksProof:
     proof = certificate.proof
     if not isinstance(proof, BlocksProof) or certificate.nu.size:
         raise CertificateError("it has no dual point over blocks: check it with verify")
+    certificate.check_types()
     proof.fits(certificate.claim)
     return proof
 

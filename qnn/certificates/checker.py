@@ -101,6 +101,7 @@ def data_digest(X: Array, y: Array, weights: Array | None = None) -> str:
 def _check_record(certificate: Certificate, X: Array, y: Array) -> None:
     n, d = X.shape
     claim, nu = certificate.claim, certificate.nu
+    certificate.check_types()
     if certificate.proof.compressed:
         raise CertificateError(
             "its dual point is stored compressed: check it with verify_stream, or with "

@@ -122,6 +122,19 @@ class Certificate(Filed):
         values = {"nu": self.nu, **claim, **self.proof.members(), **last}
         return {name: np.asarray(value) for name, value in values.items() if value is not None}
 
+    def check_types(self) -> None:
+        """Raise CertificateError where an array is of another type than files have.
+
+        Sums of fewer digits round by more than checks allow for.
+        """
+        readers = {**_OWN, **Claim.fields, **self.proof.fields}
+        for name, array in self.arrays().items():
+            try:
+                if array.ndim:
+                    readers[name](array)
+            except ValueError:
+                raise CertificateError(f"{name} has the wrong type ({array.dtype})") from None
+
     @classmethod
     def from_arrays(cls, arrays: dict[str, Array], where: str) -> Self:
         """The record from plain arrays; ``where`` names their origin in errors.

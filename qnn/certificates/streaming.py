@@ -57,6 +57,7 @@ def proven_stream_bound(
     proof = certificate.proof
     if not isinstance(proof, StreamedProof) or certificate.nu.size:
         raise CertificateError("it has no compressed dual point: check it with verify")
+    certificate.check_types()
     proof.fits(certificate.claim)
     sums = _accumulate(proof, batches)
     underflow = underflow_of(sums.rows, sums.top, sums.weight)

@@ -1,5 +1,6 @@
 """The checker proves what is true and refuses the rest; it agrees with exact arithmetic."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qnn.certificates.checker import data_digest, proven_bound, verify
+from qnn.certificates.proofs.diagonal import DiagonalProof
 from qnn.certificates.record import Certificate
 from qnn.errors import CertificateError, InputError
 from qnn.losses import LOSSES, MarginLoss
@@ -210,6 +212,21 @@ def test_fields_that_prove_nothing_are_named_here():
     # Those of leaves of agreements are in test_agreements_kind.py.
     agreements = {"diagonals", "leaf_starts", "leaf_cuts", "leaf_multipliers"}
     assert names() - covered - blocks - agreements <= {"data", "output", "nu_matrix"}
+
+
+@pytest.mark.parametrize("short", [np.float16, np.float32])
+def test_numbers_of_fewer_digits_than_files_have_are_refused(short):
+    """A square in single precision rounds by more than is allowed for."""
+    problem = small_problem(1, "squared")
+    certificate = certify(problem, np.asarray(0.5 * problem.y, dtype=short).astype(float))
+    verify(certificate, problem.X, problem.y)
+    proof = DiagonalProof(tuple(a.astype(short) for a in certificate.proof.diagonals))
+    for made in (
+        replace(certificate, nu=certificate.nu.astype(short)),
+        replace(certificate, proof=proof),
+    ):
+        with pytest.raises(CertificateError, match="wrong type"):
+            verify(made, problem.X, problem.y)
 
 
 def test_other_data_are_refused():

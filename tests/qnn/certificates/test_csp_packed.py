@@ -62,7 +62,7 @@ def test_what_is_packed_comes_back(proven: Proven) -> None:
 
 
 def test_packing_alone_takes_less_than_a_third_of_the_bytes() -> None:
-    certificate = rudy("g05_40.1").prove(most_nodes=3).certificate
+    certificate = rudy("g05_60.4").prove(most_nodes=5).certificate
     size = len(replace(certificate, format=1).to_bytes())
     assert len(certificate.to_bytes()) < size / 3
     assert np.all(certificate.multipliers > 0.0)
