@@ -23,8 +23,9 @@ $(READY): pyproject.toml constraints.txt infra/setup.sh
 sweep: $(READY)
 	$(BIN)/qnn sweep $(CONFIG) --out $(OUT)
 
-# What starts no Ray, on all cores; of the pipeline's tests two files at a time: each Ray takes all cores
-# itself, but one waits for its processes to start while the other computes.
+# What starts no Ray, on all cores; of the pipeline's fast tests two files at a time: each Ray takes all
+# cores itself, but one waits for its processes to start while the other computes. The slow ones kill
+# processes and nodes at set times, one by one.
 TWO_FILES := -n 2 --dist loadfile
 WITHOUT_RAY := tests/qnn tests/test_docs.py tests/test_rooms.py
 
@@ -39,7 +40,7 @@ test-all: $(READY)
 	bash infra/object_store.sh
 	bash infra/postgres.sh
 	$(BIN)/python -m pytest -m slow -n auto tests/qnn
-	$(BIN)/python -m pytest -m slow $(TWO_FILES) --ignore tests/qnn
+	$(BIN)/python -m pytest -m slow --ignore tests/qnn
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks --large
