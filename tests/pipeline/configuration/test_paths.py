@@ -83,7 +83,9 @@ def test_a_sweep_runs_and_verifies_under_any_name(name, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["Kündigung", "Ku\u0308ndigung-解約-किसान"])
-def test_a_name_in_any_script_runs_is_tracked_verifies_and_is_reported(name, tmp_path):
+def test_a_name_in_any_script_runs_is_tracked_verifies_and_is_reported(name, tmp_path, monkeypatch):
+    # MLflow puts the artifacts of a database of one's own into the folder where one is.
+    monkeypatch.chdir(tmp_path)
     tracking = {"uri": f"sqlite:///{tmp_path}/mlflow.db"}
     folder = tmp_path / "out" / name
     config = small_config(
