@@ -1,4 +1,4 @@
-"""What the table of costs to 1e10 rows is computed by: work is divided, sums and broadcasts are not."""
+"""What the table of costs to 1e10 rows comes of: work is divided, sums and broadcasts are not."""
 
 import pytest
 
