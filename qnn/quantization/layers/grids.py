@@ -31,6 +31,10 @@ class Codes:
     def better(self, other: Codes, H: Array, W: Array) -> Codes:
         """Neuron by neuron the one of smaller error."""
         take = errors(H, other.weights - W) < errors(H, self.weights - W)
+        return self.replaced(take, other)
+
+    def replaced(self, take: Array, other: Codes) -> Codes:
+        """The other codes of the neurons that `take` (m,) names."""
         return Codes(np.where(take, other.s, self.s), np.where(take[:, None], other.q, self.q))
 
 
@@ -51,8 +55,8 @@ class Best:
     def take(self, other: Codes) -> None:
         """Neuron by neuron the other codes where their error is smaller."""
         found = errors(self.H, other.weights - self.W)
-        less, old = found < self.errors, self.codes
-        self.codes = Codes(np.where(less, other.s, old.s), np.where(less[:, None], other.q, old.q))
+        less = found < self.errors
+        self.codes = self.codes.replaced(less, other)
         self.errors = np.where(less, found, self.errors)
 
 
