@@ -25,9 +25,9 @@ from qnn.quantization import quantize
 from qnn.quantization.graph.execution import run
 from qnn.quantization.graph.reading import read_model
 from qnn.quantization.layers.adaquant import adaquant_best
+from qnn.quantization.layers.beams import decoded_alone
 from qnn.quantization.layers.grids import errors
 from qnn.quantization.layers.lattice import (
-    _kbest_one,
     _one_round,
     factor_in_order,
     gptq,
@@ -276,7 +276,7 @@ def _kbest_at_steps(H: Array, W: Array, steps: Array) -> Array:
         R = factor_in_order(scaled, order)
         diagonal = np.diag(R).copy()
         q = np.empty(len(w), np.int8)
-        q[order] = _kbest_one(R / diagonal[:, None], diagonal**2, (w / s)[order], -7, 7, 64)
+        q[order] = decoded_alone(R / diagonal[:, None], diagonal**2, (w / s)[order], -7, 7, 64)
         while _one_round(scaled, scaled @ (q - w / s), 1.0, q, -7, 7):
             pass
         codes.append(q.astype(float))

@@ -1,4 +1,4 @@
-"""K-best sphere decoding of many neurons of many inputs at once, in blocks of coordinates.
+"""K-best sphere decoding: of one neuron, or of many with many inputs at once, in blocks of them.
 
 The centres of coordinates that are not decided yet depend on all that are. Inside a block of
 coordinates only the block's own are kept up to date; at its end one product of matrices brings all
@@ -15,10 +15,17 @@ from qnn.quantization.layers.threads import in_threads
 Array = np.ndarray
 
 # Candidates around the centre where the grid has more codes than these.
-NEAR = 5
+_NEAR = 5
 _BLOCK = 32
 # Beginnings of neurons together that a thread works on at once: 784 inputs take 2 x 6 MB.
 _ROWS = 1024
+
+
+def decoded_alone(unit: Array, curvature: Array, c: Array, lo: int, hi: int, beam: int) -> Array:
+    """Codes (d,) of one neuron with centres c (d,), as `decoded_in_blocks`: all in one block."""
+    cost = np.zeros((1, beam))
+    kept, _, rest = _one_block(unit, curvature, c[None, None], c[None], cost, 1, lo, hi, beam)
+    return np.rint(c - rest[0, cost[0, :kept].argmin()]).astype(np.int8)
 
 
 def decoded_in_blocks(
@@ -80,7 +87,7 @@ def _one_block(
     left of C (m, size) is ``C - codes`` (m, kept, size).
     """
     m, _, size = centres.shape
-    width = min(hi - lo + 1, NEAR)
+    width = min(hi - lo + 1, _NEAR)
     count, most = kept, kept
     for _ in range(size):
         most = min(beam, most * width)

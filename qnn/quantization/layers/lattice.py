@@ -16,7 +16,7 @@ import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
 from qnn.numerics.compiled import compiled
-from qnn.quantization.layers.beams import NEAR, decoded_in_blocks
+from qnn.quantization.layers.beams import decoded_alone, decoded_in_blocks
 from qnn.quantization.layers.grids import Best, Codes, errors, limits, refit_steps, round_searched
 
 Array = np.ndarray
@@ -129,53 +129,8 @@ def _decoded(R: Array, order: Array, W: Array, s: Array, bits: int, beam: int) -
         q[:, order] = decoded_in_blocks(unit, diagonal**2, centres, lo, hi, beam)
         return Codes(s.copy(), q)
     for j, (w, step) in enumerate(zip(W, s, strict=True)):
-        q[j, order] = _kbest_one(unit, diagonal**2, w[order] / step, lo, hi, beam)
+        q[j, order] = decoded_alone(unit, diagonal**2, w[order] / step, lo, hi, beam)
     return Codes(s.copy(), q)
-
-
-@compiled()
-def _kbest_one(unit: Array, curvature: Array, c: Array, lo: int, hi: int, beam: int) -> Array:
-    """Codes (d,) of the cheapest of `beam` beginnings; `unit` has a diagonal of ones."""
-    d = len(c)
-    width = min(hi - lo + 1, NEAR)
-    kept = 1
-    rest, spare = np.zeros((beam, d)), np.zeros((beam, d))
-    cost, spare_cost = np.zeros(beam), np.zeros(beam)
-    first = np.zeros(beam, np.int64)
-    centre = np.zeros(beam)
-    for i in range(d - 1, -1, -1):
-        candidates = np.empty(kept * width)
-        for a in range(kept):
-            inner = c[i]
-            for j in range(i + 1, d):
-                inner += unit[i, j] * rest[a, j]
-            centre[a] = inner
-            low = int(np.rint(min(max(inner, lo), hi))) - width // 2
-            low = min(max(low, lo), hi - width + 1)
-            first[a] = low
-            for t in range(width):
-                candidates[a * width + t] = cost[a] + curvature[i] * (low + t - inner) ** 2
-        keep = min(beam, kept * width)
-        limit = np.partition(candidates, keep - 1)[keep - 1]
-        taken = 0
-        for strict in (True, False):
-            for index in range(kept * width):
-                value = candidates[index]
-                wanted = value < limit if strict else value == limit
-                if wanted and taken < keep:
-                    a = index // width
-                    for j in range(i + 1, d):
-                        spare[taken, j] = rest[a, j]
-                    spare[taken, i] = c[i] - (first[a] + index - a * width)
-                    spare_cost[taken] = value
-                    taken += 1
-        kept = taken
-        rest, spare, cost, spare_cost = spare, rest, spare_cost, cost
-    best = int(np.argmin(cost[:kept]))
-    codes = np.empty(d, np.int8)
-    for j in range(d):
-        codes[j] = int(np.rint(c[j] - rest[best, j]))
-    return codes
 
 
 def descended(H: Array, W: Array, codes: Codes, bits: int, rounds: int = _ROUNDS) -> Codes:

@@ -24,7 +24,6 @@ from qnn.quantization.layers.grids import (
     round_searched,
 )
 from qnn.quantization.layers.lattice import (
-    _kbest_one,
     descent,
     factor_in_order,
     gptq,
@@ -296,7 +295,7 @@ def test_neurons_decoded_together_are_those_decoded_alone(d: int, bits: int, bea
     R = factor_in_order(H, order)
     diagonal = np.diag(R).copy()
     unit, C = R / diagonal[:, None], W[:, order] / round_searched(H, W, bits).s[:, None]
-    alone = [_kbest_one(unit, diagonal**2, c, lo, hi, beam) for c in C]
+    alone = [beams.decoded_alone(unit, diagonal**2, c, lo, hi, beam) for c in C]
     together = beams.decoded_in_blocks(unit, diagonal**2, C, lo, hi, beam)
     np.testing.assert_array_equal(together, alone)
 
