@@ -85,7 +85,7 @@ class QuantizedEstimator(BaseEstimator):
         """X as a table: a data frame's own columns, or a checked 2-D array."""
         if np.ma.isMaskedArray(X):
             X = plain_array(X, "X")
-        if isinstance(X, Mapping):
+        if isinstance(X, Mapping) and not issparse(X):  # SciPy's keyed matrix is a mapping too
             raise InputError(
                 "X is a mapping; give an array (n, d) or a data frame, such as pandas.DataFrame(X)"
             )
