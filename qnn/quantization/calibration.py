@@ -77,8 +77,9 @@ def quantize(
     progress : called with what is done and the share of it, 0 to 1.
     more : activation_bits (8 or 4); group "neuron" or "layer"; weighting "none", "fisher" (a row
         counts for a neuron by its effect there), "coupled" (dense layers' neurons are also decided
-        against each other's errors, by K-best) or "auto" (that up to 256 inputs); damp "auto" (chosen on the ``holdout`` share of the rows) or a number; tune "bias",
-        "statistics", "both" or "none"; beam; most_nodes of a search; seed.
+        against each other's errors, by K-best) or "auto" (that up to 256 inputs); damp "auto"
+        (chosen on the ``holdout`` share of the rows) or a number; tune "bias", "statistics",
+        "both" or "none"; beam; most_nodes of a search; seed.
 
     Raises
     ------
