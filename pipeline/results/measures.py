@@ -13,7 +13,8 @@ class PartMeasures:
 
     `majority_share`: of the most frequent class among the targets; `confusion`: counts, a true
     class after the other, each with as many numbers as there are classes;
-    `reliability`, of two classes: rows and positive rows of each tenth of the probability.
+    `reliability`: rows of each tenth of the positive class's probability and how many of them are
+    positive; of more than two classes of the predicted one's, and how many are of it.
     """
 
     rows: int | None = told(YOUNG)

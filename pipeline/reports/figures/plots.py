@@ -308,8 +308,9 @@ FIGURES: tuple[FigureKind, ...] = (
         "reliability",
         "Are its probabilities right?",
         "Of the chosen network: in each tenth of the probability that it gives the positive class, "
-        "the share of rows that are of it, with its 95 % interval. A line that meets the diagonal "
-        "is right. Probabilities are fitted to the training rows.",
+        "or of more than two classes the predicted one, the share of rows that are of it, with its "
+        "95 % interval. A line that meets the diagonal is right. Probabilities are fitted to the "
+        "training rows.",
         reliability_figure,
         optional=True,
     ),

@@ -65,7 +65,7 @@ def class_metrics(
     if scores is not None:
         found["roc_auc"] = _area(scores, codes, size) if all(counts) else NONE
         if calibration is not None:
-            found |= _of_probabilities(calibration, scores, codes, size)
+            found |= _of_probabilities(calibration, scores, said, codes, size)
     return found
 
 
@@ -139,21 +139,19 @@ def _log_loss(own: np.ndarray) -> Estimate:
 
 
 def _of_probabilities(
-    calibration: Sigmoids, scores: np.ndarray, codes: np.ndarray, size: int
+    calibration: Sigmoids, scores: np.ndarray, said: np.ndarray, codes: np.ndarray, size: int
 ) -> dict[str, Any]:
-    """Log loss, Brier score and, of two classes, where the probabilities lie."""
+    """Log loss, Brier score, and where the probabilities of what is told apart lie."""
     if size > 2:
-        every = calibration.probabilities(scores)
-        squares = np.sum((every - np.eye(size)[codes]) ** 2, axis=1)
-        own = every[np.arange(len(codes)), codes]
-        return {"log_loss": _log_loss(own), "brier": _brier(squares, 2.0)}
-    own, positive = calibration.of_classes(scores, codes), codes == 1
-    counts = reliability(np.where(positive, own, 1.0 - own), positive)
-    return {
-        "log_loss": _log_loss(own),
-        "brier": _brier((1.0 - own) ** 2, 1.0),
-        "reliability": (counts, no_interval),
-    }
+        every, rows = calibration.probabilities(scores), np.arange(len(codes))
+        own = every[rows, codes]
+        brier = _brier(np.sum((every - np.eye(size)[codes]) ** 2, axis=1), 2.0)
+        counts = reliability(every[rows, said], said == codes)
+    else:
+        own, positive = calibration.of_classes(scores, codes), codes == 1
+        brier = _brier((1.0 - own) ** 2, 1.0)
+        counts = reliability(np.where(positive, own, 1.0 - own), positive)
+    return {"log_loss": _log_loss(own), "brier": brier, "reliability": (counts, no_interval)}
 
 
 def _brier(squares: np.ndarray, largest: float) -> Estimate:
@@ -169,9 +167,9 @@ def _brier(squares: np.ndarray, largest: float) -> Estimate:
     return mean(squares), interval
 
 
-def reliability(probability: np.ndarray, positive: np.ndarray) -> tuple[int, ...]:
-    """Rows, then positive rows, of each tenth of the probability; from probabilities (n,)."""
+def reliability(probability: np.ndarray, right: np.ndarray) -> tuple[int, ...]:
+    """Rows, then rows of the class asked for, of each tenth of its probability (n,)."""
     part = np.minimum((probability.round(BINNED) * BINS).astype(np.int64), BINS - 1)
-    counts = np.bincount(2 * part + positive, minlength=2 * BINS)
+    counts = np.bincount(2 * part + right, minlength=2 * BINS)
     counts[::2] += counts[1::2]
     return tuple(counts.tolist())

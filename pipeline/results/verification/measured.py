@@ -20,7 +20,8 @@ from qnn.training.sigmoid import Sigmoids
 RELATIVE = 1e-9
 # A log loss is that of probabilities that an iteration fits.
 CALIBRATED = 1e-7
-# Columns younger than the other metrics: a part may lack all of them.
+# Columns younger than the other metrics: a part may lack all of them, and of more than two classes
+# the last alone.
 YOUNGEST = ("brier", "brier_low", "brier_high", "reliability")
 # Decoding adds a target's offset, whose last digits are lost: a share of it.
 DECODED = 1e-12
@@ -52,7 +53,8 @@ def check_metrics(row: NetworkRow, network: QuantizedNetwork, part: str, known: 
     # Files of earlier versions have no more than these.
     wanted = [f"{part}_{name}" for name in METRICS]
     if told[f"{part}_rows"] is not None:
-        wanted = [name for name in metrics_of(part) if name not in _unknown(told, part)]
+        unknown = _unknown(told, part, target)
+        wanted = [name for name in metrics_of(part) if name not in unknown]
     for column in wanted:
         _same_metric(column, told[column], found.get(column), target, known)
 
@@ -84,10 +86,14 @@ def metrics_of(part: str) -> tuple[str, ...]:
     return (*(f"{part}_{name}" for name in METRICS), *young)
 
 
-def _unknown(told: dict[str, Any], part: str) -> tuple[str, ...]:
+def _unknown(told: dict[str, Any], part: str, coding: TargetCoding) -> tuple[str, ...]:
     """Those of a part's youngest columns that a file of before them has none of."""
     youngest = tuple(f"{part}_{name}" for name in YOUNGEST if f"{part}_{name}" in told)
-    return youngest if all(told[name] is None for name in youngest) else ()
+    later = youngest[-1:] if len(coding.classes or ()) > 2 else ()
+    for names in (youngest, later):
+        if all(told[name] is None for name in names):
+            return names
+    return ()
 
 
 def _same_metric(column: str, said: Any, found: Any, coding: TargetCoding, known: Known) -> None:

@@ -88,6 +88,17 @@ def test_reliability_counts_the_rows_of_each_tenth(seed: int) -> None:
     assert counts[:, 1].tolist() == np.histogram(probabilities[positive, 1], edges)[0].tolist()
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_reliability_of_more_classes_is_of_the_predicted_one(seed: int) -> None:
+    target, predicted, scored, probabilities = labelled(seed, 4)
+    counts = np.reshape(metrics("test", predicted, target, scored)["test_reliability"], (10, 2))
+    top, edges = probabilities[np.arange(len(target)), predicted], np.linspace(0.0, 1.0, 11)
+    assert counts[:, 0].tolist() == np.histogram(top, edges)[0].tolist()
+    right = predicted == target
+    assert counts[:, 1].tolist() == np.histogram(top[right], edges)[0].tolist()
+    assert 0 < right.sum() < len(target)
+
+
 def test_reliability_has_ends_and_an_edge() -> None:
     found = reliability(np.array([0.0, 0.5 - 1e-13, 0.5, 1.0]), np.array([False, True, True, True]))
     assert np.reshape(found, (10, 2))[[0, 5, 9]].tolist() == [[1, 0], [2, 2], [1, 1]]

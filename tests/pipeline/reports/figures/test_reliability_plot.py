@@ -10,12 +10,14 @@ from tests.pipeline.synthetic import results_table
 COUNTS = [40, 2, *[0] * 14, 3, 2, 30, 30]
 
 
-def with_counts(part: str) -> pa.Table:
+def with_counts(part: str, classes: int = 2) -> pa.Table:
     """A sweep whose rows all say these counts."""
     table = results_table(shards=1, betas=2, seeds=1)
-    column = pa.array([COUNTS] * len(table), pa.list_(pa.int64()))
-    return table.set_column(table.schema.get_field_index(f"{part}_reliability"),
-                            table.schema.field(f"{part}_reliability"), column)  # fmt: skip
+    for name, counts in {"reliability": COUNTS, "confusion": [1] * classes**2}.items():
+        column = pa.array([counts] * len(table), pa.list_(pa.int64()))
+        table = table.set_column(table.schema.get_field_index(f"{part}_{name}"),
+                                 table.schema.field(f"{part}_{name}"), column)  # fmt: skip
+    return table
 
 
 @pytest.mark.parametrize("part", ["test", "validation"])
@@ -27,6 +29,14 @@ def test_shares_stand_over_their_tenths_with_intervals(part: str) -> None:
     np.testing.assert_allclose([dots.low[1], dots.high[1]], 100.0 * np.array(wilson(2, 3)))
     assert panel.title == f"{part}: 73 rows"
     assert dots.titles == ("2 of 40 rows", "2 of 3 rows", "30 of 30 rows")
+    assert panel.x.label == "probability of the positive class"
+    assert panel.y.label == "share of positive rows"
+
+
+def test_of_more_classes_the_probability_is_the_predicted_ones() -> None:
+    (panel,) = reliability_figure(with_counts("test", 3)).panels
+    assert panel.x.label == "probability of the predicted class"
+    assert panel.y.label == "share of rows predicted right"
 
 
 def test_there_is_none_of_rows_without_probabilities() -> None:

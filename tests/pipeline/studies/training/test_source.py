@@ -37,6 +37,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("classes")
+    return made(place, classes_config(place))
+
+
 @pytest.fixture
 def run(home: Path, tmp_path: Path) -> RunFolder:
     shutil.copytree(home / "run", tmp_path / "run")
@@ -126,6 +132,32 @@ def test_rows_of_before_there_was_a_brier_score_are_right_without(run):
                 for name in ("brier", "brier_low", "brier_high", "reliability")]  # fmt: skip
     edit_row(run, lambda row: row.update({key: None for key in youngest if key in row}))
     assert verified(run)[0] == []
+
+
+@pytest.mark.parametrize("edit", ["untouched", "moved", "of before", "without its score"])
+def test_of_three_classes_probabilities_of_the_predicted_one_are_counted(classes, edit, tmp_path):
+    shutil.copytree(classes, tmp_path / "run")
+    run = RunFolder.open(tmp_path / "run")
+    tables = {file: run.read_table(file) for file in run.files("results")}
+    # What a join says; a class's own network tells two apart.
+    file = next(file for file, table in tables.items()
+                if len(table["test_confusion"][0].as_py()) == 9)  # fmt: skip
+    rows = tables[file].to_pylist()
+    for row in rows:
+        counts = row["test_reliability"]
+        assert sum(counts[::2]) == row["test_rows"]
+        assert sum(counts[1::2]) == round(row["test_accuracy"] * row["test_rows"])
+        if edit == "moved":
+            counts[next(k for k in range(1, 20, 2) if counts[k])] -= 1
+        elif edit == "of before":
+            for part in ("train", "validation", "test"):
+                row[f"{part}_reliability"] = None
+        elif edit == "without its score":
+            row["test_brier"] = row["test_reliability"] = None
+    run.write_table(file, pa.Table.from_pylist(rows, schema=tables[file].schema))
+    sign_anew(run)
+    wrong = rows if edit in ("moved", "without its score") else []
+    assert sorted(one.file for one in verified(run)[0]) == sorted(row["network"] for row in wrong)
 
 
 def test_a_metric_of_rows_that_are_not_there_is_refused(run):
