@@ -254,6 +254,16 @@ def make_unit(
     return JoinSpec(paths, labels, references, _word(path, table))
 
 
+def _named_gaps(table: Table, layout: FeatureLayout) -> list[str]:
+    """The columns whose missing values are imputed with the category that says "missing"."""
+    return [
+        column.name
+        for column in layout.kept
+        if column.fill(layout.missing, None) is not None
+        and any(value is None for value in table.columns[column.name])
+    ]
+
+
 def _outputs(table: Table, config: SweepConfig) -> tuple[Label, ...]:
     """What outputs stand for: targets, classes, or pairs of them; () where there is one."""
     if config.multi_class == ONE_VS_REST or len(table.outputs) < 3:
@@ -294,6 +304,8 @@ def make_path(
     told = [] if noise is None else [["noise", noise.deviation, noise.copies, noise.seed]]
     # And those without flags older than that these have none.
     told += [["still", *table.flags]] if noise is not None and table.flags else []
+    # And those whose gaps were filled with the most frequent category, not the one that says so.
+    told += [["named gaps", *gaps]] if (gaps := _named_gaps(table, layout)) else []
     path = PathSpec(
         dataset=table.name,
         shard=shard.name,

@@ -40,6 +40,34 @@ class Column:
             return tuple(f"{self.name}>=t{k}" for k in range(1, self.levels + 1))
         return (self.name,)
 
+    @property
+    def pandas_words(self) -> tuple[str, ...]:
+        """The categories that `pandas.read_csv` takes for missing cells, as `None`."""
+        return tuple(word for word in self.categories or () if word in tables.PANDAS_WORDS)
+
+    @property
+    def missing_category(self) -> str | None:
+        """The category that a missing value is: the one that pandas would not tell from it.
+
+        None where there is none, or several, so that none of them is meant.
+        """
+        return self.pandas_words[0] if len(self.pandas_words) == 1 else None
+
+    def fill(self, missing: Missing, typical: float | str | None) -> float | str | None:
+        """What stands for a missing value: the category that is one, else the typical value."""
+        named = self.missing_category if missing == "impute" else None
+        return typical if named is None else named
+
+    def refuse_unclear(self, read: np.ndarray) -> None:
+        """Raise InputError for missing values (None) that may be any of several categories."""
+        absent = np.flatnonzero([value is None for value in read])
+        if len(self.pandas_words) > 1 and len(absent):
+            raise InputError(
+                f"column '{self.name}' has missing values in {tables.rows_text(absent)}, where "
+                f"{_quoted(self.pandas_words)} are categories; fill them, or read the file with "
+                "keep_default_na=False, as pandas calls it"
+            )
+
     def codes(self, values: np.ndarray, fill: float | str | None) -> np.ndarray:
         """The number of each value's category, int64 (n,); −1 for none of them.
 
@@ -86,7 +114,20 @@ def describe_table(
         for column in columns
         for shown in tables.alike(column.categories or ())
     ]
+    warnings += [_pandas_note(one) for one in columns if one.pandas_words and not one.dropped]
     return tuple(columns), tuple(warnings)
+
+
+def _pandas_note(column: Column) -> str:
+    """What is said of categories that `pandas.read_csv` takes for missing cells."""
+    said = f"column '{column.name}': {_quoted(column.pandas_words)}"
+    if column.missing_category is not None:
+        return f"{said} is a category, which pandas reads as missing: a missing value is taken so"
+    return f"{said} are categories, which pandas reads as missing: give it keep_default_na=False"
+
+
+def _quoted(words: Sequence[str]) -> str:
+    return " and ".join(map(repr, words))
 
 
 def _columns_of(

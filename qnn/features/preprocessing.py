@@ -63,7 +63,9 @@ class FeatureLayout:
     so that the network counts in integers.
 
     Text counts as missing where it is one of `MISSING_WORDS` of `qnn.features.tables`, or of
-    `missing_values`, and no category of its column: in training and in all rows read later.
+    `missing_values`, and no category of its column: in training and in all rows read later. Where
+    exactly one category of a column is such a word, or another that pandas takes for one (`None`),
+    a missing value is this category: pandas does not tell them apart.
 
     A `compact` layout's means, scales and thresholds are rounded as they are fitted, and take one
     or two bytes each (`qnn.features.block_floating_point`).
@@ -182,7 +184,9 @@ class FeatureLayout:
                 finite; values so large that their variance overflows.
         """
         read = self.read(table)
-        fill = tuple(typical(read[column.name], weights) for column in self.kept)
+        fill = tuple(
+            column.fill(self.missing, typical(read[column.name], weights)) for column in self.kept
+        )
         encoder = self._fit_encoder(read, fill, weights)
         features = self.expand(read, fill, encoder)
         means, scales = np.zeros(features.shape[1]), np.ones(features.shape[1])
@@ -243,11 +247,16 @@ class FeatureLayout:
         raw = tables.get_columns(table, names, [column.name for column in self.kept])
         read, words = {}, set(self.missing_words)
         for column in self.kept:
-            values = tables.without_words(raw[column.name], words - set(column.categories or ()))
+            given = raw[column.name]
+            if self.missing == "refuse" and column.missing_category is not None:
+                given = tables.with_word(given, column.missing_category)
+            values = tables.without_words(given, words - set(column.categories or ()))
             if column.categories is None:
                 read[column.name] = tables.to_numbers(values, column.name)
             else:
                 read[column.name] = tables.to_categories(values, column.categories)
+            if self.missing == "refuse":
+                column.refuse_unclear(read[column.name])
             tables.refuse_bad_values(read[column.name], column.name, self.missing)
         return read
 

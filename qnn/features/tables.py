@@ -22,6 +22,8 @@ MISSING_WORDS = (
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
     *("N/A", "NA", "NULL", "NaN", "n/a", "nan", "null"),
 )
+#: text that `pandas.read_csv` takes for a missing cell where it is not told otherwise
+PANDAS_WORDS = frozenset((*MISSING_WORDS, "None", "<NA>"))
 
 Table = Any  # Mapping[str, array], a data frame, or a 2-D array in column order
 
@@ -129,6 +131,13 @@ def without_words(values: np.ndarray, words: Collection[str]) -> np.ndarray:
     kept = values.astype(object)
     kept[found] = None
     return kept
+
+
+def with_word(values: np.ndarray, word: str) -> np.ndarray:
+    """A column (n,) with the word in the place of missing values."""
+    filled = values.astype(object)
+    filled[[is_missing(value) for value in values]] = word
+    return filled
 
 
 def to_numbers(values: np.ndarray, name: str) -> np.ndarray:

@@ -250,7 +250,8 @@ def fit(
     columns = tuple(_column(column, asked.thresholds if bits else None) for column in features)
     if all(column.dropped for column in columns):
         raise InputError("all feature columns are constant: nothing to learn")
-    kept = [_filled(c) for c, column in zip(features, columns, strict=True) if not column.dropped]
+    pairs = zip(features, columns, strict=True)
+    kept = [_filled(one, column, asked.missing) for one, column in pairs if not column.dropped]
     layout = FeatureLayout(
         columns, asked.missing, asked.bias, asked.scaling, asked.clip,
         thresholds=asked.thresholds, missing_values=asked.missing_values,
@@ -276,7 +277,7 @@ def _column(found: ColumnStatistics, thresholds: int | None) -> Column:
 
 @dataclass(frozen=True)
 class _Filled:
-    """A column with its missing values filled in: by the median, the most frequent category.
+    """A column with its missing values filled in as `FeatureLayout.fit` does.
 
     ``points``: values and how many rows each stands for, where there are quantiles.
     """
@@ -286,10 +287,11 @@ class _Filled:
     points: tuple[np.ndarray, np.ndarray] | None = None
 
 
-def _filled(found: ColumnStatistics) -> _Filled:
+def _filled(found: ColumnStatistics, column: Column, missing: Missing) -> _Filled:
     if found.categories is not None:
         # Ties go to the first in sorted order, as everywhere.
-        fill = min(found.categories, key=lambda pair: (-pair[1], pair[0]))[0]
+        common = min(found.categories, key=lambda pair: (-pair[1], pair[0]))[0]
+        fill = str(column.fill(missing, common))
         if not found.missing:
             return _Filled(fill, found)
         counts = Counter(dict(found.categories))
