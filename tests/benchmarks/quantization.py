@@ -113,7 +113,11 @@ def networks(model: onnx.ModelProto, rows: Array, X: Array, y: Array) -> None:
         for b in (2, 4, 8)
         for m, w in (("rtn", "none"), ("gptq", "none"), ("adaquant", "none"), ("kbest", "none"))
     ]
-    settings += [{"budget": float(b), "bits": (b,), "weighting": "fisher"} for b in (2, 4)]
+    settings += [
+        {"budget": float(b), "bits": (b,), "weighting": w}
+        for b in (2, 4)
+        for w in ("fisher", "coupled")
+    ]
     settings += [
         {"budget": b, "bits": (2, 4, 8), "group": g}
         for b in (2.5, 3.0)
