@@ -1,8 +1,8 @@
 """A run's folder elsewhere than where it was made: model, files and proofs are found there."""
 
 import os
-import shutil
 import shlex
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
