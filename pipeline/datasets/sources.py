@@ -40,6 +40,7 @@ from pipeline.datasets.spellings import (
     same_label,
     spelt_numbers,
 )
+from pipeline.logs.redact import redact
 from qnn.errors import InputError
 from qnn.features import tables
 from qnn.features.noise import is_flag
@@ -127,7 +128,8 @@ def read_table(
     for key in ("features", "exclude", "categorical"):
         _refuse_absent(getattr(data, key) or (), names, f"data.{key}")
     if not len(raw[data.targets[0]]):
-        raise InputError(f"data.source: {source_name(data.source)} has no rows")
+        shown = re.split(r"[/\\]", redact(data.source).partition("?")[0].rstrip("/\\"))[-1]
+        raise InputError(f"data.source: {shown} has no rows")
     if data.missing_target == "drop":
         raw = _without_missing(raw, data.targets)
     features, said = _feature_names(data, raw, {*data.targets, group_column, test_column})

@@ -34,6 +34,7 @@ from qnn.quantization.layers.blocks import (
     quantize_block,
 )
 from qnn.quantization.layers.certify import Effort
+from qnn.quantization.layers.coupling import fisher_weights
 from qnn.quantization.layers.grids import Codes
 from qnn.quantization.options import Options, checked, checked_rows
 from qnn.quantization.result import LayerReport, Quantized
@@ -74,9 +75,11 @@ def quantize(
     certify : "none"; "bound": the SDP's bound at a neuron's step; "scale": first the exact optimum
         at the step where it can be found; "joint": first that over all steps.
     progress : called with what is done and the share of it, 0 to 1.
-    more : activation_bits (8 or 4); group "neuron" or "layer"; weighting "auto", "fisher" or
-        "none"; damp "auto" (chosen on the ``holdout`` share of the rows) or a number; tune "bias",
-        "statistics", "both" or "none"; beam; most_nodes of a search; seed.
+    more : activation_bits (8 or 4); group "neuron" or "layer"; weighting "none", "fisher" (a row
+        counts for a neuron by its effect there), "coupled" (dense layers' neurons are also decided
+        against each other's errors, by K-best) or "auto" (that up to 256 inputs); damp "auto"
+        (chosen on the ``holdout`` share of the rows) or a number; tune "bias", "statistics",
+        "both" or "none"; beam; most_nodes of a search; seed.
 
     Raises
     ------
@@ -109,7 +112,8 @@ class _Calibration:
             for layer in graph.layers
         }
         progress("sensitivities of the layers", 0.02)
-        self.fisher = sensitivities(graph, self.values, self.reference, options.seed)
+        given = (graph, self.values, self.reference, options.seed, self._coupled())
+        self.fisher, self.gradients = sensitivities(*given)
         self.notes = [
             *(f"layer {name}: {n} neurons left out, 0 on all rows" for name, n in silent.items()),
             *_notes(graph, self.fisher),
@@ -222,8 +226,9 @@ class _Calibration:
             name = layer.name if layer.groups == 1 else f"{layer.name}.{g}"
             outputs = floats[g][keep] @ layer.W[own].T
             weights = None if fisher is None else fisher[keep, own]
-            block = Block(name, inputs[g][keep], outputs, layer.W[own], weights, layer.groups > 1)
-            blocks.append(block)
+            gradients = self.gradients.get(layer.name) if weights is not None else None
+            given = (name, inputs[g][keep], outputs, layer.W[own], weights, layer.groups > 1)
+            blocks.append(Block(*given, None if gradients is None else gradients[:, keep]))
         return blocks
 
     def _kept(self, n: int) -> Array:
@@ -235,14 +240,20 @@ class _Calibration:
     def _row_weights(self, layer: Layer) -> Array | None:
         """Fisher's weights (rows, m), a tenth of their mean added; None where not asked for."""
         weight = self.fisher.get(layer.name)
-        small = layer.W.shape[1] <= _FISHER_INPUTS
-        wanted = self.options.weighting == "fisher" or (
-            self.options.weighting == "auto" and small and layer.groups == 1
+        wanted = self.options.weighting in ("coupled", "fisher") or (
+            self.options.weighting == "auto" and _small(layer) and layer.groups == 1
         )
-        if weight is None or not wanted or not weight.mean(axis=0).min() > 0.0:
+        if weight is None or not wanted or not weight.any():
             return None
-        relative = weight / weight.mean(axis=0)
-        return (relative + 0.1) / 1.1
+        return fisher_weights(weight)
+
+    def _coupled(self) -> list[str]:
+        """Names of the layers whose neurons are decided against each other's errors."""
+        weighting = self.options.weighting
+        if self.options.method != "kbest" or weighting not in ("auto", "coupled"):
+            return []
+        dense = [one for one in self.graph.layers if one.kind != "conv"]
+        return [one.name for one in dense if weighting == "coupled" or _small(one)]
 
     def _quantize(self, layer: Layer, bits: Array, begin: float, end: float) -> None:
         each = len(layer.W) // layer.groups
@@ -322,6 +333,10 @@ class _Calibration:
     def _divergence(self) -> float:
         values = run(self.graph, self.X, self.weights, self.grids)
         return divergence(self.reference, values[logits_of(self.graph)])
+
+
+def _small(layer: Layer) -> bool:
+    return layer.W.shape[1] <= _FISHER_INPUTS
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from qnn.quantization.layers.methods import METHODS
 Array = np.ndarray
 
 TUNINGS = ("bias", "statistics", "both", "none")
-WEIGHTINGS = ("auto", "fisher", "none")
+WEIGHTINGS = ("auto", "coupled", "fisher", "none")
 GROUPS = ("neuron", "layer")
 
 

@@ -7,6 +7,8 @@ else an average over random directions with the same covariance.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from qnn.quantization.graph.execution import backward, output_rows
@@ -20,20 +22,28 @@ _MOST = 16
 
 
 def sensitivities(
-    graph: Graph, values: dict[str, Array], reference: Array, seed: int
-) -> dict[str, Array]:
+    graph: Graph,
+    values: dict[str, Array],
+    reference: Array,
+    seed: int,
+    kept: Collection[str] = (),
+) -> tuple[dict[str, Array], dict[str, Array]]:
     """Weights (rows, m) at least 0 by layer name; layers that no gradient reaches are left out.
 
-    Rows of a convolution are positions, as in `output_rows`.
+    Rows of a convolution are positions, as in `output_rows`. Beside them, of the layers ``kept``,
+    the gradients (c, rows, m) by direction whose squares these sum.
     """
     layers = {layer.name: layer for layer in graph.layers}
     found: dict[str, Array] = {}
+    single: dict[str, list[Array]] = {name: [] for name in kept}
     for direction in _directions(reference, seed):
-        gradients = backward(graph, values, direction)
-        for name, gradient in gradients.items():
-            square = output_rows(layers[name], gradient) ** 2
+        for name, gradient in backward(graph, values, direction).items():
+            rows = output_rows(layers[name], gradient)
+            square = rows**2
             found[name] = found[name] + square if name in found else square
-    return found
+            if name in single:
+                single[name].append(rows)
+    return found, {name: np.stack(parts) for name, parts in single.items() if parts}
 
 
 def _directions(reference: Array, seed: int) -> list[Array]:

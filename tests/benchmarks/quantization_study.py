@@ -79,7 +79,7 @@ def _run(folder: Path, name: str, config: dict[str, Any]) -> None:
     file.write_text(yaml.safe_dump(config, sort_keys=False))
     run_sweep(load_config(str(file), [], study.config), str(out), SweepOptions(inline=True))
     rows = finished(read_results(RunFolder.open(str(out)), study.rows))
-    print(f"{name}: test %, float's, KL held out, on calibration, bytes; layers' errors %; seconds")
+    print(f"{name}: test %, float's, KL held out, on calibration, bytes; layers' errors %; CPU s")
     for line in _lines(points(rows), rows):
         print(f"  {line}", flush=True)
 
@@ -95,7 +95,7 @@ def _lines(found: list[Point], rows: list[Row]) -> Iterator[str]:
             f"{p.method:10} budget {p.budget:g}: {100 * (p.accuracy or np.nan):.2f}, "
             f"{100 * (p.float_accuracy or np.nan):.2f}, {p.divergence:.5f}, "
             f"{p.calibration_divergence or np.nan:.5f}, {p.file_bytes:,.0f}; {errors}; "
-            f"{p.seconds:.1f}"
+            f"{p.cpu_seconds or np.nan:.1f}"
         )
 
 

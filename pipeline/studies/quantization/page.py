@@ -46,7 +46,7 @@ _POINTS: tuple[Column[Point], ...] = (
     Column("at step", lambda p: p.optimal_at_scale, formatted(",d")),
     Column("bounded", lambda p: p.bounded, formatted(",d")),
     Column("bits' gap", lambda p: p.bits_lagrangian_gap, formatted(".1e")),
-    Column("seconds", lambda p: p.seconds, formatted(".1f")),
+    Column("processor seconds", lambda p: p.cpu_seconds, formatted(".1f")),
 )
 _LAYERS: tuple[Column[Row], ...] = (
     words("layer", lambda r: f"{r['model']} {r['layer']}, {r['method']}, {r['budget']:g} bits",

@@ -18,6 +18,7 @@ class LayerRow:
     network's file (`network`, with its digest). `divergence`, `agreement` (share of rows with the
     float network's class) and `accuracy` are of the rows held out; the latter two None where there
     are no classes or no labels. `calibration_divergence` is of the rows that the calibration saw.
+    `seconds` are of the clock, `cpu_seconds` of the processor, both of the whole network.
     """
 
     trial: str
@@ -58,7 +59,10 @@ class LayerRow:
     status: str = "ok"
     error: str | None = None
     seconds: float = 0.0
+    cpu_seconds: float | None = None
     versions: str = "{}"
 
 
-ROWS = RowSchema.of(LayerRow, later=("calibration_divergence",))
+ROWS = RowSchema.of(
+    LayerRow, later=("calibration_divergence", "cpu_seconds"), timings=("seconds", "cpu_seconds")
+)

@@ -38,7 +38,7 @@ class Point:
     optimal_at_scale: int
     bounded: int
     bits_lagrangian_gap: float
-    seconds: float
+    cpu_seconds: float | None
 
     @property
     def kept(self) -> float | None:
@@ -85,7 +85,7 @@ def _point(model: str, method: str, budget: float, rows: list[Row]) -> Point:
             name: mean(name)
             for name in ("file_bytes", "float_bytes", "divergence", "calibration_divergence",
                          "agreement", "accuracy", "float_accuracy", "bits_lagrangian_gap",
-                         "seconds")
+                         "cpu_seconds")
         },
         **{
             name: sum(row[name] for row in rows)

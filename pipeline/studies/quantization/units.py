@@ -105,14 +105,14 @@ class Quantization:
 
     def run(self, data: Inputs, folder: RunFolder, tools: Tools) -> Iterator[Step]:
         """Quantize, check in onnxruntime, write network and proofs, and commit."""
-        start = time.perf_counter()
+        start, begin = time.process_time(), time.perf_counter()
         try:
             rows = self._finished(data, folder)
             error = None
         except InputError as fault:
             rows, error = self._failed(str(fault)), str(fault)
-        seconds = time.perf_counter() - start
-        rows = [replace(row, seconds=seconds) for row in rows]
+        seconds, spent = time.perf_counter() - begin, time.process_time() - start
+        rows = [replace(row, seconds=seconds, cpu_seconds=spent) for row in rows]
         failed = 0 if error is None else len(rows)
         yield Step(self.id, self.shard, len(rows), failed, None, seconds, error)
         write_results(folder, self.id, [vars(row) for row in rows], ROWS)

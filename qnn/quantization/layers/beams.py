@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from qnn.numerics.compiled import compiled
-from qnn.quantization.layers.threads import in_threads
+from qnn.quantization.threads import in_threads
 
 Array = np.ndarray
 

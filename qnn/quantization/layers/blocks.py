@@ -12,6 +12,7 @@ import numpy as np
 
 from qnn.certificates.layers import LayerCertificate
 from qnn.quantization.layers.certify import Effort, certify_layer
+from qnn.quantization.layers.coupling import Coupled
 from qnn.quantization.layers.grids import Codes, errors
 from qnn.quantization.layers.lattice import descent
 from qnn.quantization.layers.methods import codes_of
@@ -24,6 +25,8 @@ Array = np.ndarray
 _CODES_SHARE, _CODES_SHARE_WIDE = 0.2, 0.75
 # Of that, what choosing the damping takes.
 _DAMP_SHARE = 0.2
+# Of the rest, what neurons one by one take where they are decided against each other afterwards.
+_ALONE_SHARE = 0.4
 # The damping where costs of bits are only estimated.
 _COST_DAMP = 1e-3
 
@@ -34,6 +37,7 @@ class Block:
 
     row_weights: (n, m) or None where all rows count alike. ``still``: inputs that never vary are
     allowed, as one group of a convolution may have them: its codes are the nearest to W.
+    gradients: (c, n, m), with them neurons are decided against each other's errors (`coupling`).
     """
 
     name: str
@@ -42,6 +46,7 @@ class Block:
     W: Array
     row_weights: Array | None = None
     still: bool = False
+    gradients: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -98,15 +103,23 @@ def quantize_block(
     damp = _damp(block, bits, settings, lambda share: progress(_DAMP_SHARE * found * share))
     objectives = _objectives(block, damp)
     parts: list[Codes] = []
+    alone = 1.0 if block.gradients is None else _ALONE_SHARE
+
+    def told(done: float) -> None:
+        progress(found * (_DAMP_SHARE + (1.0 - _DAMP_SHARE) * done))
 
     def say(share: float) -> None:
-        done = (len(parts) + share) / len(objectives)
-        progress(found * (_DAMP_SHARE + (1.0 - _DAMP_SHARE) * done))
+        told(alone * (len(parts) + share) / len(objectives))
 
     for o, b in zip(objectives, _split(bits, objectives), strict=True):
         parts.append(codes_of(settings.method, o.H, o.W, b, settings.beam, say))
     codes = Codes(np.concatenate([p.s for p in parts]), np.concatenate([p.q for p in parts]))
     targets = np.concatenate([o.W for o in objectives])
+    if block.gradients is not None:
+        given = (block.X, block.outputs, block.gradients, objectives, codes, bits)
+        coupled = Coupled(*given)
+        coupled.improve(lambda share: told(alone + (1.0 - alone) * share))
+        targets = np.stack([coupled.target(j) for j in range(len(bits))])
     rho = np.concatenate([np.full(len(o.W), o.rho) for o in objectives])
     certificate = None
     if proven:
@@ -121,7 +134,7 @@ def quantize_block(
             block.row_weights,
             lambda share: progress(found + (1.0 - found) * share),
         )
-    return _finished(block, objectives, codes, certificate, damp)
+    return _finished(block, objectives, targets, codes, certificate, damp)
 
 
 def _damp(
@@ -154,17 +167,17 @@ def _split(bits: Array, objectives: list[Objective]) -> list[Array]:
 def _finished(
     block: Block,
     objectives: list[Objective],
+    targets: Array,
     codes: Codes,
     certificate: LayerCertificate | None,
     damp: float,
 ) -> QuantizedBlock:
     bias, error, size, start = [], 0.0, 0.0, 0
     for objective in objectives:
-        own = Codes(
-            codes.s[start : start + len(objective.W)], codes.q[start : start + len(objective.W)]
-        )
+        rows = slice(start, start + len(objective.W))
+        own = Codes(codes.s[rows], codes.q[rows])
         bias.append(objective.biases(own))
-        error += float(errors(objective.H, own.weights - objective.W).sum())
+        error += float(errors(objective.H, own.weights - targets[rows]).sum())
         size += float(errors(objective.H, objective.W).sum())
         start += len(objective.W)
     biases = np.concatenate(bias)

@@ -22,7 +22,7 @@ from qnn.quantization.layers.diagonals import leading_diagonals
 from qnn.quantization.layers.grids import Codes, limits
 from qnn.quantization.layers.lattice import vblast_order
 from qnn.quantization.layers.sphere import Searched, search_at, search_over_steps
-from qnn.quantization.layers.threads import in_threads
+from qnn.quantization.threads import in_threads
 
 Array = np.ndarray
 

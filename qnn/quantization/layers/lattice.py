@@ -26,6 +26,7 @@ _FEW = 256
 SCALES = np.geomspace(0.6, 1.8, 16)
 # Around the best of these, which lie 8 % apart.
 _FINER = np.linspace(0.94, 1.06, 8)
+_NEARBY = (0.94, 1.0, 1.06)
 _SMALL_BEAM, BEAM = 16, 128
 _ROUNDS = 20
 
@@ -117,6 +118,21 @@ def kbest_at(H: Array, W: Array, s: Array, bits: int, beam: int = BEAM) -> Codes
     """K-best sphere decoding at given steps s (m,)."""
     order = vblast_order(H)
     return _decoded(factor_in_order(H, order), order, W, s, bits, beam)
+
+
+def nearby(H: Array, W: Array, codes: Codes, bits: int, beam: int) -> Codes:
+    """From given codes: descent, then sphere decoding at three steps near theirs, and descent.
+
+    Never worse than they are; steps rounded to 32 bits, as in the file, where they are new.
+    """
+    best = Best.of(descended(H, W, codes, bits), H, W)
+    order = vblast_order(H)
+    R = factor_in_order(H, order)
+    s = best.codes.s
+    for fraction in _NEARBY:
+        best.take(descended(H, W, _decoded(R, order, W, fraction * s, bits, beam), bits))
+    rounded = best.codes.s.astype(np.float32).astype(np.float64)
+    return codes.better(Codes(rounded, best.codes.q), H, W)
 
 
 def _decoded(R: Array, order: Array, W: Array, s: Array, bits: int, beam: int) -> Codes:

@@ -239,7 +239,7 @@ def test_regression_targets(tmp_path: Path) -> None:
 
 BAD = [
     ("", {}, "data.source: t.csv is empty"),
-    ("a,target\n", {}, "data.source: t has no rows"),
+    ("a,target\n", {}, "data.source: t.csv has no rows"),
     ("a,a,target\n1,2,3\n", {}, "duplicate column names: a; rename or remove one of each"),
     ("a,b\n1,2\n", {}, "data.target: no column 'target' in the data (columns: a, b)"),
     ("a,target\n1,0\n", {"features": ("z",)},

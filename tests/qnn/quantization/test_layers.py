@@ -34,7 +34,7 @@ from qnn.quantization.layers.lattice import (
 from qnn.quantization.layers.methods import METHODS
 from qnn.quantization.layers.objective import DAMPS, choose_damp, layer_objective
 from qnn.quantization.layers.sphere import search_at, search_over_steps
-from qnn.quantization.layers.threads import in_threads
+from qnn.quantization.threads import in_threads
 
 Array = np.ndarray
 
