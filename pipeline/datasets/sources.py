@@ -216,7 +216,8 @@ def _feature_names(
     if not found:
         raise InputError("data: no feature columns are left; check features and exclude")
     unlisted = [name for name in raw if name not in chosen and name not in away]
-    said = left_out(index, raw, data.exclude, unlisted)
+    excluded = [name for name in data.exclude if name not in other]
+    said = left_out(index, raw, excluded, unlisted)
     if data.features is None and blank:
         said.append("left out a column without a name and without a value")
     return found, said
