@@ -34,7 +34,7 @@ from qnn.features.tables import refuse_duplicates
 CSV_SUFFIXES = (".csv", ".csv.gz", ".csv.bz2")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 _PACKED = {"gz": "gzip", "bz2": "bz2"}
-_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 PLAIN = CsvFormat()
 
 
@@ -184,7 +184,7 @@ def _read_part(
 
 def _partition(value: str) -> str | None:
     """A partition's value as Hive writes it: percent-encoded, null under a name of its own."""
-    return None if value == _HIVE_NULL else unquote(value)
+    return None if value == HIVE_NULL else unquote(value)
 
 
 def _inside(path: str, folder: str) -> list[str]:

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from pipeline.configuration.settings import DataConfig, SweepConfig, Task
 from pipeline.datasets.csv_text import CsvFormat
 from pipeline.datasets.embedded import read_embedded
-from pipeline.datasets.files import read_source
+from pipeline.datasets.files import CSV_SUFFIXES, HIVE_NULL, PARQUET_SUFFIXES, read_source
 from pipeline.datasets.recognized import (
     counting_words,
     has_no_value,
@@ -138,7 +138,7 @@ def read_table(
     columns = {name: _feature(raw[name], name, data) for name in features}
     target, classes = _target([raw[name] for name in data.targets], data, task, truths)
     targets = data.targets if target.ndim == 2 else None
-    groups = None if group_column is None else _groups(raw[group_column], group_column)
+    groups = None if group_column is None else _groups(raw[group_column], group_column, data.source)
     held_out = None if test_column is None else _held_out(raw[test_column], test_column)
     marks = None if held_out is None else held_out.astype(np.float64)
     digest = _digest(
@@ -349,16 +349,23 @@ def _quantity(values: np.ndarray, name: str, data: DataConfig, otherwise: str) -
     return numbers
 
 
-def _groups(values: np.ndarray, name: str) -> np.ndarray:
+def _groups(values: np.ndarray, name: str, source: str) -> np.ndarray:
     """The values of the shards' column (n,): `data.missing` imputes features, not these."""
     absent = np.flatnonzero([tables.is_missing(value) for value in values])
     if len(absent):
         raise InputError(
             f"shards.column: '{name}' is missing in {tables.rows_text(absent)}; fill it, or choose "
-            "another column"
+            f"another column{_of_folder(source, name)}"
         )
     tables.refuse_bad_values(values, name, "refuse")
     return tables.to_categories(values)
+
+
+def _of_folder(source: str, name: str) -> str:
+    """Where rows without a value lie in a Hive folder, for a message; "" of a file."""
+    if source.lower().partition("?")[0].endswith((*CSV_SUFFIXES, *PARQUET_SUFFIXES)):
+        return ""
+    return f" (in a folder of partitions they are {name}={HIVE_NULL}: rename it or move it away)"
 
 
 def _held_out(values: np.ndarray, name: str) -> np.ndarray:
