@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +105,8 @@ def bell(
     if out is not None:
         print(out)
     if place is not None:
-        print(f"{certify(table, settings, certificates, place)} certificates, exact, in {place}")
+        count = certify(table, settings, certificates, place)
+        print(f"{count} certificates, exact: qnn verify {shlex.quote(str(place))}")
 
 
 def network_of(model: str | None, level: MomentMatrix) -> Network | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -133,4 +134,4 @@ def _write(problem: MaxCSP, solution: Solution, out: Path) -> None:
         solution.certificate.save(out / PROOF)
     except OSError as error:
         raise InputError(f"{out}: cannot be written: {error.strerror}") from None
-    print(f"qnn verify {out / PROOF} --data {out / PROBLEM}")
+    print(shlex.join(["qnn", "verify", str(out / PROOF), "--data", str(out / PROBLEM)]))

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.configuration.paths import refuse_unknown_tracking
 from pipeline.configuration.reading import SweepConfig
@@ -24,6 +25,9 @@ from pipeline.studies.training.automatic import (
 )
 from pipeline.sweeps.cluster.session import ClusterError
 from qnn.errors import InputError
+
+if TYPE_CHECKING:
+    from pipeline.tracking.aliases import Move
 
 DONE, FAILED, REFUSED = 0, 1, 3
 
@@ -134,11 +138,17 @@ def _train(
     elif done.move is None:
         print(f"version {done.version} was promoted before; nothing moved")
     else:
-        print(f"{done.move.text}\nback: {way_back(config, location)}")
+        print("\n".join(said_of(done.move, config, location)))
     print(f"report    {done.sweep.report}")
     if done.sweep.tracking_command is not None:
         print(f"mlflow    {done.sweep.tracking_command}")
     return DONE if verdict.promote else REFUSED
+
+
+def said_of(move: Move, config: SweepConfig, location: str) -> list[str]:
+    """What moved, and the way back where there is a version to go back to."""
+    back = [] if move.previous is None else [f"back: {way_back(config, location)}"]
+    return [move.text, *back]
 
 
 def way_back(config: SweepConfig, location: str) -> str:

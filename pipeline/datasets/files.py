@@ -34,7 +34,7 @@ from qnn.features.tables import refuse_duplicates
 CSV_SUFFIXES = (".csv", ".csv.gz", ".csv.bz2")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 _PACKED = {"gz": "gzip", "bz2": "bz2"}
-_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 PLAIN = CsvFormat()
 
 
@@ -108,14 +108,24 @@ def _read_csv(
     parse = pa.csv.ParseOptions(
         delimiter=separator, quote_char=written.quote, newlines_in_values=True
     )
-    body = io.BytesIO(text.encode())
     try:
-        table = pa.csv.read_csv(body, parse_options=parse, convert_options=convert)
+        table = pa.csv.read_csv(_held_by_arrow(text), parse_options=parse, convert_options=convert)
     except pa.ArrowInvalid as error:
         # Arrow tells neither the line nor what it may be.
         reason = uneven(lines, separator, written.quote) or " ".join(str(error).split())
         raise InputError(f"data.source: {name} cannot be read: {reason}") from None
     return table.rename_columns(names)
+
+
+def _held_by_arrow(text: str) -> pa.BufferReader:
+    """The text as UTF-8 in Arrow's own memory.
+
+    Arrow's threads may hold a source a moment longer than its reader: where it is an object of
+    Python's they need the interpreter to let go of it, and abort where that has just ended.
+    """
+    sink = pa.BufferOutputStream()
+    sink.write(text.encode())
+    return pa.BufferReader(sink.getvalue())
 
 
 def _read_parquet(filesystem: Any, path: str) -> pa.Table:
@@ -174,7 +184,7 @@ def _read_part(
 
 def _partition(value: str) -> str | None:
     """A partition's value as Hive writes it: percent-encoded, null under a name of its own."""
-    return None if value == _HIVE_NULL else unquote(value)
+    return None if value == HIVE_NULL else unquote(value)
 
 
 def _inside(path: str, folder: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import datetime
 
 import numpy as np
 
@@ -65,6 +66,12 @@ def notes_of(columns: dict[str, np.ndarray], raw: dict[str, np.ndarray]) -> tupl
                 f"column '{name}' looks like {looks}, each taken for a category of its own; write "
                 "plain numbers to have it learnt as a quantity"
             )
+        elif (day := _day_written(column)) is not None:
+            found.append(
+                f"column '{name}' looks like dates written as whole numbers (as {day}), "
+                "learnt as a quantity: December to January is a leap of 8,870; write days since "
+                "the first, or list it in data.exclude"
+            )
         elif _counts(column):
             found.append(f"column '{name}' only counts the rows, as an id does{_ADVICE}")
         elif _ID.fullmatch(name) and _distinct(column):
@@ -74,6 +81,24 @@ def notes_of(columns: dict[str, np.ndarray], raw: dict[str, np.ndarray]) -> tupl
 
 def _are_dates(values: np.ndarray) -> bool:
     return values.dtype == object and all_dates(values)
+
+
+def _day_written(values: np.ndarray) -> int | None:
+    """The first value of a column that holds days as YYYYMMDD and nothing else; else None."""
+    if values.dtype == object:
+        return None
+    present = values[~np.isnan(values)]
+    if len(present) < 2 or not ((present >= 19000101.0) & (present <= 20991231.0)).all():
+        return None
+    texts = {f"{value:.10g}" for value in np.unique(present)}
+    return int(present[0]) if len(texts) > 1 and all(map(_is_day, texts)) else None
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return len(text) == 8 and datetime.strptime(text, "%Y%m%d") is not None
+    except ValueError:
+        return False
 
 
 def _distinct(values: np.ndarray) -> bool:

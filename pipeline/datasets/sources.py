@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from pipeline.configuration.settings import DataConfig, SweepConfig, Task
 from pipeline.datasets.csv_text import CsvFormat
 from pipeline.datasets.embedded import read_embedded
-from pipeline.datasets.files import read_source
+from pipeline.datasets.files import CSV_SUFFIXES, HIVE_NULL, PARQUET_SUFFIXES, read_source
 from pipeline.datasets.recognized import (
     counting_words,
     has_no_value,
@@ -40,6 +40,7 @@ from pipeline.datasets.spellings import (
     same_label,
     spelt_numbers,
 )
+from pipeline.logs.redact import redact
 from qnn.errors import InputError
 from qnn.features import tables
 from qnn.features.noise import is_flag
@@ -127,7 +128,8 @@ def read_table(
     for key in ("features", "exclude", "categorical"):
         _refuse_absent(getattr(data, key) or (), names, f"data.{key}")
     if not len(raw[data.targets[0]]):
-        raise InputError(f"data.source: {source_name(data.source)} has no rows")
+        shown = re.split(r"[/\\]", redact(data.source).partition("?")[0].rstrip("/\\"))[-1]
+        raise InputError(f"data.source: {shown} has no rows")
     if data.missing_target == "drop":
         raw = _without_missing(raw, data.targets)
     features, said = _feature_names(data, raw, {*data.targets, group_column, test_column})
@@ -136,7 +138,7 @@ def read_table(
     columns = {name: _feature(raw[name], name, data) for name in features}
     target, classes = _target([raw[name] for name in data.targets], data, task, truths)
     targets = data.targets if target.ndim == 2 else None
-    groups = None if group_column is None else _groups(raw[group_column], group_column)
+    groups = None if group_column is None else _groups(raw[group_column], group_column, data.source)
     held_out = None if test_column is None else _held_out(raw[test_column], test_column)
     marks = None if held_out is None else held_out.astype(np.float64)
     digest = _digest(
@@ -214,7 +216,8 @@ def _feature_names(
     if not found:
         raise InputError("data: no feature columns are left; check features and exclude")
     unlisted = [name for name in raw if name not in chosen and name not in away]
-    said = left_out(index, raw, data.exclude, unlisted)
+    excluded = [name for name in data.exclude if name not in other]
+    said = left_out(index, raw, excluded, unlisted)
     if data.features is None and blank:
         said.append("left out a column without a name and without a value")
     return found, said
@@ -346,16 +349,23 @@ def _quantity(values: np.ndarray, name: str, data: DataConfig, otherwise: str) -
     return numbers
 
 
-def _groups(values: np.ndarray, name: str) -> np.ndarray:
+def _groups(values: np.ndarray, name: str, source: str) -> np.ndarray:
     """The values of the shards' column (n,): `data.missing` imputes features, not these."""
     absent = np.flatnonzero([tables.is_missing(value) for value in values])
     if len(absent):
         raise InputError(
             f"shards.column: '{name}' is missing in {tables.rows_text(absent)}; fill it, or choose "
-            "another column"
+            f"another column{_of_folder(source, name)}"
         )
     tables.refuse_bad_values(values, name, "refuse")
     return tables.to_categories(values)
+
+
+def _of_folder(source: str, name: str) -> str:
+    """Where rows without a value lie in a Hive folder, for a message; "" of a file."""
+    if source.lower().partition("?")[0].endswith((*CSV_SUFFIXES, *PARQUET_SUFFIXES)):
+        return ""
+    return f" (in a folder of partitions they are {name}={HIVE_NULL}: rename it or move it away)"
 
 
 def _held_out(values: np.ndarray, name: str) -> np.ndarray:

@@ -33,6 +33,8 @@ def outputs_table(
         Column("gap", lambda one: one.fit.gap, percent),
         Column("neurons", lambda one: one.fit.neurons, whole),
         words(fit, lambda one: _fit(one.fit)),
+        *([words("test RMSE, in units of the target", lambda one: _test(one.fit))]
+          if kind == "target" else []),
         Column("output", lambda one: one.identity.output, whole),
         words("certificate", lambda one: str(one.bounds.certificate),
               link=lambda one: one.bounds.certificate),
@@ -46,6 +48,14 @@ def _fit(fit: Fit) -> str:
         return f"{100 * fit.train_accuracy:.1f} %"
     share = fit.train_r2
     return f"{fit.train_rmse:.4g}" + ("" if share is None else f" (R² {share:.3f})")
+
+
+def _test(fit: Fit) -> str | None:
+    """RMSE and R² of a target on the rows of the test; None where there are none."""
+    if fit.test_rmse is None:
+        return None
+    share = fit.test_r2
+    return f"{fit.test_rmse:.4g}" + ("" if share is None else f" (R² {share:.3f})")
 
 
 def kind_of_outputs(joined: NetworkRow, parts: Sequence[NetworkRow]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -141,7 +142,7 @@ def render_report(content: ReportInput) -> str:
         narrowest=tables.narrowest_table(data),
         proof=proof_words(*_kind_of_proof(data, champion), content.weighted),
         weight_choices=weight_choices(*_neurons(data, champion)),
-        verify_command=f"qnn verify {content.location}",
+        verify_command=f"qnn verify {shlex.quote(content.location)}",
         failures=_failures(summary.failed(data)),
         facts=_facts(data, content.config),
         features=[redact(name) for name in content.features],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +37,7 @@ def write_study_report(
             {"count": count, "error": redact(str(error)), "where": ""}
             for error, count in failures.items()
         ],
-        verify_command=f"qnn verify {folder.label}",
+        verify_command=f"qnn verify {shlex.quote(folder.label)}",
         config=redact(config_text(folder)),
         **told(results),
     )

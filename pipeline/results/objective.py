@@ -8,8 +8,7 @@ from pipeline.configuration.kinds import Kind
 from qnn.losses import Loss, get_loss
 from qnn.networks.activations import Polynomial
 from qnn.networks.quantized import QuantizedNetwork
-from qnn.training.problems.problem import Problem
-from qnn.training.problems.vector import VectorProblem
+from qnn.training.problems.vector import problem_of
 
 
 def objective_and_loss(
@@ -20,8 +19,7 @@ def objective_and_loss(
     X (n, d); y (n,), or (n, C) for a network of C outputs. Rows count as the loss's weights say.
     """
     activation = "bilinear" if network.polynomial is None else Polynomial(*network.polynomial)
-    kind = Problem if y.ndim == 1 else VectorProblem
-    objective = kind(X, y, beta, loss, activation, network.alphabet).objective(network)
+    objective = problem_of(X, y, beta, loss, activation, network.alphabet).objective(network)
     return objective, objective - beta * X.shape[1] * float(np.abs(network.alpha).sum())
 
 
@@ -34,5 +32,4 @@ def beta_max_of(
     """
     loss = get_loss(kind.loss, kind.loss_parameter).weighted(weights)
     activation = "bilinear" if kind.polynomial is None else Polynomial(*kind.polynomial)
-    whole = Problem if y.ndim == 1 else VectorProblem
-    return whole(X, y, 1.0, loss, activation, kind.alphabet).beta_max
+    return problem_of(X, y, 1.0, loss, activation, kind.alphabet).beta_max

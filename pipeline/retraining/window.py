@@ -25,6 +25,7 @@ from pipeline.datasets.splitting import hold_out
 from pipeline.results.folder import RunFolder, safe_name
 from pipeline.retraining.partitions import beside, join, read_partition
 from qnn.errors import InputError
+from qnn.features.tables import shorten
 
 HOLD_OUT = "qnn_hold_out"
 INPUT = "input"
@@ -87,7 +88,10 @@ def build(config: SweepConfig, chosen: Selection, settings: RetrainConfig) -> Wi
         table, marks = table.take(pa.array(keep)), marks[keep]
     held = int(marks.sum())
     if not held:
-        raise InputError("retrain.hold_out: the partitions that should judge have no rows")
+        raise InputError(
+            f"retrain.hold_out: the partitions that should judge ({shorten(chosen.hold_out)}) have "
+            "no rows; fill or remove them"
+        )
     table = table.append_column(HOLD_OUT, pa.array(marks))
     return Window(table, len(marks) - held, held)
 

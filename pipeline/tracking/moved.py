@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import sqlite3
 from pathlib import Path
 from urllib.parse import quote, unquote, urlparse
@@ -130,10 +131,13 @@ def _change_database(here: Path, earlier: list[str]) -> int:
                 for table, column in _ADDRESSES:
                     if column in _columns(db, table):
                         changed += _change_column(db, table, column, old, new)
-                db.execute(
-                    "UPDATE tags SET value = replace(value, ?, ?) WHERE key = ?",
-                    (f"qnn verify {_folder_of(old)}\n", f"qnn verify {here}\n", _NOTE),
-                )
+                now = shlex.quote(str(here))
+                # Notes of earlier versions name a folder as it is.
+                for place in {str(_folder_of(old)), shlex.quote(str(_folder_of(old)))}:
+                    db.execute(
+                        "UPDATE tags SET value = replace(value, ?, ?) WHERE key = ?",
+                        (f"qnn verify {place}\n", f"qnn verify {now}\n", _NOTE),
+                    )
     return changed
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -206,7 +207,7 @@ def sweep_description(
         "### How to check it",
         "",
         "```",
-        f"qnn verify {location}",
+        f"qnn verify {shlex.quote(location)}",
         "```",
         "",
         "recomputes every digest, bound and objective from the files alone.",

@@ -191,7 +191,7 @@ class _Bounding:
         self.best = np.inf, start, np.eye(len(C))
         self.alpha = effort.alphas[0]
         self.evaluations = 0
-        self.evaluated = np.empty(0)
+        self.latest = np.empty(0)
 
     def run(self, separate: Separate | None, over: Callable[[], bool]) -> Bounded:
         effort = self.effort
@@ -233,7 +233,7 @@ class _Bounding:
         start = np.concatenate([p.equal, p.tau])
         scale, head = 0.1 * self.alpha, len(p.equal)
         last = minimize_projected(self._evaluated, start, head, self.effort.steps, scale, TOLERANCE)
-        if last.x is not self.evaluated:
+        if last.x is not self.latest:
             self._evaluated(last.x)
         self.point = self._at(last.x)
 
@@ -257,7 +257,7 @@ class _Bounding:
         bound = linear + self.trace * largest
         if bound < self.best[0]:
             self.best = bound, self._at(z), X
-        self.evaluated, self.X = z, X
+        self.latest, self.X = z, X
         slope = np.concatenate([1.0 - self.equalities.squares(X), self.point.cuts.squares(X) - 1.0])
         value = linear + squared / (2.0 * self.alpha)
         return Evaluated(z, value, slope, bound <= self.target)

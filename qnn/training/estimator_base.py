@@ -27,7 +27,7 @@ from qnn.numerics.arrays import plain_array
 from qnn.training.fit import Trained, train
 from qnn.training.outputs import TrainedOutputs, train_outputs
 from qnn.training.problems.problem import Problem
-from qnn.training.problems.vector import VectorProblem
+from qnn.training.problems.vector import VectorProblem, problem_of
 from qnn.training.rows import different, row_count
 from qnn.training.selection.choice import choose
 from qnn.training.selection.kinds import AUTO, SECOND_LAYER, Wanted
@@ -134,7 +134,7 @@ class QuantizedEstimator(BaseEstimator):
         layout = self._fixed.layout_of(kind, table)
         preprocessing = layout.fit(table, target, labels, weights=weights).coded(kind.multi_class)
         coded = preprocessing.encode_target(target)
-        problem = (Problem if coded.ndim == 1 else VectorProblem)(
+        problem = problem_of(
             preprocessing.transform(table),
             coded,
             1.0 if self.beta is None else self.beta,

@@ -9,11 +9,11 @@ network its packed weights and second layer, and its means, scales and threshold
 multiplied; of the SVM 8 a number, its support vectors' and the scaling's; of boosting 9 a split and
 8 a leaf: what scikit-learn keeps of them.
 
-Peers of equal bytes have as many as ours of that fold, with numbers of 2 bytes as ours have, though
-theirs are not rounded: boosting with trees of depth 1 or 2, logistic regression with its largest
-coefficients at 3 bytes each, and a network of ±1 weights of our form on our encodings (float second
-layer refitted, then 8 bits each) by straight-through backpropagation, on standardized columns or
-three bits each, at one of two β: the best of four on a held-out third.
+Peers of equal bytes have as many as ours of that fold, with numbers rounded to 2 bytes: boosting
+with trees of depth 1 or 2, logistic regression with its largest coefficients at 3 bytes each, and a
+network of ±1 weights of our form on our encodings (float second layer refitted, then 8 bits each)
+by straight-through backpropagation, on standardized columns or three bits each, at one of two β:
+the best of four on a held-out third.
 
 Each fold is written to FOLDER (out/nested, where none is named) as it ends and read from there
 again; after each set the table and the figure of all so far are made: FOLDER/accuracy.md and
@@ -23,22 +23,17 @@ FOLDER/accuracy.png.
 import json
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
-from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
-from sklearn.svm import SVC
+from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
 
-from qnn.features.preprocessing import FeatureLayout, Preprocessing
+from qnn.features.preprocessing import Preprocessing
 from qnn.losses import get_loss
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.networks.stacks import stack
@@ -50,6 +45,16 @@ from qnn.training.relaxation import solve
 from qnn.training.rounding import round_relaxation
 from qnn.training.selection import SECOND_LAYER, Kind, Wanted, choose
 from qnn.training.selection.paths import path
+from tests.benchmarks.nested_peers import (
+    LARGE,
+    Arm,
+    Part,
+    Result,
+    searched,
+    share,
+    small_boosting,
+    small_logistic,
+)
 
 DATA = Path(__file__).parents[1] / "data"
 LOADERS = {
@@ -64,16 +69,10 @@ SETS = (
     "glass", "vehicle", "german_credit", "vowel", "segment", "digits",
 )  # fmt: skip
 FOLDER = "out/nested"
-# Of a peer of equal bytes: a number, and the name of a column.
-NUMBER, NAME = 2, 1
 OUTER = 3
-PEERS = ("logistic regression", "RBF-SVM", "boosting")
+PEERS = tuple(LARGE)
 EQUAL = ("boosting, equal bytes", "logistic, equal bytes", "straight-through, equal bytes")
 OURS = ("auto", "default before")
-
-Part = tuple[pd.DataFrame, np.ndarray]
-#: accuracy on the test part, bytes, and what else is worth keeping
-Result = dict[str, Any]
 
 
 def load(name: str) -> Part:
@@ -136,7 +135,7 @@ def default_before(train: Part, test: Part, seed: int, budget: int) -> Result:
                     for one in networks.outputs)  # fmt: skip
     found = scores[0] if len(scores) == 1 else np.stack(scores, axis=1)
     bytes_ = size + preprocessing.bytes_of_numbers
-    return {"accuracy": _share(preprocessing.decode(found), test[1]), "bytes": bytes_}
+    return {"accuracy": share(preprocessing.decode(found), test[1]), "bytes": bytes_}
 
 
 def _problems(
@@ -151,78 +150,10 @@ def _problems(
 def _judged(network: QuantizedNetwork, preprocessing: Preprocessing, test: Part) -> Result:
     network = replace(network, preprocessing=preprocessing)
     scores = network.decision_function(preprocessing.transform(test[0]))
-    hits = _share(preprocessing.decode(scores), test[1])
+    hits = share(preprocessing.decode(scores), test[1])
     whole = network.size_in_bytes + preprocessing.bytes_of_numbers
     return {"accuracy": hits, "bytes": whole, "network": network.size_in_bytes,
             "neurons": network.neurons}  # fmt: skip
-
-
-def _share(predicted: np.ndarray, target: np.ndarray) -> float:
-    return float(np.mean(predicted == target))
-
-
-def _standardized(train: Part, test: Part) -> tuple[np.ndarray, np.ndarray]:
-    layout = FeatureLayout.from_table(train[0])
-    preprocessing = layout.fit(train[0], train[1], list(np.unique(train[1])))
-    return preprocessing.transform(train[0]), preprocessing.transform(test[0])
-
-
-def _searched(estimator: Any, grid: dict[str, list[Any]]) -> Callable[..., Result]:
-    def arm(train: Part, test: Part, seed: int, budget: int) -> Result:
-        X, T = _standardized(train, test)
-        filled = {
-            name: [0.25 / X.shape[1] if value == "narrow" else value for value in values]
-            for name, values in grid.items()
-        }
-        best = GridSearchCV(estimator, filled, cv=3).fit(X, train[1]).best_estimator_
-        return {"accuracy": _share(best.predict(T), test[1]), "bytes": bytes_of(best, X.shape[1])}
-
-    return arm
-
-
-def bytes_of(estimator: Any, d: int) -> int:
-    """Of a peer on d standardized features, the constant included; see the top of this file."""
-    if isinstance(estimator, LogisticRegression):
-        return 8 * (estimator.coef_.size - estimator.coef_.shape[0] + estimator.intercept_.size)
-    if isinstance(estimator, SVC):
-        kept = estimator.support_vectors_
-        vectors = kept.size - len(kept)
-        return 8 * (vectors + estimator.dual_coef_.size + estimator.intercept_.size + 2 * (d - 1))
-    trees = [tree.nodes for stage in estimator._predictors for tree in stage]
-    leaves = sum(int(nodes["is_leaf"].sum()) for nodes in trees)
-    return 9 * (sum(map(len, trees)) - leaves) + 8 * leaves
-
-
-def small_boosting(train: Part, test: Part, seed: int, budget: int) -> Result:
-    """Boosting with as many trees as `budget` bytes hold, of the better depth of two."""
-    X, T = _standardized(train, test)
-    outputs = len(np.unique(train[1]))
-    outputs = 1 if outputs == 2 else outputs
-    candidates = []
-    for depth in (1, 2):
-        tree = (NUMBER + NAME) * (2**depth - 1) + NUMBER * 2**depth
-        count = max(1, (budget - NUMBER * outputs) // (tree * outputs))
-        candidates.append(
-            GradientBoostingClassifier(
-                max_depth=depth, n_estimators=min(count, 150), learning_rate=0.3, random_state=seed
-            )
-        )
-    return _better(candidates, X, T, train, test) | {"bytes": budget}
-
-
-def small_logistic(train: Part, test: Part, seed: int, budget: int) -> Result:
-    """Logistic regression, of the largest coefficients only where all do not fit in `budget`."""
-    X, T = _standardized(train, test)
-    X, T = X[:, :-1], T[:, :-1]
-    outputs = len(np.unique(train[1]))
-    outputs = 1 if outputs == 2 else outputs
-    kept = max(1, (budget - NUMBER * outputs) // ((NUMBER + NAME) * outputs))
-    if kept < X.shape[1]:
-        sparse = LogisticRegression(C=0.1, max_iter=500).fit(X, train[1])
-        order = np.argsort(-np.abs(sparse.coef_).sum(axis=0))[:kept]
-        X, T = X[:, order], T[:, order]
-    candidates = [LogisticRegression(C=C, max_iter=500) for C in (0.1, 1.0, 10.0)]
-    return _better(candidates, X, T, train, test) | {"bytes": budget}
 
 
 # β of its maximum that the straight-through peer chooses from, and the steps of each of its runs.
@@ -275,23 +206,10 @@ def _on_a_grid(network: QuantizedNetwork) -> QuantizedNetwork:
     return replace(network, alpha=alpha, second_layer=str(SECOND_LAYER))
 
 
-def _better(candidates: list[Any], X: np.ndarray, T: np.ndarray, train: Part, test: Part) -> Result:
-    scores = [cross_val_score(one, X, train[1], cv=3).mean() for one in candidates]
-    best = candidates[int(np.argmax(scores))].fit(X, train[1])
-    return {"accuracy": _share(best.predict(T), test[1])}
-
-
-ARMS: dict[str, Callable[[Part, Part, int, int], Result]] = {
+ARMS: dict[str, Arm] = {
     "auto": auto,
     "default before": default_before,
-    "logistic regression": _searched(
-        LogisticRegression(max_iter=1000), {"C": [0.01, 0.1, 1.0, 10.0]}
-    ),
-    "RBF-SVM": _searched(SVC(), {"C": [1, 10, 100], "gamma": ["scale", "narrow"]}),
-    "boosting": _searched(
-        HistGradientBoostingClassifier(max_iter=60, learning_rate=0.15, random_state=0),
-        {"max_leaf_nodes": [4, 16]},
-    ),
+    **{name: searched(*setting) for name, setting in LARGE.items()},
     "boosting, equal bytes": small_boosting,
     "logistic, equal bytes": small_logistic,
     "straight-through, equal bytes": straight_through,

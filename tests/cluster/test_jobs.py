@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -68,7 +69,12 @@ def test_a_sweep_is_submitted_once_watched_listed_and_read(
 
 
 def test_a_stopped_job_goes_on_in_a_new_attempt(cluster: RayNodes, tmp_path: Path) -> None:
-    # Each command takes seconds to start.
+    def await_that(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 120
+        while not condition():
+            assert time.monotonic() < deadline, cluster.qnn("jobs", "logs", job, *address).stdout
+            time.sleep(0.2)
+
     config = long_sweep(tmp_path, paths=36)
     out, address = tmp_path / "out", ("--address", cluster.dashboard)
     sent = cluster.qnn("submit", config, *address, "--out", out)
@@ -76,13 +82,12 @@ def test_a_stopped_job_goes_on_in_a_new_attempt(cluster: RayNodes, tmp_path: Pat
     job = sent.stdout.split()[0]
     assert f"qnn jobs logs {job} --follow" in sent.stdout
 
-    deadline = time.monotonic() + 120
-    while not list((out / "results").glob("*.parquet")):
-        assert time.monotonic() < deadline, cluster.qnn("jobs", "logs", job, *address).stdout
-        time.sleep(0.2)
+    # A command starts in seconds; before the first result there is time for this one.
+    await_that((out / "sweep.lock").exists)
     twice = cluster.qnn("submit", config, *address, "--out", out)
     assert twice.stdout.startswith(f"{job} runs already (RUNNING); not submitted again")
 
+    await_that(lambda: any((out / "results").glob("*.parquet")))
     stopped = cluster.qnn("jobs", "stop", job, *address)
     assert stopped.returncode == 0
     assert stopped.stdout.split()[:2] == [job, "STOPPED"]

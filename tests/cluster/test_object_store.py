@@ -22,7 +22,7 @@ from pipeline.retraining.partitions import beside
 from pipeline.retraining.state import read_state
 from pipeline.tracking.aliases import CHAMPION, PREVIOUS, aliases
 from tests.cluster.swift import SECRET, Swift
-from tests.faults.test_retraining import night
+from tests.faults.nights import night
 from tests.pipeline.retraining.arriving import rows, text
 from tests.pipeline.small import config_text, long_sweep, rows_of
 

@@ -3,9 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -14,58 +11,12 @@ from pipeline.results.folder import RunFolder
 from pipeline.retraining.state import read_state
 from pipeline.tracking.aliases import CHAMPION, JOURNAL, PREVIOUS, aliases
 from pipeline.tracking.store import open_store
-from tests.faults.disturbed import PATIENCE, qnn
+from tests.faults.disturbed import qnn
+from tests.faults.nights import STEPS, night
 from tests.pipeline.retraining.arriving import arrive, home_with_store, text
 from tests.pipeline.tracked import runs_of
 
 pytestmark = pytest.mark.slow
-
-DRIVER = """
-import os, signal, sys
-import pipeline.reports.page
-from pipeline.reports.figures import plots
-from pipeline.tracking import tracker as tracking
-from pipeline.configuration.reading import load_config
-from pipeline.tracking.store import quiet
-from pipeline.retraining import run
-from pipeline.sweeps.driver import SweepOptions
-
-def die_after(owner, name):
-    done = getattr(owner, name)
-    def deadly(*arguments, **options):
-        done(*arguments, **options)
-        os.kill(os.getpid(), signal.SIGKILL)
-    setattr(owner, name, deadly)
-
-pipeline.reports.page.write_report = lambda folder, trial: None
-tracking.report_of = lambda folder, trial: b""
-plots.FIGURES = ()
-step = sys.argv[3]
-if step in ("set_registered_model_tag", "set_registered_model_alias"):
-    quiet()
-    from mlflow import MlflowClient
-    die_after(MlflowClient, step)
-elif step:
-    die_after(run, step)
-done = run.retrain(load_config(sys.argv[1]), sys.argv[2], SweepOptions(inline=True))
-sys.exit(0 if done.verdict is None or done.verdict.promote else 3)
-"""
-STEPS = [
-    "write_window",
-    "run_sweep",
-    "write_verdict",
-    "log_verdict",
-    "set_registered_model_tag",
-    "set_registered_model_alias",
-    "promote",
-    "write_state",
-]
-
-
-def night(config: Path, home: Path | str, step: str) -> int:
-    """Retrain once, killed after a step ("": not at all); return the exit code."""
-    command = [sys.executable, "-c", DRIVER, str(config), str(home), step]
-    return subprocess.run(command, check=False, timeout=PATIENCE).returncode
 
 
 @pytest.mark.timeout(1800)

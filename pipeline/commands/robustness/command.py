@@ -118,8 +118,10 @@ def robustness(
         Path | None, typer.Option(metavar="DIR", help="New folder for the proofs.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Rows to take, the first ones.")] = None,
-    nodes: Annotated[int, typer.Option(min=0, help="Nodes of the search, a row.")] = 20_000,
-    seconds: Annotated[float, typer.Option(min=0.0, help="Processor time of the search.")] = 60.0,
+    nodes: Annotated[int, typer.Option(min=0, help="Nodes of each row's search.")] = 20_000,
+    seconds: Annotated[
+        float, typer.Option(min=0.0, help="Of processor time: each row's search.")
+    ] = 60.0,
     images: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="NETWORK is a decoder, DATA latents: their images."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,14 @@ def put(path: Path, content: bytes) -> None:
 def verify_command(network: Path, content: bytes, place: Path) -> str:
     """The command that proves the certificates again; writes their network if need be."""
     if network.suffix == ".npz" and network.read_bytes() == content:
-        return f"qnn verify {place}/row-*.npz --data {network}"
+        return _prove_again(place, network)
     put(place / NETWORK_FILE, content)
-    return f"qnn verify {place}/row-*.npz --data {place / NETWORK_FILE}"
+    return _prove_again(place, place / NETWORK_FILE)
+
+
+def _prove_again(place: Path, network: Path) -> str:
+    folder, data = shlex.quote(str(place)), shlex.quote(str(network))
+    return f"qnn verify {folder}/row-*.npz --data {data}"
 
 
 def write_table(rows: list[Any], asked: dict[str, Any], digest: str, out: Path) -> None:

@@ -9,6 +9,7 @@ test rows counts.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -73,6 +74,8 @@ def read_sets(location: str) -> list[ComparedSet]:
     from pipeline.configuration.reading import parse_config
 
     folder = RunFolder.open(location)
+    if folder.local_path is not None and not os.path.isdir(folder.local_path):
+        raise InputError(f"{folder.label}: no such folder")
     results = read_results(folder)
     arms = set(results["rounding"].to_pylist())
     if not arms & set(OWN) or not arms & set(ALL):

@@ -1,6 +1,7 @@
 """The files of a run one after another, each with its verdict."""
 
 import os
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -24,6 +25,11 @@ from qnn.certificates.proofs.streamed import StreamedProof
 from qnn.errors import InputError
 from qnn.numerics.archive import unpack_arrays
 
+# What `qnn csp` and `qnn robustness` write beside their certificates, by what these call it.
+_EVIDENCE = ("problem", "network")
+# Where `qnn retrain` keeps its runs.
+_RETRAINED = "runs"
+
 
 def verify_paths(
     paths: Sequence[str], data: str | None = None, fast: bool = False, read: Read | None = None
@@ -39,26 +45,25 @@ def verify_paths(
         if path.endswith(".npz"):
             yield _single(path, data, fast)
         else:
-            yield from verify_run(path, fast, read)
+            yield from verify_run(path, fast, read, data)
 
 
-def verify_run(location: str, fast: bool = False, read: Read | None = None) -> Iterator[Check]:
+def verify_run(
+    location: str, fast: bool = False, read: Read | None = None, data: str | None = None
+) -> Iterator[Check]:
     """Check a run's folder: its manifest, its rows, all its certificates and networks.
 
-    A folder of layers' certificates alone is no run's: each is proven on the rows beside it.
+    A folder of certificates alone, as commands without a sweep write it, is no run's: each is
+    proven on the evidence beside it, or on `data`.
     """
     folder = RunFolder.open(location)
     files = folder.files()
-    layers = [file for file in files if "/" not in file and file.endswith(LAYER_SUFFIX)]
-    if layers:
-        # What `qnn quantize --certificates` wrote: each with its rows beside it.
-        yield from (_single(f"{location.rstrip('/')}/{file}", None, fast) for file in layers)
-        return
     if not any(file.startswith((f"{RESULTS}/", f"{CERTIFICATES}/")) for file in files):
-        raise InputError(
-            f"{redact(location)}: no results or certificates in it; give a run's folder or an "
-            ".npz file of one"
-        )
+        alone = [file for file in files if _is_alone(file)]
+        if not alone:
+            raise _nothing_in(location, files)
+        yield from (_single(f"{location.rstrip('/')}/{file}", data, fast) for file in alone)
+        return
     run = _Verification(folder, fast=fast)
     yield from run.rows.read(files)
     yield from check_manifest(folder, (MEASURED, *NOT_CHECKED) if read is None else NOT_CHECKED)
@@ -73,6 +78,20 @@ def verify_run(location: str, fast: bool = False, read: Read | None = None) -> I
             yield judge(file, check)
     if read is not None:
         yield run.held_out.verdict
+
+
+def _is_alone(file: str) -> bool:
+    """Whether a file of a folder is a certificate of a command without a sweep, by its name."""
+    evidence = file.endswith(ROWS_SUFFIX) or file.removesuffix(".npz") in _EVIDENCE
+    return "/" not in file and file.endswith(".npz") and not evidence
+
+
+def _nothing_in(location: str, files: Sequence[str]) -> InputError:
+    said = f"{redact(location)}: no results or certificates in it"
+    place = shlex.quote(redact(location).rstrip("/"))
+    if any(file.startswith(f"{_RETRAINED}/") for file in files):
+        return InputError(f"{said}, but in its runs: qnn verify {place}/{_RETRAINED}/*")
+    return InputError(f"{said}; give a run's folder or an .npz file of one")
 
 
 def verify_files(location: str, files: Sequence[str]) -> list[Check]:
@@ -124,14 +143,16 @@ def _single(path: str, data: str | None, fast: bool = False) -> Check:
             if isinstance(certificate.proof, StreamedProof):
                 return check_streamed(certificate, data)
             return run.check_certificate(name)
-        return check_other(certificate, data or _rows_beside(path), fast)
+        return check_other(certificate, data or _beside(path, certificate.evidence), fast)
 
     return replace(judge(file, check), file=path)
 
 
-def _rows_beside(path: str) -> str | None:
-    """The file of rows that lies beside a layer's certificate; None where there is none."""
-    if not path.endswith(LAYER_SUFFIX):
+def _beside(path: str, evidence: str | None) -> str | None:
+    """The file of a certificate's evidence that lies beside it; None where there is none."""
+    beside = os.path.join(os.path.dirname(path), f"{evidence}.npz")
+    if path.endswith(LAYER_SUFFIX):
+        beside = path.removesuffix(LAYER_SUFFIX) + ROWS_SUFFIX
+    elif evidence not in _EVIDENCE:
         return None
-    beside = path.removesuffix(LAYER_SUFFIX) + ROWS_SUFFIX
     return beside if os.path.isfile(beside) else None

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.datasets.files import CSV_SUFFIXES
 from pipeline.datasets.numbers import numbers_of
 from pipeline.logs.messages import one_line
 from qnn.errors import InputError
@@ -50,6 +51,11 @@ def read_behaviours(source: str | Path, scenario: str) -> Array:
 
 
 def _table(source: str | Path) -> pa.Table:
+    if str(source).lower().endswith(CSV_SUFFIXES) and Path(source).exists():
+        raise InputError(
+            f"{source}: CSV is not read here: write its rows as Parquet, in pandas "
+            f"read_csv({str(source)!r}).to_parquet({str(Path(source).with_suffix('.parquet'))!r})"
+        )
     try:
         file = pq.ParquetFile(source)
         need = 3.0 * sum(

@@ -116,10 +116,13 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
     """
     with _environment(address):
         import ray
+        from ray._private.authentication.authentication_token_setup import AuthenticationTokenLoader
 
         if ray.is_initialized():
             yield
             return
+        # Ray keeps the token that it read first: an earlier session's, whose file is gone.
+        AuthenticationTokenLoader.instance().reset_cache()
         if address is None:
             log.info("starting Ray on this machine (%s)", _load())
         try:

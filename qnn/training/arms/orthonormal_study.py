@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtr, stdtrit
 
 from qnn.numerics.adam import Adam
 from qnn.training.arms.orthonormal import (
@@ -294,8 +294,8 @@ def paired_test(ours: Array, base: Array) -> PairedTest:
     error = float(differences.std(ddof=1)) / np.sqrt(n)
     if error == 0.0:
         return PairedTest(mean, 0.0, 1.0 if mean == 0.0 else 0.0)
-    half = float(student.ppf(0.975, n - 1)) * error
-    return PairedTest(mean, half, 2.0 * float(student.sf(abs(mean) / error, n - 1)))
+    half = float(stdtrit(n - 1, 0.975)) * error
+    return PairedTest(mean, half, 2.0 * float(stdtr(n - 1, -abs(mean) / error)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -137,3 +137,17 @@ def rows_of(y: np.ndarray, loss: str | Loss) -> slice | np.ndarray:
             "+1 beside them: encode its two classes so"
         )
     return rows
+
+
+def problem_of(
+    X: np.ndarray,
+    targets: np.ndarray,
+    beta: float,
+    loss: str | Loss = "squared",
+    activation: str | Activation = "bilinear",
+    alphabet: str | int | Alphabet = "binary",
+    sample_weight: np.ndarray | None = None,
+) -> Problem | VectorProblem:
+    """The problem of one output where the targets are (n,), of several where they are (n, C)."""
+    kind = Problem if targets.ndim == 1 else VectorProblem
+    return kind(X, targets, beta, loss, activation, alphabet, sample_weight)

@@ -11,8 +11,7 @@ import numpy as np
 from qnn.features.class_weights import row_weights
 from qnn.features.preprocessing import Preprocessing
 from qnn.losses import get_loss
-from qnn.training.problems.problem import Problem
-from qnn.training.problems.vector import VectorProblem
+from qnn.training.problems.vector import problem_of
 from qnn.training.selection.folds import Folds, make_folds, take, too_few
 from qnn.training.selection.kinds import AUTO, Kind, Wanted
 from qnn.training.selection.paths import Networks, path
@@ -339,7 +338,7 @@ def _fits(data: _Data, kind: Kind, fractions: tuple[float, ...]) -> Iterator[lis
         preprocessing = layout.fit(part, labels, classes).coded(kind.multi_class)
         coded = preprocessing.encode_target(labels)
         loss = get_loss(kind.loss, wanted.loss_parameter)
-        problem = (Problem if coded.ndim == 1 else VectorProblem)(
+        problem = problem_of(
             preprocessing.transform(part),
             coded,
             1.0,

@@ -1,5 +1,6 @@
 """`qnn bell`: verdicts of a Parquet file as a Parquet file, certificates, one line on bad input."""
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.commands.cli import app
+from pipeline.studies.bell.behaviours import read_behaviours
 from pipeline.studies.bell.rows import behaviours_of
 from qnn.certificates.moments import MomentCertificate, verify_moments
 from qnn.errors import InputError
@@ -33,8 +35,14 @@ def test_verdicts_and_certificates(tmp_path: Path) -> None:
     assert table["row"].to_pylist() == list(range(9000))
     assert table["verdict"].to_pylist() == decision.verdict.tolist()
     assert f"{(decision.verdict == 'outside').sum():,} outside" in result.output
-    files = sorted((tmp_path / "verdicts.certificates").iterdir())
+    place = tmp_path / "verdicts.certificates"
+    files = sorted(place.iterdir())
     assert len(files) == 5
+    command = shlex.split(result.output.splitlines()[-1].partition(": ")[2])
+    assert command == ["qnn", "verify", str(place)]
+    verified = CliRunner().invoke(app, command[1:])
+    assert verified.exit_code == 0
+    assert "5 files, all verified" in verified.output
     for file in files:
         certificate, row = MomentCertificate.load(file), int(file.stem)
         verify_moments(certificate, b[row], exact=True)
@@ -75,6 +83,12 @@ def test_bad_input_is_a_line(tmp_path: Path) -> None:
     assert refused(tmp_path, None).endswith("bad.parquet: no such file")
     (tmp_path / "bad.parquet").write_bytes(b"no parquet")
     assert "not a sound Parquet file" in refused(tmp_path, None)
+    text_file = tmp_path / "rows.csv"
+    text_file.write_text("c\n1\n")
+    with pytest.raises(InputError, match=r"rows\.csv: CSV is not read here: .*to_parquet\("):
+        read_behaviours(text_file, "2222")
+    with pytest.raises(InputError, match=r"none\.csv: no such file"):
+        read_behaviours(tmp_path / "none.csv", "2222")
     assert "has no rows" in refused(tmp_path, table_of(b[:0]))
     assert "has 7 numbers a row; scenario 2222 takes 8" in refused(tmp_path, table_of(b[:, :7]))
     b[17, 4] = 1.5

@@ -43,9 +43,15 @@ def test_a_name_is_proven_and_verified_from_the_files(tmp_path: Path) -> None:
     verified = CliRunner().invoke(app, command[1:])
     assert verified.exit_code == 0
     assert "value <= 67.0" in verified.output
+    # The folder, and the file alone: the problem lies beside it.
+    for path in (out, out / "proof.npz"):
+        verified = CliRunner().invoke(app, ["verify", str(path)])
+        assert verified.exit_code == 0
+        assert "1 files, all verified" in verified.output
     CspCertificate.load(out / "proof.npz")
     csp.rudy("g05_20.1").payoffs.save(out / "problem.npz")
     assert CliRunner().invoke(app, command[1:]).exit_code == 1
+    assert CliRunner().invoke(app, ["verify", str(out)]).exit_code == 1
 
 
 def test_rounds_of_a_file_are_those_of_the_library(tmp_path: Path) -> None:

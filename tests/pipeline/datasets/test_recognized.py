@@ -47,6 +47,18 @@ def quantities(tmp_path: Path, value: str, targets: Any, scaling: str) -> SweepC
 ROWS = list(range(40))
 
 
+def test_days_written_as_numbers_are_said_and_learnt_as_before(tmp_path: Path) -> None:
+    days = [f"2024{1 + k % 12:02d}{1 + k % 28:02d}" for k in ROWS]
+    said = plan(tmp_path, "day", days)
+    assert "column 'day' looks like dates written as whole numbers (as 20240101)" in said
+    assert "d = 3" in said
+    gaps = ["" if k == 3 else day for k, day in enumerate(days)]
+    assert "looks like dates" in plan(tmp_path, "day", gaps, data={"missing": "impute"})
+    # One that is no day, or no day of such years: a quantity, as an amount or an id.
+    for other in ("20241301", "20240230", "12345678", "20240512.5", "99991231", "18991231"):
+        assert "looks like dates" not in plan(tmp_path, "day", [*days[:-1], other])
+
+
 def test_a_counter_of_known_name_is_left_out_and_others_are_said(tmp_path: Path) -> None:
     assert "left out 'Unnamed: 0', which only counts the rows" in plan(tmp_path, "Unnamed: 0", ROWS)
     unnamed = "left out the column without a name, which only counts the rows"
@@ -57,6 +69,9 @@ def test_a_counter_of_known_name_is_left_out_and_others_are_said(tmp_path: Path)
     away = plan(tmp_path, "patient", [1000 + k for k in ROWS], data={"exclude": ["patient"]})
     assert "counts" not in away
     assert "left out 'patient', which data.exclude lists" in away
+    # The target is no feature anyway.
+    both = plan(tmp_path, "patient", ROWS, data={"exclude": ["patient", "target"]})
+    assert "left out 'patient', which data.exclude lists" in both
 
 
 @pytest.mark.parametrize(

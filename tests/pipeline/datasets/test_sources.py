@@ -239,7 +239,7 @@ def test_regression_targets(tmp_path: Path) -> None:
 
 BAD = [
     ("", {}, "data.source: t.csv is empty"),
-    ("a,target\n", {}, "data.source: t has no rows"),
+    ("a,target\n", {}, "data.source: t.csv has no rows"),
     ("a,a,target\n1,2,3\n", {}, "duplicate column names: a; rename or remove one of each"),
     ("a,b\n1,2\n", {}, "data.target: no column 'target' in the data (columns: a, b)"),
     ("a,target\n1,0\n", {"features": ("z",)},
@@ -354,3 +354,23 @@ def test_csv_and_memory_agree_to_the_last_bit(
     rows = "".join(f"{value!r},{k % 2}\n" for k, value in enumerate(values))
     path = csv_file(tmp_path_factory.mktemp("csv"), f"a,target\n{rows}")
     np.testing.assert_array_equal(read(path).columns["a"], values)
+
+
+def test_arrow_reads_text_from_memory_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its threads would need the interpreter, where it has ended, to let go of Python's."""
+    given = []
+    reads = pa.csv.read_csv
+
+    def watched(source: Any, **options: Any) -> Any:
+        given.append(source)
+        return reads(source, **options)
+
+    monkeypatch.setattr(pa.csv, "read_csv", watched)
+    assert read(csv_file(tmp_path, "a,target\n1,x\n2,y\n")).n == 2
+    (source,) = given
+    assert isinstance(source, pa.BufferReader)
+    source.seek(0)
+    # Bytes of Python's could not be changed.
+    assert source.read_buffer().parent.is_mutable

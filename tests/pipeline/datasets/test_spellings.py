@@ -182,6 +182,8 @@ def test_hive_folders_are_decoded(tmp_path: Path) -> None:
         pq.write_table(part, tmp_path / f"site={site}" / "part-0.parquet")
     table = read_table(DataConfig(source=str(tmp_path), missing="impute"))
     assert set(table.columns["site"]) == {"Genève/2", "a=b", None}
+    with pytest.raises(InputError, match=r"they are site=__HIVE_DEFAULT_PARTITION__: rename it or"):
+        read_table(DataConfig(source=str(tmp_path)), "site")
     (tmp_path / "site=a%3Db" / "part-0.parquet").write_bytes(b"PAR1 broken")
     with pytest.raises(InputError, match=r"site=a%3Db/part-0\.parquet cannot be read"):
         read_table(DataConfig(source=str(tmp_path)))

@@ -8,12 +8,14 @@ from pathlib import Path
 import pyarrow.fs as pafs
 import pytest
 
-from pipeline.commands.retraining import way_back
+from pipeline.commands.retraining import said_of, way_back
 from pipeline.results import lock
 from pipeline.results.folder import RunFolder, StoreError
+from pipeline.results.verification import verify_paths
 from pipeline.retraining.decision import look
 from pipeline.retraining.lease import LEASE_FILE, Lease
 from pipeline.retraining.state import State, settings_digest, write_state
+from pipeline.tracking.aliases import Move
 from qnn.errors import InputError
 from tests.pipeline.retraining.arriving import arrive, config, text
 
@@ -79,6 +81,20 @@ def test_the_way_back_names_mlflow_where_the_environment_does_not(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://other:5000")
     assert way_back(here, "home") == "qnn rollback arriving"
     assert way_back(there, "home") == "qnn rollback arriving --uri http://mlflow:5000"
+
+
+def test_a_first_promotion_has_no_way_back(data: Path) -> None:
+    first, second = Move("promotion", "1", None), Move("promotion", "2", "1")
+    assert said_of(first, config(data), "home") == ["promotion: champion is version 1"]
+    assert said_of(second, config(data), "home")[1:] == [f"back: {way_back(config(data), 'home')}"]
+
+
+def test_its_folder_is_verified_run_by_run(tmp_path: Path) -> None:
+    home = tmp_path / "my home"
+    (home / "runs" / "day-1" / "results").mkdir(parents=True)
+    (home / "runs" / "day-1" / "results" / "x.parquet").write_bytes(b"")
+    with pytest.raises(InputError, match=r"in its runs: qnn verify '.*my home'/runs/\*"):
+        list(verify_paths([str(home)]))
 
 
 @pytest.mark.parametrize("as_uri", [False, True])

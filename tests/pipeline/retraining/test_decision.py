@@ -100,6 +100,16 @@ def test_selection(settings: Any, training: Any, hold_out: Any) -> None:
     assert (chosen.training, chosen.hold_out) == (training, hold_out)
 
 
+def test_judges_without_rows_are_named(data: Path) -> None:
+    arrive(data, "9.parquet", count=0)
+    names = [one.name for one in look(config(data), RunFolder.open(data.parent / "x")).partitions]
+    chosen = select(names, ["9.parquet"], RetrainConfig())
+    with pytest.raises(
+        InputError, match=r"should judge \(9\.parquet\) have no rows; fill or remove"
+    ):
+        build(config(data), chosen, RetrainConfig())
+
+
 def test_too_few_partitions_are_one_line() -> None:
     with pytest.raises(
         InputError, match=r"1 partition, and .* nothing is left to train on"

@@ -24,6 +24,7 @@ from pipeline.results import summary
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
 from pipeline.results.parts import parts_of
+from pipeline.results.record import NetworkRow
 from pipeline.results.record import rows_of as network_rows
 from pipeline.results.selection import best_refit, choose
 from pipeline.results.verification import verify_paths
@@ -298,6 +299,13 @@ def test_the_report_and_the_pages_name_the_targets(run):
     assert "Each target is a problem of its own" in page
     assert "3, one a target" in page
     assert "training RMSE, in units of the target" in page
+    assert "test RMSE, in units of the target" in page
+    row = summary.champion_row(summary.frame(results))
+    assert row is not None
+    parts = parts_of(results, NetworkRow.of(row))
+    assert len(parts) == 3
+    for part in parts:
+        assert f"{part.fit.test_rmse:.4g} (R² {part.fit.test_r2:.3f})" in page
     # The whole's errors are in no target's units.
     assert page.count("RMSE in each target&#39;s scale") > 3
     assert "each divided by its target's" in page

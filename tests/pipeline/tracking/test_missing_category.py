@@ -23,6 +23,7 @@ from pipeline.datasets.sources import load_table
 from pipeline.plans.plan import plan_of
 from pipeline.tracking.loaded_model import NetworkModel
 from qnn.errors import InputError
+from qnn.features.columns import Missing
 from qnn.features.preprocessing import FeatureLayout, Preprocessing
 from qnn.features.tables import PANDAS_WORDS
 from qnn.networks.exports import to_onnx
@@ -48,7 +49,7 @@ def write(place: Path, cells: list[str]) -> Path:
     return place
 
 
-def network(columns: dict[str, Any], missing: str) -> QuantizedNetwork:
+def network(columns: dict[str, Any], missing: Missing) -> QuantizedNetwork:
     layout = FeatureLayout.from_table(columns, missing=missing)
     preprocessing = layout.fit(columns, np.array(list("yn" * 5)), ["n", "y"])
     rng = np.random.default_rng(4)
@@ -57,7 +58,7 @@ def network(columns: dict[str, Any], missing: str) -> QuantizedNetwork:
     return QuantizedNetwork(U, V, alpha, preprocessing=preprocessing)
 
 
-def trained(file: Path, missing: str) -> QuantizedNetwork:
+def trained(file: Path, missing: Missing) -> QuantizedNetwork:
     table = load_table(_config(file, missing))
     return network(table.columns, missing)
 
@@ -74,7 +75,7 @@ def test_the_words_are_those_of_pandas() -> None:
 @pytest.mark.parametrize("missing", ["refuse", "impute"])
 @pytest.mark.parametrize("word", WORDS)
 def test_the_training_file_has_the_same_scores_by_every_face(
-    tmp_path: Path, word: str, missing: str
+    tmp_path: Path, word: str, missing: Missing
 ) -> None:
     cells = alleys(word, missing)
     file = write(tmp_path / "rows.csv", cells)
@@ -106,7 +107,7 @@ def test_the_training_file_has_the_same_scores_by_every_face(
 
 
 @pytest.mark.parametrize("missing", ["refuse", "impute"])
-def test_two_such_categories_are_unclear_and_said(missing: str) -> None:
+def test_two_such_categories_are_unclear_and_said(missing: Missing) -> None:
     columns = {"Alley": np.array(["NA", "None", "Grvl", "Grvl"], dtype=object)}
     layout = FeatureLayout.from_table(columns, missing=missing)
     (note,) = layout.warnings

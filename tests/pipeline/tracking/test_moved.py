@@ -1,6 +1,7 @@
 """A run's folder elsewhere than where it was made: model, files and proofs are found there."""
 
 import os
+import shlex
 import shutil
 import sqlite3
 from pathlib import Path
@@ -86,7 +87,7 @@ def test_a_copy_verifies_says_what_changed_and_has_its_model(
         assert not any(first.as_uri() in file.read_text() for file in files)
         store = open_store(config, RunFolder.open(place))
         (run,) = runs_of(store, "sweep")
-        assert f"qnn verify {place}\n" in run.data.tags["mlflow.note.content"]
+        assert f"qnn verify {shlex.quote(str(place))}\n" in run.data.tags["mlflow.note.content"]
         assert "results/results.parquet" in artifacts_of(store, run.info.run_id)
         assert store.command(run.info.run_id).endswith(f"'{database_uri(place)}'")
         with pointed_at(store):

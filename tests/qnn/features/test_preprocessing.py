@@ -1,5 +1,4 @@
 import datetime
-import json
 from typing import Any
 
 import numpy as np
@@ -221,46 +220,6 @@ def test_the_digest_follows_what_matters() -> None:
     others = [{"bias": False}, {"scaling": "none"}, {"clip": 2.0}, {"constant_columns": "keep"}]
     digests = {FeatureLayout.from_table(mixed(), **options).digest for options in others}
     assert len(digests | {digest}) == 5
-
-
-def _spoil(record: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    *steps, last = path.split(".")
-    node: Any = record
-    for step in steps:
-        node = node[step]
-    node[last] = value
-    return record
-
-
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        ("format", 2),
-        ("means", [0.0]),
-        ("scales", [1.0, 1.0, 1.0, 1.0, 0.0]),
-        ("scales", [1.0, 1.0, 1.0, 1.0, float("nan")]),
-        ("scales", None),
-        ("fill", [1.0]),
-        ("fill", [1.0, "nowhere", 1.0]),
-        ("layout.scaling", "odd"),
-        ("layout.missing", "odd"),
-        ("layout.extra", 1),
-        ("layout.columns", 3),
-        ("target.classes", ["one"]),
-        ("target.scale", 0.0),
-        ("target", {}),
-    ],
-)
-def test_a_spoilt_record_is_refused(path: str, value: Any) -> None:
-    record = _spoil(json.loads(fit(mixed()).to_json()), path, value)
-    with pytest.raises(InputError):
-        Preprocessing.from_json(json.dumps(record))
-
-
-@pytest.mark.parametrize("text", ["", "[]", "3", "null", "{", "[" * 100_000, '{"format": 1}'])
-def test_what_is_no_record_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match=r"^not a preprocessing record: "):
-        Preprocessing.from_json(text)
 
 
 numbers = st.floats(-1e6, 1e6).map(lambda value: round(value, 6))

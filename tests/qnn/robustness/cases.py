@@ -37,7 +37,10 @@ def quantized(
 def forms(network: QuantizedNetwork) -> list[tuple[float, Array, Array]]:
     """Constant, linear part and matrix of each output, by evaluating it at unit vectors."""
     d = network.d
-    at = lambda rows: network.decision_function(rows).reshape(len(rows), -1)  # noqa: E731
+
+    def at(rows: Array) -> Array:
+        return network.decision_function(rows).reshape(len(rows), -1)
+
     eye = np.eye(d)
     zero, plus, minus = at(np.zeros((1, d)))[0], at(eye), at(-eye)
     found = []

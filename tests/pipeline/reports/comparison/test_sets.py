@@ -341,6 +341,8 @@ def test_arms_had_the_time_that_ours_took(run: Path) -> None:
 def test_what_cannot_be_compared_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no sweep with baselines; add"):
         write_comparison([str(tmp_path)], tmp_path / "page.html")
+    with pytest.raises(InputError, match=r"nowhere: no such folder$"):
+        write_comparison([str(tmp_path / "nowhere")], tmp_path / "page.html")
     with pytest.raises(InputError, match=r"^two of the sweeps have the same name: small, small$"):
         write_comparison([str(run), str(run)], tmp_path / "page.html")
     assert not list(tmp_path.iterdir())

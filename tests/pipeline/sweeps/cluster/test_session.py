@@ -140,6 +140,25 @@ def test_a_process_that_knows_ray_already_starts_it_without_a_token() -> None:
     assert done.stdout.split() == ["disabled", "7", "None"], done.stderr
 
 
+@pytest.mark.slow
+def test_a_process_starts_one_ray_after_another() -> None:
+    code = (
+        "import os\n"
+        "from pipeline.sweeps.cluster.session import ray_session\n"
+        "for _ in range(2):\n"
+        "    with ray_session(None, 1):\n"
+        "        import ray\n"
+        "        with ray_session(None, 1):\n"
+        "            pass\n"
+        "        print(os.environ['RAY_AUTH_MODE'], ray.get(ray.remote(lambda: 7).remote()))\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if "RAY_AUTH" not in key}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
+    assert done.stdout.split() == ["token", "7"] * 2, done.stderr
+
+
 def test_a_ray_of_ones_own_gets_a_token_that_nobody_else_reads_and_that_is_forgotten() -> None:
     code = (
         "import os, stat\n"
