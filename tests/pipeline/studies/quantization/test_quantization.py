@@ -63,7 +63,6 @@ def test_a_row_a_layer_and_a_network_that_runs(whole: Path) -> None:
         assert row["optimal"] + row["optimal_at_scale"] + row["bounded"] == row["neurons"]
         assert 0.0 <= row["bound_share"] <= row["error_share"] * (1 + 1e-9)
         assert row["float_accuracy"] == 1.0
-        assert row["cpu_seconds"] > 0.0
         assert row["agreement"] == row["accuracy"]
         session = onnxruntime.InferenceSession(str(whole / row["network"]))
         assert session.run(None, {"x": rows(5, (8,))})[0].shape == (5, 3)
@@ -73,6 +72,7 @@ def test_a_row_a_layer_and_a_network_that_runs(whole: Path) -> None:
     assert at["kbest", 4.0].divergence < at["kbest", 2.0].divergence
     assert at["kbest", 4.0].file_bytes > at["kbest", 2.0].file_bytes
     assert all(point.seeds == 1 for point in shown)
+    assert all((point.cpu_seconds or 0.0) > 0.0 for point in shown)
 
 
 def test_both_divergences_are_those_of_the_file_in_onnxruntime(whole: Path) -> None:
