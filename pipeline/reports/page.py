@@ -57,8 +57,8 @@ class ReportInput:
     """All that a report is made of.
 
     `features` are the names that the chosen network reads, `outputs` those of its outputs,
-    `positive` of two classes the second, whose precision and recall are told. `weighted`: the
-    chosen network's certificate has weights of the rows.
+    `classes` those of its classes, `positive` of two the second, whose precision and recall are
+    told. `weighted`: the chosen network's certificate has weights of the rows.
     """
 
     results: pa.Table
@@ -70,6 +70,7 @@ class ReportInput:
     positive: str | None = None
     origin: Origin = field(default_factory=Origin)
     weighted: bool = False
+    classes: tuple[str, ...] = ()
 
 
 def write_report(folder: RunFolder, champion: str | None = None) -> str:
@@ -97,12 +98,14 @@ def collect(folder: RunFolder, champion: str | None = None) -> ReportInput:
     if config is not None:
         results = summary.written_as(results, config.beta.form, config.chosen_by)
     shown = summary.champion_of(summary.frame(results), champion)
-    features, outputs, positive = (
-        ((), (), None) if shown is None else _names(folder, str(shown.row.fit.network))
+    features, outputs, classes = (
+        ((), (), ()) if shown is None else _names(folder, str(shown.row.fit.network))
     )
+    positive = classes[1] if len(classes) == 2 else None
     return ReportInput(
         results, config, champion, features, folder.label, outputs, positive,
         origin_of(folder, results), shown is not None and _is_weighted(folder, shown.row, config),
+        classes,
     )  # fmt: skip
 
 
@@ -126,6 +129,8 @@ def render_report(content: ReportInput) -> str:
         warnings=_warnings(content, data, metric, champion),
         measures=None if champion is None else 
             tables.measures_table(champion, metric.task, content.positive),
+        confusion=None if champion is None else
+            tables.confusion_table(champion, content.classes),
         scaled=summary.has_several_targets(data),
         outputs=outputs_table(champion.row, parts, content.outputs) if champion and parts else None,
         outputs_kind=None if champion is None else kind_of_outputs(champion.row, parts),
@@ -363,14 +368,16 @@ def _config(folder: RunFolder) -> SweepConfig | None:
         return None
 
 
-def _names(folder: RunFolder, network: str) -> tuple[tuple[str, ...], tuple[Any, ...], str | None]:
-    """The features that a network reads, its outputs and its positive class, where it says so."""
+def _names(
+    folder: RunFolder, network: str
+) -> tuple[tuple[str, ...], tuple[Any, ...], tuple[str, ...]]:
+    """The features that a network reads, its outputs and its classes, where it says so."""
     try:
         preprocessing = QuantizedNetwork.from_bytes(folder.read(network), network).preprocessing
     except (FileNotFoundError, InputError):
-        return (), (), None
+        return (), (), ()
     if preprocessing is None:
-        return (), (), None
+        return (), (), ()
     target = preprocessing.target
-    positive = brief(target.classes[1]) if target.classes and not target.shape else None
-    return preprocessing.feature_names, target.outputs, positive
+    classes = tuple(brief(label) for label in target.classes or ())
+    return preprocessing.feature_names, target.outputs, classes

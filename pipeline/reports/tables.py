@@ -94,6 +94,31 @@ def measures_table(shown: Shown, task: str, positive: str | None = None) -> dict
     return table_of(made, measured)
 
 
+def confusion_table(shown: Shown, classes: Sequence[str] = ()) -> dict[str, Any] | None:
+    """Test rows of the chosen network counted: a row a true class, a column a predicted one.
+
+    classes: their names in the order of the counts; without them they are numbered from 1.
+    None where no test rows were counted.
+    """
+    measures = shown.row.measures.test
+    counts, size = measures.confusion or (), measures.classes
+    if not any(counts):
+        return None
+    names = [redact(name) for name in classes]
+    if len(names) != size:
+        names = [f"class {code}" for code in range(1, size + 1)]
+    columns: list[Column[int]] = [
+        words("true class", lambda code: names[code]),
+        *(Column(f"predicted {name}", _count_of(counts, size, told), whole)
+          for told, name in enumerate(names)),
+    ]  # fmt: skip
+    return table_of(columns, range(size))
+
+
+def _count_of(counts: Sequence[int], size: int, told: int) -> Callable[[int], int]:
+    return lambda code: counts[code * size + told]
+
+
 def _of_class(metric: Metric, positive: str | None) -> str:
     """A metric's label, with the class that it is of where it is of one."""
     if positive is None or metric.name not in ("precision", "recall", "f1"):

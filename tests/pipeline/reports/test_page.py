@@ -1,5 +1,6 @@
 import re
 import sys
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -194,6 +195,28 @@ def test_precision_and_recall_say_of_which_class_they_are() -> None:
     assert "recall of class 'yes'" in text
     assert "accuracy of class" not in text
     assert "of class" not in page(results=results).text
+
+
+@pytest.mark.parametrize("classes", [("'no'", "'yes'"), ("'a<b'", "'b'", "'c'")])
+def test_counts_stand_by_true_and_by_predicted_class(classes: tuple[str, ...]) -> None:
+    size = len(classes)
+    counts = [1000 + 7 * k for k in range(size**2)]
+    told = {"test_confusion": counts, "test_rows": sum(counts), "test_f1": 0.5}
+    rows = [{**row, **told} for row in results_table(seeds=1, betas=2).to_pylist()]
+    results = pa.Table.from_pylist(rows, schema=RESULTS_SCHEMA)
+    text = page(results=results, classes=classes).page
+    table = text.split('aria-label="Confusion matrix of the test rows"')[1].split("</table>")[0]
+    heads = re.findall(r"<button[^>]*>([^<]*)<", table)
+    assert [unescape(head) for head in heads] == [
+        "true class", *(f"predicted {name}" for name in classes)
+    ]  # fmt: skip
+    lines = [re.findall(r"<t[hd][^>]*>([^<]*)</t", line) for line in table.split("<tr>")[2:]]
+    assert [unescape(line[0]) for line in lines] == list(classes)
+    shown = [[int(cell.replace(",", "")) for cell in line[1:]] for line in lines]
+    assert shown == np.reshape(counts, (size, size)).tolist()
+    # Without a network that names them, they are numbered; without counts there is no table.
+    assert "predicted class 2" in page(results=results).text
+    assert "Confusion" not in page(classes=classes).page
 
 
 def test_a_figure_that_is_not_drawn_is_not_described() -> None:
