@@ -201,6 +201,8 @@ def _arms_words(arms: list[ArmSummary]) -> str:
 
 def _headline(data: pd.DataFrame, metric: Metric, shown: Shown) -> dict[str, Any]:
     row, test = shown.row, shown.measured("test", metric)
+    if tables.is_of_one_class(row, "test", metric.name):
+        test = None
     identity, bounds, fit = row.identity, row.bounds, row.fit
     return {
         "tiles": _tiles(metric, test, shown),
@@ -244,6 +246,8 @@ def _tiles(metric: Metric, test: float | None, shown: Shown) -> list[dict[str, A
 
 def _of_test(metric: Metric, test: float | None, row: NetworkRow) -> list[str]:
     """Of how many rows the test metric is, how sure, and what saying one class would give."""
+    if tables.is_of_one_class(row, "test", metric.name):
+        return [f"test {metric.label} (its {row.measures.test.rows:,} rows are of one class)"]
     if test is None or not np.isfinite(test):
         return [f"test {metric.label} (no test rows)"]
     measures, columns = row.measures.test, row.columns

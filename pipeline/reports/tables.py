@@ -14,6 +14,7 @@ from pipeline.logs.redact import redact
 from pipeline.reports.cells import Column, short, table_of, whole, words
 from pipeline.results import summary
 from pipeline.results.fitness import reasons_against
+from pipeline.results.measures import PartMeasures
 from pipeline.results.record import PARTS, NetworkRow, columns_for
 from pipeline.results.schema import METRIC, PARAMETER
 from pipeline.results.selection import FINAL_SHARD
@@ -90,7 +91,7 @@ def measures_table(shown: Shown, task: str, positive: str | None = None) -> dict
     made: list[Column[Metric]] = [words("measure", lambda one: _of_class(one, positive))]
     for part in reversed(PARTS):
         if any(columns.get(one.column(part)) is not None for one in measured):
-            made += _part_columns(columns, part)
+            made += _part_columns(shown.row, part)
     return table_of(made, measured)
 
 
@@ -119,6 +120,12 @@ def _count_of(counts: Sequence[int], size: int, told: int) -> Callable[[int], in
     return lambda code: counts[code * size + told]
 
 
+def is_of_one_class(row: NetworkRow, part: str, metric: str) -> bool:
+    """Whether a balanced accuracy has nothing to balance: all the part's rows are of one class."""
+    measures: PartMeasures = getattr(row.measures, part)
+    return metric == "balanced_accuracy" and measures.of_one_class(metric) == 1.0
+
+
 def _of_class(metric: Metric, positive: str | None) -> str:
     """A metric's label, with the class that it is of where it is of one."""
     if positive is None or metric.name not in ("precision", "recall", "f1"):
@@ -126,14 +133,18 @@ def _of_class(metric: Metric, positive: str | None) -> str:
     return f"{metric.label} of class {redact(positive)}"
 
 
-def _part_columns(columns: Row, part: str) -> list[Column[Metric]]:
+def _part_columns(row: NetworkRow, part: str) -> list[Column[Metric]]:
     """The value of a metric on a part, as text with its unit, and its interval."""
+    columns = row.columns
 
     def value(one: Metric) -> str | None:
         known = columns.get(one.column(part))
-        return None if known is None else one.text(known)
+        unknown = known is None or is_of_one_class(row, part, one.name)
+        return None if unknown else one.text(known)
 
     def interval(one: Metric) -> str | None:
+        if is_of_one_class(row, part, one.name):
+            return None
         return one.interval_text([columns.get(f"{one.column(part)}{end}") for end in _ENDS]) or None
 
     rows = columns.get(f"{part}_rows")
@@ -165,7 +176,14 @@ def _figures(rows: Sequence[Row], metric: Metric) -> list[str]:
 
 
 def _figure(name: str) -> Column[Row]:
-    return Column(title_of(name), _of(name), _writer(name))
+    return Column(title_of(name), _measured(name), _writer(name))
+
+
+def _measured(name: str) -> Callable[[Row], Any]:
+    part, _, metric = name.partition("_")
+    if part not in PARTS or metric != "balanced_accuracy":
+        return _of(name)
+    return lambda row: None if is_of_one_class(NetworkRow.of(row), part, metric) else row[name]
 
 
 def title_of(name: str) -> str:

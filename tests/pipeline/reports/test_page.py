@@ -325,6 +325,27 @@ def test_one_class_alone_is_told_in_the_metric(metric: str, words: str | None) -
     assert words is None or words in text
 
 
+def test_test_rows_of_one_class_have_no_balanced_accuracy() -> None:
+    told = {"test_majority_share": 1.0, "test_rows": 80, "test_balanced_accuracy": 0.971,
+            "test_balanced_accuracy_low": 0.913, "test_balanced_accuracy_high": 0.993,
+            "test_accuracy": 0.971}  # fmt: skip
+    rows = results_table(seeds=1, betas=3).to_pylist()
+
+    def shown(*confusion: int) -> Outline:
+        changed = [{**row, **told, "test_confusion": confusion} for row in rows]
+        results = pa.Table.from_pylist(changed, schema=RESULTS_SCHEMA)
+        return page(results=summary.written_as(results, "fractions", "balanced_accuracy"))
+
+    one, both = shown(78, 2, 0, 0), shown(70, 2, 0, 8)
+    assert "–test balanced accuracy (its 80 rows are of one class)" in one.text
+    assert "91.3 to 99.3 %" not in one.text
+    assert "any one class alone" not in one.text
+    assert "91.3 to 99.3 %" in both.text
+    tables = [said.page.split('aria-label="The best networks"')[1].split("</table>")[0]
+              for said in (one, both)]  # fmt: skip
+    assert tables[0].count("97.1 %") < tables[1].count("97.1 %")
+
+
 def test_a_class_without_test_rows_is_none_that_could_be_right() -> None:
     part = PartMeasures(majority_share=0.75, confusion=(3, 0, 0, 0, 0, 0, 1, 0, 0))
     assert part.of_one_class("balanced_accuracy") == 0.5
