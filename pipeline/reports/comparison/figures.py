@@ -113,7 +113,7 @@ def _size_panel(dataset: str, metric: Metric, own: list[ComparedSet]) -> Panel:
                 )
             )  # fmt: skip
     height = _test_axis(metric)
-    return Panel(Axis("bytes", log=True), height, tuple(marks), dataset)
+    return Panel(Axis("bytes", log=True, whole=True), height, tuple(marks), dataset)
 
 
 def _test_axis(metric: Metric) -> Axis:

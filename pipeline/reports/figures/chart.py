@@ -23,7 +23,7 @@ class Axis:
 
     `low` and `high`, None: as the marks need. `values`: what stands on it, where these few are all
     there is. On a logarithmic axis `floor` is where what is not positive is drawn, with a tick that
-    says 0.
+    says 0. `whole`: of what is counted; no tick is at a part of one.
     """
 
     label: str = ""
@@ -34,6 +34,7 @@ class Axis:
     values: tuple[float, ...] = ()
     names: tuple[str, ...] = ()
     floor: float | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,7 @@ def size_figure(
     front = _frontier(points, metric, parts[0])
     starred = [] if row is None else [row[metric.column("test")]]
     every = metric.shown(np.concatenate([*(points[metric.column(p)] for p in parts), starred]))
-    size = Axis("bytes of the network, its encoding not counted", log=True)
+    size = Axis("bytes of the network, its encoding not counted", log=True, whole=True)
     # Both panels have one scale, so that what validation promises is seen beside the test.
     height = metric_axis(metric, every)
     panels = []

@@ -50,6 +50,10 @@ class Scale:
         return [(float(self.place([value])[0]), text) for value, text in texts]
 
     def _numbers(self, most: int) -> list[float]:
+        found = self._round_numbers(most)
+        return [value for value in found if value % 1 == 0] if self.axis.whole else found
+
+    def _round_numbers(self, most: int) -> list[float]:
         inside = (self.low * (1 - 1e-9) if self.axis.log else self.low, self.high)
         if self.axis.values and len(self.axis.values) <= min(most, MOST_VALUES):
             return [v for v in self.axis.values if inside[0] <= v <= inside[1] * (1 + 1e-9)]
@@ -72,6 +76,9 @@ def scale_of(axis: Axis, values: Array, start: float, end: float, margin: float 
     else:
         wide = margin * (high - low) or 0.5 * abs(high) or 0.5
         low, high = low - wide, high + wide
+    if axis.whole:
+        # So that two of its numbers at least are whole.
+        low, high = max(np.floor(low), 1.0 if axis.log else -np.inf), np.ceil(high)
     low = low if axis.low is None else axis.low
     high = high if axis.high is None else axis.high
     if not high > low:

@@ -223,6 +223,21 @@ def test_places_spread_apart_keep_their_order_and_stay_inside(wanted: list[int],
         assert found == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize("sizes", [[248.0, 249.0], [31.0], [39.5, 39.75], [1.0, 2.0], [7.0, 9e3]])
+@pytest.mark.parametrize("width", [svg.NARROW, svg.WIDE[2]])
+def test_no_tick_is_at_a_part_of_a_byte(sizes: list[float], width: float) -> None:
+    rows = results_table(shards=1, betas=1, seeds=1, widths=(8, 9), refit=False).to_pylist()
+    table = summary.frame(pa.Table.from_pylist(rows, schema=RESULTS_SCHEMA))
+    table["bytes"] = np.resize(sizes, len(table))
+    axis = plots.size_figure(table).panels[0].x
+    assert axis.whole
+    scale = scales.scale_of(axis, np.array(sizes), 30.0, width)
+    numbers = [float(text.replace("k", "e3")) for _, text in scale.ticks(51.0)]
+    assert numbers
+    assert all(number % 1 == 0 for number in numbers)
+    assert scale.low <= min(sizes) <= max(sizes) <= scale.high
+
+
 def test_axes_have_few_round_numbers() -> None:
     assert scales.even_steps(0.0, 1.0, 5) == [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     assert scales.decades(0.002, 0.3, 6) == [0.003, 0.01, 0.03, 0.1, 0.3]
