@@ -180,7 +180,7 @@ def _set_table(sets: list[ComparedSet]) -> dict[str, Any]:
     columns: list[Column[ComparedSet]] = [
         words("sweep", lambda one: one.name, wrap=True),
         words("data", lambda one: one.dataset),
-        Column("rows", lambda one: float(one.ours["n"].median()), whole),
+        Column("training rows of a shard", lambda one: float(one.ours["n"].median()), whole),
         Column("columns", lambda one: float(one.ours["d"].median()), whole),
         words("scaling", lambda one: one.scaling),
         words("loss, activation, weights", lambda one: ", ".join(one.kind.words)),

@@ -18,6 +18,8 @@ from pipeline.results.summary import KRIVINE_CONSTANT, Metric
 
 # Of the networks of a strip so many are drawn as dots, evenly by their order; bars are of all.
 MOST_DOTS = 300
+# Of a panel's height, what two lines of words under the bound need.
+ROOM_FOR_WORDS = 0.3
 MARKERS = ("o", "s", "^", "D", "v")
 _BETWEEN = 8
 
@@ -67,7 +69,8 @@ def _bounds_panel(data: pd.DataFrame, axis: summary.BetaAxis, kind: str) -> Pane
         place = float(levels[0] ** 0.22 * levels[-1] ** 0.78)
         height = float(np.interp(place, places, proven))
         words = "no quantized network\nof any width lies here"
-        marks.append(Note(place, floor + 0.35 * (height - floor), words))
+        if height - floor >= ROOM_FOR_WORDS * (float(best.max().max()) - floor):
+            marks.append(Note(place, floor + 0.35 * (height - floor), words))
     objective = Axis("training objective: loss + β d Σ|α|", low=floor)
     return Panel(beta_on_axis(axis, levels), objective, tuple(marks), kind or "Objective and bound")
 

@@ -133,6 +133,14 @@ def test_an_arm_far_off_is_named_by_its_mean() -> None:
     assert [type(mark) for mark in panel.marks] == [Level]
 
 
+def test_the_rows_of_a_set_are_said_to_be_those_of_training() -> None:
+    rows = [{**row(arm, 10.0), "n": 64} for arm in (OURS, "annealing")]
+    page = render_comparison([made_set("one", "standardize", table(rows))])
+    assert ">training rows of a shard</button>" in page
+    assert ">rows</button>" not in page
+    assert ">64</td>" in page
+
+
 def test_predictions_of_numbers_show_their_error() -> None:
     none = {"validation_accuracy": None, "test_accuracy": None}
     errors = {"validation_rmse": 0.4, "test_rmse": 0.5}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.reports.figures import layout, palette, picture, plots, scales, svg
-from pipeline.reports.figures.chart import Axis, Band, Chart, Dots, Level, Line, Panel
+from pipeline.reports.figures.chart import Axis, Band, Chart, Dots, Level, Line, Note, Panel
 from pipeline.results import summary
 from pipeline.results.record import RESULTS_SCHEMA
 from tests.pipeline.synthetic import results_table
@@ -93,6 +93,14 @@ def test_no_network_lies_in_the_area_where_none_can() -> None:
     assert np.all(area.high <= np.interp(area.x, levels, lowest) * (1 + 1e-9))
     edges = np.interp(np.log(area.x), np.log(levels), lowest)
     assert np.any(np.abs(edges - area.high) > 1e-3 * edges)
+
+
+@pytest.mark.parametrize(("share", "notes"), [(1.0, 1), (0.05, 0)])
+def test_a_thin_area_has_no_words_in_it(share: float, notes: int) -> None:
+    data = summary.searched(summary.frame(CASES["usual"])).copy()
+    data.loc[data["shard"] == data["shard"].min(), "lower_bound"] *= share
+    panel = plots.bounds_figure(data).panels[0]
+    assert len([mark for mark in panel.marks if isinstance(mark, Note)]) == notes
 
 
 def test_the_gap_has_a_panel_for_each_rounding() -> None:
