@@ -92,5 +92,5 @@ def test_the_bits_are_the_same_after_a_killed_node(cluster: RayNodes, tmp_path: 
     cluster.kill(second)
     rest, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 0
-    # Ray says on the same stream that it lost a raylet.
-    assert rest.endswith("moved 0 1\n")
+    # Ray says on the same stream, before or after, that it lost a raylet.
+    assert "moved 0 1\n" in rest
