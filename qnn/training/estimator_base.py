@@ -85,11 +85,12 @@ class QuantizedEstimator(BaseEstimator):
         """X as a table: a data frame's own columns, or a checked 2-D array."""
         if np.ma.isMaskedArray(X):
             X = plain_array(X, "X")
-        if isinstance(X, Mapping) and not issparse(X):  # SciPy's keyed matrix is a mapping too
-            raise InputError(
-                "X is a mapping; give an array (n, d) or a data frame, such as pandas.DataFrame(X)"
-            )
-        if tables.is_named(X) and not issparse(X):
+        if tables.is_named(X) and not issparse(X):  # SciPy's keyed matrix is a mapping too
+            if isinstance(X, Mapping):
+                raise InputError(
+                    "X is a mapping; give an array (n, d) or a data frame, such as "
+                    "pandas.DataFrame(X)"
+                )
             validate_data(self, X, skip_check_array=True, reset=reset)
             named = tables.column_names(X)
             return tables.get_columns(X, named, named)

@@ -21,6 +21,14 @@ def closed_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def run_without_a_token(code: str) -> subprocess.CompletedProcess[str]:
+    """Python code in a process of its own, whose environment says nothing of Ray's tokens."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
+    )
+
+
 @pytest.mark.parametrize(
     ("address", "message"),
     [
@@ -133,10 +141,7 @@ def test_a_process_that_knows_ray_already_starts_it_without_a_token() -> None:
         "    print(os.environ['RAY_AUTH_MODE'], ray.get(ray.remote(lambda: 7).remote()))\n"
         "print(os.environ.get('RAY_AUTH_MODE'))\n"
     )
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
-    )
+    done = run_without_a_token(code)
     assert done.stdout.split() == ["disabled", "7", "None"], done.stderr
 
 
@@ -152,10 +157,7 @@ def test_a_process_starts_one_ray_after_another() -> None:
         "            pass\n"
         "        print(os.environ['RAY_AUTH_MODE'], ray.get(ray.remote(lambda: 7).remote()))\n"
     )
-    environment = {key: value for key, value in os.environ.items() if "RAY_AUTH" not in key}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
-    )
+    done = run_without_a_token(code)
     assert done.stdout.split() == ["token", "7"] * 2, done.stderr
 
 
@@ -171,8 +173,5 @@ def test_a_ray_of_ones_own_gets_a_token_that_nobody_else_reads_and_that_is_forgo
         "    print(len(token.read_text()))\n"
         "print(token.exists(), [name for name in os.environ if name.startswith('RAY_AUTH')])\n"
     )
-    environment = {key: value for key, value in os.environ.items() if "RAY_AUTH" not in key}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
-    )
+    done = run_without_a_token(code)
     assert done.stdout == "token 0o600\n64\nFalse []\n", done.stderr
