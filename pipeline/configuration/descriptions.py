@@ -88,6 +88,7 @@ TRAINING = {
     "PreprocessingConfig.thresholds": "bits a number, of scaling: thermometer",
     "PreprocessingConfig.clip": "largest size of a scaled number; null: any",
     "PreprocessingConfig.bias": "whether a constant column is added",
+    "PreprocessingConfig.columns": "the columns that networks read, by name; null: all features",
     "PreprocessingConfig.compact": "whether means, scales, thresholds are rounded to few bits",
     "NoiseConfig.deviation": "of the noise, in standard deviations of each column of numbers; "
     "those of only 0 and 1, as booleans are read, have none",

@@ -96,6 +96,7 @@ class PreprocessingConfig(Section):
     clip: Positive | None = None
     bias: bool = True
     compact: bool = False
+    columns: Annotated[tuple[str, ...], NonEmpty, Distinct] | None = None
 
     @model_validator(mode="after")
     def _numbers_that_round(self) -> PreprocessingConfig:

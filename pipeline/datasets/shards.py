@@ -198,6 +198,7 @@ def make_layout(table: Table, config: SweepConfig, split: Split) -> FeatureLayou
         thresholds=config.preprocessing.thresholds,
         missing_values=config.data.missing_values,
         compact=config.preprocessing.compact,
+        columns=config.preprocessing.columns,
     )
 
 

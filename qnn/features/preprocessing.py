@@ -93,6 +93,7 @@ class FeatureLayout:
         thresholds: int = THRESHOLDS,
         missing_values: Sequence[str] = (),
         compact: bool = False,
+        columns: Sequence[str] | None = None,
     ) -> FeatureLayout:
         """Take the layout from a table with every row that may ever be trained on.
 
@@ -108,6 +109,7 @@ class FeatureLayout:
             missing_values: text that says "missing", here and in all rows that are read later.
             compact: whether means, scales and thresholds are rounded to few bits; not with "none"
                 and "quantile".
+            columns: names of those that are read; None: all.
 
         Raises:
             InputError: no rows, no columns left, duplicate or unknown names, text in a numeric
@@ -115,13 +117,32 @@ class FeatureLayout:
         """
         check_scaling(scaling, clip, thresholds, compact)
         bits = thresholds if SCALINGS[scaling].bits else None
-        columns, warnings = describe_table(
+        described, warnings = describe_table(
             table, categorical, missing, constant_columns, bits, missing_values
         )
-        return FeatureLayout(
-            columns, missing, bias, scaling, clip, warnings, thresholds, tuple(missing_values),
+        layout = FeatureLayout(
+            described, missing, bias, scaling, clip, warnings, thresholds, tuple(missing_values),
             compact,
         )  # fmt: skip
+        return layout if columns is None else layout.only(columns)
+
+    def only(self, names: Sequence[str]) -> FeatureLayout:
+        """The same with no other column read than these; which are not, its `warnings` say.
+
+        Raises InputError where one of them is no column, or none is left.
+        """
+        unknown = [name for name in names if name not in {column.name for column in self.columns}]
+        if unknown:
+            raise InputError(
+                f"columns to read that are not in the data: {tables.shorten(unknown)} "
+                f"(columns: {tables.shorten(column.name for column in self.columns)})"
+            )
+        away = [column.name for column in self.kept if column.name not in names]
+        if len(away) == len(self.kept):
+            raise InputError("no column is left to read: name others, that are not constant")
+        columns = [replace(one, dropped=one.dropped or one.name in away) for one in self.columns]
+        said = (f"not read: {tables.shorten(away)}",) if away else ()
+        return replace(self, columns=tuple(columns), warnings=(*self.warnings, *said))
 
     @property
     def d(self) -> int:

@@ -70,6 +70,10 @@ class DistributedConfig(Section):
             raise PydanticCustomError(
                 "fits", "distributed sweeps round no means and thresholds: remove compact"
             )
+        if self.preprocessing.columns is not None:
+            raise PydanticCustomError(
+                "fits", "distributed sweeps read all features: list them in data.features"
+            )
         if self.task == "regression" and issubclass(LOSSES[self.loss], MarginLoss):
             raise PydanticCustomError("fits", "this loss takes two classes: set task or loss")
         return self

@@ -59,7 +59,8 @@ class BlocksPath:
         for name in ("name", "tracking", "resources"):
             config.pop(name)
         config["data"].pop("source")
-        config["preprocessing"].pop("compact")  # false here, and younger than the first ids
+        for name in ("compact", "columns"):  # without a value here, and younger than the first ids
+            config["preprocessing"].pop(name)
         return digest_of(["distributed", config, blocks, self.groups.rows, list(self.names)])
 
     @property

@@ -38,11 +38,14 @@ DEFAULTS = {
     "rounding": ["refined"],
     "second_layer": 8,
 }
-COMPACT = ("preprocessing", "compact")
+SCALING, COMPACT = ("preprocessing", "scaling"), ("preprocessing", "compact")
+COLUMNS = ("preprocessing", "columns")
+# Columns are left out only where the encoding is chosen too.
 CHOSEN = (
-    ("preprocessing", "scaling"),
+    SCALING,
     ("preprocessing", "thresholds"),
     COMPACT,
+    COLUMNS,
     ("loss",),
     ("activation",),
     ("multi_class",),
@@ -84,6 +87,8 @@ def stand_in(path: Path, overrides: Sequence[str]) -> tuple[SweepConfig, Keys]:
         return load_config(path, overrides), ()
     tree = _tree(path, overrides)
     unsettled = tuple(key for key in CHOSEN if not _is_given(tree, key))
+    if SCALING not in unsettled:
+        unsettled = tuple(key for key in unsettled if key != COLUMNS)
     paired = ("multi_class",) not in unsettled
     loss = [STAND_IN_LOSS] if paired and ("loss",) in unsettled else []
     return load_config(path, [*with_defaults(path, overrides), STAND_IN, *loss]), unsettled
@@ -188,6 +193,7 @@ def _choices(
         "preprocessing.scaling": found.kind.scaling,
         "preprocessing.thresholds": found.kind.thresholds,
         "preprocessing.compact": wanted.layout_of(found.kind, table).compact,
+        "preprocessing.columns": found.kind.columns,
         "loss": found.kind.loss,
         "activation": _written(found.kind.activation),
         "multi_class": found.kind.multi_class,
@@ -239,9 +245,11 @@ def _question(config: SweepConfig, unsettled: Keys) -> tuple[Any, ...]:
     }
     if COMPACT in given:
         layout["compact"] = config.preprocessing.compact
+    if COLUMNS in given:
+        layout["columns"] = config.preprocessing.columns
     parameters = config.preprocessing
     wanted = Wanted(
-        scaling=parameters.scaling if CHOSEN[0] in given else AUTO,
+        scaling=parameters.scaling if SCALING in given else AUTO,
         thresholds=parameters.thresholds if CHOSEN[1] in given else AUTO,
         loss=kind.loss if ("loss",) in given else AUTO,
         width=config.widths[0] if ("widths",) in given else AUTO,
@@ -261,8 +269,9 @@ def _kept(location: str) -> list[str] | None:
     """What the folder's resolved config has of what is chosen; None where there is none."""
     try:
         tree = parse_yaml(RunFolder.open(location).read(CONFIG_FILE).decode(), CONFIG_FILE)
-        # Folders that were made before there was anything to round, or to pair.
+        # Folders that were made before there was anything to round, to leave out, or to pair.
         tree["preprocessing"].setdefault("compact", False)
+        tree["preprocessing"].setdefault("columns", None)
         tree.setdefault("multi_class", ONE_VS_REST)
         values = {key: _get(tree, key) for key in CHOSEN}
     except (OSError, UnicodeDecodeError, InputError, KeyError, TypeError, AttributeError):

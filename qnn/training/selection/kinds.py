@@ -41,19 +41,21 @@ WIDTHS = (64, 32, 16, 8, 4)
 
 @dataclass(frozen=True)
 class Kind:
-    """What a network is made of, but β and width."""
+    """What a network is made of, but β and width; `columns`: those it reads, None for all."""
 
     scaling: str
     thresholds: int
     loss: str
     activation: str | Activation = "bilinear"
     multi_class: str = ONE_VS_REST
+    columns: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
         bits = f" {self.thresholds}" if SCALINGS[self.scaling].bits else ""
         linear = ", linear" if self.activation == LINEAR else ""
         pairs = ", pairs" if self.multi_class == ONE_VS_ONE else ""
-        return f"{self.scaling}{bits}, {self.loss}{linear}{pairs}"
+        columns = "" if self.columns is None else f", {len(self.columns)} columns"
+        return f"{self.scaling}{bits}, {self.loss}{linear}{pairs}{columns}"
 
     def paired(self, classes: Sequence[Any] | None) -> Kind | None:
         """The same with classes told apart in pairs; None where that is not to be tried.
@@ -126,6 +128,11 @@ class Wanted:
         return ("bilinear", LINEAR) if self.scaling == AUTO else ("bilinear",)
 
     @property
+    def reduces(self) -> bool:
+        """Whether columns may be left out: where the encoding is chosen, and they are not given."""
+        return self.scaling == AUTO and "columns" not in dict(self.layout)
+
+    @property
     def widths(self) -> tuple[int, ...]:
         """Most neurons of an output, wide to narrow."""
         if self.width == AUTO:
@@ -139,6 +146,8 @@ class Wanted:
         options["compact"] = rounds and options.get("compact", self.scaling == AUTO)
         if self.scaling == AUTO and SCALINGS[kind.scaling].bits:
             options.pop("clip", None)
+        if kind.columns is not None:
+            options["columns"] = kind.columns
         return FeatureLayout.from_table(table, **options)
 
     def kinds(self, table: Any, classes: Sequence[Any] | None) -> tuple[Kind, ...]:

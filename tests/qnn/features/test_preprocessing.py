@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from qnn.errors import InputError
 from qnn.features.preprocessing import BIAS_NAME, FeatureLayout, Preprocessing
-from tests.qnn.features.table_cases import fit, message, mixed, with_gaps
+from tests.qnn.features.table_cases import LABELS, fit, message, mixed, with_gaps
 
 
 def test_columns_expand_in_order_and_the_bias_is_last() -> None:
@@ -48,6 +48,23 @@ def test_kept_constant_columns_become_zeros() -> None:
     assert prepared.layout.warnings == ("kept constant columns: flat",)
     j = prepared.feature_names.index("flat")
     assert (prepared.transform(mixed())[:, j] == 0).all()
+
+
+def test_only_named_columns_are_read() -> None:
+    layout = FeatureLayout.from_table(mixed(), columns=("size", "site"))
+    assert layout.feature_names == ("site=a", "site=b", "site=c", "size", BIAS_NAME)
+    assert layout.warnings == ("dropped constant columns: flat", "not read: age")
+    prepared = layout.fit(mixed(), LABELS, ("no", "yes"))
+    few = {name: mixed()[name] for name in ("site", "size")}
+    np.testing.assert_array_equal(prepared.transform(few), prepared.transform(mixed()))
+    assert Preprocessing.from_json(prepared.to_json()).transform(few).shape == (4, 5)
+    # The order of the names counts for nothing, and those dropped before stay away.
+    assert layout.only(("site", "size")) == layout
+    assert FeatureLayout.from_table(mixed(), columns=("flat", "age")).feature_names[0] == "age"
+    for names, said in ((("sighs",), "not in the data: sighs"), (("flat",), "no column is left")):
+        with pytest.raises(InputError, match=said) as error:
+            FeatureLayout.from_table(mixed(), columns=names)
+        message(error)
 
 
 def test_categories_that_differ_only_in_blanks_or_case_are_said() -> None:

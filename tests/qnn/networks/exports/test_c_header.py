@@ -189,7 +189,16 @@ def test_exact_sums_agree_to_the_last_bit(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options", [{"clip": 0.5}, {"bias": False}, {"classes": None}, {"alpha": np.zeros(0)}], ids=str
+    "options",
+    [
+        {"clip": 0.5},
+        {"bias": False},
+        {"classes": None},
+        {"alpha": np.zeros(0)},
+        {"columns": ("long, name", "site")},
+        {"columns": ("count",)},
+    ],
+    ids=str,
 )
 @pytest.mark.parametrize("scaling", ["standardize", "thermometer"])
 def test_options(options: dict[str, Any], scaling: str, tmp_path: Path) -> None:

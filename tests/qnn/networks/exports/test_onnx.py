@@ -74,7 +74,9 @@ def test_predictions_have_the_type_of_the_labels(classes: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"clip": 0.5}, {"bias": False}, {"missing": "refuse"}], ids=str
+    "options",
+    [{"clip": 0.5}, {"bias": False}, {"missing": "refuse"}, {"columns": ("count", "site")}],
+    ids=str,
 )
 def test_options_of_the_preprocessing(options: dict[str, Any]) -> None:
     net = network("standardize", **options)

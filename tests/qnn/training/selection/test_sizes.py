@@ -1,5 +1,7 @@
 """`max_bytes`: the best of the networks that fit, as they are written."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -62,7 +64,7 @@ def test_the_best_that_fits_is_chosen_and_nothing_else_is_trained():
     )
     choice = choose(X, y, [0, 1, 2], wanted)
     best = max(choice.cells, key=lambda cell: cell.merit)
-    assert (choice.kind, choice.width) == (best.kind, best.width)
+    assert (replace(choice.kind, columns=None), choice.width) == (best.kind, best.width)
     assert all(cell.size_in_bytes <= 90 for cell in choice.cells)
     assert len({cell.width for cell in choice.cells}) > 1
 
