@@ -236,7 +236,7 @@ def _question(config: SweepConfig, unsettled: Keys) -> tuple[Any, ...]:
     rows = make_split(table, config).development_rows
     given = set(CHOSEN) - set(unsettled)
     kind = config.kinds[0]
-    layout = {
+    layout: dict[str, Any] = {
         "categorical": [n for n, column in table.columns.items() if column.dtype == object],
         "missing": config.data.missing,
         "constant_columns": config.data.constant_columns,

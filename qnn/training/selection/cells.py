@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from qnn.features.class_weights import row_weights
 from qnn.features.preprocessing import FeatureLayout, Preprocessing
+from qnn.features.tables import column_names
 from qnn.losses import get_loss
 from qnn.training.problems.vector import problem_of
 from qnn.training.selection.folds import Folds, take
@@ -59,7 +60,7 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """What every cell is computed from; `widths` are those of each kind, wide to narrow."""
+    """What every cell is computed from."""
 
     table: Any
     target: np.ndarray
@@ -67,12 +68,16 @@ class Data:
     wanted: Wanted
     folds: Folds
     seed: int
-    widths: Mapping[Kind, tuple[int, ...]]
 
     @property
     def rows(self) -> int:
         """How many rows judge."""
         return sum(len(test) for _, test in self.folds)
+
+    @property
+    def size_in_bytes(self) -> int:
+        """What the rows take, a float64 a column."""
+        return 8 * len(self.target) * len(column_names(self.table))
 
     @property
     def chosen_by(self) -> np.ndarray:

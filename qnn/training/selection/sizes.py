@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from qnn.errors import InputError
 from qnn.features.preprocessing import Preprocessing
 from qnn.networks.activations import Activation, get_activation
@@ -49,9 +51,17 @@ def widest_within(
     return fits
 
 
-def refuse_small(max_bytes: int, least: int) -> None:
+def refuse_small(max_bytes: int, least: int) -> NoReturn:
     """Raise InputError for fewer bytes than the smallest network takes."""
     raise InputError(
         f"max_bytes is {max_bytes}, but the smallest network, of one neuron an output, may take "
         f"{least} bytes with the numbers of its encoding: allow at least those"
+    )
+
+
+def refuse_columns(max_bytes: int) -> NoReturn:
+    """Raise InputError where a column fits, but none of those that tell most."""
+    raise InputError(
+        f"max_bytes is {max_bytes}, which the numbers of the columns that tell most exceed: "
+        "allow more"
     )

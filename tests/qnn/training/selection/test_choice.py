@@ -138,18 +138,16 @@ def test_progress_is_told_before_each_cell():
 
 def test_the_smallest_setting_that_is_hardly_worse_than_the_best_is_taken():
     X, y = steps()
-    choice = choose(X, y, CLASSES, Wanted(beta_fraction=0.05))
-    whole = [cell for cell in choice.cells if cell.columns == 3]
-    best = max(whole, key=lambda cell: cell.merit)
+    all_columns = (("columns", None),)
+    choice = choose(X, y, CLASSES, Wanted(beta_fraction=0.05, layout=all_columns))
+    best = max(choice.cells, key=lambda cell: cell.merit)
     enough = [
         cell for cell in choice.cells if cell.merit >= best.merit - SMALLER * best.error(len(y))
     ]
     assert {cell.fraction for cell in enough} == {0.05}
-    kind = replace(choice.kind, columns=None)
-    read = 3 if choice.kind.columns is None else len(choice.kind.columns)
     (found,) = [
         cell for cell in choice.cells
-        if (cell.kind, cell.columns, cell.width) == (kind, read, choice.width)
+        if (cell.kind, cell.fraction, cell.width) == (choice.kind, choice.fraction, choice.width)
     ]  # fmt: skip
     assert found in enough
     assert found.size_in_bytes == min(cell.size_in_bytes for cell in enough)
