@@ -12,7 +12,7 @@ from qnn.training.selection.cells import Cell, Data
 from qnn.training.selection.folds import Folds, make_folds, too_few
 from qnn.training.selection.kinds import AUTO, Kind, Wanted
 from qnn.training.selection.search import NEAR, Candidate, Report, Search, Step
-from qnn.training.selection.sizes import refuse_columns, refuse_small
+from qnn.training.selection.sizes import refuse_small
 
 # Standard errors that a smaller network may be worse, by its mean, and by which pairs of classes
 # must be more accurate, since they take more bytes.
@@ -81,7 +81,7 @@ def choose(
     candidates = [found] if found else []
     if wanted.reduces:
         candidates = [*_with_fewer_columns(found, leaders, search), *candidates]
-    choice = _settled(candidates, search)
+    choice = _settled(kinds, candidates, search)
     if wanted.beta_fraction != AUTO or search.data.rows == len(target):
         return choice
     return replace(choice, fraction=_carried(choice.fraction, len(folds[0][0]), len(target)))
@@ -127,7 +127,10 @@ def _smallest(leaders: Sequence[Step], search: Search) -> Candidate | None:
 def _with_fewer_columns(
     found: Candidate | None, leaders: Sequence[Step], search: Search
 ) -> list[Candidate]:
-    """What reads fewer columns and is to be taken instead, the first that fits."""
+    """What is to be taken instead, since fewer columns are better or small enough.
+
+    The first whose network fits.
+    """
     if search.data.wanted.max_bytes is not None:
         # A merit may grow as columns go, since networks may be wider: all steps are tried.
         least = found.cell.merit if found else -np.inf
@@ -143,6 +146,9 @@ def _with_fewer_columns(
     limit = SHARE * search.data.size_in_bytes
     if found and found.cell.size_in_bytes <= limit:
         return []
+    whole = [one for step in leaders for one in search.narrower(step)]
+    least = best.merit - FEWER * error
+    tried += [one for one in whole if one.cell.merit >= least]
     return _best_first([one for one in tried if one.cell.size_in_bytes <= limit])
 
 
@@ -161,8 +167,11 @@ def _best_first(candidates: Sequence[Candidate]) -> list[Candidate]:
     return sorted(candidates, key=lambda one: (-one.cell.merit, one.cell.size_in_bytes))
 
 
-def _settled(candidates: Sequence[Candidate], search: Search) -> Choice:
-    """The first candidate whose network fits with the columns that all rows keep."""
+def _settled(kinds: Sequence[Kind], candidates: Sequence[Candidate], search: Search) -> Choice:
+    """The first candidate whose network fits with the columns that all rows keep.
+
+    Where the columns that tell most are too large, one that is small enough.
+    """
     for one in candidates:
         cell = one.cell
         layout = search.layout_of(one)
@@ -172,7 +181,22 @@ def _settled(candidates: Sequence[Candidate], search: Search) -> Choice:
             if one.before:
                 kind = replace(kind, columns=tuple(column.name for column in layout.kept))
             return Choice(kind, cell.fraction, min(cell.width, widths[0]), tuple(search.cells))
-    refuse_columns(search.data.wanted.max_bytes or 0)
+    return _of_one_column(kinds, search)
+
+
+def _of_one_column(kinds: Sequence[Kind], search: Search) -> Choice:
+    """The best that reads one column, of those that fit; each with what takes the fewest bytes."""
+    wanted, data = search.data.wanted, search.data
+    best: tuple[Step, Kind] | None = None
+    for column in wanted.layout_of(kinds[0], data.table).kept:
+        ones = [replace(kind, columns=(column.name,)) for kind in kinds]
+        kind = min(ones, key=lambda one: search.least_bytes([one], reduced=False))
+        if search.widths(kind, wanted.layout_of(kind, data.table)):
+            step = search.follow(kind, wanted.fractions)
+            if best is None or step.cell.merit > best[0].cell.merit:
+                best = step, kind
+    assert best is not None, "the smallest of all was compared with max_bytes before"
+    return Choice(best[1], best[0].cell.fraction, best[0].widths[0], tuple(search.cells))
 
 
 def _carried(fraction: float, fitted: int, rows: int) -> float:

@@ -57,6 +57,7 @@ class Search:
         """`kinds`: how many there are, each with a path of so many cells at most."""
         self.data = data
         self.cells: list[Cell] = []
+        self._narrower: dict[Step, list[Candidate]] = {}
         self._report, self._kinds, self._ended = report, kinds, 0
 
     def follow(
@@ -92,9 +93,12 @@ class Search:
 
         The narrower ones count as tried.
         """
-        narrow = [narrowed(step.cell, step.fitted, width) for width in step.widths[1:]]
-        self.cells += narrow
-        return [Candidate(one, step.before) for one in (step.cell, *narrow) if step.widths]
+        if step not in self._narrower:
+            narrow = [narrowed(step.cell, step.fitted, width) for width in step.widths[1:]]
+            self.cells += narrow
+            fitting = (step.cell, *narrow) if step.widths else ()
+            self._narrower[step] = [Candidate(one, step.before) for one in fitting]
+        return self._narrower[step]
 
     def reduced(self, full: Step, least: float) -> Iterator[Step]:
         """The same with fewer and fewer columns, to the first that falls below a merit.

@@ -57,11 +57,3 @@ def refuse_small(max_bytes: int, least: int) -> NoReturn:
         f"max_bytes is {max_bytes}, but the smallest network, of one neuron an output, may take "
         f"{least} bytes with the numbers of its encoding: allow at least those"
     )
-
-
-def refuse_columns(max_bytes: int) -> NoReturn:
-    """Raise InputError where a column fits, but none of those that tell most."""
-    raise InputError(
-        f"max_bytes is {max_bytes}, which the numbers of the columns that tell most exceed: "
-        "allow more"
-    )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from qnn import QuantizedClassifier
+from qnn.errors import InputError
 from qnn.features.preprocessing import FeatureLayout
 from qnn.losses import get_loss
 from qnn.networks.quantized import QuantizedNetwork
@@ -93,18 +94,32 @@ def test_all_columns_are_read_where_they_or_the_encoding_are_given():
     assert some.layout_of(choice.kind, table).d == 6 or choice.kind.scaling == "thermometer"
 
 
-@pytest.mark.parametrize("most", [70, 110, 200])
+@pytest.mark.parametrize("most", [14, 25, 70, 200])
 def test_fewer_columns_make_room_and_the_network_fits(most):
     table, y = hidden(120)
-    wanted = Wanted(max_bytes=most, activation="bilinear", beta_fraction=0.02)
-    choice = choose(table, y, CLASSES, wanted)
-    assert all(cell.size_in_bytes <= most + 8 for cell in choice.cells)
-    rows = np.column_stack([column for name, column in table.items() if name != "text"])
-    model = QuantizedClassifier(
-        max_bytes=most, activation="bilinear", beta_fraction=0.02, calibration=None, random_state=0
-    ).fit(rows.astype(float), y)
+    del table["text"]
+    X = np.column_stack(list(table.values()))
+    settings = {"max_bytes": most, "activation": "bilinear", "beta_fraction": 0.02}
+    model = QuantizedClassifier(**settings, calibration=None, random_state=0).fit(X, y)
     network = QuantizedNetwork.from_bytes(model.network_.to_bytes())
     assert network.size_in_bytes + network.preprocessing.bytes_of_numbers <= most
+    assert len(model.choice_.kind.columns) < 10
+    assert most < 25 or model.score(X, y) > 0.85
+    if most < 70:
+        whole = Wanted(**settings, layout=(("columns", None),))
+        with pytest.raises(InputError, match=f"max_bytes is {most}, but the smallest network"):
+            choose(X, y, CLASSES, whole)
+
+
+def test_where_no_column_fits_the_bytes_of_the_smallest_are_said():
+    table, y = hidden(60)
+    with pytest.raises(
+        InputError, match=r"max_bytes is 5, but the smallest .* take (\d+) bytes"
+    ) as said:
+        choose(table, y, CLASSES, Wanted(max_bytes=5))
+    least = int(str(said.value).partition("may take ")[2].split()[0])
+    assert 5 < least < 15
+    choose(table, y, CLASSES, Wanted(max_bytes=least, beta_fraction=0.1))
 
 
 def test_an_estimator_reads_what_it_chose_and_takes_all():
