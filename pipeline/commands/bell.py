@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from pipeline.logs.shell import verify_line
 from qnn.errors import CertificateError, InputError
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def bell(
         print(out)
     if place is not None:
         count = certify(table, settings, certificates, place)
-        print(f"{count} certificates, exact: qnn verify {shlex.quote(str(place))}")
+        print(f"{count} certificates, exact: {verify_line(str(place))}")
 
 
 def network_of(model: str | None, level: MomentMatrix) -> Network | None:

@@ -304,16 +304,19 @@ def main() -> None:
 
 
 def command() -> None:
-    """`main` as a process of its own: bad input ends it at once.
+    """`main` as a process of its own: bad input and interrupts end it at once.
 
     Readers of pyarrow may still be at work in threads of their own then, which the interpreter's
-    end aborts now and then, with another exit code.
+    end aborts now and then, with another exit code; and so does one more Ctrl-C in the seconds that
+    this end takes after a sweep.
     """
+    from pipeline.sweeps.interrupts import EXIT_CODES
+
     try:
         main()
     except SystemExit as end:
-        if end.code == BAD_INPUT:
+        if isinstance(end.code, int) and end.code in {BAD_INPUT, *EXIT_CODES}:
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(BAD_INPUT)
+            os._exit(end.code)
         raise

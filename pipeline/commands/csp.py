@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.logs.shell import verify_line
 from qnn.errors import InputError
 
 if TYPE_CHECKING:
@@ -134,4 +134,4 @@ def _write(problem: MaxCSP, solution: Solution, out: Path) -> None:
         solution.certificate.save(out / PROOF)
     except OSError as error:
         raise InputError(f"{out}: cannot be written: {error.strerror}") from None
-    print(shlex.join(["qnn", "verify", str(out / PROOF), "--data", str(out / PROBLEM)]))
+    print(verify_line(str(out / PROOF), data=str(out / PROBLEM)))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from pipeline.logs.shell import verify_line
 from pipeline.reports.figures.chart import Axis, Chart, Level, Panel, Tiles
 from pipeline.reports.figures.palette import AMBER, BLUE, INK, RULE
 from pipeline.reports.figures.svg import pictures
@@ -58,7 +59,7 @@ def render_certificate(row: NetworkRow, certificate: bytes, network: bytes) -> s
         n=len(record.nu),
         beta=f"{record.beta:.6g}",
         proof=proof_words(record.loss, record.activation, record.kind, record.weights is not None),
-        command=f"qnn verify {row.bounds.certificate} {row.fit.network}",
+        command=verify_line(str(row.bounds.certificate), str(row.fit.network)),
         facts=facts,
     )
 
@@ -116,6 +117,6 @@ def render_outputs(row: NetworkRow, parts: Sequence[NetworkRow], network: bytes)
         beta=f"{row.axes.beta:.6g}",
         outputs=outputs_table(row, parts, names),
         kind=kind_of_outputs(row, parts),
-        command=f"qnn verify {row.fit.network}",
+        command=verify_line(str(row.fit.network)),
         facts=facts,
     )

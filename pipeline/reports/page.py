@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -13,6 +12,7 @@ import pyarrow as pa
 
 from pipeline.configuration.reading import SweepConfig, dump_config, parse_config
 from pipeline.logs.redact import redact
+from pipeline.logs.shell import verify_line
 from pipeline.reports import tables
 from pipeline.reports.cells import href
 from pipeline.reports.comparison.arms import NAMES, arm_table, metric_text
@@ -147,7 +147,7 @@ def render_report(content: ReportInput) -> str:
         narrowest=tables.narrowest_table(data),
         proof=proof_words(*_kind_of_proof(data, champion), content.weighted),
         weight_choices=weight_choices(*_neurons(data, champion)),
-        verify_command=f"qnn verify {shlex.quote(content.location)}",
+        verify_command=verify_line(content.location),
         failures=_failures(summary.failed(data)),
         facts=_facts(data, content.config),
         features=[redact(name) for name in content.features],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.logs.redact import redact
+from pipeline.logs.shell import verify_line
 from pipeline.reports.frame import REPORT_FILE, render_page
 from pipeline.reports.origin import origin_of
 from pipeline.results.folder import CONFIG_FILE, RunFolder
@@ -37,7 +37,7 @@ def write_study_report(
             {"count": count, "error": redact(str(error)), "where": ""}
             for error, count in failures.items()
         ],
-        verify_command=f"qnn verify {shlex.quote(folder.label)}",
+        verify_command=verify_line(folder.label),
         config=redact(config_text(folder)),
         **told(results),
     )

@@ -79,7 +79,7 @@ def retrain(
     home = RunFolder.open(out)
     tracking_uri(config, home)
     home.create()
-    with Interrupts() as interrupts, Lease(home) as lease:
+    with Interrupts(out) as interrupts, Lease(home) as lease:
         try:
             home.clean()
             decision = look(config, home, unsettled)

@@ -106,7 +106,7 @@ def run_sweep(
     """
     options = options or SweepOptions()
     check_address(options.address)
-    with Interrupts() as interrupts:
+    with Interrupts(out) as interrupts:
         driver = _Driver(config, options, interrupts, console)
         try:
             return driver.run(RunFolder.open(out), start_tracking)

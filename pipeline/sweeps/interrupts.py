@@ -1,4 +1,7 @@
-"""Ctrl-C, SIGTERM and SIGHUP: the first ends the sweep in an orderly way, the second at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first ends the sweep in an orderly way, the second at once.
+
+Either way one line says what is kept and how it goes on.
+"""
 
 import contextlib
 import os
@@ -9,6 +12,11 @@ from types import FrameType
 from pipeline.logs.redact import redact
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# What the process ends with then.
+EXIT_CODES = frozenset(128 + signum for signum in SIGNALS)
+STDERR = 2
+# A bar that is cut off leaves a line begun, and the cursor hidden.
+_AFTER_A_BAR = "\n\x1b[?25h"
 
 
 class SweepInterrupted(BaseException):
@@ -29,8 +37,11 @@ class Interrupts:
 
     Libraries put handlers of their own in the way while they start (Ray), and an exception raised
     inside a destructor is swallowed. So each signal is also noted in a pipe that the interpreter
-    itself writes to: `check` raises for one that went astray.
+    itself writes to: `check` raises for one that went astray. `location` is where the results are.
     """
+
+    def __init__(self, location: str) -> None:
+        self.location = location
 
     def __enter__(self) -> "Interrupts":
         self._before = {signum: signal.getsignal(signum) for signum in SIGNALS}
@@ -59,6 +70,11 @@ class Interrupts:
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if self._stopping:
+            # Not printed: the handler may have come in the middle of a print.
+            before = _AFTER_A_BAR if os.isatty(STDERR) else ""
+            with contextlib.suppress(OSError):
+                line = f"{before}{_words(signal.Signals(signum).name, self.location)}\n"
+                os.write(STDERR, line.encode(errors="replace"))
             os._exit(128 + signum)
         self._stopping = True
         self._seen = signum
@@ -82,10 +98,18 @@ class Interrupts:
 
 
 def say_interrupted(interrupt: SweepInterrupted, location: str) -> int:
-    """Say what is kept and how it goes on; return the exit code."""
-    print(
-        f"interrupted ({interrupt}): what is finished is kept in {redact(location)}; the same "
-        "command goes on from there",
-        file=sys.stderr,
-    )
+    """Say what is kept and how it goes on; return the exit code.
+
+    The process is at its end: signals are ignored from here on.
+    """
+    for signum in SIGNALS:
+        signal.signal(signum, signal.SIG_IGN)
+    print(_words(str(interrupt), location), file=sys.stderr)
     return interrupt.exit_code
+
+
+def _words(name: str, location: str) -> str:
+    return (
+        f"interrupted ({name}): what is finished is kept in {redact(location)}; the same command "
+        "goes on from there"
+    )

@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import sqlite3
 from pathlib import Path
 from urllib.parse import quote, unquote, urlparse
 
 from pipeline.logs.messages import one_line
+from pipeline.logs.shell import verify_line
 from pipeline.results.folder import RunFolder, StoreError
 
 DATABASE, ARTIFACTS, TRACKING_FILE = "mlflow.db", "mlartifacts", "tracking.json"
@@ -131,12 +131,12 @@ def _change_database(here: Path, earlier: list[str]) -> int:
                 for table, column in _ADDRESSES:
                     if column in _columns(db, table):
                         changed += _change_column(db, table, column, old, new)
-                now = shlex.quote(str(here))
                 # Notes of earlier versions name a folder as it is.
-                for place in {str(_folder_of(old)), shlex.quote(str(_folder_of(old)))}:
+                folder = str(_folder_of(old))
+                for said in {f"qnn verify {folder}", verify_line(folder)}:
                     db.execute(
                         "UPDATE tags SET value = replace(value, ?, ?) WHERE key = ?",
-                        (f"qnn verify {place}\n", f"qnn verify {now}\n", _NOTE),
+                        (f"{said}\n", f"{verify_line(str(here))}\n", _NOTE),
                     )
     return changed
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ import pandas as pd
 from pipeline.configuration.flat import flatten
 from pipeline.configuration.reading import SweepConfig, dump_config
 from pipeline.logs.redact import redact
+from pipeline.logs.shell import verify_line
 from pipeline.reports.proof_words import gap_words
 from pipeline.results import summary
 from pipeline.results.record import NetworkRow, columns_for
@@ -207,7 +207,7 @@ def sweep_description(
         "### How to check it",
         "",
         "```",
-        f"qnn verify {shlex.quote(location)}",
+        verify_line(location),
         "```",
         "",
         "recomputes every digest, bound and objective from the files alone.",

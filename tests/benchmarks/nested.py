@@ -9,11 +9,11 @@ network its packed weights and second layer, and its means, scales and threshold
 multiplied; of the SVM 8 a number, its support vectors' and the scaling's; of boosting 9 a split and
 8 a leaf: what scikit-learn keeps of them.
 
-Peers of equal bytes have as many as ours of that fold, with numbers rounded to 2 bytes: boosting
-with trees of depth 1 or 2, logistic regression with its largest coefficients at 3 bytes each, and a
-network of ±1 weights of our form on our encodings (float second layer refitted, then 8 bits each)
-by straight-through backpropagation, on standardized columns or three bits each, at one of two β:
-the best of four on a held-out third.
+Peers of equal bytes have at most as many as ours of that fold, with numbers rounded to 2 bytes:
+boosting with trees of depth 1 or 2, logistic regression with its largest coefficients at 3 bytes
+each, and a network of ±1 weights of our form on our encodings (float second layer refitted, then 8
+bits each) by straight-through backpropagation, on standardized columns or three bits each, at one
+of two β: the best of four on a held-out third.
 
 Each fold is written to FOLDER (out/nested, where none is named) as it ends and read from there
 again; after each set the table and the figure of all so far are made: FOLDER/accuracy.md and

@@ -3,7 +3,7 @@
 Peers of so many bytes have numbers of `NUMBER` bytes, really rounded: to whole numbers of 16 bits
 with a sign, times a power of two that costs nothing (ours share one a column, which costs). They
 are those that meet raw columns: coefficients with the scaling multiplied in, thresholds, leaves
-times the learning rate.
+times the learning rate, what an output starts from. One column or tree is taken where none fits.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit, logit, softmax
 from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -98,46 +99,81 @@ def small_boosting(train: Part, test: Part, seed: int, budget: int) -> Result:
         )
     best = _better(candidates, X, train[1])
     exact = share(best.predict(T), test[1])
-    _round_trees(best, *_scaling(preprocessing))
-    return {"accuracy": share(best.predict(T), test[1]), "exact": exact, "bytes": budget}
+    round_trees(best, *_scaling(preprocessing))
+    hits = share(best.predict(raw(preprocessing, test)), test[1])
+    return {"accuracy": hits, "exact": exact, "bytes": bytes_of_trees(best)}
 
 
-def _round_trees(
+def round_trees(
     boosting: GradientBoostingClassifier, means: np.ndarray, scales: np.ndarray
 ) -> None:
-    """Thresholds as they are on raw columns and leaves times the learning rate, in place."""
-    rate = boosting.learning_rate
+    """Make it one of raw columns and rounded numbers, in place.
+
+    Its numbers are the thresholds, the leaves times the learning rate, and what each output starts
+    from. `means` and `scales` (d − 1,) are those of its columns but the constant, which is last.
+    """
     for tree in (stage.tree_ for stage in boosting.estimators_.ravel()):
         inner = tree.feature >= 0
         # The constant column is never split.
         mean, scale = means[tree.feature[inner]], scales[tree.feature[inner]]
-        tree.threshold[inner] = (rounded(tree.threshold[inner] * scale + mean) - mean) / scale
-        tree.value[:] = rounded(rate * tree.value) / rate
+        tree.threshold[inner] = rounded(tree.threshold[inner] * scale + mean)
+        tree.value[:] = rounded(boosting.learning_rate * tree.value)
+    boosting.learning_rate = 1.0
+    shares = boosting.init_.class_prior_
+    if len(shares) == 2:
+        second = expit(rounded(logit(shares[1])))
+        boosting.init_.class_prior_ = np.array([1.0 - second, second])
+    else:
+        boosting.init_.class_prior_ = softmax(rounded(np.log(shares)))
+
+
+def bytes_of_trees(boosting: GradientBoostingClassifier) -> int:
+    """2 a threshold, the name of its column, 2 a leaf, and 2 for what each output starts from."""
+    trees = [stage.tree_ for stage in boosting.estimators_.ravel()]
+    leaves = sum(int(tree.n_leaves) for tree in trees)
+    splits = sum(int(tree.node_count) for tree in trees) - leaves
+    starts = boosting.estimators_.shape[1]
+    return (NUMBER + NAME) * splits + NUMBER * (leaves + starts)
 
 
 def small_logistic(train: Part, test: Part, seed: int, budget: int) -> Result:
     """Logistic regression, of the largest coefficients only where all do not fit in `budget`."""
     preprocessing, X, T = standardized(train, test)
-    X, T, (means, scales) = X[:, :-1], T[:, :-1], _scaling(preprocessing)
-    outputs = _outputs(train[1])
+    means, scales = _scaling(preprocessing)
+    outputs, columns = _outputs(train[1]), np.arange(len(means))
     kept = max(1, (budget - NUMBER * outputs) // ((NUMBER + NAME) * outputs))
-    if kept < X.shape[1]:
-        sparse = LogisticRegression(C=0.1, max_iter=500).fit(X, train[1])
-        order = np.argsort(-np.abs(sparse.coef_).sum(axis=0))[:kept]
-        X, T, means, scales = X[:, order], T[:, order], means[order], scales[order]
+    if kept < len(columns):
+        sparse = LogisticRegression(C=0.1, max_iter=500).fit(X[:, :-1], train[1])
+        columns = np.argsort(-np.abs(sparse.coef_).sum(axis=0))[:kept]
+    X, T = X[:, columns], T[:, columns]
     best = _better([LogisticRegression(C=C, max_iter=500) for C in (0.1, 1.0, 10.0)], X, train[1])
     exact = share(best.predict(T), test[1])
-    own = rounded(best.coef_ / scales)
-    best.intercept_ = rounded(best.intercept_ - best.coef_ @ (means / scales)) + own @ means
-    best.coef_ = own * scales
-    return {"accuracy": share(best.predict(T), test[1]), "exact": exact, "bytes": budget}
+    round_coefficients(best, means[columns], scales[columns])
+    hits = share(best.predict(raw(preprocessing, test)[:, columns]), test[1])
+    own = NUMBER + (NAME if len(columns) < len(means) else 0)
+    size = own * best.coef_.size + NUMBER * best.intercept_.size
+    return {"accuracy": hits, "exact": exact, "bytes": size}
+
+
+def round_coefficients(logistic: LogisticRegression, means: np.ndarray, scales: np.ndarray) -> None:
+    """Make it one of raw columns and rounded numbers, in place; of d columns, (d,) each."""
+    own = logistic.coef_ / scales
+    logistic.intercept_ = rounded(logistic.intercept_ - own @ means)
+    logistic.coef_ = rounded(own)
 
 
 def rounded(values: np.ndarray) -> np.ndarray:
-    """To `SIGNIFICANT` bits each."""
+    """To `SIGNIFICANT` bits each, and a sign."""
     parts, exponents = np.frexp(values)
     whole = 2.0**SIGNIFICANT
     return np.asarray(np.ldexp(np.rint(parts * whole) / whole, exponents))
+
+
+def raw(preprocessing: Preprocessing, part: Part) -> np.ndarray:
+    """The (n, d) columns before they are standardized, the constant one last."""
+    layout = preprocessing.layout
+    columns = layout.expand(layout.read(part[0]), preprocessing.fill, preprocessing.encoder)
+    return np.column_stack([columns, np.ones(len(columns))])
 
 
 def _scaling(preprocessing: Preprocessing) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,10 @@
 
 import random
 import signal
+import subprocess
+import sys
 import time
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -89,6 +92,32 @@ def test_interrupted_drivers_end_in_seconds_and_say_killed(tmp_path, mode, signu
     kept = RunFolder.open(out).files("results")
     assert 0 < len(kept) < 9
     assert all(check.ok for check in verify_paths([str(out)]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("again", [0.0, 0.1, 0.3, None])
+def test_a_sweep_interrupted_twice_says_what_is_kept_and_goes_on(tmp_path, again):
+    """`again`: seconds to the second Ctrl-C; None: as soon as the line is there."""
+    out = tmp_path / "run"
+    command = [Path(sys.executable).with_name("qnn"), "sweep", many_paths(tmp_path), "--out", out]
+    line = f"interrupted (SIGINT): what is finished is kept in {out}; the same command goes on"
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as sweep:
+        wait_for(lambda: some_results(out))
+        sweep.send_signal(signal.SIGINT)
+        said = []
+        if again is None:
+            said = [*takewhile(lambda one: not one.startswith(line), sweep.stderr), line]
+        else:
+            time.sleep(again)
+        sweep.send_signal(signal.SIGINT)
+        said += sweep.stderr.readlines()
+        assert sweep.wait(60) == 130
+    assert said[-1].startswith(line)
+    assert sum("interrupted" in one for one in said) == 1
+    assert not any("Traceback" in one for one in said)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "paths are finished already" in done.stderr
 
 
 @pytest.mark.slow

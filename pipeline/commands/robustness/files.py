@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from pipeline.logs.shell import verify_line
 from qnn.errors import CertificateError, InputError
 
 NETWORK_FILE = "network.npz"
@@ -40,14 +40,11 @@ def put(path: Path, content: bytes) -> None:
 def verify_command(network: Path, content: bytes, place: Path) -> str:
     """The command that proves the certificates again; writes their network if need be."""
     if network.suffix == ".npz" and network.read_bytes() == content:
-        return _prove_again(place, network)
-    put(place / NETWORK_FILE, content)
-    return _prove_again(place, place / NETWORK_FILE)
-
-
-def _prove_again(place: Path, network: Path) -> str:
-    folder, data = shlex.quote(str(place)), shlex.quote(str(network))
-    return f"qnn verify {folder}/row-*.npz --data {data}"
+        evidence = network
+    else:
+        evidence = place / NETWORK_FILE
+        put(evidence, content)
+    return verify_line(str(place), within="row-*.npz", data=str(evidence))
 
 
 def write_table(rows: list[Any], asked: dict[str, Any], digest: str, out: Path) -> None:

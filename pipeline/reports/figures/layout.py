@@ -18,7 +18,7 @@ from pipeline.reports.figures.chart import (
     Panel,
     Tiles,
 )
-from pipeline.reports.figures.palette import INK, RULE, SOFT
+from pipeline.reports.figures.palette import GROUND, INK, RULE, SOFT
 from pipeline.reports.figures.scales import BOLD, CHARACTER, Scale, scale_of, wrapped
 
 Array = np.ndarray
@@ -221,9 +221,14 @@ def _axes(panel: Panel, frame: Frame, height: float) -> Iterator[Shape]:
 
 
 def _row_names(panel: Panel, frame: Frame) -> Iterator[Shape]:
+    """The rows' names, each on a ground of its own that interrupts the lines across the panel."""
     for k, name in enumerate(panel.rows):
         top = float(frame.y.place([k - 0.5])[0])
-        yield Words(frame.x.start + 1.0, top + 13.0, name, INK, halo=True)
+        words = Words(frame.x.start + 1.0, top + 13.0, name, INK, halo=True)
+        (left, right), low, high = _extent(words), top + 17.0, top - 2.0
+        box = [[left, low], [left, high], [right + 4.0, high], [right + 4.0, low]]
+        yield Area((np.array(box),), GROUND)
+        yield words
 
 
 def _end_names(panel: Panel, frame: Frame) -> Iterator[Shape]:

@@ -1,11 +1,11 @@
 """The files of a run one after another, each with its verdict."""
 
 import os
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from pipeline.logs.redact import redact
+from pipeline.logs.shell import verify_line
 from pipeline.results.folder import CERTIFICATES, NETWORKS, RESULTS, RunFolder
 from pipeline.results.verification.certificates import (
     check_certificate,
@@ -88,9 +88,9 @@ def _is_alone(file: str) -> bool:
 
 def _nothing_in(location: str, files: Sequence[str]) -> InputError:
     said = f"{redact(location)}: no results or certificates in it"
-    place = shlex.quote(redact(location).rstrip("/"))
     if any(file.startswith(f"{_RETRAINED}/") for file in files):
-        return InputError(f"{said}, but in its runs: qnn verify {place}/{_RETRAINED}/*")
+        line = verify_line(redact(location).rstrip("/"), within=f"{_RETRAINED}/*")
+        return InputError(f"{said}, but in its runs: {line}")
     return InputError(f"{said}; give a run's folder or an .npz file of one")
 
 

@@ -198,11 +198,11 @@ def test_a_worker_that_dies_is_retried_and_loses_its_own_path_only(
 
 
 def test_signals_raise_once_and_are_seen_when_another_handler_ate_them():
-    with Interrupts() as interrupts:
+    with Interrupts("out/run") as interrupts:
         with pytest.raises(SweepInterrupted) as caught:
             signal.raise_signal(signal.SIGTERM)
         assert caught.value.exit_code == 143
-    with Interrupts() as interrupts:
+    with Interrupts("out/run") as interrupts:
         interrupts.check()
         signal.signal(signal.SIGINT, lambda signum, frame: None)
         os.kill(os.getpid(), signal.SIGINT)

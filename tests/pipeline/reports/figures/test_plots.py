@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -191,6 +191,33 @@ def test_a_rows_median_stands_clear_of_the_rows_name(width: float, excess: float
 
 
 @pytest.mark.parametrize("width", [svg.NARROW, svg.WIDE[1]])
+def test_no_line_goes_through_the_name_of_a_row(width: float) -> None:
+    """A ground under each name interrupts what stands below it, and no mark of a row."""
+    marks = [Level(1.0, upright=True)]
+    marks += [Dots([1.0, 2.0], [k - 0.1, k + 0.42], size=2.4) for k in range(3)]
+    names = ("ours", "simulated annealing", "straight-through")
+    panel = Panel(Axis(log=True, low=0.97, high=2.0), Axis(), tuple(marks), rows=names)
+    shapes = layout.draw(panel, width).shapes
+    spots = np.concatenate([s.points for s in shapes if isinstance(s, layout.Spots)])
+    upright = [s.points[0, 0] for s in shapes if isinstance(s, layout.Stroke)]
+    for name in names:
+        place = next(k for k, s in enumerate(shapes) if getattr(s, "text", "") == name)
+        ground, word = shapes[place - 1], shapes[place]
+        assert isinstance(ground, layout.Area)
+        assert isinstance(word, layout.Words)
+        assert ground.colour == palette.GROUND
+        assert not any(isinstance(s, layout.Stroke) for s in shapes[place:])
+        (left, top), (right, bottom) = ground.rings[0].min(axis=0), ground.rings[0].max(axis=0)
+        assert left <= word.x
+        assert right >= word.x + scales.CHARACTER * len(name)
+        assert top <= word.y - 11.0
+        assert bottom >= word.y + 3.0
+        assert any(left < x < right for x in upright)
+        covered = (spots[:, 1] + 2.4 > top) & (spots[:, 1] - 2.4 < bottom)
+        assert not covered.any()
+
+
+@pytest.mark.parametrize("width", [svg.NARROW, svg.WIDE[1]])
 def test_names_of_lines_do_not_overlap_and_touch_their_lines(width: float) -> None:
     heights = [1.0 + 1e-4 * k for k in range(6)]
     lines = tuple(Line([0, 1], [1, y], name=f"line {k}") for k, y in enumerate(heights))
@@ -218,6 +245,7 @@ def test_a_long_name_keeps_its_ends_within_the_picture() -> None:
     assert word.x + 8 * len(word.text) <= svg.NARROW
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 200), min_size=1, max_size=10),
     st.integers(5, 20),

@@ -75,7 +75,7 @@ def test_sigterm_is_handled_after_ray_has_gone() -> None:
 import os, signal, time
 from pipeline.sweeps.cluster.session import ray_session
 from pipeline.sweeps.interrupts import Interrupts, SweepInterrupted
-with Interrupts():
+with Interrupts("out/run"):
     with ray_session(None, 1):
         pass
     try:
