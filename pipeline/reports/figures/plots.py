@@ -12,6 +12,7 @@ import pyarrow as pa
 from pipeline.reports.figures.chart import Axis, Band, Chart, Dots, Level, Line, Mark, Note, Panel
 from pipeline.reports.figures.palette import AMBER, BLUE, INK, RED, SERIES, SOFT
 from pipeline.reports.figures.reliability_plot import reliability_figure
+from pipeline.reports.figures.scales import spread
 from pipeline.reports.figures.width_plots import curve_figure, gap_axis, gap_figure
 from pipeline.results import summary
 from pipeline.results.summary import KRIVINE_CONSTANT, Metric
@@ -185,7 +186,7 @@ def metric_axis(metric: Metric, values: np.ndarray, label: str = "") -> Axis:
     """The axis of a metric that reaches these values, in percent where it is a share."""
     known = values[np.isfinite(values)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
-    wide = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    wide = 0.06 * spread(low, high) or 0.05 * abs(high) or 1.0
     return Axis(label or metric.label, unit=metric.unit, low=low - wide, high=high + wide)
 
 

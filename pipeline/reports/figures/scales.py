@@ -71,19 +71,24 @@ def scale_of(axis: Axis, values: Array, start: float, end: float, margin: float 
     if axis.log:
         if axis.floor is not None:
             low = min(low, axis.floor)
-        wide = max((high / low) ** margin, 1.0 if high > low else 2.0)
+        wide = max((high / low) ** margin, 1.0 if spread(low, high) else 2.0)
         low, high = (low if axis.floor is not None else low / wide), high * wide
     else:
-        wide = margin * (high - low) or 0.5 * abs(high) or 0.5
+        wide = margin * spread(low, high) or 0.5 * abs(high) or 0.5
         low, high = low - wide, high + wide
     if axis.whole:
         # So that two of its numbers at least are whole.
         low, high = max(np.floor(low), 1.0 if axis.log else -np.inf), np.ceil(high)
     low = low if axis.low is None else axis.low
     high = high if axis.high is None else axis.high
-    if not high > low:
+    if not spread(low, high) > 0.0:
         high = 2.0 * low if low > 0 else low + 1.0
     return Scale(axis, low, high, start, end)
+
+
+def spread(low: float, high: float) -> float:
+    """How far two numbers are apart; 0 where that may be their rounding, which no tick can tell."""
+    return high - low if high - low > 1e-9 * max(abs(low), abs(high)) else 0.0
 
 
 def even_steps(low: float, high: float, most: int) -> list[float]:

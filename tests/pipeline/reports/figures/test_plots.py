@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from pipeline.configuration.metric import metric_for
 from pipeline.reports.figures import layout, palette, picture, plots, scales, svg
 from pipeline.reports.figures.chart import Axis, Band, Chart, Dots, Level, Line, Note, Panel
 from pipeline.results import summary
@@ -343,3 +344,17 @@ def test_beta_is_told_in_the_form_it_was_written_in() -> None:
     for kind, column in (("fractions", "beta_fraction"), ("values", "beta")):
         told = summary.frame(summary.written_as(CASES["usual"], kind))
         assert summary.beta_axis(told).column == column
+
+
+def test_numbers_that_only_rounding_tells_apart_have_an_axis_that_can_be_drawn() -> None:
+    value = 100.0 * 31 / 60
+    for low, high in ((value, np.nextafter(value, 100.0)), (value, value), (0.0, 0.0)):
+        axis = plots.metric_axis(metric_for("classification"), np.array([low, high]))
+        assert axis.high - axis.low > 0.5
+        chart = Chart((Panel(Axis("x"), axis, (Dots([1.0, 2.0], [low, high], "blue"),)),))
+        assert picture.to_png(chart)[:4] == b"\x89PNG"
+    assert scales.spread(1.0, 1.0 + 1e-6) == pytest.approx(1e-6)
+    assert (
+        scales.scale_of(Axis("x"), np.array([value, np.nextafter(value, 100.0)]), 0, 9).high
+        > value + 1
+    )
