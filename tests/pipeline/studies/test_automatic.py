@@ -105,6 +105,30 @@ def test_numbers_are_not_rounded_where_that_is_refused(yaml):
     assert not config.preprocessing.compact
 
 
+def test_columns_that_tell_nothing_are_left_out_unless_all_are_asked_for(yaml, tmp_path):
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(160, 9))
+    y = np.where(X[:, 2] * X[:, 6] > 0.0, "in", "out")
+    rows = [f"{','.join(map(str, row))},{label}" for row, label in zip(X, y, strict=True)]
+    names = [f"c{j}" for j in range(9)]
+    text = "\n".join([",".join([*names, "class"]), *rows]) + "\n"
+    (yaml.parent / "two steps.csv").write_text(text)
+    location = str(tmp_path / "out")
+    config = load_config(yaml, chosen(yaml, [], location))
+    assert set(config.preprocessing.columns) == {"c2", "c6"}
+    outcome = run_sweep(config, location, SweepOptions(inline=True))
+    assert outcome.champion.fit.test_accuracy > 0.8
+    assert outcome.champion.fit.bytes < 40
+    assert "not read: c0, c1, c3, c4, c5, c7, c8" in _plan_text(yaml, [], location)
+    for given in ("preprocessing.columns=null", "preprocessing.scaling=weighted"):
+        _, unsettled = stand_in(yaml, [given])
+        assert ("preprocessing", "columns") not in unsettled
+        assert ("loss",) in unsettled
+    given = ["preprocessing.columns=[c2, c6, c7]", "widths=[4]"]
+    some = load_config(yaml, chosen(yaml, given, "nowhere"))
+    assert some.preprocessing.columns == ("c2", "c6", "c7")
+
+
 def test_a_folder_from_before_there_was_rounding_is_gone_on_with(yaml, tmp_path):
     location = tmp_path / "out"
     location.mkdir()
