@@ -112,7 +112,8 @@ class QuantizedEstimator(BaseEstimator):
         labels = None if classes is None else list(classes)
         self._seed = _seed_of(self.random_state)
         self._fixed = replace(self._wanted(table), class_weight=self._class_weights())
-        self.choice_ = choose(*different(table, target, weights), labels, self._fixed, self._seed)
+        once, all_rows = different(table, target, weights), (table, target, weights)
+        self.choice_ = choose(*once, labels, self._fixed, self._seed, all_rows=all_rows)
         trained, outputs, preprocessing = self._trained(table, target, classes, weights)
         if len(outputs) == 1 and outputs[0] is trained:
             self.certificate_ = outputs[0].certificate

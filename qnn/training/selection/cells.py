@@ -21,6 +21,8 @@ from qnn.training.selection.paths import Networks, path
 # nested cross-validation 97.5 % instead of 95.6 on breast cancer, 74.8 instead of 73.8 on glass.
 LOSS_WEIGHT = 0.4
 
+AllRows = tuple[Any, np.ndarray, np.ndarray | None]
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -60,7 +62,10 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """What every cell is computed from."""
+    """What every cell is computed from.
+
+    `all_rows`: table, target and weights that the encoding is fitted on in the end; None: these.
+    """
 
     table: Any
     target: np.ndarray
@@ -68,6 +73,7 @@ class Data:
     wanted: Wanted
     folds: Folds
     seed: int
+    all_rows: AllRows | None = None
 
     @property
     def rows(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from qnn.training.selection.cells import Cell, Data
+from qnn.training.selection.cells import AllRows, Cell, Data
 from qnn.training.selection.folds import Folds, make_folds, too_few
 from qnn.training.selection.kinds import AUTO, Kind, Wanted
 from qnn.training.selection.search import NEAR, Candidate, Report, Search, Step
@@ -44,6 +44,7 @@ def choose(
     wanted: Wanted,
     seed: int = 0,
     report: Report | None = None,
+    all_rows: AllRows | None = None,
 ) -> Choice:
     """The smallest setting that is hardly worse than the best, by cross-validation of these rows.
 
@@ -55,6 +56,8 @@ def choose(
     wanted : what is fixed and what is to be chosen.
     seed : of folds, of the rows that choose where there are more than 2,000, and of the networks.
     report : called before each cell.
+    all_rows : table, target and weights (n,) or None that the encoding of the network is fitted on,
+        with what each takes in bytes; None: these, once each.
 
     Raises
     ------
@@ -64,7 +67,8 @@ def choose(
     folds: Folds = []
     if wanted.chooses and not too_few(target, classes):
         folds = make_folds(target, classes, np.random.default_rng(seed))
-    search = Search(Data(table, target, classes, wanted, folds, seed), report, len(kinds))
+    data = Data(table, target, classes, wanted, folds, seed, all_rows)
+    search = Search(data, report, len(kinds))
     if wanted.max_bytes is not None:
         least = search.least_bytes(kinds, reduced=wanted.reduces and bool(folds))
         if least > wanted.max_bytes:

@@ -44,10 +44,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A cell that may be chosen, and the cells of its kind with more columns that led to it."""
+    """A cell that may be chosen, and the cells of its kind with more columns that led to it.
+
+    `columns` are those that each fold's networks read.
+    """
 
     cell: Cell
     before: tuple[Cell, ...]
+    columns: tuple[tuple[str, ...], ...]
 
 
 class Search:
@@ -97,7 +101,8 @@ class Search:
             narrow = [narrowed(step.cell, step.fitted, width) for width in step.widths[1:]]
             self.cells += narrow
             fitting = (step.cell, *narrow) if step.widths else ()
-            self._narrower[step] = [Candidate(one, step.before) for one in fitting]
+            columns = tuple(_names(fit.preprocessing.layout) for fit in step.fitted)
+            self._narrower[step] = [Candidate(one, step.before, columns) for one in fitting]
         return self._narrower[step]
 
     def reduced(self, full: Step, least: float) -> Iterator[Step]:
@@ -118,9 +123,36 @@ class Search:
                 return
 
     def layout_of(self, candidate: Candidate) -> FeatureLayout:
-        """The layout of a candidate: networks of all rows that choose say which columns stay."""
+        """The layout of a candidate: networks of all rows that choose say which columns stay.
+
+        Where with a fold's columns the networks of all folds are better by more than a standard
+        error, those stay: of many columns that tell nothing some networks find the few that tell
+        all, and others do not. Columns that fit into `max_bytes` come first.
+        """
+        kind = candidate.cell.kind
+        whole = self.data.wanted.layout_of(kind, self.data.table)
+        if not candidate.before:
+            return whole
+        own = self._of_all_rows(candidate, whole)
+        sets = dict.fromkeys([_names(own), *candidate.columns])
+        layouts = [one for one in map(whole.only, sets) if self.widths(kind, one)]
+        if len(layouts) < 2:
+            return layouts[0] if layouts else own
+        cells = [self._judged(candidate.cell, _names(one)) for one in layouts]
+        best = max(cells, key=lambda cell: cell.merit)
+        clearly = best.merit > cells[0].merit + best.error(self.data.rows)
+        return layouts[cells.index(best)] if clearly else layouts[0]
+
+    def _judged(self, like: Cell, names: tuple[str, ...]) -> Cell:
+        """A setting with the same columns on all folds."""
+        self._tell(f"{like.kind}, which {len(names)} columns", 0)
+        same = [names] * len(self.data.folds)
+        networks = fits(self.data, like.kind, (like.fraction,), like.width, same)
+        self.cells.append(cell(like.kind, like.fraction, like.width, next(networks)))
+        return self.cells[-1]
+
+    def _of_all_rows(self, candidate: Candidate, layout: FeatureLayout) -> FeatureLayout:
         data, kind = self.data, candidate.cell.kind
-        layout = data.wanted.layout_of(kind, data.table)
         counts = [one.columns for one in (*candidate.before, candidate.cell)][1:]
         for number, (leader, count) in enumerate(zip(candidate.before, counts, strict=True)):
             near = [one for one in data.wanted.fractions if one >= leader.fraction][-LAST:]
@@ -158,7 +190,8 @@ class Search:
         """What the bytes of a network depend on beside its width."""
         data = self.data
         labels = None if data.classes is None else list(data.classes)
-        fitted = layout.fit(data.table, data.target, labels).coded(kind.multi_class)
+        table, target, weights = data.all_rows or (data.table, data.target, None)
+        fitted = layout.fit(table, target, labels, weights=weights).coded(kind.multi_class)
         return fitted, kind.activation, data.wanted.alphabet, data.wanted.second_layer
 
     def _tell(self, name: str, step: int) -> None:
@@ -172,3 +205,8 @@ class Search:
         best = max(cells, key=lambda cell: cell.merit)
         least = best.merit - PAST_ERRORS * best.error(self.data.rows)
         return len(cells) > PAST and all(cell.merit < least for cell in cells[-PAST:])
+
+
+def _names(layout: FeatureLayout) -> tuple[str, ...]:
+    """The columns that are read."""
+    return tuple(column.name for column in layout.kept)

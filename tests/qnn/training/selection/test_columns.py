@@ -82,6 +82,14 @@ def test_columns_that_tell_nothing_are_left_out():
     assert choose(table, y, CLASSES, Wanted()) == choice
 
 
+def test_what_the_folds_found_is_read_where_networks_of_all_rows_miss_it():
+    # All five folds keep the two columns, the network of all rows, of many neurons, two others.
+    table, y = hidden(140, noise=6, seed=2)
+    wanted = Wanted(width=4, activation="bilinear")
+    choice = choose(table, y, CLASSES, wanted)
+    assert choice.kind.columns == ("c1", "c4")
+
+
 def test_all_columns_are_read_where_they_or_the_encoding_are_given():
     table, y = hidden(60)
     for wanted in (Wanted(layout=(("columns", None),), width=4), Wanted("weighted", width=4)):

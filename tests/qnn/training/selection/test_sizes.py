@@ -68,6 +68,19 @@ def test_the_best_that_fits_is_chosen_and_nothing_else_is_trained():
     assert len({cell.width for cell in choice.cells}) > 1
 
 
+def test_the_network_of_weighted_rows_fits_with_what_its_own_statistics_take():
+    # Weighted, the scaling of the second column takes 16 bits, of equal rows 8.
+    rng = np.random.default_rng(13)
+    X = rng.normal(size=(60, 3)) + rng.uniform(2.0, 40.0, 3)
+    X[:, 0] = np.exp(2.0 * rng.normal(size=60))
+    y = X[:, 1] - X[:, 1].mean() + 0.5 * rng.normal(size=60) > 0.0
+    model = QuantizedClassifier(
+        max_bytes=18, beta_fraction=0.03, activation="bilinear", calibration=None, random_state=0
+    ).fit(X, y, sample_weight=rng.exponential(size=60) ** 2 + 0.01)
+    network = QuantizedNetwork.from_bytes(model.network_.to_bytes())
+    assert network.size_in_bytes + network.preprocessing.bytes_of_numbers <= 18
+
+
 def test_a_width_that_is_given_is_narrowed_to_what_fits():
     X, y = blobs()
     model = QuantizedClassifier(
