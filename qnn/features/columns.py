@@ -85,17 +85,22 @@ def describe_table(
     constant_columns: ConstantColumns,
     bits: int | None,
     missing_values: Sequence[str],
+    read: Sequence[str] | None = None,
 ) -> tuple[tuple[Column, ...], tuple[str, ...]]:
     """The columns of a table in its order, and what there is to say of them.
 
-    `bits`: of a numeric column under thermometer coding, None for none; the others, and what is
-    refused, as for `FeatureLayout.from_table`.
+    `bits`: of a numeric column under thermometer coding, None for none; `read`: the columns that
+    are looked into, None for all; the others, and what is refused, as for
+    `FeatureLayout.from_table`.
     """
     check_missing(missing)
     _check_one_of("constant_columns", constant_columns, get_args(ConstantColumns))
     raw = _columns_of(table, categorical, missing_values)
     columns, kept_constants = [], []
     for name, given in raw.items():
+        if read is not None and name not in read:
+            columns.append(Column(name))
+            continue
         text = not tables.is_numeric(given) if categorical is None else name in categorical
         values = given if text else tables.without_words(given, tables.MISSING_WORDS)
         column, constant = _describe(name, values, text, missing, bits)

@@ -109,7 +109,7 @@ class FeatureLayout:
             missing_values: text that says "missing", here and in all rows that are read later.
             compact: whether means, scales and thresholds are rounded to few bits; not with "none"
                 and "quantile".
-            columns: names of those that are read; None: all.
+            columns: names of those that are read, whatever the others hold; None: all.
 
         Raises:
             InputError: no rows, no columns left, duplicate or unknown names, text in a numeric
@@ -118,7 +118,7 @@ class FeatureLayout:
         check_scaling(scaling, clip, thresholds, compact)
         bits = thresholds if SCALINGS[scaling].bits else None
         described, warnings = describe_table(
-            table, categorical, missing, constant_columns, bits, missing_values
+            table, categorical, missing, constant_columns, bits, missing_values, columns
         )
         layout = FeatureLayout(
             described, missing, bias, scaling, clip, warnings, thresholds, tuple(missing_values),
@@ -140,7 +140,9 @@ class FeatureLayout:
         away = [column.name for column in self.kept if column.name not in names]
         if len(away) == len(self.kept):
             raise InputError("no column is left to read: name others, that are not constant")
-        columns = [replace(one, dropped=one.dropped or one.name in away) for one in self.columns]
+        columns = [
+            Column(one.name, dropped=True) if one.name in away else one for one in self.columns
+        ]
         said = (f"not read: {tables.shorten(away)}",) if away else ()
         return replace(self, columns=tuple(columns), warnings=(*self.warnings, *said))
 

@@ -53,7 +53,7 @@ def test_kept_constant_columns_become_zeros() -> None:
 def test_only_named_columns_are_read() -> None:
     layout = FeatureLayout.from_table(mixed(), columns=("size", "site"))
     assert layout.feature_names == ("site=a", "site=b", "site=c", "size", BIAS_NAME)
-    assert layout.warnings == ("dropped constant columns: flat", "not read: age")
+    assert layout.warnings == ("not read: age, flat",)
     prepared = layout.fit(mixed(), LABELS, ("no", "yes"))
     few = {name: mixed()[name] for name in ("site", "size")}
     np.testing.assert_array_equal(prepared.transform(few), prepared.transform(mixed()))
@@ -65,6 +65,23 @@ def test_only_named_columns_are_read() -> None:
         with pytest.raises(InputError, match=said) as error:
             FeatureLayout.from_table(mixed(), columns=names)
         message(error)
+
+
+def test_columns_that_are_not_read_may_hold_anything() -> None:
+    # Missing numbers, mixed text, infinity: refused where the column is read.
+    junk = {"gaps": [1.0, np.nan, 2.0, 3.0], "far": [1.0, np.inf, 2.0, 3.0]}
+    table = {**mixed(), **{name: np.array(values) for name, values in junk.items()}}
+    layout = FeatureLayout.from_table(table, columns=("size", "site"))
+    assert layout.warnings == ("not read: age, flat, gaps, far",)
+    whole = FeatureLayout.from_table(mixed(), columns=("size", "site"))
+    assert layout.feature_names == whole.feature_names
+    fitted = layout.fit(table, LABELS, ("no", "yes"))
+    np.testing.assert_array_equal(fitted.transform(table), fitted.transform(mixed()))
+    for name in junk:
+        with pytest.raises(InputError, match=f"column '{name}' has"):
+            FeatureLayout.from_table(table, columns=("size", name))
+    # Nor do files tell what they hold.
+    assert "'c'" not in str(FeatureLayout.from_table(mixed()).only(("age",)).record())
 
 
 def test_categories_that_differ_only_in_blanks_or_case_are_said() -> None:
