@@ -215,10 +215,12 @@ def _written(activation: str | Activation) -> Any:
 
 def announcement(config: SweepConfig, unsettled: Keys, where: str) -> str:
     """What will be chosen and what that costs, a line for the plan, of what stands for it."""
-    from qnn.training.selection import estimate_seconds
+    from qnn.training.selection import estimate_seconds, refuse_where_none_fits
 
     refuse_lists(config, unsettled, where)
     table, target, classes, wanted = _question(config, unsettled)
+    if not set(unsettled) <= SIZELESS:
+        refuse_where_none_fits(table, target, classes, wanted)
     seconds = estimate_seconds(table, len(target), classes, wanted)
     limit = "" if config.max_bytes is None else f", within {config.max_bytes:,} bytes"
     return (
@@ -253,6 +255,7 @@ def _question(config: SweepConfig, unsettled: Keys) -> tuple[Any, ...]:
         thresholds=parameters.thresholds if CHOSEN[1] in given else AUTO,
         loss=kind.loss if ("loss",) in given else AUTO,
         width=config.widths[0] if ("widths",) in given else AUTO,
+        least_width=config.widths[0] if ("widths",) in given else 1,
         loss_parameter=kind.loss_parameter,
         activation=kind.get_activation() if ("activation",) in given else AUTO,
         multi_class=config.multi_class if ("multi_class",) in given else AUTO,

@@ -63,16 +63,10 @@ def choose(
     ------
     InputError : a table, target or setting that cannot be trained on.
     """
-    kinds = wanted.kinds(table, classes)
-    folds: Folds = []
-    if wanted.chooses and not too_few(target, classes):
-        folds = make_folds(target, classes, np.random.default_rng(seed))
+    kinds, folds = wanted.kinds(table, classes), _folds(target, classes, wanted, seed)
     data = Data(table, target, classes, wanted, folds, seed, all_rows)
     search = Search(data, report, len(kinds))
-    if wanted.max_bytes is not None:
-        least = search.least_bytes(kinds, reduced=wanted.reduces and bool(folds))
-        if least > wanted.max_bytes:
-            refuse_small(wanted.max_bytes, least)
+    _refuse_where_none_fits(kinds, search)
     if not folds:
         return _plain(kinds, search)
     leaders = [
@@ -89,6 +83,31 @@ def choose(
     if wanted.beta_fraction != AUTO or search.data.rows == len(target):
         return choice
     return replace(choice, fraction=_carried(choice.fraction, len(folds[0][0]), len(target)))
+
+
+def refuse_where_none_fits(
+    table: Any, target: np.ndarray, classes: Sequence[Any] | None, wanted: Wanted
+) -> None:
+    """Raise InputError where `choose` would, since `max_bytes` holds no network; trains nothing."""
+    kinds, folds = wanted.kinds(table, classes), _folds(target, classes, wanted, 0)
+    data = Data(table, target, classes, wanted, folds, 0)
+    _refuse_where_none_fits(kinds, Search(data, None, len(kinds)))
+
+
+def _folds(target: np.ndarray, classes: Sequence[Any] | None, wanted: Wanted, seed: int) -> Folds:
+    """The folds; none where nothing is to be chosen, or rows are too few."""
+    if not wanted.chooses or too_few(target, classes):
+        return []
+    return make_folds(target, classes, np.random.default_rng(seed))
+
+
+def _refuse_where_none_fits(kinds: Sequence[Kind], search: Search) -> None:
+    wanted = search.data.wanted
+    if wanted.max_bytes is None:
+        return
+    least = search.least_bytes(kinds, reduced=wanted.reduces and bool(search.data.folds))
+    if least > wanted.max_bytes:
+        refuse_small(wanted.max_bytes, least, wanted.least_width)
 
 
 def _or_in_pairs(leaders: list[Step], search: Search) -> list[Step]:

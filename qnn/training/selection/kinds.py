@@ -78,7 +78,9 @@ class Wanted:
     has). An `activation` that is not named is chosen with the scaling, else bilinear. The rest is
     not chosen: `multi_class` "auto" is chosen with whatever else is, `alphabet` and
     `loss_parameter` are as `qnn.Problem` takes them, `class_weight` says what rows count for where
-    networks are trained and judged, and `layout` is what else `FeatureLayout.from_table` takes.
+    networks are trained and judged; networks of fewer than `least_width` neurons an output are
+    never to be (else `max_bytes` narrows `width`), and `layout` is what else
+    `FeatureLayout.from_table` takes.
     """
 
     scaling: str = AUTO
@@ -92,6 +94,7 @@ class Wanted:
     alphabet: str | int = "binary"
     second_layer: str | int = SECOND_LAYER
     max_bytes: int | None = None
+    least_width: int = 1
     class_weight: ClassWeights | None = None
     layout: tuple[tuple[str, Any], ...] = ()
 

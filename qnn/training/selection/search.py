@@ -173,15 +173,16 @@ class Search:
         if wanted.max_bytes is None:
             return wanted.widths
         widest = widest_within(wanted.max_bytes, wanted.widths[0], *self._parts(kind, layout))
-        return tuple(sorted({min(width, widest) for width in wanted.widths} - {0}, reverse=True))
+        fitting = {min(width, widest) for width in wanted.widths}
+        return tuple(sorted({one for one in fitting if one >= wanted.least_width}, reverse=True))
 
     def least_bytes(self, kinds: Sequence[Kind], reduced: bool) -> int:
-        """What a network of one neuron an output takes at least; `reduced`: of one column."""
-        least = []
+        """What the narrowest networks take at least; `reduced`: of one column."""
+        least, width = [], self.data.wanted.least_width
         for kind in kinds:
             layout = self.data.wanted.layout_of(kind, self.data.table)
             ones = [layout.only([one.name]) for one in layout.kept] if reduced else [layout]
-            least += [whole_bytes(1, *self._parts(kind, one)) for one in ones]
+            least += [whole_bytes(width, *self._parts(kind, one)) for one in ones]
         return min(least)
 
     def _parts(

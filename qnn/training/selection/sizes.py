@@ -51,9 +51,10 @@ def widest_within(
     return fits
 
 
-def refuse_small(max_bytes: int, least: int) -> NoReturn:
-    """Raise InputError for fewer bytes than the smallest network takes."""
+def refuse_small(max_bytes: int, least: int, width: int) -> NoReturn:
+    """Raise InputError for fewer bytes than the smallest network of so many neurons takes."""
+    neurons = "one neuron" if width == 1 else f"{width} neurons"
     raise InputError(
-        f"max_bytes is {max_bytes}, but the smallest network, of one neuron an output, may take "
+        f"max_bytes is {max_bytes}, but the smallest network, of {neurons} an output, may take "
         f"{least} bytes with the numbers of its encoding: allow at least those"
     )

@@ -65,15 +65,32 @@ def test_a_limit_is_checked_before_the_choice_only_where_the_choice_cannot_keep_
     write_classes(tmp_path)
     path = tmp_path / "sweep.yaml"
     path.write_text("data: {source: classes.csv, target: target}\nmax_bytes: 10\n")
-    # No network fits: the sweep refuses it as it chooses.
-    with pytest.raises(InputError, match=r"max_bytes is 10, but the smallest network"):
-        chosen(path, ["activation=bilinear"], "nowhere")
+    # No network fits: the sweep refuses it as it chooses, and so does its plan.
+    for ask in (chosen, foreseen):
+        with pytest.raises(InputError, match=r"max_bytes is 10, but the smallest network"):
+            ask(path, ["activation=bilinear"], "nowhere")
     encoder = {"scaling": "standardize", "thresholds": 4, "compact": "false"}
     given = [*(f"preprocessing.{key}={value}" for key, value in encoder.items()), "widths=[8]"]
-    open_yet = foreseen(path, given, "nowhere")[0]
+    with pytest.raises(InputError, match="of 8 neurons an output, may take") as said:
+        foreseen(path, given, "nowhere")
+    least = str(said.value).partition("may take ")[2].split()[0]
+    open_yet = foreseen(path, [*given, f"max_bytes={least}"], "nowhere")[0]
     assert open_yet.max_bytes is None
     fixed = [*given, "activation=bilinear", "multi_class=one_vs_rest"]
     standing, unsettled, _ = foreseen(path, fixed, "nowhere")
     assert set(unsettled) == {("loss",), ("beta", "fractions")}
     with pytest.raises(InputError, match="not even one neuron fits"):
         plan_of(standing)
+
+
+def test_a_width_that_is_given_fits_with_what_is_chosen(tmp_path: Path) -> None:
+    write_classes(tmp_path)
+    path = tmp_path / "sweep.yaml"
+    path.write_text("data: {source: classes.csv, target: target}\nwidths: [4]\n")
+    overrides = ["activation=bilinear", "multi_class=one_vs_rest"]
+    with pytest.raises(InputError, match="of 4 neurons an output, may take") as said:
+        chosen(path, [*overrides, "max_bytes=10"], "nowhere")
+    least = str(said.value).partition("may take ")[2].split()[0]
+    config = load_config(path, chosen(path, [*overrides, f"max_bytes={least}"], "nowhere"))
+    assert config.widths == (4,)
+    assert "trials" in plan_of(config).describe()

@@ -46,7 +46,7 @@ def test_nothing_but_source_and_target_is_a_sweep_with_proofs(yaml, tmp_path):
     assert (config.loss, len(config.beta.points), len(config.widths)) == ("logistic", 1, 1)
     outcome = run_sweep(config, location, SweepOptions(inline=True))
     assert outcome.exit_code == 0
-    assert outcome.champion.fit.test_accuracy > 0.85
+    assert outcome.champion.fit.test_accuracy > 0.8
     assert 0.0 <= outcome.champion.fit.gap < 0.5
     # Again: what the folder has is what was chosen, without choosing, and all of it is reused.
     again = load_config(yaml, chosen(yaml, [], location))
