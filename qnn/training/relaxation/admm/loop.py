@@ -104,6 +104,7 @@ class _Run(Method):
                 search.offer(best, iteration)
                 if best.gap <= self.tol:
                     return "solved"
+                search.forget_dual()
         patience = _SINGLE_PATIENCE if self.single else _PATIENCE
         if finite and iteration - search.improved_at <= patience:
             return None

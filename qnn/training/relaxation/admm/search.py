@@ -109,6 +109,10 @@ class Search:
         if lower > self.lower:
             self.lower, self.nu, self.diagonals = lower, nu, diagonals
 
+    def forget_dual(self) -> None:
+        """The dual point kept proved less than was estimated: the next is looked at anew."""
+        self.lower = -np.inf
+
     def restart(self, iteration: int) -> None:
         """Count patience anew, after a change of precision."""
         self.improved_at, self.next_check = iteration, iteration + 2

@@ -11,6 +11,7 @@ from qnn.errors import InputError
 from qnn.losses import LOSSES
 from qnn.training.problems.problem import Problem
 from qnn.training.relaxation import SOLVERS, Progress, Relaxation, solve
+from qnn.training.relaxation.admm import search
 from tests.qnn.training.pricing.test_exact import random_problem
 from tests.qnn.training.relaxation.cases import ACTIVATIONS, CASES, make_problem, planted
 
@@ -178,3 +179,22 @@ def test_progress_is_reported_and_improves(solver: str) -> None:
     assert lowers == sorted(lowers)
     assert seen[-1].lower_bound == relaxation.lower_bound
     assert all(progress.gap >= 0.0 for progress in seen)
+
+
+def test_a_dual_point_that_proves_less_than_was_estimated_does_not_hide_better_ones(monkeypatch):
+    """The first look claims a closed gap of a dual point that proves nothing."""
+    look, looks = search.Search._look_at_dual, []
+
+    def wrong_once(self, *arguments):
+        looks.append(self.lower)
+        if len(looks) == 1:
+            self.lower = self.upper
+        else:
+            look(self, *arguments)
+
+    monkeypatch.setattr(search.Search, "_look_at_dual", wrong_once)
+    relaxation = solve(make_problem(planted(40, 4), 0.1, "squared", "bilinear"), solver="admm")
+    assert relaxation.outcome == "solved", relaxation.message
+    assert relaxation.statistics["iterations"] < 200
+    assert len(looks) > 1
+    check_bounds(relaxation, 1e-4)
