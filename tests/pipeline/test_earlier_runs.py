@@ -62,9 +62,12 @@ def test_an_earlier_folder_verifies(name: str) -> None:
     assert [check.line for check in checks if not (check.ok and check.proven)] == []
 
 
-def assert_alike(one: QuantizedNetwork, two: QuantizedNetwork, near: float) -> None:
-    """The same function; the order of its neurons, and which factor is u, are the search's."""
-    X = np.random.default_rng(0).standard_normal((40, one.d))
+def assert_alike(one: QuantizedNetwork, two: QuantizedNetwork, X: np.ndarray, near: float) -> None:
+    """The same function of rows X.
+
+    The order of its neurons is the search's, and which factor is u, and weights that no row tells
+    apart, as those of the features of two categories.
+    """
     left, right = one.decision_function(X), two.decision_function(X)
     np.testing.assert_allclose(left, right, atol=near * float(np.abs(left).max(initial=1.0)))
     weights = [np.sort(np.abs(network.alpha), axis=None) for network in (one, two)]
@@ -114,7 +117,11 @@ def test_the_same_sweep_gives_the_same_rows_and_files(
         row = old[old["network"] == f"networks/{path.name}"].iloc[0]
         if row["rounding"] not in TIMED:
             one, two = QuantizedNetwork.load(path), QuantizedNetwork.load(again / row["network"])
-            assert_alike(one, two, ROOT if row["rounding"] == ONE_WEIGHT else 1e-7)
+            rows = pd.read_parquet(
+                RUNS / name / "data" / row["dataset"] / f"{row['shard']}.parquet"
+            )
+            X = rows.to_numpy()[:, : one.d]
+            assert_alike(one, two, X, ROOT if row["rounding"] == ONE_WEIGHT else 1e-7)
     assert {path.name for path in (RUNS / name / "certificates").iterdir()} == {
         path.name for path in (again / "certificates").iterdir()
     }
