@@ -1,14 +1,14 @@
 """Accuracy against bytes: `python -m tests.benchmarks.nested [FOLDER [SET…]]`, nested.
 
 Three stratified outer folds, the same for all, dealt three times where rows are fewer than 900.
-Each arm sees a fold's training part alone and makes
-every choice of its own there: ours by `qnn.training.selection` (`auto`), as a classifier did before
-it (`default before`: standardized, squared loss, β at 0.05 of its maximum), logistic regression,
-the RBF-SVM and boosting by three inner folds. Bytes are all that predicts from raw numbers: of a
-network its packed weights and second layer, and its means, scales and thresholds as they are stored
-(rounded before it is trained); of logistic regression 8 a coefficient, into which the scaling is
-multiplied; of the SVM 8 a number, its support vectors' and the scaling's; of boosting 9 a split and
-8 a leaf: what scikit-learn keeps of them.
+Each arm sees a fold's training part alone and makes every choice of its own there: ours by
+`qnn.training.selection` (`auto`), as a classifier did before it (`default before`: standardized,
+squared loss, β at 0.05 of its maximum), logistic regression, the RBF-SVM and boosting by three
+inner folds. Bytes are all that predicts from raw numbers: of a network its packed weights and
+second layer, and its means, scales and thresholds as they are stored (rounded before it is
+trained); of logistic regression 8 a coefficient, into which the scaling is multiplied; of the SVM 8
+a number, its support vectors' and the scaling's; of boosting 9 a split and 8 a leaf: what
+scikit-learn keeps of them.
 
 Peers of equal bytes have at most as many as ours of that fold, with numbers rounded to 2 bytes:
 boosting with trees of depth 1 or 2, logistic regression with its largest coefficients at 3 bytes

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.model_selection import StratifiedKFold
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
 from qnn import QuantizedClassifier
-from tests.benchmarks.nested import OUTER, load
+from tests.benchmarks.nested import OUTER, deal, load
 from tests.benchmarks.nested_peers import LARGE, Part, best_of, standardized
 
 SETS = ("iris", "wine", "recurrence", "wisconsin", "wdbc", "ionosphere", "pima", "glass")
@@ -53,9 +52,8 @@ def _with_probabilities(estimator: Any, X: np.ndarray, y: np.ndarray) -> Any:
 def row(name: str) -> str:
     """A line of the table; ± is the standard error of the difference over the folds."""
     table, target = load(name)
-    folds = StratifiedKFold(OUTER, shuffle=True, random_state=0).split(table, target)
     found = []
-    for number, parts in enumerate(folds):
+    for number, parts in enumerate(deal(table, target)[:OUTER]):
         train, test = ((table.iloc[rows], target[rows]) for rows in parts)
         found.append(scores(train, test, number))
     means = {arm: float(np.mean([one[arm] for one in found])) for arm in found[0]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,13 @@ class Data:
     folds: Folds
     seed: int
     all_rows: AllRows | None = None
+    _layouts: dict[Kind, FeatureLayout] = field(default_factory=dict)
+
+    def layout_of(self, kind: Kind) -> FeatureLayout:
+        """The layout that a kind has on the table, which is looked into once."""
+        if kind not in self._layouts:
+            self._layouts[kind] = self.wanted.layout_of(kind, self.table)
+        return self._layouts[kind]
 
     @property
     def rows(self) -> int:
@@ -145,7 +152,7 @@ def fits(
     columns: Sequence[tuple[str, ...]] | None = None,
 ) -> Iterator[list[Fitted]]:
     """All folds' networks at each fraction in turn; `columns`: those that each fold reads."""
-    layout = data.wanted.layout_of(kind, data.table)
+    layout = data.layout_of(kind)
     layouts = [layout.only(names) for names in columns or ()] or [layout] * len(data.folds)
     paths, held = [], []
     for number, ((fit, test), own) in enumerate(zip(data.folds, layouts, strict=True)):

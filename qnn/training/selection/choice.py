@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from qnn.training.selection.cells import AllRows, Cell, Data
+from qnn.training.selection.columns import names_read
 from qnn.training.selection.folds import Folds, make_folds, too_few
 from qnn.training.selection.kinds import AUTO, Kind, Wanted
 from qnn.training.selection.search import NEAR, Candidate, Report, Search, Step
@@ -72,7 +73,7 @@ def choose(
     leaders = [
         search.follow(kind, wanted.fractions)
         for kind in kinds
-        if wanted.reduces or search.widths(kind, wanted.layout_of(kind, table))
+        if wanted.reduces or search.widths(kind, data.layout_of(kind))
     ]
     leaders = _or_in_pairs(leaders, search)
     found = _smallest(leaders, search)
@@ -122,7 +123,7 @@ def _or_in_pairs(leaders: list[Step], search: Search) -> list[Step]:
     least = leader.score + PAIRED * leader.error(data.rows)
     if paired is None or least >= 1.0:
         return leaders
-    if not search.widths(paired, wanted.layout_of(paired, data.table)):
+    if not search.widths(paired, data.layout_of(paired)):
         return leaders
     near = [one for one in wanted.fractions if one <= NEAR * leader.fraction]
     other = search.follow(paired, near)
@@ -202,7 +203,7 @@ def _settled(kinds: Sequence[Kind], candidates: Sequence[Candidate], search: Sea
         if widths:
             kind = cell.kind
             if one.before:
-                kind = replace(kind, columns=tuple(column.name for column in layout.kept))
+                kind = replace(kind, columns=names_read(layout))
             return Choice(kind, cell.fraction, min(cell.width, widths[0]), tuple(search.cells))
     return _of_one_column(kinds, search)
 
@@ -211,10 +212,10 @@ def _of_one_column(kinds: Sequence[Kind], search: Search) -> Choice:
     """The best that reads one column, of those that fit; each with what takes the fewest bytes."""
     wanted, data = search.data.wanted, search.data
     best: tuple[Step, Kind] | None = None
-    for column in wanted.layout_of(kinds[0], data.table).kept:
+    for column in data.layout_of(kinds[0]).kept:
         ones = [replace(kind, columns=(column.name,)) for kind in kinds]
         kind = min(ones, key=lambda one: search.least_bytes([one], reduced=False))
-        if search.widths(kind, wanted.layout_of(kind, data.table)):
+        if search.widths(kind, data.layout_of(kind)):
             step = search.follow(kind, wanted.fractions)
             if best is None or step.cell.merit > best[0].cell.merit:
                 best = step, kind
@@ -239,11 +240,11 @@ def _hardly_worse(cells: Sequence[Cell], rows: int, errors: float) -> float:
 
 def _plain(kinds: Sequence[Kind], search: Search) -> Choice:
     """The setting where nothing is to be chosen, or nothing can be."""
-    wanted, table = search.data.wanted, search.data.table
+    wanted = search.data.wanted
     fraction = PLAIN if wanted.beta_fraction == AUTO else float(wanted.beta_fraction)
     width = None if wanted.width in (AUTO, None) else int(wanted.width)
     if wanted.max_bytes is None:
         return Choice(kinds[0], fraction, width, ())
-    fitting = ((kind, search.widths(kind, wanted.layout_of(kind, table))) for kind in kinds)
+    fitting = ((kind, search.widths(kind, search.data.layout_of(kind))) for kind in kinds)
     kind, widths = next((kind, widths) for kind, widths in fitting if widths)
     return Choice(kind, fraction, widths[0], ())

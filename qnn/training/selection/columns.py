@@ -17,10 +17,16 @@ def fewer(count: int) -> int:
     return max(1, int(STAYS * count + 0.5))
 
 
+def names_read(layout: FeatureLayout) -> tuple[str, ...]:
+    """The columns that a layout reads."""
+    return tuple(column.name for column in layout.kept)
+
+
 def most_important(networks: Networks, layout: FeatureLayout, count: int) -> tuple[str, ...]:
     """The names of that many columns that the networks need most, in the layout's order."""
     order = np.argsort(-importances(networks, layout), kind="stable")[:count]
-    return tuple(layout.kept[column].name for column in np.sort(order))
+    names = names_read(layout)
+    return tuple(names[column] for column in np.sort(order))
 
 
 def importances(networks: Networks, layout: FeatureLayout) -> np.ndarray:

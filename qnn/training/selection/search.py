@@ -10,7 +10,7 @@ import numpy as np
 from qnn.features.preprocessing import FeatureLayout, Preprocessing
 from qnn.networks.activations import Activation
 from qnn.training.selection.cells import Cell, Data, Fitted, cell, fits, narrowed, trained
-from qnn.training.selection.columns import fewer, most_important
+from qnn.training.selection.columns import fewer, most_important, names_read
 from qnn.training.selection.kinds import Kind
 from qnn.training.selection.sizes import whole_bytes, widest_within
 
@@ -72,7 +72,7 @@ class Search:
         before: tuple[Cell, ...] = (),
     ) -> Step:
         """The best cell of a kind along its path; `columns`: those that each fold reads."""
-        layout = self.data.wanted.layout_of(kind, self.data.table)
+        layout = self.data.layout_of(kind)
         widths = self.widths(kind, layout if columns is None else layout.only(columns[0]))
         width = widths[0] if widths else self.data.wanted.widths[0]
         named = f"{kind}" if columns is None else f"{kind}, {len(columns[0])} columns"
@@ -101,7 +101,7 @@ class Search:
             narrow = [narrowed(step.cell, step.fitted, width) for width in step.widths[1:]]
             self.cells += narrow
             fitting = (step.cell, *narrow) if step.widths else ()
-            columns = tuple(_names(fit.preprocessing.layout) for fit in step.fitted)
+            columns = tuple(names_read(fit.preprocessing.layout) for fit in step.fitted)
             self._narrower[step] = [Candidate(one, step.before, columns) for one in fitting]
         return self._narrower[step]
 
@@ -130,15 +130,15 @@ class Search:
         all, and others do not. Columns that fit into `max_bytes` come first.
         """
         kind = candidate.cell.kind
-        whole = self.data.wanted.layout_of(kind, self.data.table)
+        whole = self.data.layout_of(kind)
         if not candidate.before:
             return whole
         own = self._of_all_rows(candidate, whole)
-        sets = dict.fromkeys([_names(own), *candidate.columns])
+        sets = dict.fromkeys([names_read(own), *candidate.columns])
         layouts = [one for one in map(whole.only, sets) if self.widths(kind, one)]
         if len(layouts) < 2:
             return layouts[0] if layouts else own
-        cells = [self._judged(candidate.cell, _names(one)) for one in layouts]
+        cells = [self._judged(candidate.cell, names_read(one)) for one in layouts]
         best = max(cells, key=lambda cell: cell.merit)
         clearly = best.merit > cells[0].merit + best.error(self.data.rows)
         return layouts[cells.index(best)] if clearly else layouts[0]
@@ -180,7 +180,7 @@ class Search:
         """What the narrowest networks take at least; `reduced`: of one column."""
         least, width = [], self.data.wanted.least_width
         for kind in kinds:
-            layout = self.data.wanted.layout_of(kind, self.data.table)
+            layout = self.data.layout_of(kind)
             ones = [layout.only([one.name]) for one in layout.kept] if reduced else [layout]
             least += [whole_bytes(width, *self._parts(kind, one)) for one in ones]
         return min(least)
@@ -206,8 +206,3 @@ class Search:
         best = max(cells, key=lambda cell: cell.merit)
         least = best.merit - PAST_ERRORS * best.error(self.data.rows)
         return len(cells) > PAST and all(cell.merit < least for cell in cells[-PAST:])
-
-
-def _names(layout: FeatureLayout) -> tuple[str, ...]:
-    """The columns that are read."""
-    return tuple(column.name for column in layout.kept)
