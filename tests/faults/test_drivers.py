@@ -20,6 +20,7 @@ from tests.faults.disturbed import (
     PATIENCE,
     Damage,
     damage,
+    descendants,
     drive,
     many_paths,
     some_results,
@@ -123,13 +124,26 @@ def test_a_sweep_interrupted_twice_says_what_is_kept_and_goes_on(tmp_path, again
 
 
 @pytest.mark.slow
-def test_sigterm_while_ray_starts_ends_at_once(tmp_path):
+@pytest.mark.parametrize("moment", ["the servers start", "the driver joins them"])
+def test_sigterm_while_ray_starts_ends_at_once(tmp_path, moment):
     with drive(many_paths(tmp_path), tmp_path / "run", "ray") as driver:
-        wait_for(lambda: (tmp_path / "run" / "sweep.yaml").exists())
-        time.sleep(3)
+        reached = {
+            "the servers start": lambda: any(descendants(driver.pid)),
+            # From here on until Ray has started, its own handlers of signals are in place.
+            "the driver joins them": lambda: catches(driver.pid, signal.SIGSEGV),
+        }
+        wait_for(reached[moment])
         driver.send_signal(signal.SIGTERM)
         assert driver.wait(30) == 143
     assert not (tmp_path / "run" / "sweep.lock").exists()
+
+
+def catches(pid: int, signum: signal.Signals) -> bool:
+    """Whether a process has a handler for this signal."""
+    status = dict(
+        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+    )
+    return bool(int(status["SigCgt"], 16) >> (signum - 1) & 1)
 
 
 def test_a_second_sweep_in_the_folder_is_refused_while_the_first_runs(tmp_path):

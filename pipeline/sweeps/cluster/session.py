@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipeline.logs.messages import one_line
 from pipeline.sweeps.cluster.agent_ports import agents_at_chosen_ports
+from pipeline.sweeps.cluster.deferred import signals_deferred
 from qnn.errors import InputError, QnnError
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,9 @@ _SETTINGS = {
     # Its agents and workers are Python programs, which take minutes on a very busy machine.
     "RAY_agent_register_timeout_ms": "300000",
     "RAY_worker_register_timeout_seconds": "300",
-    # While Ray starts, SIGTERM is its own to handle; it would wait a minute for idle workers.
+    # To join would take as long as a worker's imports, and Ray handles no signal well meanwhile.
+    "RAY_prestart_worker_first_driver": "0",
+    # Asked to end, its node would wait a minute for idle workers.
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
 }
 
@@ -110,7 +113,7 @@ def ray_session(address: str | None, cpus: int | None) -> Iterator[None]:
 
     Must be entered on the main thread: the kernel ends the embedded Ray's processes together with
     the thread that started them. A Ray that this process has already joined is used and left as
-    it is. Ray replaces the SIGTERM handler as it starts and as it ends; the caller's is put back.
+    it is. Ray replaces handlers of signals as it starts and as it ends; the caller's are put back.
 
     Raises InputError if the Ray at `address` cannot be joined, ClusterError if ours does not start.
     """
@@ -160,8 +163,7 @@ def _load() -> str:
 def _start(address: str | None, cpus: int | None) -> None:
     import ray
 
-    before = signal.getsignal(signal.SIGTERM)
-    try:
+    with signals_deferred():
         if address is None:
             with agents_at_chosen_ports():
                 ray.init(
@@ -173,5 +175,3 @@ def _start(address: str | None, cpus: int | None) -> None:
                 )
         else:
             ray.init(address=address, log_to_driver=False, logging_level="error")
-    finally:
-        signal.signal(signal.SIGTERM, before)
