@@ -87,7 +87,7 @@ TRAINING = {
     "PreprocessingConfig.scaling": "what numbers become",
     "PreprocessingConfig.thresholds": "bits a number, of scaling: thermometer",
     "PreprocessingConfig.clip": "largest size of a scaled number; null: any",
-    "PreprocessingConfig.bias": "whether a constant column is added",
+    "PreprocessingConfig.bias": "what the constant column holds; true: 1, false: there is none",
     "PreprocessingConfig.columns": "the columns that networks read, by name; null: all features",
     "PreprocessingConfig.compact": "whether means, scales, thresholds are rounded to few bits",
     "NoiseConfig.deviation": "of the noise, in standard deviations of each column of numbers; "

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline.configuration.beta import BetaConfig
@@ -46,8 +46,9 @@ from pipeline.configuration.vocabularies import (
     SecondLayer,
     Solver,
 )
+from qnn.errors import InputError
 from qnn.features.noise import Noise
-from qnn.features.scalings import SCALINGS
+from qnn.features.scalings import MOST_BIAS, SCALINGS, check_bias
 from qnn.features.targets import ONE_VS_REST
 from qnn.losses import LOSSES, takes_parameter
 from qnn.losses.base import MarginLoss
@@ -88,13 +89,26 @@ class DataConfig(Section):
         return listed(self.target)
 
 
+def _bias(value: Any) -> int:
+    try:
+        return check_bias(value)
+    except InputError:
+        most = {"most": MOST_BIAS}
+        raise PydanticCustomError(
+            "bias", "must be true, false or a whole number from 1 to {most}", most
+        ) from None
+
+
+Bias = Annotated[bool | Annotated[int, Field(ge=2, le=MOST_BIAS)], BeforeValidator(_bias)]
+
+
 class PreprocessingConfig(Section):
     """What is done to the features; fitted on training rows only."""
 
     scaling: Scaling = "standardize"
     thresholds: Annotated[int, Field(ge=1, le=255)] = 3
     clip: Positive | None = None
-    bias: bool = True
+    bias: Bias = True
     compact: bool = False
     columns: Annotated[tuple[str, ...], NonEmpty, Distinct] | None = None
 

@@ -37,7 +37,7 @@ from qnn.features.encoders import (
     encoder_from_record,
     fit_encoder,
 )
-from qnn.features.scalings import SCALINGS, check_scaling
+from qnn.features.scalings import SCALINGS, check_bias, check_scaling
 from qnn.features.statistics import TINIEST, correlation_weights, mean_and_scale, typical
 from qnn.features.tables import Table
 from qnn.features.targets import Label, TargetCoding, coding_from_record, fit_regression, plain
@@ -53,9 +53,10 @@ class FeatureLayout:
     """Which features the matrix has: frozen before any row is used for training.
 
     Features stand in the table's column order, each categorical column as one 0/1 feature per
-    category (sorted), and last, where `bias` is set, the constant 1, which is neither scaled nor
-    clipped. With `scaling="standardize"` every other feature gets mean 0 and variance 1 (ddof 0) on
-    the rows it is fitted on; `clip` then limits its absolute value. "weighted" divides the scale by
+    category (sorted), and last, where `bias` is above 0, that constant, which is neither scaled nor
+    clipped: the larger it is, the less the price of a neuron limits what it adds. With
+    `scaling="standardize"` every other feature gets mean 0 and variance 1 (ddof 0) on the rows it
+    is fitted on; `clip` then limits its absolute value. "weighted" divides the scale by
     the root of the feature's correlation with the target on those rows: what tells more counts
     more. "quantile" standardizes after numeric columns went through their normal scores.
     "thermometer" makes every feature −1 or +1: each numeric column becomes up to `thresholds` bits,
@@ -73,7 +74,7 @@ class FeatureLayout:
 
     columns: tuple[Column, ...]
     missing: Missing = "refuse"
-    bias: bool = True
+    bias: int = True
     scaling: str = "standardize"
     clip: float | None = None
     warnings: tuple[str, ...] = ()
@@ -87,7 +88,7 @@ class FeatureLayout:
         categorical: Sequence[str] | None = None,
         missing: Missing = "refuse",
         constant_columns: ConstantColumns = "drop",
-        bias: bool = True,
+        bias: int = True,
         scaling: str = "standardize",
         clip: float | None = None,
         thresholds: int = THRESHOLDS,
@@ -102,7 +103,8 @@ class FeatureLayout:
             categorical: names of the categorical columns; None: those that hold text.
             missing: "refuse" missing values, or "impute" them (median, most frequent category).
             constant_columns: "drop" columns with one value (said in `warnings`), or "keep" them.
-            bias: whether to append a constant column of ones.
+            bias: what the constant column holds, a whole number up to 1,024, True for 1; False
+                for none.
             scaling: "standardize", "weighted", "none", "quantile" or "thermometer".
             clip: limit of the absolute value of a feature after scaling; None with "thermometer".
             thresholds: bits of a numeric column under "thermometer".
@@ -121,8 +123,8 @@ class FeatureLayout:
             table, categorical, missing, constant_columns, bits, missing_values, columns
         )
         layout = FeatureLayout(
-            described, missing, bias, scaling, clip, warnings, thresholds, tuple(missing_values),
-            compact,
+            described, missing, check_bias(bias), scaling, clip, warnings, thresholds,
+            tuple(missing_values), compact,
         )  # fmt: skip
         return layout if columns is None else layout.only(columns)
 
@@ -289,10 +291,10 @@ class FeatureLayout:
         fill: Sequence[float | str | None],
         encoder: Encoder | None,
     ) -> np.ndarray:
-        """Impute, one-hot code and encode: the (n, d − bias) features before scaling."""
+        """Impute, one-hot code and encode: the (n, d) features before scaling, without the bias."""
         n = len(next(iter(read.values())))
         absent = -1.0 if SCALINGS[self.scaling].bits else 0.0
-        features = np.full((n, self.d - self.bias), absent)
+        features = np.full((n, self.d - bool(self.bias)), absent)
         j = numeric = 0
         for column, value in zip(self.kept, fill, strict=True):
             values = read[column.name]
@@ -390,7 +392,8 @@ class Preprocessing:
             np.clip(features, -self.layout.clip, self.layout.clip, out=features)
         if not self.layout.bias:
             return features
-        return np.concatenate([features, np.ones((len(features), 1))], axis=1)
+        constant = np.full((len(features), 1), float(self.layout.bias))
+        return np.concatenate([features, constant], axis=1)
 
     def coded(self, multi_class: str) -> Preprocessing:
         """The same with its target coded as `TargetCoding.coded`; the features stay."""
@@ -449,12 +452,14 @@ def _from_record(record: dict[str, Any]) -> Preprocessing:
     }
     layout = FeatureLayout(columns, **{**described, **texts})
     check_missing(layout.missing)
+    if layout.bias != check_bias(layout.bias):
+        raise ValueError("bias")
     check_scaling(layout.scaling, layout.clip, layout.thresholds, layout.compact)
     coding = coding_from_record(record["target"])
     means, scales = (tuple(map(float, record[key])) for key in ("means", "scales"))
     fill = fill_from_record(layout.kept, record["fill"])
     finite = np.isfinite([*means, *scales]).all() and min(scales, default=1.0) > 0
-    if not finite or not len(means) == len(scales) == layout.d - layout.bias:
+    if not finite or not len(means) == len(scales) == layout.d - bool(layout.bias):
         raise ValueError("means and scales do not fit the layout")
     levels = [column.levels for column in layout.kept if column.categories is None]
     encoder = encoder_from_record(record["encoder"], levels) if "encoder" in record else None

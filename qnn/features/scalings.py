@@ -1,13 +1,19 @@
-"""The scalings of features by name, and what each makes of a column."""
+"""The scalings of features by name, what each makes of a column, and the constant beside them."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from qnn.errors import InputError, shown
 from qnn.features.tables import brief
 from qnn.registry import Registry
+
+#: Largest constant column: what a network on bits counts stays a whole number far below 2^53.
+MOST_BIAS = 1024
 
 
 @dataclass(frozen=True)
@@ -54,3 +60,12 @@ def check_scaling(scaling: str, clip: float | None, thresholds: int, compact: bo
         raise InputError(
             f"compact means nothing to scaling {scaling!r}: leave it out, or choose another scaling"
         )
+
+
+def check_bias(value: Any) -> int:
+    """The constant column's number as layouts hold it, True for 1; InputError where it is none."""
+    if not isinstance(value, int | np.integer) or not 0 <= value <= MOST_BIAS:
+        raise InputError(
+            f"bias must be true, false or a whole number from 1 to {MOST_BIAS} (got {shown(value)})"
+        )
+    return bool(value) if value < 2 else int(value)

@@ -29,7 +29,7 @@ from qnn.features.encoders import (
     fit_thresholds,
 )
 from qnn.features.preprocessing import THRESHOLDS, FeatureLayout, Preprocessing
-from qnn.features.scalings import SCALINGS
+from qnn.features.scalings import SCALINGS, check_bias
 from qnn.features.statistics import mean_and_scale, median
 from qnn.features.targets import TargetCoding, plain
 
@@ -107,7 +107,7 @@ class Asked:
 
     scaling: str = "standardize"
     thresholds: int = THRESHOLDS
-    bias: bool = True
+    bias: int = True
     clip: float | None = None
     missing: Missing = "refuse"
     missing_values: tuple[str, ...] = ()
@@ -253,13 +253,13 @@ def fit(
     pairs = zip(features, columns, strict=True)
     kept = [_filled(one, column, asked.missing) for one, column in pairs if not column.dropped]
     layout = FeatureLayout(
-        columns, asked.missing, asked.bias, asked.scaling, asked.clip,
+        columns, asked.missing, check_bias(asked.bias), asked.scaling, asked.clip,
         thresholds=asked.thresholds, missing_values=asked.missing_values,
     )  # fmt: skip
     encoder = _encoder(asked.scaling, layout.kept, kept)
     moments = _moments(kept, encoder)
     if not SCALINGS[asked.scaling].standardized:
-        width = layout.d - layout.bias
+        width = len(layout.feature_names) - bool(layout.bias)
         moments = (0.0,) * width, (1.0,) * width
     coding = _coding(found, target, positive, asked.scaling != "none")
     return Preprocessing(layout, tuple(c.fill for c in kept), *moments, coding, encoder)

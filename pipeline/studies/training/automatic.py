@@ -39,13 +39,14 @@ DEFAULTS = {
     "second_layer": 8,
 }
 SCALING, COMPACT = ("preprocessing", "scaling"), ("preprocessing", "compact")
-COLUMNS = ("preprocessing", "columns")
-# Columns are left out only where the encoding is chosen too.
+COLUMNS, BIAS = ("preprocessing", "columns"), ("preprocessing", "bias")
+# Columns are left out, and the constant column is not 1, only where the encoding is chosen too.
 CHOSEN = (
     SCALING,
     ("preprocessing", "thresholds"),
     COMPACT,
     COLUMNS,
+    BIAS,
     ("loss",),
     ("activation",),
     ("multi_class",),
@@ -88,7 +89,7 @@ def stand_in(path: Path, overrides: Sequence[str]) -> tuple[SweepConfig, Keys]:
     tree = _tree(path, overrides)
     unsettled = tuple(key for key in CHOSEN if not _is_given(tree, key))
     if SCALING not in unsettled:
-        unsettled = tuple(key for key in unsettled if key != COLUMNS)
+        unsettled = tuple(key for key in unsettled if key not in (COLUMNS, BIAS))
     paired = ("multi_class",) not in unsettled
     loss = [STAND_IN_LOSS] if paired and ("loss",) in unsettled else []
     return load_config(path, [*with_defaults(path, overrides), STAND_IN, *loss]), unsettled
@@ -194,6 +195,7 @@ def _choices(
         "preprocessing.thresholds": found.kind.thresholds,
         "preprocessing.compact": wanted.layout_of(found.kind, table).compact,
         "preprocessing.columns": found.kind.columns,
+        "preprocessing.bias": wanted.layout_of(found.kind, table).bias,
         "loss": found.kind.loss,
         "activation": _written(found.kind.activation),
         "multi_class": found.kind.multi_class,
@@ -242,9 +244,10 @@ def _question(config: SweepConfig, unsettled: Keys) -> tuple[Any, ...]:
         "categorical": [n for n, column in table.columns.items() if column.dtype == object],
         "missing": config.data.missing,
         "constant_columns": config.data.constant_columns,
-        "bias": config.preprocessing.bias,
         "clip": config.preprocessing.clip,
     }
+    if BIAS in given:
+        layout["bias"] = config.preprocessing.bias
     if COMPACT in given:
         layout["compact"] = config.preprocessing.compact
     if COLUMNS in given:

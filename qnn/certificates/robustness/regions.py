@@ -130,7 +130,7 @@ class _Layout:
         self.columns = list(zip(kept, record["fill"], strict=True))
         self.numeric = [column for column in kept if column["categories"] is None]
         self.categorical = [column for column in kept if column["categories"] is not None]
-        self.scaling, self.bias = layout["scaling"], bool(layout["bias"])
+        self.scaling, self.bias = layout["scaling"], float(layout["bias"])
         self.imputes = layout["missing"] == "impute"
         self.clip = math.inf if layout["clip"] is None else float(layout["clip"])
         self.means = np.array(record["means"], dtype=np.float64)
@@ -139,6 +139,8 @@ class _Layout:
         finite = np.isfinite(self.means).all() and np.isfinite(self.scales).all()
         if not finite or np.any(self.scales <= 0.0) or not self.clip > 0.0:
             raise ValueError("scales")
+        if not math.isfinite(self.bias):
+            raise ValueError("bias")
 
     def box(self, question: Question, low: Array, high: Array, d: int) -> Region:
         """The cells of boxes: one for each choice of categories."""
@@ -225,7 +227,7 @@ class _Layout:
         row = np.concatenate(parts)
         if not mark:
             row = np.clip((row - self.means) / self.scales, -self.clip, self.clip)
-        return np.append(row, 0.0 if mark else 1.0) if self.bias else row
+        return np.append(row, 0.0 if mark else self.bias) if self.bias else row
 
 
 def _scores(knots: Any, scores: Any, slopes: Any, low: float, high: float) -> Array:

@@ -19,7 +19,7 @@ def numbers_of(network: QuantizedNetwork) -> str:
     if preprocessing is None:
         return template("plain") + _scaling([], [], None) + "#define QNN_BIAS 0\n"
     layout, encoder = preprocessing.layout, preprocessing.encoder
-    bias = f"#define QNN_BIAS {int(layout.bias)}\n"
+    bias = f"#define QNN_BIAS {layout.bias:d}\n"
     numeric = [column.categories is None for column in layout.kept]
     if isinstance(encoder, Thermometer):
         tables = iter(encoder.thresholds)

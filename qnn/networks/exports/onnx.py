@@ -169,7 +169,7 @@ def _features(graph: _Graph, preprocessing: Preprocessing) -> str:
     if not layout.bias:
         return features
     pads = graph.constant(np.array([0, 0, 0, 1]))
-    return graph.node("Pad", features, pads, graph.constant(np.float64(1.0)))
+    return graph.node("Pad", features, pads, graph.constant(np.float64(layout.bias)))
 
 
 def _unseen(graph: _Graph, preprocessing: Preprocessing) -> str:

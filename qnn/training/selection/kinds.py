@@ -31,6 +31,9 @@ FRACTIONS = (0.2, 0.1, 0.05, 0.025, 0.012, 0.006, 0.003, 0.0015, 0.0007)
 #: `σ(t) = t`: sums of ±1 directions. With it the network is linear in the features, on bits a sum
 #: of step functions of a column each, and a neuron has one weight vector instead of two.
 LINEAR = Polynomial(0.0, 1.0, 0.0)
+#: The constant column of sums of bits, where the encoding is chosen: bits have no mean of 0, and at
+#: 1 the price of a neuron limits an offset as it does the weight of one bit.
+BIAS_OF_BITS = 32
 #: Bits of the second layer: a float's 64 are most of what a neuron of few columns takes.
 SECOND_LAYER = 8
 #: Most classes that are tried in pairs: 91 outputs.
@@ -41,7 +44,10 @@ WIDTHS = (64, 32, 16, 8, 4)
 
 @dataclass(frozen=True)
 class Kind:
-    """What a network is made of, but β and width; `columns`: those it reads, None for all."""
+    """What a network is made of, but β and width.
+
+    `columns` are those that it reads, None for all; `bias` is what the constant column holds.
+    """
 
     scaling: str
     thresholds: int
@@ -49,6 +55,7 @@ class Kind:
     activation: str | Activation = "bilinear"
     multi_class: str = ONE_VS_REST
     columns: tuple[str, ...] | None = None
+    bias: int = True
 
     def __str__(self) -> str:
         bits = f" {self.thresholds}" if SCALINGS[self.scaling].bits else ""
@@ -149,6 +156,7 @@ class Wanted:
         options["compact"] = rounds and options.get("compact", self.scaling == AUTO)
         if self.scaling == AUTO and SCALINGS[kind.scaling].bits:
             options.pop("clip", None)
+        options.setdefault("bias", kind.bias)
         if kind.columns is not None:
             options["columns"] = kind.columns
         return FeatureLayout.from_table(table, **options)
@@ -168,11 +176,19 @@ class Wanted:
         found = sorted((thresholds, scaling) for (scaling, _), thresholds in encodings.items())
         multi_class = ONE_VS_REST if self.multi_class == AUTO else self.multi_class
         return tuple(
-            Kind(scaling, thresholds, loss, activation, multi_class)
+            Kind(
+                scaling, thresholds, loss, activation, multi_class,
+                bias=self._bias(activation, scaling),
+            )
             for activation in self.activations
             for thresholds, scaling in found
             for loss in losses
-        )
+        )  # fmt: skip
+
+    def _bias(self, activation: str | Activation, scaling: str) -> int:
+        sums_of_bits = activation == LINEAR and SCALINGS[scaling].bits
+        own = BIAS_OF_BITS if self.scaling == AUTO and sums_of_bits else True
+        return int(dict(self.layout).get("bias", own))
 
     def _check_loss(self, name: str, classes: Sequence[Any] | None) -> None:
         loss = get_loss(name, self.loss_parameter)

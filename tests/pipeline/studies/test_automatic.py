@@ -100,6 +100,16 @@ def test_what_is_given_may_be_given_in_parts_and_taken_back(yaml):
     assert ("preprocessing", "thresholds") in unsettled
 
 
+@pytest.mark.parametrize(("given", "constant"), [(None, 32), (5, 5), ("false", 0)])
+def test_the_constant_column_is_chosen_unless_it_is_given(yaml, monkeypatch, given, constant):
+    monkeypatch.setattr(selection.kinds, "ENCODINGS", ("thermometer",))
+    overrides = [] if given is None else [f"preprocessing.bias={given}"]
+    overrides += ["activation={polynomial: {a: 0, b: 1, c: 0}}", "widths=[4]"]
+    config = load_config(yaml, chosen(yaml, overrides, "nowhere"))
+    assert config.preprocessing.bias == constant
+    assert f"bias: {config.preprocessing.bias!r}".lower() in dump_config(config)
+
+
 def test_numbers_are_not_rounded_where_that_is_refused(yaml):
     config = load_config(yaml, chosen(yaml, ["preprocessing.compact=false", "widths=[4]"], "no"))
     assert not config.preprocessing.compact

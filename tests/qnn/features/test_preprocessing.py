@@ -1,4 +1,5 @@
 import datetime
+import json
 from typing import Any
 
 import numpy as np
@@ -254,6 +255,33 @@ def test_the_digest_follows_what_matters() -> None:
     others = [{"bias": False}, {"scaling": "none"}, {"clip": 2.0}, {"constant_columns": "keep"}]
     digests = {FeatureLayout.from_table(mixed(), **options).digest for options in others}
     assert len(digests | {digest}) == 5
+
+
+@pytest.mark.parametrize("bias", [2, 32, np.int64(1024)])
+@pytest.mark.parametrize("scaling", ["standardize", "thermometer"])
+def test_the_constant_column_holds_any_whole_number(bias: int, scaling: str) -> None:
+    one, prepared = (fit(mixed(), scaling=scaling, bias=value) for value in (True, bias))
+    X = prepared.transform(mixed())
+    assert (X[:, -1] == bias).all()
+    assert X[:, :-1].tobytes() == one.transform(mixed())[:, :-1].tobytes()
+    assert Preprocessing.from_json(prepared.to_json()) == prepared
+    assert prepared.bytes_of_numbers == one.bytes_of_numbers
+    assert prepared.layout.digest != one.layout.digest
+
+
+@pytest.mark.parametrize(("same", "plain"), [(1, True), (0, False)])
+def test_a_constant_of_one_or_none_is_written_as_before(same: int, plain: bool) -> None:
+    assert fit(mixed(), bias=same).to_json() == fit(mixed(), bias=plain).to_json()
+
+
+@pytest.mark.parametrize("bias", [-1, 1025, 2.5, "32", None, float("nan")])
+def test_another_constant_is_refused(bias: Any) -> None:
+    with pytest.raises(InputError, match="bias must be true, false or a whole number from 1 to"):
+        fit(mixed(), bias=bias)
+    record = json.loads(fit(mixed()).to_json())
+    record["layout"]["bias"] = bias
+    with pytest.raises(InputError):
+        Preprocessing.from_json(json.dumps(record))
 
 
 numbers = st.floats(-1e6, 1e6).map(lambda value: round(value, 6))

@@ -162,10 +162,11 @@ def prepared(
     classes: tuple[str, ...] = ("no", "yes"),
     clip: float | None = None,
     activation: str = "bilinear",
+    bias: int = True,
 ) -> tuple[QuantizedNetwork, dict[str, Array]]:
     """A random network behind a fitted preprocessing, and the table that it was fitted on."""
     rows = table(rng)
-    layout = FeatureLayout.from_table(rows, scaling=scaling, clip=clip)
+    layout = FeatureLayout.from_table(rows, scaling=scaling, clip=clip, bias=bias)
     fitted = layout.fit(rows, rng.choice(classes, 80), classes)
     outputs = 1 if len(classes) == 2 else len(classes)
     bare = quantized(rng, layout.d, 6, activation, "binary", outputs)

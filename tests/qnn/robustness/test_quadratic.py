@@ -136,7 +136,8 @@ def test_signs_of_a_form_may_have_multipliers_below_zero():
 def test_raw_rows_of_the_region_never_fall_below_the_bound(scaling, classes, activation):
     rng = np.random.default_rng(3)
     clip = 1.5 if scaling in ("standardize", "weighted", "quantile") else None
-    network, rows = prepared(rng, scaling, classes, clip, activation)
+    bias = True if len(classes) == 2 else 32
+    network, rows = prepared(rng, scaling, classes, clip, activation, bias)
     coded = {name: k for k, name in enumerate(classes)}
     for index in range(4):
         row = row_of(rows, index)

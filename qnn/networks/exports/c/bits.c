@@ -29,7 +29,8 @@ static inline int qnn_popcount(uint64_t word)
     return (int)((word * UINT64_C(0x0101010101010101)) >> 56);
 }
 
-/* QNN_DIVISOR times the inner product of a neuron's weights with a row: an exact integer. */
+/* QNN_DIVISOR times the inner product of a neuron's weights with a row: an exact integer. The
+   last feature, the constant, counts QNN_BIAS times. */
 static inline int64_t qnn_product(const uint64_t w[QNN_PLANES][QNN_WORDS],
                                   const uint64_t x[QNN_WORDS])
 {
@@ -37,10 +38,12 @@ static inline int64_t qnn_product(const uint64_t w[QNN_PLANES][QNN_WORDS],
     int p, k;
 
     for (p = 0; p < QNN_PLANES; p++) {
-        int differ = 0;
+        int differ = 0, more = 0;
         for (k = 0; k < QNN_WORDS; k++)
             differ += qnn_popcount(w[p][k] ^ x[k]);
-        sum += qnn_scales[p] * (int64_t)(QNN_FEATURES - 2 * differ);
+        if (QNN_BIAS > 1)
+            more = w[p][QNN_WORDS - 1] >> (QNN_FEATURES - 1) % 64 & 1 ? QNN_BIAS - 1 : 1 - QNN_BIAS;
+        sum += qnn_scales[p] * (int64_t)(QNN_FEATURES - 2 * differ + more);
     }
     return sum;
 }

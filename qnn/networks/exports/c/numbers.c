@@ -13,7 +13,7 @@ static inline void qnn_encode(const double values[QNN_COLUMNS], double x[QNN_FEA
         }
     }
     if (QNN_BIAS)
-        x[feature] = 1.0;
+        x[feature] = QNN_BIAS;
 }
 
 /* QNN_DIVISOR times the inner product of a neuron with a row: additions and subtractions. */

@@ -193,6 +193,7 @@ def test_exact_sums_agree_to_the_last_bit(
     [
         {"clip": 0.5},
         {"bias": False},
+        {"bias": 32},
         {"classes": None},
         {"alpha": np.zeros(0)},
         {"columns": ("long, name", "site")},

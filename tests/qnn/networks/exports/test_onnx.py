@@ -75,11 +75,18 @@ def test_predictions_have_the_type_of_the_labels(classes: Any) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"clip": 0.5}, {"bias": False}, {"missing": "refuse"}, {"columns": ("count", "site")}],
+    [
+        {"clip": 0.5},
+        {"bias": False},
+        {"bias": 32},
+        {"bias": 32, "scaling": "thermometer"},
+        {"missing": "refuse"},
+        {"columns": ("count", "site")},
+    ],
     ids=str,
 )
 def test_options_of_the_preprocessing(options: dict[str, Any]) -> None:
-    net = network("standardize", **options)
+    net = network(**{"scaling": "standardize", **options})
     rows = {name: column[:2] for name, column in unseen().items()}
     score, _ = run(to_onnx(net), rows)
     np.testing.assert_allclose(score, net.scores(rows), rtol=0, atol=tolerance(net, rows))

@@ -8,7 +8,7 @@ from qnn.training.problems.problem import Problem
 from qnn.training.relaxation import solve
 from qnn.training.selection import Kind, Wanted, choose, folds
 from qnn.training.selection.choice import SMALLER
-from qnn.training.selection.kinds import FRACTIONS, LINEAR, WIDEST
+from qnn.training.selection.kinds import BIAS_OF_BITS, FRACTIONS, LINEAR, WIDEST
 from qnn.training.selection.paths import path
 
 
@@ -43,6 +43,23 @@ def test_a_linear_network_is_chosen_where_lines_are_enough():
     for wanted in (Wanted(activation="bilinear", width=4), Wanted("weighted", width=4)):
         assert wanted.activations == ("bilinear",)
     assert Wanted("weighted", activation=LINEAR).activations == (LINEAR,)
+
+
+def test_sums_of_bits_have_an_offset_that_costs_little():
+    rng = np.random.default_rng(2)
+    X = np.exp(2.0 * rng.normal(size=(200, 8)))
+    rare = X[:, :5] > np.quantile(X[:, :5], 0.88, axis=0)
+    y = np.where(rare.any(axis=1), "in", "out")
+    best = {}
+    for layout in ((), (("bias", True),)):
+        cells = choose(X, y, CLASSES, Wanted(activation=LINEAR, layout=layout)).cells
+        bits = [cell for cell in cells if cell.kind.scaling == "thermometer"]
+        assert {cell.kind.bias for cell in bits} == {1 if layout else BIAS_OF_BITS}
+        assert {cell.kind.bias for cell in cells if cell not in bits} == {1}
+        best[layout] = max(cell.score for cell in bits)
+    assert best[()] > best[(("bias", True),)] + 0.03
+    named = Wanted("thermometer", activation=LINEAR)
+    assert {kind.bias for kind in named.kinds(X, CLASSES)} == {1}
 
 
 def test_the_same_seed_chooses_the_same_by_the_same_cells():
