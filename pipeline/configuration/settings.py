@@ -95,7 +95,7 @@ def _bias(value: Any) -> int:
     except InputError:
         most = {"most": MOST_BIAS}
         raise PydanticCustomError(
-            "bias", "must be true, false or a whole number from 1 to {most}", most
+            "bias", "must be true, false or a whole number up to {most}", most
         ) from None
 
 

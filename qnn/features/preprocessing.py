@@ -452,8 +452,8 @@ def _from_record(record: dict[str, Any]) -> Preprocessing:
     }
     layout = FeatureLayout(columns, **{**described, **texts})
     check_missing(layout.missing)
-    if layout.bias != check_bias(layout.bias):
-        raise ValueError("bias")
+    if type(layout.bias) is not type(check_bias(layout.bias)):
+        raise ValueError(f"bias {layout.bias!r}")
     check_scaling(layout.scaling, layout.clip, layout.thresholds, layout.compact)
     coding = coding_from_record(record["target"])
     means, scales = (tuple(map(float, record[key])) for key in ("means", "scales"))

@@ -64,8 +64,8 @@ def check_scaling(scaling: str, clip: float | None, thresholds: int, compact: bo
 
 def check_bias(value: Any) -> int:
     """The constant column's number as layouts hold it, True for 1; InputError where it is none."""
-    if not isinstance(value, int | np.integer) or not 0 <= value <= MOST_BIAS:
+    if not isinstance(value, int | np.integer | np.bool_) or not 0 <= value <= MOST_BIAS:
         raise InputError(
-            f"bias must be true, false or a whole number from 1 to {MOST_BIAS} (got {shown(value)})"
+            f"bias must be true, false or a whole number up to {MOST_BIAS} (got {shown(value)})"
         )
     return bool(value) if value < 2 else int(value)

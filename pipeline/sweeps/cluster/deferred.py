@@ -21,17 +21,21 @@ def signals_deferred() -> Iterator[None]:
     """
     from ray._private import utils
 
-    before = {int(signum): signal.getsignal(signum) for signum in _DEFERRED}
+    handlers = {int(signum): signal.getsignal(signum) for signum in _DEFERRED}
+    # What C code has installed Python can't put back.
+    before = {signum: handler for signum, handler in handlers.items() if handler is not None}
     rays_own = utils.set_sigterm_handler
     noted: list[int] = []
 
     def note(signum: int, frame: FrameType | None) -> None:
-        # Ray's C++ half, where it was in the way, also set an alarm that aborts after 3 s.
-        signal.alarm(0)
+        if signum == signal.SIGTERM:
+            # Ray's C++ half, where it was in the way, has set an alarm that aborts after 3 s.
+            signal.alarm(0)
         noted.append(signum)
         if len(noted) > 1:
             signal.signal(signum, before[signum])
             signal.raise_signal(signum)
+            noted.pop()  # answered, and nothing was raised
 
     for signum, handler in before.items():
         if handler is not signal.SIG_IGN:

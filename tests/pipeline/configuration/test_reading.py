@@ -146,7 +146,7 @@ def test_the_config_cannot_be_changed() -> None:
         ("relaxation.tol=true", "sweep.yaml: relaxation.tol: must be a number (got true)"),
         ("test.fraction=1", "sweep.yaml: test.fraction: must be less than 1 (got 1)"),
         ("preprocessing.bias=yes",
-         'sweep.yaml: preprocessing.bias: must be true, false or a whole number from 1 to 1024 '
+         'sweep.yaml: preprocessing.bias: must be true, false or a whole number up to 1024 '
          '(got "yes")'),
         ("preprocessing=3", "sweep.yaml: preprocessing: must be a mapping (got 3)"),
         (

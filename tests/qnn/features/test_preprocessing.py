@@ -269,18 +269,22 @@ def test_the_constant_column_holds_any_whole_number(bias: int, scaling: str) -> 
     assert prepared.layout.digest != one.layout.digest
 
 
-@pytest.mark.parametrize(("same", "plain"), [(1, True), (0, False)])
+@pytest.mark.parametrize(("same", "plain"), [(1, True), (0, False), (np.True_, True)])
 def test_a_constant_of_one_or_none_is_written_as_before(same: int, plain: bool) -> None:
     assert fit(mixed(), bias=same).to_json() == fit(mixed(), bias=plain).to_json()
 
 
 @pytest.mark.parametrize("bias", [-1, 1025, 2.5, "32", None, float("nan")])
 def test_another_constant_is_refused(bias: Any) -> None:
-    with pytest.raises(InputError, match="bias must be true, false or a whole number from 1 to"):
+    with pytest.raises(InputError, match="bias must be true, false or a whole number up to 1024"):
         fit(mixed(), bias=bias)
+
+
+@pytest.mark.parametrize("bias", [-1, 0, 1, 1025, 2.5, 2.0, "32", None, float("nan")])
+def test_a_record_with_another_constant_is_refused(bias: Any) -> None:
     record = json.loads(fit(mixed()).to_json())
     record["layout"]["bias"] = bias
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="bias"):
         Preprocessing.from_json(json.dumps(record))
 
 

@@ -31,6 +31,22 @@ def test_a_second_signal_is_not_waited_for():
     assert raised.value.signum == signal.SIGINT
 
 
+def test_handlers_that_raise_nothing_are_all_called():
+    called = []
+    before = [
+        signal.signal(signum, lambda number, frame: called.append(number)) for signum in SIGNALS
+    ]
+    try:
+        with signals_deferred():
+            for signum in SIGNALS:
+                signal.raise_signal(signum)
+            assert called == list(SIGNALS[1:])
+        assert called == [*SIGNALS[1:], SIGNALS[0]]
+    finally:
+        for signum, handler in zip(SIGNALS, before, strict=True):
+            signal.signal(signum, handler)
+
+
 def test_what_the_caller_ignores_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
