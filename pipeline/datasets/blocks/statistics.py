@@ -259,7 +259,7 @@ def fit(
     encoder = _encoder(asked.scaling, layout.kept, kept)
     moments = _moments(kept, encoder)
     if not SCALINGS[asked.scaling].standardized:
-        width = len(layout.feature_names) - bool(layout.bias)
+        width = layout.d - bool(layout.bias)
         moments = (0.0,) * width, (1.0,) * width
     coding = _coding(found, target, positive, asked.scaling != "none")
     return Preprocessing(layout, tuple(c.fill for c in kept), *moments, coding, encoder)
