@@ -6,9 +6,19 @@ import re
 import unicodedata
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+)
 from pydantic_core import PydanticCustomError
 
+from qnn.errors import InputError
+from qnn.features.scalings import MOST_BIAS, check_bias
 from qnn.numerics.weights import LEAST, MOST
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -66,6 +76,19 @@ def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
 
 
 Ends = Annotated[tuple[float, float], AfterValidator(_ascending)]
+
+
+def _bias(value: Any) -> int:
+    try:
+        return check_bias(value)
+    except InputError:
+        most = {"most": MOST_BIAS}
+        raise PydanticCustomError(
+            "bias", "must be true, false or a whole number up to {most}", most
+        ) from None
+
+
+Bias = Annotated[bool | Annotated[int, Field(ge=2, le=MOST_BIAS)], BeforeValidator(_bias)]
 Valid = Annotated[
     Annotated[Ends, Tag("of_all")] | Annotated[dict[Column, Ends], Tag("by_name")],
     Discriminator(how_told),

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline.configuration.beta import BetaConfig
@@ -25,6 +25,7 @@ from pipeline.configuration.kinds import (
 from pipeline.configuration.metric import METRICS, MetricName, metric_for
 from pipeline.configuration.retraining import RetrainConfig
 from pipeline.configuration.section import (
+    Bias,
     ClassWeight,
     Distinct,
     Name,
@@ -46,9 +47,8 @@ from pipeline.configuration.vocabularies import (
     SecondLayer,
     Solver,
 )
-from qnn.errors import InputError
 from qnn.features.noise import Noise
-from qnn.features.scalings import MOST_BIAS, SCALINGS, check_bias
+from qnn.features.scalings import SCALINGS
 from qnn.features.targets import ONE_VS_REST
 from qnn.losses import LOSSES, takes_parameter
 from qnn.losses.base import MarginLoss
@@ -87,19 +87,6 @@ class DataConfig(Section):
     def targets(self) -> tuple[str, ...]:
         """The target columns, one or several."""
         return listed(self.target)
-
-
-def _bias(value: Any) -> int:
-    try:
-        return check_bias(value)
-    except InputError:
-        most = {"most": MOST_BIAS}
-        raise PydanticCustomError(
-            "bias", "must be true, false or a whole number up to {most}", most
-        ) from None
-
-
-Bias = Annotated[bool | Annotated[int, Field(ge=2, le=MOST_BIAS)], BeforeValidator(_bias)]
 
 
 class PreprocessingConfig(Section):

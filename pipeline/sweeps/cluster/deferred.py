@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_DEFERRED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from pipeline.sweeps.interrupts import SIGNALS
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def signals_deferred() -> Iterator[None]:
     """
     from ray._private import utils
 
-    handlers = {int(signum): signal.getsignal(signum) for signum in _DEFERRED}
+    handlers = {int(signum): signal.getsignal(signum) for signum in SIGNALS}
     # What C code has installed Python can't put back.
     before = {signum: handler for signum, handler in handlers.items() if handler is not None}
     rays_own = utils.set_sigterm_handler
