@@ -1,5 +1,6 @@
 """Our arithmetic of ONNX graphs against onnxruntime and finite differences."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,10 @@ def by_runtime(model: onnx.ModelProto, X: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("make", "shape"), [(mlp, (12,)), (cnn, (2, 8, 8)), (lambda: squeezed(), (2, 5, 5))]
 )
-def test_the_forward_pass_is_onnxruntime_s(make: object, shape: tuple[int, ...]) -> None:
-    model = make()  # type: ignore[operator]
+def test_the_forward_pass_is_onnxruntime_s(
+    make: Callable[[], onnx.ModelProto], shape: tuple[int, ...]
+) -> None:
+    model = make()
     X = rows(9, shape)
     graph = read_model(model)
     np.testing.assert_allclose(run(graph, X)[graph.output], by_runtime(model, X), atol=2e-5)

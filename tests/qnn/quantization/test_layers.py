@@ -1,6 +1,8 @@
 """A neuron's codes and bounds against enumeration, a second implementation, and cvxpy."""
 
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import cvxpy
 import numpy as np
@@ -57,12 +59,14 @@ def best_over_steps(H: Array, w: Array, Q: Array) -> float:
     return float((w @ H @ w - gain).min())
 
 
-def searched(run: object, H: Array, w: Array, codes: Codes, bits: int) -> tuple[float, bool]:
+def searched(
+    run: Callable[..., Any], H: Array, w: Array, codes: Codes, bits: int
+) -> tuple[float, bool]:
     order = vblast_order(H)
     R = factor_in_order(H, order)
     q = codes.q[0][order].astype(np.int64)
     more = (leading_diagonals(R),) if run is search_at else ()
-    found = run(R, w[order], float(codes.s[0]), q, bits, 10**7, *more)  # type: ignore[operator]
+    found = run(R, w[order], float(codes.s[0]), q, bits, 10**7, *more)
     return float(((R @ (found.s * found.q - w[order])) ** 2).sum()), found.proven
 
 

@@ -1,5 +1,6 @@
 """Files of problems, good and bad."""
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,8 @@ def test_costs_are_negated_payoffs() -> None:
         return first + {0: 4, 2: 1}.get(x[2], 0) + 6 + third
 
     assert problem.value(np.array([1, 0, 1])) == -cost((1, 0, 1)) == -7
-    for x in np.ndindex(3, 2, 3):
-        assert problem.value(np.array(x)) == -cost(x)  # type: ignore[arg-type]
+    for x in product(range(3), range(2), range(3)):
+        assert problem.value(np.array(x)) == -cost(x)
     # A value outside of a domain costs the upper bound.
     assert problem.value(np.array([0, 2, 1])) <= -20
     assert problem.prove().value == -7.0

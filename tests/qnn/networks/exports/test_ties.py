@@ -48,7 +48,8 @@ def steps_and_network(
 
 def whole(steps: np.ndarray, network: QuantizedNetwork) -> np.ndarray:
     """The scores in whole numbers."""
-    X = network.preprocessing.transform(ROWS).astype(int)  # type: ignore[union-attr]
+    assert network.preprocessing is not None
+    X = network.preprocessing.transform(ROWS).astype(int)
     t = X @ network.U.astype(int)
     if network.V is not None:
         return np.asarray(t * (X @ network.V.astype(int)) @ steps)

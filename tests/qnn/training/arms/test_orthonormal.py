@@ -186,6 +186,6 @@ def test_the_float_network_has_the_weights_that_were_asked_for(
 @pytest.mark.parametrize(
     "wrong", [{"kind": "qr"}, {"order": 0}, {"iterations": 0}, {"weight": np.nan}], ids=str
 )
-def test_settings_that_mean_nothing_are_refused(wrong: dict[str, object]) -> None:
+def test_settings_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="orthogonality"):
-        Orthogonality(**wrong)  # type: ignore[arg-type]
+        Orthogonality(**wrong)
