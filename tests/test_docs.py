@@ -23,7 +23,8 @@ from tests.benchmarks import scaling
 from tests.pipeline.tracked import new_folder
 
 ROOT = Path(__file__).parents[1]
-LINK = re.compile(r"\]\(([^)#:]+)\)")
+LINK = re.compile(r"\]\(([^)#:\s]*)(?:#([^)\s]+))?\)")
+HEADING = re.compile(r"^#+ (.+)$", flags=re.MULTILINE)
 
 
 def blocks(document: str, language: str) -> list[str]:
@@ -169,8 +170,17 @@ def test_the_checker_of_the_formats_page_accepts_a_run_and_catches_tampering(
 )
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
-    for target in LINK.findall(text):
-        assert (ROOT / document).parent.joinpath(target).exists(), f"{document}: {target}"
+    for target, place in LINK.findall(text):
+        page = (ROOT / document).parent.joinpath(target) if target else ROOT / document
+        assert page.exists(), f"{document}: {target}"
+        assert not place or place in anchors(page), f"{document}: {target}#{place}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives a page's headings."""
+    headings = HEADING.findall(page.read_text(encoding="utf-8"))
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {words.replace(" ", "-") for words in plain}
 
 
 def test_the_yaml_of_the_retraining_page_is_the_defaults() -> None:

@@ -22,9 +22,9 @@ from pipeline.commands.predict import predict
 from pipeline.commands.quantize import quantize
 from pipeline.commands.robustness import robustness
 from pipeline.commands.schema import schema
-from qnn.errors import InputError
+from qnn.errors import CertificateError, InputError
 
-BAD_INPUT = 2
+NOT_PROVEN, BAD_INPUT = 1, 2
 
 app = typer.Typer(
     name="qnn",
@@ -34,15 +34,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command()(submit)
-app.command()(predict)
-app.command()(doctor)
-app.command()(bell)
-app.command()(robustness)
-app.command()(quantize)
-app.command()(csp)
-app.command()(schema)
-app.add_typer(jobs_app)
 
 
 def _say_version(asked: bool) -> None:
@@ -120,10 +111,19 @@ def verify(
         ),
     ],
     data: Annotated[
-        str | None, typer.Option(help="Training matrix (parquet) of single files.")
+        str | None,
+        typer.Option(
+            help="What single files speak of, where it does not lie beside them: training matrix "
+            "(parquet), network, problem or decoder (npz)."
+        ),
     ] = None,
     fast: Annotated[
-        bool, typer.Option("--fast", help="Skip proofs by enumeration, and say so.")
+        bool,
+        typer.Option(
+            "--fast",
+            help="Skip what takes long (enumerations, searches, beta_max, Bell verdicts), and say "
+            "so.",
+        ),
     ] = False,
 ) -> None:
     """Prove certificates and networks again from their files; exit 1 if any fails."""
@@ -231,6 +231,11 @@ def compare(
     print(write_comparison(folders, out, figure))
 
 
+for _own in (predict, robustness, quantize, csp, bell, schema, submit, doctor):
+    app.command()(_own)
+app.add_typer(jobs_app)
+
+
 def _print_plan(path: Path, overrides: list[str], out: str | None) -> None:
     """Print the plan, and what the data gave to say that is not in it."""
     from pipeline.logs.console import held_back
@@ -295,12 +300,18 @@ def _standing_text(out: str, study: Any, config: Any, prepared: Any) -> str:
 
 
 def main() -> None:
-    """Entry point: bad input is one line on stderr and exit code 2, as are usage errors."""
+    """Entry point: bad input is one line on stderr and exit code 2, as are usage errors.
+
+    So is a certificate that a command was about to write and that does not prove its bound: 1.
+    """
     try:
         app(prog_name="qnn")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
+    except CertificateError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(NOT_PROVEN)
 
 
 def command() -> None:

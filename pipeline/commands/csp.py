@@ -35,7 +35,11 @@ def csp(
         ),
     ] = None,
     rule: Annotated[
-        str, typer.Option(help="auto, corr, corr_dual, dual, undecided or random: the seeds.")
+        str,
+        typer.Option(
+            help="Which variables are conditioned on: auto, corr, corr_dual, dual, undecided or "
+            "random."
+        ),
     ] = "auto",
     cuts: Annotated[str, typer.Option(help="auto, none, triangles or odd.")] = "auto",
     time_limit: Annotated[

@@ -57,7 +57,8 @@ def quantize(
     ] = "neuron",
     activation_bits: Annotated[int, typer.Option(help="Bits of layers' inputs: 8 or 4.")] = 8,
     tune: Annotated[
-        Literal["bias", "statistics", "both", "none"], typer.Option(help="After the codes.")
+        Literal["bias", "statistics", "both", "none"],
+        typer.Option(help="What is fitted after the codes."),
     ] = "bias",
     damp: Annotated[
         str, typer.Option(help="Damping, a share of the mean variance; or auto.")

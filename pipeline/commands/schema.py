@@ -123,10 +123,7 @@ def _rows(record: Tree, known: Tree, prefix: str) -> Iterator[tuple[str, str, st
         for below, section in inner:
             tag = section["properties"].get("kind", {}).get("const")
             for row in _rows(section, known, f"{below}."):
-                if tag is None:
-                    yield row
-                elif row[0] != f"`{below}.kind`":
-                    yield f"{row[0]} ({tag})", *row[1:]
+                yield row if tag is None else (f"{row[0]} ({tag})", *row[1:])
 
 
 def _default(value: Any, sections: bool) -> str:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 SHARED = {
     "TrackingConfig.experiment": "MLflow's experiment; null: the sweep's name",
-    "TrackingConfig.top": "of so many of the best settings a network is logged as a run of its own",
-    "TrackingConfig.registered_model": "name of the registered model; null: the sweep's name",
+    "TrackingConfig.top": "of so many of the best settings a network is logged as a run of its "
+    "own; training alone",
+    "TrackingConfig.registered_model": "name of the registered model; null: the sweep's name; "
+    "training alone",
     "TrackingConfig.uri": "where MLflow is; null: MLFLOW_TRACKING_URI, else a database in the "
     "run's folder",
     "Resources.cpus_per_task": "CPUs that a Ray task asks for",
     "Resources.max_retries": "how often a task is tried again whose worker was lost",
-    "Resources.max_in_flight": "most tasks under way at once; null: as many as there are CPUs",
+    "Resources.max_in_flight": "most tasks handed to Ray at once; null: twice as many as can run, "
+    "and 8",
     "Resources.memory_per_task": "bytes that a task asks for; null: as the plan estimates",
 }
 
@@ -217,7 +220,8 @@ BELL = {
     **{f"BellConfig.{key}": words for key, words in _NAMED.items()},
     "BellConfig.kind": "names this study",
     "BellConfig.data": "which behaviours",
-    "BellConfig.scenarios": "settings and outcomes of the two parties, as 2222",
+    "BellConfig.scenarios": "settings and outcomes of the parties, as 2222; other than two parties "
+    "of two outcomes with data.source alone",
     "BellConfig.levels": "of the NPA hierarchy",
     "BellConfig.steps": "of the fast method, before the fallback",
     "BellConfig.networks": "that foretell where the steps start, trained before all else",
@@ -226,7 +230,7 @@ BELL = {
     "NetworksConfig.seeds": "of the trainings",
     "NetworksConfig.shipped": "the package's own network too",
     "NetworksConfig.cold": "the steps without a network too, to compare",
-    "BellConfig.fallback": "who decides what the fast method does not",
+    "BellConfig.fallback": "who decides what the fast method does not; null: nobody",
     "BellConfig.block": "behaviours of one unit of work",
     "BellConfig.certificates": "proofs kept of each block",
     "BehavioursConfig.source": "a Parquet file, a behaviour a row",

@@ -71,7 +71,8 @@ An example, whole: certificates of robustness for the rows of a table, in chunks
 
         def lost_rows(self, error): return [failed_row(self, row, error) for row in ...]
 
-Nothing else is touched: `kind: robustness` then plans, runs on Ray, resumes, verifies and reports.
+`kind: robustness` then plans, runs on Ray, resumes, verifies and reports; what stands beside
+the room says docs/studies.md.
 """
 
 from __future__ import annotations

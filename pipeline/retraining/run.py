@@ -74,7 +74,7 @@ def retrain(
     Raises:
         InputError: the data, the config or the state are not usable, or another retraining runs.
         StoreError: the folder cannot be read or written, or the lease was lost.
-        SweepInterrupted: SIGINT or SIGTERM; the same command goes on.
+        SweepInterrupted: SIGHUP, SIGINT or SIGTERM; the same command goes on.
     """
     home = RunFolder.open(out)
     tracking_uri(config, home)

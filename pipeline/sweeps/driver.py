@@ -102,7 +102,7 @@ def run_sweep(
         InputError: the data or the config do not make a sweep, no sweep can run at the address,
             another sweep is running in the folder, or the folder holds a different one.
         StoreError: the folder cannot be written.
-        SweepInterrupted: SIGINT or SIGTERM; what is finished is kept.
+        SweepInterrupted: SIGHUP, SIGINT or SIGTERM; what is finished is kept.
     """
     options = options or SweepOptions()
     check_address(options.address)

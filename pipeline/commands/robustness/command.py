@@ -88,7 +88,7 @@ def robustness(
     ] = "exact",
     solver: Annotated[
         Literal["auto", "second_order", "first_order"],
-        typer.Option(help="Of the dual of ReLU networks."),
+        typer.Option(help="Who solves the dual of ReLU networks."),
     ] = "auto",
     unit: Annotated[
         Literal["raw", "scale", "range"],
@@ -120,7 +120,7 @@ def robustness(
     limit: Annotated[int | None, typer.Option(min=1, help="Rows to take, the first ones.")] = None,
     nodes: Annotated[int, typer.Option(min=0, help="Nodes of each row's search.")] = 20_000,
     seconds: Annotated[
-        float, typer.Option(min=0.0, help="Of processor time: each row's search.")
+        float, typer.Option(min=0.0, help="Processor seconds of each row's search.")
     ] = 60.0,
     images: Annotated[
         str | None,

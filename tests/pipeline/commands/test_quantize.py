@@ -2,6 +2,7 @@
 
 import builtins
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from click.testing import Result
 from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
-from pipeline.commands.cli import app
-from qnn.errors import InputError
+from pipeline.commands.cli import app, main
+from qnn.certificates import layers
+from qnn.errors import CertificateError, InputError
 from qnn.quantization import Quantized, quantize
 from qnn.quantization.runtime import check_in_runtime
 from tests.qnn.quantization.networks import Maker, cnn, mlp, rows
@@ -273,3 +275,25 @@ def test_nothing_stays_of_a_run_that_fails_at_its_end(
     monkeypatch.setattr(Quantized, "save", full)
     more = ("--certify", "bound", "--certificates", tmp_path / "proofs", "--method", "rtn")
     assert "No space left" in refused(tmp_path, "--calibration", data, *more)
+
+
+def test_a_certificate_that_proves_nothing_ends_it_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved(tmp_path, mlp())
+    data, proofs = calibration(tmp_path, rows(30, (12,))), tmp_path / "proofs"
+
+    def refuse(path: Path) -> None:
+        raise CertificateError("the bound is not proven")
+
+    monkeypatch.setattr(layers, "verify_layer_file", refuse)
+    words = ["quantize", str(tmp_path / "net.onnx"), "--calibration", str(data), "--method", "rtn"]
+    words += ["--certify", "bound", "--certificates", str(proofs), "--budget", "4"]
+    target = tmp_path / "small.onnx"
+    monkeypatch.setattr(sys, "argv", ["qnn", *words, "--out", str(target)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "error: the bound is not proven"
+    assert not target.exists()
+    assert not proofs.exists()
