@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qnn.errors import InputError
+
 Columns = Mapping[str, np.ndarray]
 
 
@@ -26,11 +28,12 @@ class Noise:
     def noisy(self, columns: Columns, still: Collection[str] = ()) -> dict[str, np.ndarray]:
         """The columns (n,), each as one of n · (1 + copies) rows: first the rows as they are.
 
-        Those of the names in `still` have no noise in the copies either.
+        Those of the names in `still` have no noise in the copies either. Raises InputError for
+        numbers so large that their deviation, or one with noise, overflows.
         """
         rng = np.random.default_rng(self.seed)
         return {
-            name: self.repeated(column) if name in still else self._extended(column, rng)
+            name: self.repeated(column) if name in still else self._extended(name, column, rng)
             for name, column in columns.items()
         }
 
@@ -38,12 +41,19 @@ class Noise:
         """The targets (n,) or (n, C) of those rows."""
         return np.concatenate([target] * (1 + self.copies))
 
-    def _extended(self, column: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _extended(self, name: str, column: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         every = self.repeated(column)
         known = column[~np.isnan(column)] if column.dtype.kind == "f" else column[:0]
         if len(known):
-            size = self.deviation * float(np.std(known))
-            every[len(column) :] += size * rng.normal(size=len(column) * self.copies)
+            with np.errstate(over="ignore", invalid="ignore"):
+                size = self.deviation * float(np.std(known))
+                every[len(column) :] += size * rng.normal(size=len(column) * self.copies)
+            overflown = np.isfinite(every).sum() < len(known) * (1 + self.copies)
+            if overflown and np.isfinite(known).all():
+                raise InputError(
+                    f"column '{name}' has numbers too large for noise (their squares overflow): "
+                    "rescale them, or leave the noise out"
+                )
         return every
 
     @property
