@@ -18,9 +18,9 @@ import pyarrow as pa
 from pipeline.configuration.paths import expanded
 from pipeline.configuration.settings import DataConfig
 from pipeline.datasets.embedded import read_embedded
-from pipeline.datasets.files import read_source
-from pipeline.datasets.sources import csv_format, read_columns, to_numpy
-from pipeline.datasets.spellings import labels_of, plain_numbers
+from pipeline.datasets.files import read_source, to_numpy
+from pipeline.datasets.sources import csv_format, read_columns
+from pipeline.datasets.spellings import TRUTHS, labels_of, plain_numbers
 from qnn.errors import InputError
 from qnn.features import tables
 from qnn.networks.from_onnx import read_onnx
@@ -33,7 +33,6 @@ Network = QuantizedNetwork | LayeredNetwork
 
 # The column that holds the labels where nothing else is said.
 TARGET = "target"
-_TRUTHS = {"true": 1.0, "false": 0.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,8 +206,8 @@ def _spelt(values: Array, name: str, data: DataConfig) -> Array:
     texts = [value for value in values if isinstance(value, str)]
     if not texts:
         return values
-    if {text.strip().lower() for text in texts} <= set(_TRUTHS):
-        spelt = [None if text is None else _TRUTHS[text.strip().lower()] for text in values]
+    if {text.strip().lower() for text in texts} <= set(TRUTHS):
+        spelt = [None if text is None else TRUTHS[text.strip().lower()] for text in values]
         return np.array(spelt, dtype=object)
     return plain_numbers(values, name, data.decimal, data.thousands)
 

@@ -15,6 +15,9 @@ from qnn.features.targets import Label
 # A text column is taken for a spoilt numeric one where more than this share of it are numbers.
 _MOSTLY = 0.5
 
+#: how text spells true and false, in lower case
+TRUTHS = {"true": 1.0, "false": 0.0}
+
 _GROUP = "['’ \u00a0\u202f]"
 _NUMBER = re.compile(
     r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity|nan)", re.IGNORECASE | re.ASCII
@@ -123,8 +126,9 @@ def all_dates(values: np.ndarray) -> bool:
 def refuse_dates(values: np.ndarray, name: str) -> None:
     """Dates are no numbers, and as categories no later row would have one of them."""
     if values.dtype == object and all_dates(values):
+        row = next(row for row, value in enumerate(values) if value is not None)
         raise InputError(
-            f"column '{name}' holds dates (row 1 {brief(values[0])}); list it in "
+            f"column '{name}' holds dates (row {row + 1} {brief(values[row])}); list it in "
             "data.exclude, or all categorical columns in data.categorical to take each date for a "
             "category"
         )

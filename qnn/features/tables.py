@@ -63,9 +63,8 @@ def refuse_duplicates(names: Sequence[str]) -> None:
     """Raise InputError naming the column names that occur more than once."""
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        raise InputError(
-            f"duplicate column names: {', '.join(twice)}; rename or remove one of each"
-        )
+        shown = ", ".join(name or "'' (columns without a name)" for name in twice)
+        raise InputError(f"duplicate column names: {shown}; rename or remove one of each")
 
 
 def get_columns(table: Table, names: Sequence[str], needed: Sequence[str]) -> dict[str, np.ndarray]:
