@@ -238,6 +238,16 @@ def to_numpy(column: Any, name: str) -> np.ndarray:
     return values
 
 
+def to_labels(column: Any, name: str) -> np.ndarray:
+    """As `to_numpy`, but whole numbers that float64 may not keep apart come as text."""
+    if pa.types.is_integer(column.type):
+        try:
+            pc.cast(column, pa.float64())
+        except pa.ArrowInvalid:
+            column = pc.cast(column, pa.string())
+    return to_numpy(column, name)
+
+
 def _text(value: Any) -> str | None:
     if isinstance(value, (date, datetime)):
         return value.isoformat()

@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +19,14 @@ import pyarrow as pa
 from pipeline.configuration.settings import DataConfig, SweepConfig, Task
 from pipeline.datasets.csv_text import CsvFormat
 from pipeline.datasets.embedded import read_embedded
-from pipeline.datasets.files import CSV_SUFFIXES, HIVE_NULL, PARQUET_SUFFIXES, read_source, to_numpy
+from pipeline.datasets.files import (
+    CSV_SUFFIXES,
+    HIVE_NULL,
+    PARQUET_SUFFIXES,
+    read_source,
+    to_labels,
+    to_numpy,
+)
 from pipeline.datasets.recognized import (
     counting_words,
     has_no_value,
@@ -31,14 +37,14 @@ from pipeline.datasets.recognized import (
     refuse_giant_target,
 )
 from pipeline.datasets.spellings import (
-    TRUTHS,
-    is_number,
     labels_of,
     parse_numbers,
     plain_numbers,
     refuse_dates,
     same_label,
     spelt_numbers,
+    truth_of,
+    without_nan,
 )
 from pipeline.logs.redact import redact
 from qnn.errors import InputError
@@ -127,6 +133,7 @@ def read_table(
     _refuse_absent([test_column] if test_column else [], names, "test.column")
     for key in ("features", "exclude", "categorical"):
         _refuse_absent(getattr(data, key) or (), names, f"data.{key}")
+    raw = {**raw, **{name: without_nan(raw[name]) for name in data.targets}}
     if not len(raw[data.targets[0]]):
         shown = re.split(r"[/\\]", redact(data.source).partition("?")[0].rstrip("/\\"))[-1]
         raise InputError(f"data.source: {shown} has no rows")
@@ -166,7 +173,8 @@ def _read(data: DataConfig) -> tuple[dict[str, np.ndarray], frozenset[str]]:
         return read_embedded(name), frozenset()
     arrow = read_source(data.source, data.missing_values, csv_format(data))
     truths = {name for name in arrow.column_names if pa.types.is_boolean(arrow[name].type)}
-    return {name: to_numpy(arrow[name], name) for name in arrow.column_names}, frozenset(truths)
+    reads = {name: to_labels if name in data.targets else to_numpy for name in arrow.column_names}
+    return {name: read(arrow[name], name) for name, read in reads.items()}, frozenset(truths)
 
 
 def csv_format(data: DataConfig) -> CsvFormat:
@@ -348,7 +356,7 @@ def _of_folder(source: str, name: str) -> str:
 
 def _held_out(values: np.ndarray, name: str) -> np.ndarray:
     """Which rows are the test's, bool (n,)."""
-    marks = np.array([_mark(value) for value in values])
+    marks = np.array([truth_of(value) for value in values])
     wrong = np.flatnonzero(~np.isin(marks, (0.0, 1.0)))
     if len(wrong):
         row = wrong[0]
@@ -357,14 +365,6 @@ def _held_out(values: np.ndarray, name: str) -> np.ndarray:
             f"{row + 1} holds {tables.brief(values[row])}"
         )
     return marks == 1.0
-
-
-def _mark(value: Any) -> float:
-    """A cell as a number; NaN where it is none."""
-    if not isinstance(value, str):
-        return np.nan if value is None else float(value)
-    text = value.strip().lower()
-    return TRUTHS.get(text, float(text) if is_number(text) else np.nan)
 
 
 def as_numbers(labels: np.ndarray) -> np.ndarray:
