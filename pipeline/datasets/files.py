@@ -42,6 +42,8 @@ PARQUET_SUFFIXES = (".parquet", ".pq")
 _PACKED = {"gz": "gzip", "bz2": "bz2"}
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 PLAIN = CsvFormat()
+# Arrow counts a block's bytes in 32 bits.
+_LARGEST_BLOCK = 2**31 - 1
 
 
 def read_source(
@@ -115,7 +117,7 @@ def _read_csv(
         delimiter=separator, quote_char=written.quote, newlines_in_values=True
     )
     try:
-        table = pa.csv.read_csv(_held_by_arrow(text), parse_options=parse, convert_options=convert)
+        table = _parsed(text, parse, convert)
     except pa.ArrowInvalid as error:
         # Arrow tells neither the line nor what it may be.
         reason = uneven(lines, separator, written.quote) or " ".join(str(error).split())
@@ -130,6 +132,19 @@ def _separator(lines: list[Line], name: str, quote: str) -> str:
     except InputError:
         refuse_open_quote(lines, name, SEPARATORS, quote)
         raise
+
+
+def _parsed(text: str, parse: pa.csv.ParseOptions, convert: pa.csv.ConvertOptions) -> pa.Table:
+    """The rows of a text; all in one block where one is longer than Arrow's blocks are."""
+    held = _held_by_arrow(text)
+    try:
+        return pa.csv.read_csv(held, parse_options=parse, convert_options=convert)
+    except pa.ArrowInvalid as error:
+        if "straddling" not in str(error):
+            raise
+    held = _held_by_arrow(text)
+    whole = pa.csv.ReadOptions(block_size=min(held.size() + 1, _LARGEST_BLOCK))
+    return pa.csv.read_csv(held, whole, parse, convert)
 
 
 def _held_by_arrow(text: str) -> pa.BufferReader:

@@ -55,10 +55,11 @@ def test_a_sign_within_a_cell_opens_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mark", [",", ";"])
-def test_a_long_cell_is_read(tmp_path: Path, mark: str) -> None:
-    rows = ["a,b,target", "1,u,x", f"2,{'v' * 140_000},y"]
+@pytest.mark.parametrize("size", [140_000, 3_000_000])
+def test_a_long_cell_is_read(tmp_path: Path, mark: str, size: int) -> None:
+    rows = ["a,b,target", "1,u,x", f"2,{'v' * size},y"]
     table = read(tmp_path, "\n".join(rows).replace(",", mark))
-    assert table.columns["b"].tolist() == ["u", "v" * 140_000]
+    assert table.columns["b"].tolist() == ["u", "v" * size]
 
 
 def test_a_higher_limit_stays(tmp_path: Path) -> None:
