@@ -112,7 +112,7 @@ def _train(
     try:
         done: Retrained = retrain(config, location, options, errors, unsettled)
     except SweepInterrupted as interrupt:
-        return say_interrupted(interrupt, location)
+        return say_interrupted(interrupt)
     print(f"retrain {config.name}: {done.decision.reason}")
     if done.sweep is None:
         return DONE

@@ -16,7 +16,7 @@ from pipeline.logs.redact import redact
 from pipeline.plans.studies import TRAINING, study_at, study_of_file
 from pipeline.results.folder import RunFolder, StoreError
 from pipeline.studies.training.automatic import chosen, is_automatic
-from pipeline.sweeps.cluster.session import ClusterError
+from pipeline.sweeps.cluster.session import ClusterError, check_address
 from pipeline.sweeps.driver import SweepOptions, run_sweep
 from pipeline.sweeps.interrupts import SweepInterrupted, say_interrupted
 from pipeline.tracking.moved import follow_move
@@ -40,18 +40,19 @@ def sweep_command(
     if out is not None:
         RunFolder.to_write(out)
     study = study_of_file(path)
-    if study.name == TRAINING and is_automatic(path, overrides):
-        overrides = chosen(path, overrides, out, errors)
-    config = load_config(path, overrides, study.config)
-    refuse_unknown_tracking(config.tracking.uri)
-    location = f"out/{config.name}" if out is None else out
     options = SweepOptions(
         address=address, cpus=cpus, max_failures=max_failures, retry_failed=retry_failed
     )
     try:
+        if study.name == TRAINING and is_automatic(path, overrides):
+            check_address(address)
+            overrides = chosen(path, overrides, out, errors)
+        config = load_config(path, overrides, study.config)
+        refuse_unknown_tracking(config.tracking.uri)
+        location = f"out/{config.name}" if out is None else out
         outcome = run_sweep(config, location, options, errors, study.start_tracking)
     except SweepInterrupted as interrupt:
-        return say_interrupted(interrupt, location)
+        return say_interrupted(interrupt)
     except (StoreError, ClusterError) as error:
         print(f"error: {redact(str(error))}", file=sys.stderr)
         return FAILED

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from pipeline.logs.messages import one_line
 from qnn.errors import InputError
 
 Batch = tuple[np.ndarray, np.ndarray]
@@ -34,7 +35,7 @@ def parquet_batches(
         dataset = ds.dataset(path, format="parquet")
         schema = dataset.schema
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path}: cannot be read as Parquet: {_one_line(error)}") from None
+        raise InputError(f"{path}: cannot be read as Parquet: {one_line(error)}") from None
     for name in (*columns, target):
         if name not in schema.names:
             raise InputError(f"{path}: has no column {name!r}")
@@ -67,7 +68,3 @@ def _blocks(
 def _numbers(column: pa.Array) -> np.ndarray:
     """Float64; nulls become NaN, which `qnn.numerics.batches` refuses."""
     return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

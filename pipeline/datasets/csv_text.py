@@ -11,9 +11,11 @@ import csv
 import io
 import logging
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from threading import Lock
 
 from pipeline.datasets.spellings import is_number
 from qnn.errors import InputError
@@ -25,6 +27,9 @@ Line = tuple[int, str]
 SEPARATORS = (",", ";", "\t", "|")
 # Rows enough to see how many cells a line has.
 _SAMPLE = 200
+# A line that no file has: a cell that holds it was not closed.
+_END = "\0"
+_LIMIT = Lock()
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -120,9 +125,34 @@ def find_separator(lines: list[Line], name: str, quote: str) -> str:
     )
 
 
+def refuse_open_quote(lines: list[Line], name: str, separators: Sequence[str], quote: str) -> None:
+    """Raise InputError where a quote is opened and not closed, whichever of the separators holds.
+
+    An even number of quotation marks counts as pairs.
+    """
+    if sum(line.count(quote) for _, line in lines) % 2 == 0:
+        return
+    for mark in separators:
+        opened = _open_quote(lines, mark, quote)
+        if opened is not None:
+            raise InputError(
+                f"data.source: {name} cannot be read: a quote ({quote}) is opened in line {opened} "
+                "and not closed; close it, or set data.quote to another sign"
+            )
+
+
+def _open_quote(lines: list[Line], separator: str, quote: str) -> int | None:
+    """The line in which the last cell is opened, where nothing closes it."""
+    _, row = deque(rows_of([*lines, (0, _END)], separator, quote), maxlen=1).pop()
+    if row == [_END]:
+        return None
+    spanned = len(io.StringIO(row[-1].removesuffix(_END), newline="").readlines())
+    return lines[len(lines) - max(spanned, 1)][0]
+
+
 def uneven(lines: list[Line], separator: str, quote: str) -> str | None:
     """The first line with more or fewer cells than the header, and what to do; None: none is."""
-    (head, names), *rows = _rows(lines, separator, quote)
+    (head, names), *rows = rows_of(lines, separator, quote)
     other = next((k for k, (_, row) in enumerate(rows) if len(row) != len(names)), None)
     if other is None:
         return None
@@ -144,8 +174,9 @@ def _counted(row: list[str]) -> str:
     return f"{len(row)} cell{'s' * (len(row) != 1)}"
 
 
-def _rows(lines: list[Line], separator: str, quote: str) -> Iterator[tuple[int, list[str]]]:
+def rows_of(lines: list[Line], separator: str, quote: str) -> Iterator[tuple[int, list[str]]]:
     """The rows that are not blank, each with the line that it begins in."""
+    _allow_cells_of(sum(len(line) for _, line in lines))
     texts = (line for _, line in lines)
     reader = csv.reader(texts, delimiter=separator, quotechar=quote)
     start = 0
@@ -155,5 +186,15 @@ def _rows(lines: list[Line], separator: str, quote: str) -> Iterator[tuple[int, 
         start = reader.line_num
 
 
+def _allow_cells_of(size: int) -> None:
+    """Let a cell be as long as a text that is in memory already.
+
+    The limit is the whole process's: never lowered, so that no thread meets another one's.
+    """
+    with _LIMIT:
+        if size > csv.field_size_limit():
+            csv.field_size_limit(size)
+
+
 def _cells(lines: list[Line], separator: str, quote: str) -> list[int]:
-    return [len(row) for _, row in islice(_rows(lines, separator, quote), _SAMPLE)] or [0]
+    return [len(row) for _, row in islice(rows_of(lines, separator, quote), _SAMPLE)] or [0]

@@ -18,11 +18,12 @@ import pyarrow as pa
 from pipeline.configuration.paths import expanded
 from pipeline.configuration.settings import DataConfig
 from pipeline.datasets.embedded import read_embedded
-from pipeline.datasets.files import read_source
-from pipeline.datasets.sources import csv_format, read_columns, to_numpy
-from pipeline.datasets.spellings import labels_of, plain_numbers
+from pipeline.datasets.files import read_source, to_labels, to_numpy
+from pipeline.datasets.sources import csv_format, read_columns
+from pipeline.datasets.spellings import TRUTHS, labels_of, plain_numbers, same_label, without_nan
 from qnn.errors import InputError
 from qnn.features import tables
+from qnn.features.targets import plain
 from qnn.networks.from_onnx import read_onnx
 from qnn.networks.layered import LayeredNetwork
 from qnn.networks.quantized import QuantizedNetwork
@@ -33,7 +34,6 @@ Network = QuantizedNetwork | LayeredNetwork
 
 # The column that holds the labels where nothing else is said.
 TARGET = "target"
-_TRUTHS = {"true": 1.0, "false": 0.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,8 +207,8 @@ def _spelt(values: Array, name: str, data: DataConfig) -> Array:
     texts = [value for value in values if isinstance(value, str)]
     if not texts:
         return values
-    if {text.strip().lower() for text in texts} <= set(_TRUTHS):
-        spelt = [None if text is None else _TRUTHS[text.strip().lower()] for text in values]
+    if {text.strip().lower() for text in texts} <= set(TRUTHS):
+        spelt = [None if text is None else TRUTHS[text.strip().lower()] for text in values]
         return np.array(spelt, dtype=object)
     return plain_numbers(values, name, data.decimal, data.thousands)
 
@@ -269,7 +269,13 @@ def matrix_of(raw: dict[str, Array], d: int) -> Array:
 
 
 def _label_column(column: Any, name: str) -> Array:
-    values = column if isinstance(column, np.ndarray) else to_numpy(column, name)
+    """Labels as they stand; None where one is missing."""
+    if isinstance(column, np.ndarray):
+        values = column
+    elif pa.types.is_boolean(column.type):
+        values = _values(column, name)
+    else:
+        values = without_nan(to_labels(column, name))
     return tables.without_words(values, tables.MISSING_WORDS)
 
 
@@ -281,17 +287,36 @@ def _labels(values: Array, name: str, network: Network) -> tuple[Any, ...]:
             f"the label '{name}' is missing in {tables.rows_text(np.flatnonzero(absent))}"
         )
     known = classes_of(network)
-    spelt = {str(label): label for label in known}
-    found = []
-    for row, label in enumerate(labels_of(values)):
-        same = label if label in known else spelt.get(str(label))
+    place: dict[Any, int] = {}
+    for row, value in enumerate(values):
+        if value in place:
+            continue
+        same = _place_of(value, known)
         if same is None:
+            whole = isinstance(value, float) and value.is_integer()
+            shown = tables.brief(int(value) if whole else value)
             raise InputError(
-                f"row {row + 1} has the label {tables.brief(label)} in '{name}'; the network knows "
+                f"row {row + 1} has the label {shown} in '{name}'; the network knows "
                 f"{tables.shorten(map(tables.brief, known), 10)}"
             )
-        found.append(known[known.index(same)])
-    return tuple(found)
+        place[value] = same
+    return tuple(known[place[value]] for value in values)
+
+
+def _place_of(value: Any, known: tuple[Any, ...]) -> int | None:
+    """Which label a value is: the one that is written so, else the one of its number; None: none.
+
+    A network may have "007" and "x" for labels, while a file with "007" alone holds numbers.
+    """
+    kind = object if isinstance(value, str) else None
+    (number,) = labels_of(np.asarray([value], dtype=kind))
+    written = [str(label) for label in known]
+    for text in (str(value), str(number)):
+        if text in written:
+            return written.index(text)
+    if number in known:
+        return known.index(number)
+    return next((k for k, label in enumerate(known) if same_label(label, plain(value))), None)
 
 
 def classes_of(network: Network) -> tuple[Any, ...]:

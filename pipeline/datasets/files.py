@@ -1,4 +1,4 @@
-"""CSV and Parquet from the local disk or any `pyarrow.fs` URI, as an Arrow table of columns.
+"""CSV and Parquet from the local disk or any `pyarrow.fs` URI, as an Arrow table, or numpy columns.
 
 CSV columns come as text: what they mean is decided over whole columns, not over the first block.
 Rows keep the order of the file; a folder's files are read in the order of their paths.
@@ -7,22 +7,28 @@ Rows keep the order of the file; a folder's files are read in the order of their
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import date, datetime
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.fs
 
 from pipeline.datasets.csv_text import (
+    SEPARATORS,
     CsvFormat,
+    Line,
     decode,
     find_separator,
+    refuse_open_quote,
+    rows_of,
     told_separator,
     uneven,
     without_comments,
@@ -36,6 +42,8 @@ PARQUET_SUFFIXES = (".parquet", ".pq")
 _PACKED = {"gz": "gzip", "bz2": "bz2"}
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 PLAIN = CsvFormat()
+# Arrow counts a block's bytes in 32 bits.
+_LARGEST_BLOCK = 2**31 - 1
 
 
 def read_source(
@@ -71,7 +79,7 @@ def read_source(
             return _read_parquet(filesystem, path)
     except InputError:
         raise
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, csv.Error) as error:
         reason = redact(" ".join(str(error).split()))
         raise InputError(f"data.source: {shown} cannot be read: {reason}") from None
     suffixes = ", ".join((*CSV_SUFFIXES, *PARQUET_SUFFIXES))
@@ -97,9 +105,9 @@ def _read_csv(
     text = "".join(line for _, line in lines)
     if not text.strip():
         raise InputError(f"data.source: {name} is empty")
-    separator = written.separator or told or find_separator(lines, name, written.quote)
-    header = csv.reader(io.StringIO(text, newline=""), delimiter=separator, quotechar=written.quote)
-    written_names = next(header)
+    separator = written.separator or told or _separator(lines, name, written.quote)
+    refuse_open_quote(lines, name, (separator,), written.quote)
+    _, written_names = next(rows_of(lines, separator, written.quote))
     names = [cell.strip() for cell in written_names]
     refuse_duplicates(names)
     convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(written_names, pa.string()))
@@ -109,12 +117,34 @@ def _read_csv(
         delimiter=separator, quote_char=written.quote, newlines_in_values=True
     )
     try:
-        table = pa.csv.read_csv(_held_by_arrow(text), parse_options=parse, convert_options=convert)
+        table = _parsed(text, parse, convert)
     except pa.ArrowInvalid as error:
         # Arrow tells neither the line nor what it may be.
         reason = uneven(lines, separator, written.quote) or " ".join(str(error).split())
         raise InputError(f"data.source: {name} cannot be read: {reason}") from None
     return table.rename_columns(names)
+
+
+def _separator(lines: list[Line], name: str, quote: str) -> str:
+    """As `find_separator`, of which a quote that is left open takes the cells away."""
+    try:
+        return find_separator(lines, name, quote)
+    except InputError:
+        refuse_open_quote(lines, name, SEPARATORS, quote)
+        raise
+
+
+def _parsed(text: str, parse: pa.csv.ParseOptions, convert: pa.csv.ConvertOptions) -> pa.Table:
+    """The rows of a text; all in one block where one is longer than Arrow's blocks are."""
+    held = _held_by_arrow(text)
+    try:
+        return pa.csv.read_csv(held, parse_options=parse, convert_options=convert)
+    except pa.ArrowInvalid as error:
+        if "straddling" not in str(error):
+            raise
+    held = _held_by_arrow(text)
+    whole = pa.csv.ReadOptions(block_size=min(held.size() + 1, _LARGEST_BLOCK))
+    return pa.csv.read_csv(held, whole, parse, convert)
 
 
 def _held_by_arrow(text: str) -> pa.BufferReader:
@@ -145,31 +175,51 @@ def _read_folder(
     written: CsvFormat,
 ) -> pa.Table:
     found = filesystem.get_file_info(pa.fs.FileSelector(folder, recursive=True))
-    inside = {info.path: _inside(info.path, folder) for info in found if info.is_file}
-    seen = sorted(p for p, steps in inside.items() if not any(s[0] in "._" for s in steps))
-    tables = [path for path in seen if path.lower().endswith(PARQUET_SUFFIXES)]
-    paths = tables or [path for path in seen if path.lower().endswith(CSV_SUFFIXES)]
-    if not paths:
+    tables = listed(found, folder, PARQUET_SUFFIXES)
+    files = tables or listed(found, folder, CSV_SUFFIXES)
+    if not files:
         raise InputError(f"data.source: {shown} holds no Parquet or CSV files (.parquet, .csv)")
     parts: list[Any] = []
-    for path in paths:
+    first = files[0][1]
+    for path, inside in files:
         read = partial(_read_csv, missing_values=missing_values, written=written)
-        part = _read_part(
-            _read_parquet if tables else read, filesystem, path, _shorter(path, folder)
-        )
-        # Hive's way of writing a column into folder names: site=a/part-0.parquet.
-        for step in inside[path][:-1]:
-            name, equals, value = step.partition("=")
-            if equals and name not in part.column_names:
-                values = pa.array([_partition(value)] * len(part), pa.string())
-                part = part.append_column(unquote(name), values)
-        _refuse_other_columns(parts, part, _shorter(paths[0], folder), _shorter(path, folder))
+        part = _read_part(_read_parquet if tables else read, filesystem, path, inside)
+        for name, value in partitions(inside, part.column_names):
+            part = part.append_column(name, pa.array([value] * len(part), pa.string()))
+        _refuse_other_columns(parts, part, first, inside)
         parts.append(part.select(parts[0].column_names) if parts else part)
     try:
         return pa.concat_tables(parts, promote_options="permissive")
     except pa.ArrowException:
-        _refuse_other_types(parts, [_shorter(path, folder) for path in paths])
+        _refuse_other_types(parts, [inside for _, inside in files])
         raise
+
+
+def listed(
+    found: Iterable[pa.fs.FileInfo], folder: str, suffixes: tuple[str, ...]
+) -> list[tuple[str, str]]:
+    """The files that are not hidden and end so, by path, each with its place in the folder."""
+    files = []
+    for info in found:
+        inside = info.path[len(folder) :].strip("/")
+        hidden = any(step.startswith((".", "_")) for step in inside.split("/"))
+        if info.is_file and not hidden and inside.lower().endswith(suffixes):
+            files.append((info.path, inside))
+    return sorted(files)
+
+
+def partitions(inside: str, names: Collection[str]) -> tuple[tuple[str, str | None], ...]:
+    """The columns that a file's folders give it as Hive writes them: site=a/part-0.parquet.
+
+    names: of the columns that the file has itself, which its folders do not change. Names and
+    values are percent-encoded there, null has a word of its own.
+    """
+    found: dict[str, str | None] = {}
+    for step in inside.split("/")[:-1]:
+        name, equals, value = step.partition("=")
+        if equals and unquote(name) not in (*names, *found):
+            found[unquote(name)] = None if value == HIVE_NULL else unquote(value)
+    return tuple(found.items())
 
 
 def _read_part(
@@ -182,17 +232,41 @@ def _read_part(
         raise InputError(f"data.source: {name} cannot be read: {reason}") from None
 
 
-def _partition(value: str) -> str | None:
-    """A partition's value as Hive writes it: percent-encoded, null under a name of its own."""
-    return None if value == HIVE_NULL else unquote(value)
+def to_numpy(column: Any, name: str) -> np.ndarray:
+    """An Arrow column as float64 with NaN, or as objects: text with None; InputError for others."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column, kind = column.cast(kind.value_type), kind.value_type
+    number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    if number or pa.types.is_boolean(kind) or pa.types.is_null(kind):
+        # safe=False: integers beyond 2^53 are rounded, as any float64 computation would.
+        numbers = pc.cast(column, pa.float64(), safe=False)
+        if isinstance(numbers, pa.Array) and not numbers.null_count:
+            # Arrow's own to_numpy imports pandas: over a second in each process of a cluster.
+            return np.from_dlpack(numbers)
+        return np.asarray(numbers.fill_null(np.nan).to_numpy(), dtype=np.float64)
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if not (text or pa.types.is_temporal(kind)):
+        raise InputError(f"column '{name}' holds {kind}; only numbers, text and dates can be used")
+    values = np.empty(len(column), dtype=object)
+    values[:] = [_text(value) for value in column.to_pylist()]
+    return values
 
 
-def _inside(path: str, folder: str) -> list[str]:
-    return path[len(folder) :].strip("/").split("/")
+def to_labels(column: Any, name: str) -> np.ndarray:
+    """As `to_numpy`, but whole numbers that float64 may not keep apart come as text."""
+    if pa.types.is_integer(column.type):
+        try:
+            pc.cast(column, pa.float64())
+        except pa.ArrowInvalid:
+            column = pc.cast(column, pa.string())
+    return to_numpy(column, name)
 
 
-def _shorter(path: str, folder: str) -> str:
-    return "/".join(_inside(path, folder))
+def _text(value: Any) -> str | None:
+    if isinstance(value, (date, datetime)):
+        return value.isoformat()
+    return None if value is None else str(value)
 
 
 def _refuse_other_columns(parts: list[pa.Table], part: pa.Table, first: str, name: str) -> None:

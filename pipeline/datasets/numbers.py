@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.datasets.files import CSV_SUFFIXES, PARQUET_SUFFIXES, read_source
+from pipeline.datasets.spellings import is_number
 from pipeline.logs.messages import one_line
 from qnn.errors import InputError
 
@@ -22,7 +23,8 @@ def read_rows(source: str | Path) -> Array:
     of a row's numbers, or one column of lists. A .npy array has any shape, rows first; it is read
     without pickle.
 
-    Raises InputError: no such file, another suffix, or something that is no table of numbers.
+    Raises InputError: no such file, another suffix, no rows, or something that is no table of
+    numbers.
     """
     name = str(source).lower()
     if name.endswith(".npy"):
@@ -53,12 +55,14 @@ def _array(path: Path) -> Array:
         ) from None
     if array.dtype.kind not in "fiub" or not array.ndim:
         raise InputError(f"{path}: holds no rows of numbers ({array.dtype}, shape {array.shape})")
+    if not len(array):
+        raise InputError(f"{path}: has no rows")
     return np.array(array)
 
 
 def _parsed(table: pa.Table, where: str) -> pa.Table:
     """A CSV file's columns of text as numbers."""
-    if all(_reads_as_number(name) for name in table.column_names) and table.column_names != [
+    if all(is_number(name) for name in table.column_names) and table.column_names != [
         str(k) for k in range(table.num_columns)
     ]:
         raise InputError(f"{where}: its first line holds numbers: put a line of names before it")
@@ -69,14 +73,6 @@ def _parsed(table: pa.Table, where: str) -> pa.Table:
         except pa.ArrowInvalid:
             raise InputError(f"{where}: column {name!r} does not hold numbers") from None
     return pa.table(columns, names=table.column_names)
-
-
-def _reads_as_number(name: str) -> bool:
-    try:
-        float(name)
-    except ValueError:
-        return False
-    return True
 
 
 def numbers_of(table: pa.Table, source: str) -> Array:

@@ -11,18 +11,22 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.configuration.settings import DataConfig, SweepConfig, Task
 from pipeline.datasets.csv_text import CsvFormat
 from pipeline.datasets.embedded import read_embedded
-from pipeline.datasets.files import CSV_SUFFIXES, HIVE_NULL, PARQUET_SUFFIXES, read_source
+from pipeline.datasets.files import (
+    CSV_SUFFIXES,
+    HIVE_NULL,
+    PARQUET_SUFFIXES,
+    read_source,
+    to_labels,
+    to_numpy,
+)
 from pipeline.datasets.recognized import (
     counting_words,
     has_no_value,
@@ -39,6 +43,8 @@ from pipeline.datasets.spellings import (
     refuse_dates,
     same_label,
     spelt_numbers,
+    truth_of,
+    without_nan,
 )
 from pipeline.logs.redact import redact
 from qnn.errors import InputError
@@ -127,6 +133,7 @@ def read_table(
     _refuse_absent([test_column] if test_column else [], names, "test.column")
     for key in ("features", "exclude", "categorical"):
         _refuse_absent(getattr(data, key) or (), names, f"data.{key}")
+    raw = {**raw, **{name: without_nan(raw[name]) for name in data.targets}}
     if not len(raw[data.targets[0]]):
         shown = re.split(r"[/\\]", redact(data.source).partition("?")[0].rstrip("/\\"))[-1]
         raise InputError(f"data.source: {shown} has no rows")
@@ -166,7 +173,8 @@ def _read(data: DataConfig) -> tuple[dict[str, np.ndarray], frozenset[str]]:
         return read_embedded(name), frozenset()
     arrow = read_source(data.source, data.missing_values, csv_format(data))
     truths = {name for name in arrow.column_names if pa.types.is_boolean(arrow[name].type)}
-    return {name: to_numpy(arrow[name], name) for name in arrow.column_names}, frozenset(truths)
+    reads = {name: to_labels if name in data.targets else to_numpy for name in arrow.column_names}
+    return {name: read(arrow[name], name) for name, read in reads.items()}, frozenset(truths)
 
 
 def csv_format(data: DataConfig) -> CsvFormat:
@@ -193,6 +201,11 @@ def _without_missing(raw: dict[str, np.ndarray], targets: Sequence[str]) -> dict
     """The rows that have every target; how many are left out is said."""
     gaps = [np.array([tables.is_missing(value) for value in raw[name]]) for name in targets]
     absent = np.logical_or.reduce(gaps)
+    if absent.all():
+        every = "every target" if len(targets) > 1 else "a target"
+        raise InputError(
+            f"no row has {every} ({tables.shorten(map(repr, targets))}): nothing to learn"
+        )
     if absent.any():
         log.warning("left out %s without a target", tables.rows_text(np.flatnonzero(absent)))
     return {name: values[~absent] for name, values in raw.items()}
@@ -221,33 +234,6 @@ def _feature_names(
     if data.features is None and blank:
         said.append("left out a column without a name and without a value")
     return found, said
-
-
-def to_numpy(column: Any, name: str) -> np.ndarray:
-    """An Arrow column as float64 with NaN, or as objects: text with None; InputError for others."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        column, kind = column.cast(kind.value_type), kind.value_type
-    number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-    if number or pa.types.is_boolean(kind) or pa.types.is_null(kind):
-        # safe=False: integers beyond 2^53 are rounded, as any float64 computation would.
-        numbers = pc.cast(column, pa.float64(), safe=False)
-        if isinstance(numbers, pa.Array) and not numbers.null_count:
-            # Arrow's own to_numpy imports pandas: over a second in each process of a cluster.
-            return np.from_dlpack(numbers)
-        return np.asarray(numbers.fill_null(np.nan).to_numpy(), dtype=np.float64)
-    text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    if not (text or pa.types.is_temporal(kind)):
-        raise InputError(f"column '{name}' holds {kind}; only numbers, text and dates can be used")
-    values = np.empty(len(column), dtype=object)
-    values[:] = [_text(value) for value in column.to_pylist()]
-    return values
-
-
-def _text(value: Any) -> str | None:
-    if isinstance(value, (date, datetime)):
-        return value.isoformat()
-    return None if value is None else str(value)
 
 
 def _feature(values: np.ndarray, name: str, data: DataConfig) -> np.ndarray:
@@ -369,9 +355,15 @@ def _of_folder(source: str, name: str) -> str:
 
 
 def _held_out(values: np.ndarray, name: str) -> np.ndarray:
-    marks = parse_numbers(values, name)
-    if not np.isin(marks, (0.0, 1.0)).all():
-        raise InputError(f"test.column: '{name}' must be 0 or 1 (or true and false) in every row")
+    """Which rows are the test's, bool (n,)."""
+    marks = np.array([truth_of(value) for value in values])
+    wrong = np.flatnonzero(~np.isin(marks, (0.0, 1.0)))
+    if len(wrong):
+        row = wrong[0]
+        raise InputError(
+            f"test.column: '{name}' must be 0 or 1 (or true and false) in every row, but row "
+            f"{row + 1} holds {tables.brief(values[row])}"
+        )
     return marks == 1.0
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from qnn.errors import InputError
-from qnn.features.tables import brief
+from qnn.features.tables import brief, without_words
 from qnn.features.targets import Label
 
 # A text column is taken for a spoilt numeric one where more than this share of it are numbers.
 _MOSTLY = 0.5
+
+#: how text spells true and false, in lower case
+TRUTHS = {"true": 1.0, "false": 0.0}
 
 _GROUP = "['’ \u00a0\u202f]"
 _NUMBER = re.compile(
@@ -109,6 +114,14 @@ def is_number(value: str) -> bool:
     return _NUMBER.fullmatch(value.strip()) is not None
 
 
+def truth_of(value: Any) -> float:
+    """A cell of true and false, or of 1 and 0, as a number; NaN where it is none."""
+    if not isinstance(value, str):
+        return np.nan if value is None else float(value)
+    text = value.strip().lower()
+    return TRUTHS.get(text, float(text) if is_number(text) else np.nan)
+
+
 def looks_like_comma(value: str) -> bool:
     """Whether text is a number with a decimal comma."""
     return _COMMA.fullmatch(value.strip()) is not None
@@ -123,8 +136,9 @@ def all_dates(values: np.ndarray) -> bool:
 def refuse_dates(values: np.ndarray, name: str) -> None:
     """Dates are no numbers, and as categories no later row would have one of them."""
     if values.dtype == object and all_dates(values):
+        row = next(row for row, value in enumerate(values) if value is not None)
         raise InputError(
-            f"column '{name}' holds dates (row 1 {brief(values[0])}); list it in "
+            f"column '{name}' holds dates (row {row + 1} {brief(values[row])}); list it in "
             "data.exclude, or all categorical columns in data.categorical to take each date for a "
             "category"
         )
@@ -178,13 +192,50 @@ def looks_like(values: np.ndarray) -> str | None:
 
 
 def labels_of(values: np.ndarray) -> list[Any]:
-    """Labels as int where all are whole numbers, else float where all are numbers, else text."""
+    """Labels as int where all are whole numbers, else float where all are numbers, else text.
+
+    Text whose numbers would not tell as much stays text: see `_tell_as_much`.
+    """
     if values.dtype == object:
-        if not all(is_number(value) for value in values):
+        texts = set(values)
+        if not all(map(is_number, texts)) or not _tell_as_much(texts):
             return [str(value) for value in values]
         values = np.array([float(value) for value in values])
     whole = all(float(value).is_integer() for value in values)
     return [int(value) if whole else float(value) for value in values]
+
+
+def _tell_as_much(texts: set[str]) -> bool:
+    """Whether numbers as float64 keep apart what texts keep apart; finite ones, whole ones exactly.
+
+    "01" and "1" are two names, as are "1e3" and "1000"; "1", " +1" and "1.0" are one.
+    """
+    numbers = {float(text) for text in texts}
+    if not all(map(math.isfinite, numbers)) or len(numbers) < len(set(map(_digits, texts))):
+        return False
+    return not any(
+        float(text).is_integer() and Decimal(text.strip()) != Decimal(float(text)) for text in texts
+    )
+
+
+def _digits(number: str) -> tuple[str, str, str, int]:
+    """Sign, digits before and after the point, and power of ten, as they stand in a text.
+
+    Without zeros at the end of a fraction, a plus sign, and the sign of zero.
+    """
+    mantissa, _, power = number.strip().lower().partition("e")
+    whole, _, fraction = mantissa.lstrip("+-").partition(".")
+    sign = "-" if mantissa.startswith("-") and float(number) else ""
+    return sign, whole or "0", fraction.rstrip("0"), int(power or 0)
+
+
+def without_nan(values: np.ndarray) -> np.ndarray:
+    """A column (n,) with None for NaN, however spelt, where its text spells numbers alone."""
+    if values.dtype != object:
+        return values
+    texts = {value for value in values if value is not None}
+    words = {text for text in texts if text.strip().lstrip("+-").lower() == "nan"}
+    return without_words(values, words) if words and all(map(is_number, texts)) else values
 
 
 def same_label(label: Label, given: Label) -> bool:

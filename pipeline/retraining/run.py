@@ -79,19 +79,15 @@ def retrain(
     home = RunFolder.open(out)
     tracking_uri(config, home)
     home.create()
-    with Interrupts(out) as interrupts, Lease(home) as lease:
-        try:
-            home.clean()
-            decision = look(config, home, unsettled)
-            if decision.selection is None or decision.run is None:
-                return Retrained(decision)
-            run = _Retraining(
-                config, home, decision, decision.selection, decision.run, lease, unsettled
-            )
-            return run.go(options, console)
-        except BaseException:
-            interrupts.check()
-            raise
+    with Interrupts(out), Lease(home) as lease:
+        home.clean()
+        decision = look(config, home, unsettled)
+        if decision.selection is None or decision.run is None:
+            return Retrained(decision)
+        run = _Retraining(
+            config, home, decision, decision.selection, decision.run, lease, unsettled
+        )
+        return run.go(options, console)
 
 
 class _Retraining:

@@ -108,12 +108,7 @@ def run_sweep(
     check_address(options.address)
     with Interrupts(out) as interrupts:
         driver = _Driver(config, options, interrupts, console)
-        try:
-            return driver.run(RunFolder.open(out), start_tracking)
-        except BaseException:
-            # Libraries turn signals into errors of their own; the signal is what happened.
-            interrupts.check()
-            raise
+        return driver.run(RunFolder.open(out), start_tracking)
 
 
 @dataclass(frozen=True)

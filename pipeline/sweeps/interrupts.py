@@ -20,11 +20,11 @@ _AFTER_A_BAR = "\n\x1b[?25h"
 
 
 class SweepInterrupted(BaseException):
-    """The sweep was asked to stop. `exit_code` is 128 + the signal's number."""
+    """The sweep was asked to stop; `location` is where its results are."""
 
-    def __init__(self, signum: int) -> None:
+    def __init__(self, signum: int, location: str) -> None:
         super().__init__(signal.Signals(signum).name)
-        self.signum = signum
+        self.signum, self.location = signum, location
 
     @property
     def exit_code(self) -> int:
@@ -35,9 +35,11 @@ class SweepInterrupted(BaseException):
 class Interrupts:
     """A context in which the first signal raises `SweepInterrupted` on the main thread.
 
-    Libraries put handlers of their own in the way while they start (Ray), and an exception raised
-    inside a destructor is swallowed. So each signal is also noted in a pipe that the interpreter
-    itself writes to: `check` raises for one that went astray. `location` is where the results are.
+    Libraries put handlers of their own in the way while they start (Ray), turn what is raised into
+    errors of their own, and an exception raised inside a destructor is swallowed. So each signal is
+    also noted in a pipe that the interpreter itself writes to: `check` raises for one that went
+    astray, and so does the end of the context where an error ends it. `location` is where the
+    results are.
     """
 
     def __init__(self, location: str) -> None:
@@ -49,26 +51,35 @@ class Interrupts:
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
         self._wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        self._stopping = False
+        self._stopping = self._leaving = False
         self._seen: int | None = None
         self.install()
         return self
 
     def __exit__(self, *error: object) -> None:
+        # What comes from here on is too late to stop anything.
+        self._leaving = True
         signal.set_wakeup_fd(self._wakeup)
         for signum, handler in self._before.items():
-            signal.signal(signum, handler)
+            if handler is not None:
+                signal.signal(signum, handler)
+        seen = self.seen
         os.close(self._reader)
         os.close(self._writer)
+        if error[0] is not None and seen is not None:
+            raise SweepInterrupted(seen, self.location)
 
     def install(self) -> None:
         """Put our handlers in place (again)."""
         for signum in SIGNALS:
-            # What the caller ignores stays ignored: `nohup` means that the sweep goes on.
-            if self._before[signum] is not signal.SIG_IGN:
+            # What the caller ignores stays ignored: `nohup` means that the sweep goes on. And what
+            # C code has installed Python could not put back.
+            if self._before[signum] not in (signal.SIG_IGN, None):
                 signal.signal(signum, self._handle)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if self._leaving:
+            return
         if self._stopping:
             # Not printed: the handler may have come in the middle of a print.
             before = _AFTER_A_BAR if os.isatty(STDERR) else ""
@@ -78,7 +89,7 @@ class Interrupts:
             os._exit(128 + signum)
         self._stopping = True
         self._seen = signum
-        raise SweepInterrupted(signum)
+        raise SweepInterrupted(signum, self.location)
 
     @property
     def seen(self) -> int | None:
@@ -94,17 +105,17 @@ class Interrupts:
         signum = self.seen
         if signum is not None:
             self._stopping = True
-            raise SweepInterrupted(signum)
+            raise SweepInterrupted(signum, self.location)
 
 
-def say_interrupted(interrupt: SweepInterrupted, location: str) -> int:
+def say_interrupted(interrupt: SweepInterrupted) -> int:
     """Say what is kept and how it goes on; return the exit code.
 
     The process is at its end: signals are ignored from here on.
     """
     for signum in SIGNALS:
         signal.signal(signum, signal.SIG_IGN)
-    print(_words(str(interrupt), location), file=sys.stderr)
+    print(_words(str(interrupt), interrupt.location), file=sys.stderr)
     return interrupt.exit_code
 
 

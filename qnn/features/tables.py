@@ -69,9 +69,8 @@ def refuse_duplicates(names: Sequence[str]) -> None:
     """Raise InputError naming the column names that occur more than once."""
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        raise InputError(
-            f"duplicate column names: {', '.join(twice)}; rename or remove one of each"
-        )
+        shown = ", ".join(name or "'' (columns without a name)" for name in twice)
+        raise InputError(f"duplicate column names: {shown}; rename or remove one of each")
 
 
 def get_columns(table: Table, names: Sequence[str], needed: Sequence[str]) -> dict[str, np.ndarray]:
@@ -146,8 +145,8 @@ def with_word(values: np.ndarray, word: str) -> np.ndarray:
     return filled
 
 
-def to_numbers(values: np.ndarray, name: str) -> np.ndarray:
-    """A column as float64, missing values as NaN.
+def to_numbers(values: np.ndarray, name: str, before: int = 0) -> np.ndarray:
+    """A column, or its values after the first so many rows, as float64, missing ones as NaN.
 
     Raises:
         InputError: the first value that is no number, or too large for one, with its row.
@@ -163,8 +162,8 @@ def to_numbers(values: np.ndarray, name: str) -> np.ndarray:
             numbers[row] = np.nan if is_missing(value) else float(value)
         except (TypeError, ValueError):
             raise InputError(
-                f"column '{name}' should be numeric, but row {row + 1} holds {brief(value)}; "
-                "correct it, or declare the column categorical"
+                f"column '{name}' should be numeric, but row {before + row + 1} holds "
+                f"{brief(value)}; correct it, or declare the column categorical"
             ) from None
         except OverflowError:
             raise InputError(
@@ -204,20 +203,24 @@ def _spelled(truth: bool, known: Sequence[str]) -> str:
     return str(truth)
 
 
-def refuse_bad_values(values: np.ndarray, name: str, missing: str) -> None:
-    """Raise InputError for infinite values, and for missing ones where `missing` is "refuse"."""
+def refuse_bad_values(values: np.ndarray, name: str, missing: str, before: int = 0) -> None:
+    """Raise InputError for infinite values, and for missing ones where `missing` is "refuse".
+
+    before: rows of the column that are not among its `values`, but above them.
+    """
     numeric = values.dtype.kind == "f"
     infinite = np.flatnonzero(np.isinf(values)) if numeric else np.array([], dtype=int)
     if len(infinite):
         raise InputError(
-            f"column '{name}' has infinite values in {rows_text(infinite)}; correct or remove them"
+            f"column '{name}' has infinite values in {rows_text(before + infinite)}; "
+            "correct or remove them"
         )
     absent = (
         np.isnan(values) if numeric else np.array([value is None for value in values], dtype=bool)
     )
     if missing == "refuse" and absent.any():
         raise InputError(
-            f"column '{name}' has missing values in {rows_text(np.flatnonzero(absent))}; "
+            f"column '{name}' has missing values in {rows_text(before + np.flatnonzero(absent))}; "
             "fill them, or set missing to impute"
         )
 

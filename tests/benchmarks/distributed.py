@@ -26,10 +26,10 @@ from pipeline.datasets.blocks.row_groups import RowGroups
 from pipeline.datasets.blocks.statistics import (
     Asked,
     StatisticsPass,
-    TargetReading,
     fit,
     merge_tables,
 )
+from pipeline.datasets.blocks.targets import TargetReading
 from pipeline.sweeps.cluster.block_actors import ActorBlocks, TableBlocks, actor_blocks
 from pipeline.sweeps.cluster.session import ray_session
 from qnn.certificates.blockwise import verify_blocks

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.datasets.blocks.row_groups import Columns, RowGroups, RowReader, checksum
-from pipeline.datasets.blocks.statistics import TargetReading
+from pipeline.datasets.blocks.targets import TargetReading
 from qnn.errors import InputError
 from qnn.features.preprocessing import Preprocessing
 from qnn.numerics.batches import ROWS, Batch, Batches

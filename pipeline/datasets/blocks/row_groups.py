@@ -15,15 +15,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
-from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from pipeline.datasets.files import PARQUET_SUFFIXES, open_source
-from pipeline.datasets.sources import to_numpy
+from pipeline.datasets.files import PARQUET_SUFFIXES, listed, open_source, partitions, to_numpy
 from pipeline.logs.messages import one_line
 from pipeline.logs.redact import redact
 from qnn.errors import InputError
@@ -41,7 +39,6 @@ DECODING = re.compile(
 )
 #: seconds between tries while a store does not answer: two minutes in all
 WAITS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
-_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True)
@@ -83,13 +80,13 @@ class RowGroups:
         columns: tuple[str, ...] = ()
         for path, inside in paths:
             names, groups = patiently(partial(_footer, filesystem, path), redact(path))
-            partitions = _partitions(inside, names)
-            found = (*names, *(name for name, _ in partitions))
+            given = partitions(inside, names)
+            found = (*names, *(name for name, _ in given))
             if columns and set(found) != set(columns):
                 differ = ", ".join(sorted(set(found) ^ set(columns)))
                 raise InputError(f"data.source: {redact(path)} has other columns: {differ}")
             columns = columns or found
-            files.append(GroupFile(path, groups, partitions))
+            files.append(GroupFile(path, groups, given))
         found_groups = cls(source, tuple(files), columns)
         if not found_groups.rows:
             raise InputError(f"data.source: {redact(source)} has no rows")
@@ -252,25 +249,10 @@ def _listed(filesystem: Any, root: str, shown: str) -> list[tuple[str, str]]:
     """The Parquet files under a folder with their places in it; hidden ones are left out."""
     selector = pafs.FileSelector(root, recursive=True)
     infos = patiently(lambda: filesystem.get_file_info(selector), shown)
-    found = []
-    for info in infos:
-        inside = info.path[len(root) :].strip("/")
-        hidden = any(step.startswith((".", "_")) for step in inside.split("/"))
-        if info.is_file and not hidden and inside.lower().endswith(PARQUET_SUFFIXES):
-            found.append((info.path, inside))
+    found = listed(infos, root, PARQUET_SUFFIXES)
     if not found:
         raise InputError(f"data.source: {shown} holds no Parquet files")
-    return sorted(found)
-
-
-def _partitions(inside: str, names: tuple[str, ...]) -> tuple[tuple[str, str | None], ...]:
-    """What hive's folder names say: site=a/part-0.parquet."""
-    found = []
-    for step in inside.split("/")[:-1]:
-        name, equals, value = step.partition("=")
-        if equals and unquote(name) not in names:
-            found.append((unquote(name), None if value == _HIVE_NULL else unquote(value)))
-    return tuple(found)
+    return found
 
 
 def _said(error: BaseException) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 
 from pipeline.datasets.blocks.quantiles import Spread
 from pipeline.datasets.blocks.row_groups import Columns, checksum
+from pipeline.datasets.blocks.targets import coding_of, labels_in
 from pipeline.datasets.sources import MAX_CATEGORIES
 from qnn.errors import InputError
 from qnn.features import tables
@@ -31,7 +32,7 @@ from qnn.features.encoders import (
 from qnn.features.preprocessing import THRESHOLDS, FeatureLayout, Preprocessing
 from qnn.features.scalings import SCALINGS, check_bias
 from qnn.features.statistics import mean_and_scale, median
-from qnn.features.targets import TargetCoding, plain
+from qnn.features.targets import TargetCoding
 
 _TOO_LARGE = "column '{}': values too large to standardize (squares overflow): rescale the data"
 
@@ -122,26 +123,35 @@ class Asked:
             return f"preprocessing.scaling: {self.scaling}"
         return None
 
-    def describe(self, name: str, values: np.ndarray) -> ColumnStatistics:
-        """Of a feature's piece; InputError for infinite values, and missing ones if refused."""
+    def describe(self, name: str, values: np.ndarray, before: int = 0) -> ColumnStatistics:
+        """Of a feature's piece with so many rows before it.
+
+        InputError for infinite values, and missing ones if refused.
+        """
         text = values.dtype == object
         if self.categorical is not None:
             text = name in self.categorical
+        present = tables.without_words(values, self.missing_values)
         if not text:
-            numbers = tables.to_numbers(values, name)
-            return describe(name, numbers, self.missing, self.quantiles is not None)
-        column = tables.to_categories(tables.without_words(values, self.missing_values))
-        tables.refuse_bad_values(column, name, self.missing)
-        present = [value for value in column if value is not None]
-        missing = len(column) - len(present)
-        return _categories(name, len(present), Counter(present), missing)
+            # As `FeatureLayout.from_table`: of numbers these words are always missing ones.
+            present = tables.without_words(present, tables.MISSING_WORDS)
+            numbers = tables.to_numbers(present, name, before)
+            return describe(name, numbers, self.missing, self.quantiles is not None, before)
+        column = tables.to_categories(present)
+        tables.refuse_bad_values(column, name, self.missing, before)
+        counts = Counter(value for value in column if value is not None)
+        return _categories(name, counts.total(), counts, len(column) - counts.total())
 
 
 def describe(
-    name: str, values: np.ndarray, missing: Missing = "refuse", quantiles: bool = False
+    name: str,
+    values: np.ndarray,
+    missing: Missing = "refuse",
+    quantiles: bool = False,
+    before: int = 0,
 ) -> ColumnStatistics:
     """Of one piece of numbers (n,); InputError as above, or where squares overflow."""
-    tables.refuse_bad_values(values, name, missing)
+    tables.refuse_bad_values(values, name, missing, before)
     present = values[~np.isnan(values)] if missing == "impute" else values
     spread = Spread.of(present) if quantiles else None
     absent = len(values) - len(present)
@@ -173,11 +183,15 @@ class TableStatistics:
 
 @dataclass(frozen=True)
 class StatisticsPass:
-    """The work on a block of raw columns."""
+    """The work on a block of raw columns.
+
+    ``cuts``: the first row of each block, from which messages count rows; without: each from 0.
+    """
 
     target: str
     classification: bool
     asked: Asked = Asked()
+    cuts: tuple[int, ...] = ()
 
     def __call__(self, index: int, pieces: Any) -> TableStatistics:
         """Of one block; InputError names it."""
@@ -189,41 +203,39 @@ class StatisticsPass:
                 found = checksum(piece, found)
                 yield piece
 
+        first = self.cuts[index] if self.cuts else 0
         try:
-            statistics = reduce(merge_tables, self._described(summed()))
+            statistics = reduce(merge_tables, self._described(summed(), first))
         except InputError as error:
             raise InputError(f"block {index}: {error}") from None
         return replace(statistics, checksums=(found,))
 
-    def _described(self, pieces: Iterator[Columns]) -> Iterator[TableStatistics]:
+    def _described(self, pieces: Iterator[Columns], before: int) -> Iterator[TableStatistics]:
         for piece in pieces:
-            labels, target = None, piece[self.target]
-            if self.classification:
-                labels = frozenset(plain(label) for label in np.unique(_labels(target)))
-            columns = [
-                self.asked.describe(name, piece[name]) for name in piece if name != self.target
-            ]
-            if not self.classification:
-                columns.append(_quantity(self.target, target))
-            yield TableStatistics(tuple(columns), labels)
+            last = before + len(piece[self.target])
+            try:
+                found = self._piece(piece, before)
+            except InputError as error:
+                raise InputError(f"rows {before + 1} to {last}: {error}") from None
+            yield found
+            before = last
+
+    def _piece(self, piece: Columns, before: int) -> TableStatistics:
+        target = piece[self.target]
+        labels = labels_in(target, self.target, before) if self.classification else None
+        columns = [
+            self.asked.describe(name, piece[name], before) for name in piece if name != self.target
+        ]
+        if not self.classification:
+            columns.append(_quantity(self.target, target, before))
+        return TableStatistics(tuple(columns), labels)
 
 
-def _quantity(name: str, values: np.ndarray) -> ColumnStatistics:
+def _quantity(name: str, values: np.ndarray, before: int) -> ColumnStatistics:
     """Of a piece of a regression's target."""
     if values.dtype == object:
         raise InputError(f"the target '{name}' holds text: set task: classification")
-    return describe(name, values)
-
-
-def _labels(values: np.ndarray) -> np.ndarray:
-    """A target's labels; InputError where one is missing."""
-    if values.dtype != object:
-        if np.isnan(values).any():
-            raise InputError("the target is missing in some rows")
-        return values
-    if any(value is None for value in values):
-        raise InputError("the target is missing in some rows")
-    return values.astype(str)
+    return describe(name, values, before=before)
 
 
 def merge_tables(left: TableStatistics, right: TableStatistics) -> TableStatistics:
@@ -352,45 +364,9 @@ def _moments(
 
 
 def _coding(found: TableStatistics, target: str, positive: Any, scaled: bool) -> TargetCoding:
-    if found.labels is None:
-        (column,) = (c for c in found.columns if c.name == target)
-        if not scaled:
-            return TargetCoding(None, 0.0, 1.0)
-        return TargetCoding(None, column.mean, column.deviation or 1.0)
-    labels = sorted(found.labels, key=lambda label: (str(type(label)), label))
-    if all(isinstance(label, float) and label.is_integer() for label in labels):
-        labels = [int(label) for label in labels]
-    if positive is None and len(labels) == 2:
-        return TargetCoding(classes=tuple(labels))
-    if positive is None:
-        raise InputError(
-            f"the target '{target}' has {len(labels)} classes: say in data.positive which one is "
-            "learned against the others"
-        )
-    if str(positive) not in {_spelt(label) for label in labels}:
-        raise InputError(f"data.positive: {positive!r} is no label of '{target}'")
-    return TargetCoding(classes=(False, True))
-
-
-def _spelt(label: Any) -> str:
-    """A whole number without its point."""
-    if isinstance(label, float) and label.is_integer():
-        return str(int(label))
-    return str(label)
-
-
-@dataclass(frozen=True)
-class TargetReading:
-    """How the target column becomes the solver's numbers."""
-
-    name: str
-    coding: TargetCoding
-    positive: str | None = None
-
-    def __call__(self, values: np.ndarray) -> np.ndarray:
-        """(n,) float64."""
-        if self.positive is None:
-            plain_values = values if values.dtype != object else values.astype(str)
-            return self.coding.encode(plain_values)
-        hits = np.array([_spelt(plain(value)) == self.positive for value in values])
-        return np.where(hits, 1.0, -1.0)
+    if found.labels is not None:
+        return coding_of(found.labels, target, positive)
+    (column,) = (c for c in found.columns if c.name == target)
+    if not scaled:
+        return TargetCoding(None, 0.0, 1.0)
+    return TargetCoding(None, column.mean, column.deviation or 1.0)

@@ -14,7 +14,8 @@ import numpy as np
 
 from pipeline.datasets.blocks.reader import BlockTable, Reading
 from pipeline.datasets.blocks.row_groups import RowGroups
-from pipeline.datasets.blocks.statistics import StatisticsPass, TargetReading, fit, merge_tables
+from pipeline.datasets.blocks.statistics import StatisticsPass, fit, merge_tables
+from pipeline.datasets.blocks.targets import TargetReading
 from pipeline.logs.messages import one_line
 from pipeline.plans.ids import digest_of
 from pipeline.plans.study import Step, Tools, Unit
@@ -120,7 +121,8 @@ class BlocksPath:
             target = self.config.data.targets[0]
             classes = self.config.task == "classification"
             asked = self.config.asked
-            found = blocks.reduce(StatisticsPass(target, classes, asked), merge_tables)
+            work = StatisticsPass(target, classes, asked, blocks.table.cuts)
+            found = blocks.reduce(work, merge_tables)
             preprocessing = fit(found, target, self.config.data.positive, asked)
             state.keep_preprocessing(preprocessing, found.checksums)
         return reading_of(self.config, preprocessing)
@@ -218,7 +220,7 @@ class BlocksPath:
 def reading_of(config: DistributedConfig, preprocessing: Preprocessing) -> Reading:
     """How rows are read: features as fitted, and one class against the others where asked."""
     one = preprocessing.classes == (False, True) and config.data.positive is not None
-    positive = str(config.data.positive) if one else None
+    positive = config.data.positive if one else None
     target = TargetReading(config.data.targets[0], preprocessing.target, positive)
     return Reading(preprocessing, target)
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -20,14 +20,20 @@ from pipeline.configuration.reading import dump_config, given_keys, load_config,
 from pipeline.configuration.section import name_of
 from pipeline.configuration.settings import SweepConfig
 from pipeline.configuration.yaml_text import dump_yaml, parse_yaml
-from pipeline.datasets.shards import make_split
-from pipeline.datasets.sources import load_table
+from pipeline.datasets.shards import make_layout, make_split
+from pipeline.datasets.sources import load_table, source_name
 from pipeline.plans.description import rough_time
+from pipeline.plans.plan import make_unit
 from pipeline.results.folder import CONFIG_FILE, RunFolder
+from pipeline.sweeps.interrupts import Interrupts
 from qnn.errors import InputError
 from qnn.features.class_weights import class_weights
+from qnn.features.preprocessing import FeatureLayout
 from qnn.features.targets import ONE_VS_REST
 from qnn.networks.activations import Activation, get_activation
+
+if TYPE_CHECKING:
+    from qnn.training.selection import Kind
 
 log = logging.getLogger(__name__)
 
@@ -120,15 +126,18 @@ def chosen(
 ) -> list[str]:
     """The overrides with what was chosen, now or for the folder at `location`.
 
-    On a console that is a terminal one line shows how far choosing is. Raises InputError as
-    `load_config` and the reading of the data do.
+    On a console that is a terminal one line shows how far choosing is.
+
+    Raises:
+        InputError: as `load_config` and the reading of the data do, and where nothing that could be
+            chosen fits what is given.
+        SweepInterrupted: SIGHUP, SIGINT or SIGTERM; the same command chooses again.
     """
     config, unsettled = stand_in(path, overrides)
     place = _place(config, location)
-    return [
-        *with_defaults(path, overrides),
-        *_choices(config, unsettled, place, path.name, console),
-    ]
+    with Interrupts(place):
+        found = _choices(config, unsettled, place, path.name, console)
+    return [*with_defaults(path, overrides), *found]
 
 
 def foreseen(
@@ -190,21 +199,28 @@ def _choices(
     table, target, classes, wanted = _question(config, unsettled)
     with StepReporter("choosing", console) as steps:
         found = choose(table, target, classes, wanted, config.seeds[0], steps.tell)
-    settings = {
-        "preprocessing.scaling": found.kind.scaling,
-        "preprocessing.thresholds": found.kind.thresholds,
-        "preprocessing.compact": wanted.layout_of(found.kind, table).compact,
-        "preprocessing.columns": found.kind.columns,
-        "preprocessing.bias": wanted.layout_of(found.kind, table).bias,
-        "loss": found.kind.loss,
-        "activation": _written(found.kind.activation),
-        "multi_class": found.kind.multi_class,
-        "beta.fractions": [found.fraction],
-        "widths": [found.width],
-    }
-    written = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+    written = [
+        *_settings(found.kind, wanted.layout_of(found.kind, table)),
+        f"beta.fractions={json.dumps([found.fraction])}",
+        f"widths={json.dumps([found.width])}",
+    ]
     log.info("chosen by cross-validation: %s", ", ".join(written))
     return _only(written, unsettled)
+
+
+def _settings(kind: Kind, layout: FeatureLayout) -> list[str]:
+    """A kind of network as overrides."""
+    settings = {
+        "preprocessing.scaling": kind.scaling,
+        "preprocessing.thresholds": kind.thresholds,
+        "preprocessing.compact": layout.compact,
+        "preprocessing.columns": kind.columns,
+        "preprocessing.bias": layout.bias,
+        "loss": kind.loss,
+        "activation": _written(kind.activation),
+        "multi_class": kind.multi_class,
+    }
+    return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
 
 
 def _written(activation: str | Activation) -> Any:
@@ -225,8 +241,11 @@ def announcement(config: SweepConfig, unsettled: Keys, where: str) -> str:
         refuse_where_none_fits(table, target, classes, wanted)
     seconds = estimate_seconds(table, len(target), classes, wanted)
     limit = "" if config.max_bytes is None else f", within {config.max_bytes:,} bytes"
+    words = {"encoder": SCALING, "loss": ("loss",), "beta": CHOSEN[-2], "width": CHOSEN[-1]}
+    *others, last = (word for word, key in words.items() if key in unsettled)
+    asked = f"{', '.join(others)} and {last}" if others else last
     return (
-        "no beta is given: encoder, loss, beta and width will be chosen first, by "
+        f"no beta is given: {asked} will be chosen first, by "
         f"cross-validation on {len(target)} rows{limit}, in {rough_time(seconds)} of one core "
         "(rough); the plan below is that of a plain setting"
     )
@@ -237,7 +256,8 @@ def _question(config: SweepConfig, unsettled: Keys) -> tuple[Any, ...]:
     from qnn.training.selection import AUTO, Wanted
 
     table = load_table(config)
-    rows = make_split(table, config).development_rows
+    split = make_split(table, config)
+    rows = split.development_rows
     given = set(CHOSEN) - set(unsettled)
     kind = config.kinds[0]
     layout: dict[str, Any] = {
@@ -268,7 +288,19 @@ def _question(config: SweepConfig, unsettled: Keys) -> tuple[Any, ...]:
         class_weight=class_weights(config.class_weight, table.classes),
         layout=tuple(layout.items()),
     )
-    return table.take(rows), table.target[rows], table.classes, wanted
+    columns = table.take(rows)
+
+    def refusal(kind: Kind) -> str | None:
+        written = _settings(kind, wanted.layout_of(kind, columns))
+        try:
+            one = parse_config(dump_config(config), config.name, _only(written, unsettled))
+            own = make_layout(table, one, split)
+            make_unit(one, table, split, own, split.shards[0], one.kinds[0])
+        except InputError as error:
+            return str(error)
+        return None
+
+    return columns, table.target[rows], table.classes, replace(wanted, refusal=refusal)
 
 
 def _kept(location: str) -> list[str] | None:
@@ -317,5 +349,4 @@ def _tree(path: Path, overrides: Sequence[str]) -> dict[str, Any] | None:
 
 def _name(source: str) -> str:
     """A sweep's name after its source: its last part without the ending, of letters and digits."""
-    last = re.split(r"[/:]", source.rstrip("/"))[-1]
-    return name_of(last.partition(".")[0]) or "sweep"
+    return name_of(source_name(source)) or "sweep"

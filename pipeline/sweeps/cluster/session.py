@@ -55,24 +55,31 @@ def _environment(address: str | None) -> Iterator[None]:
         return
     if _imported_without_token():
         log.warning("Ray was imported before the sweep: its ports take no token in this run")
-        os.environ["RAY_AUTH_MODE"] = "disabled"
-        try:
+        with _set(RAY_AUTH_MODE="disabled"):
             yield
-        finally:
-            os.environ.pop("RAY_AUTH_MODE", None)
         return
     with tempfile.TemporaryDirectory(prefix="qnn-") as folder:
         token = Path(folder) / "ray-token"
         descriptor = os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as stream:
             stream.write(secrets.token_hex(32))
-        os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
-        try:
+        with _set(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token)):
             yield
-        finally:
-            os.environ.pop("RAY_AUTH_MODE", None)
-            os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
+
+
+@contextmanager
+def _set(**variables: str) -> Iterator[None]:
+    """Variables of the environment for the block; then they are as they were."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _imported_without_token() -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,8 +86,9 @@ class Wanted:
     not chosen: `multi_class` "auto" is chosen with whatever else is, `alphabet` and
     `loss_parameter` are as `qnn.Problem` takes them, `class_weight` says what rows count for where
     networks are trained and judged; networks of fewer than `least_width` neurons an output are
-    never to be (else `max_bytes` narrows `width`), and `layout` is what else
-    `FeatureLayout.from_table` takes.
+    never to be (else `max_bytes` narrows `width`), `layout` is what else
+    `FeatureLayout.from_table` takes, and `refusal` says why a kind cannot be taken (None: it can):
+    such are not compared.
     """
 
     scaling: str = AUTO
@@ -104,6 +105,7 @@ class Wanted:
     least_width: int = 1
     class_weight: ClassWeights | None = None
     layout: tuple[tuple[str, Any], ...] = ()
+    refusal: Callable[[Kind], str | None] | None = None
 
     def __post_init__(self) -> None:
         fraction, width = self.beta_fraction, self.width
@@ -177,7 +179,7 @@ class Wanted:
             encodings.setdefault((scaling, layout.d), thresholds)
         found = sorted((thresholds, scaling) for (scaling, _), thresholds in encodings.items())
         multi_class = ONE_VS_REST if self.multi_class == AUTO else self.multi_class
-        return tuple(
+        every = tuple(
             Kind(
                 scaling, thresholds, loss, activation, multi_class,
                 bias=self._bias(activation, scaling),
@@ -186,6 +188,18 @@ class Wanted:
             for thresholds, scaling in found
             for loss in losses
         )  # fmt: skip
+        return every if self.refusal is None else self._taken(every, self.refusal)
+
+    def _taken(
+        self, kinds: tuple[Kind, ...], refusal: Callable[[Kind], str | None]
+    ) -> tuple[Kind, ...]:
+        refused = {kind: refusal(kind) for kind in kinds}
+        taken = tuple(kind for kind, why in refused.items() if why is None)
+        if not taken:
+            raise InputError(
+                f"nothing that could be chosen fits, as {kinds[0]}: {refused[kinds[0]]}"
+            )
+        return taken
 
     def _bias(self, activation: str | Activation, scaling: str) -> int:
         sums_of_bits = activation == LINEAR and SCALINGS[scaling].bits

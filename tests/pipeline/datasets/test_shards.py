@@ -6,9 +6,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.configuration.reading import SweepConfig, parse_config
+from pipeline.configuration.settings import DataConfig
 from pipeline.configuration.yaml_text import dump_yaml
 from pipeline.datasets.shards import Split, make_layout, make_split, row_numbers_digest, shard_data
-from pipeline.datasets.sources import Table, load_table
+from pipeline.datasets.sources import Table, load_table, read_table
 from pipeline.datasets.splitting import deal, hold_out, shuffled
 from qnn.errors import InputError
 
@@ -266,7 +267,19 @@ def test_a_column_may_name_the_rows_of_the_test(tmp_path):
     file.write_text(file.read_text().replace("0,0,x", "0,2,x"))
     with pytest.raises(InputError, match=r"test\.column: 'held' must be 0 or 1"):
         load_table(config)
+    file.write_text(file.read_text().replace("0,2,x", "0,perhaps,x"))
+    with pytest.raises(InputError, match=r"test\.column: .* but row 1 holds 'perhaps'"):
+        load_table(config)
     with pytest.raises(InputError, match=r"test\.column: no column 'gone'"):
         load_table(parse_config(text.replace("column: held", "column: gone"), "marked.yaml"))
     with pytest.raises(InputError, match=r"test\.column 'target' is the target"):
         parse_config(text.replace("column: held", "column: target"), "marked.yaml")
+
+
+@pytest.mark.parametrize(("yes", "no"), [("true", "false"), ("TRUE", " False"), ("1.0", "false")])
+def test_a_column_that_names_the_rows_of_the_test_may_hold_truths(tmp_path, yes, no):
+    file = tmp_path / "marked.csv"
+    file.write_text(f"a,held,target\n1,{yes},x\n2,{no},y\n3,{no},x\n")
+    held_out = read_table(DataConfig(source=str(file)), test_column="held").held_out
+    assert held_out is not None
+    assert held_out.tolist() == [True, False, False]

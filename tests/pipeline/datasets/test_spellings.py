@@ -150,6 +150,21 @@ def test_dates_are_refused_with_the_key_to_set(tmp_path: Path, day: str) -> None
     assert list(read(tmp_path, text, exclude=("day",)).columns) == ["a"]
 
 
+def test_the_first_date_is_shown_with_its_row(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"'day' holds dates \(row 2 '2024-01-05'\)"):
+        read(tmp_path, "a,day,target\n1,,0\n2,2024-01-05,1\n", missing="impute")
+
+
+def test_columns_without_names_are_told_from_no_columns(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"column names: '' \(columns without a name\); rename"):
+        read(tmp_path, "a,,,target\n1,5,7,0\n2,6,8,1\n")
+
+
+def test_no_row_with_a_target_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^no row has a target \('target'\): nothing to learn$"):
+        read(tmp_path, "a,target\n1,\n2,\n", missing_target="drop")
+
+
 def test_rows_without_a_target(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     text = "a,target\n1,yes\n2,\n3,no\n"
     with pytest.raises(InputError, match=r"target 'target' is missing in 1 row .*missing_target"):
@@ -173,6 +188,17 @@ def test_a_hive_columns_name_is_decoded(tmp_path: Path) -> None:
             tmp_path / f"Gr%C3%B6%C3%9Fe={site}" / "0.parquet",
         )
     assert set(read_table(DataConfig(source=str(tmp_path))).columns) == {"a", "Größe"}
+
+
+def test_a_hive_column_that_the_files_have_is_theirs(tmp_path: Path) -> None:
+    for site in ("a", "b"):
+        folder = tmp_path / f"my%20col={site}" / "n=1" / "n=2"
+        folder.mkdir(parents=True)
+        part = pa.table({"my col": [1.0, 2.0], "target": [0, 1]})
+        pq.write_table(part, folder / "0.parquet")
+    columns = read_table(DataConfig(source=str(tmp_path))).columns
+    assert columns["my col"].tolist() == [1.0, 2.0] * 2
+    assert columns["n"].tolist() == [1.0] * 4
 
 
 def test_hive_folders_are_decoded(tmp_path: Path) -> None:

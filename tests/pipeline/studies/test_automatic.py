@@ -1,9 +1,13 @@
+import os
 import re
+import signal
+import time
 
 import numpy as np
 import pytest
 
 from pipeline.commands.cli import _plan_text
+from pipeline.commands.sweep import sweep_command
 from pipeline.configuration.reading import dump_config, load_config
 from pipeline.results.folder import CONFIG_FILE
 from pipeline.studies.training.automatic import (
@@ -14,9 +18,11 @@ from pipeline.studies.training.automatic import (
     with_defaults,
 )
 from pipeline.sweeps.driver import SweepOptions, run_sweep
+from pipeline.sweeps.interrupts import SIGNALS
 from qnn.errors import InputError
 from qnn.training import selection
 from qnn.training.selection import Choice, Kind
+from qnn.training.selection.kinds import LINEAR
 
 # What leaves little to choose.
 QUICK = ("widths=[4]", "loss=squared", "activation=bilinear")
@@ -177,8 +183,10 @@ def test_a_sweep_with_a_beta_chooses_nothing(yaml):
 def test_the_plan_says_what_choosing_costs(yaml):
     _, unsettled, (line,) = foreseen(yaml, [], "nowhere")
     assert ("widths",) in unsettled
-    assert "will be chosen first" in line
+    assert "encoder, loss, beta and width will be chosen first" in line
     assert "on 120 rows, in about" in line
+    _, _, (line,) = foreseen(yaml, ["preprocessing.scaling=standardize", "loss=squared"], "nowhere")
+    assert "given: beta and width will be chosen first" in line
 
 
 def test_several_losses_have_no_automatic_beta(yaml):
@@ -207,7 +215,8 @@ def test_what_cannot_be_read_is_one_line(yaml, text, message):
 def test_a_name_is_made_of_any_source(yaml):
     for source, name in [
         ("s3://bucket/a folder/churn.parquet", "churn"), ("sklearn:breast_cancer", "breast_cancer"),
-        ("/data/…", "sweep"), ("x/.hidden", "sweep"),
+        ("/data/…", "sweep"), ("x/.hidden", "hidden"),
+        ("s3://bucket/sales?endpoint_override=http://store:9000", "sales"),
     ]:  # fmt: skip
         yaml.write_text(f"data: {{source: '{source}', target: class}}\n")
         assert with_defaults(yaml, [])[0] == f'name="{name}"'
@@ -225,3 +234,69 @@ def test_class_weights_reach_the_choice_and_pairs_are_tried_with_them(yaml, tmp_
         chosen(yaml, [f"class_weight={given}"], str(tmp_path / given))
     assert [one.class_weight for one in asked] == ["balanced", (1.0, 3.0)]
     assert {one.multi_class for one in asked} == {"auto"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("certify=tightened", "fits, as standardize, logistic: certify 'tightened' needs the squ"),
+        ("bounds=learned", "learned bounds are for loss 'squared'"),
+        ("relaxation.solver=interior-point", None),
+        ("preprocessing.clip=3", None),
+        ("rounding=[krivine, refined]", None),
+    ],
+)
+def test_only_what_fits_the_rest_is_compared(yaml, monkeypatch, given, message):
+    asked = []
+
+    def answer(table, target, classes, wanted, *rest):
+        asked.append(wanted.kinds(table, classes))
+        return Choice(asked[0][-1], 0.1, 4, ())
+
+    monkeypatch.setattr(selection, "choose", answer)
+    if message is not None:
+        for way in (foreseen, chosen):
+            with pytest.raises(InputError, match=message):
+                way(yaml, [given], "nowhere")
+        given = [given, "loss=squared", "activation=bilinear"]
+        assert load_config(yaml, chosen(yaml, given, "nowhere")).loss == "squared"
+        return
+    config = load_config(yaml, chosen(yaml, [given], "nowhere"))
+    (compared,) = asked
+    every = {(kind.scaling, kind.activation == LINEAR) for kind in compared}
+    encodings = {"standardize", "weighted", "thermometer"}
+    if "clip" in given:
+        assert every == {(one, x) for one in encodings - {"thermometer"} for x in (False, True)}
+    elif "krivine" in given:
+        assert every == {(one, False) for one in encodings}
+        assert config.activation == "bilinear"
+    else:
+        assert every == {(one, x) for one in encodings for x in (False, True)}
+
+
+def test_an_interrupt_while_choosing_ends_in_its_line_and_code(yaml, monkeypatch, capsys):
+    def interrupted(*question):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)
+
+    monkeypatch.setattr(selection, "choose", interrupted)
+    before = [signal.getsignal(signum) for signum in SIGNALS]
+    try:
+        code = sweep_command(
+            yaml, None, (), address=None, cpus=1, max_failures=0, retry_failed=False
+        )
+    finally:
+        for signum, handler in zip(SIGNALS, before, strict=True):
+            signal.signal(signum, handler)
+    assert code == 143
+    assert "interrupted (SIGTERM): what is finished is kept in out/two-steps" in (
+        capsys.readouterr().err
+    )
+
+
+def test_an_address_where_nothing_runs_is_refused_before_anything_is_chosen(yaml, monkeypatch):
+    monkeypatch.setattr(selection, "choose", lambda *question: pytest.fail("chosen"))
+    with pytest.raises(InputError, match="Ray Client"):
+        sweep_command(
+            yaml, None, (), address="ray://a:1", cpus=1, max_failures=0, retry_failed=False
+        )

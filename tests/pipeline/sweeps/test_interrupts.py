@@ -4,10 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 
-from pipeline.sweeps.interrupts import Interrupts, SweepInterrupted
+from pipeline.sweeps.interrupts import SIGNALS, Interrupts, SweepInterrupted
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -34,6 +35,47 @@ def test_a_hangup_that_the_caller_ignores_stays_ignored():
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_handlers_of_c_code_stay_and_nothing_is_left_open(monkeypatch):
+    known = signal.getsignal
+    own = {signal.SIGTERM: None}
+    monkeypatch.setattr(signal, "getsignal", lambda signum: own.get(signum, known(signum)))
+    before = [known(signum) for signum in SIGNALS]
+    for ends in (False, True):
+        open_before = sorted(os.listdir("/proc/self/fd"))
+        with pytest.raises(SweepInterrupted) if ends else nullcontext(), Interrupts("out/run"):
+            assert known(signal.SIGTERM) is before[1]
+            if ends:
+                signal.raise_signal(signal.SIGINT)
+        assert [known(signum) for signum in SIGNALS] == before
+        assert sorted(os.listdir("/proc/self/fd")) == open_before
+
+
+def test_a_signal_on_the_way_out_is_too_late(monkeypatch):
+    put_back = signal.set_wakeup_fd
+
+    def late(*descriptor):
+        signal.raise_signal(signal.SIGINT)
+        return put_back(*descriptor)
+
+    before = signal.getsignal(signal.SIGINT)
+    with Interrupts("out/run"):
+        monkeypatch.setattr(signal, "set_wakeup_fd", late)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_error_that_a_library_made_of_a_signal_is_the_signal():
+    def lost() -> None:
+        with Interrupts("out/run"):
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            except SweepInterrupted:
+                raise RuntimeError("lost a worker") from None
+
+    with pytest.raises(SweepInterrupted) as interrupt:
+        lost()
+    assert (interrupt.value.exit_code, interrupt.value.location) == (143, "out/run")
 
 
 # Ends after the first signal, but only in a minute.

@@ -13,10 +13,10 @@ from pipeline.datasets.blocks.reader import BlockTable, Reading
 from pipeline.datasets.blocks.row_groups import RowGroups, RowReader
 from pipeline.datasets.blocks.statistics import (
     StatisticsPass,
-    TargetReading,
     fit,
     merge_tables,
 )
+from pipeline.datasets.blocks.targets import TargetReading
 from pipeline.sweeps.cluster.block_actors import TableBlocks
 from qnn.certificates.blockwise import verify_blocks
 from qnn.errors import CertificateError, InputError
@@ -123,6 +123,87 @@ def test_one_class_is_learned_against_all_others():
     coding = fit(found, "k", "b").target
     y = TargetReading("k", coding, "b")(np.array(["a", "b", "c", "b"], dtype=object))
     np.testing.assert_array_equal(y, [-1.0, 1.0, -1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("labels", "positive", "hits"),
+    [
+        ([0.0, 1.0, 1.0], True, [-1.0, 1.0, 1.0]),
+        ([0.0, 1.0, 2.0], 1.0, [-1.0, 1.0, -1.0]),
+        ([0.0, 1.0, 2.0], "1", [-1.0, 1.0, -1.0]),
+        ([0.5, 1.0, 2.0], "1", [-1.0, 1.0, -1.0]),
+        (["true", "false", "true"], True, [1.0, -1.0, 1.0]),
+        (["True", "true", "no"], "true", [-1.0, 1.0, -1.0]),
+    ],
+)
+def test_a_class_is_named_as_in_other_studies(labels, positive, hits):
+    values = np.array(labels, dtype=object if isinstance(labels[0], str) else float)
+    piece = {"x": np.arange(3.0), "k": values}
+    coding = fit(StatisticsPass("k", True)(0, lambda: iter([piece])), "k", positive).target
+    np.testing.assert_array_equal(TargetReading("k", coding, positive)(values), hits)
+
+
+def test_a_truth_that_two_classes_are_is_refused():
+    piece = {"x": np.arange(3.0), "k": np.array(["True", "true", "no"], dtype=object)}
+    found = StatisticsPass("k", True)(0, lambda: iter([piece]))
+    with pytest.raises(InputError, match="True may be 'True' or 'true': write it in quotes"):
+        fit(found, "k", True)
+
+
+def _with(name, values):
+    return TABLE.set_column(TABLE.column_names.index(name), name, pa.array(values))
+
+
+@pytest.mark.parametrize(
+    ("rows", "classes", "message"),
+    [
+        (
+            _with("x0", [*[1.0] * 2500, None, None, *[1.0] * 498]),
+            False,
+            "column 'x0' has missing values in 2 rows (first: row 2501); fill them, or set missing "
+            "to impute",
+        ),
+        (
+            _with("x0", [*[1.0] * 2500, np.inf, *[1.0] * 499]),
+            False,
+            "column 'x0' has infinite values in 1 row (first: row 2501); correct or remove them",
+        ),
+        (
+            _with("c", [*["a", "b"] * 1250, None, *["a"] * 499]),
+            False,
+            "column 'c' has missing values in 1 row (first: row 2501); fill them, or set missing "
+            "to impute",
+        ),
+        (
+            _with("y", [*[1.0] * 2500, None, *[2.0] * 499]),
+            True,
+            "the target 'y' is missing in 1 row (first: row 2501); fill it, or remove such rows",
+        ),
+        (
+            _with("y", [*["a"] * 2500, None, *["b"] * 499]),
+            True,
+            "the target 'y' is missing in 1 row (first: row 2501); fill it, or remove such rows",
+        ),
+        (
+            _with("y", [*[1.0] * 2500, np.inf, *[2.0] * 499]),
+            True,
+            "column 'y' has infinite values in 1 row (first: row 2501); correct or remove them",
+        ),
+    ],
+)
+def test_rows_are_counted_through_all_blocks(tmp_path, rows, classes, message):
+    groups = RowGroups.of(one_file(tmp_path, rows))
+    blocks = TableBlocks(BlockTable.of(groups, groups.columns, 5))
+    with pytest.raises(InputError) as error:
+        blocks.reduce(StatisticsPass("y", classes, cuts=blocks.table.cuts), merge_tables)
+    assert str(error.value) == f"block 4: rows 2401 to 3000: {message}"
+
+
+def test_rows_are_counted_through_the_pieces_of_a_block():
+    pieces = [{"x": np.arange(3.0), "y": np.arange(3.0)}, {"x": [1.0, np.nan], "y": [1.0, 2.0]}]
+    arrays = [{name: np.asarray(values) for name, values in one.items()} for one in pieces]
+    with pytest.raises(InputError, match=r"^block 2: rows 4 to 5: column 'x' .*\(first: row 5\)"):
+        StatisticsPass("y", False)(2, lambda: iter(arrays))
 
 
 @pytest.mark.parametrize(

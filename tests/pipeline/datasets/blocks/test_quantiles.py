@@ -14,10 +14,10 @@ from pipeline.datasets.blocks.row_groups import RowGroups
 from pipeline.datasets.blocks.statistics import (
     Asked,
     StatisticsPass,
-    TargetReading,
     fit,
     merge_tables,
 )
+from pipeline.datasets.blocks.targets import TargetReading
 from pipeline.sweeps.cluster.block_actors import TableBlocks
 from qnn.errors import InputError
 from qnn.features.preprocessing import FeatureLayout, Preprocessing
@@ -173,7 +173,7 @@ def test_columns_of_numbers_may_be_categories(tmp_path):
     asked = Asked(categorical=("bit", "c"))
     columns = {c.name: c.categories for c in fitted(write(tmp_path / "t", rows), asked).layout.kept}
     assert columns["bit"] == ("0", "1")
-    with pytest.raises(InputError, match="block 0: column 'c' should be numeric"):
+    with pytest.raises(InputError, match=r"block 0: rows .*: column 'c' should be num"):
         fitted(str(tmp_path / "t"), Asked(categorical=("bit",)))
 
 
@@ -184,6 +184,24 @@ def test_words_that_mean_missing_are_no_category(tmp_path):
     assert found["c"] == ("a", "b")
     with pytest.raises(InputError, match="column 'c' has missing values"):
         fitted(str(tmp_path / "t"), Asked(missing_values=("c",)))
+
+
+def test_words_that_mean_missing_are_no_numbers(tmp_path):
+    """In columns of text that are declared numeric, as in the layout of a whole table."""
+    rows = table(False, True)
+    spelt = [str(value) for value in rows["x0"].to_pylist()]
+    spelt[3], spelt[2000] = "n/a", "gone"
+    rows = rows.set_column(0, "x0", pa.array(spelt))
+    asked = Asked(missing="impute", missing_values=("gone",), categorical=("c",))
+    mine = fitted(write(tmp_path / "t", rows), asked)
+    features = {name: np.array(rows[name].to_pylist()) for name in rows.column_names if name != "y"}
+    layout = FeatureLayout.from_table(features, ["c"], "impute", missing_values=("gone",))
+    theirs = layout.fit(features, rows["y"].to_numpy())
+    assert mine.layout.columns == theirs.layout.columns
+    assert mine.fill == theirs.fill
+    np.testing.assert_allclose(mine.means, theirs.means, rtol=1e-12, atol=1e-14)
+    with pytest.raises(InputError, match=r"column 'x0' has missing values in 1 row \(first: row 4"):
+        Asked(categorical=("c",)).describe("x0", np.array(spelt[:9], dtype=object))
 
 
 def test_a_column_without_values_is_dropped(tmp_path):

@@ -13,7 +13,8 @@ import pytest
 
 from pipeline.datasets.blocks.reader import BlockReader, BlockTable, Reading
 from pipeline.datasets.blocks.row_groups import RowGroups
-from pipeline.datasets.blocks.statistics import StatisticsPass, TargetReading, fit, merge_tables
+from pipeline.datasets.blocks.statistics import StatisticsPass, fit, merge_tables
+from pipeline.datasets.blocks.targets import TargetReading
 from pipeline.sweeps.cluster.block_actors import (
     ActorBlocks,
     TableBlocks,

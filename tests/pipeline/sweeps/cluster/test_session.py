@@ -172,6 +172,10 @@ def test_a_ray_of_ones_own_gets_a_token_that_nobody_else_reads_and_that_is_forgo
         "    print(os.environ['RAY_AUTH_MODE'], oct(stat.S_IMODE(token.stat().st_mode)))\n"
         "    print(len(token.read_text()))\n"
         "print(token.exists(), [name for name in os.environ if name.startswith('RAY_AUTH')])\n"
+        "os.environ['RAY_AUTH_TOKEN_PATH'] = 'mine'\n"
+        "with _environment(None):\n"
+        "    pass\n"
+        "print(os.environ['RAY_AUTH_TOKEN_PATH'])\n"
     )
     done = run_without_a_token(code)
-    assert done.stdout == "token 0o600\n64\nFalse []\n", done.stderr
+    assert done.stdout == "token 0o600\n64\nFalse []\nmine\n", done.stderr
