@@ -1,7 +1,8 @@
 """Class weights: what the rows of each class count for in the loss, from words or numbers.
 
-`balanced` is n / (classes · rows of the class), as scikit-learn has it, of the rows at hand; a
-mapping gives numbers by label, 1 for those that it does not name.
+`balanced` is n / (classes · rows of the class), as scikit-learn has it, of the rows at hand, each
+counted as its own weight says where rows have one; a mapping gives numbers by label, 1 for those
+that it does not name.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Literal
+from numbers import Real
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 
-from qnn.errors import InputError
+from qnn.errors import InputError, shown
 from qnn.features import tables
-from qnn.features.targets import Label
+from qnn.features.targets import Label, plain
+from qnn.numerics.weights import LEAST, MOST
 
 #: "balanced", or a number for each class, in the order of the table's classes
 ClassWeights = Literal["balanced"] | tuple[float, ...]
@@ -42,6 +45,46 @@ def class_weights(
     return tuple(float(found.get(label, 1.0)) for label in classes)
 
 
+def check_class_weight(asked: Any) -> None:
+    """Raise InputError for what is none: None, "balanced" or positive numbers by label."""
+    if asked is None or (isinstance(asked, str) and asked == "balanced"):
+        return
+    if not isinstance(asked, Mapping):
+        raise InputError(
+            f"class_weight must be None, 'balanced' or a dict of numbers by label (got "
+            f"{shown(asked)})"
+        )
+    for label, weight in asked.items():
+        number = isinstance(weight, Real) and not isinstance(weight, bool | np.bool_)
+        if not number or not LEAST <= weight <= MOST:
+            raise InputError(
+                f"class_weight of {tables.brief(label)} must be a number from {LEAST:g} to "
+                f"{MOST:g} (got {shown(weight)}); of a class that is not to count leave out the "
+                "rows"
+            )
+
+
+def weights_of_labels(asked: Any, classes: np.ndarray) -> ClassWeights | None:
+    """What an estimator is asked, as `check_class_weight` takes it, for its classes in order.
+
+    Raises InputError where a mapping leaves out a class and names a label that there is not.
+    """
+    if not isinstance(asked, Mapping):
+        return "balanced" if asked == "balanced" else None
+    labels = [plain(label) for label in classes]
+    unknown = [label for label in asked if label not in labels]
+    if unknown and len(asked) - len(unknown) < len(labels):
+        _refuse_unknown(unknown[0], labels)
+    return tuple(float(asked.get(label, 1.0)) for label in labels)
+
+
+def balanced(codes: np.ndarray, count: int, weights: np.ndarray | None = None) -> np.ndarray:
+    """What each of `count` classes counts for (count,), by the rows' classes (n,) and weights."""
+    rows = np.bincount(codes, weights, minlength=count)
+    # A class that the rows lack has no row to count.
+    return np.asarray(rows.sum() / (count * np.where(rows > 0, rows, 1)))
+
+
 def row_weights(weights: ClassWeights | None, targets: np.ndarray) -> np.ndarray | None:
     """What each training row counts for (n,), None where all count 1.
 
@@ -51,9 +94,7 @@ def row_weights(weights: ClassWeights | None, targets: np.ndarray) -> np.ndarray
         return None
     codes, count = class_codes(targets)
     if weights == "balanced":
-        rows = np.bincount(codes, minlength=count)
-        # A class that the rows lack has no row to count.
-        return np.asarray((len(codes) / (count * np.maximum(rows, 1)))[codes])
+        return balanced(codes, count)[codes]
     if len(weights) != count:
         raise InputError(f"class_weight is of {len(weights)} classes, the targets of {count}")
     return np.asarray(weights, dtype=np.float64)[codes]
@@ -86,6 +127,10 @@ def _label(name: str, classes: Sequence[Label]) -> Label:
     for label in classes:
         if name in (str(label), json.dumps(label)) or _equal_number(name, label):
             return label
+    _refuse_unknown(name, classes)
+
+
+def _refuse_unknown(name: Any, classes: Sequence[Label]) -> NoReturn:
     known = tables.shorten(list(map(tables.brief, classes)))
     raise InputError(f"class_weight: {tables.brief(name)} is no label of the target ({known})")
 

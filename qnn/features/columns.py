@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, time, timedelta
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -171,7 +170,7 @@ def _describe(
     A column of few values gets fewer than `thresholds` bits: one less than its distinct values.
     """
     if text:
-        _refuse_dates(raw, name)
+        tables.refuse_dates(raw, name)
     values = tables.to_categories(raw) if text else tables.to_numbers(raw, name)
     tables.refuse_bad_values(values, name, missing)
     if text:
@@ -203,12 +202,3 @@ def fill_from_record(
             raise ValueError(f"fill of '{column.name}' is no category of it")
         found.append(float(value) if column.categories is None else value)
     return tuple(found)
-
-
-def _refuse_dates(values: np.ndarray, name: str) -> None:
-    """Each would become a category of its own, and every later one an unseen category."""
-    if any(isinstance(value, (date, time, timedelta)) for value in values.tolist()):
-        raise InputError(
-            f"column '{name}' holds dates or times: make numbers of them (days since the first), "
-            "text if they are categories, or leave it out"
-        )

@@ -18,8 +18,10 @@ from qnn.errors import InputError
 from qnn.features.block_floating_point import round_thresholds
 from qnn.features.statistics import counted
 
-# Knots of a column's table of normal scores, at most.
+# Knots of a column's table of normal scores, at most, and one where two are too far apart.
 KNOTS = 64
+# Shares that have a normal score.
+LEAST_SHARE, MOST_SHARE = float(np.nextafter(0.0, 1.0)), float(np.nextafter(1.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,9 @@ class Thermometer:
 class QuantileToNormal:
     """Each column by a piecewise linear table from its values to scores of mean 0 and variance 1.
 
-    `knots[column]` are ascending training values, `scores[column]` and `slopes[column]` the score
-    there and the slope to the right of it, 0 at the last: values outside get the score of the
-    nearest end.
+    `knots[column]` are ascending numbers, training values but where two are too far apart,
+    `scores[column]` and `slopes[column]` the score there and the slope to the right of it, 0 at the
+    last: values outside get the score of the nearest end.
     """
 
     knots: tuple[tuple[float, ...], ...]
@@ -131,19 +133,20 @@ def fit_table(
 
     The score of a value is `Φ⁻¹` of its mid-rank over n, shifted and scaled so that the training
     values have mean 0 and variance 1. Of more than 64 distinct values, 64 at even scores are kept.
+    Between two that are further apart than the largest float there is one more, halfway.
     """
     distinct, counts = counted(values, weights)
     if len(distinct) < 2:
         return (float(distinct[0]),), (0.0,), (0.0,)
     upto = np.cumsum(counts)
     n, ranks = upto[-1], upto - 0.5 * counts
-    normal = NormalDist()
     if len(distinct) > KNOTS:
-        low, high = (normal.inv_cdf(rank / n) for rank in (ranks[0], ranks[-1]))
-        wanted = [n * normal.cdf(score) for score in np.linspace(low, high, KNOTS)]
+        low, high = (_normal_score(rank / n) for rank in (ranks[0], ranks[-1]))
+        wanted = [n * NormalDist().cdf(score) for score in np.linspace(low, high, KNOTS)]
         kept = np.unique(np.searchsorted(ranks, wanted).clip(0, len(ranks) - 1))
         distinct, ranks = distinct[kept], ranks[kept]
-    scores = np.array([normal.inv_cdf(rank / n) for rank in ranks])
+    scores = np.array([_normal_score(rank / n) for rank in ranks])
+    distinct, scores = _without_chasm(distinct, scores)
     trained = np.interp(values, distinct, scores)
     if weights is None:
         mean, scale = trained.mean(), trained.std()
@@ -156,6 +159,19 @@ def fit_table(
     # Neighbours a denormal apart have an infinite slope, and no value between them needs one.
     slopes[~np.isfinite(slopes)] = 0.0
     return tuple(distinct.tolist()), tuple(scores.tolist()), tuple(slopes.tolist())
+
+
+def _normal_score(share: float) -> float:
+    """`Φ⁻¹` of a share from 0 to 1; a weight too small to count may make one of 0 or 1."""
+    return NormalDist().inv_cdf(min(max(share, LEAST_SHARE), MOST_SHARE))
+
+
+def _without_chasm(knots: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """With a knot halfway between the two, there are no more, whose distance overflows."""
+    with np.errstate(over="ignore"):
+        wide = np.flatnonzero(np.isinf(np.diff(knots)))
+    halfway = [0.5 * table[wide] + 0.5 * table[wide + 1] for table in (knots, scores)]
+    return np.insert(knots, wide + 1, halfway[0]), np.insert(scores, wide + 1, halfway[1])
 
 
 def encoder_from_record(record: dict[str, Any], levels: list[int | None]) -> Encoder:
@@ -178,6 +194,10 @@ def encoder_from_record(record: dict[str, Any], levels: list[int | None]) -> Enc
     flat = [number for table in tables.values() for column in table for number in column]
     if not fits or not np.isfinite(flat).all():
         raise ValueError("the encoder does not fit the columns")
-    if any(np.any(np.diff(column) < 0) for column in ascending):
+    with np.errstate(over="ignore"):
+        steps = np.concatenate([np.diff(column) for column in ascending] or [np.zeros(0)])
+    if np.any(steps < 0):
         raise ValueError("thresholds and knots must ascend")
+    if isinstance(encoder, QuantileToNormal) and np.isinf(steps).any():
+        raise ValueError("two knots are further apart than the largest float")
     return encoder

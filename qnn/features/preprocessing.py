@@ -123,7 +123,7 @@ class FeatureLayout:
             table, categorical, missing, constant_columns, bits, missing_values, columns
         )
         layout = FeatureLayout(
-            described, missing, check_bias(bias), scaling, clip, warnings, thresholds,
+            described, missing, check_bias(bias), scaling, clip, warnings, int(thresholds),
             tuple(missing_values), compact,
         )  # fmt: skip
         return layout if columns is None else layout.only(columns)

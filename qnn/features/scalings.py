@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from qnn.errors import InputError, shown
 from qnn.features.tables import brief
 from qnn.registry import Registry
 
+#: Most thresholds of a column.
+MOST_THRESHOLDS = 255
 #: Largest constant column: what a network on bits counts stays a whole number far below 2^53.
 MOST_BIAS = 1024
 
@@ -48,18 +51,30 @@ def check_scaling(scaling: str, clip: float | None, thresholds: int, compact: bo
     """Raise InputError for a scaling that there is not, or what does not go with it."""
     if scaling not in SCALINGS:
         raise InputError(f"scaling must be one of {', '.join(SCALINGS)} (got {brief(scaling)})")
-    if clip is not None and not (math.isfinite(clip) and clip > 0):
+    if clip is not None and not (_is(clip, Real) and math.isfinite(clip) and clip > 0):
         raise InputError(f"clip must be a positive number (got {shown(clip)})")
     if clip is not None and SCALINGS[scaling].bits:
         raise InputError("clip means nothing to bits: leave it out, or choose another scaling")
-    if not 1 <= thresholds <= 255:
-        raise InputError(f"thresholds must be from 1 to 255 (got {shown(thresholds)})")
+    check_thresholds(thresholds)
     if not isinstance(compact, bool):
         raise InputError(f"compact must be true or false (got {brief(compact)})")
     if compact and not SCALINGS[scaling].rounds:
         raise InputError(
             f"compact means nothing to scaling {scaling!r}: leave it out, or choose another scaling"
         )
+
+
+def check_thresholds(thresholds: Any) -> None:
+    """Raise InputError for what is no number of bits of a column."""
+    if not _is(thresholds, Integral) or not 1 <= thresholds <= MOST_THRESHOLDS:
+        raise InputError(
+            f"thresholds must be a whole number from 1 to {MOST_THRESHOLDS} "
+            f"(got {shown(thresholds)})"
+        )
+
+
+def _is(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool | np.bool_)
 
 
 def check_bias(value: Any) -> int:

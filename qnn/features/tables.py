@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -24,6 +25,11 @@ MISSING_WORDS = (
 )
 #: text that `pandas.read_csv` takes for a missing cell where it is not told otherwise
 PANDAS_WORDS = frozenset((*MISSING_WORDS, "None", "<NA>"))
+
+NUMBERS = (int, float, Decimal, np.number, np.bool_)
+# Of which the second is a number to numpy.
+NUMPY_DATES = (np.datetime64, np.timedelta64)
+DATES = (date, time, timedelta, *NUMPY_DATES)
 
 Table = Any  # Mapping[str, array], a data frame, or a 2-D array in column order
 
@@ -110,7 +116,7 @@ def is_numeric(values: np.ndarray) -> bool:
     if values.dtype.kind in "fiub":
         return True
     return values.dtype.kind == "O" and all(
-        isinstance(value, (int, float, Decimal, np.number, np.bool_)) or is_missing(value)
+        (isinstance(value, NUMBERS) and not isinstance(value, NUMPY_DATES)) or is_missing(value)
         for value in values
     )
 
@@ -143,18 +149,25 @@ def to_numbers(values: np.ndarray, name: str, before: int = 0) -> np.ndarray:
     """A column, or its values after the first so many rows, as float64, missing ones as NaN.
 
     Raises:
-        InputError: the first value that is no number, with its row.
+        InputError: the first value that is no number, or too large for one, with its row.
     """
     if values.dtype.kind in "fiub":
         return values.astype(np.float64)
     numbers = np.empty(len(values))
     for row, value in enumerate(values):
+        if isinstance(value, NUMPY_DATES):
+            # To the nanosecond they would convert.
+            refuse_dates(values, name)
         try:
             numbers[row] = np.nan if is_missing(value) else float(value)
         except (TypeError, ValueError):
             raise InputError(
                 f"column '{name}' should be numeric, but row {before + row + 1} holds "
                 f"{brief(value)}; correct it, or declare the column categorical"
+            ) from None
+        except OverflowError:
+            raise InputError(
+                f"column '{name}' has a number beyond ±1.8e308 in row {row + 1}: correct it"
             ) from None
     return numbers
 
@@ -209,6 +222,18 @@ def refuse_bad_values(values: np.ndarray, name: str, missing: str, before: int =
         raise InputError(
             f"column '{name}' has missing values in {rows_text(before + np.flatnonzero(absent))}; "
             "fill them, or set missing to impute"
+        )
+
+
+def refuse_dates(values: np.ndarray, name: str) -> None:
+    """Raise InputError for dates and times.
+
+    Each would become a category of its own, and every later one an unseen category.
+    """
+    if values.dtype.kind in "mM" or any(isinstance(value, DATES) for value in values.tolist()):
+        raise InputError(
+            f"column '{name}' holds dates or times: make numbers of them (days since the first), "
+            "text if they are categories, or leave it out"
         )
 
 

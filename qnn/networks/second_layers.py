@@ -16,7 +16,8 @@ SECOND_LAYERS: Registry[str | int, int | None] = Registry(
 
 def check_second_layer(second_layer: str | int) -> None:
     """Raise InputError for what is no second layer: "float", "common" or 2 to 8 bits."""
-    if second_layer not in SECOND_LAYERS or isinstance(second_layer, bool):
+    word = isinstance(second_layer, str | int | np.integer) and not isinstance(second_layer, bool)
+    if not word or second_layer not in SECOND_LAYERS:
         raise InputError(
             f"second_layer {second_layer!r} is not known: choose float, common or 2 to 8 bits"
         )

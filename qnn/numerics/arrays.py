@@ -44,5 +44,5 @@ def floats_of(values: Any, name: str) -> Array:
     array = plain_array(values, name)
     try:
         return np.asarray(array, dtype=np.float64, order="C")
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{name} must be an array of numbers: {error}") from None

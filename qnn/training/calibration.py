@@ -16,17 +16,23 @@ Array = np.ndarray
 METHODS = ("temperature", "sigmoid", "isotonic")
 
 
+def check_calibration(method: object, folds: object) -> None:
+    """Raise InputError for another method than those of `calibrated`, or fewer than two folds."""
+    if not isinstance(method, str) or method not in METHODS:
+        raise InputError(f"calibration must be {', '.join(METHODS)} or None (got {shown(method)})")
+    if isinstance(folds, bool) or not isinstance(folds, (int, np.integer)) or folds < 2:
+        raise InputError(
+            f"calibration_folds must be a whole number of at least 2 (got {shown(folds)})"
+        )
+
+
 def held_out_folds(matrix: Array, y: Array, count: int) -> Array | None:
     """The fold of each row (n,), by class; None where a class has fewer than two different rows.
 
     Equal rows are in one fold, so that no network has seen a copy of what is held out from it, and
     a row of weight two counts as two rows do. At most ``count`` folds, and as many as the rarest
-    class has different rows. Raises InputError for fewer than two.
+    class has different rows.
     """
-    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 2:
-        raise InputError(
-            f"calibration_folds must be a whole number of at least 2 (got {shown(count)})"
-        )
     _, kind = np.unique(matrix, axis=0, return_inverse=True)
     different = [np.unique(kind[y == label]) for label in np.unique(y)]
     most = min(int(count), *(len(kinds) for kinds in different))
@@ -85,10 +91,8 @@ def calibrated(scores: Array, y: Array, weights: Array | None, method: str) -> C
     method: "temperature" (C. Guo et al., On calibration of modern neural networks, 2017), "sigmoid"
     (J. Platt, Probabilistic outputs for support vector machines, 1999) or
     "isotonic" (B. Zadrozny, C. Elkan, Transforming classifier scores into accurate multiclass
-    probability estimates, 2002). Raises InputError for another one.
+    probability estimates, 2002).
     """
-    if method not in METHODS:
-        raise InputError(f"calibration must be {', '.join(METHODS)} or None (got {shown(method)})")
     if method == "sigmoid":
         return _ClassSigmoids(scores, y, weights)
     rows = np.arange(len(y))

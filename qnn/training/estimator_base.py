@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -14,21 +15,23 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from qnn.errors import InputError
+from qnn.errors import InputError, shown
 from qnn.features import tables
 from qnn.features.class_weights import ClassWeights
 from qnn.features.columns import Missing
 from qnn.features.preprocessing import THRESHOLDS, Preprocessing
 from qnn.features.targets import ONE_VS_REST
 from qnn.losses import get_loss
-from qnn.networks.activations import Activation
+from qnn.networks.activations import Activation, get_activation
+from qnn.networks.alphabets import get_alphabet
+from qnn.networks.second_layers import check_second_layer
 from qnn.numerics.arguments import check_limits, check_seed
 from qnn.numerics.arrays import plain_array
 from qnn.training.fit import Trained, train
 from qnn.training.outputs import TrainedOutputs, train_outputs
 from qnn.training.problems.problem import Problem
 from qnn.training.problems.vector import VectorProblem, problem_of
-from qnn.training.rows import different, row_count
+from qnn.training.rows import check_positive, different, row_count
 from qnn.training.selection.choice import choose
 from qnn.training.selection.kinds import AUTO, SECOND_LAYER, Wanted
 from qnn.training.selection.paths import path
@@ -81,6 +84,20 @@ class QuantizedEstimator(BaseEstimator):
         self.time_limit = time_limit
         self.random_state = random_state
 
+    def _check(self) -> None:
+        """Raise InputError for parameters that cannot be, whatever the data are."""
+        check_limits(self.tol, self.time_limit)
+        if self.beta is not None and self.beta_fraction is not None:
+            raise InputError(
+                f"beta is {shown(self.beta)} and beta_fraction {shown(self.beta_fraction)}: give "
+                "one of them"
+            )
+        if self.activation is not None and self.activation != AUTO:
+            get_activation(self.activation)
+        get_alphabet(self.alphabet)
+        if self.second_layer is not None:
+            check_second_layer(self.second_layer)
+
     def _read(self, X: Any, reset: bool) -> tables.Table:
         """X as a table: a data frame's own columns, or a checked 2-D array."""
         if np.ma.isMaskedArray(X):
@@ -94,12 +111,15 @@ class QuantizedEstimator(BaseEstimator):
             validate_data(self, X, skip_check_array=True, reset=reset)
             named = tables.column_names(X)
             return tables.get_columns(X, named, named)
-        names = self.categorical is not None and len(self.categorical) > 0
+        if self.categorical is not None and len(self.categorical) > 0:
+            return validate_data(self, X, dtype=object, ensure_all_finite=False, reset=reset)
+        if getattr(getattr(X, "dtype", None), "kind", "f") in "mM":
+            raise InputError("X holds dates or times: make numbers of them (days since the first)")
         finite: bool | str = "allow-nan" if self.missing == "impute" else True
-        dtype = object if names else np.float64
-        if names:
-            return validate_data(self, X, dtype=dtype, ensure_all_finite=False, reset=reset)
-        return validate_data(self, X, dtype=dtype, ensure_all_finite=finite, reset=reset)
+        try:
+            return validate_data(self, X, dtype=np.float64, ensure_all_finite=finite, reset=reset)
+        except OverflowError:
+            raise InputError("X has a number beyond ±1.8e308: correct it") from None
 
     def _fit(
         self,
@@ -108,7 +128,8 @@ class QuantizedEstimator(BaseEstimator):
         classes: np.ndarray | None,
         weights: np.ndarray | None,
     ) -> None:
-        check_limits(self.tol, self.time_limit)
+        # Of an earlier fit; it is set for a single output alone.
+        self.__dict__.pop("certificate_", None)
         labels = None if classes is None else list(classes)
         self._seed = _seed_of(self.random_state)
         self._fixed = replace(self._wanted(table), class_weight=self._class_weights())
@@ -201,15 +222,16 @@ class QuantizedEstimator(BaseEstimator):
         if self.categorical is None:
             return None if tables.is_named(table) else []
         names = tables.column_names(table)
-        return [names[one] if isinstance(one, int) else str(one) for one in self.categorical]
+        return [_name_of(one, names) for one in self.categorical]
 
     def _counted(self, sample_weight: Any, table: tables.Table) -> np.ndarray | None:
-        """Sample weights (n,) of at least 0; None where all are 1, or none are given."""
+        """Sample weights (n,), 0 or of moderate size; None where all are 1, or none are given."""
         if sample_weight is None:
             return None
         rows = row_count(table)
         index = np.empty((rows, 1))
         weights = _check_sample_weight(sample_weight, index, ensure_non_negative=True)
+        check_positive(weights)
         return None if np.all(weights == 1.0) else np.asarray(weights, dtype=np.float64)
 
     def _wanted(self, table: tables.Table) -> Wanted:
@@ -280,6 +302,19 @@ class QuantizedEstimator(BaseEstimator):
         tags.input_tags.allow_nan = self.missing == "impute"
         tags.input_tags.categorical = self.categorical is not None
         return tags
+
+
+def _name_of(column: Any, names: Sequence[str]) -> str:
+    """The name of a categorical column that is given by its name or its position."""
+    if isinstance(column, bool | np.bool_):
+        raise InputError("categorical must be names or positions of columns, not a mask")
+    if not isinstance(column, Integral):
+        return str(column)
+    if not -len(names) <= int(column) < len(names):
+        raise InputError(
+            f"categorical: there is no column {column}, positions are 0 to {len(names) - 1}"
+        )
+    return names[int(column)]
 
 
 def _seed_of(random_state: Any) -> int:

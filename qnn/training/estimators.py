@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import Tags
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
@@ -15,10 +14,16 @@ from sklearn.utils.validation import (
 
 from qnn.errors import InputError
 from qnn.features import tables
-from qnn.features.class_weights import ClassWeights
+from qnn.features.class_weights import (
+    ClassWeights,
+    balanced,
+    check_class_weight,
+    weights_of_labels,
+)
 from qnn.features.columns import Missing
 from qnn.networks.activations import Activation
-from qnn.training.calibration import Calibrator, calibrated, held_out_folds
+from qnn.numerics.weights import LEAST, MOST
+from qnn.training.calibration import Calibrator, calibrated, check_calibration, held_out_folds
 from qnn.training.estimator_base import QuantizedEstimator
 from qnn.training.rows import labels_of, numbers_of, present, row_count, taken
 from qnn.training.selection.kinds import AUTO
@@ -37,8 +42,9 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
     `multi_class`, `beta_fraction` and `width` is chosen with the encoding by cross-validation on
     the rows of `fit` (`qnn.training.selection`), at the logistic loss, and the encoding's numbers
     are rounded; each can also be asked for as "auto". With a scaling or a `beta` they are 3,
-    "squared", "bilinear", "one_vs_rest", 0.05 and None. Equal and weighted rows choose once,
-    but by `class_weight` each counts as its class does.
+    "squared", "bilinear", "one_vs_rest", 0.05 and None. Equal and weighted rows of an array in
+    which nothing is missing choose once, those of a data frame as often as they stand there; by
+    `class_weight` each counts as its class does.
 
     Parameters: `beta_fraction` in (0, 1], β as a fraction of the β at which the network becomes
     zero; `beta`, the number itself, instead; `width`, most neurons that an output uses (None: as
@@ -50,7 +56,8 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
     "thermometer"), `clip`, `thresholds`, `missing` ("refuse", or "impute" by median and most
     frequent category) and `categorical` (names of columns, or positions; None: in a data frame
     those that hold text) as `FeatureLayout.from_table` takes them; `class_weight`, None, "balanced"
-    (every class counts the same in sum) or weights by label, which multiply those of `fit`;
+    (every class counts the same in sum, rows as `sample_weight` says) or positive numbers by label,
+    which multiply those of `fit`;
     `calibration` and `calibration_folds`, see below; `tol`, relative gap to which the relaxation is
     solved; `time_limit` in seconds, for what follows the choice; `random_state`.
 
@@ -138,6 +145,7 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
         X is an array or a data frame (pandas, polars, pyarrow); sample_weight (n,), what each row
         counts for in the loss.
         """
+        self._check()
         table = self._read(X, reset=True)
         y = labels_of(self, y)
         check_consistent_length(np.empty((row_count(table), 1)), y)
@@ -151,17 +159,35 @@ class QuantizedClassifier(ClassifierMixin, QuantizedEstimator):
                 f"{tables.brief(self.classes_[0])}"
             )
         if self.class_weight is not None:
-            by_class = compute_sample_weight(self.class_weight, y)
-            weights = by_class if weights is None else weights * by_class
-            table, y, weights = present(table, y, weights)
+            weights = self._weighted_by_class(y, weights)
         self._fit(table, y, self.classes_, weights)
         self._calibrate(table, y, weights)
         return self
 
+    def _check(self) -> None:
+        super()._check()
+        check_class_weight(self.class_weight)
+        if self.calibration is not None:
+            check_calibration(self.calibration, self.calibration_folds)
+
     def _class_weights(self) -> ClassWeights | None:
-        if isinstance(self.class_weight, dict):
-            return tuple(float(self.class_weight.get(label, 1.0)) for label in self.classes_)
-        return "balanced" if self.class_weight == "balanced" else None
+        return weights_of_labels(self.class_weight, self.classes_)
+
+    def _weighted_by_class(self, y: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+        """What rows count for (n,) by their own weights and their class."""
+        asked, codes = self._class_weights(), np.searchsorted(self.classes_, y)
+        if asked == "balanced":
+            each = balanced(codes, len(self.classes_), weights)
+        else:
+            each = np.asarray(asked, dtype=np.float64)
+        product = each[codes] if weights is None else weights * each[codes]
+        wrong = np.flatnonzero(~((product >= LEAST) & (product <= MOST)))
+        if len(wrong):
+            raise InputError(
+                f"a sample weight times the class_weight of {tables.brief(y[wrong[0]])} is "
+                f"{product[wrong[0]]:g}: weights must be from {LEAST:g} to {MOST:g}"
+            )
+        return product
 
     def _calibrate(self, table: tables.Table, y: np.ndarray, weights: np.ndarray | None) -> None:
         """Keep what turns scores into probabilities, fitted on scores of rows not trained on."""
@@ -229,6 +255,7 @@ class QuantizedRegressor(RegressorMixin, QuantizedEstimator):
         X is an array or a data frame (pandas, polars, pyarrow); sample_weight (n,), what each row
         counts for in the loss.
         """
+        self._check()
         table = self._read(X, reset=True)
         y = numbers_of(self, y)
         check_consistent_length(np.empty((row_count(table), 1)), y)

@@ -10,7 +10,7 @@ import numpy as np
 
 from qnn.training.selection.cells import AllRows, Cell, Data
 from qnn.training.selection.columns import names_read
-from qnn.training.selection.folds import Folds, make_folds, too_few
+from qnn.training.selection.folds import Folds, all_fitted, make_folds, too_few
 from qnn.training.selection.kinds import AUTO, Kind, Wanted
 from qnn.training.selection.search import NEAR, Candidate, Report, Search, Step
 from qnn.training.selection.sizes import refuse_small
@@ -122,6 +122,8 @@ def _or_in_pairs(leaders: list[Step], search: Search) -> list[Step]:
     # Codings are compared by accuracy: losses of different outputs are not of one kind.
     least = leader.score + PAIRED * leader.error(data.rows)
     if paired is None or least >= 1.0:
+        return leaders
+    if not all_fitted(data.folds, data.target, data.classes or ()):
         return leaders
     if not search.widths(paired, data.layout_of(paired)):
         return leaders

@@ -11,7 +11,7 @@ import numpy as np
 from qnn.errors import InputError, shown
 from qnn.features.class_weights import ClassWeights
 from qnn.features.preprocessing import FeatureLayout
-from qnn.features.scalings import SCALINGS
+from qnn.features.scalings import SCALINGS, check_thresholds
 from qnn.features.targets import MULTI_CLASS, ONE_VS_ONE, ONE_VS_REST
 from qnn.losses import get_loss
 from qnn.losses.base import MarginLoss
@@ -109,6 +109,8 @@ class Wanted:
 
     def __post_init__(self) -> None:
         fraction, width = self.beta_fraction, self.width
+        if not (isinstance(self.thresholds, str) and self.thresholds == AUTO):
+            check_thresholds(self.thresholds)
         if fraction != AUTO and not (_number(fraction) and 0.0 < float(fraction) <= 1.0):
             raise InputError(f"beta_fraction must be above 0 and at most 1 (got {shown(fraction)})")
         if width not in (None, AUTO) and not (_whole(width) and int(width) >= 1):

@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qnn.errors import InputError
-from qnn.features.encoders import KNOTS, fit_table, fit_thresholds
+from qnn.features.encoders import (
+    KNOTS,
+    QuantileToNormal,
+    encoder_from_record,
+    fit_table,
+    fit_thresholds,
+)
 from qnn.features.preprocessing import BIAS_NAME, FeatureLayout, Preprocessing
 from qnn.networks.quantized import QuantizedNetwork
 
@@ -169,7 +175,9 @@ def test_sizes_count_thresholds_and_tables() -> None:
 def test_options_are_checked() -> None:
     with pytest.raises(InputError, match=r"^clip means nothing to bits: leave it out"):
         fit(clip=1.0)
-    with pytest.raises(InputError, match=r"^thresholds must be from 1 to 255 \(got 0\)$"):
+    with pytest.raises(
+        InputError, match=r"^thresholds must be a whole number from 1 to 255 \(got 0\)$"
+    ):
         fit(thresholds=0)
     layout = FeatureLayout.from_table({"age": AGES}, scaling="thermometer")
     with pytest.raises(InputError, match="no rows to fit"):
@@ -196,3 +204,55 @@ def test_a_saved_network_predicts_from_raw_rows(tmp_path: Path, scaling: str) ->
     assert again.predict(TABLE).tolist() == network.predict(TABLE).tolist()
     scores = network.decision_function(prepared.transform(TABLE))
     assert again.scores(TABLE).tobytes() == scores.tobytes()
+
+
+@pytest.mark.parametrize("light", [[0], [15], [0, 1, 14, 15]])
+def test_rows_that_hardly_count_have_normal_scores(light: list[int]) -> None:
+    weights = np.ones(16)
+    weights[light] = 1e-20
+    for values in (np.arange(16.0), np.where(np.arange(16) < 8, 0.0, np.arange(16.0))):
+        knots, scores, _ = fit_table(values, weights)
+        assert np.isfinite(scores).all()
+        assert (np.diff(scores) >= 0.0).all()
+        inside = np.interp(values, knots, scores)
+        assert np.average(inside, weights=weights) == pytest.approx(0.0, abs=1e-9)
+        assert np.average(inside**2, weights=weights) == pytest.approx(1.0)
+
+
+def test_many_rows_whose_ends_hardly_count_have_a_table() -> None:
+    weights = np.where(np.isin(np.arange(200), [0, 199]), 1e-20, 1.0)
+    knots, scores, _ = fit_table(np.arange(200.0), weights)
+    assert len(knots) <= KNOTS
+    assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("more", [[], [1e308], list(np.linspace(-1.0, 1.0, 100) * 1.7e308)])
+def test_numbers_from_end_to_end_of_the_floats_have_scores(more: list[float]) -> None:
+    """Of two knots further apart than the largest float none is to be: a step would overflow."""
+    values = np.array([-1.7e308, 1.7e308, *more])
+    knots, scores, slopes = fit_table(values)
+    assert np.isfinite(np.diff(knots)).all()
+    encoder = QuantileToNormal((knots,), (scores,), (slopes,))
+    found = encoder.encode(0, np.linspace(-0.9, 0.9, 181) * 1.7e308)[:, 0]
+    assert np.isfinite(found).all()
+    assert (np.diff(found) >= 0.0).all()
+    between = encoder.encode(0, np.array([0.0, 1e308]))[:, 0]
+    assert scores[0] < between[0] < between[1] < scores[-1]
+
+
+def test_knots_too_far_apart_are_refused() -> None:
+    encoder = {"knots": [[-1.7e308, 1.7e308]], "scores": [[-1.0, 1.0]], "slopes": [[0.0, 0.0]]}
+    with pytest.raises(ValueError, match="further apart than the largest float"):
+        encoder_from_record(encoder, [None])
+
+
+@pytest.mark.parametrize("thresholds", [2.5, "many", [3], True, 256, np.float64(3.0)])
+def test_thresholds_that_are_no_number_of_bits_are_refused(thresholds: Any) -> None:
+    with pytest.raises(InputError, match="thresholds must be a whole number from 1 to 255"):
+        fit(thresholds=thresholds)
+
+
+@pytest.mark.parametrize("clip", ["a", [1.0], True, float("inf")])
+def test_a_clip_that_is_no_number_is_refused(clip: Any) -> None:
+    with pytest.raises(InputError, match="clip must be a positive number"):
+        fit(scaling="standardize", clip=clip)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from qnn.errors import InputError
 from qnn.features.noise import Noise, is_flag
 
 
@@ -75,3 +76,11 @@ def test_columns_that_are_to_stay_do_and_the_others_have_noise() -> None:
     after = Noise(1.0, 3).noisy(before, ["flag"])
     assert np.array_equal(after["flag"], np.tile(before["flag"], 4), equal_nan=True)
     assert np.all(after["number"][4:] != np.tile(before["number"], 3))
+
+
+@pytest.mark.parametrize("values", [[1e200, 1.0, np.nan], [1.7e308, 1.7e308, -1.7e308, -1.7e308]])
+def test_numbers_too_large_for_noise_are_refused(values: list[float]) -> None:
+    before = {"plain": np.arange(float(len(values))), "giant": np.array(values)}
+    with pytest.raises(InputError, match=r"^column 'giant' has numbers too large for noise \("):
+        Noise(1.0, 2).noisy(before)
+    assert len(Noise(1.0, 2).noisy(before, ["giant"])["giant"]) == 3 * len(values)

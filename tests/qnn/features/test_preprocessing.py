@@ -203,6 +203,11 @@ def test_missing_values_of_a_frame_are_seen_whatever_their_type() -> None:
          "(columns: a)"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), {}, "duplicate column names: a; rename or "
          "remove one of each"),
+        (
+            {"a": np.array([1.0, 10**400], dtype=object)},
+            {},
+            "column 'a' has a number beyond ±1.8e308 in row 2: correct it",
+        ),
         ({"a": np.arange(2), "b": np.arange(3)}, {}, "columns have different lengths: [2, 3]"),
         (np.zeros(3), {}, "expected a table with named columns or a 2-D array, got 1-D"),
         ({"a": np.arange(2)}, {"missing": "guess"}, "missing must be one of refuse, impute "
@@ -362,6 +367,19 @@ def test_dates_are_no_categories(values: Any) -> None:
     table = pd.DataFrame({"a": [1.0, 2.0, 3.0, 4.0], "when": values})
     with pytest.raises(InputError, match=r"column 'when' holds dates or times: make numbers"):
         FeatureLayout.from_table(table, missing="impute")
+
+
+@pytest.mark.parametrize("kind", ["M8[D]", "M8[ns]", "m8[ns]"])
+def test_dates_of_numpy_are_neither_categories_nor_numbers(kind: str) -> None:
+    values = np.arange(4).astype(kind)
+    objects = np.empty(4, dtype=object)
+    objects[:] = list(values)
+    layout = FeatureLayout.from_table({"when": np.arange(4.0)})
+    for when in (values, objects):
+        with pytest.raises(InputError, match=r"column 'when' holds dates or times: make numbers"):
+            FeatureLayout.from_table({"when": when})
+        with pytest.raises(InputError, match=r"column 'when' holds dates or times: make numbers"):
+            layout.read({"when": when})
 
 
 @pytest.mark.parametrize("classes", [("a", "b"), ("a", "b", "c"), None])

@@ -16,7 +16,7 @@ from sklearn.model_selection import cross_val_score
 from qnn.certificates.checker import verify
 from qnn.errors import InputError
 from qnn.training import estimator_base, outputs
-from qnn.training.calibration import held_out_folds
+from qnn.training.calibration import check_calibration, held_out_folds
 from qnn.training.estimators import QuantizedClassifier, QuantizedRegressor
 from qnn.training.fit import train
 
@@ -241,7 +241,7 @@ def test_folds_hold_equal_rows_together_and_follow_the_classes():
         assert np.bincount(folds[y == label]).tolist() == [6, 6, 6]
     assert held_out_folds(np.array([[0.0], [1.0], [1.0]]), np.array([0, 1, 1]), 3) is None
     with pytest.raises(InputError, match="calibration_folds must be a whole number"):
-        held_out_folds(matrix, y, 1)
+        check_calibration("temperature", 1)
 
 
 def test_without_probabilities_what_is_said():
