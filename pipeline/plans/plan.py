@@ -354,9 +354,13 @@ def _class_words(table: Table) -> str:
 
 
 def _noise_words(config: SweepConfig, table: Table) -> str:
-    """What noise the training rows have, and in which columns none; empty where they have none."""
+    """What noise the training rows have, and in which columns none; empty where they have none.
+
+    Raises InputError for numbers that are too large for it.
+    """
     if config.noise_of_rows is None:
         return ""
+    config.noise_of_rows.check(table.columns, table.flags)
     still = tables.shorten(map(repr, table.flags))
     words = config.noise_of_rows.describe
     return f"{words}; none in {still}, which have only 0 and 1" if still else words

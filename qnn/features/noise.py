@@ -11,6 +11,9 @@ from qnn.errors import InputError
 
 Columns = Mapping[str, np.ndarray]
 
+# Deviations beyond which no draw is.
+FARTHEST = 40.0
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -28,8 +31,8 @@ class Noise:
     def noisy(self, columns: Columns, still: Collection[str] = ()) -> dict[str, np.ndarray]:
         """The columns (n,), each as one of n · (1 + copies) rows: first the rows as they are.
 
-        Those of the names in `still` have no noise in the copies either. Raises InputError for
-        numbers so large that their deviation, or one with noise, overflows.
+        Those of the names in `still` have no noise in the copies either. Raises InputError as
+        `check`.
         """
         rng = np.random.default_rng(self.seed)
         return {
@@ -41,20 +44,30 @@ class Noise:
         """The targets (n,) or (n, C) of those rows."""
         return np.concatenate([target] * (1 + self.copies))
 
+    def check(self, columns: Columns, still: Collection[str] = ()) -> None:
+        """Raise InputError where `noisy` would: for numbers whose deviation or noise overflows."""
+        for name, column in columns.items():
+            if name not in still:
+                self._size(name, _known(column))
+
     def _extended(self, name: str, column: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        every = self.repeated(column)
-        known = column[~np.isnan(column)] if column.dtype.kind == "f" else column[:0]
+        every, known = self.repeated(column), _known(column)
         if len(known):
-            with np.errstate(over="ignore", invalid="ignore"):
-                size = self.deviation * float(np.std(known))
-                every[len(column) :] += size * rng.normal(size=len(column) * self.copies)
-            overflown = np.isfinite(every).sum() < len(known) * (1 + self.copies)
-            if overflown and np.isfinite(known).all():
-                raise InputError(
-                    f"column '{name}' has numbers too large for noise (their squares overflow): "
-                    "rescale them, or leave the noise out"
-                )
+            size = self._size(name, known)
+            every[len(column) :] += size * rng.normal(size=len(column) * self.copies)
         return every
+
+    def _size(self, name: str, known: np.ndarray) -> float:
+        """The standard deviation of the noise of a column's known numbers."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            size = self.deviation * float(np.std(known)) if len(known) else 0.0
+            largest = float(np.abs(known).max(initial=0.0)) + FARTHEST * size
+        if np.isfinite(known).all() and not np.isfinite(largest):
+            raise InputError(
+                f"column '{name}' has numbers too large for noise (their squares overflow): "
+                "rescale them, or leave the column or the noise out"
+            )
+        return size
 
     @property
     def describe(self) -> str:
@@ -63,9 +76,14 @@ class Noise:
         return f"each row {more}, with noise of {self.deviation:g} deviations"
 
 
+def _known(column: np.ndarray) -> np.ndarray:
+    """Its numbers, none where it is text."""
+    return column[~np.isnan(column)] if column.dtype.kind == "f" else column[:0]
+
+
 def is_flag(column: np.ndarray) -> bool:
     """Whether a column (n,) has no numbers but 0 and 1, as booleans are read: no sensor errs so."""
     if column.dtype.kind != "f":
         return False
-    known = column[~np.isnan(column)]
+    known = _known(column)
     return bool(len(known) and np.isin(known, (0.0, 1.0)).all())

@@ -88,6 +88,19 @@ def test_booleans_of_parquet_have_no_noise_and_the_plan_says_so(tmp_path: Path) 
     assert not set(shard.X[:, names.index("number")].tolist()) <= set(range(7))
 
 
+def test_the_plan_refuses_numbers_too_large_for_noise(tmp_path: Path) -> None:
+    lines = [f"{1e200 if k == 5 else k},{'ny'[k % 2]}" for k in range(24)]
+    (tmp_path / "giants.csv").write_text("\n".join(["size,target", *lines]))
+    tree = {
+        "name": "giants", "data": {"source": str(tmp_path / "giants.csv")},
+        "beta": {"fractions": [0.1]}, "preprocessing": {"scaling": "thermometer"},
+        "shards": {"kind": "kfold", "count": 2},
+    }  # fmt: skip
+    prepare(parse_config(dump_yaml(tree), "giants.yaml"))
+    with pytest.raises(InputError, match=r"^column 'size' has numbers too large for noise"):
+        prepare(parse_config(dump_yaml({**tree, "noise": NOISE}), "giants.yaml"))
+
+
 def test_a_finished_folder_of_other_noise_is_refused(tmp_path: Path) -> None:
     run = made(tmp_path, small_config(tmp_path, **TINY, noise=NOISE))
     config = small_config(tmp_path, **TINY, noise={**NOISE, "seed": 7})
