@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from pipeline.commands.robustness.files import (
     keep_proven,
     refuse_places,
+    share,
     verify_command,
     write_table,
 )
@@ -165,6 +167,10 @@ def robustness(
     refuse_places(out, certificates)
     loaded = load_network(network)
     examples = read_examples(data, loaded, target)
+    left_out = getattr(loaded, "left_out", "")
+    if left_out:
+        said = f"its last {left_out} is left out: margins are of the scores that go into it"
+        print(f"note: {network}: {said}", file=sys.stderr)
     start = time.process_time()
     search = Limits(nodes=nodes, seconds=seconds, solver=solver)
     work = Work(loaded, examples, asked, effort, search, data)
@@ -182,7 +188,7 @@ def robustness(
         kept = [name for row in rows for name in (row.certificate, row.largest_certificate)]
         count = sum(name is not None for name in kept)
         print(f"{count} certificates: {verify_command(network, work.content, certificates)}")
-    proven = _share(row.status == "robust" for row in rows)
+    proven = share(row.status == "robust" for row in rows)
     if work.refused or (require is not None and proven < require):
         raise typer.Exit(REFUSED)
 
@@ -267,12 +273,12 @@ class Work:
 
 def sentence(rows: list[RobustRow], asked: Asked, labelled: bool) -> str:
     """What an engineer wants to know, in one sentence."""
-    proven = _share(row.status == "robust" for row in rows)
-    held = _share(row.correct and row.status != "vulnerable" for row in rows)
+    proven = share(row.status == "robust" for row in rows)
+    held = share(row.correct and row.status != "vulnerable" for row in rows)
     within = f"whatever happens within {asked.words}"
     if not labelled:
         return f"{proven:.4g} % provably answered alike {within}, {held:.4g} % by our best attack"
-    correct = _share(row.correct for row in rows)
+    correct = share(row.correct for row in rows)
     return (
         f"{correct:.4g} % correct, {proven:.4g} % provably correct {within}, {held:.4g} % against "
         "our best attack"
@@ -289,11 +295,6 @@ def reach_sentence(rows: list[RobustRow], asked: Asked) -> str:
         f"half of the rows provably hold up to {proven[middle]:.4g} times {asked.words}, and half "
         f"against our best attack up to {attacked[middle]:.4g} times"
     )
-
-
-def _share(flags: Any) -> float:
-    listed = list(flags)
-    return 100.0 * sum(listed) / len(listed)
 
 
 def _radius(texts: list[str]) -> float | dict[str, float]:

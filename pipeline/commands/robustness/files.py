@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ def refuse_places(out: Path | None, certificates: Path | None) -> None:
             raise InputError(f"{place}: its folder does not exist")
     if certificates is not None and not _is_new(certificates):
         raise InputError(f"{certificates}: exists and is no empty folder: give a new one")
+
+
+def share(flags: Iterable[bool]) -> float:
+    """How many of the flags are true, in percent: 29 of 100 are 29.0."""
+    listed = list(flags)
+    return 100.0 * sum(listed) / len(listed)
 
 
 def _is_new(place: Path) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.commands.robustness.files import (
     keep_proven,
     refuse_places,
+    share,
     verify_command,
     write_table,
 )
@@ -122,6 +123,11 @@ class Work:
         loaded = load_network(asked.network)
         if not isinstance(loaded, LayeredNetwork):
             raise InputError(f"{asked.network}: is no decoder of ReLU layers")
+        if loaded.left_out:
+            raise InputError(
+                f"{asked.network}: ends with a {loaded.left_out}, of whose images no loss is "
+                "bounded: export the decoder without it, and images as it gives them then"
+            )
         self.decoder: LayeredNetwork = loaded
         self.content = loaded.to_bytes()
         self.latents: Examples = read_numbers(asked.latents, loaded.d, "latents")
@@ -204,7 +210,7 @@ class Work:
     @property
     def proven(self) -> float:
         """Percent of the images that provably stay at or below the threshold."""
-        return 100.0 * float(np.mean([row.status == "robust" for row in self.rows]))
+        return share(row.status == "robust" for row in self.rows)
 
 
 def sentence(rows: list[ReconstructedRow], asked: Decoding) -> str:
@@ -217,8 +223,8 @@ def sentence(rows: list[ReconstructedRow], asked: Decoding) -> str:
             f"half of the images provably stay within a reconstruction loss of {proven:.4g} "
             f"{within}; against our best attack within {attack:.4g}"
         )
-    robust = 100.0 * np.mean([row.status == "robust" for row in rows])
-    held = 100.0 * np.mean([row.status != "vulnerable" for row in rows])
+    robust = share(row.status == "robust" for row in rows)
+    held = share(row.status != "vulnerable" for row in rows)
     return (
         f"{robust:.4g} % of the images provably stay within a reconstruction loss of "
         f"{asked.threshold:g} {within}, {held:.4g} % against our best attack"
