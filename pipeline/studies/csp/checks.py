@@ -20,7 +20,7 @@ from qnn.certificates.csp.checker import check_payoffs
 from qnn.errors import QnnError
 from qnn.moments import correlation_rounding as rounding
 from qnn.moments.csp import MaxCSP
-from qnn.moments.csp.tree import gap_of_none, unit_of
+from qnn.moments.csp.tree import Yardstick
 
 Row = dict[str, Any]
 
@@ -106,7 +106,7 @@ def _stated(row: Row, payoffs: Payoffs, certificate: CspCertificate) -> Row:
         "value": value,
         "upper_bound": bound,
         "gap": relative_gap(bound, value),
-        "optimal": bound <= value + gap_of_none(unit_of(payoffs), value),
+        "optimal": Yardstick.of(payoffs).proves(bound, value),
         "leaves": certificate.leaves,
         "nodes": len(certificate.tree),
         "cuts": len(certificate.cut_starts) - 1,
