@@ -60,11 +60,13 @@ def csp(
 
     from pipeline.datasets.problems import read_problem
 
+    if rounds is not None and workers > 1:
+        raise InputError("--workers: they share the tree that proves; leave it or --rounds out")
     if out is not None:
         _check_folder(out)
     asked = read_problem(problem)
     solution = solved(asked, rounds, rule, cuts, time_limit, seed, Console(stderr=True), workers)
-    print(told(asked, solution))
+    print(told(asked, solution, rounds is None))
     if out is not None:
         _write(asked, solution, out)
 
@@ -93,17 +95,17 @@ def solved(
         return problem.solve(rounds, rule, time_limit, cuts, seed, watch=watch)
 
 
-def told(problem: MaxCSP, solution: Solution) -> str:
-    """The result in a few lines of plain text."""
+def told(problem: MaxCSP, solution: Solution, exact: bool) -> str:
+    """The result in a few lines of plain text; exact: of the tree, not of so many rounds."""
     s = solution
     gap = max(s.upper_bound - s.value, 0.0)
     seeds = f"; seeds {', '.join(map(str, s.seeds))}" if s.seeds else ""
-    how = f"{s.rounds} rounds" if s.rounds else "tree"
+    how = "tree" if exact else f"{s.rounds} rounds"
     rows = [
         ("problem", f"{problem.name}: {problem.n} variables of {problem.k} values, "
                     f"{len(problem.payoffs.pairs)} pairs"),
         ("bound", f"{s.upper_bound:.12g}, proven"),
-        ("value", f"{s.value:.12g}" + (", the maximum" if s.optimal else "")),
+        ("value", f"{s.value:.12g}{_standing(problem, s)}"),
         ("gap", f"{gap:.6g}" + (f" ({gap / abs(s.value):.3%})" if s.value else "")),
         ("nodes", f"{s.nodes}, {s.leaves} leaves, {s.cuts} cuts ({how}, rule {s.rule}{seeds})"),
         ("rounding", f"{s.expected:.10g} expected, {s.derandomized:.10g} derandomized"
@@ -114,6 +116,14 @@ def told(problem: MaxCSP, solution: Solution) -> str:
         ("time", f"{s.seconds:.1f} s"),
     ]  # fmt: skip
     return "\n".join(f"{name:<12}{text}" for name, text in rows)
+
+
+def _standing(problem: MaxCSP, s: Solution) -> str:
+    if s.value <= problem.nothing:
+        known = "there is none" if s.upper_bound <= problem.nothing else "none is found"
+        return f", no solution: of one below the upper bound {-problem.nothing:.12g} {known}"
+    gap = s.upper_bound - s.value
+    return "" if not s.optimal else ", the maximum" + (f" but for {gap:.1g}" if gap > 0.0 else "")
 
 
 def _guarantee(loss: float) -> str:

@@ -5,6 +5,7 @@ any `pyarrow.fs` file system.
 """
 
 import errno
+import hashlib
 import logging
 import os
 import re
@@ -32,28 +33,41 @@ KEPT = (RESULTS, DATA, CERTIFICATES, NETWORKS)
 
 # What was found damaged, under its own name, for a person to look at; nothing here is read again.
 QUARANTINE = "quarantine"
+# Where the writers of a run put files, whatever its study; below them nobody else has business.
+WRITTEN = (*KEPT, "blocks", "evidence", "input", "under_way", "verdicts")
+
+# Most file systems take names of 255 bytes; a file's temporary one is longer than `name.parquet`.
+LONGEST_FOLDER = 255
+LONGEST_FILE = LONGEST_FOLDER - len("." + ".parquet" + "." + 32 * "f" + ".tmp")
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
 
 class StoreError(QnnError, OSError):
     """The run's folder could not be read or written (disk full, storage away, no permission)."""
 
 
-def safe_name(name: str) -> str:
+def safe_name(name: str, longest: int = LONGEST_FILE) -> str:
     """Return `name` as one path component: what is outside `[A-Za-z0-9._=+-]` becomes `%XX`.
 
-    A leading dot is escaped too, so that no name is hidden or climbs out of its folder.
+    A leading dot is escaped too, so that no name is hidden or climbs out of its folder. What is
+    longer than `longest` bytes then is cut and ends in a digest of the whole.
     """
     escaped = re.sub(
         r"[^A-Za-z0-9._=+-]",
         lambda match: "".join(f"%{byte:02X}" for byte in match.group().encode()),
         name,
     )
-    return re.sub(r"^\.", "%2E", escaped) or "%00"
+    whole = re.sub(r"^\.", "%2E", escaped) or "%00"
+    if len(whole) <= longest:
+        return whole
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+    # No half of an escaped character.
+    return f"{re.sub('%.?$', '', whole[: longest - len(digest) - 1])}-{digest}"
 
 
 def data_file(dataset: str, shard: str) -> str:
     """Return where the training matrix of a shard lies, relative to the run's folder."""
-    return f"{DATA}/{safe_name(dataset)}/{safe_name(shard)}.parquet"
+    return f"{DATA}/{safe_name(dataset, LONGEST_FOLDER)}/{safe_name(shard)}.parquet"
 
 
 class RunFolder:
@@ -205,14 +219,14 @@ class RunFolder:
         """
         return [path for path in self._all_files(folder) if _visible(path, suffix)]
 
-    def _all_files(self, folder: str) -> list[str]:
-        infos = self._infos(folder)
+    def _all_files(self, folder: str, recursive: bool = True) -> list[str]:
+        infos = self._infos(folder, recursive)
         start = len(self.root) + 1 if self.root else 0
         return sorted(info.path[start:] for info in infos if info.type == pafs.FileType.File)
 
-    def _infos(self, folder: str) -> list[pafs.FileInfo]:
+    def _infos(self, folder: str, recursive: bool = True) -> list[pafs.FileInfo]:
         selector = pafs.FileSelector(
-            self._path(folder) if folder else self.root, allow_not_found=True, recursive=True
+            self._path(folder) if folder else self.root, allow_not_found=True, recursive=recursive
         )
         try:
             return list(self.filesystem.get_file_info(selector))
@@ -274,8 +288,12 @@ class RunFolder:
             self.filesystem.move(self._path(relative), self._path(place))
 
     def clean(self) -> int:
-        """Remove what dead writers left under temporary names; return how many files."""
-        left = [path for path in self._all_files("") if _temporary(path)]
+        """Remove what dead writers left under temporary names; return how many files.
+
+        Only where a run's files go: another program's, or another run's, may lie beside them.
+        """
+        places = [self._all_files("", recursive=False), *map(self._all_files, WRITTEN)]
+        left = [path for files in places for path in files if _temporary(path)]
         for path in left:
             self._forget(self._path(path))
         return len(left)
@@ -293,8 +311,7 @@ def _visible(path: str, suffix: str) -> bool:
 
 
 def _temporary(path: str) -> bool:
-    name = path.rpartition("/")[2]
-    return name.startswith(".") and name.endswith(".tmp")
+    return _TEMPORARY.fullmatch(path.rpartition("/")[2]) is not None
 
 
 def encode_table(table: pa.Table) -> pa.Buffer:

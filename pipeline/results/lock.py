@@ -2,7 +2,9 @@
 
 On a local (or NFS) folder the kernel's file lock decides, so a dead driver's lock is free at once
 and two drivers cannot both win. Object stores have no such lock: there the file carries a token,
-its holder renews it, and one that was not renewed for `STALE_AFTER` seconds is taken over.
+its holder renews it, and one that was not renewed for `STALE_AFTER` seconds is taken over. Who
+finds a younger one, and cannot tell whether its holder lives, watches it until it is renewed or
+that old: what starts a killed driver again does so within seconds.
 """
 
 import contextlib
@@ -13,7 +15,7 @@ import os
 import socket
 import time
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +29,8 @@ RENEW_EVERY = 15.0
 STALE_AFTER = 90.0
 # Two drivers may see the same stale token; the later writer wins, both look again after this.
 SETTLE = 1.0
+# Seconds between two looks at a token that may be a dead driver's.
+WATCH_EVERY = 2.0
 
 
 class LockLost(StoreError):
@@ -65,6 +69,7 @@ def _holder() -> dict[str, Any]:
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "process_start": _process_start(os.getpid()),
+        **_place(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -104,10 +109,13 @@ class LocalLock:
                 raise StoreError(f"{self.path}: cannot be written: {error.strerror}") from error
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 holder = _parse(os.read(descriptor, 4096))
                 os.close(descriptor)
                 raise _refusal(folder, holder, what) from error
+            except OSError as error:
+                os.close(descriptor)
+                raise StoreError(f"{self.path}: cannot be locked: {error.strerror}") from error
             if self._is_current(descriptor):
                 break
             # Its last holder removed the file between our open and our lock.
@@ -148,13 +156,19 @@ class LocalLock:
             raise LockLost(f"{self.path}: was removed while this {self.what} ran")
 
     def release(self) -> None:
-        """Remove the file and let go, in this order, so that nobody locks a removed file."""
+        """Remove the file and let go, in this order, so that nobody locks a removed file.
+
+        One that is another's by now stays, and so does what cannot be removed: it holds nothing.
+        """
         if self.descriptor is None:
             return
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
-        os.close(self.descriptor)
-        self.descriptor = None
+        descriptor, self.descriptor = self.descriptor, None
+        try:
+            with contextlib.suppress(OSError):
+                if self._is_current(descriptor):
+                    os.unlink(self.path)
+        finally:
+            os.close(descriptor)
 
 
 class TokenLock:
@@ -166,7 +180,7 @@ class TokenLock:
         self.token = str(holder["token"])
         self._content = json.dumps(holder).encode()
         other = self._read()
-        if other and self._alive(other):
+        if other and (_is_running(other) or not self._ended(other)):
             raise _refusal(folder.label, other, what)
         if other:
             log.warning(
@@ -194,17 +208,40 @@ class TokenLock:
         if holder.get("token") != self.token:
             raise _refusal(self.folder.label, holder, self.what)
 
-    def _alive(self, holder: dict[str, Any]) -> bool:
-        if holder.get("host") == socket.gethostname() and not _is_running(holder):
-            return False
+    def _ended(self, holder: dict[str, Any]) -> bool:
+        """Whether a holder that is not known to live is gone; waits until that shows."""
+        if _is_running(holder) is False:
+            return True
+        age, then = self._age()
+        if age < STALE_AFTER:
+            log.warning(
+                "%s: the %s that holds this folder (%s) may be dead: watching for %.0f s at most "
+                "whether it renews its lock",
+                self.folder.label,
+                self.what,
+                _describe(holder),
+                STALE_AFTER - age,
+            )
+        begin = _now()
+        while age + _now() - begin < STALE_AFTER:
+            time.sleep(WATCH_EVERY)
+            written = self.folder.modified(self.file)
+            if written is None:
+                break
+            if written != then:
+                return False
+        return True
+
+    def _age(self) -> tuple[float, datetime | None]:
+        """How many seconds ago the token was written, by the store's clock, and when."""
         probe = f"{self.file}.{self.token}"
         self.folder.write(probe, b"")
         now = self.folder.modified(probe)
         self.folder.remove(probe)
         then = self.folder.modified(self.file)
-        if now is None or then is None:
-            return then is not None
-        return now - then < timedelta(seconds=STALE_AFTER)
+        if then is None:
+            return STALE_AFTER, None
+        return (0.0 if now is None else (now - then).total_seconds()), then
 
     def renew(self) -> None:
         """Write the token again every `RENEW_EVERY` seconds, after a look whether it is ours.
@@ -252,11 +289,19 @@ def _now() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-def _is_running(holder: dict[str, Any]) -> bool:
-    """Whether the holder's process is alive here; the start time tells a reused id apart."""
+def _is_running(holder: dict[str, Any]) -> bool | None:
+    """Whether the holder's process is alive; None: it cannot be told here.
+
+    Containers of one pod, or of one machine, may share a host name and see other processes: only
+    where boot and process namespace are ours as well is a number the process that it was there. The
+    start time tells a reused number apart.
+    """
+    here = {"host": socket.gethostname(), **_place()}
+    if None in here.values() or any(holder.get(key) != value for key, value in here.items()):
+        return None
     pid = holder.get("pid")
     if not isinstance(pid, int) or pid <= 0:
-        return False
+        return None
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -264,6 +309,15 @@ def _is_running(holder: dict[str, Any]) -> bool:
     except PermissionError:
         return True
     return bool(holder.get("process_start") == _process_start(pid))
+
+
+def _place() -> dict[str, str | None]:
+    """The boot of this machine, and whose process numbers we see; None where that is not told."""
+    place: dict[str, str | None] = {"boot": None, "processes": None}
+    with contextlib.suppress(OSError):
+        place["boot"] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        place["processes"] = os.readlink("/proc/self/ns/pid")
+    return place
 
 
 def _process_start(pid: int) -> str | None:

@@ -7,6 +7,7 @@ __all__ = [
     "driver",
     "events",
     "interrupts",
+    "lease",
     "progress",
     "resume",
     "worker",

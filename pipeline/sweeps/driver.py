@@ -22,13 +22,13 @@ from pipeline.plans.study import FINAL_SHARD, Prepared, Step, StudyConfig, Unit,
 from pipeline.reports.origin import add_session
 from pipeline.results.folder import CONFIG_FILE, RESULTS, RunFolder, StoreError
 from pipeline.results.ledger import read_results, results_file, unit_id_of, write_lost
-from pipeline.results.lock import FolderLock, acquire_lock
 from pipeline.results.verification.manifest import MANIFEST, Manifest
 from pipeline.sweeps.background import TrackerStart, TrackerStarting
 from pipeline.sweeps.cluster.session import check_address
 from pipeline.sweeps.dispatch import Events, TaskOptions, run_inline
 from pipeline.sweeps.events import Event, UnitDone, UnitLost
 from pipeline.sweeps.interrupts import Interrupts, SweepInterrupted
+from pipeline.sweeps.lease import Lease
 from pipeline.sweeps.progress import Tally, reporter
 from pipeline.sweeps.resume import claim, completed_units
 from pipeline.sweeps.under_way import Hearing
@@ -101,7 +101,7 @@ def run_sweep(
     Raises:
         InputError: the data or the config do not make a sweep, no sweep can run at the address,
             another sweep is running in the folder, or the folder holds a different one.
-        StoreError: the folder cannot be written.
+        StoreError: the folder cannot be written, or another sweep took it over.
         SweepInterrupted: SIGHUP, SIGINT or SIGTERM; what is finished is kept.
     """
     options = options or SweepOptions()
@@ -113,10 +113,10 @@ def run_sweep(
 
 @dataclass(frozen=True)
 class _Workplace:
-    """The folder that a run writes to, its lock there, and what its tasks are given."""
+    """The folder that a run writes to, its lease there, and what its tasks are given."""
 
     folder: RunFolder
-    lock: FolderLock
+    lease: Lease
     work: Work
 
 
@@ -154,8 +154,7 @@ class _Driver:
         with self._timed("data"):
             prepared = self.study.prepare(self.config)
         folder.create()
-        lock = acquire_lock(folder)
-        try:
+        with Lease(folder) as lease:
             with self._timed("folder"):
                 resolved = dump_config(self.config)
                 claim(folder, resolved, self.study.extendable)
@@ -168,7 +167,7 @@ class _Driver:
             tracking = None
             if start_tracking is not None:
                 tracking = TrackerStarting(start_tracking, self.config, folder)
-            run = _Workplace(folder, lock, Work(prepared.data, folder.location, lock.token))
+            run = _Workplace(folder, lease, Work(prepared.data, folder.location, lease.token))
             try:
                 return self._finish(run, prepared, complete, tracking)
             except BaseException as error:
@@ -176,8 +175,6 @@ class _Driver:
                     killed = isinstance(error, SweepInterrupted) or self.interrupts.seen is not None
                     tracking.end("KILLED" if killed else "FAILED")
                 raise
-        finally:
-            lock.release()
 
     def _finish(
         self,
@@ -204,6 +201,8 @@ class _Driver:
                     self._run_all(runner, [refit], complete, run)
                 ids = ids_of(refit)
                 read = {file: rows for file, rows in read.items() if unit_id_of(file) not in ids}
+        # From here on another holder of the folder would be harmed.
+        run.lease.check()
         _drop_stale_refits(run.folder, refit, read)
         results = self.study.told(read_results(run.folder, self.study.rows, read), self.config)
         champion = None if refit is None else prepared.champion(results, refit)
@@ -218,9 +217,12 @@ class _Driver:
         if tracking is not None:
             # The page names the run in MLflow.
             tracking.wait()
+        run.lease.check()
         report = self._report(run.folder, trial)
+        run.lease.check()
         self._write_manifest(run.folder, prepared.units, refit)
         if tracking is not None:
+            run.lease.check()
             with self._timed("tracking"):
                 tracking.finish(results, choice, trial)
             self.timings["tracking start (alongside)"] = tracking.seconds
@@ -296,7 +298,7 @@ class _Driver:
         ):
             for event in events:
                 self.interrupts.check()
-                run.lock.renew()
+                run.lease.heed()
                 if event is not None:
                     tally.add(event)
                     _tell(event, by_id[event.unit].shard)

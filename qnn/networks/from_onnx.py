@@ -3,8 +3,8 @@
 A model is a chain of nodes from its one input to its one output. What is affine (Gemm, MatMul,
 Conv, BatchNormalization, AveragePool, GlobalAveragePool, Add, Sub, Mul and Div with constants,
 Flatten, Reshape, Identity, Dropout) is applied to the unit vectors, which gives its matrix; what is
-ReLU ends a layer. Where a layer is wide, matrices are sparse (`sparse_steps`). A last Softmax is
-left out: it changes no decision.
+ReLU ends a layer. Where a layer is wide, matrices are sparse (`sparse_steps`). A last Softmax over
+all scores of a row is left out, which changes no decision, and the network says so (`left_out`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,17 @@ import numpy as np
 from qnn.errors import InputError
 from qnn.networks import sparse_steps
 from qnn.networks.layered import LayeredNetwork, joined
-from qnn.numerics.archive import read_bytes
+from qnn.networks.onnx_files import OLDEST_OPSET, OWN_DOMAINS, constant_of, load_model, opset_of
 
 if TYPE_CHECKING:
     import onnx
 
 Array = np.ndarray
+SOFT = ("Softmax", "LogSoftmax")
+# Since this opset a Softmax is along one axis; before, along all from an axis on.
+SINGLE_AXIS = 13
+# What attributes must be, where they are given, of all kinds of nodes that are read.
+_PLAIN = {"ceil_mode": 0, "training_mode": 0, "transA": 0, "spatial": 1}
 # Dense matrices of more entries than these are not made, the second of models with convolutions: a
 # model with a layer as wide as that is read by sparse ones.
 MOST_ENTRIES, MOST_OF_IMAGES = 2**28, 2**22
@@ -36,22 +41,10 @@ class _WideError(Exception):
 def read_onnx(path: str | os.PathLike[str]) -> LayeredNetwork:
     """The ReLU network of an ONNX file, in float64; inputs and scores are flattened in C order.
 
-    Raises InputError, one line, where the package onnx is missing, the file is no model, or a node
-    is none that a ReLU network has.
+    Weights in a file of their own are read beside the model. Raises InputError, one line, where the
+    package onnx is missing, the file is no model, or a node is none that a ReLU network has.
     """
-    try:
-        import onnx
-    except ImportError:
-        raise InputError(
-            "the package onnx is not installed: pip install 'qnn-sdp[export]'"
-        ) from None
-    data = read_bytes(path, "ONNX")
-    try:
-        model = onnx.load_model_from_string(data)
-        onnx.checker.check_model(model)
-    except Exception as error:
-        text = " ".join(str(error).split())[:120]
-        raise InputError(f"{path}: not a valid ONNX model ({text})") from error
+    model = load_model(path)
     try:
         try:
             return _Chain(model).network()
@@ -69,12 +62,16 @@ class _Chain:
     def __init__(self, model: onnx.ModelProto) -> None:
         from onnx import numpy_helper
 
-        graph = model.graph
+        graph, self.opset = model.graph, opset_of(model)
+        if self.opset < OLDEST_OPSET:
+            raise InputError(f"its opset {self.opset} is older than {OLDEST_OPSET}: export it anew")
         self.constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
         self.nodes = []
         for node in graph.node:
+            if node.domain not in OWN_DOMAINS:
+                raise InputError(f"node {node.op_type} is of {node.domain}, no operator of ONNX's")
             if node.op_type == "Constant":
-                self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+                self.constants[node.output[0]] = constant_of(node)
             else:
                 self.nodes.append(node)
         inputs = [value for value in graph.input if value.name not in self.constants]
@@ -92,7 +89,7 @@ class _Chain:
 
     def network(self) -> LayeredNetwork:
         """The network that the nodes make."""
-        shape, steps = self.shape, []
+        shape, steps, left_out = self.shape, [], ""
         W, b = self._nothing(shape)
         for index, node in enumerate(self.nodes):
             others = [name for name in node.input if name and name not in self.constants]
@@ -102,14 +99,25 @@ class _Chain:
             if node.op_type == "Relu":
                 steps.append((W, b, True))
                 W, b = self._nothing(shape)
-            elif node.op_type in ("Softmax", "LogSoftmax") and index == len(self.nodes) - 1:
-                continue
+            elif node.op_type in SOFT and index == len(self.nodes) - 1:
+                self._check_last(node, shape)
+                left_out = node.op_type
             else:
                 W, b, shape = self._applied(node, W, b, shape)
         if self.name != self.output:
             raise InputError("its last node is not its output")
         steps.append((W, b, False))
-        return joined(steps)
+        return joined(steps, left_out)
+
+    def _check_last(self, node: onnx.NodeProto, shape: tuple[int, ...]) -> None:
+        """InputError where shares of the scores have another order than the scores of a row."""
+        axis = _attributes(node).get("axis", -1 if self.opset >= SINGLE_AXIS else 1)
+        axis = axis - 1 if axis > 0 else axis + len(shape)
+        if not 0 <= axis < len(shape) or not 1 < shape[axis] == math.prod(shape):
+            raise InputError(
+                f"node {node.op_type} is not over all scores of a row, {shape}, two at least: "
+                "export the scores that go into it"
+            )
 
     def _nothing(self, shape: tuple[int, ...]) -> tuple[Any, Array]:
         width = math.prod(shape)
@@ -138,9 +146,12 @@ class _Chain:
         if apply is None:
             known = ", ".join(sorted([*_OPERATIONS, "Relu"]))
             hint = ""
-            if node.op_type in ("Sigmoid", "Softmax", "LogSoftmax"):
+            if node.op_type in ("Sigmoid", *SOFT):
                 hint = "; at the end it changes no class: export the scores that go into it"
             raise InputError(f"node {node.op_type} is none of a ReLU network ({known}){hint}")
+        for name, value in _attributes(node).items():
+            if value != _PLAIN.get(name, value):
+                raise InputError(f"node {node.op_type} with {name} {value} is not read")
         return apply, [
             None if name not in self.constants else self.constants[name].astype(np.float64)
             for name in node.input
@@ -180,6 +191,12 @@ def _same(rows: Array, affine: Array, constants: Constants, given: dict[str, Any
     return rows
 
 
+def _dropout(rows: Array, affine: Array, constants: Constants, given: dict[str, Any]) -> Array:
+    if len(constants) > 2 and constants[2] is not None and constants[2].any():
+        raise InputError("node Dropout draws at random: export the network for inference")
+    return rows
+
+
 def _flatten(rows: Array, affine: Array, constants: Constants, given: dict[str, Any]) -> Array:
     if given.get("axis", 1) != 1:
         raise InputError("node Flatten must keep the first axis, that of the batch, alone")
@@ -190,24 +207,27 @@ def _reshape(rows: Array, affine: Array, constants: Constants, given: dict[str, 
     if constants[1] is None or len(constants[1]) < 2:
         raise InputError("node Reshape must keep the first axis, that of the batch")
     sizes = [int(size) for size in constants[1][1:]]
+    if given.get("allowzero", 0) and 0 in constants[1]:
+        raise InputError("node Reshape to a size of 0 is not read")
     kept = [rows.shape[k + 1] if size == 0 else size for k, size in enumerate(sizes)]
     return rows.reshape(len(rows), *kept)
 
 
 def _gemm(rows: Array, affine: Array, constants: Constants, given: dict[str, Any]) -> Array:
-    B = constants[1]
-    if constants[0] is not None or B is None or given.get("transA", 0):
-        raise InputError("node Gemm must multiply its input with a constant")
-    done = given.get("alpha", 1.0) * (rows @ (B.T if given.get("transB", 0) else B))
-    if len(constants) > 2 and constants[2] is not None:
-        done += _spread(affine, given.get("beta", 1.0) * constants[2], done)
-    return np.asarray(done)
+    K, shift = sparse_steps.factor("Gemm", constants, given)
+    if rows.ndim != 2:
+        raise InputError("node Gemm must multiply flat rows")
+    return rows @ K + np.multiply.outer(affine, shift)
 
 
 def _matmul(rows: Array, affine: Array, constants: Constants, given: dict[str, Any]) -> Array:
-    if constants[0] is not None or constants[1] is None:
+    K = constants[1]
+    if constants[0] is not None or K is None:
         raise InputError("node MatMul must multiply its input with a constant on its right")
-    return np.asarray(rows @ constants[1])
+    # A constant of as many axes as the rows would be spread along the batch.
+    if not 1 <= K.ndim <= max(2, rows.ndim - 1):
+        raise InputError(f"node MatMul with a constant of {K.ndim} axes mixes rows of a batch")
+    return np.asarray(rows @ K)
 
 
 def _add(rows: Array, affine: Array, constants: Constants, given: dict[str, Any]) -> Array:
@@ -247,9 +267,7 @@ def _batch_norm(rows: Array, affine: Array, constants: Constants, given: dict[st
 
 
 def _conv(rows: Array, affine: Array, constants: Constants, given: dict[str, Any]) -> Array:
-    kernel = constants[1]
-    if kernel is None or kernel.ndim != 4:
-        raise InputError("node Conv must have constant weights in two dimensions")
+    kernel = sparse_steps.kernel_of(constants, given, rows.shape[1])
     groups = int(given.get("group", 1))
     patches = _patches(rows, kernel.shape[2:], given)
     parts = [
@@ -265,8 +283,6 @@ def _conv(rows: Array, affine: Array, constants: Constants, given: dict[str, Any
 
 
 def _average(rows: Array, affine: Array, constants: Constants, given: dict[str, Any]) -> Array:
-    if given.get("ceil_mode", 0):
-        raise InputError("node AveragePool with ceil_mode is not read")
     patches = _patches(rows, given["kernel_shape"], given)
     if given.get("count_include_pad", 0):
         return np.asarray(patches.mean(axis=(2, 3)))
@@ -299,7 +315,7 @@ def _patches(rows: Array, size: Any, given: dict[str, Any]) -> Array:
 
 _OPERATIONS = {
     "Identity": _same,
-    "Dropout": _same,
+    "Dropout": _dropout,
     "Flatten": _flatten,
     "Reshape": _reshape,
     "Gemm": _gemm,

@@ -29,12 +29,16 @@ class LayeredNetwork:
     output the class is 1 where the score is positive and else 0; with several the class of the
     largest, the first where several are equal.
 
+    left_out: the node at the end of the model it was read from, "Softmax" or "LogSoftmax", that
+    the scores go into there; "" where there was none. It is no part of the network or its file.
+
     The arrays are copied and made read-only. Raises InputError for shapes that do not fit and
     values that are not finite.
     """
 
     weights: tuple[Any, ...]
     biases: tuple[Array, ...]
+    left_out: str = ""
 
     def __post_init__(self) -> None:
         if not self.weights or len(self.weights) != len(self.biases):
@@ -119,7 +123,8 @@ class LayeredNetwork:
         thin = [index for index in layers if f"W{index}" not in arrays]
         names = [f"{name}{index}" for index in layers for name in _members(index in thin)]
         number = SPARSE_FORMAT if thin else FORMAT
-        if not known or set(arrays) != {"format", "layers", *names} or arrays["format"] != number:
+        fits = known and set(arrays) == {"format", "layers", *names}
+        if not fits or arrays["format"].shape != () or arrays["format"] != number:
             raise InputError(f"{where}: not a file of a layered network of format {number}")
         floats = [name for name in names if name[:4] not in ("indi", "star", "inpu")]
         if any(arrays[name].dtype != np.float64 for name in floats):
@@ -143,7 +148,7 @@ class LayeredNetwork:
         return cls.from_bytes(read_bytes(path, "network"), str(path))
 
 
-def joined(layers: Sequence[tuple[Any, Array, bool]]) -> LayeredNetwork:
+def joined(layers: Sequence[tuple[Any, Array, bool]], left_out: str = "") -> LayeredNetwork:
     """The network of affine steps (W, b, whether a ReLU follows), those without one multiplied out.
 
     Raises InputError where a ReLU follows the last: the last layer of a network has none.
@@ -162,7 +167,8 @@ def joined(layers: Sequence[tuple[Any, Array, bool]]) -> LayeredNetwork:
     if open_step is None:
         width = weights[-1].shape[1] if weights else 1
         open_step = (sparse.eye_array(width, format="csc"), np.zeros(width))
-    return LayeredNetwork(tuple(map(_stored, [*weights, open_step[0]])), (*biases, open_step[1]))
+    stored = tuple(map(_stored, [*weights, open_step[0]]))
+    return LayeredNetwork(stored, (*biases, open_step[1]), left_out)
 
 
 def _stored(W: Any) -> Any:

@@ -77,17 +77,40 @@ def _matrix(
     return _convolution(windows, numbers, constants, given)
 
 
+def factor(kind: str, constants: Constants, given: dict[str, Any]) -> tuple[Array, Array]:
+    """The matrix (inputs, outputs) of a Gemm or MatMul and its constants (outputs,).
+
+    InputError where it is none, ValueError where its bias is not one number or one each output.
+    """
+    K = constants[1]
+    if constants[0] is not None or K is None or K.ndim != 2:
+        raise InputError(f"node {kind} must multiply its flat input with a constant on its right")
+    if kind == "MatMul":
+        return K, np.zeros(K.shape[1])
+    K = given.get("alpha", 1.0) * (K.T if given.get("transB", 0) else K)
+    bias = constants[2] if len(constants) > 2 and constants[2] is not None else np.zeros(())
+    return K, given.get("beta", 1.0) * np.broadcast_to(bias, (1, K.shape[1]))[0]
+
+
+def kernel_of(constants: Constants, given: dict[str, Any], channels: int) -> Array:
+    """The kernels (outputs, channels of a group, height, width) of a Conv; else InputError."""
+    kernel, groups = constants[1], int(given.get("group", 1))
+    if kernel is None or kernel.ndim != 4:
+        raise InputError("node Conv must have constant weights in two dimensions")
+    if groups < 1 or len(kernel) % groups or channels != groups * kernel.shape[1]:
+        raise InputError(
+            f"node Conv has {len(kernel)} kernels of {kernel.shape[1]} channels in {groups} groups "
+            f"for {channels} channels"
+        )
+    return kernel
+
+
 def _dense(
     kind: str, shape: tuple[int, ...], constants: Constants, given: dict[str, Any]
 ) -> tuple[Any, Array, tuple[int, ...]]:
-    K = constants[1]
-    if len(shape) != 1 or constants[0] is not None or K is None or given.get("transA", 0):
+    K, shift = factor(kind, constants, given)
+    if len(shape) != 1:
         raise InputError(f"node {kind} must multiply its flat input with a constant on its right")
-    if kind == "Gemm":
-        K = given.get("alpha", 1.0) * (K.T if given.get("transB", 0) else K)
-    shift = np.zeros(K.shape[1])
-    if kind == "Gemm" and len(constants) > 2 and constants[2] is not None:
-        shift = shift + given.get("beta", 1.0) * constants[2].reshape(-1)
     return sparse.csc_array(K), shift, (K.shape[1],)
 
 
@@ -107,9 +130,7 @@ def _pool(places: Array, size: int, given: dict[str, Any]) -> tuple[Any, Array, 
 def _convolution(
     windows: Windows, numbers: Array, constants: Constants, given: dict[str, Any]
 ) -> tuple[Any, Array, tuple[int, ...]]:
-    kernel = constants[1]
-    if kernel is None or kernel.ndim != 4:
-        raise InputError("node Conv must have constant weights in two dimensions")
+    kernel = kernel_of(constants, given, numbers.shape[1])
     places = windows(numbers, kernel.shape[2:], given)[0]
     rows, columns = places.shape[-2:]
     groups, outputs = int(given.get("group", 1)), len(kernel)

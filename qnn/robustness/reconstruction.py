@@ -85,7 +85,8 @@ def certify_reconstruction(
 
     Parameters
     ----------
-    decoder : of ReLU layers (`qnn.networks.read_onnx`), the last one affine, none of them sparse.
+    decoder : of ReLU layers (`qnn.networks.read_onnx`), the last one affine, no Softmax
+        after it, none of them sparse.
     latents : (d,) float64, the middle of the box, such as an encoder's means.
     target : (q,) float64, the image, as the decoder gives it.
     radius : how far each latent may move, one number or (d,), such as an encoder's deviations.
@@ -127,6 +128,11 @@ def _check_decoder(decoder: Any) -> None:
     if not isinstance(decoder, LayeredNetwork):
         raise InputError(
             "decoder must be a network of ReLU layers, as qnn.networks.read_onnx gives"
+        )
+    if decoder.left_out:
+        raise InputError(
+            f"decoder ends with a {decoder.left_out}, which was left out: the loss would be that "
+            "of the scores that go into it, not of the images"
         )
     if decoder.sparse:
         raise InputError("decoder has sparse layers, for which there is no bound of the loss")

@@ -12,10 +12,11 @@ import numpy as np
 
 from pipeline.commands.robustness.files import (
     keep_proven,
-    refuse_places,
+    share,
     verify_command,
     write_table,
 )
+from pipeline.commands.writing.folders import new_folder
 from qnn.errors import InputError
 
 if TYPE_CHECKING:
@@ -93,20 +94,21 @@ class Places:
 
 def reconstructions(asked: Decoding, places: Places, limit: int | None, search: Limits) -> Work:
     """Bound the first images of the files and write what was found; what was done, for the exit."""
-    refuse_places(places.out, places.certificates)
     start = time.process_time()
     work = Work(asked, search)
-    work.run(limit, places.certificates)
-    if places.out is not None:
-        question = {"radius": asked.radius, "unit": asked.unit, "effort": asked.effort}
-        write_table(work.rows, question, sha256(work.content).hexdigest(), places.out)
+    with new_folder(places.certificates) as place:
+        work.run(limit, place)
+        if place is not None and places.certificates is not None:
+            again = verify_command(asked.network, work.content, place, places.certificates)
+        if places.out is not None:
+            question = {"radius": asked.radius, "unit": asked.unit, "effort": asked.effort}
+            write_table(work.rows, question, sha256(work.content).hexdigest(), places.out)
     print(sentence(work.rows, asked))
     print(f"{len(work.rows)} images, {time.process_time() - start:.1f} s of processor time")
     if places.out is not None:
         print(places.out)
     if places.certificates is not None:
         count = sum(row.certificate is not None for row in work.rows)
-        again = verify_command(asked.network, work.content, places.certificates) if count else "-"
         print(f"{count} certificates: {again}")
     return work
 
@@ -122,6 +124,11 @@ class Work:
         loaded = load_network(asked.network)
         if not isinstance(loaded, LayeredNetwork):
             raise InputError(f"{asked.network}: is no decoder of ReLU layers")
+        if loaded.left_out:
+            raise InputError(
+                f"{asked.network}: ends with a {loaded.left_out}, of whose images no loss is "
+                "bounded: export the decoder without it, and images as it gives them then"
+            )
         self.decoder: LayeredNetwork = loaded
         self.content = loaded.to_bytes()
         self.latents: Examples = read_numbers(asked.latents, loaded.d, "latents")
@@ -204,7 +211,7 @@ class Work:
     @property
     def proven(self) -> float:
         """Percent of the images that provably stay at or below the threshold."""
-        return 100.0 * float(np.mean([row.status == "robust" for row in self.rows]))
+        return share(row.status == "robust" for row in self.rows)
 
 
 def sentence(rows: list[ReconstructedRow], asked: Decoding) -> str:
@@ -217,8 +224,8 @@ def sentence(rows: list[ReconstructedRow], asked: Decoding) -> str:
             f"half of the images provably stay within a reconstruction loss of {proven:.4g} "
             f"{within}; against our best attack within {attack:.4g}"
         )
-    robust = 100.0 * np.mean([row.status == "robust" for row in rows])
-    held = 100.0 * np.mean([row.status != "vulnerable" for row in rows])
+    robust = share(row.status == "robust" for row in rows)
+    held = share(row.status != "vulnerable" for row in rows)
     return (
         f"{robust:.4g} % of the images provably stay within a reconstruction loss of "
         f"{asked.threshold:g} {within}, {held:.4g} % against our best attack"

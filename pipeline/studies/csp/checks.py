@@ -20,7 +20,7 @@ from qnn.certificates.csp.checker import check_payoffs
 from qnn.errors import QnnError
 from qnn.moments import correlation_rounding as rounding
 from qnn.moments.csp import MaxCSP
-from qnn.moments.csp.tree import gap_of_none, unit_of
+from qnn.moments.csp.tree import Yardstick
 
 Row = dict[str, Any]
 
@@ -64,9 +64,13 @@ def _check_row(folder: RunFolder, file: str, named: dict[str, Row]) -> str:
     (row,) = rows
     if row["status"] != "ok":
         return f"failed: {row['error']}"
+    if row["certificate"] in named:
+        raise ValueError(f"its certificate {row['certificate']} is another row's too")
     named[str(row["certificate"])] = row
     payoffs = _payoffs(folder, str(row["problem"]))
     certificate = _certificate(folder, str(row["certificate"]))
+    if certificate.problem_sha256 != payoffs.digest():
+        raise ValueError("its certificate is of another problem than the row (SHA-256 differs)")
     _compare(row, _stated(row, payoffs, certificate))
     size = len(folder.read(str(row["certificate"])))
     # Rows of earlier versions do not say it.
@@ -102,7 +106,7 @@ def _stated(row: Row, payoffs: Payoffs, certificate: CspCertificate) -> Row:
         "value": value,
         "upper_bound": bound,
         "gap": relative_gap(bound, value),
-        "optimal": bound <= value + gap_of_none(unit_of(payoffs), value),
+        "optimal": Yardstick.of(payoffs).proves(bound, value),
         "leaves": certificate.leaves,
         "nodes": len(certificate.tree),
         "cuts": len(certificate.cut_starts) - 1,

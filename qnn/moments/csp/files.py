@@ -2,7 +2,8 @@
 
 A rudy file has the numbers of vertices and edges, then of each edge its vertices, from 1, and its
 weight. A WCSP file (toulbar2's classic text format) minimizes costs below an upper bound: here its
-negative is maximized, and a cost at or above the upper bound is the upper bound.
+negative is maximized, a cost at or above the upper bound is the upper bound, and an assignment
+whose costs reach it is no solution.
 """
 
 import math
@@ -47,8 +48,11 @@ def read_rudy(text: str, where: str = "rudy") -> MaxCSP:
 
 
 def read_wcsp(text: str, where: str = "wcsp") -> MaxCSP:
-    """The negative of a network of costs over one and two variables."""
-    name, _, rest = text.strip().partition(" ")
+    """The negative of a network of costs over one and two variables.
+
+    A value outside of a variable's domain costs more than any other value of it ever does.
+    """
+    name, rest = (*text.split(None, 1), "", "")[:2]
     numbers = _Numbers(rest, where)
     n = numbers.whole("the number of variables", 1)
     k = numbers.whole("the largest domain", 1)
@@ -59,11 +63,11 @@ def read_wcsp(text: str, where: str = "wcsp") -> MaxCSP:
     if n * k > MOST_INDICATORS:
         raise InputError(f"{where}: {n} variables of {k} values are too many for this solver")
     unary, constant = np.zeros((n, k)), 0.0
-    for i, size in enumerate(sizes):
-        unary[i, size:] = -float(top)
+    dearest = np.zeros(n)
     pairs, tables = [], []
     for c in range(count):
         scope, costs = _cost_function(numbers, c, sizes, top)
+        dearest[scope] += costs.max(initial=0.0)
         if len(scope) == 0:
             constant -= float(costs)
         elif len(scope) == 1:
@@ -74,7 +78,9 @@ def read_wcsp(text: str, where: str = "wcsp") -> MaxCSP:
             pairs.append(scope)
             tables.append(table)
     numbers.end()
-    return MaxCSP.of_tables(
+    for i, size in enumerate(sizes):
+        unary[i, size:] = -max(float(top), dearest[i] + 1.0)
+    problem = MaxCSP.of_tables(
         n,
         k,
         np.array(pairs).reshape(-1, 2),
@@ -83,6 +89,8 @@ def read_wcsp(text: str, where: str = "wcsp") -> MaxCSP:
         constant,
         name=name or where,
     )
+    problem.nothing = -float(top)
+    return problem
 
 
 def _cost_function(

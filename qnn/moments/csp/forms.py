@@ -156,10 +156,6 @@ class SignForm:
         """A bound of the form as one of the value."""
         return 0.25 * bound + self.payoffs.constant
 
-    def bound_of(self, value: float) -> float:
-        """A value as one of the form."""
-        return 4.0 * (value - self.payoffs.constant)
-
 
 def pair_payoffs(payoffs: Payoffs) -> Array:
     """W (n, k, n, k): the tables summed, once for each order of a pair."""

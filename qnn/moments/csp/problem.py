@@ -24,7 +24,6 @@ from qnn.moments.csp.tree import (
     Watch,
     certificate_of,
     condition,
-    gap_of_none,
     leaves_of,
     prove,
     unwatched,
@@ -53,7 +52,9 @@ class Solution:
 
     upper_bound : no assignment's value is above it; `certificate` proves it.
     value, assignment : of the best assignment found, (n,) in 0..k−1.
-    optimal : the two are one.
+    optimal : the two are one; where not all payoffs are whole numbers, but for a millionth of what
+        the assignment is paid at most (`qnn.moments.csp.tree.Yardstick`). `message` tells where a
+        file of costs has no solution at all.
     expected, derandomized, propagated : the best value by conditioning and then rounding
         independently, in the mean and derandomized; by propagation (None but for unique games).
     threshold_rank : of the constraint graph at 2ε², ε being `guarantee`, the share of the weight
@@ -90,8 +91,11 @@ class MaxCSP:
     constraints : tuples (i, j, weight, allowed), i ≠ j, allowed (k, k) of booleans: satisfied where
         ``allowed[x_i, x_j]``.
 
-    Raises InputError for what is no such problem.
+    `nothing` is the value at or below which an assignment is no solution: of a file of costs, its
+    upper bound negated; of others -inf. Raises InputError for what is no such problem.
     """
+
+    nothing: float = -math.inf
 
     def __init__(
         self,
@@ -142,10 +146,7 @@ class MaxCSP:
             raise InputError(f"an assignment must be {self.n} whole numbers")
         if x.min() < 0 or x.max() >= self.k:
             raise InputError(f"an assignment's values must be from 0 to {self.k - 1}")
-        p = self.payoffs
-        i, j = p.pairs.T
-        terms = [p.constant, *p.unary[np.arange(self.n), x].tolist()]
-        return math.fsum(terms + p.tables[np.arange(len(i)), x[i], x[j]].tolist())
+        return math.fsum([self.payoffs.constant, *paid(self.payoffs, x)])
 
     def solve(
         self,
@@ -235,7 +236,7 @@ class MaxCSP:
         value, bound = self.value(search.assignment), certificate.upper_bound
         eigenvalues = rounding.spectrum(self.payoffs)
         loss = rounding.guaranteed_loss(eigenvalues, rounds) if self.k == 2 else 1.0
-        optimal = bound <= value + gap_of_none(search.unit, value)
+        optimal = search.yardstick.proves(bound, value)
         return Solution(
             upper_bound=bound,
             value=value,
@@ -256,8 +257,17 @@ class MaxCSP:
             local_correlation=rounded.correlations.local,
             global_correlation=rounded.correlations.everywhere,
             seconds=time.monotonic() - started,
-            message="optimal" if optimal else f"the gap is {bound - value:.6g}",
+            message=self._message(bound, value, optimal),
         )
+
+    def _message(self, bound: float, value: float, optimal: bool) -> str:
+        if bound <= self.nothing:
+            return f"no solution: proven, all cost {-self.nothing:.15g} or more"
+        if value <= self.nothing:
+            return (
+                f"no solution found: the best costs {-value:.15g}, not below {-self.nothing:.15g}"
+            )
+        return "optimal" if optimal else f"the gap is {bound - value:.6g}"
 
 
 class _Rounded:
@@ -286,9 +296,15 @@ class _Rounded:
 
     @staticmethod
     def _offer(problem: MaxCSP, search: Search, x: Array) -> float:
-        value = problem.value(x)
-        search.offer(x, value - problem.payoffs.constant)
-        return value
+        search.offer(x, math.fsum(paid(problem.payoffs, x)))
+        return problem.value(x)
+
+
+def paid(payoffs: Payoffs, x: Array) -> list[float]:
+    """What an assignment (n,) is paid beside the constant: by each variable, then each pair."""
+    i, j = payoffs.pairs.T
+    pairs = payoffs.tables[np.arange(len(i)), x[i], x[j]]
+    return [*payoffs.unary[np.arange(payoffs.n), x].tolist(), *pairs.tolist()]
 
 
 def is_unique(payoffs: Payoffs) -> bool:

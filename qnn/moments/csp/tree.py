@@ -32,6 +32,10 @@ Watch = Callable[[int, float, float], None]
 MOST_AHEAD = 64
 # Random directions that a node's moments are rounded along.
 DIRECTIONS = 8
+# What a gap may be, of what is paid.
+_RELATIVE = 1e-6
+# Of the step, and of what the least constraint is about: two values that differ do so by more.
+_BELOW = 0.999
 
 
 def unwatched(nodes: int, value: float, bound: float) -> None:
@@ -50,8 +54,8 @@ class Branch:
 class Search:
     """A tree under way: its leaves, the cuts they share, and the best assignment found.
 
-    step: assignments that differ in value do so by at least this (0: unknown). unit: of payoffs; W
-    and unary are in it. crew: who bounds leaves ahead.
+    yardstick: what counts as no gap. unit: of payoffs; W and unary are in it. best: the value of
+    the assignment, without the constant. crew: who bounds leaves ahead.
     """
 
     def __init__(self, payoffs: Payoffs, cutting: Cutting, seed: int = 0) -> None:
@@ -61,11 +65,11 @@ class Search:
         self.W, self.unary = pair_payoffs(payoffs) / self.unit, payoffs.unary / self.unit
         self.pool = CutPool()
         self.rng = np.random.default_rng(seed)
-        self.step = step_of(payoffs)
+        self.yardstick = Yardstick.of(payoffs)
         self.free = self._heaviest() if symmetric(payoffs) else -1
         self.nodes = 0
         self.crew: Crew | None = None
-        self.value = -np.inf
+        self.best = -np.inf
         self.assignment = np.zeros(payoffs.n, dtype=np.int64)
         self._first_assignments()
 
@@ -81,15 +85,18 @@ class Search:
 
     def offer(self, x: Array, value: float) -> None:
         """Keep an assignment if it is the best; value without the constant."""
-        value += self.payoffs.constant
-        if value > self.value + 1e-3 * gap_of_none(self.unit, value):
-            self.value, self.assignment = value, x.copy()
+        if value > self.best + 1e-3 * self.yardstick.room(value):
+            self.best, self.assignment = value, x.copy()
+
+    @property
+    def value(self) -> float:
+        """Of the best assignment."""
+        return self.best + self.payoffs.constant
 
     @property
     def target(self) -> float:
         """The bound of the form at or below which no leaf can hold anything better."""
-        room = self.step * (1.0 - 1e-3) if self.step else gap_of_none(self.unit, self.value)
-        return self.form.bound_of(self.value + room)
+        return 4.0 * (self.best + self.yardstick.room(self.best))
 
     def root(self, over: Callable[[], bool]) -> Branch:
         """The tree of one leaf."""
@@ -252,12 +259,60 @@ def rounded(node: Node, k: int, count: int, rng: np.random.Generator) -> list[Ar
     return out
 
 
+@dataclass(frozen=True)
+class Yardstick:
+    """When a bound proves that a value is the maximum: what may lie between the two.
+
+    Where all payoffs are whole numbers less than 1 may. Else a millionth of what the assignment is
+    paid, counted so that no constant makes it larger, neither the problem's nor one that a variable
+    or a pair is paid whatever the values; and less than any one constraint is about, if that is
+    more than a millionth of the largest.
+
+    step: all values are whole multiples of it (0: unknown). lowest: no value is below it. largest,
+    least: of the differences within a variable's or a pair's payoffs, those above a millionth of
+    the largest. lowest and `room` are without the constant.
+    """
+
+    constant: float
+    step: float
+    lowest: float
+    largest: float
+    least: float
+
+    @classmethod
+    def of(cls, payoffs: Payoffs) -> Yardstick:
+        """That of a problem."""
+        parts = [payoffs.unary, payoffs.tables.reshape(-1, payoffs.k**2)]
+        worst = np.concatenate([part.min(axis=1) for part in parts])
+        spans = np.concatenate([part.max(axis=1) for part in parts]) - worst
+        largest = float(spans.max(initial=0.0))
+        counted = spans[spans > _RELATIVE * largest]
+        least = float(counted.min(initial=largest))
+        return cls(payoffs.constant, step_of(payoffs), math.fsum(worst), largest or 1.0, least)
+
+    def room(self, value: float) -> float:
+        """What a bound may be above a value that counts as the maximum."""
+        if self.step:
+            return _BELOW * self.step
+        paid = min(abs(value), max(value - self.lowest, 0.0))
+        found = _RELATIVE * (min(self.largest, 1.0) + paid)
+        return min(found, _BELOW * self.least) if self.least else found
+
+    def proves(self, bound: float, value: float) -> bool:
+        """Whether a bound proves a value to be the maximum, both with the constant."""
+        # Where the constant swallows digits of both, they are not known to this.
+        lost = 0.0 if self.step else math.ulp(max(abs(bound), abs(value), abs(self.constant)))
+        return (bound - value) + lost <= self.room(value - self.constant)
+
+
 def step_of(payoffs: Payoffs) -> float:
     """The largest step of which all values are whole multiples: whole numbers only, else 0."""
-    parts = np.concatenate([payoffs.unary.ravel(), payoffs.tables.ravel(), [payoffs.constant]])
-    if not np.all(parts == np.floor(parts)) or np.abs(parts).sum() > 2.0**50:
-        return 0.0
-    return 1.0
+    tables = payoffs.tables.reshape(-1, payoffs.k**2)
+    parts = [payoffs.unary, tables, np.array([[payoffs.constant]])]
+    whole = all(np.all(part == np.floor(part)) for part in parts)
+    # Below this all sums are without rounding.
+    largest = sum(float(np.abs(part).max(axis=1).sum()) for part in parts)
+    return 1.0 if whole and largest <= 2.0**50 else 0.0
 
 
 def unit_of(payoffs: Payoffs) -> float:
@@ -265,11 +320,6 @@ def unit_of(payoffs: Payoffs) -> float:
     parts = np.concatenate([payoffs.unary.ravel(), payoffs.tables.ravel()])
     largest = float(np.abs(parts).max(initial=0.0))
     return math.ldexp(1.0, math.frexp(largest)[1] - 1) if largest else 1.0
-
-
-def gap_of_none(unit: float, value: float) -> float:
-    """What a bound may be above a value that counts as the maximum, for payoffs of this unit."""
-    return 1e-6 * (min(unit, 1.0) + abs(value))
 
 
 def certificate_of(
@@ -307,10 +357,12 @@ def _limit(search: Search, worst: float) -> float:
     """The bound of the form that leaves may have without a change of what the tree proves."""
     if worst <= search.target:
         # The maximum is proven, as the search asks for it.
-        return max(worst, search.target - (0.0 if search.step else 1e-6 * abs(search.target)))
-    if search.step:
-        proven = math.floor(search.form.value_of(worst) / search.step) * search.step
-        return max(worst, search.form.bound_of(proven + search.step * (1.0 - 1e-3)))
+        spare = 0.0 if search.yardstick.step else 2.0 * search.yardstick.room(search.best)
+        return max(worst, search.target - spare)
+    if search.yardstick.step:
+        # The bound that is stated is a whole number of steps.
+        step = search.yardstick.step
+        return max(worst, 4.0 * step * (math.floor(0.25 * worst / step) + _BELOW))
     return worst
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qnn.networks.onnx_files import opset_of
 from qnn.quantization.graph.operators import (
     BACKWARD,
     FORWARD,
@@ -143,7 +144,7 @@ def _run_node(graph: Graph, node: Node, values: dict[str, Array]) -> None:
     if known(node):
         values[node.outputs[0]] = FORWARD[node.op](node, *inputs)
         return
-    opset = max(o.version for o in graph.model.opset_import if o.domain in ("", "ai.onnx"))
+    opset = opset_of(graph.model)
     given = [np.zeros(0) if value is None else value for value in inputs]
     values.update(zip(node.outputs, by_reference(node, opset, *given), strict=False))
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qnn.errors import InputError
+from qnn.networks.onnx_files import OWN_DOMAINS, require_onnx
 from qnn.quantization.graph.channels import readers_of
 from qnn.quantization.graph.execution import ActivationGrid
-from qnn.quantization.graph.reading import OPSET, Graph, Layer, require_onnx
+from qnn.quantization.graph.reading import OPSET, Graph, Layer
 from qnn.quantization.layers.grids import Codes
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class _Writer:
         # How the channels of a tensor are ordered, where that is not its own order.
         self.orders: dict[str, Array] = {}
         self.opset = max(
-            OPSET, *(o.version for o in graph.model.opset_import if o.domain in ("", "ai.onnx"))
+            OPSET, *(o.version for o in graph.model.opset_import if o.domain in OWN_DOMAINS)
         )
 
     def layer(self, layer: Layer) -> None:
@@ -203,13 +204,17 @@ class _Writer:
             list(old.graph.output),
             list({**kept, **self.constants}.values()),
         )
-        others = [o for o in old.opset_import if o.domain not in ("", "ai.onnx")]
+        others = [o for o in old.opset_import if o.domain not in OWN_DOMAINS]
         model = helper.make_model(
             graph,
             opset_imports=[helper.make_opsetid("", self.opset), *others],
             ir_version=max(IR_VERSION, old.ir_version),
             producer_name="qnn-sdp",
         )
+        model.metadata_props.extend(old.metadata_props)
+        for field in ("doc_string", "model_version"):
+            if getattr(old, field):
+                setattr(model, field, getattr(old, field))
         try:
             self.onnx.checker.check_model(model, full_check=True)
         except Exception as error:  # onnx raises kinds of its own

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from qnn.quantization.graph.reading import Node, require_onnx
+from qnn.networks.onnx_files import OWN_DOMAINS, require_onnx
+from qnn.quantization.graph.reading import Node
 
 Array = np.ndarray
 Gradients = list[Array | None]
@@ -279,14 +280,20 @@ BACKWARD: dict[str, Callable[..., Gradients]] = {
 }
 
 # Forms of known operators that the functions above do not cover.
-_PLAIN = {"auto_pad": (b"NOTSET", "NOTSET"), "ceil_mode": (0,), "storage_order": (0,)}
+_PLAIN = {
+    "auto_pad": (b"NOTSET", "NOTSET"),
+    "ceil_mode": (0,),
+    "storage_order": (0,),
+    "training_mode": (0,),
+}
 
 
 def known(node: Node) -> bool:
     """Whether this module computes the node and its derivative."""
     odd = any(node.attributes.get(k, v[0]) not in v for k, v in _PLAIN.items())
     pooled = node.op in ("MaxPool", "AveragePool") and len(node.attributes["kernel_shape"]) != 2
-    return node.op in FORWARD and not odd and not pooled and len(node.outputs) == 1
+    plain = node.proto.domain in OWN_DOMAINS and not odd and not pooled
+    return node.op in FORWARD and plain and len(node.outputs) == 1
 
 
 def by_reference(node: Node, opset: int, *inputs: Array) -> list[Array]:

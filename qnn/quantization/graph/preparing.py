@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qnn.networks.onnx_files import OWN_DOMAINS, constant_of
+
 if TYPE_CHECKING:
     import onnx
 
@@ -52,8 +54,8 @@ def computed_constants(
     left = {}
     for place, node in enumerate(nodes):
         value = None
-        if node.op_type == "Constant" and not node.domain:
-            value = _constant(node.attribute[0], onnx)
+        if node.op_type == "Constant" and node.domain in OWN_DOMAINS:
+            value = constant_of(node)
         elif _computable(node, constants):
             value = _evaluated(node, constants)
         if value is None:
@@ -63,18 +65,11 @@ def computed_constants(
     return left
 
 
-def _constant(attribute: Any, onnx: Any) -> Array:
-    value = onnx.helper.get_attribute_value(attribute)
-    if isinstance(value, onnx.TensorProto):
-        return np.asarray(onnx.numpy_helper.to_array(value))
-    kinds = {"value_float": np.float32, "value_floats": np.float32}
-    return np.asarray(value, dtype=kinds.get(attribute.name))
-
-
 def _computable(node: Any, constants: dict[str, Array]) -> bool:
     given = [name for name in node.input if name]
     known = bool(given) and all(name in constants for name in given)
-    return known and node.op_type in _COMPUTED and not node.domain and len(node.output) == 1
+    computed = node.op_type in _COMPUTED and node.domain in OWN_DOMAINS
+    return known and computed and len(node.output) == 1
 
 
 def _evaluated(node: Any, constants: dict[str, Array]) -> Array | None:

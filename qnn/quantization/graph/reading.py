@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qnn.errors import InputError
+from qnn.networks.onnx_files import OLDEST_OPSET, OWN_DOMAINS, load_model, opset_of, require_onnx
 from qnn.quantization.graph.preparing import (
     Shapes,
     computed_constants,
@@ -27,7 +28,6 @@ Array = np.ndarray
 
 # INT2 weights came with this opset; older models are converted to it.
 OPSET = 25
-_OLDEST = 7
 
 
 @dataclass(eq=False)
@@ -95,17 +95,6 @@ def inputs_of(step: Layer | Node) -> tuple[str, ...]:
     return (step.source,) if isinstance(step, Layer) else step.inputs
 
 
-def require_onnx() -> Any:
-    """The package onnx; InputError where it is not installed."""
-    try:
-        import onnx
-    except ImportError:
-        raise InputError(
-            "the package onnx is not installed: pip install 'qnn-sdp[export]'"
-        ) from None
-    return onnx
-
-
 def read_model(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Graph:
     """The graph of a model given as a path, bytes or ModelProto.
 
@@ -113,7 +102,7 @@ def read_model(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Graph
     input, weights that are not finite 32-bit floats, or a model without any layer to quantize.
     """
     onnx = require_onnx()
-    given = _loaded(model, onnx)
+    given = load_model(model)
     proto = _converted(given, onnx)
     graph = proto.graph
     constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
@@ -169,32 +158,8 @@ def _idle(graph: Any, output: str) -> frozenset[str]:
     return frozenset(idle)
 
 
-def _loaded(model: Any, onnx: Any) -> onnx.ModelProto:
-    if isinstance(model, onnx.ModelProto):
-        return _whole(model, "the model", onnx)
-    where = "the model" if isinstance(model, bytes) else str(model)
-    try:
-        proto = onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(model)
-        onnx.checker.check_model(proto)
-    except OSError as error:
-        raise InputError(f"{where}: cannot be read ({error.strerror}); give an ONNX file") from None
-    except Exception as error:  # onnx and protobuf raise many kinds
-        text = " ".join(str(error).split())[:120]
-        raise InputError(f"{where}: not an ONNX model ({text}); export the network again") from None
-    return _whole(proto, where, onnx)
-
-
-def _whole(proto: onnx.ModelProto, where: str, onnx: Any) -> onnx.ModelProto:
-    """The model, if its weights are in it or were read from the files beside it."""
-    outside = onnx.TensorProto.EXTERNAL
-    if any(tensor.data_location == outside for tensor in proto.graph.initializer):
-        raise InputError(f"{where}: its weights are in a file of their own: give the path instead")
-    return proto
-
-
 def _converted(proto: onnx.ModelProto, onnx: Any) -> onnx.ModelProto:
-    versions = [o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")]
-    version, newest = versions[0] if versions else 0, onnx.defs.onnx_opset_version()
+    version, newest = opset_of(proto), onnx.defs.onnx_opset_version()
     if version > newest:
         raise InputError(
             f"the model's opset {version} is not known to onnx {onnx.__version__}, which ends with "
@@ -203,7 +168,7 @@ def _converted(proto: onnx.ModelProto, onnx: Any) -> onnx.ModelProto:
     if version >= OPSET:
         return proto
     try:
-        if version < _OLDEST:
+        if version < OLDEST_OPSET:
             raise ValueError("too old")
         return onnx.version_converter.convert_version(proto, OPSET)
     except Exception as error:
@@ -233,7 +198,9 @@ def _steps(
 
 def _layer(node: Node, name: str, constants: dict[str, Array]) -> Layer | None:
     """The node as a layer, None where it is none or not in a form that is quantized."""
-    if node.op not in ("Gemm", "MatMul", "Conv") or node.inputs[0] in constants:
+    if node.op not in ("Gemm", "MatMul", "Conv") or node.proto.domain not in OWN_DOMAINS:
+        return None
+    if node.inputs[0] in constants:
         return None
     weights = constants.get(node.inputs[1])
     bias = constants.get(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
@@ -307,6 +274,8 @@ def _fold(graph: Graph, shapes: Shapes) -> None:
 
 def _folded(layer: Layer, node: Node, constants: dict[str, Array], normalizable: bool) -> bool:
     m = len(layer.W)
+    if node.proto.domain not in OWN_DOMAINS:
+        return False
     if node.op == "Add":
         other = [constants[name] for name in node.inputs if name in constants]
         channels = (m,) if layer.kind != "conv" else (m, 1, 1)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from qnn.networks.onnx_files import require_onnx
 from qnn.quantization import Quantized, quantize
-from qnn.quantization.graph.reading import require_onnx
 
 Array = np.ndarray
 

@@ -77,6 +77,7 @@ def test_rounds_of_a_file_are_those_of_the_library(tmp_path: Path) -> None:
         (["g05_20.0", "--rule", "best"], "rule must be one of"),
         (["g05_20.0", "--cuts", "all"], "cuts must be one of"),
         (["g05_20.0", "--time-limit", "nan"], "time_limit must be positive"),
+        (["g05_20.0", "--rounds", "0", "--workers", "2"], "--workers: they share the tree"),
         (["g05_20.0", "--rounds", "30"], "more than 4096 leaves"),
         (["g05_20.0", "--out", "{file}"], "is no folder that can be written to"),
         (["{file}"], "not a text file of edges or costs"),
@@ -91,6 +92,30 @@ def test_bad_input_is_a_line(tmp_path: Path, arguments: list[str], said: str) ->
     assert said in str(result.exception)
     assert "\n" not in str(result.exception)
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_is_said_of_the_value(tmp_path: Path) -> None:
+    def told(text: str, *options: str) -> str:
+        (tmp_path / "a.wcsp").write_text(text)
+        result = CliRunner().invoke(app, ["csp", str(tmp_path / "a.wcsp"), *options])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    # A triangle of which three edges cost 4 where they are not cut: 4 is the least.
+    edges = "".join(f"2 {i} {j} 0 2\n0 0 4\n1 1 4\n" for i, j in ((0, 1), (1, 2), (2, 0)))
+    text = "triangle 3 2 4 1000000000\n2 2 2\n" + edges + "0 10000000 0\n"
+    plain = told(text, "--rounds", "0", "--cuts", "none")
+    assert line_of(plain, "value") == "-10000004"
+    assert "(0 rounds, rule auto)" in line_of(plain, "nodes")
+    proven = told(text)
+    assert line_of(proven, "value") == "-10000004, the maximum"
+    assert "(tree, rule auto)" in line_of(proven, "nodes")
+    nothing = told("none 2 2 2 10\n1 2\n2 0 1 10 0\n2 0 1 10 0\n")
+    said = "-20, no solution: of one below the upper bound 10 there is none"
+    assert line_of(nothing, "value") == said
+    (tmp_path / "a.mc").write_text("3 3\n1 2 0.37\n2 3 0.37\n1 3 0.37\n")
+    real = CliRunner().invoke(app, ["csp", str(tmp_path / "a.mc")]).output
+    assert line_of(real, "value").startswith("0.74, the maximum but for ")
 
 
 def test_the_search_tells_what_it_knows() -> None:

@@ -6,9 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 from pipeline.commands.cli import app
+from pipeline.commands.robustness.files import share
 from qnn.errors import InputError
 from qnn.networks.layered import LayeredNetwork
 from qnn.robustness import Limits, certify_reconstruction
@@ -97,6 +99,33 @@ def test_a_share_that_is_required(folder: Path) -> None:
     asked = ("--radius", "0.01", "--threshold", "9", "--limit", "2", "--require")
     run(folder, *asked, "100")
     run(folder, *asked[:3], "0.001", *asked[4:], "1", code=1)
+
+
+def test_a_share_of_29_in_100_is_29() -> None:
+    assert all(share([True] * k + [False] * (100 - k)) == k for k in range(101))
+
+
+def test_a_decoder_of_shares_is_refused_and_a_classifier_of_them_is_said(
+    folder: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(3)
+    values = {"W": rng.normal(size=(2, 4)), "V": rng.normal(size=(4, 6))}
+    nodes = [helper.make_node("MatMul", ["x", "W"], ["h"]), helper.make_node("Relu", ["h"], ["r"]),
+             helper.make_node("MatMul", ["r", "V"], ["s"]),
+             helper.make_node("Softmax", ["s"], ["y"])]  # fmt: skip
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", size])
+            for name, size in (("x", 2), ("y", 6))]  # fmt: skip
+    constants = [numpy_helper.from_array(a.astype(np.float32), name) for name, a in values.items()]
+    graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], constants)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    (tmp_path / "soft.onnx").write_bytes(made.SerializeToString())
+    words = ["robustness", str(tmp_path / "soft.onnx"), str(folder / "latents.parquet")]
+    words += ["--radius", "0", "--limit", "1"]
+    result = CliRunner().invoke(app, [*words, "--images", str(folder / "images.parquet")])
+    assert "soft.onnx: ends with a Softmax" in str(result.exception)
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    assert "soft.onnx: its last Softmax is left out" in result.stderr
 
 
 def refused(folder: Path, tmp_path: Path, *more: object) -> str:

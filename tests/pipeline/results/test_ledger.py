@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +14,16 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pytest
 
-from pipeline.results.folder import RunFolder, StoreError, data_file, safe_name
+from pipeline.plans.studies import get_study, study_names
+from pipeline.results.folder import WRITTEN, RunFolder, StoreError, data_file, safe_name
 from pipeline.results.ledger import clear_lost, read_results, write_lost, write_results
 from pipeline.results.matrices import data_table, matrices
 from pipeline.results.record import RESULTS_SCHEMA
+from pipeline.retraining.window import INPUT
+from pipeline.studies.bell.rows import VERDICTS_FOLDER
+from pipeline.studies.quantization.rows import EVIDENCE_FOLDER
 from pipeline.sweeps.resume import completed_units
+from pipeline.sweeps.under_way import UNDER_WAY
 from qnn.errors import InputError
 
 
@@ -56,13 +62,41 @@ def test_a_written_file_is_read_back_and_leaves_nothing_beside_it(folder, tmp_pa
 
 def test_temporary_names_are_ignored_and_cleaned(folder, tmp_path):
     write_results(folder, "a" * 16, [row()])
-    left = tmp_path / "run" / "results" / f".{'b' * 16}.parquet.0123.tmp"
-    left.write_bytes(b"half a fi")
+    place = tmp_path / "run"
+    left = [
+        place / "results" / f".{'b' * 16}.parquet.{'0' * 32}.tmp",
+        place / f".sweep.yaml.{'a' * 32}.tmp",
+    ]
+    others = [
+        place / ".editor.tmp",
+        place / "results" / ".x.parquet.0123.tmp",
+        # A run of its own that is being written.
+        place / "other" / "results" / f".{'c' * 16}.parquet.{'0' * 32}.tmp",
+    ]
+    for file in (*left, *others):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"half a fi")
     assert folder.files("results", ".parquet") == [f"results/{'a' * 16}.parquet"]
     assert read_results(folder).num_rows == 1
-    assert folder.clean() == 1
-    assert not left.exists()
+    assert folder.clean() == 2
+    assert not any(file.exists() for file in left)
+    assert all(file.exists() for file in others)
     assert folder.clean() == 0
+
+
+def test_what_a_dead_writer_leaves_is_known_by_its_name(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(RunFolder, "_forget", lambda *_: None)
+    for name in ("sweep.yaml", "data/a/b.parquet"):
+        (tmp_path / "run" / name).mkdir(parents=True)
+        with pytest.raises(StoreError, match="cannot be written"):
+            folder.write(name, b"half")
+    monkeypatch.undo()
+    assert folder.clean() == 2
+
+
+def test_every_study_writes_where_dead_writers_are_cleaned_up_after():
+    places = {place for name in study_names() for place in get_study(name).kept}
+    assert {*places, EVIDENCE_FOLDER, VERDICTS_FOLDER, UNDER_WAY, INPUT} == set(WRITTEN)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path, monkeypatch):
@@ -197,6 +231,24 @@ def test_shard_names_become_one_component():
     assert safe_name("é") == "%C3%A9"
     names = ["a b", "a%20b", "a/b", "a_b", ".", "..", ""]
     assert len({safe_name(name) for name in names}) == len(names)
+
+
+def test_names_too_long_for_a_file_are_cut_and_stay_apart(folder):
+    letter = "\N{CYRILLIC SMALL LETTER ZHE}"
+    for dataset, shard in (("x" * 255, "y" * 209), (63 * letter, 90 * letter), ("%" * 86, "s")):
+        place = data_file(dataset, shard)
+        folder.write_table(place, data_table(np.ones((2, 1)), np.ones(2)))
+        assert folder.files("data") == [place]
+        folder.remove(place)
+    assert data_file("x" * 255, "y" * 209) == f"data/{'x' * 255}/{'y' * 209}.parquet"
+    assert data_file(42 * letter, "a") == f"data/{42 * '%D0%B6'}/a.parquet"
+    cut = [safe_name(90 * letter + end) for end in ("", "a", "b")]
+    assert len(set(cut)) == 3
+    for length in range(17, 30):
+        for name in (90 * letter, "a" + 90 * letter, "ab" + 90 * letter):
+            short = safe_name(name, length)
+            assert re.fullmatch(r"(ab?)?(%[0-9A-F]{2})*-[0-9a-f]{16}", short), short
+            assert len(short) <= length
 
 
 def test_an_unknown_uri_is_an_input_error():

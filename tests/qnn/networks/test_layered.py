@@ -1,6 +1,7 @@
 """ReLU networks and their reading from ONNX, against onnxruntime."""
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -67,6 +68,7 @@ def test_dense_layers_of_every_spelling(tmp_path):
     ]
     network = same(model(nodes, constants, (5,), tmp_path / "n.onnx"), (5,), rng, softmax=True)
     assert [W.shape for W in network.weights] == [(5, 7), (7, 6), (6, 3)]
+    assert network.left_out == "Softmax"
 
 
 def test_images_become_matrices(tmp_path):
@@ -115,9 +117,97 @@ def test_constants_may_be_nodes(tmp_path):
     same(model(nodes, {}, (4,), tmp_path / "n.onnx"), (4,), rng)
 
 
+def test_weights_in_a_file_of_their_own_are_those_beside_the_model(tmp_path, monkeypatch):
+    kept = {}
+    for seed, name in enumerate(("one", "other")):
+        (tmp_path / name).mkdir()
+        constants = {"W": floats(np.random.default_rng(seed), 4, 3)}
+        nodes = [helper.make_node("MatMul", ["x", "W"], ["y"])]
+        path = model(nodes, constants, (4,), tmp_path / name / "n.onnx")
+        given = {"save_as_external_data": True, "location": "n.data", "size_threshold": 0}
+        onnx.save(onnx.load(path), path, **given)
+        kept[path] = constants["W"]
+    for where in (tmp_path / "one", tmp_path / "other", tmp_path):
+        monkeypatch.chdir(where)
+        for path, W in kept.items():
+            np.testing.assert_array_equal(read_onnx(path).weights[0], W)
+    (tmp_path / "one" / "n.data").unlink()
+    with pytest.raises(InputError, match=r"n\.onnx: ") as caught:
+        read_onnx(tmp_path / "one" / "n.onnx")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [{"value_float": 2.0}, {"value_floats": [1.0, 2.0, 3.0, 4.0]}])
+def test_constants_are_written_in_every_attribute(value, tmp_path):
+    rng = np.random.default_rng(3)
+    nodes = [
+        helper.make_node("Constant", [], ["s"], value_ints=[-1, 4]),
+        helper.make_node("Reshape", ["x", "s"], ["f"]),
+        helper.make_node("Constant", [], ["c"], **value),
+        helper.make_node("Mul", ["f", "c"], ["y"]),
+    ]
+    same(model(nodes, {}, (2, 2), tmp_path / "n.onnx"), (2, 2), rng)
+
+
+def images(*nodes):
+    """Nodes on images (1, 5, 5), then what makes a chain of them."""
+    return [*nodes, helper.make_node("Relu", ["a"], ["y"])]
+
+
+ODD = {
+    "ceil_mode": images(helper.make_node(
+        "AveragePool", ["x"], ["a"], kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)),
+    "training_mode": images(helper.make_node(
+        "BatchNormalization", ["x", "one", "one", "one", "one"], ["a"], training_mode=1)),
+    "at random": images(helper.make_node("Dropout", ["x", "half", "true"], ["a"])),
+    "2 groups": images(helper.make_node("Conv", ["x", "K"], ["a"], group=2)),
+    "size of 0": images(helper.make_node("Reshape", ["x", "zero"], ["a"], allowzero=1)),
+    "no operator of ONNX's": images(helper.make_node("Neg", ["x"], ["a"], domain="own")),
+    "not over all scores": [helper.make_node("Softmax", ["x"], ["y"], axis=-1)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("words", ODD)
+def test_attributes_that_change_a_node_are_refused_on_both_ways(words, wide, tmp_path, monkeypatch):
+    one = np.ones(1, np.float32)
+    constants = {
+        "one": one, "half": np.float32(0.5), "true": np.array(True), "zero": np.array([0, 0, 5]),
+        "K": np.ones((2, 1, 2, 2), np.float32),
+    }  # fmt: skip
+    path = model(ODD[words], constants, (1, 5, 5), tmp_path / "n.onnx")
+    own = onnx.load(path)
+    own.opset_import.append(helper.make_opsetid("own", 1))
+    onnx.save(own, path)
+    if wide:
+        monkeypatch.setattr(from_onnx, "MOST_ENTRIES", 4)
+        monkeypatch.setattr(from_onnx, "MOST_OF_IMAGES", 4)
+    with pytest.raises(InputError, match=words) as caught:
+        read_onnx(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "inputs"), [("MatMul", ["x", "K"]), ("Gemm", ["x", "W", "column"])]
+)
+def test_constants_that_are_spread_over_the_batch_are_refused(
+    kind, inputs, wide, tmp_path, monkeypatch
+):
+    rng = np.random.default_rng(4)
+    constants = {"K": floats(rng, 5, 4, 3), "W": floats(rng, 4, 3), "column": floats(rng, 3, 1)}
+    nodes = [helper.make_node(kind, inputs, ["y"])]
+    path = model(nodes, constants, (4,), tmp_path / "n.onnx")
+    if wide:
+        monkeypatch.setattr(from_onnx, "MOST_ENTRIES", 4)
+    with pytest.raises(InputError):
+        read_onnx(path)
+
+
 @pytest.mark.parametrize(
     ("nodes", "shape", "words"),
     [
+        ([("Softmax", ["x"], "y")], (1,), "not over all scores"),
         ([("Tanh", ["x"], "y")], (3,), "node Tanh is none of a ReLU network"),
         ([("Sigmoid", ["x"], "y")], (3,), "export the scores that go into it"),
         ([("Relu", ["x"], "a"), ("Add", ["x", "a"], "y")], (3,), "no chain"),
@@ -169,6 +259,9 @@ def test_layers_that_do_not_fit_are_refused():
         with pytest.raises(InputError, match="network: "):
             LayeredNetwork(weights, biases)
     network = LayeredNetwork((ok[0],), (ok[1],))
+    arrays = unpack_arrays(network.to_bytes(), "n", "n")
+    with pytest.raises(InputError, match="not a file of a layered network"):
+        LayeredNetwork.from_bytes(pack_arrays(arrays | {"format": np.array([1, 1], "<i8")}))
     for X in (np.zeros(2), np.zeros((1, 3)), np.full((1, 2), np.inf)):
         with pytest.raises(InputError, match="network: X has"):
             network.scores(X)

@@ -181,6 +181,52 @@ def test_weights_in_a_file_of_their_own(tmp_path: Path) -> None:
         quantize(path, X)
 
 
+def test_constants_in_a_file_of_their_own_are_not_looked_for_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Maker(11)
+    x = make.node("MatMul", "x", make.weights(6, 4))
+    two = numpy_helper.from_array(np.full(4, 2, np.float32), "two")
+    make.node("Mul", x, make.node("Constant", value=two), output="y")
+    model = make.model((6,))
+    # Of these only raw bytes go to the other file.
+    (weights,) = model.graph.initializer
+    values = numpy_helper.to_array(weights)
+    kind = TensorProto.FLOAT
+    weights.CopyFrom(helper.make_tensor(weights.name, kind, values.shape, values.ravel()))
+    onnx.save(model, tmp_path / "net.onnx", save_as_external_data=True, location="net.data",
+              size_threshold=0, convert_attribute=True)  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert read_model(Path("net.onnx")).layers
+    with pytest.raises(InputError, match="in a file of their own"):
+        read_model(Path("net.onnx").read_bytes())
+
+
+def test_what_a_model_says_of_itself_and_its_own_functions_stay() -> None:
+    model = mlp()
+    helper.set_model_props(model, {"author": "somebody"})
+    model.doc_string, model.model_version = "of pears", 7
+    twice = [helper.make_node("Add", ["a", "a"], ["b"])]
+    function = helper.make_function("own", "Twice", ["a"], ["b"], twice, model.opset_import)
+    model.functions.append(function)
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    model.graph.node[-1].output[0] = "half"
+    model.graph.node.append(helper.make_node("Twice", ["half"], ["y"], domain="own"))
+    made = quantized(model, rows(40, (12,)), 3).model
+    assert {one.key: one.value for one in made.metadata_props} == {"author": "somebody"}
+    assert (made.doc_string, made.model_version) == ("of pears", 7)
+
+
+def test_nodes_of_other_domains_are_none_of_onnx_s() -> None:
+    make = Maker(12)
+    x = make.node("Relu", make.node("Gemm", "x", make.weights(6, 4)))
+    make.node("Gemm", x, make.weights(4, 3), output="y")
+    model = make.model((6,))
+    model.graph.node[-1].domain = "own"
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    assert [layer.source for layer in read_model(model).layers] == ["x"]
+
+
 def test_an_input_without_a_shape_is_a_line() -> None:
     model = mlp()
     model.graph.input[0].type.tensor_type.ClearField("shape")

@@ -278,6 +278,7 @@ def test_what_does_not_fit_is_refused_in_one_line():
     rng = np.random.default_rng(11)
     decoder, z, target = layered(rng, [2, 4, 3]), np.zeros(2), np.zeros(3)
     own = quantized(rng, 2, 3, "bilinear", "binary", 1)
+    shares = LayeredNetwork(decoder.weights, decoder.biases, "Softmax")
     cases = [
         ((own, z, target, 0.1), {}, "ReLU layers"),
         ((decoder, np.zeros(3), target, 0.1), {}, "2 finite numbers"),
@@ -291,6 +292,7 @@ def test_what_does_not_fit_is_refused_in_one_line():
         ((decoder, z, target, 0.1, -1.0), {}, "threshold must be a number, 0 or more"),
         ((decoder, z, target, 0.1, np.nan), {}, "threshold must be a number, 0 or more"),
         ((decoder, z, target, 0.1), {"effort": "best"}, "effort must be one of"),
+        ((shares, z, target, 0.1), {}, "decoder ends with a Softmax, which was left out"),
     ]
     for arguments, options, message in cases:
         with pytest.raises(InputError, match=message) as caught:

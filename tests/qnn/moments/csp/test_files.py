@@ -103,3 +103,22 @@ def test_files_that_are_missing_or_not_text(tmp_path: Path) -> None:
     for name in ("b.mc", "none.mc"):
         with pytest.raises(InputError):
             read(tmp_path / name)
+
+
+def test_values_outside_of_a_domain_are_never_the_best() -> None:
+    # Everything is forbidden, twice: a value that does not exist would cost the bound once.
+    forbidden = read_wcsp("none 2 2 2 10\n1 2\n2 0 1 10 0\n2 0 1 10 0\n")
+    solution = forbidden.prove()
+    assert solution.value == -20.0
+    assert solution.assignment[0] == 0
+    assert solution.message == "no solution: proven, all cost 10 or more"
+    # Costs of 2 and 1 that together reach the bound of 3.
+    together = read_wcsp("none 2 2 2 3\n2 2\n2 0 1 3 1\n0 0 2\n0 1 0\n").prove()
+    assert (together.value, together.message[:20]) == (-3.0, "no solution: proven,")
+    assert "no solution" not in read_wcsp(WCSP).prove().message
+
+
+@pytest.mark.parametrize("gap", ["\t", "\n", " \t ", "\n\n"])
+def test_the_name_ends_at_any_space(gap: str) -> None:
+    problem = read_wcsp(WCSP.replace("small ", f"small{gap}", 1))
+    assert (problem.name, problem.n) == ("small", 3)
