@@ -7,7 +7,6 @@ the tree over blocks (N. Higham, Accuracy and Stability of Numerical Algorithms,
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from qnn.certificates.slack import underflow_of, with_radius
 from qnn.errors import CertificateError, InputError, shown
 from qnn.numerics.batches import Batches, row_blocks
 from qnn.numerics.blocks import Blocks
+from qnn.numerics.floating import summed
 
 Array = np.ndarray
 
@@ -180,10 +180,4 @@ def _block_sums(certificate: Certificate, index: int, batches: Batches, margin: 
 
 def _below(values: Iterable[float]) -> float:
     """Below the exact sum."""
-    try:
-        total = math.fsum(values)
-    except (OverflowError, ValueError):
-        total = math.nan
-    if not math.isfinite(total):
-        raise CertificateError("the dual value overflows")
-    return float(np.nextafter(total, -np.inf))
+    return float(np.nextafter(summed(np.array([*values]), "the dual value"), -np.inf))

@@ -7,7 +7,6 @@ sums over rows are those of the checker.
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,7 @@ from qnn.certificates.record import Certificate
 from qnn.certificates.slack import underflow_of, with_radius
 from qnn.errors import CertificateError, shown
 from qnn.numerics.batches import Batches, row_blocks
-from qnn.numerics.floating import TINY, UNIT
+from qnn.numerics.floating import TINY, UNIT, summed
 
 Array = np.ndarray
 
@@ -95,17 +94,15 @@ def _accumulate(proof: StreamedProof, batches: Batches) -> _Sums:
         digest.update(np.column_stack([X, y]).astype("<f8").tobytes())
         nu = proof.dual_point(X, y)
         terms = np.concatenate([nu * y, -0.5 * nu * nu])
-        if not np.isfinite(terms).all():
-            raise CertificateError("the dual value overflows")
         absolute = np.abs(X)
         M += (X * nu[:, None]).T @ X
         sizes += absolute.T @ (np.abs(nu) * absolute.sum(axis=1))
-        values.append(math.fsum(terms.tolist()))
-        absolutes.append(math.fsum(np.abs(terms).tolist()))
+        values.append(summed(terms, "the dual value"))
+        absolutes.append(summed(np.abs(terms), "the dual value"))
         top = max(top, float(absolute.max()))
         weight += float(np.abs(nu).sum())
         touched |= X.any(axis=0)
         rows += len(X)
-    total, magnitude = math.fsum(values), math.fsum(absolutes)
+    total, magnitude = (summed(np.array(k), "the dual value") for k in (values, absolutes))
     digits = digest.hexdigest()
     return _Sums(M, sizes, total, magnitude, rows, top, weight, touched, digits)

@@ -17,14 +17,23 @@ def gamma(k: int) -> float:
     return k * UNIT / (1.0 - k * UNIT)
 
 
+def summed(values: Array, what: str) -> float:
+    """The sum (n,), rounded once. Raises CertificateError, that ``what`` overflows, if it does."""
+    try:
+        total = math.fsum(values.tolist())
+    except (OverflowError, ValueError):
+        total = math.nan
+    if not math.isfinite(total):
+        raise CertificateError(f"{what} overflows")
+    return total
+
+
 def sum_below(terms: Array, nu: Array, margin: float) -> float:
     """Below the exact sum of products with nu, at most two for each, rounded at most twice.
 
     ``margin`` multiplies the allowance for rounding. Raises CertificateError on overflow.
     """
-    if not np.isfinite(terms).all():
-        raise CertificateError("the dual value overflows")
-    total, size = math.fsum(terms.tolist()), math.fsum(np.abs(terms).tolist())
+    total, size = (summed(values, "the dual value") for values in (terms, np.abs(terms)))
     return total - margin * (4.0 * UNIT * size + 2 * np.count_nonzero(nu) * TINY)
 
 

@@ -27,6 +27,7 @@ from qnn.certificates.csp.payoffs import Payoffs
 from qnn.certificates.slack import prove_semidefinite
 from qnn.errors import CertificateError, shown
 from qnn.numerics.floating import TINY, gamma
+from qnn.numerics.memory import available_memory
 
 Array = np.ndarray
 
@@ -58,6 +59,7 @@ def proven_upper_bound(certificate: CspProof, payoffs: Payoffs, margin: float = 
     """
     check_payoffs(payoffs)
     _check_record(certificate, payoffs)
+    _check_memory(certificate)
     form = _Form.of(payoffs)
     leaves = _leaves(certificate, payoffs)
     at, pairs = 0, 0
@@ -128,9 +130,25 @@ def _check_record(certificate: CspProof, payoffs: Payoffs) -> None:
         raise CertificateError("a cut's vector has an even sum")
 
 
+def _check_memory(certificate: CspProof) -> None:
+    """Raise CertificateError where what is formed needs more than is free: few bytes may ask it."""
+    n, k, width = certificate.n, certificate.k, 1 + certificate.n * (certificate.k - 1)
+    rows = len(certificate.cut_starts) + n * ((k - 1) * (k - 2) // 2)
+    # W, its errors, F, P and what their products leave behind; cuts and exclusions, thrice.
+    numbers = 10 * (n * k) ** 2 + 4 * rows * width + n * len(certificate.tree)
+    free = available_memory()
+    if 8 * numbers > free:
+        raise CertificateError(
+            f"checking it takes some {8 * numbers / 2**30:.3g} GiB of memory, and "
+            f"{free / 2**30:.3g} are free"
+        )
+
+
 def _check_starts(starts: Array, total: int, count: int | None) -> None:
     good = len(starts) >= 1 and starts[0] == 0 and starts[-1] == total
-    if not good or np.any(np.diff(starts) < 0) or (count is not None and len(starts) != count + 1):
+    # Compared, not subtracted: differences of any int32 wrap around.
+    good = good and bool(np.all(starts[1:] >= starts[:-1]))
+    if not good or (count is not None and len(starts) != count + 1):
         raise CertificateError("the cuts of the leaves are not laid out one after the other")
 
 

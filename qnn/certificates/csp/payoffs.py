@@ -66,6 +66,7 @@ class Payoffs:
             raise InputError(f"{where}: not the file of a constraint satisfaction problem")
         n, k, constant = (arrays[name] for name in ("n", "k", "constant"))
         good = all(arrays[name].dtype == dtype for name, dtype in _DTYPES.items())
+        good = good and [arrays[name].ndim for name in _DTYPES] == [2, 2, 3]
         scalars = (n.ndim, k.ndim, constant.ndim) == (0, 0, 0)
         if not (good and scalars and n.dtype.kind == k.dtype.kind == "i"):
             raise InputError(f"{where}: a field of the problem has the wrong type")

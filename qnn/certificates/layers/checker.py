@@ -34,6 +34,8 @@ Array = np.ndarray
 TOLERANCE = 1e-5
 # A search may take this many times the nodes that the record states, and some more.
 _NODES_FACTOR, _NODES_MORE = 20, 1_000_000
+# All searches of a certificate together, unless more are allowed: some minutes.
+MOST_NODES = 10_000_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +58,12 @@ def verify_layer(
     X: Array,
     row_weights: Array | None = None,
     fast: bool = False,
+    most_nodes: int = MOST_NODES,
 ) -> LayerProof:
     """Prove every neuron's bound on the rows X (n, d) that the certificate speaks of.
 
     ``row_weights`` (n, 1) or (n, m). ``fast`` skips the searches of optimal neurons, checks all
-    else, and raises NotProvenAgainError where there are any.
+    else, and raises NotProvenAgainError where there are any. ``most_nodes``: of all searches.
 
     Raises CertificateError where anything is not proven, the rows are others, or a field is odd.
     """
@@ -71,8 +74,14 @@ def verify_layer(
     _check_numbers(certificate, X, row_weights)
     if rows_digest(X, row_weights) != certificate.data_sha256:
         raise CertificateError("the rows are not those of the certificate (SHA-256 differs)")
+    stated = sum(certificate.nodes[certificate.state > 0].tolist())
+    if stated > most_nodes and not fast:
+        raise CertificateError(
+            f"its searches state {stated} nodes, and {most_nodes} are allowed: give "
+            "verify_layer a larger most_nodes, or make it anew with a smaller one"
+        )
     for indices, gram in _grams(certificate, X, row_weights):
-        _prove_neurons(certificate, indices, gram, fast)
+        most_nodes -= _prove_neurons(certificate, indices, gram, fast, most_nodes)
     if fast and (certificate.state > 0).any():
         raise NotProvenAgainError(float(certificate.bound.sum()))
     return LayerProof(certificate.value, certificate.bound, certificate.states)
@@ -158,11 +167,18 @@ def _grams(
 
 
 def _prove_neurons(
-    certificate: LayerClaim, indices: Array, gram: Gram, fast: bool, margin: float = 1.0
-) -> None:
+    certificate: LayerClaim,
+    indices: Array,
+    gram: Gram,
+    fast: bool,
+    most_nodes: int,
+    margin: float = 1.0,
+) -> int:
+    """Prove the neurons of one H; the nodes that their searches took, ``most_nodes`` at most."""
     order = certificate.order[min(int(indices[0]), len(certificate.order) - 1)]
     searched = (certificate.state[indices] > 0).any() and not fast
     R = factor_below(gram, order, margin) if searched else None
+    nodes = 0
     for j in indices:
         check_value(certificate, int(j), gram)
         if certificate.state[j] == 0:
@@ -170,7 +186,8 @@ def _prove_neurons(
             proof = (certificate.square[j], certificate.linear[j], float(certificate.bound[j]))
             prove_bounded(gram, *neuron, *proof, margin)
         elif R is not None:
-            _prove_optimal(certificate, int(j), R, order, margin)
+            nodes += _prove_optimal(certificate, int(j), R, order, most_nodes - nodes, margin)
+    return nodes
 
 
 def check_value(certificate: LayerClaim, j: int, gram: Gram) -> None:
@@ -188,15 +205,17 @@ def check_value(certificate: LayerClaim, j: int, gram: Gram) -> None:
         raise CertificateError(f"neuron {j} is called optimal, but its bound is far below")
 
 
-def _prove_optimal(certificate: LayerClaim, j: int, R: Array, order: Array, margin: float) -> None:
+def _prove_optimal(
+    certificate: LayerClaim, j: int, R: Array, order: Array, most_nodes: int, margin: float
+) -> int:
     half = 1 << (int(certificate.bits[j]) - 1)
     w, bound = certificate.target[j][order], float(certificate.bound[j])
-    most = _NODES_FACTOR * int(certificate.nodes[j]) + _NODES_MORE
+    most = min(_NODES_FACTOR * int(certificate.nodes[j]) + _NODES_MORE, most_nodes)
     if STATES[certificate.state[j]] == "optimal":
-        prove_over(R, w, certificate.cells(j), -half, half - 1, bound, most, margin)
-    else:
-        rest = (certificate.square[j][order], certificate.linear[j][order])
-        prove_at(R, w, float(certificate.scale[j]), -half, half - 1, bound, most, margin, rest)
+        return prove_over(R, w, certificate.cells(j), -half, half - 1, bound, most, margin)
+    rest = (certificate.square[j][order], certificate.linear[j][order])
+    scale = float(certificate.scale[j])
+    return prove_at(R, w, scale, -half, half - 1, bound, most, margin, rest)
 
 
 def prove_bounded(

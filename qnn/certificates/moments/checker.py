@@ -87,7 +87,7 @@ class MomentCertificate(Filed):
     def verify(self, behaviour: Array | None = None, fast: bool = False) -> float:
         """The bound that is proven, rounded to the safe side; see `verify_moments`."""
         exact = verify_moments(self, behaviour)
-        bound = float(exact)
+        bound = _as_float(exact)
         if self.claim == "outside":
             return bound if Fraction(bound) <= exact else float(np.nextafter(bound, 0.0))
         return bound if Fraction(bound) >= exact else float(np.nextafter(bound, np.inf))
@@ -173,12 +173,23 @@ def verify_moments(
             raise CertificateError("the gauge of a behaviour outside is above 1")
         proven = _gauge_above(level, certificate.behaviour, sums)
         if not stated <= proven:
-            raise CertificateError(f"it states {float(stated)!r}, {float(proven)!r} is proven")
+            raise _too_much(stated, proven)
         return proven
     proven = Fraction(certificate.constant) + _value_below(level, certificate.behaviour, sums)
     if not proven <= stated:
-        raise CertificateError(f"it states {float(stated)!r}, {float(proven)!r} is proven")
+        raise _too_much(stated, proven)
     return proven
+
+
+def _too_much(stated: Fraction, proven: Fraction) -> CertificateError:
+    return CertificateError(f"it states {_as_float(stated)!r}, {_as_float(proven)!r} is proven")
+
+
+def _as_float(bound: Fraction) -> float:
+    try:
+        return float(bound)
+    except OverflowError:
+        raise CertificateError("it states, or proves, a bound beyond all float64 numbers") from None
 
 
 def inequality(certificate: MomentCertificate) -> Inequality:

@@ -23,7 +23,7 @@ from qnn.certificates.robustness.relu import (
     linear_bound,
     without_margin,
 )
-from qnn.numerics.floating import TINY, gamma
+from qnn.numerics.floating import TINY, gamma, summed
 
 Array = np.ndarray
 
@@ -62,7 +62,7 @@ def _squared(lo: Array, u: Array, off: Array) -> tuple[float, float]:
     reach = np.maximum(np.maximum(u, -lo), 0.0) + off
     if not np.isfinite(reach).all():
         return math.inf, math.inf
-    total = math.fsum((reach * reach).tolist())
+    total = summed(reach * reach, "the distance")
     return total, gamma(12) * total + 4.0 * len(off) * TINY
 
 

@@ -13,14 +13,13 @@ Algorithms, 2002, sections 3.1 and 10.1 for the roundings.)
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from qnn.certificates.slack import prove_semidefinite
 from qnn.errors import CertificateError
-from qnn.numerics.floating import TINY, UNIT, gamma
+from qnn.numerics.floating import TINY, UNIT, gamma, summed
 
 Array = np.ndarray
 
@@ -120,9 +119,9 @@ def prove_at_least(
     if not (np.isfinite(numbers).all() and np.isfinite(form.H).all()):
         raise CertificateError("a bound's numbers are not finite")
     size = len(form.g)
-    spent = math.fsum(kappa.tolist()) + ball
+    spent = summed(kappa, "a bound") + ball
     corner = 2.0 * (form.c - bound) - spent
-    absolute = math.fsum(np.abs(kappa).tolist()) + ball
+    absolute = summed(np.abs(kappa), "a bound") + ball
     radius = np.zeros(size + 1)
     radius[0] = 2.0 * margin * form.error
     radius[0] += margin * 16.0 * UNIT * (abs(form.c) + abs(bound) + absolute) + 8.0 * TINY

@@ -61,7 +61,7 @@ def region_of(question: Question, preprocessing: str, d: int) -> Region:
     """
     _check(question)
     try:
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             region = _read(question, preprocessing, d)
     except _UNREADABLE as error:
         raise CertificateError(
@@ -203,9 +203,9 @@ class _Layout:
         far = np.abs(np.nan_to_num(question.numbers)) + radii + np.abs(self._per_number(self.means))
         moved = radii > 0.0
         # Two roundings of a number, of which none is larger than far / scale; and of the radius.
-        errors = 16.0 * UNIT * far[moved] / np.minimum(radii[moved], far[moved])
+        errors = 16.0 * UNIT * (far[moved] / np.minimum(radii[moved], far[moved]))
         # Below the normal numbers a quotient is off by half of the smallest one, whatever its size.
-        errors += 8.0 * _SMALLEST * scales[moved] / radii[moved]
+        errors += 8.0 * _SMALLEST / (radii / scales)[moved]
         axes = np.zeros(d)
         axes[place] = radii / scales * (1.0 + 1.01 * math.sqrt(float(errors @ errors)) + 8.0 * UNIT)
         if rows.shape[1] != d:

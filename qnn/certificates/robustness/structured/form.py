@@ -31,7 +31,7 @@ from qnn.certificates.robustness.relu import Bounds, slope_above
 from qnn.certificates.robustness.structured.bounds import Inputs, SparseLayer, lost
 from qnn.certificates.robustness.structured.fronts import prove_semidefinite
 from qnn.errors import CertificateError
-from qnn.numerics.floating import TINY, UNIT, gamma
+from qnn.numerics.floating import TINY, UNIT, gamma, summed
 
 Array = np.ndarray
 
@@ -194,18 +194,11 @@ def proven_value(form: Form, k: Multipliers, inputs: int, margin: float = 1.0) -
     size[:inputs] += k.ball
     q, n = np.abs(k.q), len(k.q)
     t, t_size = diagonal * k.q + form.couplings @ k.q, size * q + abs(form.couplings) @ q
-    rest, square = _total(np.abs(form.g - t)), _total(k.q * t)
-    spent = _total(k.kappa) + k.ball
+    rest, square = summed(np.abs(form.g - t), "the dual"), summed(k.q * t, "the dual")
+    spent = summed(k.kappa, "the dual") + k.ball
     off = gamma(n + 20) * t_size + 4.0 * UNIT * (np.abs(form.g) + t_size)
     error = form.error + 4.0 * UNIT * float(size.sum()) + float(off @ (1.0 + q))
     error += 16.0 * UNIT * (abs(form.c) + spent + rest + float(q @ t_size))
     top = 1.0 + float(q.max(initial=0.0))
     error += 16.0 * (n + 2.0) ** 2 * TINY * top * top
     return form.c - 0.5 * (spent + square) - rest - margin * error * (1.0 + gamma(2 * n + 20))
-
-
-def _total(values: Array) -> float:
-    """The sum, rounded once; CertificateError where it overflows."""
-    if not np.isfinite(np.abs(values).sum()):
-        raise CertificateError("the dual's numbers overflow")
-    return math.fsum(values.tolist())

@@ -12,7 +12,7 @@ import pytest
 
 from qnn.certificates.reconstruction import ReconstructionCertificate
 from qnn.certificates.robustness import Question, RobustnessCertificate, verify
-from qnn.certificates.robustness.regions import region_of
+from qnn.certificates.robustness.regions import Region, region_of
 from qnn.errors import CertificateError
 from qnn.numerics.archive import pack_arrays
 
@@ -160,22 +160,40 @@ def test_what_linear_bounds_prove_at_extreme_scales_holds_exactly():
     assert accepted > 20
 
 
-def test_an_axis_below_the_normal_numbers_is_widened_by_what_they_lack():
-    """In units of the smallest number: 0.4 is rounded to 0, 1.55 to 2, and 1.15 between them to 1.
-
-    A region of 0 and an axis of 1 would lack that row.
-    """
+def around(row: float, radius: float, scale: float) -> Region:
+    """The ellipsoid of one column that is divided by a scale."""
     fitted = (
         '{"target": null, "layout": {"columns": [{"name": "c", "categories": null, "dropped": '
         'false}], "scaling": "standardize", "bias": false, "missing": "refuse", "clip": null}, '
-        '"fill": [0.0], "means": [0.0], "scales": [1e308]}'
+        f'"fill": [0.0], "means": [0.0], "scales": [{scale!r}]}}'
     )
-    unit, infinite = 5e-324 * 1e308, np.array([np.inf])
-    row, radius = 0.4 * unit, 1.15 * unit
-    question = Question(
-        "", "l2", np.array([row]), np.array([radius]), -infinite, infinite, (), (), 0, 1,
-        np.full(2, np.nan),
-    )  # fmt: skip
-    region = region_of(question, fitted, 1)
-    assert (row + radius) / 1e308 - region.low[0, 0] == 2 * 5e-324
-    assert 2 * 5e-324 <= region.axes[0] <= 40 * 5e-324
+    free, band = np.array([np.inf]), np.full(2, np.nan)
+    ball = np.array([row]), np.array([radius]), -free, free
+    return region_of(Question("", "l2", *ball, (), (), 0, 1, band), fitted, 1)
+
+
+UNIT = 5e-324 * 1e308
+
+
+@pytest.mark.parametrize(
+    ("row", "radius", "scale"),
+    [
+        # In units of the smallest number 0.4 is rounded to 0, 1.55 to 2, and 1.15, the axis, to 1.
+        (0.4 * UNIT, 1.15 * UNIT, 1e308),
+        # No number of the row is normal, but its quotients are, and round as others do.
+        (7.874646e-318, 6.01e-321, 2.287444208219208e-111),
+        (3 * 5e-324, 5e-324, 0.05),
+        (3 * 5e-324, 5e-324, 0.3),
+        (0.0, 1.3, 1.0),
+    ],
+)
+def test_an_axis_is_widened_by_what_its_quotients_round(row, radius, scale):
+    region = around(row, radius, scale)
+    for end in (row + radius, row - radius):
+        assert abs(F(end / scale) - F(region.low[0, 0])) <= F(region.axes[0])
+    assert region.axes[0] <= 1.0001 * (radius / scale) + 40 * 5e-324
+
+
+def test_an_axis_that_is_rounded_to_nothing_is_refused():
+    with pytest.raises(CertificateError, match="the region is not finite"):
+        around(0.0, 5e-324, 1e308)

@@ -115,7 +115,9 @@ def test_thresholds_are_finite_and_ascend(thresholds):
 
 
 @pytest.mark.parametrize("name", ["knots", "scores", "slopes"])
-@pytest.mark.parametrize("value", [np.nan, np.inf, 10**400, None])
+@pytest.mark.parametrize(
+    "value", [np.nan, np.inf, 10**400, None], ids=["nan", "inf", "more", "none"]
+)
 def test_tables_of_scores_are_finite(name, value):
     network = of_a_column(np.arange(8.0), scaling="quantile")
 
