@@ -20,6 +20,7 @@ from pipeline.sweeps.cluster.session import ClusterError, check_address
 from pipeline.sweeps.driver import SweepOptions, run_sweep
 from pipeline.sweeps.interrupts import SweepInterrupted, say_interrupted
 from pipeline.tracking.moved import follow_move
+from qnn.errors import InputError
 
 DONE, FAILED = 0, 1
 
@@ -80,6 +81,8 @@ def verify_command(paths: Sequence[str], data: str | None, fast: bool = False) -
         print(check.line)
         good, bad = good + check.ok, bad + (not check.ok)
         skipped += not check.proven
+    if not good + bad:
+        raise InputError(f"{', '.join(map(redact, paths))}: there was nothing to verify")
     verdict = "all verified" if not bad else f"{bad} FAILED"
     if skipped:
         verdict = f"{bad} FAILED, {skipped} NOT proven again (--fast)"

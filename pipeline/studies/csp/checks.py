@@ -27,7 +27,7 @@ Row = dict[str, Any]
 # Eigenvalues of two machines differ by less.
 _CLOSE = 1e-9
 UNCHECKED = "name, seeds, correlations, means and times not checked"
-NOT_CHECKED = ("names", "seeds", "correlations", "means", "times", "versions")
+NOT_CHECKED = ("names", "settings", "seeds", "correlations", "means", "times", "versions")
 
 
 def verify(location: str, data: str | None = None, fast: bool = False) -> Iterator[Check]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -25,30 +26,38 @@ from qnn.robustness.threat import Rows, Threat, within
 
 Row = dict[str, Any]
 UNCHECKED = "labels, settings, ranges, times, nodes and the margins of attacks not checked"
-NOT_CHECKED = ("labels", "ranges", "times", "nodes", "margins of attacks", "versions")
+NOT_CHECKED = ("labels", "settings", "ranges", "times", "nodes", "margins of attacks", "versions")
 
 
-def verify(location: str) -> Iterator[Check]:
-    """A verdict a results file and a certificate. InputError where there is nothing to check."""
+def verify(location: str, data: str | None = None) -> Iterator[Check]:
+    """A verdict a results file and a certificate. InputError where there is nothing to check.
+
+    `data`: the network of a single certificate that does not lie among the run's own.
+    """
     if location.endswith(".npz"):
-        parts = location.rpartition("/")[0].rpartition("/")[0] or "."
-        yield from _single(location, RunFolder.open(parts))
+        if _among(location):
+            yield _single(location)
+        else:
+            yield from verify_paths([location], data)
         return
     folder = RunFolder.open(location)
     run = _Verification(folder)
     yield from judged_folder(folder, run.check_rows, run.check_certificate, NOT_CHECKED)
 
 
-def _single(location: str, folder: RunFolder) -> Iterator[Check]:
-    name = location.rpartition("/")[2]
-    if folder.exists(f"{NETWORKS}/{name}") and f"/{NETWORKS}/" in f"/{location}":
-        yield from verify_paths([location], None)
-        return
-    check = judged(
-        f"{CERTIFICATES}/{name}",
-        partial(_Verification(folder).check_certificate, f"{CERTIFICATES}/{name}", {}),
-    )
-    yield replace(check, file=location)
+def _among(location: str) -> bool:
+    """Whether a file lies in its run's folder of certificates."""
+    return _full(location).split("/")[-2] == CERTIFICATES
+
+
+def _full(location: str) -> str:
+    return location if "://" in location else os.path.abspath(location)
+
+
+def _single(location: str) -> Check:
+    root, parent, name = _full(location).rsplit("/", 2)
+    run, file = _Verification(RunFolder.open(root or "/")), f"{parent}/{name}"
+    return replace(judged(file, partial(run.check_certificate, file, {})), file=location)
 
 
 class _Verification:

@@ -216,6 +216,15 @@ def test_rows_that_swap_their_networks_fail(run):
     assert failures(run)
 
 
+def test_a_file_of_lost_work_with_rows_that_did_not_fail_fails(run):
+    name = first(run, "results")
+    run.write(name.replace(".parquet", ".lost.parquet"), run.read(name))
+    rows = run.read_table(name).num_rows
+    assert [check.text.endswith("is lost, but did not fail") for check in failures(run)] == [
+        True
+    ] * rows
+
+
 def test_rows_that_share_a_network_fail(run):
     edit_results(run, "network", lambda values: pa.array([values[0].as_py()] * len(values)))
     assert any("its network is another's too" in check.text for check in failures(run))

@@ -148,6 +148,20 @@ def test_a_certificate_is_of_one_row_and_of_its_problem(tmp_path: Path) -> None:
     assert all(check.ok for check in verify(str(tmp_path)))
 
 
+def test_a_file_of_lost_work_states_nothing(whole: Path, tmp_path: Path) -> None:
+    out = copied(whole, tmp_path / "out")
+    (out / "manifest.json").unlink()
+    row = rows_of(out)[0]
+    name = f"results/{row['path']}.lost.parquet"
+    (out / "results" / f"{row['path']}.parquet").rename(out / name)
+    assert row in rows_of(out)
+    assert "rows that did not fail" in checks(out)[name].text
+    folder = RunFolder.open(out)
+    lost = folder.read_table(name).to_pylist()[0] | {"status": "failed", "error": "gone"}
+    folder.write_table(name, ROWS.table([lost]))
+    assert all(check.ok for check in checks(out).values())
+
+
 def test_a_rerun_takes_up_what_is_there(whole: Path, tmp_path: Path) -> None:
     out = copied(whole, tmp_path / "out")
     before = rows_of(out)
