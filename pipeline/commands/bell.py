@@ -106,7 +106,10 @@ def bell(
         print(out)
     if place is not None:
         count = certify(table, settings, certificates, place)
-        print(f"{count} certificates, exact: {verify_line(str(place))}")
+        if count:
+            print(f"{count} certificates, exact: {verify_line(str(place))}")
+        else:
+            print("no certificates: nothing is decided")
 
 
 def network_of(model: str | None, level: MomentMatrix) -> Network | None:
@@ -176,8 +179,13 @@ def _check_places(behaviours: Path, out: Path | None, certificates: Path | None)
         raise InputError(f"{out}: is a folder: name a file")
     if out is not None and out.exists() and behaviours.exists() and out.samefile(behaviours):
         raise InputError(f"{out}: holds the behaviours themselves: name another file")
-    if certificates is not None and certificates.exists() and not certificates.is_dir():
-        raise InputError(f"{certificates}: is a file: the certificates' folder has this name")
+    if certificates is None or not certificates.exists():
+        return
+    if not certificates.is_dir() or any(certificates.iterdir()):
+        raise InputError(
+            f"{certificates}: is a file, or a folder that is not empty: the certificates' folder "
+            "has this name"
+        )
 
 
 def _say(table: pa.Table, scenario: str, level: str, seconds: float) -> None:
