@@ -63,7 +63,7 @@ def retrain_command(
 
 def explain(config: SweepConfig, decision: Decision, unsettled: Keys = ()) -> list[str]:
     """The decision in lines: why, on what it would train, what would judge, and the plan."""
-    lines = [f"retrain {config.name}: {decision.reason}"]
+    lines = [f"retrain {config.name}: {decision.reason}", *decision.left_out]
     if decision.selection is None or decision.run is None:
         return lines
     from pipeline.plans.plan import plan_of

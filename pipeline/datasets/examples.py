@@ -291,7 +291,7 @@ def _labels(values: Array, name: str, network: Network) -> tuple[Any, ...]:
     for row, value in enumerate(values):
         if value in place:
             continue
-        same = _place_of(value, known)
+        same = place_of(value, known)
         if same is None:
             whole = isinstance(value, float) and value.is_integer()
             shown = tables.brief(int(value) if whole else value)
@@ -303,7 +303,7 @@ def _labels(values: Array, name: str, network: Network) -> tuple[Any, ...]:
     return tuple(known[place[value]] for value in values)
 
 
-def _place_of(value: Any, known: tuple[Any, ...]) -> int | None:
+def place_of(value: Any, known: tuple[Any, ...]) -> int | None:
     """Which label a value is: the one that is written so, else the one of its number; None: none.
 
     A network may have "007" and "x" for labels, while a file with "007" alone holds numbers.

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from pipeline.datasets.examples import classes_of, place_of
 from pipeline.results.folder import RunFolder, StoreError
-from pipeline.retraining.state import State
-from pipeline.tracking.aliases import CHAMPION, aliases, finish_interrupted
-from pipeline.tracking.store import SWEEP_TAG, TRIAL_TAG, Store, pointed_at
+from pipeline.results.ledger import read_results
+from pipeline.retraining.partitions import beside
+from pipeline.retraining.retention import RUNS
+from pipeline.retraining.state import STATE_FILE, ChampionFiles, State
+from pipeline.tracking.aliases import CHAMPION, aliases, finish_interrupted, is_there
+from pipeline.tracking.store import SWEEP_TAG, TRIAL_TAG, Store, pointed_at, recorded_key
 from qnn.errors import InputError
+from qnn.features.tables import brief, shorten
+from qnn.features.targets import Label
 from qnn.networks.quantized import QuantizedNetwork
 
 log = logging.getLogger(__name__)
@@ -30,46 +39,78 @@ class Champion:
         """How a message names it."""
         return "the last run's network" if self.version is None else f"version {self.version}"
 
+    def predict(
+        self, rows: dict[str, np.ndarray], target: np.ndarray, classes: Sequence[Label] | None
+    ) -> np.ndarray:
+        """What it says of rows with the target (n,) or (n, C), in the labels of their table.
+
+        `classes`: those of the network that it is compared with, None in a regression. A label of
+        the champion is the table's that says the same: 1, 1.0 and "1" are one. Raises `InputError`
+        where it cannot read the rows, or knows none of the labels.
+        """
+        predicted = self.network.predict(rows)
+        if predicted.shape != target.shape:
+            told = "one target" if predicted.ndim == 1 else f"{predicted.shape[1]} targets"
+            raise InputError(f"it predicts {told}")
+        if classes is None:
+            prepared = self.network.preprocessing
+            if prepared is not None and prepared.classes is not None:
+                raise InputError("it predicts labels, no numbers")
+            return predicted
+        own, spelt = classes_of(self.network), dict[Label, Label]()
+        labels = dict.fromkeys([*classes, *target.tolist()])
+        for label in labels:
+            if (place := place_of(label, own)) is not None:
+                spelt.setdefault(own[place], label)
+        if not spelt:
+            raise InputError(
+                f"it knows the labels {listed(own)}, and the rows have {listed(labels)}"
+            )
+        return np.array([spelt.get(one, one) for one in predicted.tolist()], dtype=object)
+
+
+def listed(labels: Iterable[Label]) -> str:
+    """Labels on one line."""
+    return shorten(map(brief, labels), 5)
+
 
 def find_champion(store: Store, name: str, home: RunFolder, state: State | None) -> Champion | None:
     """The champion of a registered model, None before the first.
 
-    Where the registry has none, but the last runs promoted one (a lost database), its file in
-    their folder is taken. Raises `InputError` where there must be one and its file is gone.
+    Where the registry has none, but the last runs promoted one under this name (a lost database),
+    its file in their folder is taken. Raises `InputError` where there must be one and its file is
+    gone.
     """
     version = champion_version(store.client, name)
     if version is not None:
         return Champion(_from_registry(store, name, version), version)
-    if state is None or state.champion is None:
+    last = None if state is None else state.champion_of(name)
+    if last is None:
         return None
     log.warning(
         "MLflow has no champion of '%s', but the last runs promoted version %s: compared with its "
         "file",
         name,
-        state.champion.version,
+        last.version,
     )
-    file = f"{state.champion.run}/{state.champion.network}"
+    file = f"{last.run}/{last.network}"
     try:
         content = home.read(file)
     except FileNotFoundError:
         raise InputError(
             f"{home.label}/{file}: the champion is neither in MLflow nor here, so nothing can be "
-            "compared with it; restore one, or set tracking.registered_model to start anew"
+            "compared with it; restore one, or set tracking.registered_model (or move "
+            f"{STATE_FILE} away) to start anew"
         ) from None
     return Champion(QuantizedNetwork.from_bytes(content, file), None)
 
 
 def champion_version(client: Any, name: str) -> str | None:
     """The version that the alias is on, interrupted moves finished; None without one."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        finish_interrupted(client, name)
-        return aliases(client, name).get(CHAMPION)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+    if not is_there(client.get_registered_model, name):
         return None
+    finish_interrupted(client, name)
+    return aliases(client, name).get(CHAMPION)
 
 
 def _from_registry(store: Store, name: str, version: str) -> QuantizedNetwork:
@@ -97,3 +138,26 @@ def registered_version(store: Store, name: str, key: str, trial: str) -> Any:
         if version.tags.get(SWEEP_TAG) == key and version.tags.get(TRIAL_TAG) == trial:
             return version
     raise StoreError(f"model '{name}': the new network was not registered; run it again")
+
+
+def files_in_use(
+    store: Store, name: str, home: RunFolder, known: Sequence[ChampionFiles | None]
+) -> ChampionFiles | None:
+    """Where the network lies that has the alias of the champion, None where that is not told.
+
+    It is one of `known`, or is looked up among the runs of `home`. Raises what MLflow raises.
+    """
+    version = champion_version(store.client, name)
+    for one in known:
+        if one is not None and one.version == version:
+            return one
+    if version is None:
+        return None
+    tags = store.client.get_model_version(name, version).tags
+    for run in home.newest(RUNS):
+        folder = RunFolder.open(beside(home.location, run))
+        if recorded_key(folder) == tags.get(SWEEP_TAG, ""):
+            for row in read_results(folder).select(["trial", "network"]).to_pylist():
+                if row["trial"] == tags.get(TRIAL_TAG) and row["network"]:
+                    return ChampionFiles(run=run, network=row["network"], version=version)
+    return None

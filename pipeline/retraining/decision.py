@@ -21,7 +21,9 @@ class Decision:
     """What was found at the data location and what follows from it.
 
     `new` are the partitions whose content the last finished run did not see, `gone` the names that
-    it saw and that are no more. `selection` is None where there is nothing to do.
+    it saw and that are no more. Of partitions with the same bytes only the first is in
+    `partitions`; `copies` names each of the others, with the one that it repeats. `selection` is
+    None where there is nothing to do.
     """
 
     partitions: tuple[Partition, ...]
@@ -31,6 +33,12 @@ class Decision:
     state: State | None
     selection: Selection | None
     run: str | None
+    copies: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """A line for each partition that repeats another, which would train and judge at once."""
+        return tuple(f"{copy} is left out: the bytes of {first}" for copy, first in self.copies)
 
     @property
     def reason(self) -> str:
@@ -56,7 +64,7 @@ def look(config: SweepConfig, home: RunFolder, unsettled: Keys = ()) -> Decision
     Raises `InputError` or `StoreError` where the data or the state cannot be read, or where there
     are too few partitions for a window and a hold-out.
     """
-    partitions = list_partitions(config.data.source)
+    partitions, copies = _distinct(list_partitions(config.data.source))
     state = read_state(home)
     seen = {} if state is None else state.partitions
     digests = set(seen.values())
@@ -65,12 +73,25 @@ def look(config: SweepConfig, home: RunFolder, unsettled: Keys = ()) -> Decision
     names = {one.name for one in partitions}
     now = {one.digest for one in partitions}
     gone = tuple(name for name in seen if name not in names and seen[name] not in now)
-    changed = state is not None and state.config != settings_digest(config, unsettled)
+    changed = state is not None and (
+        state.config != settings_digest(config, unsettled)
+        # Another registered model has a champion of its own, or none.
+        or state.model not in (None, config.registered_model)
+    )
     if state is not None and not new and not changed:
-        return Decision(tuple(partitions), new, gone, changed, state, None, None)
+        return Decision(tuple(partitions), new, gone, changed, state, None, None, copies)
     chosen = select([one.name for one in partitions], new, settings_of(config))
     run = _run_name(settings_digest(config, unsettled), partitions, chosen)
-    return Decision(tuple(partitions), new, gone, changed, state, chosen, run)
+    return Decision(tuple(partitions), new, gone, changed, state, chosen, run, copies)
+
+
+def _distinct(found: list[Partition]) -> tuple[list[Partition], tuple[tuple[str, str], ...]]:
+    """The first partition of each content, and of the others the names: (copy, first)."""
+    first: dict[str, Partition] = {}
+    for one in found:
+        first.setdefault(one.digest, one)
+    copies = [(one.name, first[one.digest].name) for one in found if first[one.digest] is not one]
+    return list(first.values()), tuple(copies)
 
 
 def settings_of(config: SweepConfig) -> RetrainConfig:

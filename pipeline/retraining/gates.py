@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from pipeline.results.folder import RunFolder
 from pipeline.results.record import NetworkRow
 from pipeline.results.verification import verify_files
 from pipeline.studies.robustness.asked import Asked, Asker
+from pipeline.tracking.aliases import ROLLED_BACK
 from qnn.errors import InputError, QnnError
 from qnn.networks.quantized import QuantizedNetwork
 from qnn.robustness import Limits
@@ -111,6 +113,15 @@ def use_gate(cautions: Sequence[str]) -> Gate:
     return Gate("use", not cautions, "; ".join(cautions) or "not constant; every class is there")
 
 
+def rollback_gates(version: Any) -> tuple[Gate, ...]:
+    """The gate that refuses a registered version that was rolled back, for any other none."""
+    since = version.tags.get(ROLLED_BACK)
+    if since is None:
+        return ()
+    text = f"version {version.version} was rolled back ({since}); it is not promoted a second time"
+    return (Gate("rollback", False, text),)
+
+
 def metric_gate(
     target: np.ndarray,
     champion: np.ndarray,
@@ -136,9 +147,10 @@ def metric_gate(
 def _squared_errors(
     predicted: np.ndarray, target: np.ndarray, scale: float | Sequence[float]
 ) -> np.ndarray:
-    if target.ndim == 1:
-        return np.asarray((predicted - target) ** 2)
-    return np.asarray(np.mean(((predicted - target) / scale) ** 2, axis=1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        if target.ndim == 1:
+            return np.asarray((predicted - target) ** 2)
+        return np.asarray(np.mean(((predicted - target) / scale) ** 2, axis=1))
 
 
 def compare_labels(
@@ -183,20 +195,35 @@ def compare_errors(
         significance: the p-value up to which a loss counts.
 
     The test is whether the mean of `challenger − (1 + tolerance)² champion` is above 0 (Student's t
-    with n − 1 degrees of freedom).
+    with n − 1 degrees of freedom). A challenger whose mean error is not finite is worse than any
+    champion, and no other is worse than a champion whose mean error is not finite.
     """
-    from scipy.stats import ttest_1samp
-
-    over = challenger - (1.0 + tolerance) ** 2 * champion
-    mean = float(over.mean())
-    if len(over) < 2 or np.ptp(over) <= _EQUAL * max(1.0, float(np.abs(over).max())):
-        p = 0.0 if mean > 0.0 else 1.0
+    before, after = (_root_mean(errors) for errors in (champion, challenger))
+    if math.isfinite(before) and math.isfinite(after):
+        mean, p = _paired(challenger - (1.0 + tolerance) ** 2 * champion)
     else:
-        p = float(ttest_1samp(over, 0.0, alternative="greater").pvalue)
-    before, after = (math.sqrt(float(errors.mean())) for errors in (champion, challenger))
-    worse = mean > 0.0 and p <= significance
+        mean, p = (-math.inf, 1.0) if math.isfinite(after) else (math.inf, 0.0)
+    # What is not a number counts against the challenger.
+    worse = not (mean <= 0.0 or p > significance)
     text = (
         f"RMSE {after:.6g} against the champion's {before:.6g} (tolerance {100 * tolerance:g} %; "
         f"paired t test on squared errors, p = {p:.3g}, significant up to {significance:g})"
     )
     return Comparison("rmse", before, after, p, worse, text)
+
+
+def _paired(over: np.ndarray) -> tuple[float, float]:
+    """The mean of differences (n,), and the p-value of "it is at most 0"."""
+    from scipy.stats import ttest_1samp
+
+    mean = float(over.mean())
+    if len(over) < 2 or np.ptp(over) <= _EQUAL * max(1.0, float(np.abs(over).max())):
+        return mean, 0.0 if mean > 0.0 else 1.0
+    return mean, float(ttest_1samp(over, 0.0, alternative="greater").pvalue)
+
+
+def _root_mean(errors: np.ndarray) -> float:
+    """Infinite where an error is not finite, or their sum too large."""
+    with np.errstate(over="ignore"):
+        mean = float(errors.mean())
+    return math.sqrt(mean) if math.isfinite(mean) else math.inf

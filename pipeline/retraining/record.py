@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tempfile
 import time
@@ -67,10 +68,18 @@ class Verdict:
             "hold_out": list(self.hold_out),
             "hold_out_rows": self.hold_out_rows,
             "gates": [asdict(gate) for gate in self.gates],
-            "comparison": None if self.comparison is None else asdict(self.comparison),
+            "comparison": None if self.comparison is None else _for_json(asdict(self.comparison)),
             "drift": self.drift.record(),
             "notes": list(self.notes),
         }
+
+
+def _for_json(values: dict[str, Any]) -> dict[str, Any]:
+    """Null for a number that is not finite: JSON has none."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in values.items()
+    }
 
 
 def write_verdict(verdict: Verdict, folder: RunFolder) -> None:
@@ -96,8 +105,10 @@ def log_verdict(verdict: Verdict, store: Store, run_id: str, name: str, version:
     client.set_tag(run_id, VERDICT_TAG, verdict.word)
     client.set_tag(run_id, "drift", "over" if verdict.drift.over else "none")
     note = client.get_run(run_id).data.tags.get(_NOTE, "")
-    if not note.startswith(_HEADING):
-        client.set_tag(run_id, _NOTE, f"{_description(verdict)}\n\n{note}")
+    if note.startswith(_HEADING):
+        # What an earlier try said of it goes, the sweep's own words stay.
+        note = "## " + note.partition("\n\n## ")[2]
+    client.set_tag(run_id, _NOTE, f"{_description(verdict)}\n\n{note}")
     client.set_model_version_tag(name, version, VERDICT_TAG, verdict.line[:500])
 
 

@@ -16,9 +16,15 @@ import numpy as np
 from rich.console import Console
 
 from pipeline.configuration.reading import SweepConfig
+from pipeline.datasets.examples import classes_of
 from pipeline.results.folder import RunFolder, StoreError
 from pipeline.results.record import NetworkRow
-from pipeline.retraining.champion import Champion, find_champion, registered_version
+from pipeline.retraining.champion import (
+    Champion,
+    files_in_use,
+    find_champion,
+    registered_version,
+)
 from pipeline.retraining.decision import Decision, look, settings_of
 from pipeline.retraining.drift import measure_drift
 from pipeline.retraining.gates import (
@@ -27,6 +33,7 @@ from pipeline.retraining.gates import (
     certificate_gate,
     metric_gate,
     robustness_gate,
+    rollback_gates,
     size_gate,
     use_gate,
 )
@@ -41,7 +48,7 @@ from pipeline.studies.training.prepared import prepare
 from pipeline.sweeps.driver import SweepOptions, SweepOutcome, run_sweep
 from pipeline.sweeps.interrupts import Interrupts
 from pipeline.tracking import tracker
-from pipeline.tracking.aliases import ROLLED_BACK, Move, promote
+from pipeline.tracking.aliases import Move, promote
 from pipeline.tracking.store import Store, find_run, open_store, sweep_key, tracking_uri
 from qnn.errors import InputError
 from qnn.networks.quantized import QuantizedNetwork
@@ -112,6 +119,8 @@ class _Retraining:
 
     def go(self, options: SweepOptions, console: Console | None) -> Retrained:
         log.info("%s; run %s", self.decision.reason, self.run)
+        for line in self.decision.left_out:
+            log.warning("%s", line)
         window = build(self.original, self.selection, self.settings)
         self.folder.create()
         write_window(self.original, window, self.folder)
@@ -124,20 +133,19 @@ class _Retraining:
         store = open_store(self.config, self.home)
         name = self.config.registered_model
         champion = find_champion(store, name, self.home, self.decision.state)
-        verdict = self._judge(outcome.champion, champion, window, outcome.cautions)
-        write_verdict(verdict, self.folder)
         key = sweep_key(self.folder)
+        # After an interrupted move was finished, which changes its tags.
         version = registered_version(store, name, key, outcome.champion.identity.trial)
+        verdict = self._judge(
+            outcome.champion, champion, window, outcome.cautions, rollback_gates(version)
+        )
+        write_verdict(verdict, self.folder)
         log_verdict(verdict, store, _sweep_run(store, key), name, version.version)
         self.lease.check()
         move = None
-        if verdict.promote and ROLLED_BACK in version.tags:
-            log.warning(
-                "version %s was rolled back; it is not promoted a second time", version.version
-            )
-        elif verdict.promote:
+        if verdict.promote:
             move = promote(store.client, name, str(version.version))
-        state = self._finish(verdict, outcome.champion, str(version.version))
+        state = self._finish(verdict, outcome.champion, store, str(version.version))
         if self.settings.keep_runs is not None:
             in_use = {self.run} | ({state.champion.run} if state.champion else set())
             prune(self.home, store, name, self.settings.keep_runs, in_use)
@@ -149,6 +157,7 @@ class _Retraining:
         champion: Champion | None,
         window: Window,
         cautions: tuple[str, ...],
+        more: tuple[Gate, ...],
     ) -> Verdict:
         prepared = prepare(self.config)
         table, test = prepared.table, prepared.split.test_rows
@@ -158,7 +167,7 @@ class _Retraining:
         certified, fits = certificate_gate(self.folder, row), size_gate(size, self.settings)
         rows, target = table.take(test), np.asarray(table.target[test])
         gate, comparison = self._compare(champion, network, rows, target)
-        gates, share = [certified, gate, fits, use_gate(cautions)], None
+        gates, share = [certified, gate, fits, use_gate(cautions), *more], None
         if (wanted := self.settings.robustness) is not None:
             robust, share = robustness_gate(network, rows, target, wanted)
             gates.append(robust)
@@ -189,11 +198,9 @@ class _Retraining:
     ) -> tuple[Gate, Comparison | None]:
         if champion is None:
             return Gate("metric", True, "no champion yet, nothing to compare with"), None
+        classes = classes_of(network) if self.config.task == "classification" else None
         try:
-            predicted = champion.network.predict(rows)
-            if predicted.shape != target.shape:
-                told = "one target" if predicted.ndim == 1 else f"{predicted.shape[1]} targets"
-                raise InputError(f"it predicts {told}")
+            predicted = champion.predict(rows, target, classes)
         except InputError as error:
             return Gate(
                 "metric",
@@ -205,8 +212,9 @@ class _Retraining:
         said = network.predict(rows)
         return metric_gate(target, predicted, said, self.config.task, self.settings, scale)
 
-    def _finish(self, verdict: Verdict, row: NetworkRow, version: str) -> State:
-        before = None if self.decision.state is None else self.decision.state.champion
+    def _finish(self, verdict: Verdict, row: NetworkRow, store: Store, version: str) -> State:
+        name, last = self.config.registered_model, self.decision.state
+        before = None if last is None else last.champion_of(name)
         files = ChampionFiles(run=self.run, network=str(row.fit.network), version=version)
         state = State(
             config=settings_digest(self.original, self.unsettled),
@@ -215,7 +223,8 @@ class _Retraining:
             verdict=verdict.word,
             reason=verdict.line,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            champion=files if verdict.promote else before,
+            champion=files_in_use(store, name, self.home, (files, before)) or before,
+            model=name,
         )
         write_state(self.home, state)
         return state

@@ -32,7 +32,10 @@ class ChampionFiles(BaseModel):
 
 
 class State(BaseModel):
-    """One finished run: promoted or refused, on which partitions, under which configuration."""
+    """One finished run: promoted or refused, on which partitions, under which configuration.
+
+    `champion` is what has the alias in the registered model `model` (None in older files).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     format: int = 1
@@ -43,6 +46,11 @@ class State(BaseModel):
     reason: str
     finished: str
     champion: ChampionFiles | None = None
+    model: str | None = None
+
+    def champion_of(self, name: str) -> ChampionFiles | None:
+        """The champion, where it is that of the registered model `name`."""
+        return self.champion if self.model in (None, name) else None
 
 
 def settings_digest(config: SweepConfig, unsettled: Keys = ()) -> str:

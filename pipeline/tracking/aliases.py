@@ -7,11 +7,15 @@ model, and whoever comes next finishes it: a crash in between leaves nothing hal
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from qnn.errors import InputError
+
+log = logging.getLogger(__name__)
 
 CHAMPION, PREVIOUS = "champion", "previous"
 JOURNAL = "qnn.alias_move"
@@ -77,14 +81,43 @@ def roll_back(client: Any, name: str) -> Move:
 
 
 def finish_interrupted(client: Any, name: str) -> Move | None:
-    """Finish the move that a crash left in the middle; None if there is none."""
+    """Finish the move that a crash left in the middle; None if there is none.
+
+    A version may have been deleted since. Without the one that was to be the champion the move is
+    dropped, with a warning; without the one that was left the rest of it is done.
+    """
     tag = client.get_registered_model(name).tags.get(JOURNAL)
     if not tag:
         return None
     record = json.loads(tag)
-    move = Move(record["kind"], record["champion"], record["previous"], resumed=True)
+    champion, previous = record["champion"], record["previous"]
+    if not is_there(client.get_model_version, name, champion):
+        log.warning(
+            "model '%s': an interrupted %s to version %s is dropped, the version was deleted",
+            name,
+            record["kind"],
+            champion,
+        )
+        client.delete_registered_model_tag(name, JOURNAL)
+        return None
+    if previous is not None and not is_there(client.get_model_version, name, previous):
+        previous = None
+    move = Move(record["kind"], champion, previous, resumed=True)
     _carry_out(client, name, move)
     return move
+
+
+def is_there(get: Callable[..., Any], *what: str) -> bool:
+    """Whether a client's call finds what it is asked for. Raises what else MLflow raises."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        get(*what)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False
+    return True
 
 
 def _move(client: Any, name: str, move: Move) -> Move:

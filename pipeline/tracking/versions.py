@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.results.summary import Metric, Shown, percent
 from pipeline.tracking import text
-from pipeline.tracking.aliases import CHAMPION
+from pipeline.tracking.aliases import CHAMPION, is_there
 from pipeline.tracking.run import TrackedRun
 from pipeline.tracking.store import SWEEP_TAG, TRIAL_TAG, Store, pointed_at
 
@@ -56,13 +56,7 @@ def register(
 
 
 def _make_model(client: Any, name: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
+    if not is_there(client.get_registered_model, name):
         client.create_registered_model(name, description=(
             "Quantized networks with a proven bound on how far from optimal they can be. The "
             f"alias `{CHAMPION}` is on the one to use."))  # fmt: skip

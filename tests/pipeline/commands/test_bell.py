@@ -58,7 +58,7 @@ def test_certificates_of_an_earlier_run_are_not_taken_for_new_ones(tmp_path: Pat
     assert len(before) == 6
     again = CliRunner().invoke(app, [*arguments, "--level", "1", "--certificates", "3"])
     assert isinstance(again.exception, InputError)
-    assert "a folder that is not empty" in str(again.exception)
+    assert "exists and is no empty folder" in str(again.exception)
     assert {file: file.read_bytes() for file in [out, *place.iterdir()]} == before
 
 
@@ -188,9 +188,9 @@ def test_places_are_looked_at_before_anything_is_decided(tmp_path: Path) -> None
     (tmp_path / "taken.certificates").write_text("a file")
     (tmp_path / "folder").mkdir()
     for out, more, said in (
-        (file, (), "holds the behaviours"),
+        (file, (), "is the behaviours' file itself"),
         (tmp_path / "folder", (), "is a folder"),
-        (tmp_path / "taken.parquet", ("--certificates", "1"), "is a file"),
+        (tmp_path / "taken.parquet", ("--certificates", "1"), "is no empty folder"),
     ):
         result = CliRunner().invoke(app, ["bell", str(file), "--out", str(out), *more])
         assert isinstance(result.exception, InputError)

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.commands.retraining import explain
 from pipeline.configuration.retraining import RetrainConfig
 from pipeline.results.folder import RunFolder
 from pipeline.retraining.decision import look
 from pipeline.retraining.state import STATE_FILE, State, read_state, settings_digest, write_state
-from pipeline.retraining.window import HOLD_OUT, build, run_config, select, write_window
+from pipeline.retraining.window import HOLD_OUT, Selection, build, run_config, select, write_window
 from pipeline.sweeps.driver import prepare
 from qnn.errors import InputError
 from tests.pipeline.retraining.arriving import arrive, config
@@ -53,6 +54,39 @@ def test_content_decides_and_nothing_else(home: RunFolder, data: Path) -> None:
     changed = look(config(data), home)
     assert changed.new == ("3.parquet",)
     assert changed.reason.startswith("1 of 2 partitions new since the last run (promoted then)")
+
+
+def test_bytes_that_come_twice_do_not_train_and_judge_at_once(home: RunFolder, data: Path) -> None:
+    (data / "3b.parquet").write_bytes((data / "3.parquet").read_bytes())
+    twice = look(config(data), home)
+    assert twice.selection == Selection(("1.parquet", "2.parquet"), ("3.parquet",))
+    assert twice.left_out == ("3b.parquet is left out: the bytes of 3.parquet",)
+    assert twice.reason == "first run, on 3 partitions"
+    assert explain(config(data), twice)[1] == twice.left_out[0]
+    (data / "3b.parquet").unlink()
+    once = look(config(data), home)
+    assert (once.selection, once.run, once.left_out) == (twice.selection, twice.run, ())
+    # A file of earlier that comes again is no new one to judge.
+    remember(home, data)
+    (data / "4.parquet").write_bytes((data / "1.parquet").read_bytes())
+    assert look(config(data), home).selection is None
+    arrive(data, "5.parquet", seed=5)
+    later = look(config(data), home)
+    assert later.selection is not None
+    assert later.new == later.selection.hold_out == ("5.parquet",)
+
+
+def test_another_registered_model_is_a_reason_to_train_again(home: RunFolder, data: Path) -> None:
+    remember(home, data)
+    other = config(data, tracking={"registered_model": "other"})
+    # A state of before the model's name was kept.
+    assert look(other, home).selection is None
+    state = read_state(home)
+    assert state is not None
+    write_state(home, state.model_copy(update={"model": "arriving"}))
+    assert look(config(data), home).selection is None
+    assert look(other, home).config_changed
+    assert look(other, home).selection is not None
 
 
 def test_what_a_result_depends_on_is_a_reason_to_train_again(home: RunFolder, data: Path) -> None:

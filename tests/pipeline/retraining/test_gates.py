@@ -84,6 +84,22 @@ def test_equal_networks_pass_and_equally_worse_rows_do_not() -> None:
     assert not compare_errors(errors, 1.2 * errors, 0.1, 0.05).worse
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e200])
+@pytest.mark.parametrize("count", [1, 30])
+def test_an_error_that_is_not_finite_is_worse_than_any(bad: float, count: int) -> None:
+    numbers = np.arange(30.0)
+    spoilt = numbers.copy()
+    spoilt[:count] = bad
+    for champion in (numbers + 1.0, spoilt):
+        gate, found = metric_gate(numbers, champion, spoilt, "regression", RetrainConfig())
+        assert not gate.passed
+        assert gate.text.startswith("RMSE inf against the champion's ")
+        assert (found.challenger, found.p_value) == (math.inf, 0.0)
+    gate, found = metric_gate(numbers, spoilt, numbers + 1.0, "regression", RetrainConfig())
+    assert gate.passed
+    assert (found.champion, found.challenger) == (math.inf, 1.0)
+
+
 def test_the_gates_lines_say_what_was_compared() -> None:
     target = np.array(["a", "b"] * 20)
     other = np.where(target == "a", "b", "a")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.commands.retraining import rollback_command
+from pipeline.retraining.champion import champion_version
 from pipeline.tracking.aliases import (
     CHAMPION,
     JOURNAL,
@@ -120,6 +121,39 @@ def test_a_rollback_after_an_interrupted_promotion_undoes_it(client: Any) -> Non
     assert aliases(client, NAME) == {CHAMPION: "1", PREVIOUS: "1"}
     assert roll_back(client, NAME).champion == "1"
     assert aliases(client, NAME) == {CHAMPION: "1", PREVIOUS: "2"}
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+def test_a_promotion_to_a_version_that_was_deleted_is_dropped(
+    client: Any, calls: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    promote(client, NAME, "1")
+    with pytest.raises(Crash):
+        promote(Fragile(client, calls), NAME, "2")
+    client.delete_model_version(NAME, "2")
+    assert champion_version(client, NAME) == "1"
+    assert "interrupted promotion to version 2 is dropped, the version was deleted" in caplog.text
+    assert JOURNAL not in client.get_registered_model(NAME).tags
+    move = promote(client, NAME, "3")
+    assert move is not None
+    assert aliases(client, NAME) == {CHAMPION: "3", PREVIOUS: "1"}
+
+
+def test_a_rollback_from_a_version_that_was_deleted_is_finished(client: Any) -> None:
+    promote(client, NAME, "1")
+    promote(client, NAME, "2")
+    with pytest.raises(Crash):
+        roll_back(Fragile(client, 1), NAME)
+    # With the version goes its alias.
+    client.delete_model_version(NAME, "2")
+    assert CHAMPION not in aliases(client, NAME)
+    assert roll_back(client, NAME).champion == "1"
+    assert aliases(client, NAME)[CHAMPION] == champion_version(client, NAME) == "1"
+
+
+def test_a_model_that_is_not_there_has_no_champion(client: Any) -> None:
+    assert champion_version(client, "other") is None
+    assert champion_version(client, NAME) is None
 
 
 def test_nothing_to_go_back_to_is_one_line(client: Any, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import logging
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from pipeline.reports.figures import plots
 from pipeline.results import lock
 from pipeline.results.folder import RunFolder, StoreError
 from pipeline.retraining import run
+from pipeline.retraining.champion import files_in_use, find_champion
 from pipeline.retraining.decision import look
 from pipeline.retraining.gates import certificate_gate
 from pipeline.retraining.lease import LEASE_FILE
@@ -22,7 +24,7 @@ from pipeline.retraining.run import Retrained, retrain
 from pipeline.retraining.state import read_state
 from pipeline.studies.training.automatic import settled, stand_in
 from pipeline.sweeps.driver import SweepOptions
-from pipeline.tracking.aliases import CHAMPION, JOURNAL, PREVIOUS, aliases
+from pipeline.tracking.aliases import CHAMPION, JOURNAL, PREVIOUS, aliases, promote
 from pipeline.tracking.store import Store, open_store, pointed_at
 from qnn.certificates import Certificate
 from qnn.numerics.archive import pack_arrays, unpack_arrays
@@ -269,6 +271,69 @@ def test_a_lease_lost_while_the_candidate_is_judged_stops_the_promotion(
     done = nights.run()
     assert (done.version, done.verdict and done.verdict.word) == ("1", "promoted")
     assert nights.aliases() == {CHAMPION: "1"}
+
+
+def test_a_version_that_was_rolled_back_is_refused_by_the_next_try(
+    nights: Nights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrive(nights.data, "day-1.parquet", seed=1)
+    arrive(nights.data, "day-2.parquet", seed=2)
+    nights.run()
+    home = RunFolder.open(nights.home)
+    before = read_state(home)
+    arrive(nights.data, "day-3.parquet", count=120, seed=3)
+    with monkeypatch.context() as disturbed:
+        disturbed.setattr(run, "write_state", Mock(side_effect=SystemExit))
+        with pytest.raises(SystemExit):
+            nights.run()
+    assert nights.aliases() == {CHAMPION: "2", PREVIOUS: "1"}
+    rollback_command("arriving", str(nights.home))
+    done = nights.run()
+    assert done.verdict is not None
+    assert (done.version, done.move, done.verdict.word) == ("2", None, "refused")
+    assert done.verdict.line.startswith("refused by the gate rollback: version 2 was rolled back (")
+    assert nights.aliases() == {CHAMPION: "1", PREVIOUS: "2"}
+    state = read_state(home)
+    assert before is not None
+    assert state is not None
+    assert (state.verdict, state.champion) == ("refused", before.champion)
+    assert json.loads(home.read(f"{done.decision.run}/decision.json"))["verdict"] == "refused"
+    store = nights.store()
+    newest = store.client.search_runs(
+        [store.experiment_id], filter_string="tags.`qnn.role` = 'sweep'", max_results=1
+    )[0]
+    note = newest.data.tags["mlflow.note.content"]
+    assert note.startswith("## Retraining: refused")
+    assert (note.count("## Retraining"), note.count("## Certified")) == (1, 1)
+    # What an alias was put on by hand is found among the runs.
+    assert files_in_use(store, "arriving", home, ()) == before.champion
+    promote(store.client, "arriving", "2")
+    found = files_in_use(store, "arriving", home, (before.champion,))
+    assert found is not None
+    assert (found.run, found.version) == (done.decision.run, "2")
+    assert home.exists(f"{found.run}/{found.network}")
+
+
+def test_another_name_of_the_model_starts_anew(nights: Nights) -> None:
+    arrive(nights.data, "day-1.parquet", seed=1)
+    arrive(nights.data, "day-2.parquet", seed=2)
+    nights.run()
+    done = nights.run(tracking={"top": 1, "registered_model": "other"})
+    assert done.decision.config_changed
+    assert done.verdict is not None
+    assert done.verdict.line == "promoted: no champion yet, nothing to compare with"
+    store, home = nights.store(), RunFolder.open(nights.home)
+    assert aliases(store.client, "other") == nights.aliases() == {CHAMPION: "1"}
+    state = read_state(home)
+    assert state is not None
+    assert state.model == "other"
+    store.client.delete_registered_model("other")
+    lost = find_champion(store, "other", home, state)
+    assert lost is not None
+    assert lost.version is None
+    assert find_champion(store, "third", home, state) is None
+    old = state.model_copy(update={"model": None})
+    assert find_champion(store, "third", home, old) is not None
 
 
 def test_the_certificate_is_proven_again_from_the_files(nights: Nights) -> None:
