@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from pipeline.commands.writing.places import refuse_file
 from pipeline.logs.shell import verify_line
 from qnn.errors import CertificateError, InputError
 
@@ -89,7 +90,10 @@ def bell(
     from qnn.numerics.archive import write_file
 
     place = (out or behaviours).with_suffix(".certificates") if certificates else None
-    _check_places(behaviours, out, place)
+    own = None if model == "shipped" else model
+    refuse_file(out, {"the behaviours' file": behaviours, "the network to start from": own})
+    if place is not None and place.exists() and not place.is_dir():
+        raise InputError(f"{place}: is a file: the certificates' folder has this name")
     parsed = Scenario.parse(scenario)
     settings = Settings(
         parsed.name, level, None if fallback == "none" else fallback, steps,
@@ -167,17 +171,6 @@ def certify(table: pa.Table, settings: Settings, count: int, place: Path) -> int
         verify_moments(certificate, b[i], exact=True)
         certificate.save(place / f"{row}.npz")
     return len(rows)
-
-
-def _check_places(behaviours: Path, out: Path | None, certificates: Path | None) -> None:
-    if out is not None and not out.absolute().parent.is_dir():
-        raise InputError(f"{out}: its folder does not exist")
-    if out is not None and out.is_dir():
-        raise InputError(f"{out}: is a folder: name a file")
-    if out is not None and out.exists() and behaviours.exists() and out.samefile(behaviours):
-        raise InputError(f"{out}: holds the behaviours themselves: name another file")
-    if certificates is not None and certificates.exists() and not certificates.is_dir():
-        raise InputError(f"{certificates}: is a file: the certificates' folder has this name")
 
 
 def _say(table: pa.Table, scenario: str, level: str, seconds: float) -> None:

@@ -22,9 +22,10 @@ from pipeline.commands.predict import predict
 from pipeline.commands.quantize import quantize
 from pipeline.commands.robustness import robustness
 from pipeline.commands.schema import schema
-from qnn.errors import CertificateError, InputError
+from pipeline.logs.redact import redact
+from qnn.errors import InputError, QnnError
 
-NOT_PROVEN, BAD_INPUT = 1, 2
+FAILED, BAD_INPUT = 1, 2
 
 app = typer.Typer(
     name="qnn",
@@ -302,16 +303,14 @@ def _standing_text(out: str, study: Any, config: Any, prepared: Any) -> str:
 def main() -> None:
     """Entry point: bad input is one line on stderr and exit code 2, as are usage errors.
 
-    So is a certificate that a command was about to write and that does not prove its bound: 1.
+    So is with exit code 1 what no other input would mend: a folder or a cluster that is away, a
+    certificate that a command was about to write and that does not prove its bound.
     """
     try:
         app(prog_name="qnn")
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
-    except CertificateError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(NOT_PROVEN)
+    except QnnError as error:
+        print(f"error: {redact(' '.join(str(error).splitlines()))}", file=sys.stderr)
+        sys.exit(BAD_INPUT if isinstance(error, InputError) else FAILED)
 
 
 def command() -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.commands.writing.places import refuse_file
 from qnn.errors import InputError
 
 PREDICTION = "prediction"
@@ -52,7 +53,9 @@ def predict(
     from pipeline.datasets.examples import load_network, read_table_of, rows_of
     from pipeline.logs.console import held_back
 
-    _refuse_out(out, data)
+    if out is not None and out.suffix.lower() not in (".csv", ".parquet"):
+        raise InputError(f"{out}: --out must end in .csv or .parquet")
+    refuse_file(out, {"the network": network, "the data": data})
     loaded = load_network(network)
     reading = _reading(data, overrides or [])
     with held_back() as held, warnings.catch_warnings(record=True) as said, rows_of(data):
@@ -68,22 +71,6 @@ def predict(
         return
     _write(columns, out)
     print(out)
-
-
-def _refuse_out(out: Path | None, data: str) -> None:
-    """InputError where nothing could be written, or the data would be written over."""
-    from pipeline.configuration.paths import expanded
-
-    if out is None:
-        return
-    if out.suffix.lower() not in (".csv", ".parquet"):
-        raise InputError(f"{out}: --out must end in .csv or .parquet")
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"{out}: its folder does not exist")
-    if out.is_dir():
-        raise InputError(f"{out}: is a folder; give a file")
-    if out.resolve() == Path(expanded(data)).resolve():
-        raise InputError(f"{out}: is the data itself; give another file")
 
 
 def _reading(data: str, overrides: Sequence[str]) -> Any:

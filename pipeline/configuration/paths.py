@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 
+from pipeline.logs.redact import redact
 from qnn.errors import InputError
 
 # What pyarrow, and MLflow, know; written without // they would name a folder here.
@@ -29,7 +30,7 @@ def refuse_half_uri(text: str, key: str = "") -> None:
         return
     scheme = text.partition(":")[0]
     if ":" in text and scheme in SCHEMES:
-        raise InputError(f"{where}{text}: write {scheme}:// and not {scheme}:")
+        raise InputError(f"{where}{redact(text)}: write {scheme}:// and not {scheme}:")
     if _HOST.fullmatch(text):
         raise InputError(
             f"{where}{text}: a host and a port need a scheme in front, as http://{text}"
@@ -48,5 +49,5 @@ def refuse_unknown_tracking(uri: str | None) -> None:
     refuse_half_uri(given, key)
     if not ("://" in given or given.startswith("databricks") or os.path.isdir(given)):
         raise InputError(
-            f"{key}: {given} is no URI (http://…, sqlite:///…) and no folder that is there"
+            f"{key}: {redact(given)} is no URI (http://…, sqlite:///…) and no folder that is there"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -190,7 +191,8 @@ def _refuse_credentials(config: BaseModel, where: str) -> None:
     """The resolved config is kept with results, in MLflow and with jobs: no place for secrets."""
     for key, value in flatten(config.model_dump(mode="json")):
         place = key.rpartition(".")[2] in ("source", "uri") and isinstance(value, str)
-        if place and redact(value) != value:
+        # A file may have any name.
+        if place and redact(value) != value and ("://" in value or not os.path.exists(value)):
             raise InputError(
                 f"{where}: {key}: holds credentials ({redact(value)}), and the config is kept with "
                 "the results; give them in the environment (AWS_ACCESS_KEY_ID, "

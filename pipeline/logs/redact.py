@@ -1,7 +1,8 @@
 """Secrets kept out of whatever is shown: reports, tracking parameters, messages, errors in results.
 
-Storage URIs may carry keys (`s3://KEY:SECRET@bucket`), and an error text may repeat them. The
-environment variables that hold secrets by their name are also searched for by their value.
+Storage URIs may carry keys (`s3://KEY:SECRET@bucket`), also where the // was forgotten, and an
+error text may repeat them. The environment variables that hold secrets by their name are also
+searched for by their value.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ _USER = re.compile(
     r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)"
     r"(?:[^/\s'\"]+|[^/\s@:\['\"]*:(?!\d*/)[^\s'\"]+)@"
 )
+# The same without //, and without a scheme at all. No path is one: in a path a / follows the colon,
+# as in MLflow's `models:/name@alias`, or what is before the colon is no word of its own.
+_BARE = re.compile(r"(?<![\w./@:+%-])[\w.+%-]+:[^\s'\"/@][^\s'\"]{0,300}@(?=[\w\[])")
 _QUERY = re.compile(
     r"(?P<key>[?&][\w.-]*(?:secret|token|password|passwd|credential|signature|key|sig)[\w.-]*=)"
     r"[^&\s'\"]+",
@@ -31,6 +35,7 @@ _LEAST_LENGTH = 8
 def redact(text: str) -> str:
     """`text` with the credentials in URIs, and every secret of the environment, as `***`."""
     text = _USER.sub(rf"\g<scheme>{HIDDEN}@", text)
+    text = _BARE.sub(f"{HIDDEN}@", text)
     text = _QUERY.sub(rf"\g<key>{HIDDEN}", text)
     for secret in _environment_secrets():
         text = text.replace(secret, HIDDEN)

@@ -11,11 +11,12 @@ import pandas as pd
 import pyarrow as pa
 
 from pipeline.configuration.reading import SweepConfig, dump_config, parse_config
+from pipeline.configuration.settings import HoldOut
 from pipeline.logs.redact import redact
 from pipeline.logs.shell import verify_line
 from pipeline.reports import tables
 from pipeline.reports.cells import href
-from pipeline.reports.comparison.arms import NAMES, arm_table, metric_text
+from pipeline.reports.comparison.arms import arm_table, metric_text, named
 from pipeline.reports.comparison.orthogonality import (
     orthogonality_table,
     orthogonality_words,
@@ -174,7 +175,8 @@ def _sets(content: ReportInput) -> list[ComparedSet]:
         return []
     name = content.config.name if content.config else ""
     scaling = content.config.preprocessing.scaling if content.config else ""
-    return make_sets(name, scaling, content.results)
+    seconds = content.config.baseline_seconds if content.config else None
+    return make_sets(name, scaling, content.results, seconds)
 
 
 def _arms_words(arms: list[ArmSummary]) -> str:
@@ -193,9 +195,9 @@ def _arms_words(arms: list[ArmSummary]) -> str:
     first, second = sorted((best, rival), key=rank, reverse=True)
     write = metric_text(metric)
     return (
-        f"Best on the test rows, in the mean over the shards: {NAMES[first.arm]}, {metric.label} "
+        f"Best on the test rows, in the mean over the shards: {named(first)}, {metric.label} "
         f"{write(first.test)} with {byte_text(first.bytes)}; then "
-        f"{NAMES[second.arm]}, {write(second.test)} with {byte_text(second.bytes)}."
+        f"{named(second)}, {write(second.test)} with {byte_text(second.bytes)}."
     )
 
 
@@ -304,8 +306,7 @@ def _facts(data: pd.DataFrame, config: SweepConfig | None) -> list[dict[str, str
         facts.append(("noise in training rows", told))
     facts.append(("shards", ", ".join(sorted(set(data["shard"]) - {FINAL_SHARD})) or FINAL_SHARD))
     if config is not None:
-        held = f"{percent(config.test.fraction)} of the rows, never used to choose anything"
-        facts.append(("test rows", held if config.test.fraction else "none"))
+        facts.append(("test rows", _held_out(rows, config.test)))
     facts.append(("chosen by", f"mean validation {summary.metric_of(data).label}"))
     kinds = "; ".join(summary.kinds_in_words(data)) or "–"
     if "polynomial (" in kinds:
@@ -317,6 +318,18 @@ def _facts(data: pd.DataFrame, config: SweepConfig | None) -> list[dict[str, str
     if config is not None and config.bounds == "learned":
         facts.append(("SDPs left out by learned bounds", summary.left_out(data)))
     return [{"name": name, "value": value} for name, value in facts]
+
+
+def _held_out(rows: pd.DataFrame, test: HoldOut) -> str:
+    if test.column is not None:
+        count = rows["test_rows"].max()
+        counted = "the rows" if pd.isna(count) else f"{int(count):,} rows"
+        which = f"{counted} that the column {redact(test.column)} marks"
+    elif test.fraction:
+        which = f"{percent(test.fraction)} of the rows"
+    else:
+        return "none"
+    return f"{which}, never used to choose anything"
 
 
 def _class_weights(asked: str | dict[str, float]) -> str:

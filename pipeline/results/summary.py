@@ -18,7 +18,7 @@ import pyarrow as pa
 from pipeline.configuration.beta import BetaForm
 from pipeline.configuration.kinds import KIND, Kind, differing_words, kind_of
 from pipeline.configuration.metric import METRICS, Metric, metric_for
-from pipeline.results.record import LEARNED, PARTS, NetworkRow, columns_for
+from pipeline.results.record import LEARNED, ORTHOGONALITY, PARTS, NetworkRow, columns_for
 from pipeline.results.schema import METRIC
 from pipeline.results.selection import FINAL_SHARD, choose
 from qnn.training.arms import ALL as BASELINES
@@ -34,8 +34,7 @@ def frame(results: pa.Table | pd.DataFrame) -> pd.DataFrame:
     networks of one output of several: a joined row has their sum. The column `problem` says what a
     row's kind of problem differs in from those of other rows, "" where there is one kind,
     `beta_form` whether the sweep has β as fractions or values, `metric` the name of the one that
-    chooses, `widest_objective` the objective of
-    the best network of any width, NaN where none was sought.
+    chooses, `widest_objective` the best network's of any width, NaN where none was sought.
     """
     data = results.to_pandas() if isinstance(results, pa.Table) else results.copy()
     data = data[~data["rounding"].isin(BASELINES) & data["output"].isna()].copy()
@@ -237,18 +236,21 @@ def beside_ours(results: pa.Table) -> pd.DataFrame:
     """Ours and each arm that the sweep ran, at the best setting of each; the best first.
 
     Columns: arm (`OURS` or its name), networks, and the means over shards and seeds of gap, bytes
-    and the metric's validation and test columns. A setting of an arm is its β, width and time. No
-    rows where no arm was run.
+    and the metric's validation and test columns. A setting of an arm is its kind of problem, β,
+    width, time and orthogonality. No rows where no arm was run.
     """
     data = frame(results)
-    metric, search = metric_of(data), [SETTING[1], "width", "baseline_seconds"]
+    metric, search = metric_of(data), [*SETTING[:3], "baseline_seconds", *ORTHOGONALITY]
     rows = results.to_pandas()
     rows = rows[rows["rounding"].isin(BASELINES) & rows["output"].isna() & (rows["status"] == "ok")]
     if not len(rows) or not len(searched(data)):
         return pd.DataFrame()
     shown = [metric.column("validation"), metric.column("test"), "gap", "bytes"]
     axis = beta_axis(data)
-    rows = rows.assign(arm=rows["rounding"], beta_level=rows[axis.column])
+    # A reference has none of our problems.
+    records = rows[list(KIND)].to_dict("records")
+    kinds = ["" if pd.isna(one["loss"]) else kind_of(one).describe() for one in records]
+    rows = rows.assign(arm=rows["rounding"], beta_level=rows[axis.column], problem=kinds)
     rows[shown] = rows[shown].astype(float)
     grouped = rows.groupby(["arm", *search], dropna=False)
     means = grouped[shown].mean().assign(networks=grouped.size()).reset_index()

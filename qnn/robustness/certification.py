@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from qnn.certificates.robustness.question import Question
 from qnn.errors import InputError, shown
 from qnn.networks.layered import LayeredNetwork
 from qnn.networks.quantized import QuantizedNetwork
@@ -51,9 +52,26 @@ class Prover:
         """See `certify`."""
         if effort not in EFFORTS:
             raise InputError(f"effort must be one of {', '.join(EFFORTS)} (got {shown(effort)})")
-        threat = Threat(radius, norm, unit, limits, choices, swaps)
-        question = self._own.rows.question(x, threat, self._label(x, label))
+        question = self.question(
+            x, radius, norm, label, unit=unit, limits=limits, choices=choices, swaps=swaps
+        )
         return self._own.certify(question, effort, search or Limits())
+
+    def question(
+        self,
+        x: Any,
+        radius: Any,
+        norm: str = "linf",
+        label: Any = None,
+        *,
+        unit: str = "raw",
+        limits: Any = None,
+        choices: Mapping[str, Any] | None = None,
+        swaps: int = 1,
+    ) -> Question:
+        """What `certify` is asked with these arguments; InputError for what does not fit."""
+        threat = Threat(radius, norm, unit, limits, choices, swaps)
+        return self._own.rows.question(x, threat, self._label(x, label))
 
     def largest_radius(
         self,

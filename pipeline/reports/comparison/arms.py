@@ -52,7 +52,7 @@ def arm_table(summaries: list[ArmSummary]) -> dict[str, Any]:
 
 
 def named(one: ArmSummary) -> str:
-    """The arm, with the orthogonality of its weights where it has one."""
+    """The arm, with the orthogonality of its weights and its time where it has several."""
     return f"{NAMES[one.arm]}, {one.setting}" if one.setting else NAMES[one.arm]
 
 

@@ -135,7 +135,7 @@ class ArmSummary:
     objective over ours. seconds: mean wall time of a network, the relaxation included. test,
     deviation, bytes: `metric` on the test rows, its mean and deviation over the shards, at the β
     and width that are best by it on the validation rows; NaN where there is none.
-    setting: of an arm's weights kept near orthonormal.
+    setting: of an arm's weights kept near orthonormal, and its time where the sweep gave several.
     """
 
     set: str
@@ -163,16 +163,24 @@ class ArmSummary:
 
 
 def summarize(compared: ComparedSet) -> list[ArmSummary]:
-    """Every arm of a set, ours first."""
+    """Every arm of a set, ours first; one that had several times has a summary for each."""
     rows = compared.rows
     ours = compared.ours
     order = [*OWN, *ALL]
     present = [arm for arm in order if (rows["rounding"] == arm).any()]
     return [
-        replace(_summary(compared, ours, own, arm), setting=setting)
+        replace(_summary(compared, ours, own, arm), setting=", ".join(filter(None, (setting, had))))
         for arm in present
-        for setting, own in by_setting(rows[rows["rounding"] == arm])
+        for setting, of_setting in by_setting(rows[rows["rounding"] == arm])
+        for had, own in _by_time(of_setting)
     ]
+
+
+def _by_time(arm: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """An arm's rows by the time that it was given, in words; "" where that was one time."""
+    if arm["baseline_seconds"].nunique() < 2:
+        return [("", arm)]
+    return [(f"{seconds:g} s", own) for seconds, own in arm.groupby("baseline_seconds")]
 
 
 def by_setting(arm: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

@@ -164,7 +164,7 @@ def test_places_are_looked_at_before_anything_is_decided(tmp_path: Path) -> None
     (tmp_path / "taken.certificates").write_text("a file")
     (tmp_path / "folder").mkdir()
     for out, more, said in (
-        (file, (), "holds the behaviours"),
+        (file, (), "is the behaviours' file itself"),
         (tmp_path / "folder", (), "is a folder"),
         (tmp_path / "taken.parquet", ("--certificates", "1"), "is a file"),
     ):

@@ -199,6 +199,7 @@ def test_a_network_without_preprocessing_takes_all_columns_as_numbers(
         (["net.npz", "rows.csv", "--out", "x.txt"], "x.txt: --out must end in .csv or .parquet"),
         (["net.npz", "rows.csv", "--out", "no/x.csv"], "no/x.csv: its folder does not exist"),
         (["net.npz", "rows.csv", "--out", "rows.csv"], "rows.csv: is the data itself"),
+        (["a.parquet", "rows.csv", "--out", "a.parquet"], "a.parquet: is the network itself"),
         (["net.npz", "rows.csv", "--keep", "id"], "rows.csv: --keep: no column 'id' (columns: "),
         (["net.npz", "text.csv"], "text.csv: column 'number' should be numeric, but row 1 holds"),
         (["net.npz", "lacks.csv"], "lacks.csv: columns missing from the data: site, long, name"),
@@ -217,6 +218,7 @@ def test_what_cannot_be_done_is_one_line(
     said: str,
 ) -> None:
     network("standardize").save(place / "net.npz")
+    network("standardize").save(place / "a.parquet")
     network("standardize", classes=None).save(place / "regression.npz")
     header = 'number,site,count,"long, name"\n'
     (place / "rows.csv").write_text(f"{header}1,a,2,3\n")

@@ -69,6 +69,27 @@ def test_arms_are_shown_beside_ours_also_where_they_are_better(better):
     assert places == sorted(places)
 
 
+def test_an_arm_stands_beside_ours_with_one_kind_of_problem_and_one_orthogonality():
+    rows = results_table(shards=2, betas=1, seeds=1, refit=False).to_pylist()
+    ours = [row for row in rows if row["rounding"] == "refined" and row["width"] == 8]
+
+    def arm(name: str, accuracy: float, **more: Any) -> list[dict[str, Any]]:
+        known = {"rounding": name, "validation_accuracy": accuracy, "test_accuracy": accuracy}
+        return [{**row, **known, "trial": f"{accuracy}{row['trial']}", **more} for row in ours]
+
+    made = [
+        *ours,
+        *arm("random_signs", 0.7),
+        *arm("random_signs", 0.9, loss="squared_hinge"),
+        *arm("straight_through", 0.6, orthogonality="none"),
+        *arm("straight_through", 0.8, orthogonality="soft"),
+    ]
+    found = beside_ours(pa.Table.from_pylist(made, schema=RESULTS_SCHEMA)).set_index("arm")
+    assert found["networks"].to_dict() == {OURS: 2, "random_signs": 2, "straight_through": 2}
+    assert found.loc["random_signs", "test_accuracy"] == pytest.approx(0.9)
+    assert found.loc["straight_through", "test_accuracy"] == pytest.approx(0.8)
+
+
 def test_without_arms_there_is_no_table_of_them():
     assert not len(beside_ours(results_table(shards=2, betas=2)))
     assert "baselines" not in printed(results_table(shards=2, betas=2, refit=False))

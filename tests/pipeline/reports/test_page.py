@@ -243,6 +243,44 @@ def test_baselines_stand_beside_ours_also_where_they_are_better() -> None:
     assert 'id="arms"' not in page().page
 
 
+def test_an_arm_that_had_several_times_has_a_row_for_each() -> None:
+    ours = results_table(seeds=1, betas=2, shards=2, refit=False)
+    arm = [
+        {**row, "rounding": "annealing", "trial": f"{seconds}{row['trial']}",
+         "baseline_seconds": seconds, "test_accuracy": accuracy, "seconds": seconds}
+        for seconds, accuracy in ((0.02, 0.75), (0.3, 0.999))
+        for row in ours.to_pylist() if row["rounding"] == "refined"
+    ]  # fmt: skip
+    timed = parse_config(
+        CONFIG.format(source="x.csv", target="y")
+        + "baselines: [annealing]\nbaseline_seconds: [0.02, 0.3]\n",
+        "sweep.yaml",
+    )
+    results = pa.concat_tables([ours, pa.Table.from_pylist(arm, ours.schema)])
+    outline = page(results=results, config=timed)
+    section = outline.page.split('id="arms"')[1].split("</section>")[0]
+    names = re.findall(r'<th scope="row"[^>]*>([^<]*)</th>', section)
+    assert names[2:] == ["simulated annealing, 0.02 s", "simulated annealing, 0.3 s"]
+    cells = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in section.split("<tr>")[-2:]]
+    # Of two shards, two β and three widths.
+    assert [one[4:7] for one in cells] == [["0", "12", "0"]] * 2
+    assert [one[0] for one in cells] == ["75.0 %", "99.9 %"]
+    assert [one[-1] for one in cells] == ["0.02", "0.30"]
+    assert "the shards: simulated annealing, 0.3 s, accuracy 99.9 %" in outline.text
+
+
+@pytest.mark.parametrize(("counted", "words"), [(200, "200 rows"), (None, "the rows")])
+def test_test_rows_that_a_column_marks_are_told_as_such(counted: int | None, words: str) -> None:
+    rows = [{**row, "test_rows": counted} for row in results_table(seeds=1, betas=3).to_pylist()]
+    marked = parse_config(
+        CONFIG.format(source="x.csv", target="y") + "test: {column: held}\n", "sweep.yaml"
+    )
+    text = page(results=pa.Table.from_pylist(rows, RESULTS_SCHEMA), config=marked).text
+    assert f"{words} that the column held marks, never used to choose anything" in text
+    assert "20 % of the rows" not in text
+    assert "20 % of the rows, never used to choose anything" in page().text
+
+
 def test_names_from_the_data_are_escaped() -> None:
     results = results_table(seeds=1, betas=2, dataset=EVIL, failures=2, error=f"InputError: {EVIL}",
                             roundings=("krivine", EVIL))  # fmt: skip
