@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from pipeline.commands.writing.folders import new_folder
+from pipeline.commands.writing.places import refuse_file, refuse_folder
 from pipeline.logs.shell import verify_line
-from qnn.errors import CertificateError, InputError
+from qnn.errors import CertificateError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,7 +91,9 @@ def bell(
     from qnn.numerics.archive import write_file
 
     place = (out or behaviours).with_suffix(".certificates") if certificates else None
-    _check_places(behaviours, out, place)
+    own = None if model == "shipped" else model
+    refuse_file(out, {"the behaviours' file": behaviours, "the network to start from": own})
+    refuse_folder(place, out)
     parsed = Scenario.parse(scenario)
     settings = Settings(
         parsed.name, level, None if fallback == "none" else fallback, steps,
@@ -106,7 +110,10 @@ def bell(
         print(out)
     if place is not None:
         count = certify(table, settings, certificates, place)
-        print(f"{count} certificates, exact: {verify_line(str(place))}")
+        if count:
+            print(f"{count} certificates, exact: {verify_line(str(place))}")
+        else:
+            print("no certificates: nothing is decided")
 
 
 def network_of(model: str | None, level: MomentMatrix) -> Network | None:
@@ -159,25 +166,15 @@ def certify(table: pa.Table, settings: Settings, count: int, place: Path) -> int
         return 0
     b = b[rows]
     decision = settings.decide(b)
-    place.mkdir(exist_ok=True)
-    for i, row in enumerate(rows.tolist()):
-        certificate = decision.certificate(i)
-        if certificate.claim != verdict[row]:
-            raise CertificateError(f"behaviour {row}: proven {certificate.claim}, report this")
-        verify_moments(certificate, b[i], exact=True)
-        certificate.save(place / f"{row}.npz")
+    with new_folder(place) as folder:
+        assert folder is not None
+        for i, row in enumerate(rows.tolist()):
+            certificate = decision.certificate(i)
+            if certificate.claim != verdict[row]:
+                raise CertificateError(f"behaviour {row}: proven {certificate.claim}, report this")
+            verify_moments(certificate, b[i], exact=True)
+            certificate.save(folder / f"{row}.npz")
     return len(rows)
-
-
-def _check_places(behaviours: Path, out: Path | None, certificates: Path | None) -> None:
-    if out is not None and not out.absolute().parent.is_dir():
-        raise InputError(f"{out}: its folder does not exist")
-    if out is not None and out.is_dir():
-        raise InputError(f"{out}: is a folder: name a file")
-    if out is not None and out.exists() and behaviours.exists() and out.samefile(behaviours):
-        raise InputError(f"{out}: holds the behaviours themselves: name another file")
-    if certificates is not None and certificates.exists() and not certificates.is_dir():
-        raise InputError(f"{certificates}: is a file: the certificates' folder has this name")
 
 
 def _say(table: pa.Table, scenario: str, level: str, seconds: float) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from pipeline.commands.writing.folders import new_folder
+from pipeline.commands.writing.places import refuse_file, refuse_folder
 from qnn.errors import InputError
 
 if TYPE_CHECKING:
@@ -75,7 +75,10 @@ def quantize(
     from qnn.quantization.runtime import check_in_runtime, require_onnxruntime
 
     target = out or Path(f"{model.stem}.quantized.onnx")
-    _check_places(model, target, certificates, certify)
+    refuse_file(target, {"the float network": model, "the calibration rows' file": calibration})
+    if certificates is not None and certify == "none":
+        raise InputError("--certificates: nothing is proven with --certify none")
+    refuse_folder(certificates, target)
     options: dict[str, Any] = {
         "budget": budget,
         "bits": _widths(bits),
@@ -97,23 +100,6 @@ def quantize(
         print(made.report())
         print(f"onnxruntime runs it; farthest from our arithmetic: {off:.1e} of the largest output")
         _write(made, target, certificates)
-
-
-def _check_places(model: Path, out: Path, certificates: Path | None, certify: str) -> None:
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"{out}: its folder does not exist")
-    if out.is_dir():
-        raise InputError(f"{out}: is a folder: name a file")
-    if out.exists() and model.exists() and out.samefile(model):
-        raise InputError(f"{out}: is the float network itself: name another file")
-    if certificates is None:
-        return
-    if certify == "none":
-        raise InputError("--certificates: nothing is proven with --certify none")
-    if not certificates.absolute().parent.is_dir():
-        raise InputError(f"{certificates}: the folder that it would be in does not exist")
-    if certificates.exists() and (not certificates.is_dir() or any(certificates.iterdir())):
-        raise InputError(f"{certificates}: exists and is not an empty folder: name another")
 
 
 def _widths(text: str) -> tuple[int, ...]:
@@ -160,18 +146,11 @@ def _write(made: Quantized, target: Path, certificates: Path | None) -> None:
     """The model and its certificates, each proven from its file first; both or neither."""
     from qnn.certificates.layers import verify_layer_file
 
-    beside = certificates or target
-    temporary = beside.with_name(f".{beside.name}.{os.getpid()}.tmp")
-    try:
-        if certificates is not None:
-            for path in made.save_certificates(temporary):
+    with new_folder(certificates) as place:
+        if place is not None:
+            for path in made.save_certificates(place):
                 verify_layer_file(path)
         made.save(target)
-        if certificates is not None:
-            temporary.replace(certificates)
-            print(f"{len(made.certificates)} certificates, each proven, in {certificates}")
-    except OSError as error:
-        raise InputError(f"{error.filename or target}: cannot be written: {error}") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    if certificates is not None:
+        print(f"{len(made.certificates)} certificates, each proven, in {certificates}")
     print(target)

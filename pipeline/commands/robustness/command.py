@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -14,12 +16,13 @@ import typer
 
 from pipeline.commands.robustness.files import (
     keep_proven,
-    refuse_places,
     share,
     verify_command,
     write_table,
 )
 from pipeline.commands.robustness.reconstruction import Decoding, Places, reconstructions
+from pipeline.commands.writing.folders import new_folder
+from pipeline.commands.writing.places import refuse_file, refuse_folder
 from qnn.errors import InputError
 
 if TYPE_CHECKING:
@@ -144,6 +147,14 @@ def robustness(
     """Say of each row what no change within a radius can do, proven, beside our best attack."""
     from qnn.robustness import Limits
 
+    read: dict[str, str | Path | None] = {
+        "the network": network,
+        "the data": data,
+        "the images' file": images,
+        "the deviations' file": deviations,
+    }
+    refuse_file(out, read)
+    refuse_folder(certificates, out)
     if not images == deviations == threshold is None:
         decoding = Decoding(
             network, data, images, deviations, _radius(radius), unit, threshold, effort
@@ -164,7 +175,6 @@ def robustness(
 
     allowed = _valid(valid or [], limits)
     asked = Asked(_radius(radius), norm, unit, allowed, tuple(flip or ()))
-    refuse_places(out, certificates)
     loaded = load_network(network)
     examples = read_examples(data, loaded, target)
     left_out = getattr(loaded, "left_out", "")
@@ -175,9 +185,12 @@ def robustness(
     search = Limits(nodes=nodes, seconds=seconds, solver=solver)
     work = Work(loaded, examples, asked, effort, search, data)
     work.largest = largest
-    rows = work.run(examples.n if limit is None else min(limit, examples.n), certificates)
-    if out is not None:
-        write_table(rows, {**asdict(asked), "effort": effort}, work.digest, out)
+    with new_folder(certificates) as place:
+        rows = work.run(examples.n if limit is None else min(limit, examples.n), place)
+        if place is not None and certificates is not None:
+            again = verify_command(network, work.content, place, certificates)
+        if out is not None:
+            write_table(rows, {**asdict(asked), "effort": effort}, work.digest, out)
     print(sentence(rows, asked, labelled=examples.labels is not None))
     if largest:
         print(reach_sentence(rows, asked))
@@ -186,8 +199,7 @@ def robustness(
         print(out)
     if certificates is not None:
         kept = [name for row in rows for name in (row.certificate, row.largest_certificate)]
-        count = sum(name is not None for name in kept)
-        print(f"{count} certificates: {verify_command(network, work.content, certificates)}")
+        print(f"{sum(name is not None for name in kept)} certificates: {again}")
     proven = share(row.status == "robust" for row in rows)
     if work.refused or (require is not None and proven < require):
         raise typer.Exit(REFUSED)
@@ -214,10 +226,16 @@ class Work:
         self.refused, self.largest = 0, False
 
     def run(self, count: int, place: Path | None) -> list[RobustRow]:
-        """Decide the first rows, a progress bar on stderr; write certificates as they come."""
+        """Decide the first rows, a progress bar on stderr; write certificates as they come.
+
+        Raises InputError, before any is decided, for a row that cannot be asked about.
+        """
         from rich.console import Console
         from rich.progress import Progress
 
+        for index in range(count):
+            with self._named(index):
+                self.asker.question(index)
         rows: list[RobustRow] = []
         with Progress(console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("rows", total=count)
@@ -231,7 +249,7 @@ class Work:
         """One row's verdict; its certificate, if it is robust, in the folder."""
         asked, asker = self.asked, self.asker
         label, predicted = asker.label(index), asker.answers[index]
-        try:
+        with self._named(index):
             found = asker.certify(index)
             row = RobustRow(
                 row=index,
@@ -249,6 +267,12 @@ class Work:
                 certificate=self._kept(found, f"row-{index:06d}.npz", place),
             )
             return self._furthest(row, place) if self.largest else row
+
+    @contextmanager
+    def _named(self, index: int) -> Iterator[None]:
+        """A block in which every InputError begins with the row that it is about."""
+        try:
+            yield
         except InputError as error:
             raise InputError(f"{self.source}, row {index + 1}: {error}") from None
 

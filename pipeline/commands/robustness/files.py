@@ -1,4 +1,4 @@
-"""What `qnn robustness` writes: a table of rows, a folder of proofs; all or nothing."""
+"""What `qnn robustness` writes: a table of rows, and proofs into a folder."""
 
 from __future__ import annotations
 
@@ -9,18 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.logs.shell import verify_line
-from qnn.errors import CertificateError, InputError
+from qnn.errors import CertificateError
+from qnn.numerics.archive import write_file
 
 NETWORK_FILE = "network.npz"
-
-
-def refuse_places(out: Path | None, certificates: Path | None) -> None:
-    """InputError where nothing could be written, or a folder holds something."""
-    for place in (out, certificates):
-        if place is not None and not place.absolute().parent.is_dir():
-            raise InputError(f"{place}: its folder does not exist")
-    if certificates is not None and not _is_new(certificates):
-        raise InputError(f"{certificates}: exists and is no empty folder: give a new one")
 
 
 def share(flags: Iterable[bool]) -> float:
@@ -29,28 +21,17 @@ def share(flags: Iterable[bool]) -> float:
     return 100.0 * sum(listed) / len(listed)
 
 
-def _is_new(place: Path) -> bool:
-    return not place.exists() or (place.is_dir() and not any(place.iterdir()))
+def verify_command(network: Path, content: bytes, written: Path, place: Path) -> str:
+    """The command that proves the certificates at ``place`` again, "-" where there are none.
 
-
-def put(path: Path, content: bytes) -> None:
-    """Write a file in a folder that is made if need be; InputError, one line, if it cannot be."""
-    from qnn.numerics.archive import write_file
-
-    try:
-        path.parent.mkdir(exist_ok=True)
-        write_file(path, content)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
-
-
-def verify_command(network: Path, content: bytes, place: Path) -> str:
-    """The command that proves the certificates again; writes their network if need be."""
-    if network.suffix == ".npz" and network.read_bytes() == content:
-        evidence = network
-    else:
+    written: where they are now; their network is written beside them if need be.
+    """
+    if not any(written.iterdir()):
+        return "-"
+    evidence = network
+    if network.suffix != ".npz" or network.read_bytes() != content:
+        write_file(written / NETWORK_FILE, content)
         evidence = place / NETWORK_FILE
-        put(evidence, content)
     return verify_line(str(place), within="row-*.npz", data=str(evidence))
 
 
@@ -59,7 +40,6 @@ def write_table(rows: list[Any], asked: dict[str, Any], digest: str, out: Path) 
     import pyarrow as pa
 
     from pipeline.results.folder import encode_table
-    from qnn.numerics.archive import write_file
 
     kinds = {"int": pa.int64(), "bool": pa.bool_(), "float": pa.float64()}
     types = {field.name: str(field.type).split(" | ")[0] for field in fields(rows[0])}
@@ -79,5 +59,5 @@ def keep_proven(certificate: Any, network: bytes, path: Path) -> bool:
     except CertificateError as error:
         print(f"{path.name}: its proof is refused ({error}): report this")
         return False
-    put(path, content)
+    write_file(path, content)
     return True

@@ -12,11 +12,11 @@ import numpy as np
 
 from pipeline.commands.robustness.files import (
     keep_proven,
-    refuse_places,
     share,
     verify_command,
     write_table,
 )
+from pipeline.commands.writing.folders import new_folder
 from qnn.errors import InputError
 
 if TYPE_CHECKING:
@@ -94,20 +94,21 @@ class Places:
 
 def reconstructions(asked: Decoding, places: Places, limit: int | None, search: Limits) -> Work:
     """Bound the first images of the files and write what was found; what was done, for the exit."""
-    refuse_places(places.out, places.certificates)
     start = time.process_time()
     work = Work(asked, search)
-    work.run(limit, places.certificates)
-    if places.out is not None:
-        question = {"radius": asked.radius, "unit": asked.unit, "effort": asked.effort}
-        write_table(work.rows, question, sha256(work.content).hexdigest(), places.out)
+    with new_folder(places.certificates) as place:
+        work.run(limit, place)
+        if place is not None and places.certificates is not None:
+            again = verify_command(asked.network, work.content, place, places.certificates)
+        if places.out is not None:
+            question = {"radius": asked.radius, "unit": asked.unit, "effort": asked.effort}
+            write_table(work.rows, question, sha256(work.content).hexdigest(), places.out)
     print(sentence(work.rows, asked))
     print(f"{len(work.rows)} images, {time.process_time() - start:.1f} s of processor time")
     if places.out is not None:
         print(places.out)
     if places.certificates is not None:
         count = sum(row.certificate is not None for row in work.rows)
-        again = verify_command(asked.network, work.content, places.certificates) if count else "-"
         print(f"{count} certificates: {again}")
     return work
 

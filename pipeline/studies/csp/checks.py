@@ -65,9 +65,13 @@ def _check_row(folder: RunFolder, file: str, named: dict[str, Row]) -> str:
     (row,) = rows
     if row["status"] != "ok":
         return f"failed: {row['error']}"
+    if row["certificate"] in named:
+        raise ValueError(f"its certificate {row['certificate']} is another row's too")
     named[str(row["certificate"])] = row
     payoffs = _payoffs(folder, str(row["problem"]))
     certificate = _certificate(folder, str(row["certificate"]))
+    if certificate.problem_sha256 != payoffs.digest():
+        raise ValueError("its certificate is of another problem than the row (SHA-256 differs)")
     _compare(row, _stated(row, payoffs, certificate))
     size = len(folder.read(str(row["certificate"])))
     # Rows of earlier versions do not say it.

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.datasets.examples import Examples, Network, answers
+from qnn.certificates.robustness.question import Question
 from qnn.errors import InputError
 from qnn.robustness import Limits, Prover, Robustness
 
@@ -100,6 +101,13 @@ class Asker:
         """The label of a row, the network's own answer where the file has none."""
         labels = self.examples.labels
         return self.answers[index] if labels is None else labels[index]
+
+    def question(self, index: int) -> Question:
+        """What is asked about a row at the factor 1; InputError where it cannot be asked."""
+        return self.prover.question(
+            self.examples.row(index), scaled(self.factors, 1.0), self.asked.norm,
+            self.label(index), unit=self.unit, **self.means,
+        )  # fmt: skip
 
     def certify(self, index: int, factor: float = 1.0) -> Robustness:
         """A row at a factor of the radius."""

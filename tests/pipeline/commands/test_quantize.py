@@ -240,9 +240,29 @@ def test_places_that_cannot_be_written_are_a_line(tmp_path: Path) -> None:
     assert "is a folder" in refused(tmp_path, *given, "--out", tmp_path)
     assert "is the float network itself" in refused(tmp_path, *given, "--out", model)
     full = refused(tmp_path, *given, "--certificates", tmp_path)
-    assert "not an empty folder" in full
+    assert "is no empty folder" in full
+    assert "is the calibration rows' file itself" in refused(tmp_path, *given, "--out", data)
+    both = ("--out", tmp_path / "q.onnx", "--certificates", tmp_path / "q.onnx")
+    assert "a file and a folder" in refused(tmp_path, *given, *both)
     nowhere = refused(tmp_path, *given, "--certificates", tmp_path / "no" / "proofs")
     assert "does not exist" in nowhere
+
+
+def test_the_current_folder_takes_the_certificates_where_it_is_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, data = saved(tmp_path, mlp()), calibration(tmp_path, rows(30, (12,)))
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    result = run(
+        *("quantize", model, "--calibration", data, "--method", "rtn", "--certify", "bound"),
+        *("--out", "q.onnx", "--certificates", "."),
+    )
+    assert result.exit_code == 0, result.output
+    there = sorted(path.name for path in (tmp_path / "empty").iterdir())
+    assert "q.onnx" in there
+    assert sorted(Path().glob("*.layer.npz"))
+    assert not [name for name in there if name.startswith(".")]
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])

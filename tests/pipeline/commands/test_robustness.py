@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 import qnn
 from pipeline.commands.cli import app
 from pipeline.datasets.examples import load_network
+from pipeline.studies.robustness.asked import Asker
 from qnn.errors import InputError
 from qnn.features.preprocessing import FeatureLayout
 from qnn.networks.layered import LayeredNetwork
-from qnn.robustness import Prover
+from qnn.robustness import Prover, Robustness
 from tests.qnn.robustness.cases import layered
 
 N = 24
@@ -254,3 +255,67 @@ def test_a_folder_that_holds_something_is_left_alone(folder: Path, tmp_path: Pat
         result = CliRunner().invoke(app, ["robustness", *arguments, *more])
         assert said in str(result.exception)
     assert [path.name for path in (tmp_path / "proofs").iterdir()] == ["old"]
+
+
+def test_what_is_read_is_not_written_over_and_a_folder_is_no_file(
+    folder: Path, tmp_path: Path
+) -> None:
+    net, data = folder / "net.npz", folder / "rows.parquet"
+    linked = tmp_path / "linked.parquet"
+    linked.symlink_to(data)
+    for out, said in (
+        (net, "is the network itself"), (data, "is the data itself"), (linked, "is the data"),
+        (tmp_path, "is a folder"), (tmp_path / "images", "is the images' file"),
+        (tmp_path / "deviations", "is the deviations' file"),
+    ):  # fmt: skip
+        (tmp_path / "images").write_text("")
+        (tmp_path / "deviations").write_text("")
+        more = ["--out", out]
+        if "images'" in said or "deviations'" in said:
+            more += ["--images", tmp_path / "images", "--deviations", tmp_path / "deviations"]
+        before = out.read_bytes() if out.is_file() else b""
+        result = CliRunner().invoke(
+            app, ["robustness", *map(str, [net, data, "--radius", "1", "--limit", "1", *more])]
+        )
+        assert isinstance(result.exception, InputError), result.output
+        assert said in str(result.exception)
+        assert not out.is_file() or out.read_bytes() == before
+
+
+def test_a_row_that_cannot_be_asked_about_is_said_before_any_is_decided(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pressure = table()["pressure"]
+    order = np.argsort(pressure)
+    rows = pq.read_table(folder / "rows.parquet").take(pa.array(order))
+    pq.write_table(rows, tmp_path / "sorted.parquet")
+    highest = pressure[order[-3]]
+    monkeypatch.setattr(Asker, "certify", lambda *given: pytest.fail("a row was decided"))
+    more = ("--radius", "0.01", "--valid", f"pressure=0:{highest}")
+    said = refused(folder, tmp_path, tmp_path / "sorted.parquet", *more)
+    assert f"sorted.parquet, row {N - 1}: the row's pressure lies outside its limits" in said
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_nothing_stays_of_rows_that_stop_half_way_and_no_folder_where_none_is_proven(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, proofs = folder / "net.npz", tmp_path / "proofs"
+    arguments = [net, folder / "rows.csv", "--radius", "0.01", "--limit", "3"]
+    said = run(*arguments[:2], "--radius", "1e9", "--limit", "3", "--certificates", proofs)
+    assert "\n0 certificates: -\n" in said
+    assert not proofs.exists()
+    certify = Asker.certify
+
+    def stopped(self: Asker, index: int, factor: float = 1.0) -> Robustness:
+        if index == 2:
+            raise KeyboardInterrupt
+        return certify(self, index, factor)
+
+    monkeypatch.setattr(Asker, "certify", stopped)
+    CliRunner().invoke(app, ["robustness", *map(str, [*arguments, "--certificates", proofs])])
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    proofs.mkdir()
+    run(*arguments, "--certificates", proofs)
+    assert sorted(path.name for path in proofs.iterdir()) == [f"row-{k:06d}.npz" for k in range(3)]

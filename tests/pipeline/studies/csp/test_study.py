@@ -1,9 +1,11 @@
 """A study of CSPs: plan, rows, resume, what verify refuses, bad input, page, MLflow."""
 
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -14,8 +16,11 @@ from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
 from pipeline.studies.csp.checks import verify
 from pipeline.studies.csp.figures import gap_figure, rounds_figure
+from pipeline.studies.csp.rows import ROWS, SolveRow
 from pipeline.tracking.store import open_store
+from qnn.certificates.csp import CspCertificate, Payoffs
 from qnn.errors import InputError
+from qnn.moments.correlation_rounding import spectrum, threshold_rank
 from qnn.moments.csp import planted_unique_games, rudy
 from tests.pipeline.studies.cases import CASES, checks, copied, rows_of, run
 from tests.pipeline.tracked import artifacts_of, runs_of
@@ -110,6 +115,37 @@ def test_a_foreign_or_missing_file_is_refused(whole: Path, tmp_path: Path) -> No
     assert "missing" in found[second["certificate"]].text
     (out / third["problem"]).write_bytes((out / first["problem"]).read_bytes())
     assert not checks(out)[f"results/{third['path']}.parquet"].ok
+
+
+def test_a_certificate_is_of_one_row_and_of_its_problem(tmp_path: Path) -> None:
+    """A maximum cut of 4 that claims 0: the certificate is true, of a game without payoffs."""
+    pairs = np.array(list(combinations(range(4), 2)), dtype=np.int32)
+    folder = RunFolder.open(tmp_path)
+    for name, tables in (("cut", np.tile(1 - np.eye(2), (6, 1, 1))), ("null", np.zeros((6, 2, 2)))):
+        payoffs = Payoffs(4, 2, 0.0, np.zeros((4, 2)), pairs, tables)
+        digest = payoffs.digest()
+        certificate = CspCertificate(
+            4, 2, digest, 0.0, -1, np.array([-1], np.int32), np.full(5, 1e-20, np.float32),
+            np.zeros(0, np.float32), np.zeros(1, np.int32), np.zeros(0, np.int32),
+            np.zeros(0, np.int8), np.zeros(2, np.int32), np.zeros(0, np.int32),
+            np.zeros(0, np.float32),
+        )  # fmt: skip
+        row = SolveRow(
+            name, name, "s", 4, 2, 6, digest, 0, "auto", "auto", 0, None, 0.0, 0.0, 0.0, True,
+            (0, 0, 0, 0), (), 1, 1, 0, guarantee=1.0, problem=f"problems/{digest}.npz",
+            threshold_rank=threshold_rank(spectrum(payoffs), 2.0),
+            certificate="certificates/one.npz", bytes=len(certificate.to_bytes()),
+        )  # fmt: skip
+        folder.write(f"problems/{digest}.npz", payoffs.to_bytes())
+        folder.write("certificates/one.npz", certificate.to_bytes())
+        folder.write_table(f"results/{name}.parquet", ROWS.table([row]))
+    found = {check.file: check for check in verify(str(tmp_path))}
+    assert not found["results/cut.parquet"].ok
+    assert "of another problem" in found["results/cut.parquet"].text
+    assert not found["results/null.parquet"].ok
+    assert "is another row's too" in found["results/null.parquet"].text
+    (tmp_path / "results" / "cut.parquet").unlink()
+    assert all(check.ok for check in verify(str(tmp_path)))
 
 
 def test_a_rerun_takes_up_what_is_there(whole: Path, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """A study of quantization: plan, rows, resume, what verify refuses, bad input, page, MLflow."""
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,17 @@ import pytest
 
 from pipeline.configuration.reading import load_config
 from pipeline.plans.studies import get_study, study_at, study_of_file
+from pipeline.plans.study import Tools
 from pipeline.reports.figures.chart import Line
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
 from pipeline.studies.quantization.figures import divergence_figure, kept_figure
 from pipeline.studies.quantization.summary import Point, finished, points
+from pipeline.studies.quantization.units import STATES
 from pipeline.tracking.store import open_store
+from qnn.certificates.layers import LayerCertificate
 from qnn.errors import InputError
+from qnn.quantization.graph.export import packed_codes
 from qnn.quantization.tuning import divergence
 from tests.pipeline.studies.cases import CASES, checks, copied, rows_of, run
 from tests.pipeline.tracked import artifacts_of, runs_of
@@ -106,6 +111,7 @@ def test_labels_change_nothing_but_the_accuracy(whole: Path, tmp_path: Path) -> 
     assert run(file, tmp_path / "out").exit_code == 0
     (bare, _) = rows_of(tmp_path / "out")
     labelled = next(r for r in rows_of(whole) if (r["method"], r["budget"]) == ("rtn", 4.0))
+    assert all(check.ok for check in checks(tmp_path / "out").values())
     assert bare["accuracy"] is None
     assert bare["digest"] == labelled["digest"]
     assert bare["divergence"] == labelled["divergence"]
@@ -132,6 +138,9 @@ def test_verify_proves_everything_again(whole: Path) -> None:
     [
         ("value", 0.5, "states value"),
         ("proven", 2.0, "states proven"),
+        ("proven", 1.0 + 5e-7, "states proven"),
+        ("value", 1.0 - 5e-7, "states value"),
+        ("inputs", 2, "inputs, its network has"),
         ("bound_share", 1.5, "do not fit its certificates"),
         ("error_share", 0.5, "do not fit its certificates"),
         ("bytes", 0, "bytes, its network has"),
@@ -154,6 +163,82 @@ def test_a_row_that_is_tampered_with_is_refused(
     check = checks(out, fast=True)[name]
     assert not check.ok
     assert said in check.text
+
+
+def rewritten(out: Path, row: dict[str, Any], **changes: Any) -> str:
+    """The results file of a row, in which it states something else."""
+    folder, name = RunFolder.open(out), f"results/{row['path']}.parquet"
+    table = folder.read_table(name)
+    rows = [r | changes if r["place"] == row["place"] else r for r in table.to_pylist()]
+    folder.write_table(name, pa.Table.from_pylist(rows, table.schema))
+    return name
+
+
+def test_a_layer_without_certificates_states_nothing_proven(whole: Path, tmp_path: Path) -> None:
+    out = copied(whole, tmp_path / "out")
+    row = rows_of(out)[0]
+    none: dict[str, Any] = {"certificates": [], "evidence": [], "optimal": 7}
+    name = rewritten(out, row, **none)
+    check = checks(out, fast=True)[name]
+    assert not check.ok
+    assert "no certificate proves it" in check.text
+    silent = dict.fromkeys(("value", "proven", "bound_share", *STATES))
+    for column in silent:
+        rewritten(out, row, **none | silent | {column: row[column] or 1})
+        assert f"states {column}" in checks(out, fast=True)[name].text
+    rewritten(out, row, **none | silent)
+    check = checks(out, fast=True)[name]
+    assert check.ok, check
+    assert "(1 layers have none)" in check.text
+
+
+def test_rows_of_one_network_fail_together(whole: Path, tmp_path: Path) -> None:
+    out = copied(whole, tmp_path / "out")
+    name = rewritten(out, rows_of(out)[0], status="failed", error="gone")
+    assert "some of its rows failed" in checks(out, fast=True)[name].text
+
+
+def test_certificates_are_of_their_own_layer_and_rows(whole: Path, tmp_path: Path) -> None:
+    out = copied(whole, tmp_path / "out")
+    row, other = (next(r for r in rows_of(out) if (r["method"], r["budget"], r["place"]) == key)
+                  for key in (("kbest", 4.0, 0), ("kbest", 4.0, 1)))  # fmt: skip
+    file = out / row["certificates"][0]
+    replace(LayerCertificate.load(file), layer=other["layer"]).save(file)
+    name = f"results/{row['path']}.parquet"
+    assert f"speaks of {other['layer']}, not of {row['layer']}" in checks(out, True)[name].text
+    replace(LayerCertificate.load(file), layer=row["layer"]).save(file)
+    rewritten(out, row, rows=row["rows"] + 1)
+    found = checks(out, fast=True)
+    assert found[name].ok
+    assert f"its row states {row['rows'] + 1} rows" in found[row["certificates"][0]].text
+    rewritten(out, row, rows=row["rows"])
+    rewritten(out, other, certificates=row["certificates"], evidence=row["evidence"])
+    assert "is another's too" in checks(out, fast=True)[name].text
+
+
+def test_codes_in_another_order_are_refused(whole: Path, tmp_path: Path) -> None:
+    out = copied(whole, tmp_path / "out")
+    row = next(r for r in rows_of(out) if (r["method"], r["budget"]) == ("kbest", 4.0))
+    model = onnx.load(out / row["network"])
+    place = next(k for k, t in enumerate(model.graph.initializer) if t.name == "_l0.w4")
+    tensor = model.graph.initializer[place]
+    q = onnx.numpy_helper.to_array(tensor).astype(np.int64)
+    neuron = np.flatnonzero(q[:, 0] != q[:, 1])[0]
+    moved = q.copy()
+    moved[neuron, :2] = q[neuron, 1::-1]
+    name = f"results/{row['path']}.parquet"
+    for changed in (moved, q[:, [1, 0, *range(2, q.shape[1])]], q):
+        raw = packed_codes(changed, 4)
+        made = onnx.helper.make_tensor(tensor.name, tensor.data_type, q.shape, raw, raw=True)
+        model.graph.initializer[place].CopyFrom(made)
+        content = model.SerializeToString(deterministic=True)
+        (out / row["network"]).write_bytes(content)
+        for one in rows_of(out):
+            if one["path"] == row["path"]:
+                digest = hashlib.sha256(content).hexdigest()
+                rewritten(out, one, digest=digest, file_bytes=len(content))
+        check = checks(out, fast=True)[name]
+        assert check.ok == (changed is q), check
 
 
 def test_files_that_are_swapped_or_gone_are_refused(whole: Path, tmp_path: Path) -> None:
@@ -207,6 +292,27 @@ def test_flat_rows_of_images_and_grouped_convolutions(tmp_path: Path) -> None:
     assert [len(row["certificates"]) for row in rows_of(tmp_path / "out")] == [1, 2, 1, 1]
     found = checks(tmp_path / "out")
     assert all(check.ok for check in found.values()), found
+
+
+def test_models_of_flat_rows_and_of_images_share_the_rows(tmp_path: Path) -> None:
+    models = [{"source": "image.onnx"}, {"source": "flat.onnx"}]
+    data = {"source": "flat.npy", "held_out": 0.2}
+    options = {"methods": ["rtn"], "budgets": [4], "certify": "none", "data": data}
+    onnx.save(cnn(), tmp_path / "image.onnx")
+    onnx.save(mlp((128, 6, 4)), tmp_path / "flat.onnx")
+    np.save(tmp_path / "flat.npy", rows(50, (2, 8, 8)).reshape(50, -1))
+    one = CASE.written(tmp_path, models=models[:1], **options)
+    alone = study_of_file(one).prepare(load_config(one, [], study_of_file(one).config)).units
+    for order in (models, models[::-1]):
+        file = CASE.written(tmp_path, models=order, **options)
+        study = study_of_file(file)
+        plan = study.prepare(load_config(file, [], study.config))
+        assert alone[0].id in {unit.id for unit in plan.units}
+        folder = RunFolder.open(tmp_path / f"out-{order[0]['source']}")
+        folder.create()
+        for unit in plan.units:
+            (step,) = unit.run(plan.data, folder, Tools())
+            assert step.error is None
 
 
 def test_neurons_of_zero_bits_are_left_out_and_the_folder_verifies(tmp_path: Path) -> None:
