@@ -92,7 +92,7 @@ class SweepTracker(StudyRun):
             version = register(self.store, name, best, champion, metric, self.key, against)
             if self.crown and not against:
                 promote(self.store.client, name, version)
-        note = text.sweep_description(self.config, data, champion, self.folder.label)
+        note = text.sweep_description(self.config, data, champion, self.folder.address)
         tags = {
             "mlflow.loggedArtifacts": '[{"path": "results/table.json", "type": "table"}]',
             "mlflow.note.content": note,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.configuration.paths import is_archive
 from pipeline.configuration.reading import parse_config
 from pipeline.datasets.blocks.reader import BlockReader, BlockTable, Reading
 from pipeline.datasets.blocks.row_groups import RowGroups
@@ -69,15 +70,16 @@ def verify(location: str, data: str | None = None, fast: bool = False) -> Iterat
     `data`: where the rows lie now, if not where the config says; `fast` is the same. As many
     threads as the environment's QNN_VERIFY_WORKERS asks for read blocks at a time.
     """
-    name = None
-    if location.endswith(".npz"):
-        full = location if "://" in location else os.path.abspath(location)
-        location, _, name = full.rsplit("/", 2)
-    folder = RunFolder.open(location)
+    name = ""
+    if is_archive(location):
+        folder, file = RunFolder.around(location)
+        name = file.rpartition("/")[2]
+    else:
+        folder = RunFolder.open(location)
     config = _config(folder)
     files, _ = files_to_verify(folder)
     rows = [row for file in files for row in read_unit(folder, file, ROWS).to_pylist()]
-    if name is None:
+    if not name:
         yield from check_manifest(folder, NOT_CHECKED, (*KEPT, FOLDER))
     else:
         rows = [row for row in rows if str(row["certificate"]).endswith(f"/{name}")]

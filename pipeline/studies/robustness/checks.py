@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.configuration.paths import is_archive
 from pipeline.datasets.examples import answers, classes_of, network_of
 from pipeline.results.folder import CERTIFICATES, NETWORKS, RunFolder
 from pipeline.results.ledger import read_unit
@@ -30,18 +31,17 @@ NOT_CHECKED = ("labels", "ranges", "times", "nodes", "margins of attacks", "vers
 
 def verify(location: str) -> Iterator[Check]:
     """A verdict a results file and a certificate. InputError where there is nothing to check."""
-    if location.endswith(".npz"):
-        parts = location.rpartition("/")[0].rpartition("/")[0] or "."
-        yield from _single(location, RunFolder.open(parts))
+    if is_archive(location):
+        yield from _single(location, *RunFolder.around(location))
         return
     folder = RunFolder.open(location)
     run = _Verification(folder)
     yield from judged_folder(folder, run.check_rows, run.check_certificate, NOT_CHECKED)
 
 
-def _single(location: str, folder: RunFolder) -> Iterator[Check]:
-    name = location.rpartition("/")[2]
-    if folder.exists(f"{NETWORKS}/{name}") and f"/{NETWORKS}/" in f"/{location}":
+def _single(location: str, folder: RunFolder, file: str) -> Iterator[Check]:
+    name = file.rpartition("/")[2]
+    if folder.exists(f"{NETWORKS}/{name}") and file.startswith(f"{NETWORKS}/"):
         yield from verify_paths([location], None)
         return
     check = judged(
