@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.commands.terminal import print_outcome
-from pipeline.configuration.paths import expanded, refuse_unknown_tracking
+from pipeline.configuration.paths import expanded, is_archive, refuse_unknown_tracking
 from pipeline.configuration.reading import load_config
 from pipeline.logs.console import console_of_tables, set_up_logging
 from pipeline.logs.redact import redact
@@ -63,7 +63,7 @@ def sweep_command(
 
 def say_move(location: str) -> None:
     """Mend what a folder's MLflow database says where the folder was moved, and say it."""
-    if location.endswith(".npz") or os.path.isfile(expanded(location)):
+    if is_archive(location) or os.path.isfile(expanded(location)):
         return
     moved = follow_move(RunFolder.open(location))
     if moved is not None:

@@ -434,7 +434,7 @@ class Preprocessing:
         """
         try:
             return _from_record(json.loads(text))
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError, OverflowError) as error:
             raise InputError(
                 f"not a preprocessing record: {type(error).__name__}: {error}"
             ) from error

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.configuration.paths import is_archive
 from pipeline.results.folder import CERTIFICATES, RunFolder
 from pipeline.results.ledger import read_unit
 from pipeline.results.verification import Check, verify_paths
@@ -47,7 +48,7 @@ def verify(location: str, fast: bool = False) -> Iterator[Check]:
     Counts, digests and shares are computed again, each verdict is decided anew with its proof, and
     certificates are proven in rational arithmetic. `fast`: no verdict is decided anew.
     """
-    if location.endswith(".npz"):
+    if is_archive(location):
         yield from verify_paths([location], None, fast)
         return
     folder = RunFolder.open(location)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.configuration.paths import is_archive
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_unit
 from pipeline.results.verification import Check, verify_paths
@@ -36,7 +37,7 @@ def verify(location: str, data: str | None = None, fast: bool = False) -> Iterat
     The value is counted again from the assignment, rank and guarantee from the spectrum, and the
     bound is proven by the checker from the problem's file. `fast` is the same.
     """
-    if location.endswith(".npz"):
+    if is_archive(location):
         yield from verify_paths([location], data or _problem_beside(location), fast)
         return
     folder = RunFolder.open(location)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.configuration.beta import column_of
+from pipeline.configuration.paths import is_archive
 from pipeline.configuration.reading import parse_config
 from pipeline.datasets.blocks.reader import BlockReader, BlockTable, Reading
 from pipeline.datasets.blocks.row_groups import RowGroups
@@ -79,11 +80,10 @@ def verify(location: str, data: str | None = None, fast: bool = False) -> Iterat
     InputError for a single file that no row names.
     """
     name = None
-    if location.endswith(".npz"):
-        full = location if "://" in location else os.path.abspath(location)
-        location, *parts = full.rsplit("/", 2)
-        name = "/".join(parts)
-    folder = RunFolder.open(location)
+    if is_archive(location):
+        folder, name = RunFolder.around(location)
+    else:
+        folder = RunFolder.open(location)
     config = _config(folder)
     files, certificates = files_to_verify(folder)
     rows: list[Row] = []

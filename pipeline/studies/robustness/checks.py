@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.configuration.paths import is_archive
 from pipeline.datasets.examples import answers, classes_of, network_of
 from pipeline.results.folder import CERTIFICATES, NETWORKS, RunFolder
 from pipeline.results.ledger import read_unit
@@ -34,30 +34,20 @@ def verify(location: str, data: str | None = None) -> Iterator[Check]:
 
     `data`: the network of a single certificate that does not lie among the run's own.
     """
-    if location.endswith(".npz"):
-        if _among(location):
-            yield _single(location)
-        else:
-            yield from verify_paths([location], data)
+    if is_archive(location):
+        yield from _single(location, data, *RunFolder.around(location))
         return
     folder = RunFolder.open(location)
     run = _Verification(folder)
     yield from judged_folder(folder, run.check_rows, run.check_certificate, NOT_CHECKED)
 
 
-def _among(location: str) -> bool:
-    """Whether a file lies in its run's folder of certificates."""
-    return _full(location).split("/")[-2] == CERTIFICATES
-
-
-def _full(location: str) -> str:
-    return location if "://" in location else os.path.abspath(location)
-
-
-def _single(location: str) -> Check:
-    root, parent, name = _full(location).rsplit("/", 2)
-    run, file = _Verification(RunFolder.open(root or "/")), f"{parent}/{name}"
-    return replace(judged(file, partial(run.check_certificate, file, {})), file=location)
+def _single(location: str, data: str | None, folder: RunFolder, file: str) -> Iterator[Check]:
+    if not file.startswith(f"{CERTIFICATES}/"):
+        yield from verify_paths([location], data)
+        return
+    check = judged(file, partial(_Verification(folder).check_certificate, file, {}))
+    yield replace(check, file=location)
 
 
 class _Verification:

@@ -106,11 +106,13 @@ def _sparse(arrays: dict[str, Array], index: int) -> Any:
     typed = all(array.dtype.kind == "i" for array in (indices, starts, inputs))
     if not shaped or not typed or len(starts) < 2 or len(data) != len(indices):
         raise CertificateError(f"layer {index} of the network is missing or no sparse matrix")
-    columns = np.repeat(np.arange(len(starts) - 1), np.maximum(np.diff(starts), 0))
-    right = starts[0] == 0 and np.all(np.diff(starts) >= 0) and starts[-1] == len(data)
+    # Compared, not subtracted: differences of any int64 wrap around, and are lengths below.
+    right = starts[0] == 0 and np.all(starts[1:] >= starts[:-1]) and starts[-1] == len(data)
     inside = right and np.all(indices >= 0) and np.all(indices < inputs)
-    rising = inside and np.all((np.diff(indices) > 0) | (np.diff(columns) > 0))
-    if not rising or not 0 < inputs < 2**31:
+    if inside:
+        columns = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+        inside = np.all((indices[1:] > indices[:-1]) | (columns[1:] > columns[:-1]))
+    if not inside or not 0 < inputs < 2**31:
         raise CertificateError(f"layer {index} of the network is no sparse matrix")
     return sparse.csc_array((data, indices, starts), shape=(int(inputs), len(starts) - 1))
 

@@ -28,6 +28,16 @@ from qnn.numerics.floating import UNIT
 Array = np.ndarray
 
 MOST_CELLS = 10_000
+_SMALLEST = 2.0**-1074
+_SCALINGS = ("standardize", "weighted", "none", "quantile", "thermometer")
+# Text that a network reads as a missing value where it is no category of its column.
+MISSING_WORDS = (
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+    *("N/A", "NA", "NULL", "NaN", "n/a", "nan", "null"),
+)
+_UNREADABLE = (
+    KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError, OverflowError
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,7 @@ def region_of(question: Question, preprocessing: str, d: int) -> Region:
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             region = _read(question, preprocessing, d)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise CertificateError(
             f"the preprocessing cannot be read ({type(error).__name__})"
         ) from None
@@ -103,6 +113,7 @@ def _read(question: Question, preprocessing: str, d: int) -> Region:
         layout.categorical
     ):
         raise CertificateError("the row does not have the columns that the network reads")
+    layout.refuse_other_words(question)
     missing = bool(np.isnan(question.numbers).any()) or None in question.categories
     if missing and not layout.imputes:
         raise CertificateError("the row has missing values, which the network refuses")
@@ -132,6 +143,7 @@ class _Layout:
         self.categorical = [column for column in kept if column["categories"] is not None]
         self.scaling, self.bias = layout["scaling"], float(layout["bias"])
         self.imputes = layout["missing"] == "impute"
+        self.words = {*MISSING_WORDS, *map(str, layout.get("missing_values", ()))}
         self.clip = math.inf if layout["clip"] is None else float(layout["clip"])
         self.means = np.array(record["means"], dtype=np.float64)
         self.scales = np.array(record["scales"], dtype=np.float64)
@@ -139,8 +151,23 @@ class _Layout:
         finite = np.isfinite(self.means).all() and np.isfinite(self.scales).all()
         if not finite or np.any(self.scales <= 0.0) or not self.clip > 0.0:
             raise ValueError("scales")
-        if not math.isfinite(self.bias):
-            raise ValueError("bias")
+        if not math.isfinite(self.bias) or self.scaling not in _SCALINGS:
+            raise ValueError("bias or scaling")
+        for column in self.categorical:
+            names = column["categories"]
+            texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
+            if not texts or len(set(names)) != len(names):
+                raise ValueError("categories")
+
+    def refuse_other_words(self, question: Question) -> None:
+        """Raise CertificateError for text that the network reads as something else than it says."""
+        every = zip(self.categorical, question.categories, question.choices, strict=True)
+        for column, own, choice in every:
+            known = column["categories"]
+            if own in self.words and own not in known:
+                raise CertificateError("a category is text that the network reads as missing")
+            if not set(choice) <= set(known):
+                raise CertificateError("a choice is no category of its column")
 
     def box(self, question: Question, low: Array, high: Array, d: int) -> Region:
         """The cells of boxes: one for each choice of categories."""
@@ -177,6 +204,8 @@ class _Layout:
         moved = radii > 0.0
         # Two roundings of a number, of which none is larger than far / scale; and of the radius.
         errors = 16.0 * UNIT * far[moved] / np.minimum(radii[moved], far[moved])
+        # Below the normal numbers a quotient is off by half of the smallest one, whatever its size.
+        errors += 8.0 * _SMALLEST * scales[moved] / radii[moved]
         axes = np.zeros(d)
         axes[place] = radii / scales * (1.0 + 1.01 * math.sqrt(float(errors @ errors)) + 8.0 * UNIT)
         if rows.shape[1] != d:
@@ -197,7 +226,7 @@ class _Layout:
         end = (low, high)[side]
         if self.scaling == "thermometer":
             thresholds = np.array(self.encoder["thresholds"][index], dtype=np.float64)
-            if np.any(np.diff(thresholds) < 0.0):
+            if not _ascending(thresholds):
                 raise ValueError("thresholds")
             return np.where(end >= thresholds, 1.0, -1.0)
         if self.scaling != "quantile":
@@ -230,12 +259,16 @@ class _Layout:
         return np.append(row, 0.0 if mark else self.bias) if self.bias else row
 
 
+def _ascending(values: Array) -> bool:
+    one = values.ndim == 1 and np.isfinite(values).all()
+    return bool(one and np.all(values[1:] >= values[:-1]))
+
+
 def _scores(knots: Any, scores: Any, slopes: Any, low: float, high: float) -> Array:
     """Values of a table of scores that bound all those of numbers from low to high."""
-    knots, scores, slopes = (
-        np.array(values, dtype=np.float64) for values in (knots, scores, slopes)
-    )
-    if np.any(slopes < 0.0) or np.any(np.diff(knots) < 0.0):
+    table = np.array([knots, scores, slopes], dtype=np.float64)
+    knots, scores, slopes = table
+    if not np.isfinite(table).all() or np.any(slopes < 0.0) or not _ascending(knots):
         raise ValueError("slopes")
     low, high = (float(np.clip(end, knots[0], knots[-1])) for end in (low, high))
     first, last = (int(np.searchsorted(knots, end, side="right")) - 1 for end in (low, high))

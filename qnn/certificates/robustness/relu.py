@@ -63,10 +63,20 @@ def linear_bound(
 def relaxed(lo: Array, u: Array) -> tuple[Array, Array, Array]:
     """Slopes of the bounds above and below each neuron, and what the upper one is at y = 0."""
     either = (lo < 0.0) & (u > 0.0)
-    width = np.where(either, u - lo, 1.0)
-    upper = np.where(lo >= 0.0, 1.0, np.where(either, u / width * (1.0 + 8.0 * UNIT), 0.0))
+    upper = np.where(lo >= 0.0, 1.0, slope_above(lo, u))
     lower = np.where(lo >= 0.0, 1.0, np.where(either & (u > -lo), 1.0, 0.0))
-    return upper, lower, np.where(either, -upper * lo, 0.0)
+    # A lift that underflows counts whatever it is multiplied with, so it must not be lower either.
+    return upper, lower, np.where(either, TINY - upper * lo, 0.0)
+
+
+def slope_above(lo: Array, u: Array) -> Array:
+    """At least ``u / (u - lo)`` of neurons that may be either, else 0; see `on_their_side`.
+
+    Where the quotient underflows, TINY alone keeps the line above ``max(0, y)`` at y = u.
+    """
+    either = (lo < 0.0) & (u > 0.0)
+    width = np.where(either, u - lo, 1.0)
+    return np.where(either, u / width * (1.0 + 8.0 * UNIT) + TINY, 0.0)
 
 
 def _lost(W: Array, reach: Array) -> float:
@@ -111,7 +121,8 @@ def neuron_bounds(
 
 def on_their_side(lo: Array, u: Array, signs: Array | None) -> Bounds:
     """A layer's bounds, cut to the sides that splits have chosen; see `neuron_bounds`."""
-    if not (np.isfinite(lo).all() and np.isfinite(u).all()):
+    # Their distance, too: a line through both ends divides by it.
+    if not np.isfinite(u - lo).all():
         raise CertificateError("the bounds of the neurons overflow")
     if signs is not None:
         lo = np.where(signs > 0, np.maximum(lo, 0.0), lo)
@@ -266,5 +277,7 @@ def _coefficient_errors(
     off = (off + system.margin_error) * (1.0 + gamma(4 * h + 20))
     n = len(system.m)
     reach = 1.0 + float(np.concatenate([x, y, s, [0.0]]).max())
-    lost = 16.0 * (n + 2.0) ** 2 * TINY * reach * reach
+    # What a product of two entries loses is multiplied by a multiplier yet.
+    top = 1.0 + float(np.concatenate([np.abs(product), above, positive, chosen, [0.0]]).max())
+    lost = 16.0 * (n + 2.0) ** 2 * TINY * reach * reach * top
     return float(off + gamma(4 * n + 8 * h + 60) * size + lost)

@@ -27,7 +27,7 @@ import numpy as np
 from scipy import sparse
 
 from qnn.certificates.robustness.forms import middle_and_radius
-from qnn.certificates.robustness.relu import Bounds
+from qnn.certificates.robustness.relu import Bounds, slope_above
 from qnn.certificates.robustness.structured.bounds import Inputs, SparseLayer, lost
 from qnn.certificates.robustness.structured.fronts import prove_semidefinite
 from qnn.errors import CertificateError
@@ -85,10 +85,7 @@ class Stack:
         self.h = self.N - self.d
         self.on = [lo >= 0.0 for lo, _ in bounds]
         self.either = [(lo < 0.0) & (u > 0.0) for lo, u in bounds]
-        self.slope = [
-            np.where(either, u / np.where(either, u - lo, 1.0) * (1.0 + 8.0 * UNIT), 0.0)
-            for either, (lo, u) in zip(self.either, bounds, strict=True)
-        ]
+        self.slope = [slope_above(lo, u) for lo, u in bounds]
         self.corner = [np.where(k, lo, 0.0) for k, (lo, _) in zip(self.either, bounds, strict=True)]
 
     @property

@@ -122,6 +122,11 @@ def test_the_package_s_own_network_stands_beside_none(tmp_path: Path) -> None:
         ({"networks": {"widths": [[0]]}}, "networks.widths[0][0]: must be at least 1"),
         ({"networks": {"widths": [[]]}}, "networks.widths[0]: must not be empty"),
         ({"networks": {"widths": [[4]], "training": [0]}}, "networks.training[0]: must be at"),
+        (
+            {"networks": {"shipped": True, "training": [5]}},
+            "networks: training is about networks",
+        ),
+        ({"networks": {"shipped": True, "seeds": [1]}}, "networks: seeds is about networks"),
         ({"networks": {"shipped": True}, "levels": ["1"]}, "no network is shipped"),
     ],
 )

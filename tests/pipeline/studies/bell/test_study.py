@@ -247,6 +247,9 @@ def test_a_file_of_tables_is_decided(tmp_path: Path) -> None:
         ({"scenarios": ["22"]}, "scenario '22': give a digit"),
         ({"scenarios": ["2233"]}, "data.sets: are of two parties with two outcomes"),
         ({"scenarios": ["9922"], "levels": ["3"]}, "level"),
+        ({"data": {"source": "x", "count": 5}}, "data: count is about sets: a source has its own"),
+        ({"data": {"source": "x", "seeds": [1]}}, "data: seeds is about sets"),
+        ({"data": {"source": "x", "points": 31}}, "data: points is about sets"),
         ({"data": {"source": "nothing.parquet"}}, "nothing.parquet: no such file"),
     ],
 )
