@@ -32,7 +32,7 @@ UNCHECKED = "divergences and figures on rows held out not checked: the rows are 
 NOT_CHECKED = (
     "settings",
     "float weights and inputs of layers",
-    "steps and biases in the network's file",
+    "steps, biases and nodes of the network's file",
     "what shares of error and bound are relative to",
     "gaps of the bits' allocation",
     "divergences",

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from pipeline.configuration.reading import load_config
@@ -92,6 +93,18 @@ def test_verify_reads_them_and_refuses_what_they_are_not(whole: Path, tmp_path: 
     assert any("trained for" in check.text for check in refused(out))
     (out / file).write_bytes(train_predictor("2222", "1+AB", 3, 0, (5,)).to_bytes())
     assert any("layers are 5" in check.text for check in refused(out))
+
+
+@pytest.mark.parametrize("column", ["inside", "certified", "count", "certificates"])
+def test_the_row_of_a_training_states_no_verdicts(whole: Path, tmp_path: Path, column: str) -> None:
+    out = copied(whole, tmp_path / "out")
+    folder, row = RunFolder.open(out), next(r for r in rows_of(out) if r["set"] == "training")
+    name = f"results/{row['path']}.parquet"
+    table = folder.read_table(name)
+    changed = table.to_pylist()[0] | {column: ["one.npz"] if column == "certificates" else 1}
+    folder.write_table(name, pa.Table.from_pylist([changed], table.schema))
+    (said,) = (check.text for check in refused(out) if check.text.startswith("a row of"))
+    assert "states verdicts" in said
 
 
 def test_a_lost_network_is_trained_again_with_what_needs_it(whole: Path, tmp_path: Path) -> None:
