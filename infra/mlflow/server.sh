@@ -22,10 +22,11 @@ if [ "${#MLFLOW_ADMIN_PASSWORD}" -lt 12 ]; then
 fi
 
 umask 077
-export MLFLOW_AUTH_CONFIG_PATH="${TMPDIR:-/tmp}/mlflow-auth-$$.ini"
+config=$(mktemp "${TMPDIR:-/tmp}/mlflow-auth-XXXXXXXX.ini")
+trap 'rm -f "$config"' EXIT
 # The file's syntax gives % a meaning. A password once checked is not hashed anew for a minute: every
 # file of a sweep is a request. What this one worker changes counts at once all the same.
-cat >"$MLFLOW_AUTH_CONFIG_PATH" <<INI
+cat >"$config" <<INI
 [mlflow]
 default_permission = READ
 database_uri = ${MLFLOW_AUTH_DATABASE_URI//%/%%}
@@ -35,6 +36,11 @@ authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 auth_cache_ttl_seconds = 60
 INI
 unset MLFLOW_ADMIN_PASSWORD
+# Its name goes at once, so that no password stays behind, however the server ends. What is in it is
+# there for the server and its workers as long as the server, which has this process's number, holds it.
+exec 9<"$config"
+rm -f "$config"
+export MLFLOW_AUTH_CONFIG_PATH="/proc/$$/fd/9"
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true
 exec mlflow server --app-name basic-auth --workers 1 \
     --host "${MLFLOW_HOST:-127.0.0.1}" --port "${MLFLOW_PORT:-5000}"

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from pipeline.commands.writing.places import refuse_file
+from pipeline.commands.writing.folders import new_folder
+from pipeline.commands.writing.places import refuse_file, refuse_folder
 from pipeline.logs.shell import verify_line
-from qnn.errors import CertificateError, InputError
+from qnn.errors import CertificateError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,8 +93,7 @@ def bell(
     place = (out or behaviours).with_suffix(".certificates") if certificates else None
     own = None if model == "shipped" else model
     refuse_file(out, {"the behaviours' file": behaviours, "the network to start from": own})
-    if place is not None and place.exists() and not place.is_dir():
-        raise InputError(f"{place}: is a file: the certificates' folder has this name")
+    refuse_folder(place, out)
     parsed = Scenario.parse(scenario)
     settings = Settings(
         parsed.name, level, None if fallback == "none" else fallback, steps,
@@ -110,7 +110,10 @@ def bell(
         print(out)
     if place is not None:
         count = certify(table, settings, certificates, place)
-        print(f"{count} certificates, exact: {verify_line(str(place))}")
+        if count:
+            print(f"{count} certificates, exact: {verify_line(str(place))}")
+        else:
+            print("no certificates: nothing is decided")
 
 
 def network_of(model: str | None, level: MomentMatrix) -> Network | None:
@@ -163,13 +166,14 @@ def certify(table: pa.Table, settings: Settings, count: int, place: Path) -> int
         return 0
     b = b[rows]
     decision = settings.decide(b)
-    place.mkdir(exist_ok=True)
-    for i, row in enumerate(rows.tolist()):
-        certificate = decision.certificate(i)
-        if certificate.claim != verdict[row]:
-            raise CertificateError(f"behaviour {row}: proven {certificate.claim}, report this")
-        verify_moments(certificate, b[i], exact=True)
-        certificate.save(place / f"{row}.npz")
+    with new_folder(place) as folder:
+        assert folder is not None
+        for i, row in enumerate(rows.tolist()):
+            certificate = decision.certificate(i)
+            if certificate.claim != verdict[row]:
+                raise CertificateError(f"behaviour {row}: proven {certificate.claim}, report this")
+            verify_moments(certificate, b[i], exact=True)
+            certificate.save(folder / f"{row}.npz")
     return len(rows)
 
 

@@ -7,6 +7,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -16,9 +17,11 @@ from pathlib import Path
 from platform import python_version
 from typing import Literal
 
+from pipeline.configuration.paths import refuse_unknown_tracking
 from pipeline.logs.messages import one_line
 from pipeline.logs.redact import redact
 from pipeline.results.folder import RunFolder, StoreError
+from pipeline.tracking.moved import database_file
 from qnn.errors import InputError
 
 Level = Literal["ok", "warn", "fail"]
@@ -137,9 +140,22 @@ def check_mlflow(out: str) -> Finding:
         return Finding("mlflow", "ok", "a SQLite file in the run's folder; no MLFLOW_TRACKING_URI")
     if uri.startswith(("http://", "https://")):
         return _check_server(uri)
+    refuse_unknown_tracking(None)
+    if uri.startswith("databricks"):
+        return Finding("mlflow", "warn", f"{redact(uri)}: not looked at")
+    if uri.startswith("file://") or "://" not in uri:
+        return Finding("mlflow", "ok", f"{redact(uri)}: a folder of MLflow's files")
+    return _check_database(uri)
+
+
+def _check_database(uri: str) -> Finding:
+    """Whether it opens, or can be made; nothing is made here."""
     from sqlalchemy import create_engine
     from sqlalchemy.exc import SQLAlchemyError
 
+    file = database_file(uri)
+    if file is not None and not file.exists() and os.access(file.parent, os.W_OK | os.X_OK):
+        return Finding("mlflow", "ok", f"{redact(uri)}: not there yet, the first sweep makes it")
     try:
         create_engine(uri).connect().close()
     except (SQLAlchemyError, ImportError) as error:
@@ -176,33 +192,45 @@ def _check_server(uri: str) -> Finding:
 
 def check_storage(out: str) -> Finding:
     """Write (with a rename), read, list and remove a file in `out`."""
-    folder = RunFolder.open(out)
-    name, content = f"doctor/{uuid.uuid4().hex}", os.urandom(4096)
+    # A name of its own: somebody's results may lie in any other.
+    place = f"doctor-{uuid.uuid4().hex}"
+    name, content = f"{place}/x", os.urandom(4096)
     begin = time.monotonic()
+    with _borrowed(out) as folder:
+        folder.write(name, content)
+        try:
+            if folder.read(name) != content:
+                return Finding(
+                    "storage", "fail", f"{folder.label}: reads back other bytes than written"
+                )
+            if name not in folder.files(place):
+                return Finding("storage", "fail", f"{folder.label}: does not list what was written")
+        finally:
+            folder.remove(name)
+            # Object stores keep an empty folder as an object.
+            with suppress(StoreError):
+                folder.remove_folder(place)
+        spent = 1000 * (time.monotonic() - begin)
+        return Finding(
+            "storage", "ok", f"{folder.label}: write, rename, read, delete in {spent:.0f} ms"
+        )
+
+
+@contextmanager
+def _borrowed(out: str) -> Iterator[RunFolder]:
+    """The folder `out`, there for as long as it is looked at: one that was not goes again."""
+    folder = RunFolder.open(out)
+    made: list[Path] = []
+    if folder.local_path is not None:
+        place = Path(folder.local_path)
+        made = [one for one in (place, *place.parents) if not one.exists()]
     folder.create()
-    folder.write(name, content)
     try:
-        if folder.read(name) != content:
-            return Finding(
-                "storage", "fail", f"{folder.label}: reads back other bytes than written"
-            )
-        if name not in folder.files("doctor"):
-            return Finding("storage", "fail", f"{folder.label}: does not list what was written")
+        yield folder
     finally:
-        folder.remove(name)
-        _remove_empty(folder)
-    spent = 1000 * (time.monotonic() - begin)
-    return Finding(
-        "storage", "ok", f"{folder.label}: write, rename, read, delete in {spent:.0f} ms"
-    )
-
-
-def _remove_empty(folder: RunFolder) -> None:
-    """Leave nothing behind: object stores keep an empty folder as an object."""
-    try:
-        folder.filesystem.delete_dir(f"{folder.root}/doctor")
-    except OSError:
-        return
+        with suppress(OSError):
+            for one in made:
+                one.rmdir()
 
 
 def check_clock(address: str | None, out: str) -> Finding:
@@ -228,13 +256,12 @@ def _skews(address: str | None, out: str) -> Iterator[tuple[str, float]]:
             if "Date" in told:
                 # The header has whole seconds; half of one is the best guess of the rest.
                 yield name, parsedate_to_datetime(told["Date"]).timestamp() + 0.5 - time.time()
-    folder = RunFolder.open(out)
     name = f".doctor.{uuid.uuid4().hex}.tmp"
-    folder.create()
-    before = datetime.now(UTC)
-    folder.write(name, b"")
-    written = folder.modified(name)
-    folder.remove(name)
+    with _borrowed(out) as folder:
+        before = datetime.now(UTC)
+        folder.write(name, b"")
+        written = folder.modified(name)
+        folder.remove(name)
     yield "storage", 0.0 if written is None else (written - before).total_seconds()
 
 

@@ -62,7 +62,11 @@ def predict(
         warnings.simplefilter("always", UserWarning)
         table = read_table_of(reading)
         columns = _kept(table, keep or [], data)
-        columns |= _answers(loaded, table, reading, scores, strict)
+        answers = _answers(loaded, table, reading, scores, strict, list(columns))
+        for name in answers:
+            if name in columns:
+                raise InputError(f"--keep: {name!r} is what a column of the answers is called")
+        columns |= answers
     told = [*held, *(f"warning: {one.message}" for one in said if one.category is UserWarning)]
     for line in told:
         print(line if line.startswith("warning: ") else f"note: {line}", file=sys.stderr)
@@ -99,8 +103,6 @@ def _kept(table: Any, names: Iterable[str], where: str) -> dict[str, list[Any]]:
     for name in names:
         if name not in known:
             raise InputError(f"--keep: no column {name!r} (columns: {shorten(known)})")
-        if name == PREDICTION:
-            raise InputError(f"--keep: {name!r} is what the predictions are called")
     return {name: _listed(table[name]) for name in names}
 
 
@@ -110,22 +112,37 @@ def _listed(column: Any) -> list[Any]:
 
 
 def _answers(
-    network: Any, table: Any, reading: Any, scores: bool, strict: bool
+    network: Any, table: Any, reading: Any, scores: bool, strict: bool, kept: Sequence[str]
 ) -> dict[str, list[Any]]:
     """A column of predictions, or one a target; with `scores` those of the classes."""
     from pipeline.datasets.examples import matrix_of, raw_rows
 
-    raw = raw_rows(table, network, reading)
     preprocessing = getattr(network, "preprocessing", None)
     if preprocessing is None:
         if scores:
             raise InputError("--scores: the network has no preprocessing, so no classes")
+        raw = raw_rows(_inputs(table, network.d, kept), network, reading)
         return _several(network.predict(matrix_of(raw, network.d)), ())
+    raw = raw_rows(table, network, reading)
     if scores and preprocessing.classes is None:
         raise InputError("--scores: the network predicts numbers; leave it out")
     found = network.scores(raw, strict)
     answers = _several(preprocessing.decode(found), preprocessing.target.names or ())
     return {**answers, **_scores(preprocessing, found)} if scores else answers
+
+
+def _inputs(table: Any, d: int, kept: Sequence[str]) -> Any:
+    """The columns that a network of d nameless inputs reads: none of the labels.
+
+    What is kept may be one of them; where there are others than d it is none.
+    """
+    from pipeline.datasets.examples import TARGET
+    from qnn.features.tables import column_names
+
+    names = [name for name in column_names(table) if name != TARGET]
+    if len(names) != d:
+        names = [name for name in names if name not in kept]
+    return {name: table[name] for name in names} if isinstance(table, dict) else table.select(names)
 
 
 def _scores(preprocessing: Any, found: Any) -> dict[str, list[Any]]:

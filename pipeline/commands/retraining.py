@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from pipeline.configuration.paths import refuse_unknown_tracking
 from pipeline.configuration.reading import SweepConfig
-from pipeline.logs.messages import one_line
 from pipeline.logs.redact import redact
 from pipeline.results.folder import RunFolder, StoreError
 from pipeline.retraining.decision import Decision, look, plural, settings_of, shortened
@@ -163,9 +162,9 @@ def way_back(config: SweepConfig, location: str) -> str:
 
 def rollback_command(model: str, uri: str | None) -> int:
     """Move the alias back, say what moved; return the exit code. Raises `InputError`."""
-    from pipeline.tracking.aliases import roll_back
+    from pipeline.tracking.aliases import is_there, roll_back
     from pipeline.tracking.moved import follow_move
-    from pipeline.tracking.store import URI_VARIABLE, quiet
+    from pipeline.tracking.store import URI_VARIABLE, quiet, said_in_a_line
 
     given = uri or os.environ.get(URI_VARIABLE)
     if not given:
@@ -178,14 +177,15 @@ def rollback_command(model: str, uri: str | None) -> int:
         print(f"note: {redact(moved)}", file=sys.stderr)
     quiet()
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
     try:
-        move = roll_back(MlflowClient(tracking_uri=given, registry_uri=given), model)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            raise InputError(f"{redact(given)}: no registered model '{model}'") from None
-        print(f"error: {redact(given)}: {redact(one_line(error))}", file=sys.stderr)
+        with said_in_a_line(given):
+            client = MlflowClient(tracking_uri=given, registry_uri=given)
+            if not is_there(client.get_registered_model, model):
+                raise InputError(f"{redact(given)}: no registered model '{model}'")
+            move = roll_back(client, model)
+    except StoreError as error:
+        print(f"error: {error}", file=sys.stderr)
         return FAILED
     print(f"{model}: {move.text}")
     return DONE

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.commands.terminal import print_outcome
-from pipeline.configuration.paths import expanded, refuse_unknown_tracking
+from pipeline.configuration.paths import expanded, is_archive, refuse_unknown_tracking
 from pipeline.configuration.reading import load_config
 from pipeline.logs.console import console_of_tables, set_up_logging
 from pipeline.logs.redact import redact
@@ -20,6 +20,7 @@ from pipeline.sweeps.cluster.session import ClusterError, check_address
 from pipeline.sweeps.driver import SweepOptions, run_sweep
 from pipeline.sweeps.interrupts import SweepInterrupted, say_interrupted
 from pipeline.tracking.moved import follow_move
+from qnn.errors import InputError
 
 DONE, FAILED = 0, 1
 
@@ -62,7 +63,7 @@ def sweep_command(
 
 def say_move(location: str) -> None:
     """Mend what a folder's MLflow database says where the folder was moved, and say it."""
-    if location.endswith(".npz") or os.path.isfile(expanded(location)):
+    if is_archive(location) or os.path.isfile(expanded(location)):
         return
     moved = follow_move(RunFolder.open(location))
     if moved is not None:
@@ -80,6 +81,8 @@ def verify_command(paths: Sequence[str], data: str | None, fast: bool = False) -
         print(check.line)
         good, bad = good + check.ok, bad + (not check.ok)
         skipped += not check.proven
+    if not good + bad:
+        raise InputError(f"{', '.join(map(redact, paths))}: there was nothing to verify")
     verdict = "all verified" if not bad else f"{bad} FAILED"
     if skipped:
         verdict = f"{bad} FAILED, {skipped} NOT proven again (--fast)"

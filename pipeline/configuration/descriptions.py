@@ -10,8 +10,8 @@ SHARED = {
     "TrackingConfig.experiment": "MLflow's experiment; null: the sweep's name",
     "TrackingConfig.top": "of so many of the best settings a network is logged as a run of its "
     "own; training alone",
-    "TrackingConfig.registered_model": "name of the registered model; null: the sweep's name; "
-    "training alone",
+    "TrackingConfig.registered_model": "name of the registered model, without '/', ':' and "
+    "apostrophe; null: the sweep's name; training alone",
     "TrackingConfig.uri": "where MLflow is; null: MLFLOW_TRACKING_URI, else a database in the "
     "run's folder",
     "Resources.cpus_per_task": "CPUs that a Ray task asks for",

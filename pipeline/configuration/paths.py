@@ -23,6 +23,19 @@ def expanded(text: str) -> str:
     return os.path.expandvars(os.path.expanduser(text))
 
 
+def parted(location: str) -> tuple[str, str]:
+    """A URI and its query, which begins with `?`; of a path, in which ? is a letter, all and ""."""
+    if "://" not in location:
+        return location, ""
+    base, mark, query = location.partition("?")
+    return base, mark + query
+
+
+def is_archive(location: str) -> bool:
+    """Whether a path or URI names a certificate or network, and no run's folder."""
+    return parted(location)[0].endswith(".npz")
+
+
 def refuse_half_uri(text: str, key: str = "") -> None:
     """Raise `InputError` for a URI without its scheme, or without //: it would be a folder here."""
     where = f"{key}: " if key else ""

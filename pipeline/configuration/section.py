@@ -64,6 +64,21 @@ def name_of(text: str) -> str:
 Name = Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern": _NAME})]
 
 
+# The last is not MLflow's own rule, but its filters find no name that has one.
+_NO_MODEL_NAME = "/:'"
+
+
+def _model_name(text: str) -> str:
+    if set(text) & set(_NO_MODEL_NAME) or text.strip() in ("", ".", ".."):
+        raise PydanticCustomError("model_name", "must be a name without '/', ':' and apostrophe")
+    return text
+
+
+ModelName = Annotated[
+    str, AfterValidator(_model_name), Field(json_schema_extra={"pattern": r"^[^/:']+$"})
+]
+
+
 def how_told(value: Any) -> str:
     """Which branch of a union is meant: one for all columns, or one by name."""
     return "by_name" if isinstance(value, dict) else "of_all"

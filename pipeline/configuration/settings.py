@@ -28,6 +28,7 @@ from pipeline.configuration.section import (
     Bias,
     ClassWeight,
     Distinct,
+    ModelName,
     Name,
     NonEmpty,
     Positive,
@@ -184,7 +185,7 @@ class TrackingConfig(Section):
 
     experiment: Annotated[str, Field(min_length=1)] | None = None
     top: Annotated[int, Field(ge=0)] = 5
-    registered_model: Annotated[str, Field(min_length=1)] | None = None
+    registered_model: ModelName | None = None
     uri: Annotated[str, Field(min_length=1)] | None = None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.configuration.paths import expanded
+from pipeline.configuration.paths import expanded, is_archive
 from pipeline.plans.study import Study
 from pipeline.results.folder import CONFIG_FILE, RunFolder
 from qnn.errors import InputError
@@ -56,13 +56,11 @@ def study_of_folder(folder: RunFolder) -> Study[Any]:
 
 def study_at(location: str) -> Study[Any]:
     """The study of a run's folder, or of a file of one: its folder is two levels up."""
-    if not location.endswith(".npz"):
+    if not is_archive(location):
         if os.path.isfile(expanded(location)):
             raise InputError(f"{location}: is a file; give a run's folder or an .npz file of one")
         return study_of_folder(RunFolder.open(location))
-    full = location if "://" in location else os.path.abspath(location)
-    parts = full.rsplit("/", 2)
-    return study_of_folder(RunFolder.open(parts[0] if len(parts) == 3 and parts[0] else "/"))
+    return study_of_folder(RunFolder.around(location)[0])
 
 
 def study_of_file(path: str | Path, encoding: str = "utf-8-sig") -> Study[Any]:

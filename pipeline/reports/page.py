@@ -104,7 +104,7 @@ def collect(folder: RunFolder, champion: str | None = None) -> ReportInput:
     )
     positive = classes[1] if len(classes) == 2 else None
     return ReportInput(
-        results, config, champion, features, folder.label, outputs, positive,
+        results, config, champion, features, folder.address, outputs, positive,
         origin_of(folder, results), shown is not None and _is_weighted(folder, shown.row, config),
         classes,
     )  # fmt: skip

@@ -37,7 +37,7 @@ def write_study_report(
             {"count": count, "error": redact(str(error)), "where": ""}
             for error, count in failures.items()
         ],
-        verify_command=verify_line(folder.label),
+        verify_command=verify_line(folder.address),
         config=redact(config_text(folder)),
         **told(results),
     )

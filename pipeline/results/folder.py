@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from pipeline.configuration.paths import expanded, refuse_half_uri
+from pipeline.configuration.paths import expanded, parted, refuse_half_uri
 from pipeline.logs.messages import one_line
 from pipeline.logs.redact import redact
 from qnn.errors import InputError, QnnError
@@ -74,15 +74,16 @@ class RunFolder:
     """A folder of results on a `pyarrow.fs` file system.
 
     `location` is what a person would type (a local path or a URI) and what worker processes open
-    again; `label` is the same without credentials, for messages. Paths given to the methods are
-    relative, with forward slashes.
+    again; `label` is the same without credentials and query, for messages, `address` without
+    credentials alone, for commands. Paths given to the methods are relative, with forward slashes.
     """
 
     def __init__(self, filesystem: pafs.FileSystem, root: str, location: str) -> None:
         self.filesystem = filesystem
         self.root = root.rstrip("/")
         self.location = location
-        self.label = redact(location).partition("?")[0] if "://" in location else location
+        self.address = redact(location) if "://" in location else location
+        self.label = parted(self.address)[0]
         self._made: set[str] = set()
 
     @classmethod
@@ -107,6 +108,17 @@ class RunFolder:
                 "give a path or a file://, s3:// or gs:// URI"
             ) from error
         return cls(filesystem, root, text)
+
+    @classmethod
+    def around(cls, file: str) -> tuple["RunFolder", str]:
+        """Open the run's folder of a file, two levels above it; the file's name in that folder too.
+
+        `file`: a path or a URI, with its query. Raises `InputError` as `open`.
+        """
+        base, query = parted(expanded(file))
+        parts = (base if "://" in base else os.path.abspath(base)).rsplit("/", 2)
+        above = parts[0] if len(parts) == 3 and parts[0] else "/"
+        return cls.open(above + query), "/".join(parts[1:])
 
     @classmethod
     def to_write(cls, location: str | os.PathLike[str]) -> "RunFolder":

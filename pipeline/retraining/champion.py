@@ -19,6 +19,7 @@ from pipeline.retraining.retention import RUNS
 from pipeline.retraining.state import STATE_FILE, ChampionFiles, State
 from pipeline.tracking.aliases import CHAMPION, aliases, finish_interrupted, is_there
 from pipeline.tracking.store import SWEEP_TAG, TRIAL_TAG, Store, pointed_at, recorded_key
+from pipeline.tracking.versions import version_of_sweep
 from qnn.errors import InputError
 from qnn.features.tables import brief, shorten
 from qnn.features.targets import Label
@@ -116,6 +117,8 @@ def champion_version(client: Any, name: str) -> str | None:
 def _from_registry(store: Store, name: str, version: str) -> QuantizedNetwork:
     """The network file beside a version's run: read as an archive of arrays, nothing unpickled."""
     run_id = store.client.get_model_version(name, version).run_id
+    if not run_id:
+        raise InputError(_no_file(name, version))
     with pointed_at(store), tempfile.TemporaryDirectory(prefix="qnn-champion-") as work:
         found = [
             entry.path
@@ -123,21 +126,24 @@ def _from_registry(store: Store, name: str, version: str) -> QuantizedNetwork:
             if entry.path.endswith(".npz")
         ]
         if not found:
-            raise InputError(
-                f"model '{name}', version {version}: its run has no network file to compare with; "
-                f"put the alias {CHAMPION} on a version that a sweep registered"
-            )
+            raise InputError(_no_file(name, version))
         local = store.client.download_artifacts(run_id, found[0], work)
         return QuantizedNetwork.from_bytes(Path(local).read_bytes(), found[0])
 
 
+def _no_file(name: str, version: str) -> str:
+    return (
+        f"model '{name}', version {version}: its run has no network file to compare with; put the "
+        f"alias {CHAMPION} on a version that a sweep registered"
+    )
+
+
 def registered_version(store: Store, name: str, key: str, trial: str) -> Any:
     """The version that the sweep with this key registered. Raises `StoreError` without one."""
-    escaped = name.replace("'", "")
-    for version in store.client.search_model_versions(f"name = '{escaped}'"):
-        if version.tags.get(SWEEP_TAG) == key and version.tags.get(TRIAL_TAG) == trial:
-            return version
-    raise StoreError(f"model '{name}': the new network was not registered; run it again")
+    version = version_of_sweep(store.client, name, key, trial)
+    if version is None:
+        raise StoreError(f"model '{name}': the new network was not registered; run it again")
+    return version
 
 
 def files_in_use(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from pipeline.results.folder import RunFolder
 from pipeline.retraining.drift import Drift
 from pipeline.retraining.gates import Comparison, Gate
+from pipeline.tracking.run import names_for
 from pipeline.tracking.store import Store
 
 DECISION_FILE = "decision.json"
@@ -128,13 +128,11 @@ def _numbers(verdict: Verdict) -> dict[str, float]:
         found[f"gates/champion_{metric}"] = verdict.comparison.champion
         found[f"gates/challenger_{metric}"] = verdict.comparison.challenger
         found["gates/p_value"] = verdict.comparison.p_value
+    # Of all columns, so that which are charted changes no name.
+    names = names_for(one.name for one in drift.features)
     for one in drift.features[:_CHARTED]:
-        found[f"drift/psi/{_metric_name(one.name)}"] = one.psi
+        found[f"drift/psi/{names[one.name]}"] = one.psi
     return found
-
-
-def _metric_name(column: str) -> str:
-    return re.sub(r"[^\w .:/-]", "_", column, flags=re.ASCII)[:200]
 
 
 def _description(verdict: Verdict) -> str:

@@ -49,7 +49,14 @@ from pipeline.sweeps.driver import SweepOptions, SweepOutcome, run_sweep
 from pipeline.sweeps.interrupts import Interrupts
 from pipeline.tracking import tracker
 from pipeline.tracking.aliases import Move, promote
-from pipeline.tracking.store import Store, find_run, open_store, sweep_key, tracking_uri
+from pipeline.tracking.store import (
+    Store,
+    find_run,
+    open_store,
+    said_in_a_line,
+    sweep_key,
+    tracking_uri,
+)
 from qnn.errors import InputError
 from qnn.networks.quantized import QuantizedNetwork
 
@@ -80,7 +87,8 @@ def retrain(
 
     Raises:
         InputError: the data, the config or the state are not usable, or another retraining runs.
-        StoreError: the folder cannot be read or written, or the lease was lost.
+        StoreError: the folder cannot be read or written, MLflow is away or lacks what it should
+            have, or the lease was lost.
         SweepInterrupted: SIGHUP, SIGINT or SIGTERM; the same command goes on.
     """
     home = RunFolder.open(out)
@@ -130,26 +138,29 @@ class _Retraining:
         self.lease.check()
         if outcome.exit_code or outcome.champion is None:
             return Retrained(self.decision, outcome)
-        store = open_store(self.config, self.home)
-        name = self.config.registered_model
-        champion = find_champion(store, name, self.home, self.decision.state)
-        key = sweep_key(self.folder)
-        # After an interrupted move was finished, which changes its tags.
-        version = registered_version(store, name, key, outcome.champion.identity.trial)
-        verdict = self._judge(
-            outcome.champion, champion, window, outcome.cautions, rollback_gates(version)
-        )
+        return self._decide(outcome, outcome.champion, window)
+
+    def _decide(self, outcome: SweepOutcome, row: NetworkRow, window: Window) -> Retrained:
+        """Judge the network that the sweep has chosen, move the aliases, write the state."""
+        name, uri = self.config.registered_model, tracking_uri(self.config, self.home)
+        with said_in_a_line(uri):
+            store = open_store(self.config, self.home)
+            champion = find_champion(store, name, self.home, self.decision.state)
+            key = sweep_key(self.folder)
+            # After an interrupted move was finished, which changes its tags.
+            version = registered_version(store, name, key, row.identity.trial)
+        verdict = self._judge(row, champion, window, outcome.cautions, rollback_gates(version))
         write_verdict(verdict, self.folder)
-        log_verdict(verdict, store, _sweep_run(store, key), name, version.version)
-        self.lease.check()
-        move = None
-        if verdict.promote:
-            move = promote(store.client, name, str(version.version))
-        state = self._finish(verdict, outcome.champion, store, str(version.version))
+        with said_in_a_line(uri):
+            log_verdict(verdict, store, _sweep_run(store, key), name, version.version)
+            self.lease.check()
+            number = str(version.version)
+            move = promote(store.client, name, number) if verdict.promote else None
+            state = self._finish(verdict, row, store, number)
         if self.settings.keep_runs is not None:
             in_use = {self.run} | ({state.champion.run} if state.champion else set())
             prune(self.home, store, name, self.settings.keep_runs, in_use)
-        return Retrained(self.decision, outcome, verdict, str(version.version), move)
+        return Retrained(self.decision, outcome, verdict, number, move)
 
     def _judge(
         self,

@@ -105,9 +105,15 @@ def _folder_of(location: str) -> Path:
 def _is_elsewhere(location: str, here: Path) -> bool:
     """Whether the location is that of another folder, and the files are in this one."""
     old, new = _folder_of(location) / ARTIFACTS, here / ARTIFACTS
-    if location == new.as_uri() or (old.exists() and new.exists() and old.samefile(new)):
+    if location == new.as_uri():
         return False
-    return new.exists() or not old.exists() or not any(old.iterdir())
+    try:
+        if old.exists() and new.exists() and old.samefile(new):
+            return False
+        return new.exists() or not old.exists() or not any(old.iterdir())
+    except OSError:
+        # Another's home, for one. What may not be looked at is not this folder.
+        return new.exists()
 
 
 def _change_models(here: Path, old: str) -> None:

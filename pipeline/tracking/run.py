@@ -2,20 +2,27 @@
 
 Over HTTP each request takes some 10 ms, and a run's metrics have a request each for their history.
 So a run is read whole, the history only of curves that are there already, and parameters, metrics
-and tags go in one batch.
+and tags go in one batch. Names that come from data and files are first spelt as MLflow takes them.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 Point = tuple[str, float, int]
 """Name, value, step."""
 
-# MLflow takes 1,000 entries at once, and with them these of 100 parameters and 100 tags.
-_METRICS_AT_ONCE = 800
+# MLflow takes 1,000 entries at once, and of them 100 parameters and 100 tags.
+_METRICS_AT_ONCE, _PARAMETERS_AT_ONCE = 800, 100
+# MLflow takes letters of any script, digits, "_ - . : /" and the space, 250 characters in all; and
+# of names that may be paths none that another spelling is equal to, as "a/" and "a/./b".
+_REFUSED = re.compile(r"[^\w .:-]")
+_LONGEST = 200
 
 
 class TrackedRun:
@@ -54,11 +61,15 @@ class TrackedRun:
         while len(metrics) > _METRICS_AT_ONCE:
             self.client.log_batch(self.run_id, metrics=metrics[:_METRICS_AT_ONCE])
             metrics = metrics[_METRICS_AT_ONCE:]
-        if metrics or new or changed:
+        params = [Param(key, value) for key, value in new.items()]
+        while len(params) > _PARAMETERS_AT_ONCE:
+            self.client.log_batch(self.run_id, params=params[:_PARAMETERS_AT_ONCE])
+            params = params[_PARAMETERS_AT_ONCE:]
+        if metrics or params or changed:
             self.client.log_batch(
                 self.run_id,
                 metrics=metrics,
-                params=[Param(key, value) for key, value in new.items()],
+                params=params,
                 tags=[RunTag(key, value) for key, value in changed.items()],
             )
         self._parameters |= set(new)
@@ -75,3 +86,35 @@ class TrackedRun:
             for point in self.client.get_metric_history(self.run_id, key)
         }
         return [point for point in points if there.get((point[0], point[2])) != point[1]]
+
+
+def names_for(words: Iterable[str]) -> dict[str, str]:
+    """A name for each word, alone or behind a prefix: what MLflow refuses, and "/", is "_".
+
+    Words whose names would be the same, capitals aside (some databases see none), get a digest of
+    the word behind it.
+    """
+    return _distinct(words, _name)
+
+
+def paths_for(words: Iterable[str]) -> dict[str, str]:
+    """The same, of words whose "/" stays between two names."""
+    return _distinct(words, lambda word: "/".join(map(_name, word.split("/"))))
+
+
+def _distinct(words: Iterable[str], spelt: Callable[[str], str]) -> dict[str, str]:
+    names = {word: spelt(word)[:_LONGEST].rstrip(" /") for word in words}
+    counts = Counter(name.casefold() for name in names.values())
+    return {
+        word: f"{name}-{_digest(word)}" if counts[name.casefold()] > 1 else name
+        for word, name in names.items()
+    }
+
+
+def _name(word: str) -> str:
+    name = _REFUSED.sub("_", word).strip()
+    return name if name.strip(".") else f"_{name}"
+
+
+def _digest(word: str) -> str:
+    return hashlib.sha256(word.encode(errors="surrogatepass")).hexdigest()[:6]

@@ -22,10 +22,10 @@ from pipeline.configuration.paths import URI_VARIABLE
 from pipeline.configuration.reading import SweepConfig
 from pipeline.logs.messages import one_line
 from pipeline.logs.redact import redact
-from pipeline.results.folder import RunFolder
+from pipeline.results.folder import RunFolder, StoreError
 from pipeline.tracking.moved import DATABASE, TRACKING_FILE, database_uri, follow_move
 from pipeline.tracking.run import TrackedRun
-from qnn.errors import InputError
+from qnn.errors import InputError, QnnError
 
 SWEEP_TAG, TRIAL_TAG = "qnn.sweep", "qnn.trial"
 
@@ -205,6 +205,21 @@ def sweep_key(folder: RunFolder) -> str:
 def recorded_key(folder: RunFolder) -> str | None:
     """The same, None for a folder that was never tracked."""
     return _read_record(folder).get("key")
+
+
+@contextmanager
+def said_in_a_line(uri: str) -> Iterator[None]:
+    """A block in which faults of MLflow, its database or files are a `StoreError` of one line."""
+    quiet()
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except QnnError:
+        raise
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise StoreError(f"MLflow: {redact(uri)}: {redact(one_line(error))}") from error
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from pipeline.reports.figures.picture import to_png
 from pipeline.reports.frame import REPORT_FILE
 from pipeline.results.folder import CERTIFICATES, CONFIG_FILE, RunFolder
 from pipeline.results.schema import RowSchema
-from pipeline.tracking.run import TrackedRun
+from pipeline.tracking.run import TrackedRun, paths_for
 from pipeline.tracking.store import open_store, take_up_run
 from pipeline.tracking.text import parameters
 
@@ -56,13 +56,14 @@ class StudyRun(ABC):
         """Log everything from the result table and end the run.
 
         `champion`: trial id of the chosen network. A table that was logged before is not logged
-        again. Raises what MLflow raises; the run is then marked FAILED if that still works.
+        again, unless what is kept beside the run is gone. Raises what MLflow raises; the run is
+        then marked FAILED if that still works.
         """
         self.champion = champion
         try:
             mark = self._digest(results)
             run = TrackedRun(self.store.client, self.store.client.get_run(self.run_id))
-            if run.tags.get(_DONE) != mark:
+            if run.tags.get(_DONE) != mark or not self.is_whole():
                 self.log(run, results, choice)
                 run.log(tags={_DONE: mark})
             self.end("FINISHED")
@@ -78,6 +79,10 @@ class StudyRun(ABC):
             "mlflow.source.type": "LOCAL",
             "qnn.kind": str(self.config.kind),
         }
+
+    def is_whole(self) -> bool:
+        """Whether what was logged outside of the run is there."""
+        return True
 
     @abstractmethod
     def log(self, run: TrackedRun, results: pa.Table, choice: Any) -> None:
@@ -116,7 +121,8 @@ class PlainRun(StudyRun):
     def log(self, run: TrackedRun, results: pa.Table, choice: Any) -> None:
         """Log parameters, metrics, the table, figures, certificates and the report."""
         told = self.tell(results)
-        points = [(name, value, 0) for name, value in told.metrics.items()]
+        names = paths_for(told.metrics)
+        points = [(names[name], value, 0) for name, value in told.metrics.items()]
         run.log(parameters=parameters(self.config), points=points)
         certificates = self.folder.files(CERTIFICATES, ".npz")[:MOST_FILES]
         with tempfile.TemporaryDirectory(prefix="qnn-mlflow-") as place:

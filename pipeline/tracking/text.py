@@ -22,6 +22,7 @@ from pipeline.results.record import NetworkRow, columns_for
 from pipeline.results.schema import METRIC, PARAMETER
 from pipeline.results.selection import FINAL_SHARD, Choice
 from pipeline.results.summary import Shown, byte_text, percent
+from pipeline.tracking.run import paths_for
 
 # MLflow takes 6,000 characters for a parameter; the UI shows far fewer.
 LONGEST_PARAMETER = 250
@@ -30,9 +31,14 @@ _HOW_RUN = {"tracking", "resources", "retrain"}
 
 
 def parameters(config: SweepConfig) -> dict[str, str]:
-    """The resolved config, flattened to `section.key`, each value a short text, no credentials."""
+    """The resolved config, flattened to `section.key`, each value a short text, no credentials.
+
+    Labels and columns that are keys are spelt as MLflow takes them.
+    """
     flat = dict(flatten(config.model_dump(mode="json", exclude=_HOW_RUN)))
-    return {key: _short(value) for key, value in flat.items() if value not in (None, [], ())}
+    told = {key: _short(value) for key, value in flat.items() if value not in (None, [], ())}
+    names = paths_for(told)
+    return {names[key]: value for key, value in told.items()}
 
 
 def _short(value: Any) -> str:

@@ -27,7 +27,7 @@ from pipeline.tracking.run import TrackedRun
 from pipeline.tracking.store import sweep_key
 from pipeline.tracking.study_run import StudyRun
 from pipeline.tracking.sweep_files import report_of, write_sweep_files
-from pipeline.tracking.versions import register
+from pipeline.tracking.versions import register, version_of_sweep
 from qnn.certificates.record import Certificate
 
 
@@ -60,6 +60,13 @@ class SweepTracker(StudyRun):
         """The rows, which of them is the champion, and what the config asks of MLflow."""
         return rows, self.champion, self.config.tracking.top, self.config.registered_model
 
+    def is_whole(self) -> bool:
+        """Whether the chosen network is registered: a version may have been deleted since."""
+        if self.champion is None:
+            return True
+        name = self.config.registered_model
+        return version_of_sweep(self.store.client, name, self.key, self.champion) is not None
+
     def log(self, run: TrackedRun, results: pa.Table, choice: Choice | None) -> None:
         """The sweep's own run, the runs of its best networks, and the champion's version."""
         data = summary.frame(results)
@@ -85,7 +92,7 @@ class SweepTracker(StudyRun):
             version = register(self.store, name, best, champion, metric, self.key, against)
             if self.crown and not against:
                 promote(self.store.client, name, version)
-        note = text.sweep_description(self.config, data, champion, self.folder.label)
+        note = text.sweep_description(self.config, data, champion, self.folder.address)
         tags = {
             "mlflow.loggedArtifacts": '[{"path": "results/table.json", "type": "table"}]',
             "mlflow.note.content": note,

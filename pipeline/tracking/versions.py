@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pipeline.results.summary import Metric, Shown, percent
@@ -62,7 +62,17 @@ def _make_model(client: Any, name: str) -> None:
             f"alias `{CHAMPION}` is on the one to use."))  # fmt: skip
 
 
+def version_of_sweep(client: Any, name: str, sweep: str, trial: str) -> Any:
+    """The version that the sweep with this key has registered of a trial; None without one."""
+    told = {SWEEP_TAG: sweep, TRIAL_TAG: trial}.items()
+    return next((one for one in _versions(client, name) if told <= one.tags.items()), None)
+
+
 def _version_of(client: Any, name: str, run_id: str) -> str | None:
-    escaped = name.replace("'", "")
-    versions = client.search_model_versions(f"name = '{escaped}'")
-    return next((str(v.version) for v in versions if v.run_id == run_id), None)
+    return next((str(v.version) for v in _versions(client, name) if v.run_id == run_id), None)
+
+
+def _versions(client: Any, name: str) -> Iterable[Any]:
+    # The configuration takes no name with an apostrophe.
+    found: Iterable[Any] = client.search_model_versions(f"name = '{name}'")
+    return found

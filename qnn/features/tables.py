@@ -159,7 +159,7 @@ def to_numbers(values: np.ndarray, name: str, before: int = 0) -> np.ndarray:
             # To the nanosecond they would convert.
             refuse_dates(values, name)
         try:
-            numbers[row] = np.nan if is_missing(value) else float(value)
+            numbers[row] = np.nan if is_missing(value) else _number(value)
         except (TypeError, ValueError):
             raise InputError(
                 f"column '{name}' should be numeric, but row {before + row + 1} holds "
@@ -170,6 +170,13 @@ def to_numbers(values: np.ndarray, name: str, before: int = 0) -> np.ndarray:
                 f"column '{name}' has a number beyond ±1.8e308 in row {row + 1}: correct it"
             ) from None
     return numbers
+
+
+def _number(value: Any) -> float:
+    """A value as a float; text as a CSV file spells numbers, so without Python's 1_000 or ١٢."""
+    if isinstance(value, str) and ("_" in value or not value.strip().isascii()):
+        raise ValueError(value)
+    return float(value)
 
 
 def to_categories(values: np.ndarray, known: Sequence[str] = ()) -> np.ndarray:

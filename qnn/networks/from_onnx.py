@@ -19,6 +19,7 @@ from qnn.errors import InputError
 from qnn.networks import sparse_steps
 from qnn.networks.layered import LayeredNetwork, joined
 from qnn.networks.onnx_files import OLDEST_OPSET, OWN_DOMAINS, constant_of, load_model, opset_of
+from qnn.networks.windows import averages, with_pads
 
 if TYPE_CHECKING:
     import onnx
@@ -169,7 +170,7 @@ class _SparseChain(_Chain):
     ) -> tuple[Any, Array, tuple[int, ...]]:
         apply, constants = self._operation(node)
         given = _attributes(node)
-        return sparse_steps.applied(node.op_type, apply, _patches, (W, b), shape, constants, given)
+        return sparse_steps.applied(node.op_type, apply, (W, b), shape, constants, given)
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
@@ -269,11 +270,11 @@ def _batch_norm(rows: Array, affine: Array, constants: Constants, given: dict[st
 def _conv(rows: Array, affine: Array, constants: Constants, given: dict[str, Any]) -> Array:
     kernel = sparse_steps.kernel_of(constants, given, rows.shape[1])
     groups = int(given.get("group", 1))
-    patches = _patches(rows, kernel.shape[2:], given)
+    windows = sparse_steps.windows_of(rows, kernel.shape[2:], given)
     parts = [
         np.einsum("ncklij,ockl->noij", part, own, optimize=True)
         for part, own in zip(
-            np.split(patches, groups, axis=1), np.split(kernel, groups, axis=0), strict=True
+            np.split(windows, groups, axis=1), np.split(kernel, groups, axis=0), strict=True
         )
     ]
     done = np.concatenate(parts, axis=1)
@@ -283,34 +284,11 @@ def _conv(rows: Array, affine: Array, constants: Constants, given: dict[str, Any
 
 
 def _average(rows: Array, affine: Array, constants: Constants, given: dict[str, Any]) -> Array:
-    patches = _patches(rows, given["kernel_shape"], given)
-    if given.get("count_include_pad", 0):
-        return np.asarray(patches.mean(axis=(2, 3)))
-    counts = _patches(np.ones((1, *rows.shape[1:])), given["kernel_shape"], given).sum(axis=(2, 3))
-    return np.asarray(patches.sum(axis=(2, 3)) / counts)
+    return averages(rows, with_pads(given, tuple(given["kernel_shape"]), rows.shape[2:]))
 
 
 def _average_all(rows: Array, affine: Array, constants: Constants, given: dict[str, Any]) -> Array:
     return np.asarray(rows.mean(axis=tuple(range(2, rows.ndim)), keepdims=True))
-
-
-def _patches(rows: Array, size: Any, given: dict[str, Any]) -> Array:
-    """Windows (n, channels, height, width, rows of the result, its columns) of images."""
-    strides, dilations = given.get("strides", [1, 1]), given.get("dilations", [1, 1])
-    pads = list(given.get("pads", [0, 0, 0, 0]))
-    automatic = given.get("auto_pad", b"NOTSET").decode()
-    spans = [dilations[k] * (size[k] - 1) + 1 for k in (0, 1)]
-    if automatic.startswith("SAME"):
-        pads = [0, 0, 0, 0]
-        for k in (0, 1):
-            length = rows.shape[2 + k]
-            missing = max((-(-length // strides[k]) - 1) * strides[k] + spans[k] - length, 0)
-            less, more = missing // 2, missing - missing // 2
-            pads[k], pads[2 + k] = (less, more) if automatic == "SAME_UPPER" else (more, less)
-    padded = np.pad(rows, ((0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3])))
-    views = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=(2, 3))
-    views = views[:, :, :: strides[0], :: strides[1], :: dilations[0], :: dilations[1]]
-    return np.asarray(views.transpose(0, 1, 4, 5, 2, 3))
 
 
 _OPERATIONS = {

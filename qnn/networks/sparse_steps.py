@@ -14,11 +14,11 @@ import numpy as np
 from scipy import sparse
 
 from qnn.errors import InputError
+from qnn.networks.windows import patches, with_pads
 
 Array = np.ndarray
 Constants = list[Array | None]
 Apply = Callable[[Array, Array, Constants, dict[str, Any]], Array]
-Windows = Callable[[Array, Any, dict[str, Any]], Array]
 
 # A layer of more entries, or a matrix with more that are not 0, is not made.
 MOST_WIDTH, MOST_ENTRIES = 2**20, 2**28
@@ -37,7 +37,6 @@ def nothing(width: int) -> tuple[Any, Array]:
 def applied(
     kind: str,
     apply: Apply,
-    windows: Windows,
     step: tuple[Any, Array],
     shape: tuple[int, ...],
     constants: Constants,
@@ -45,8 +44,8 @@ def applied(
 ) -> tuple[Any, Array, tuple[int, ...]]:
     """W'x + b after a node, and the shape of what it gives.
 
-    apply: the node on rows of values, with the weight of constants in each row; windows: cuts
-    images as its attributes say. InputError for a product along an axis of an image.
+    apply: the node on rows of values, with the weight of constants in each row. InputError for a
+    product along an axis of an image.
     """
     W, b = step
     if kind in SAME:
@@ -56,12 +55,12 @@ def applied(
         rows = np.stack([np.ones(shape), np.zeros(shape)])
         scale, shift = apply(rows, np.array([0.0, 1.0]), constants, given).reshape(2, -1)
         return W @ sparse.diags_array(scale, format="csc"), b * scale + shift, shape
-    K, shift, shape = _matrix(kind, windows, shape, constants, given)
+    K, shift, shape = _matrix(kind, shape, constants, given)
     return sparse.csc_array(W @ K), K.T @ b + shift, shape
 
 
 def _matrix(
-    kind: str, windows: Windows, shape: tuple[int, ...], constants: Constants, given: dict[str, Any]
+    kind: str, shape: tuple[int, ...], constants: Constants, given: dict[str, Any]
 ) -> tuple[Any, Array, tuple[int, ...]]:
     if kind in ("Gemm", "MatMul"):
         return _dense(kind, shape, constants, given)
@@ -73,8 +72,8 @@ def _matrix(
         K = _entries(numbers.ravel(), columns, values, (math.prod(shape), channels))
         return K, np.zeros(channels), (channels, *(1 for _ in shape[1:]))
     if kind == "AveragePool":
-        return _pool(windows(numbers, given["kernel_shape"], given)[0], math.prod(shape), given)
-    return _convolution(windows, numbers, constants, given)
+        return _pool(windows_of(numbers, given["kernel_shape"], given)[0], math.prod(shape), given)
+    return _convolution(numbers, constants, given)
 
 
 def factor(kind: str, constants: Constants, given: dict[str, Any]) -> tuple[Array, Array]:
@@ -90,6 +89,13 @@ def factor(kind: str, constants: Constants, given: dict[str, Any]) -> tuple[Arra
     K = given.get("alpha", 1.0) * (K.T if given.get("transB", 0) else K)
     bias = constants[2] if len(constants) > 2 and constants[2] is not None else np.zeros(())
     return K, given.get("beta", 1.0) * np.broadcast_to(bias, (1, K.shape[1]))[0]
+
+
+def windows_of(rows: Array, size: Any, given: dict[str, Any]) -> Array:
+    """Windows (n, channels, height, width, rows of the result, its columns) of images."""
+    kernel = (int(size[0]), int(size[1]))
+    padded = with_pads(given, kernel, rows.shape[2:])
+    return patches(rows, kernel, padded, 0.0).transpose(0, 1, 4, 5, 2, 3)
 
 
 def kernel_of(constants: Constants, given: dict[str, Any], channels: int) -> Array:
@@ -128,10 +134,10 @@ def _pool(places: Array, size: int, given: dict[str, Any]) -> tuple[Any, Array, 
 
 
 def _convolution(
-    windows: Windows, numbers: Array, constants: Constants, given: dict[str, Any]
+    numbers: Array, constants: Constants, given: dict[str, Any]
 ) -> tuple[Any, Array, tuple[int, ...]]:
     kernel = kernel_of(constants, given, numbers.shape[1])
-    places = windows(numbers, kernel.shape[2:], given)[0]
+    places = windows_of(numbers, kernel.shape[2:], given)[0]
     rows, columns = places.shape[-2:]
     groups, outputs = int(given.get("group", 1)), len(kernel)
     parts = []

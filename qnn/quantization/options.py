@@ -87,7 +87,10 @@ def _check_bits(options: Options) -> None:
 
 
 def checked_rows(graph: Graph, rows: Array) -> Array:
-    """Rows (n, ...) as 64-bit floats of 32-bit values; InputError where they do not fit."""
+    """Rows (n, ...) as 64-bit floats of 32-bit values, flat ones in the network's shape.
+
+    Raises InputError where they do not fit.
+    """
     plain = plain_array(rows, "the calibration rows")
     try:
         # What is too large for 32 bits becomes infinity, which is refused below.
@@ -95,6 +98,7 @@ def checked_rows(graph: Graph, rows: Array) -> Array:
             X = np.asarray(plain, dtype=np.float32).astype(np.float64)
     except (TypeError, ValueError):
         raise InputError("the calibration rows must be numbers") from None
+    X = shaped_rows(X, graph.shape)
     wanted = graph.shape[1:]
     fits = X.ndim == len(graph.shape) and all(
         want is None or want == got for want, got in zip(wanted, X.shape[1:], strict=False)

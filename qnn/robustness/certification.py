@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from qnn.certificates.robustness.question import Question
-from qnn.errors import InputError, shown
+from qnn.errors import InputError
 from qnn.networks.layered import LayeredNetwork
 from qnn.networks.quantized import QuantizedNetwork
+from qnn.numerics.arrays import floats_of
 from qnn.robustness.quadratic import QuadraticProver
 from qnn.robustness.radii import Radius, bisected
 from qnn.robustness.relu import ReluProver
-from qnn.robustness.result import Limits, Robustness
+from qnn.robustness.result import Limits, Robustness, check_effort
 from qnn.robustness.threat import Network, Threat
-
-EFFORTS = ("interval", "crown", "dual", "exact")
 
 
 class Prover:
@@ -50,8 +47,7 @@ class Prover:
         search: Limits | None = None,
     ) -> Robustness:
         """See `certify`."""
-        if effort not in EFFORTS:
-            raise InputError(f"effort must be one of {', '.join(EFFORTS)} (got {shown(effort)})")
+        check_effort(effort)
         question = self.question(
             x, radius, norm, label, unit=unit, limits=limits, choices=choices, swaps=swaps
         )
@@ -159,5 +155,5 @@ def largest_radius(
 
 def _times(radius: Any, factor: float) -> Any:
     if isinstance(radius, Mapping):
-        return {name: factor * value for name, value in radius.items()}
-    return factor * np.asarray(radius, dtype=np.float64)
+        return {name: factor * floats_of(value, "radius") for name, value in radius.items()}
+    return factor * floats_of(radius, "radius")

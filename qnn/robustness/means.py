@@ -75,10 +75,8 @@ class Means(Protocol):
 def means_of(network: LayeredNetwork, region: Region, solver: str) -> Means:
     """The solver of a name; "auto": second order of dense networks of moderate size in a box.
 
-    InputError for an unknown name, and for the second-order one of a sparse network.
+    solver: one of SOLVERS. InputError for the second-order one of a sparse network.
     """
-    if solver not in SOLVERS:
-        raise InputError(f"solver must be one of {', '.join(SOLVERS)} (got {solver!r})")
     large = network.hidden > _MOST_NEURONS or network.d + network.hidden > _MOST_VARIABLES
     ball = bool(region.axes.any())
     if solver == "second_order" and network.sparse:

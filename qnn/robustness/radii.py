@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from qnn.errors import InputError, shown
@@ -44,7 +45,7 @@ def bisected(
     just below. Between both everything may be open; then the smallest factor that is not proven is
     taken for the end of a bisection, so that the certified one is found to ``tol``.
     """
-    if not 0.0 < tol < 1.0:
+    if not isinstance(tol, Real) or not 0.0 < tol < 1.0:
         raise InputError(f"tol must be between 0 and 1 (got {shown(tol)})")
     attack, attacked = _attacked(attack_at, 0.25 * tol)
     proof, certified, failed = None, 0.0, attacked

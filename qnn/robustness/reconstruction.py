@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -37,12 +37,10 @@ from qnn.robustness.attacks import Ball, margin_gradients
 from qnn.robustness.duals.interior_point import Solved, solve
 from qnn.robustness.means import wanted_neuron
 from qnn.robustness.relu import Leaf, branch, preorder, settled, tree_arrays
-from qnn.robustness.result import MAKER_MARGIN, SLACKS, Limits, Verdict
+from qnn.robustness.result import MAKER_MARGIN, SLACKS, Limits, Verdict, check_effort
 from qnn.robustness.threat import Rows, Threat, raw_point
 
 Array = np.ndarray
-Effort = Literal["interval", "crown", "dual", "exact"]
-EFFORTS: tuple[Effort, ...] = ("interval", "crown", "dual", "exact")
 _STARTS, _STEPS = 64, 60
 _MOST_NEURONS = 4_000
 
@@ -105,8 +103,7 @@ def certify_reconstruction(
     InputError : one line, for what does not fit the decoder.
     """
     start = time.process_time()
-    if effort not in EFFORTS:
-        raise InputError(f"effort must be one of {', '.join(EFFORTS)} (got {shown(effort)})")
+    check_effort(effort)
     _check_decoder(decoder)
     aim = _image(target, decoder.outputs)
     limit = np.inf if threshold is None else _loss("threshold", threshold)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
 
 from qnn.certificates.robustness import RobustnessCertificate, proven_margin
 from qnn.certificates.robustness.question import Question
-from qnn.errors import CertificateError
+from qnn.errors import CertificateError, InputError, shown
+from qnn.robustness.means import SOLVERS
 from qnn.robustness.threat import Rows
 
 Array = np.ndarray
 Verdict = Literal["robust", "vulnerable", "open"]
+#: From cheap to dear.
+EFFORTS = ("interval", "crown", "dual", "exact")
 # Parts of a form's size that a bound may give up for a proof, tried in this order.
 SLACKS = (1e-13, 1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-6, 1e-4, 1e-2)
 # Of a network that is 0 all sizes are, and only what products may lose by underflow is allowed for.
@@ -58,7 +62,7 @@ class Limits:
 
     gap: None stops at a verdict; a number goes on until both bounds are that close, relative.
     solver: of a ReLU network's dual, "second_order", "first_order" (of any size, and of balls), or
-    "auto", by the network's size.
+    "auto", by the network's size. Raises InputError for what is no such number or name.
     """
 
     nodes: int = 20_000
@@ -66,10 +70,33 @@ class Limits:
     gap: float | None = None
     solver: str = "auto"
 
+    def __post_init__(self) -> None:
+        whole = isinstance(self.nodes, int | np.integer) and not isinstance(self.nodes, bool)
+        if not whole or self.nodes < 0:
+            raise InputError(f"nodes must be a whole number, 0 or more (got {shown(self.nodes)})")
+        for name in ("seconds", "gap"):
+            value = getattr(self, name)
+            if value is not None and not _from_zero(value):
+                raise InputError(f"{name} must be a number, 0 or more (got {shown(value)})")
+        if self.solver not in SOLVERS:
+            raise InputError(
+                f"solver must be one of {', '.join(SOLVERS)} (got {shown(self.solver)})"
+            )
+
     def clock(self) -> Callable[[], bool]:
         """Says whether the time is over, from now on."""
         start, seconds = time.process_time(), self.seconds
         return lambda: seconds is not None and time.process_time() - start > seconds
+
+
+def check_effort(effort: object) -> None:
+    """InputError for what is none of EFFORTS."""
+    if effort not in EFFORTS:
+        raise InputError(f"effort must be one of {', '.join(EFFORTS)} (got {shown(effort)})")
+
+
+def _from_zero(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and float(value) >= 0.0
 
 
 class Worst:

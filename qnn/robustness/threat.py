@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -176,27 +176,30 @@ class Rows:
     def _limits(self, limits: Any) -> tuple[Array, Array]:
         count = len(self.names)
         low, high = np.full(count, -np.inf), np.full(count, np.inf)
-        pairs = limits if isinstance(limits, Mapping) else {}
-        if limits is not None and not isinstance(limits, Mapping):
-            low, high = (np.broadcast_to(np.asarray(e, dtype=float), count).copy() for e in limits)
-        for name, (least, most) in pairs.items():
-            low[self._place(name)], high[self._place(name)] = least, most
+        if isinstance(limits, Mapping):
+            for name, pair in limits.items():
+                at = self._place(name)
+                low[at], high[at] = _ends(pair, ())
+        elif limits is not None:
+            low, high = _ends(limits, (count,))
         if np.isnan([low, high]).any() or np.any(low > high):
             raise InputError("limits must be pairs (lowest, highest)")
         return low, high
 
     def _per_column(self, what: str, values: Any, otherwise: float) -> Array:
         full = np.full(len(self.names), otherwise)
-        if isinstance(values, Mapping):
+        try:
+            if not isinstance(values, Mapping):
+                return np.broadcast_to(np.asarray(values, dtype=np.float64), full.shape).copy()
             for name, value in values.items():
                 full[self._place(name)] = float(value)
-            return full
-        try:
-            return np.broadcast_to(np.asarray(values, dtype=np.float64), full.shape).copy()
+        except InputError:
+            raise
         except (TypeError, ValueError):
             raise InputError(
                 f"{what} must be a number, {len(full)} numbers, or numbers by column name"
             ) from None
+        return full
 
     def _place(self, name: Any) -> int:
         if name not in self.names:
@@ -204,11 +207,20 @@ class Rows:
         return self.names.index(name)
 
     def _choices(self, choices: Mapping[str, Any] | None) -> tuple[tuple[str, ...], ...]:
+        if choices is not None and not isinstance(choices, Mapping):
+            raise InputError(
+                f"choices must be categories, or True, by column name (got {shown(choices)})"
+            )
         given = dict(choices or {})
         found: list[tuple[str, ...]] = []
         for column in self.categorical:
             wanted = given.pop(column.name, ())
             known = column.categories or ()
+            if wanted is not True and (isinstance(wanted, str) or not isinstance(wanted, Iterable)):
+                raise InputError(
+                    f"choices of {column.name!r} must be several categories, or True for any "
+                    f"(got {shown(wanted)})"
+                )
             allowed = known if wanted is True else tuple(map(str, wanted))
             foreign = [value for value in allowed if value not in known]
             if foreign:
@@ -220,6 +232,8 @@ class Rows:
 
     def _asked(self, x: Any, label: Any) -> tuple[int, Array, int]:
         """The label's index (or -1), the band of scores, and the output it is of."""
+        if getattr(label, "shape", ()) not in ((), (1,)):
+            raise InputError(f"label must be one, of this row (got {shown(label)})")
         none = np.array([np.nan, np.nan])
         coding = None if self.preprocessing is None else self.preprocessing.target
         if coding is not None and coding.classes is None:
@@ -227,7 +241,14 @@ class Rows:
                 raise InputError(
                     "the network predicts a number: give label=(lowest, highest), what it may be"
                 )
-            low, high = (float(end) for end in label)
+            try:
+                low, high = (float(end) for end in label)
+            except (TypeError, ValueError):
+                low = high = np.nan
+            if not low <= high:
+                raise InputError(
+                    f"label must be (lowest, highest), what may be predicted (got {shown(label)})"
+                )
             # Inwards, so that what is proven of scores holds of predictions.
             # Of one target, whose offset and scale are numbers: `coding.shape` is empty.
             offset, scale = float(coding.offset), float(coding.scale)  # type: ignore[arg-type]
@@ -257,6 +278,15 @@ class Rows:
         if index >= max(outputs, 2):
             raise InputError(f"label {index} is none of the {outputs} outputs")
         return index
+
+
+def _ends(pair: Any, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """Lowest and highest values, each a number or one a column; InputError for anything else."""
+    try:
+        low, high = (np.array(np.broadcast_to(np.asarray(e, float), shape)) for e in pair)
+    except (TypeError, ValueError):
+        raise InputError("limits must be pairs (lowest, highest)") from None
+    return low, high
 
 
 def _stepped(value: float, towards: float) -> float:

@@ -23,7 +23,6 @@ from qnn.certificates.robustness.forms import middle_and_radius
 from qnn.certificates.robustness.structured import bounds as layered
 from qnn.certificates.robustness.structured.form import Stack
 from qnn.networks import sparse_steps
-from qnn.networks.from_onnx import _patches
 from qnn.networks.layered import LayeredNetwork
 from qnn.robustness import Limits, Prover
 from qnn.robustness.attacks import Ball, descended
@@ -78,7 +77,7 @@ def convolutional(activations: int) -> LayeredNetwork:
         constants = [None, kernel, 0.1 * rng.normal(size=CHANNELS)]
         start = sparse_steps.nothing(int(np.prod(shape)))
         given = {"pads": [1, 1, 1, 1]}
-        W, b, shape = sparse_steps.applied("Conv", _none, _patches, start, shape, constants, given)
+        W, b, shape = sparse_steps.applied("Conv", _none, start, shape, constants, given)
         weights.append(W)
         biases.append(b)
     last = rng.normal(size=(weights[-1].shape[1], 1)) / weights[-1].shape[1]

@@ -271,6 +271,37 @@ def test_the_mlflow_server_names_what_is_missing() -> None:
     assert done.stderr == "mlflow server: MLFLOW_ADMIN_PASSWORD needs 12 characters or more\n"
 
 
+def test_the_mlflow_server_leaves_no_password_behind(tmp_path: Path) -> None:
+    """Its settings are read by a process that the server starts, as MLflow's are, and again."""
+    reader = (
+        "import configparser, os, subprocess, sys\n"
+        "look = ('import configparser, os; c = configparser.ConfigParser(); '\n"
+        "        'c.read(os.environ[\"MLFLOW_AUTH_CONFIG_PATH\"]); '\n"
+        "        'print(dict(c[\"mlflow\"]))')\n"
+        "for _ in range(2):\n"
+        "    subprocess.run([sys.executable, '-c', look], check=True)\n"
+        f"print(os.listdir({str(tmp_path / 'tmp')!r}))\n"
+    )
+    for folder in ("bin", "tmp"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "bin" / "mlflow").write_text(f"#!{sys.executable}\n{reader}")
+    (tmp_path / "bin" / "mlflow").chmod(0o755)
+    server = INFRA / "mlflow" / "server.sh"
+    names = re.findall(r"MLFLOW_\w+", server.read_text().split("for name in")[1].split(";")[0])
+    environment = {
+        **dict.fromkeys(names, "x"),
+        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+        "TMPDIR": str(tmp_path / "tmp"),
+        "MLFLOW_ADMIN_PASSWORD": "50%-canary-password",
+    }
+    done = subprocess.run(["bash", str(server)], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    first, second, there = done.stdout.splitlines()
+    assert first == second
+    assert "'admin_password': '50%-canary-password'" in first
+    assert there == "[]"
+
+
 def test_the_readme_names_every_file() -> None:
     text = (INFRA / "README.md").read_text()
     for name in ("aws.yaml", "raycluster.yaml", "rayjob.yaml", "mlflow.yaml", "server.sh"):

@@ -200,6 +200,22 @@ def test_the_ray_cron_job_runs_the_same_on_pods_that_kubernetes_takes() -> None:
         kubernetes_validate.validate(pod, kubernetes_validate.latest_version(), strict=True)
 
 
+def test_pods_are_closed_and_have_room_for_the_objects_of_ray() -> None:
+    ray = yaml.safe_load((SCHEDULE / "raycronjob.yaml").read_text())
+    cluster = ray["spec"]["jobTemplate"]["rayClusterSpec"]
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    alone = documents()["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]
+    for pod in (alone["spec"], *(group["template"]["spec"] for group in groups)):
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        memory = [v["name"] for v in pod["volumes"] if v.get("emptyDir", {}).get("medium")]
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]},
+            }  # fmt: skip
+            mounted = {one["mountPath"]: one["name"] for one in container["volumeMounts"]}
+            assert [mounted["/dev/shm"]] == memory
+
+
 def test_the_cron_job_gives_the_lease_time_to_be_released() -> None:
     job = documents()["CronJob"]
     assert job["spec"]["concurrencyPolicy"] == "Forbid"

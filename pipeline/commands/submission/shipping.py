@@ -44,6 +44,9 @@ def find_local_data(config: SweepConfig) -> LocalData | None:
     if ":" in source.split("/")[0]:
         return None
     path = Path(source)
+    if path.name in ("", ".."):
+        # What is sent needs a name of its own.
+        path = path.resolve()
     if not path.exists():
         raise InputError(f"data.source: no such file or folder: {source}")
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]

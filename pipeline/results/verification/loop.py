@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from pipeline.configuration.paths import is_archive, parted
 from pipeline.logs.redact import redact
 from pipeline.logs.shell import verify_line
 from pipeline.results.folder import CERTIFICATES, NETWORKS, RESULTS, RunFolder
@@ -42,7 +43,7 @@ def verify_paths(
     `InputError` where a path does not exist; everything else is a verdict.
     """
     for path in paths:
-        if path.endswith(".npz"):
+        if is_archive(path):
             yield _single(path, data, fast)
         else:
             yield from verify_run(path, fast, read, data)
@@ -62,7 +63,8 @@ def verify_run(
         alone = [file for file in files if _is_alone(file)]
         if not alone:
             raise _nothing_in(location, files)
-        yield from (_single(f"{location.rstrip('/')}/{file}", data, fast) for file in alone)
+        base, query = parted(location)
+        yield from (_single(f"{base.rstrip('/')}/{file}{query}", data, fast) for file in alone)
         return
     run = _Verification(folder, fast=fast)
     yield from run.rows.read(files)
@@ -125,10 +127,7 @@ class _Verification:
 
 def _single(path: str, data: str | None, fast: bool = False) -> Check:
     """One file: its data are found two levels up, where its run's folder is, or given."""
-    full = path if "://" in path else os.path.abspath(path)
-    parts = full.rsplit("/", 2)
-    folder = RunFolder.open(parts[0] if len(parts) == 3 and parts[0] else "/")
-    file = "/".join(parts[1:])
+    folder, file = RunFolder.around(path)
     if not folder.exists(file):
         raise InputError(f"{redact(path)}: no such file")
     run = _Verification(folder, data, fast)

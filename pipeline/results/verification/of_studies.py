@@ -11,8 +11,8 @@ from pipeline.logs.redact import redact
 from pipeline.results.folder import CERTIFICATES, KEPT, RESULTS, RunFolder
 from pipeline.results.ledger import LOST_SUFFIX
 from pipeline.results.verification.manifest import check_manifest
-from pipeline.results.verification.verdict import Check
-from qnn.errors import InputError, NotProvenAgainError, QnnError
+from pipeline.results.verification.verdict import Check, fault
+from qnn.errors import InputError, NotProvenAgainError
 
 
 def files_to_verify(folder: RunFolder) -> tuple[Sequence[str], Sequence[str]]:
@@ -41,11 +41,27 @@ def judged_folder(
     """
     results, certificates = files_to_verify(folder)
     yield from check_manifest(folder, not_checked, kept)
+    yield from check_lost(folder)
     named: dict[str, Any] = {}
     for file in results:
         yield judged(file, partial(check_rows, file, named), proven)
     for file in sorted({*certificates, *named}):
         yield judged(file, partial(check_certificate, file, named))
+
+
+def check_lost(folder: RunFolder) -> Iterator[Check]:
+    """Verdicts on files of lost work whose rows say that it was done: nothing proves them."""
+    for file in folder.files(RESULTS, LOST_SUFFIX):
+        check = judged(file, partial(_all_failed, folder, file))
+        if not check.ok:
+            yield check
+
+
+def _all_failed(folder: RunFolder, file: str) -> str:
+    statuses = folder.read_table(file)["status"].to_pylist()
+    if set(statuses) != {"failed"}:
+        raise ValueError("a file of lost work with rows that did not fail")
+    return f"{len(statuses)} rows lost"
 
 
 def judged(file: str, check: Callable[[], str], proven: bool = True) -> Check:
@@ -56,5 +72,5 @@ def judged(file: str, check: Callable[[], str], proven: bool = True) -> Check:
         return Check(file, True, str(skipped), proven=False)
     except FileNotFoundError as error:
         return Check(file, False, f"a file is missing ({one_line(error)})")
-    except (QnnError, OSError, ValueError, KeyError, TypeError) as error:
-        return Check(file, False, one_line(str(error)))
+    except Exception as error:  # damaged files make readers raise errors of any kind
+        return Check(file, False, fault(error))

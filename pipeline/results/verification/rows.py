@@ -3,17 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-import pyarrow as pa
-
 from pipeline.configuration.reading import parse_config
 from pipeline.configuration.settings import SweepConfig
-from pipeline.logs.messages import one_line
 from pipeline.results.folder import CONFIG_FILE, RESULTS, RunFolder, decode_table
 from pipeline.results.ledger import LOST_SUFFIX, unit_id_of
-from pipeline.results.record import NetworkRow, as_results, rows_of
+from pipeline.results.record import Bounds, NetworkRow, as_results, rows_of
 from pipeline.results.verification.statements import check_plan
-from pipeline.results.verification.verdict import Check, Failure
-from qnn.errors import InputError, QnnError
+from pipeline.results.verification.verdict import Check, Failure, fault
+from qnn.errors import InputError
 from qnn.training.arms import REFERENCES, WIDTHLESS
 
 # Arms whose rows have figures but no quantized network, so no file to check.
@@ -35,13 +32,17 @@ class Rows:
                 continue
             try:
                 rows = rows_of(as_results(decode_table(self.folder.read(file), file)))
-            except (QnnError, OSError, ValueError, pa.ArrowException) as error:
-                yield Check(file, False, one_line(str(error).removeprefix(f"{file}: ")))
+                lost = file.endswith(LOST_SUFFIX)
+                texts = _not_lost(rows) if lost else self._faults(file, rows)
+            except Exception as error:  # damaged files make readers raise errors of any kind
+                yield Check(file, False, fault(error).removeprefix(f"{file}: "))
                 continue
-            if not file.endswith(LOST_SUFFIX):
-                for row in rows:
-                    for text in (*self._misplaced(file, row), *self._take(row)):
-                        yield Check(file, False, text)
+            for text in texts:
+                yield Check(file, False, text)
+
+    def _faults(self, file: str, rows: Sequence[NetworkRow]) -> list[str]:
+        parts = ((*self._misplaced(file, row), *self._take(row)) for row in rows)
+        return [text for part in parts for text in part]
 
     def _misplaced(self, file: str, row: NetworkRow) -> Iterator[str]:
         """A row lies in its path's file, and is one that the sweep asked for."""
@@ -63,7 +64,7 @@ class Rows:
         if not row.fit.ok:
             return
         if row.axes.rounding in UNCERTIFIED:
-            if bounds.lower_bound is not None or network or bounds.certificate:
+            if bounds != Bounds() or network or row.fit.gap is not None:
                 yield f"trial {trial}: no proof speaks of such an arm"
         elif not network or not bounds.files:
             yield f"trial {trial} names no network or certificate"
@@ -76,6 +77,11 @@ class Rows:
         """Sort key that keeps files of one training matrix together."""
         row = self.networks.get(file) or next(iter(self.certified.get(file, [])), None)
         return ("" if row is None else row.identity.data_file, file)
+
+
+def _not_lost(rows: Sequence[NetworkRow]) -> list[str]:
+    """Rows of a file of lost work that say that it was done: nothing proves them."""
+    return [f"trial {row.identity.trial} is lost, but did not fail" for row in rows if row.fit.ok]
 
 
 def _config_of(folder: RunFolder) -> SweepConfig | None:

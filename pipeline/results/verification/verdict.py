@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline.logs.messages import one_line
-from qnn.errors import QnnError
 
 
 @dataclass(frozen=True)
@@ -44,5 +43,10 @@ def judge(file: str, check: Callable[[str], str]) -> Check:
         return Check(file, True, str(skipped), proven=False)
     except FileNotFoundError:
         return Check(file, False, "the file is missing")
-    except (QnnError, OSError, ValueError) as error:
-        return Check(file, False, one_line(str(error).removeprefix(f"{file}: ")))
+    except Exception as error:  # damaged files make readers raise errors of any kind
+        return Check(file, False, fault(error).removeprefix(f"{file}: "))
+
+
+def fault(error: Exception) -> str:
+    """What an error says of a file, in a line; of what kind it is, where none of ours."""
+    return one_line(str(error) if isinstance(error, ValueError) else error)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.results.folder import RunFolder
+from pipeline.configuration.paths import is_archive
+from pipeline.results.folder import CERTIFICATES, RunFolder
 from pipeline.results.ledger import read_unit
 from pipeline.results.verification import Check, verify_paths
 from pipeline.results.verification.of_studies import judged_folder
@@ -30,8 +31,13 @@ Row = dict[str, Any]
 
 # Relative gap to which bounds of a gauge that are in doubt are known, and the steps for it.
 CLOSE, MOST_STEPS = 1e-6, 60
+# What a row says of verdicts beside their count.
+STATED = (
+    "inside", "outside", "inconclusive", "decided_share", "by_steps", "by_solver", "certified",
+    "refused",
+)  # fmt: skip
 UNCHECKED = "times and steps not checked"
-NOT_CHECKED = ("times", "steps", "versions")
+NOT_CHECKED = ("settings", "times", "steps and stages", "versions")
 
 
 def verify(location: str, fast: bool = False) -> Iterator[Check]:
@@ -42,7 +48,7 @@ def verify(location: str, fast: bool = False) -> Iterator[Check]:
     Counts, digests and shares are computed again, each verdict is decided anew with its proof, and
     certificates are proven in rational arithmetic. `fast`: no verdict is decided anew.
     """
-    if location.endswith(".npz"):
+    if is_archive(location):
         yield from verify_paths([location], None, fast)
         return
     folder = RunFolder.open(location)
@@ -56,7 +62,7 @@ def _check_block(folder: RunFolder, fast: bool, file: str, named: dict[str, Row]
         return f"failed: {row['error']}"
     if row["set"] == TRAINING:
         return _check_network(folder, row)
-    named |= dict.fromkeys(row["certificates"] or (), row)
+    _name(row, named)
     table = folder.read_table(row["verdicts"])
     b = behaviours_of(table)
     verdict = np.array(table["verdict"].to_pylist())
@@ -66,6 +72,16 @@ def _check_block(folder: RunFolder, fast: bool, file: str, named: dict[str, Row]
         return f"{len(b)} verdicts counted, not decided again"
     anew = _check_verdicts(row, table, b, verdict, network_of(row, folder))
     return f"{len(b)} verdicts decided again{anew}; {drawn_again}; {UNCHECKED}"
+
+
+def _name(row: Row, named: dict[str, Row]) -> None:
+    """Its certificates are distinct, and called after it and the behaviours that they are of."""
+    block = range(row["first"], row["first"] + row["count"])
+    files = row["certificates"] or ()
+    known = {f"{CERTIFICATES}/{row['path']}-{number}.npz" for number in block}
+    if len(set(files)) != len(files) or not known.issuperset(files):
+        raise ValueError("it names a certificate twice, or one of no behaviour of its block")
+    named |= dict.fromkeys(files, row)
 
 
 def _check_network(folder: RunFolder, row: Row) -> str:
@@ -78,7 +94,7 @@ def _check_network(folder: RunFolder, row: Row) -> str:
     widths = "-".join(str(bias.size) for bias in network.biases[:-1])
     if not str(row["model"]).startswith(f"{widths} after "):
         raise ValueError(f"the row states {row['model']}, the network's layers are {widths}")
-    if row["count"] or row["certificates"] or row["verdicts"]:
+    if any(row[name] for name in ("count", "certificates", "verdicts", *STATED)):
         raise ValueError("a row of a training that states verdicts")
     return f"a network of hidden layers {widths}; not trained again, nothing rests on it"
 

@@ -19,6 +19,13 @@ Width = Annotated[int, Field(ge=1, le=4096)]
 Hidden = Annotated[tuple[Width, ...], Field(min_length=1, max_length=7)]
 
 
+def refuse_set(section: Section, names: tuple[str, ...], why: str) -> None:
+    """Raise PydanticCustomError for the first of these fields that is not what it is by default."""
+    for name in names:
+        if getattr(section, name) != type(section).model_fields[name].default:
+            raise PydanticCustomError("unused", f"{name} {why}")
+
+
 class BehavioursConfig(Section):
     """Which behaviours: sample sets, or a Parquet file, a behaviour a row.
 
@@ -35,6 +42,10 @@ class BehavioursConfig(Section):
     def _one_of_both(self) -> Self:
         if (self.source is None) == (not self.sets):
             raise PydanticCustomError("one_of", "give either source, a Parquet file, or sets")
+        if self.source is not None:
+            refuse_set(
+                self, ("count", "seeds", "points"), "is about sets: a source has its own rows"
+            )
         return self
 
 
@@ -54,6 +65,8 @@ class NetworksConfig(Section):
     def _some(self) -> Self:
         if not self.widths and not self.shipped:
             raise PydanticCustomError("one_of", "give widths, as [[64, 64]], or shipped: true")
+        if not self.widths:
+            refuse_set(self, ("training", "seeds"), "is about networks to train: give widths too")
         return self
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.configuration.paths import is_archive
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_unit
 from pipeline.results.verification import Check, verify_paths
@@ -27,7 +28,7 @@ Row = dict[str, Any]
 # Eigenvalues of two machines differ by less.
 _CLOSE = 1e-9
 UNCHECKED = "name, seeds, correlations, means and times not checked"
-NOT_CHECKED = ("names", "seeds", "correlations", "means", "times", "versions")
+NOT_CHECKED = ("names", "settings", "seeds", "correlations", "means", "times", "versions")
 
 
 def verify(location: str, data: str | None = None, fast: bool = False) -> Iterator[Check]:
@@ -36,7 +37,7 @@ def verify(location: str, data: str | None = None, fast: bool = False) -> Iterat
     The value is counted again from the assignment, rank and guarantee from the spectrum, and the
     bound is proven by the checker from the problem's file. `fast` is the same.
     """
-    if location.endswith(".npz"):
+    if is_archive(location):
         yield from verify_paths([location], data or _problem_beside(location), fast)
         return
     folder = RunFolder.open(location)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.configuration.paths import is_archive
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_unit
 from pipeline.results.verification import Check, verify_paths
@@ -31,7 +32,7 @@ UNCHECKED = "divergences and figures on rows held out not checked: the rows are 
 NOT_CHECKED = (
     "settings",
     "float weights and inputs of layers",
-    "steps and biases in the network's file",
+    "steps, biases and nodes of the network's file",
     "what shares of error and bound are relative to",
     "gaps of the bits' allocation",
     "divergences",
@@ -56,7 +57,7 @@ def verify(location: str, data: str | None = None, fast: bool = False) -> Iterat
     Certificates are proven again from their rows; a row's figures, its network's bytes and codes
     are held against them. `fast`: long searches are not repeated.
     """
-    if location.endswith(".npz"):
+    if is_archive(location):
         yield from verify_paths([location], data, fast)
         return
     folder = RunFolder.open(location)

@@ -55,9 +55,7 @@ def prepare(config: QuantizationConfig) -> QuantizationPlan:
     for budget in config.budgets:
         checked(Options(budget, config.bits, certify=config.certify, group=config.group))
     graphs = _graphs(config)
-    rows = read_rows(config.data.source)
-    shape = next(iter(graphs.values())).shape
-    rows = shaped_rows(rows, shape).astype(np.float32)
+    rows = read_rows(config.data.source).astype(np.float32)
     for name, graph in graphs.items():
         try:
             checked_rows(graph, rows)
@@ -93,16 +91,15 @@ def _labels(source: str, count: int) -> Array:
 
 
 def _units(config: QuantizationConfig, graphs: dict[str, Graph], data: Inputs) -> Any:
-    rows = sha256(repr(data.rows.shape).encode() + data.rows.tobytes())
-    if data.labels is not None:
-        rows.update(data.labels.tobytes())
+    labels = b"" if data.labels is None else data.labels.tobytes()
     for (name, graph), method, budget, seed in product(
         graphs.items(),
         dict.fromkeys(config.methods),
         dict.fromkeys(config.budgets),
         sorted(set(config.seeds)),
     ):
-        content = rows.copy()
+        rows = shaped_rows(data.rows, graph.shape)
+        content = sha256(repr(rows.shape).encode() + rows.tobytes() + labels)
         content.update(data.models[name])
         yield Quantization(
             name, method, budget, seed, config.bits, config.certify, config.group, config.tune,

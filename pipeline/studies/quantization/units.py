@@ -136,6 +136,7 @@ class Quantization:
 
     def _finished(self, data: Inputs, folder: RunFolder) -> list[LayerRow]:
         from qnn.quantization import quantize
+        from qnn.quantization.options import shaped_rows
         from qnn.quantization.runtime import check_in_runtime
 
         kept, out = self.split(len(data.rows))
@@ -144,7 +145,9 @@ class Quantization:
             self.certify, group=self.group, tune=self.tune, seed=self.seed,
             activation_bits=self.activation_bits,
         )  # fmt: skip
-        check_in_runtime(made, data.rows[out])
+        assert made.graph is not None
+        held_out = shaped_rows(data.rows[out], made.graph.shape)
+        check_in_runtime(made, held_out)
         content = made.model.SerializeToString(deterministic=True)
         name = f"{NETWORKS}/{self.id}.onnx"
         folder.write(name, content)
@@ -157,7 +160,7 @@ class Quantization:
             "network": name,
             "digest": hashlib.sha256(content).hexdigest(),
             "calibration_divergence": made.divergence,
-            **measured(made, data.rows[out], labels),
+            **measured(made, held_out, labels),
         }
         return [replace(row, **whole, **self._layer(row, made, folder)) for row in self._planned()]
 

@@ -40,7 +40,7 @@ class RobustnessStudy(Study[RobustnessConfig]):
         """Prove every certificate again and ask the networks about every row and witness."""
         from pipeline.studies.robustness.checks import verify
 
-        yield from verify(location)
+        yield from verify(location, data)
 
     def write_report(self, folder: RunFolder, champion: str | None = None) -> str:
         """The page: proven and attacked accuracy against the radius."""

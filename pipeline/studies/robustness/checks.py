@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.configuration.paths import is_archive
 from pipeline.datasets.examples import answers, classes_of, network_of
 from pipeline.results.folder import CERTIFICATES, NETWORKS, RunFolder
 from pipeline.results.ledger import read_unit
@@ -25,29 +26,27 @@ from qnn.robustness.threat import Rows, Threat, within
 
 Row = dict[str, Any]
 UNCHECKED = "labels, settings, ranges, times, nodes and the margins of attacks not checked"
-NOT_CHECKED = ("labels", "ranges", "times", "nodes", "margins of attacks", "versions")
+NOT_CHECKED = ("labels", "settings", "ranges", "times", "nodes", "margins of attacks", "versions")
 
 
-def verify(location: str) -> Iterator[Check]:
-    """A verdict a results file and a certificate. InputError where there is nothing to check."""
-    if location.endswith(".npz"):
-        parts = location.rpartition("/")[0].rpartition("/")[0] or "."
-        yield from _single(location, RunFolder.open(parts))
+def verify(location: str, data: str | None = None) -> Iterator[Check]:
+    """A verdict a results file and a certificate. InputError where there is nothing to check.
+
+    `data`: the network of a single certificate that does not lie among the run's own.
+    """
+    if is_archive(location):
+        yield from _single(location, data, *RunFolder.around(location))
         return
     folder = RunFolder.open(location)
     run = _Verification(folder)
     yield from judged_folder(folder, run.check_rows, run.check_certificate, NOT_CHECKED)
 
 
-def _single(location: str, folder: RunFolder) -> Iterator[Check]:
-    name = location.rpartition("/")[2]
-    if folder.exists(f"{NETWORKS}/{name}") and f"/{NETWORKS}/" in f"/{location}":
-        yield from verify_paths([location], None)
+def _single(location: str, data: str | None, folder: RunFolder, file: str) -> Iterator[Check]:
+    if not file.startswith(f"{CERTIFICATES}/"):
+        yield from verify_paths([location], data)
         return
-    check = judged(
-        f"{CERTIFICATES}/{name}",
-        partial(_Verification(folder).check_certificate, f"{CERTIFICATES}/{name}", {}),
-    )
+    check = judged(file, partial(_Verification(folder).check_certificate, file, {}))
     yield replace(check, file=location)
 
 

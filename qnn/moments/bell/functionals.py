@@ -86,6 +86,8 @@ def maximum(coefficients: Array, scenario: str = "2222", level: str = "1+AB") ->
 def _functional(coefficients: Array, scenario: Scenario) -> tuple[float, Array]:
     c = floats_of(coefficients, "coefficients")
     if c.ndim != 1:
+        if np.isfinite(c).all():
+            _check_size(c)
         return of_table(c, scenario.name)
     if c.shape != (len(scenario.coordinates),) or not np.isfinite(c).all():
         raise InputError(
@@ -93,11 +95,16 @@ def _functional(coefficients: Array, scenario: Scenario) -> tuple[float, Array]:
             f"coefficients, or weights of shape {scenario.inputs + scenario.outcomes} on "
             "p(ab..|xy..)"
         )
+    _check_size(c)
+    return 0.0, c
+
+
+def _check_size(c: Array) -> None:
     if c.any() and not 1e-60 <= np.abs(c).max() <= 1e60:
         raise InputError(
-            "a functional's largest coefficient must be between 1e-60 and 1e60: multiply them all"
+            "a functional's largest coefficient or weight must be between 1e-60 and 1e60: multiply "
+            "them all"
         )
-    return 0.0, c
 
 
 def _dual(level: MomentMatrix, Y: Array, c: Array) -> Array:

@@ -3,7 +3,8 @@
 Inputs: `X`, float64 (n, d), where the network has no preprocessing. Otherwise `numbers`, float64
 (n, k), the raw numeric columns in the layout's order, and, where the layout has any, `categories`,
 strings (n, c), the raw categorical ones. The names of both are in the model's metadata. A missing
-number is NaN, a missing category the empty string or a word that says so. Outputs: `score`, float64
+number is NaN, a missing category the empty string or a word that says so; a network that refuses
+them answers with the score NaN. Outputs: `score`, float64
 (n,) or (n, C), `prediction`, labels (n,) or numbers in the targets' units, of that shape, and,
 where there are categorical columns, `unseen`, int64 (n,): how many of a row's no training row has.
 
@@ -47,6 +48,9 @@ def to_onnx(network: QuantizedNetwork) -> bytes:
         inputs, names = _inputs(graph, preprocessing)
         features = _features(graph, preprocessing)
     score = _score(graph, network, features)
+    if preprocessing is not None and preprocessing.layout.missing == "refuse":
+        missing = _missing(graph, preprocessing, bool(network.alpha.shape[1:]))
+        score = graph.node("Where", missing, graph.constant(np.nan), score)
     prediction, kind = _prediction(graph, preprocessing, score)
     graph.node("Identity", score, output="score")
     graph.node("Identity", prediction, output="prediction")
@@ -153,7 +157,7 @@ def _features(graph: _Graph, preprocessing: Preprocessing) -> str:
         else:
             raw = graph.node("Gather", "categories", graph.constant([text]), axis=1)
             if layout.missing == "impute" and value is not None:
-                words = [one for one in layout.missing_words if one not in column.categories]
+                words = _words(preprocessing, column.categories)
                 raw = graph.node(
                     "Where", _is_any(graph, raw, words), graph.constant([[value]]), raw
                 )
@@ -183,6 +187,31 @@ def _unseen(graph: _Graph, preprocessing: Preprocessing) -> str:
         strange.append(_found(graph, raw, words, found=0, otherwise=1))
     counted = graph.node("Concat", *strange, axis=1)
     return graph.node("ReduceSum", counted, graph.constant([1]), keepdims=0)
+
+
+def _missing(graph: _Graph, preprocessing: Preprocessing, keep: bool) -> str:
+    """Whether anything of a row is missing, bool (n,), or (n, 1) where the axis is kept."""
+    numeric = text = 0
+    counts = []
+    for column in preprocessing.layout.kept:
+        if column.categories is None:
+            raw = graph.node("Gather", "numbers", graph.constant([numeric]), axis=1)
+            absent = graph.node("IsNaN", raw)
+            counts.append(graph.node("Cast", absent, to=graph.onnx.TensorProto.INT64))
+            numeric += 1
+        else:
+            raw = graph.node("Gather", "categories", graph.constant([text]), axis=1)
+            words = _words(preprocessing, column.categories)
+            counts.append(_found(graph, raw, words, found=1, otherwise=0))
+            text += 1
+    counted = graph.node("Concat", *counts, axis=1)
+    total = graph.node("ReduceSum", counted, graph.constant([1]), keepdims=int(keep))
+    return graph.node("Greater", total, graph.constant(0))
+
+
+def _words(preprocessing: Preprocessing, categories: tuple[str, ...]) -> list[str]:
+    """What says "missing" in a column: no category of its own does."""
+    return [word for word in preprocessing.layout.missing_words if word not in categories]
 
 
 def _is_any(graph: _Graph, raw: str, words: list[str]) -> str:

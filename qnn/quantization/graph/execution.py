@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from qnn.networks.onnx_files import opset_of
+from qnn.networks.windows import patches
 from qnn.quantization.graph.operators import (
     BACKWARD,
     FORWARD,
     by_reference,
     known,
-    patches,
     scatter,
 )
 from qnn.quantization.graph.reading import Graph, Layer, Node

@@ -11,26 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from qnn.networks.onnx_files import OWN_DOMAINS, require_onnx
+from qnn.networks.windows import averages, counts, patches
 from qnn.quantization.graph.reading import Node
 
 Array = np.ndarray
 Gradients = list[Array | None]
-
-
-def patches(x: Array, kernel: tuple[int, int], attributes: dict[str, Any], fill: float) -> Array:
-    """Windows of x (n, c, h, w) as (n, c, h', w', kh, kw), a view of the padded x."""
-    top, left, bottom, right = attributes.get("pads", (0, 0, 0, 0))
-    if top or left or bottom or right:
-        x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=fill)
-    dh, dw = attributes.get("dilations", (1, 1))
-    sh, sw = attributes.get("strides", (1, 1))
-    size = ((kernel[0] - 1) * dh + 1, (kernel[1] - 1) * dw + 1)
-    windows = sliding_window_view(x, size, axis=(2, 3))
-    view: Array = windows[:, :, ::sh, ::sw, ::dh, ::dw]
-    return view
 
 
 def scatter(back: Array, shape: tuple[int, ...], attributes: dict[str, Any]) -> Array:
@@ -145,23 +132,9 @@ def _max_pool_back(node: Node, inputs: tuple[Array, ...], y: Array, g: Array) ->
     return [scatter(back, inputs[0].shape, node.attributes)]
 
 
-def _counts(node: Node, x: Array) -> Array:
-    kernel = tuple(node.attributes["kernel_shape"])
-    if node.attributes.get("count_include_pad", 0):
-        return np.full((1, 1, 1, 1), float(np.prod(kernel)))
-    return patches(np.ones((1, 1, *x.shape[2:])), kernel, node.attributes, 0.0).sum(axis=(4, 5))
-
-
-def _average_pool(node: Node, x: Array) -> Array:
-    kernel = tuple(node.attributes["kernel_shape"])
-    total = patches(x, kernel, node.attributes, 0.0).sum(axis=(4, 5))
-    mean: Array = total / _counts(node, x)
-    return mean
-
-
 def _average_pool_back(node: Node, inputs: tuple[Array, ...], y: Array, g: Array) -> Gradients:
     kernel = tuple(node.attributes["kernel_shape"])
-    share = (g / _counts(node, inputs[0]))[..., None, None]
+    share = (g / counts(node.attributes, inputs[0].shape[2:]))[..., None, None]
     back = np.broadcast_to(share, (*g.shape, *kernel))
     return [scatter(back, inputs[0].shape, node.attributes)]
 
@@ -249,7 +222,7 @@ FORWARD: dict[str, Callable[..., Array]] = {
     "Concat": _concat,
     "Transpose": _transpose,
     "MaxPool": _max_pool,
-    "AveragePool": _average_pool,
+    "AveragePool": lambda node, x: averages(x, node.attributes),
     "GlobalAveragePool": lambda node, x: x.mean(axis=tuple(range(2, x.ndim)), keepdims=True),
     "BatchNormalization": _normalize,
 }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qnn.networks.onnx_files import OWN_DOMAINS, constant_of
+from qnn.networks.windows import with_pads
 
 if TYPE_CHECKING:
     import onnx
@@ -85,45 +86,15 @@ def _evaluated(node: Any, constants: dict[str, Array]) -> Array | None:
 def with_explicit_pads(node: Any, shapes: Shapes, constants: dict[str, Array], onnx: Any) -> Any:
     """The node, with its pads in numbers where it is a convolution or pool and has `auto_pad`."""
     given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    way = given.get("auto_pad", b"NOTSET")
-    if node.op_type not in _PADDED or way == b"NOTSET":
+    if node.op_type not in _PADDED:
         return node
     weights = constants.get(node.input[1]) if node.op_type == "Conv" else None
     kernel = given.get("kernel_shape") or (() if weights is None else weights.shape[2:])
-    pads = _pads(way, tuple(kernel), given, shapes.get(node.input[0], ())[2:])
-    if pads is None:
+    padded = with_pads(given, tuple(kernel), shapes.get(node.input[0], ())[2:])
+    if padded is given:
         return node
     made = type(node)()
     made.CopyFrom(node)
     del made.attribute[:]
-    kept = {key: value for key, value in given.items() if key != "auto_pad"}
-    made.attribute.extend(
-        onnx.helper.make_attribute(key, value) for key, value in {**kept, "pads": pads}.items()
-    )
+    made.attribute.extend(onnx.helper.make_attribute(key, value) for key, value in padded.items())
     return made
-
-
-def _pads(
-    way: bytes, kernel: tuple[int, ...], given: dict[str, Any], sizes: tuple[int | None, ...]
-) -> list[int] | None:
-    """Begins, then ends; None where they depend on a size that is not known."""
-    count = len(kernel)
-    if not count:
-        return None
-    if way == b"VALID":
-        return [0] * (2 * count)
-    strides = given.get("strides", [1] * count)
-    dilations = given.get("dilations", [1] * count)
-    begins, ends = [], []
-    for axis in range(count):
-        reach, stride = (kernel[axis] - 1) * dilations[axis] + 1, strides[axis]
-        size = sizes[axis] if axis < len(sizes) else None
-        if size is None and stride != 1:
-            return None
-        # At a stride of 1 the pads are the same for every size.
-        size = size or stride
-        total = max((-(-size // stride) - 1) * stride + reach - size, 0)
-        small, large = total // 2, total - total // 2
-        begins.append(small if way == b"SAME_UPPER" else large)
-        ends.append(large if way == b"SAME_UPPER" else small)
-    return begins + ends

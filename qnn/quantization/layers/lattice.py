@@ -17,7 +17,7 @@ from scipy.linalg import cholesky, solve_triangular
 
 from qnn.numerics.compiled import compiled
 from qnn.quantization.layers.beams import decoded_alone, decoded_in_blocks
-from qnn.quantization.layers.grids import Best, Codes, errors, limits, refit_steps, round_searched
+from qnn.quantization.layers.grids import Best, Codes, limits, refit_steps, round_searched
 
 Array = np.ndarray
 
@@ -184,8 +184,3 @@ def _one_round(H: Array, gradient: Array, s: float, q: Array, lo: int, hi: int) 
             for j in range(d):
                 gradient[j] += s * change * H[i, j]
     return moved
-
-
-def total_error(H: Array, W: Array, codes: Codes) -> float:
-    """Of all neurons together."""
-    return float(errors(H, codes.weights - W).sum())

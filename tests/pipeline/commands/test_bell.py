@@ -49,6 +49,30 @@ def test_verdicts_and_certificates(tmp_path: Path) -> None:
         assert certificate.claim == decision.verdict[row]
 
 
+def test_certificates_of_an_earlier_run_are_not_taken_for_new_ones(tmp_path: Path) -> None:
+    out, place = tmp_path / "out.parquet", tmp_path / "out.certificates"
+    arguments = ["bell", str(coordinates_file(tmp_path, sample("B", 30, 1))), "--out", str(out)]
+    place.mkdir()
+    assert CliRunner().invoke(app, [*arguments, "--certificates", "5"]).exit_code == 0
+    before = {file: file.read_bytes() for file in [out, *place.iterdir()]}
+    assert len(before) == 6
+    again = CliRunner().invoke(app, [*arguments, "--level", "1", "--certificates", "3"])
+    assert isinstance(again.exception, InputError)
+    assert "exists and is no empty folder" in str(again.exception)
+    assert {file: file.read_bytes() for file in [out, *place.iterdir()]} == before
+
+
+def test_where_nothing_is_decided_nothing_is_told_to_be_verified(tmp_path: Path) -> None:
+    b = sample("B", 400, 1)
+    opened = decide(b, fallback=None, steps=1).verdict == "inconclusive"
+    file = coordinates_file(tmp_path, b[np.flatnonzero(opened)[:2]])
+    arguments = ["bell", str(file), "--fallback", "none", "--steps", "1", "--certificates", "2"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[-1] == "no certificates: nothing is decided"
+    assert "verify" not in result.output
+
+
 def test_lists_and_another_scenario(tmp_path: Path) -> None:
     b = sample("U", 20, 1, "3322")
     flat = pa.FixedSizeListArray.from_arrays(pa.array(b.reshape(-1)), b.shape[1])
@@ -166,7 +190,7 @@ def test_places_are_looked_at_before_anything_is_decided(tmp_path: Path) -> None
     for out, more, said in (
         (file, (), "is the behaviours' file itself"),
         (tmp_path / "folder", (), "is a folder"),
-        (tmp_path / "taken.parquet", ("--certificates", "1"), "is a file"),
+        (tmp_path / "taken.parquet", ("--certificates", "1"), "is no empty folder"),
     ):
         result = CliRunner().invoke(app, ["bell", str(file), "--out", str(out), *more])
         assert isinstance(result.exception, InputError)

@@ -1,6 +1,7 @@
 """Each check in its good and its bad states, with real servers and folders."""
 
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections import namedtuple
@@ -22,6 +23,7 @@ from pipeline.commands.doctor import (
     examine,
 )
 from pipeline.results.folder import StoreError
+from qnn.errors import InputError
 from tests.servers import serve
 
 
@@ -74,9 +76,27 @@ def test_mlflow_on_a_database_or_nowhere(tmp_path: Path, monkeypatch: pytest.Mon
     assert check_mlflow("out").level == "ok"
     assert check_mlflow("s3://bucket/out").level == "warn"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    assert check_mlflow("s3://bucket/out").level == "ok"
+    check = check_mlflow("s3://bucket/out")
+    assert (check.level, "not there yet, the first sweep makes it" in check.text) == ("ok", True)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/none/mlflow.db")
     assert check_mlflow("out").level == "fail"
+    # Looking makes nothing.
+    assert not list(tmp_path.iterdir())
+    sqlite3.connect(tmp_path / "mlflow.db").close()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    assert check_mlflow("out").text.endswith("mlflow.db opens")
+
+
+def test_mlflow_in_a_folder_as_sweeps_take_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for uri in (str(tmp_path), tmp_path.as_uri()):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        assert check_mlflow("out").level == "ok"
+    for uri in (str(tmp_path / "none"), "localhost:5000"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        with pytest.raises(InputError, match="MLFLOW_TRACKING_URI"):
+            check_mlflow("out")
 
 
 def test_the_password_of_the_database_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +110,14 @@ def test_storage_is_written_read_and_left_clean(tmp_path: Path) -> None:
     out = tmp_path / "out"
     check = check_storage(str(out))
     assert check.level == "ok", check
-    assert list(out.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+    # A sweep may be called doctor.
+    (out / "doctor").mkdir(parents=True)
+    (out / "doctor" / "sweep.yaml").write_text("name: doctor")
+    assert check_storage(str(out)).level == "ok"
+    assert [str(file.relative_to(out)) for file in out.rglob("*")] == [
+        "doctor", "doctor/sweep.yaml",
+    ]  # fmt: skip
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError):
         check_storage(str(tmp_path / "file" / "out"))

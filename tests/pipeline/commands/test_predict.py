@@ -13,6 +13,7 @@ import pytest
 
 from pipeline.commands.cli import main
 from qnn.features.preprocessing import FeatureLayout
+from qnn.networks.layered import LayeredNetwork
 from qnn.networks.quantized import QuantizedNetwork
 from tests.qnn.networks.exports.cases import network, random_network, unseen
 
@@ -188,6 +189,67 @@ def test_a_network_without_preprocessing_takes_all_columns_as_numbers(
     assert qnn(monkeypatch, "net.npz", "rows.csv") == 0
     found = np.array(table(capsys.readouterr().out)["prediction"], dtype=float)
     assert np.array_equal(found, net.predict(X))
+
+
+def test_what_is_kept_and_the_target_are_no_inputs_of_a_plain_network(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    X = np.random.default_rng(1).normal(size=(5, 3))
+    U = np.array([[1, -1], [1, 1], [-1, 1]])
+    plain = QuantizedNetwork(U, -U, np.array([0.5, -2.0]))
+    plain.save(place / "plain.npz")
+    weights = (np.array(U, dtype=float), np.array([[1.0], [-2.0]]))
+    layered = LayeredNetwork(weights, (np.zeros(2), np.zeros(1)))
+    layered.save(place / "layered.npz")
+    columns = {f"x{j}": X[:, j].tolist() for j in range(3)}
+    names = [f"C{k}" for k in range(5)]
+    more = {"id": names, **columns, "target": ["a", "b", "a", "b", "a"]}
+    (place / "rows.csv").write_text(written(more))
+    for name, net in (("plain.npz", plain), ("layered.npz", layered)):
+        assert qnn(monkeypatch, name, "rows.csv", "--keep", "id", "--keep", "target") == 0
+        found = table(capsys.readouterr().out)
+        assert list(found) == ["id", "target", "prediction"]
+        assert found["id"] == names
+        expected = net.predict(X).tolist()
+        assert [float(one) for one in found["prediction"]] == pytest.approx(expected)
+    # An input is kept too, as long as it is not one too many.
+    (place / "rows.csv").write_text(written(columns))
+    assert qnn(monkeypatch, "plain.npz", "rows.csv", "--keep", "x1") == 0
+    assert list(table(capsys.readouterr().out)) == ["x1", "prediction"]
+    (place / "rows.csv").write_text(written(more))
+    assert qnn(monkeypatch, "plain.npz", "rows.csv") == 2
+    assert "has 4 columns beside the labels, but the network reads 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("classes", "kept"),
+    [
+        (("no", "yes"), "score"),
+        (("no", "yes"), "prediction"),
+        (("a", "b", "c"), "score b"),
+        (None, "prediction 1"),
+    ],
+)
+def test_no_column_that_is_kept_is_lost_to_an_answer(
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    classes: tuple[str, ...] | None,
+    kept: str,
+) -> None:
+    net = network("standardize", classes=classes, outputs=None if classes else 2)
+    net.save(place / "net.npz")
+    rows = {name: column[:3].tolist() for name, column in unseen().items()}
+    (place / "rows.csv").write_text(written({**rows, kept: ["u", "v", "w"]}))
+    asked = ["net.npz", "rows.csv", "--keep", kept, *(["--scores"] if classes else [])]
+    assert qnn(monkeypatch, *asked) == 2
+    shown = capsys.readouterr()
+    said = f"--keep: {kept!r} is what a column of the answers is called"
+    assert (shown.out, shown.err) == ("", f"error: rows.csv: {said}\n")
+    # Where no answer is called so, it stays.
+    if kept.startswith("score"):
+        assert qnn(monkeypatch, *asked[:4]) == 0
+        assert table(capsys.readouterr().out)[kept] == ["u", "v", "w"]
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,15 @@ def test_a_name_that_is_no_name_is_refused(name, tmp_path):
         small_config(tmp_path, name=name)
 
 
+@pytest.mark.parametrize("name", ["team/model", "a:b", "o'hara", " ", ".", "..", ""])
+def test_a_model_that_mlflow_could_not_register_or_find_is_refused(name, tmp_path):
+    with pytest.raises(InputError, match=r"^small\.yaml: tracking\.registered_model: must "):
+        small_config(tmp_path, tracking={"registered_model": name})
+    for taken in ("my model (1)", 'the "best"', "年龄"):
+        config = small_config(tmp_path, tracking={"registered_model": taken})
+        assert config.registered_model == taken
+
+
 def test_the_longest_names_are_names_of_folders_too(tmp_path):
     for name in ("a" * 100, "ü" * 100, "解" * 80):
         (tmp_path / small_config(tmp_path, name=name).name).mkdir()

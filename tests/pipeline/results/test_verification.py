@@ -1,5 +1,6 @@
 """`verify` finds whatever is changed in a run's files, and says it in a line."""
 
+import html
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from pipeline.plans.studies import study_at
+from pipeline.reports.page import collect, render_report
 from pipeline.results.folder import RunFolder
 from pipeline.results.matrices import matrices
 from pipeline.results.verification import Check, verify_paths
@@ -216,6 +219,15 @@ def test_rows_that_swap_their_networks_fail(run):
     assert failures(run)
 
 
+def test_a_file_of_lost_work_with_rows_that_did_not_fail_fails(run):
+    name = first(run, "results")
+    run.write(name.replace(".parquet", ".lost.parquet"), run.read(name))
+    rows = run.read_table(name).num_rows
+    assert [check.text.endswith("is lost, but did not fail") for check in failures(run)] == [
+        True
+    ] * rows
+
+
 def test_rows_that_share_a_network_fail(run):
     edit_results(run, "network", lambda values: pa.array([values[0].as_py()] * len(values)))
     assert any("its network is another's too" in check.text for check in failures(run))
@@ -284,3 +296,26 @@ def test_paths_that_are_no_runs_are_input_errors(tmp_path):
         list(verify_paths([str(tmp_path)]))
     with pytest.raises(InputError, match="no such file"):
         list(verify_paths([str(tmp_path / "x.npz")]))
+
+
+@pytest.mark.parametrize("query", ["", "?endpoint_override=localhost:9000&scheme=http"])
+def test_a_run_and_its_files_are_found_by_uris_with_a_query(run: RunFolder, query: str) -> None:
+    base = Path(run.location).as_uri()
+    assert all(check.ok for check in verify_paths([base + query]))
+    for folder in ("certificates", "networks"):
+        file = f"{base}/{first(run, folder)}{query}"
+        (check,) = verify_paths([file])
+        assert check.ok, check.line
+        assert check.file == file
+        assert study_at(file).name == "training"
+
+
+def test_what_a_page_says_to_verify_is_the_whole_address(run: RunFolder) -> None:
+    base = Path(run.location).as_uri()
+    address = f"{base}?secret_key=canary&endpoint_override=localhost:9000"
+    folder = RunFolder.open(address)
+    assert (folder.location, folder.label) == (address, base)
+    shown = f"{base}?secret_key=***&endpoint_override=localhost:9000"
+    page = render_report(collect(folder))
+    assert f"qnn verify &#39;{html.escape(shown)}&#39;" in page
+    assert "canary" not in page

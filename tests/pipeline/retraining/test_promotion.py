@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from pipeline.commands.retraining import rollback_command
-from pipeline.retraining.champion import champion_version
+from pipeline.results.folder import RunFolder, StoreError
+from pipeline.retraining.champion import champion_version, find_champion
 from pipeline.tracking.aliases import (
     CHAMPION,
     JOURNAL,
@@ -17,7 +18,7 @@ from pipeline.tracking.aliases import (
     promote,
     roll_back,
 )
-from pipeline.tracking.store import quiet
+from pipeline.tracking.store import Store, quiet, said_in_a_line
 from qnn.errors import InputError
 from tests.pipeline.tracked import new_folder
 
@@ -164,6 +165,39 @@ def test_nothing_to_go_back_to_is_one_line(client: Any, tmp_path: Path) -> None:
         rollback_command(NAME, str(tmp_path))
     with pytest.raises(InputError, match="no registered model 'other'"):
         rollback_command("other", str(tmp_path))
+
+
+def test_a_champion_of_no_run_cannot_be_compared(client: Any, tmp_path: Path) -> None:
+    promote(client, NAME, "1")
+    with pytest.raises(InputError, match="version 1: its run has no network file to compare with"):
+        find_champion(Store(client, "", "0", False), NAME, RunFolder.open(tmp_path), None)
+
+
+def test_a_damaged_database_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mlflow.db").write_bytes(b"no database" * 1000)
+    assert rollback_command(NAME, str(tmp_path)) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: MLflow: sqlite:///{tmp_path}/mlflow.db: DatabaseError: ")
+    assert told.count("\n") == 1
+    assert "Traceback" not in told
+
+
+def test_faults_of_mlflow_are_one_line_and_ours_stay() -> None:
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import OperationalError
+
+    uri = "http://name:secret@server:5000"
+    faults = (MlflowException("a\nb"), OperationalError("x", {}, Exception()), ConnectionError("y"))
+    for fault in faults:
+        with (
+            pytest.raises(StoreError, match=r"^MLflow: http://.*$") as told,
+            said_in_a_line(uri),
+        ):
+            raise fault
+        assert "secret" not in str(told.value)
+    for own in (InputError("ours"), StoreError("ours")):
+        with pytest.raises(type(own), match=r"^ours$"), said_in_a_line(uri):
+            raise own
 
 
 def test_rollback_needs_a_store_that_exists(

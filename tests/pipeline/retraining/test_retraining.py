@@ -8,6 +8,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from mlflow.exceptions import MlflowException
 
 from pipeline.commands.retraining import rollback_command
 from pipeline.configuration.kinds import kind_of
@@ -312,6 +313,26 @@ def test_a_version_that_was_rolled_back_is_refused_by_the_next_try(
     assert found is not None
     assert (found.run, found.version) == (done.decision.run, "2")
     assert home.exists(f"{found.run}/{found.network}")
+
+
+def test_what_mlflow_lacks_is_one_line_and_made_again(
+    nights: Nights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrive(nights.data, "day-1.parquet", seed=1)
+    arrive(nights.data, "day-2.parquet", seed=2)
+    with monkeypatch.context() as disturbed:
+        disturbed.setattr(run, "log_verdict", Mock(side_effect=MlflowException("it is\naway")))
+        with pytest.raises(StoreError, match=r"^MLflow: sqlite:.*: MlflowException: it is away$"):
+            nights.run()
+    # Somebody tidies up: the version goes, or the whole model.
+    client = nights.store().client
+    client.delete_model_version("arriving", "1")
+    assert nights.run().version == "2"
+    assert nights.aliases() == {CHAMPION: "2"}
+    (nights.home / "retrain.json").unlink()
+    client.delete_registered_model("arriving")
+    assert nights.run().version == "1"
+    assert nights.aliases() == {CHAMPION: "1"}
 
 
 def test_another_name_of_the_model_starts_anew(nights: Nights) -> None:

@@ -102,6 +102,21 @@ def test_a_copy_verifies_says_what_changed_and_has_its_model(
         away.rename(first)
 
 
+def test_a_place_that_may_not_be_looked_at_is_elsewhere(
+    made: tuple[Any, Path], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.exists
+
+    def denied(path: Path) -> bool:
+        if path.is_relative_to(made[1]):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "exists", denied)
+    assert f"{place}: was moved or copied from {made[1]}; " in str(follow(place))
+    assert all(one.startswith(f"{place.as_uri()}/mlartifacts") for one in addresses(place))
+
+
 def test_the_copied_one_stays_as_it_is(made: tuple[Any, Path], place: Path) -> None:
     first, content = made[1], (made[1] / "mlflow.db").read_bytes()
     assert follow(first) is None

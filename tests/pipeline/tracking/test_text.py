@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from mlflow.utils.validation import _validate_param
 
 from pipeline.results import summary
 from pipeline.results.record import RESULTS_SCHEMA
@@ -30,6 +31,17 @@ def test_long_parameters_are_cut(tmp_path: Path) -> None:
     value = tracking_text.parameters(config)["seeds"]
     assert len(value) == tracking_text.LONGEST_PARAMETER
     assert value.endswith("…")
+
+
+def test_labels_that_are_keys_are_spelt_as_mlflow_takes_them(tmp_path: Path) -> None:
+    weights = {"<=50K": 1.0, ">50K": 3.0, "yes": 2.0}
+    told = tracking_text.parameters(small_config(tmp_path, class_weight=weights))
+    weighted = {key: value for key, value in told.items() if key.startswith("class_weight")}
+    assert weighted == {
+        "class_weight.__50K": "1.0", "class_weight._50K": "3.0", "class_weight.yes": "2.0",
+    }  # fmt: skip
+    for key, value in told.items():
+        _validate_param(key, value)
 
 
 def test_names_from_the_data_cannot_leave_their_code_span() -> None:

@@ -216,6 +216,9 @@ def test_a_number_that_is_predicted_stays_within_its_band():
     assert abs(network.predict(one)[0] - centre) > 1e-3
     with pytest.raises(InputError, match="predicts a number: give label="):
         certify(network, row, 0.2)
+    for label in (("a", "b"), (1.0, 0.0), (np.nan, 1.0)):
+        with pytest.raises(InputError, match="label must be"):
+            certify(network, row, 0.2, label=label)
 
 
 def test_monotone_in_the_radius_and_radii_meet():
@@ -297,6 +300,16 @@ def test_what_does_not_fit_is_refused_in_one_line():
         ({"radius": 1.0, "choices": {"site": ["q"]}}, "no category 'q'"),
         ({"radius": 1.0, "choices": {"age": True}}, "no categorical column 'age'"),
         ({"radius": 1.0, "swaps": -1}, "swaps must be a whole number"),
+        ({"radius": {"age": "x"}}, "must be a number, 3 numbers"),
+        ({"radius": {"age": None}}, "must be a number, 3 numbers"),
+        ({"radius": 1.0, "limits": 5}, "limits must be pairs"),
+        ({"radius": 1.0, "limits": (0, 1, 2)}, "limits must be pairs"),
+        ({"radius": 1.0, "limits": {"age": 5}}, "limits must be pairs"),
+        ({"radius": 1.0, "limits": {"age": ("a", "b")}}, "limits must be pairs"),
+        ({"radius": 1.0, "choices": ["site"]}, "choices must be categories, or True, by column"),
+        ({"radius": 1.0, "choices": {"site": None}}, "choices of 'site' must be several"),
+        ({"radius": 1.0, "choices": {"site": "p"}}, "choices of 'site' must be several"),
+        ({"radius": 1.0, "label": np.array([1, 0])}, "label must be one, of this row"),
     ):
         radius = arguments.pop("radius")
         with pytest.raises(InputError, match=words) as caught:
@@ -304,3 +317,22 @@ def test_what_does_not_fit_is_refused_in_one_line():
         assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="network must be"):
         certify("a.npz", row, 1.0)
+    for arguments, words in (
+        ({"radius": "x"}, "radius must be"), ({"radius": {"age": "x"}}, "radius must be"),
+        ({"tol": "x"}, "tol must be between 0 and 1"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=words) as caught:
+            largest_radius(network, row, **arguments)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("nodes", -1), ("nodes", 1.5), ("nodes", True), ("gap", -1.0), ("gap", np.nan),
+        ("gap", "x"), ("seconds", -1.0), ("seconds", np.nan), ("solver", "x"),
+    ],
+)  # fmt: skip
+def test_limits_of_a_search_are_numbers_and_names(name, value):
+    with pytest.raises(InputError, match=f"{name} must be"):
+        Limits(**{name: value})

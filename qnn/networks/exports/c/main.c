@@ -100,6 +100,12 @@ int main(int argc, char **argv)
         fprintf(stderr, "error: no line of column names\n");
         return 2;
     }
+    for (c = 1; c < count; c++)
+        for (k = 0; k < c; k++)
+            if (strcmp(cells[k], cells[c]) == 0) {
+                fprintf(stderr, "error: two columns are called %s\n", cells[c]);
+                return 2;
+            }
     for (c = 0; c < QNN_COLUMNS; c++) {
         place[c] = -1;
         for (k = 0; k < count; k++)

@@ -36,7 +36,9 @@ static inline int qnn_parse(int c, const char *text, double *value)
         return 2;
     }
     *value = strtod(text, &end);
-    while (*end == ' ')
-        end++;
+    /* What stands for a number in C alone: a blank cell would be 0, 0x10 is 16, nan(1) a NaN. */
+    if (end == text || strpbrk(text, "xX(") != NULL)
+        return 0;
+    end += strspn(end, " \t\n\v\f\r");
     return *end == '\0' && !isinf(*value) && (QNN_MISSING_ALLOWED || !isnan(*value));
 }

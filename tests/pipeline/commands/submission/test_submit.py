@@ -217,6 +217,21 @@ def test_a_staged_sweep_means_what_it_meant(config: Path, tmp_path: Path) -> Non
     assert same == resolved
 
 
+@pytest.mark.parametrize("source", [".", "..", "sub/..", "{}/sub/.."])
+def test_a_folder_without_a_name_is_sent_under_its_own(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = tmp_path / "rows"
+    (rows / "sub").mkdir(parents=True)
+    text = config_text(rows)
+    monkeypatch.chdir(rows / "sub" if source == ".." else rows)
+    resolved = parse_config(text, "small.yaml", [f"data.source={source.format(rows)}"])
+    (tmp_path / "staged").mkdir()
+    stage(tmp_path / "staged", resolved, find_local_data(resolved), package=False)
+    assert (tmp_path / "staged" / "input" / "rows" / "small.csv").is_file()
+    assert load_config(tmp_path / "staged" / "sweep.yaml").data.source.endswith("input/rows")
+
+
 def test_data_too_large_to_ship_are_refused(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

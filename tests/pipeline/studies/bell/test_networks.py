@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from pipeline.configuration.reading import load_config
@@ -94,6 +95,18 @@ def test_verify_reads_them_and_refuses_what_they_are_not(whole: Path, tmp_path: 
     assert any("layers are 5" in check.text for check in refused(out))
 
 
+@pytest.mark.parametrize("column", ["inside", "certified", "count", "certificates"])
+def test_the_row_of_a_training_states_no_verdicts(whole: Path, tmp_path: Path, column: str) -> None:
+    out = copied(whole, tmp_path / "out")
+    folder, row = RunFolder.open(out), next(r for r in rows_of(out) if r["set"] == "training")
+    name = f"results/{row['path']}.parquet"
+    table = folder.read_table(name)
+    changed = table.to_pylist()[0] | {column: ["one.npz"] if column == "certificates" else 1}
+    folder.write_table(name, pa.Table.from_pylist([changed], table.schema))
+    (said,) = (check.text for check in refused(out) if check.text.startswith("a row of"))
+    assert "states verdicts" in said
+
+
 def test_a_lost_network_is_trained_again_with_what_needs_it(whole: Path, tmp_path: Path) -> None:
     out = copied(whole, tmp_path / "out")
     before = rows_of(out)
@@ -122,6 +135,11 @@ def test_the_package_s_own_network_stands_beside_none(tmp_path: Path) -> None:
         ({"networks": {"widths": [[0]]}}, "networks.widths[0][0]: must be at least 1"),
         ({"networks": {"widths": [[]]}}, "networks.widths[0]: must not be empty"),
         ({"networks": {"widths": [[4]], "training": [0]}}, "networks.training[0]: must be at"),
+        (
+            {"networks": {"shipped": True, "training": [5]}},
+            "networks: training is about networks",
+        ),
+        ({"networks": {"shipped": True, "seeds": [1]}}, "networks: seeds is about networks"),
         ({"networks": {"shipped": True}, "levels": ["1"]}, "no network is shipped"),
     ],
 )

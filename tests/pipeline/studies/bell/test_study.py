@@ -187,6 +187,23 @@ def test_a_foreign_certificate_is_refused(whole: Path, tmp_path: Path) -> None:
     assert "missing" in found[second].text
 
 
+def test_a_certificate_counts_once_and_for_one_row(whole: Path, tmp_path: Path) -> None:
+    out = copied(whole, tmp_path / "out")
+    folder, (row, other) = RunFolder.open(out), rows_of(out)[:2]
+    first, name = row["certificates"][0], f"results/{row['path']}.parquet"
+    copy = f"certificates/copy-{first.rpartition('-')[2]}"
+    (out / copy).write_bytes((out / first).read_bytes())
+    table = folder.read_table(name)
+    where = table.column_names.index("certificates")
+    for files in ([first, first], [first, copy], [first, other["certificates"][0]]):
+        kind = table.schema.field("certificates").type
+        changed = table.set_column(where, "certificates", pa.array([files], kind))
+        folder.write_table(name, changed)
+        check = checks(out, fast=True)[name]
+        assert not check.ok
+        assert "names a certificate twice, or one of no behaviour" in check.text
+
+
 def test_a_rerun_takes_up_what_is_there(whole: Path, tmp_path: Path) -> None:
     out = copied(whole, tmp_path / "out")
     before = rows_of(out)
@@ -230,6 +247,9 @@ def test_a_file_of_tables_is_decided(tmp_path: Path) -> None:
         ({"scenarios": ["22"]}, "scenario '22': give a digit"),
         ({"scenarios": ["2233"]}, "data.sets: are of two parties with two outcomes"),
         ({"scenarios": ["9922"], "levels": ["3"]}, "level"),
+        ({"data": {"source": "x", "count": 5}}, "data: count is about sets: a source has its own"),
+        ({"data": {"source": "x", "seeds": [1]}}, "data: seeds is about sets"),
+        ({"data": {"source": "x", "points": 31}}, "data: points is about sets"),
         ({"data": {"source": "nothing.parquet"}}, "nothing.parquet: no such file"),
     ],
 )

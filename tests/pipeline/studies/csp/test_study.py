@@ -1,6 +1,7 @@
 """A study of CSPs: plan, rows, resume, what verify refuses, bad input, page, MLflow."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from pipeline.results.ledger import read_results
 from pipeline.studies.csp.checks import verify
 from pipeline.studies.csp.figures import gap_figure, rounds_figure
 from pipeline.studies.csp.rows import ROWS, SolveRow
+from pipeline.studies.csp.solves import Solve
 from pipeline.tracking.store import open_store
 from qnn.certificates.csp import CspCertificate, Payoffs
 from qnn.errors import InputError
 from qnn.moments.correlation_rounding import spectrum, threshold_rank
-from qnn.moments.csp import planted_unique_games, rudy
+from qnn.moments.csp import MaxCSP, planted_unique_games, rudy
 from tests.pipeline.studies.cases import CASES, checks, copied, rows_of, run
 from tests.pipeline.tracked import artifacts_of, runs_of
 
@@ -117,6 +119,27 @@ def test_a_foreign_or_missing_file_is_refused(whole: Path, tmp_path: Path) -> No
     assert not checks(out)[f"results/{third['path']}.parquet"].ok
 
 
+@pytest.mark.parametrize("optimal", [False, True])
+def test_beside_a_large_constant_no_open_gap_is_verified_as_the_maximum(
+    tmp_path: Path, optimal: bool
+) -> None:
+    triangle = np.array([[0, 1], [1, 2], [2, 0]])
+    tables = np.tile(4.0 * (1.0 - np.eye(2)), (3, 1, 1))
+    problem = MaxCSP.of_tables(3, 2, triangle, tables, constant=-1e7)
+    solution = problem.solve(0, cuts="none")
+    assert (solution.value, solution.upper_bound) == (8.0 - 1e7, 9.0 - 1e7)
+    unit = Solve("s", problem.payoffs.digest(), 3, 2, 3, 0, "auto", "none", 0, None)
+    folder = RunFolder.open(tmp_path)
+    row = unit._finished(replace(solution, optimal=optimal), len(solution.certificate.to_bytes()))
+    folder.write(str(row.problem), problem.payoffs.to_bytes())
+    folder.write(str(row.certificate), solution.certificate.to_bytes())
+    folder.write_table(f"results/{unit.id}.parquet", ROWS.table([row]))
+    name = f"results/{unit.id}.parquet"
+    (found,) = (check for check in verify(str(tmp_path)) if check.file == name)
+    assert found.ok is not optimal, found.text
+    assert ("states optimal True" in found.text) is optimal
+
+
 def test_a_certificate_is_of_one_row_and_of_its_problem(tmp_path: Path) -> None:
     """A maximum cut of 4 that claims 0: the certificate is true, of a game without payoffs."""
     pairs = np.array(list(combinations(range(4), 2)), dtype=np.int32)
@@ -146,6 +169,20 @@ def test_a_certificate_is_of_one_row_and_of_its_problem(tmp_path: Path) -> None:
     assert "is another row's too" in found["results/null.parquet"].text
     (tmp_path / "results" / "cut.parquet").unlink()
     assert all(check.ok for check in verify(str(tmp_path)))
+
+
+def test_a_file_of_lost_work_states_nothing(whole: Path, tmp_path: Path) -> None:
+    out = copied(whole, tmp_path / "out")
+    (out / "manifest.json").unlink()
+    row = rows_of(out)[0]
+    name = f"results/{row['path']}.lost.parquet"
+    (out / "results" / f"{row['path']}.parquet").rename(out / name)
+    assert row in rows_of(out)
+    assert "rows that did not fail" in checks(out)[name].text
+    folder = RunFolder.open(out)
+    lost = folder.read_table(name).to_pylist()[0] | {"status": "failed", "error": "gone"}
+    folder.write_table(name, ROWS.table([lost]))
+    assert all(check.ok for check in checks(out).values())
 
 
 def test_a_rerun_takes_up_what_is_there(whole: Path, tmp_path: Path) -> None:

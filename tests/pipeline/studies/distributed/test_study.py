@@ -4,6 +4,7 @@ import re
 import shutil
 import sys
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -236,7 +237,11 @@ def test_what_is_changed_is_found(tmp_path, monkeypatch):
     assert not check.ok
     assert "block 2 has other rows" in check.text
     results = next((tmp_path / "out" / "results").iterdir())
-    for name, value in (("upper_bound", 0.99), ("lower_bound", 1.01), ("beta", 1.1)):
+    changes = {
+        "upper_bound": 0.99, "lower_bound": 1.01, "beta": 1.1, "gap": 1e-6, "relaxation": 0.5,
+        "relaxation_gap": 0.0, "n": 2, "blocks": 2, "beta_fraction": 2.0,
+    }  # fmt: skip
+    for name, value in changes.items():
         rows = pq.read_table(results).to_pylist()
         rows[0][name] *= value
         shutil.copytree(tmp_path / "out", tmp_path / name)
@@ -249,6 +254,57 @@ def test_what_is_changed_is_found(tmp_path, monkeypatch):
     manifest, check = verify(str(tmp_path / "out"))
     assert not manifest.ok
     assert not check.ok
+
+
+def test_files_that_no_row_names_and_files_of_two_rows_are_told(tmp_path):
+    made, out = config(tmp_path), tmp_path / "out"
+    rows = swept(made, out).results.to_pylist()
+    (out / "manifest.json").unlink()
+    junk = out / "certificates" / "junk.npz"
+    junk.write_bytes(b"this is no certificate")
+    with pytest.raises(InputError, match=r"certificates/junk\.npz: no row of the run names it"):
+        list(verify(str(junk)))
+    found = {check.file: check for check in verify(str(out))}
+    assert not found["certificates/junk.npz"].ok
+    for folder in ("certificates", "networks"):
+        shutil.copy(out / rows[0][folder[:-1]], out / folder / "junk.npz")
+    found = {check.file: check for check in verify(str(out))}
+    assert all(check.ok for check in found.values())
+    assert found["certificates/junk.npz"].text.endswith("no row names it")
+    (out / "networks" / "junk.npz").unlink()
+    junk.write_bytes((out / rows[1]["certificate"]).read_bytes())
+    found = {check.file: check for check in verify(str(out))}
+    assert "no row and no network names it" in found["certificates/junk.npz"].text
+    junk.unlink()
+    results = next((out / "results").iterdir())
+    schema = pq.read_schema(results)
+    twice = [rows[0], rows[0] | {"trial": rows[1]["trial"]}]
+    pq.write_table(pa.Table.from_pylist(twice, schema), results)
+    _, first, second, *_ = verify(str(out))
+    assert first.ok
+    assert "another row's too" in second.text
+
+
+def test_damaged_results_are_a_verdict_beside_the_others(tmp_path):
+    made, out = config(tmp_path, beta="beta: {fractions: [0.1]}"), tmp_path / "out"
+    (row,) = swept(made, out).results.to_pylist()
+    results = next((out / "results").iterdir())
+    results.write_bytes(results.read_bytes()[:-100])
+    name = f"results/{results.name}"
+    found = {check.file: check for check in verify(str(out))}
+    assert not found[name].ok
+    assert found[row["certificate"]].ok
+    (single,) = verify(str(out / row["certificate"]))
+    assert (single.file, single.ok) == (name, False)
+
+
+def test_a_network_of_another_problem_is_refused(tmp_path):
+    made, out = config(tmp_path, beta="beta: {fractions: [0.1]}"), tmp_path / "out"
+    (row,) = swept(made, out).results.to_pylist()
+    network = QuantizedNetwork.load(out / row["network"])
+    replace(network, loss="absolute").save(out / row["network"])
+    _, check = (c for c in verify(str(out)) if c.file.endswith(".npz"))
+    assert "was made for another loss" in check.text
 
 
 def test_verification_takes_the_memory_of_a_block(tmp_path):

@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.configuration.reading import load_config
 from pipeline.plans.studies import get_study, study_at, study_of_file
+from pipeline.plans.study import Tools
 from pipeline.reports.figures.chart import Line
 from pipeline.results.folder import RunFolder
 from pipeline.results.ledger import read_results
@@ -291,6 +292,27 @@ def test_flat_rows_of_images_and_grouped_convolutions(tmp_path: Path) -> None:
     assert [len(row["certificates"]) for row in rows_of(tmp_path / "out")] == [1, 2, 1, 1]
     found = checks(tmp_path / "out")
     assert all(check.ok for check in found.values()), found
+
+
+def test_models_of_flat_rows_and_of_images_share_the_rows(tmp_path: Path) -> None:
+    models = [{"source": "image.onnx"}, {"source": "flat.onnx"}]
+    data = {"source": "flat.npy", "held_out": 0.2}
+    options = {"methods": ["rtn"], "budgets": [4], "certify": "none", "data": data}
+    onnx.save(cnn(), tmp_path / "image.onnx")
+    onnx.save(mlp((128, 6, 4)), tmp_path / "flat.onnx")
+    np.save(tmp_path / "flat.npy", rows(50, (2, 8, 8)).reshape(50, -1))
+    one = CASE.written(tmp_path, models=models[:1], **options)
+    alone = study_of_file(one).prepare(load_config(one, [], study_of_file(one).config)).units
+    for order in (models, models[::-1]):
+        file = CASE.written(tmp_path, models=order, **options)
+        study = study_of_file(file)
+        plan = study.prepare(load_config(file, [], study.config))
+        assert alone[0].id in {unit.id for unit in plan.units}
+        folder = RunFolder.open(tmp_path / f"out-{order[0]['source']}")
+        folder.create()
+        for unit in plan.units:
+            (step,) = unit.run(plan.data, folder, Tools())
+            assert step.error is None
 
 
 def test_neurons_of_zero_bits_are_left_out_and_the_folder_verifies(tmp_path: Path) -> None:

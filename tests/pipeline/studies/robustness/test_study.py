@@ -69,6 +69,20 @@ def test_verify_proves_everything_again(whole: Path) -> None:
     assert single.text.startswith("margin ")
 
 
+def test_a_single_file_is_the_one_that_is_checked(whole: Path, tmp_path: Path) -> None:
+    out = copied(whole, tmp_path / "out")
+    row = next(row for row in rows_of(out) if row["verdict"] == "robust")
+    name = row["certificate"].rpartition("/")[2]
+    (out / "others").mkdir()
+    (out / "others" / name).write_text("no certificate")
+    other, network = str(out / "others" / name), str(out / row["network_file"])
+    (single,) = study_at(other).verify(other)
+    assert not single.ok
+    (out / "others" / name).write_bytes((out / row["certificate"]).read_bytes())
+    (single,) = study_at(other).verify(other, network)
+    assert single.ok, single
+
+
 def chosen(out: Path, verdict: str) -> dict[str, Any]:
     return next(row for row in rows_of(out) if row["verdict"] == verdict and row["radius"] > 0.0)
 

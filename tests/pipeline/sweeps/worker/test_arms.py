@@ -121,8 +121,12 @@ def test_a_finished_sweep_is_reused_and_verifies(run: tuple[Path, pa.Table]) -> 
     assert all(row["network"] in files for row in rows_of(results, QUANTIZED))
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("lower_bound", 1.0), ("gap", 0.0), ("proof", "exact"), ("relaxation_value", 1.0)],
+)
 def test_a_reference_that_claims_a_bound_does_not_verify(
-    run: tuple[Path, pa.Table], tmp_path: Path
+    run: tuple[Path, pa.Table], tmp_path: Path, column: str, value: Any
 ) -> None:
     import shutil
 
@@ -131,8 +135,7 @@ def test_a_reference_that_claims_a_bound_does_not_verify(
     file = folder.files("results", ".parquet")[0]
     table = folder.read_table(file)
     rows = [
-        {**row, "lower_bound": 1.0} if row["rounding"] == "rbf_svm" else row
-        for row in table.to_pylist()
+        {**row, column: value} if row["rounding"] == "rbf_svm" else row for row in table.to_pylist()
     ]
     folder.write_table(file, pa.Table.from_pylist(rows, schema=table.schema))
     bad = [check for check in verify_paths([str(tmp_path / "out")]) if not check.ok]

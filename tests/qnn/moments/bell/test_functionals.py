@@ -124,6 +124,8 @@ def test_the_inequality_of_a_maximum_is_the_functional() -> None:
         (np.full((2, 2, 2, 2), np.inf), "finite weights"),
         (np.full(8, 1e200), "between 1e-60 and 1e60"),
         (np.full(8, 5e-324), "between 1e-60 and 1e60"),
+        (np.full((2, 2, 2, 2), 1e200), "between 1e-60 and 1e60"),
+        (np.eye(4).reshape(2, 2, 2, 2) * 1e-200, "between 1e-60 and 1e60"),
     ],
 )
 def test_what_is_no_functional_is_one_line(coefficients: np.ndarray, message: str) -> None:

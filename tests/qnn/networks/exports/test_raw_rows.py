@@ -2,7 +2,9 @@
 
 import csv
 import io
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -23,11 +25,14 @@ CELLS = ["", "NA", "?", "NaN", "null", "#N/A", "1", "-2.5"]
 SHOPS = ["x", "y", "z", "NA x", "", "NA", "?", "n/a", "elsewhere", "Zürich"]
 
 
-def network(missing_values: tuple[str, ...] = ("?",)) -> QuantizedNetwork:
+def network(
+    missing_values: tuple[str, ...] = ("?",), missing: str = "impute", **options: Any
+) -> QuantizedNetwork:
+    table = TRAINED if missing == "impute" else {k: v[[0, 3, 4, 7]] for k, v in TRAINED.items()}
     layout = FeatureLayout.from_table(
-        TRAINED, categorical=["shop"], missing="impute", missing_values=missing_values
+        table, categorical=["shop"], missing=missing, missing_values=missing_values, **options
     )
-    preprocessing = layout.fit(TRAINED, np.array(list("abababab")), ["a", "b"])
+    preprocessing = layout.fit(table, np.array(list("abababab"))[: len(table["size"])], ["a", "b"])
     rng = np.random.default_rng(0)
     U, V = (rng.choice([-1, 1], (layout.d, 5)).astype(np.int8) for _ in range(2))
     return QuantizedNetwork(U, V, rng.normal(size=5), preprocessing=preprocessing)
@@ -103,8 +108,6 @@ def test_unseen_categories_are_counted_and_refused_where_asked(tmp_path: Path) -
         net.predict(rows, strict=True)
     program = build(net, tmp_path)
     text = "size,shop\n1,x\n2,elsewhere\n"
-    import subprocess
-
     done = subprocess.run([program, "--strict"], input=text, capture_output=True, text=True)
     assert done.returncode == 2
     assert "row 2, column shop: not seen in training: 'elsewhere'" in done.stderr
@@ -116,3 +119,59 @@ def test_missing_words_are_refused_where_missing_values_are() -> None:
         layout.read({"a": np.array(["1", "NA"], dtype=object), "b": ["x", "y"]})
     with pytest.raises(InputError, match="column 'b' has missing values in 1 row"):
         layout.read({"a": [1.0, 2.0], "b": np.array(["x", "null"], dtype=object)})
+
+
+def test_cells_are_numbers_for_predict_and_in_c_alike(tmp_path: Path) -> None:
+    read = ["5", "+5", " 5 ", "\t5", "5\t", "1e3", ".5", "5.", "-0"]
+    refused = [" ", "  ", "\t", "0x10", "1_000", "1 000", "1,5", "inf", "-Infinity", "1e400", "NA "]
+    refused += ["NaN(1)", "\u0661\u0662", "5a", "1e", "--5", "0b1"]
+    for missing in ("impute", "refuse"):
+        net = network(missing=missing)
+        program = build(net, tmp_path)
+        for cell in read + refused:
+            rows = {"size": np.array([cell], dtype=object), "shop": np.array(["x"], dtype=object)}
+            done = run(program, f'size,shop\n"{cell}",x\n')
+            if cell in read:
+                assert done.stdout.split(" ", 1)[1].strip() == net.predict(rows)[0]
+                score = float(done.stdout.split()[0])
+                assert score == pytest.approx(net.scores(rows)[0], rel=1e-12)
+                continue
+            assert (done.returncode, done.stdout) == (2, ""), cell
+            with pytest.raises(InputError):
+                net.scores(rows)
+
+
+def test_a_column_named_twice_is_refused_in_c_too(tmp_path: Path) -> None:
+    done = run(build(network(), tmp_path), "size,shop,size\n1,x,2\n")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: two columns are called size\n"
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize(
+    ("scaling", "clip"),
+    [("standardize", None), ("standardize", 3.0), ("none", 1.0), ("quantile", None),
+     ("weighted", None), ("thermometer", None)],
+)  # fmt: skip
+def test_what_is_refused_when_missing_has_no_score_in_onnx(
+    scaling: str, clip: float | None, outputs: int
+) -> None:
+    net = network(missing="refuse", scaling=scaling, clip=clip)
+    if outputs == 3:
+        assert net.preprocessing is not None
+        layout = net.preprocessing.layout
+        table = {"size": np.array([1.5, -3.0, 0.25]), "shop": np.array(list("xyz"), dtype=object)}
+        preprocessing = layout.fit(table, np.array(list("abc")), ["a", "b", "c"])
+        alpha = np.random.default_rng(1).normal(size=(0, 3))
+        U = np.ones((preprocessing.layout.d, 0), dtype=np.int8)
+        net = QuantizedNetwork(U, U, alpha, preprocessing=preprocessing)
+    session = onnxruntime.InferenceSession(to_onnx(net))
+    shops = ["x", "x", "", "?", "NA", "elsewhere", "x"]
+    sizes = [1.0, np.nan, 1.0, 1.0, 1.0, 1.0, -3.0]
+    fed = {"numbers": np.array(sizes)[:, None], "categories": np.array(shops, object)[:, None]}
+    score = session.run(["score"], fed)[0].reshape(len(shops), -1)
+    assert np.isnan(score).all(axis=1).tolist() == [False, True, True, True, True, False, False]
+    kept = [0, 6]
+    rows = {"size": np.array(sizes)[kept], "shop": np.array(shops, dtype=object)[kept]}
+    np.testing.assert_allclose(score[kept], net.scores(rows).reshape(2, -1), atol=1e-12)
+    assert np.isfinite(score[5]).all()
