@@ -231,10 +231,8 @@ class RunFolder:
         """
         return [path for path in self._all_files(folder) if _visible(path, suffix)]
 
-    def _all_files(self, folder: str, recursive: bool = True) -> list[str]:
-        infos = self._infos(folder, recursive)
-        start = len(self.root) + 1 if self.root else 0
-        return sorted(info.path[start:] for info in infos if info.type == pafs.FileType.File)
+    def _all_files(self, folder: str) -> list[str]:
+        return _files(self._infos(folder), self.root)
 
     def _infos(self, folder: str, recursive: bool = True) -> list[pafs.FileInfo]:
         selector = pafs.FileSelector(
@@ -304,7 +302,9 @@ class RunFolder:
 
         Only where a run's files go: another program's, or another run's, may lie beside them.
         """
-        places = [self._all_files("", recursive=False), *map(self._all_files, WRITTEN)]
+        infos = self._infos("", recursive=False)
+        folders = {info.base_name for info in infos if info.type == pafs.FileType.Directory}
+        places = [_files(infos, self.root), *(self._all_files(x) for x in WRITTEN if x in folders)]
         left = [path for files in places for path in files if _temporary(path)]
         for path in left:
             self._forget(self._path(path))
@@ -316,6 +316,12 @@ def _advice(error: OSError) -> str:
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return ""
     return "; what is finished is kept: make room and run the same command again"
+
+
+def _files(infos: Sequence[pafs.FileInfo], root: str) -> list[str]:
+    """The files among what was listed, by their places in the folder."""
+    start = len(root) + 1 if root else 0
+    return sorted(info.path[start:] for info in infos if info.type == pafs.FileType.File)
 
 
 def _visible(path: str, suffix: str) -> bool:
