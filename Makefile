@@ -45,8 +45,8 @@ test-all: $(READY)
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks --large
 
-# Our networks beside the baselines, on the paper's sets, then accuracy against bytes and latency: some
-# hours of one core.
+# Our networks beside the baselines, on the paper's sets, then accuracy against bytes and latency: two
+# hours of two cores.
 COMPARED := planted wdbc wdbc-bits ionosphere ionosphere-bits pima pima-bits pima-relu german-credit german-credit-bits digits-3 digits-3-relu digits digits-relu planted-time wdbc-time ionosphere-time pima-time german-credit-time digits-3-time
 compare: $(READY)
 	$(BIN)/python -m tests.benchmarks.comparison_data out/comparison/data
