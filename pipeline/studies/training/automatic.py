@@ -11,6 +11,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -288,12 +289,14 @@ def _question(config: SweepConfig, unsettled: Keys) -> tuple[Any, ...]:
         class_weight=class_weights(config.class_weight, table.classes),
         layout=tuple(layout.items()),
     )
-    columns = table.take(rows)
+    columns, text = table.take(rows), dump_config(config)
 
+    # Estimates, sizes and the choice ask it of the same kinds.
+    @cache
     def refusal(kind: Kind) -> str | None:
         written = _settings(kind, wanted.layout_of(kind, columns))
         try:
-            one = parse_config(dump_config(config), config.name, _only(written, unsettled))
+            one = parse_config(text, config.name, _only(written, unsettled))
             own = make_layout(table, one, split)
             make_unit(one, table, split, own, split.shards[0], one.kinds[0])
         except InputError as error:
